@@ -1,0 +1,103 @@
+"""Every error that ragscale raises on purpose.
+
+Each message names the offending value, the limit it broke and what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ragscale.types import Spend
+
+__all__ = [
+    "BudgetExceeded",
+    "CorpusError",
+    "EndpointError",
+    "IndexDamaged",
+    "IndexMismatch",
+    "InvalidInput",
+    "MissingDependency",
+    "ModelError",
+    "ModelFileError",
+    "RagscaleError",
+]
+
+
+class RagscaleError(RuntimeError):
+    """Root of ragscale's errors: a problem and its remedy.
+
+    Derives from ``RuntimeError`` because LangGraph's default retry policy runs a node again on any other
+    custom exception, which would repeat (and charge) work that cannot succeed.
+
+    Args:
+        problem: What is wrong, with the value and the limit; no final full stop.
+        remedy: What the reader can do about it, as a sentence.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}. {remedy}".strip() if remedy else problem)
+
+
+class InvalidInput(RagscaleError):
+    """An argument, option or name that is out of range or unknown."""
+
+
+class MissingDependency(RagscaleError):
+    """An optional package is not installed, or two packages exclude each other."""
+
+
+class CorpusError(RagscaleError):
+    """A corpus that cannot be indexed: empty, duplicate ids, a row without text, invalid UTF-8."""
+
+
+class IndexDamaged(RagscaleError):
+    """A file of an index is missing, truncated or does not have the checksum of its manifest."""
+
+
+class IndexMismatch(RagscaleError):
+    """An index that is whole but not the one asked for: other format version, other embedder, other dimension."""
+
+
+class ModelFileError(RagscaleError):
+    """Model weights that are absent, incomplete or do not have the pinned SHA-256."""
+
+
+class BudgetExceeded(RagscaleError):
+    """A reservation that does not fit in what is left.
+
+    Args:
+        dimension: The limit that was reached: a field name of `Budget`.
+        limit: That limit.
+        wanted: What the refused reservation would have brought the spend to.
+    """
+
+    def __init__(self, dimension: str, limit: float, wanted: float) -> None:
+        self.dimension = dimension
+        self.limit = limit
+        self.wanted = wanted
+        super().__init__(
+            f"{dimension}: {wanted:g} would be spent, the limit is {limit:g}", f"Raise {dimension} in the budget."
+        )
+
+
+class ModelError(RagscaleError):
+    """One attempt at a model call that failed.
+
+    Args:
+        problem: What went wrong, without keys or prompts.
+        remedy: What to do.
+        retryable: Whether another attempt may succeed (429, 5xx, time-out, broken response).
+        spend: What this attempt is charged: always the call, and the tokens where they were processed or may have been.
+    """
+
+    def __init__(self, problem: str, remedy: str = "", *, retryable: bool = False, spend: Spend | None = None) -> None:
+        super().__init__(problem, remedy)
+        self.retryable = retryable
+        self.spend = spend
+
+
+class EndpointError(ModelError):
+    """A model endpoint that cannot be reached, refuses the key or does not speak the OpenAI dialect."""

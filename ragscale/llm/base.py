@@ -1,0 +1,129 @@
+"""The one protocol that every language model speaks, and the values it exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from ragscale.types import Message
+
+__all__ = ["LLM", "Capabilities", "Generation", "Score", "Usage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, as the server reports them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    """The part of `prompt_tokens` read from the server's prefix cache; 0 where it does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one call of `LLM.generate` returned."""
+
+    texts: list[str]
+    """The n samples, in the server's order."""
+    usage: Usage
+    """All samples together; the prompt counts once if the server counts it once."""
+    finish_reasons: list[str] = field(default_factory=list)
+    """A reason a sample: ``"stop"``, or ``"length"`` where `max_tokens` cut it."""
+    logprobs: list[float] = field(default_factory=list)
+    """Mean token log-probability of each sample; empty unless asked for and supported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one call of `LLM.score` returned."""
+
+    logprob: float
+    """Mean log-probability of the continuation's tokens."""
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an endpoint was *seen* to do; a mode degrades by these and says so in its trace."""
+
+    json_schema: bool = False
+    """Constrains its output to a JSON schema."""
+    scoring: bool = False
+    """Gives the log-probability of a given continuation."""
+    tokenizer: bool = False
+    """Counts tokens exactly; otherwise `count_tokens` is an upper bound."""
+    logprobs: bool = False
+    """Returns log-probabilities of what it writes."""
+    samples: bool = False
+    """Returns n samples from one call; otherwise `generate` with n > 1 raises and the caller repeats the call."""
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """A chat model behind one asynchronous interface.
+
+    Every method makes a single attempt and raises `ModelError` (with what that attempt is charged); retries belong
+    to the caller, who reserves budget before each (`ragscale.modes.base`). Safe for concurrent use in one event loop
+    and from several.
+    """
+
+    @property
+    def name(self) -> str:
+        """Model name for manifests, traces and reports; never a key."""
+        ...
+
+    @property
+    def context_window(self) -> int:
+        """Most tokens that prompt and completion may have together."""
+        ...
+
+    async def capabilities(self) -> Capabilities:
+        """Probe once, then remember. Raises `EndpointError` if the endpoint cannot be reached."""
+        ...
+
+    async def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        n: int = 1,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+        schema: dict[str, Any] | None = None,
+        logprobs: bool = False,
+    ) -> Generation:
+        """Write n samples of the next assistant turn.
+
+        Args:
+            messages: The conversation, oldest first.
+            max_tokens: Hard limit of each sample.
+            n: Samples to draw.
+            temperature: 0 is greedy.
+            seed: Makes a sampled call repeatable where the server honours it.
+            stop: Strings that end a sample (not part of it).
+            schema: JSON schema to constrain the output; ignored where `Capabilities.json_schema` is false.
+            logprobs: Whether to return mean log-probabilities.
+
+        Raises:
+            ModelError: This attempt failed.
+        """
+        ...
+
+    async def score(self, messages: Sequence[Message], continuation: str) -> Score:
+        """Mean log-probability that the next assistant turn is exactly `continuation`.
+
+        Raises:
+            ModelError: This attempt failed, or `Capabilities.scoring` is false.
+        """
+        ...
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Prompt tokens of `messages` with the chat template and the generation prompt; never too few."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections and, for an embedded model, its server. Idempotent."""
+        ...
