@@ -1,1 +1,12 @@
-"""index."""
+"""Indexes: build, open, search; every search of every thread meets in one broker."""
+
+from __future__ import annotations
+
+from ragscale.index.build import Progress
+from ragscale.index.embed import DEFAULT_NAME
+from ragscale.index.engine import HOWS, How
+from ragscale.index.lexical import LexicalKind
+from ragscale.index.manifest import Manifest
+from ragscale.index.retriever import Index
+
+__all__ = ["DEFAULT_NAME", "HOWS", "How", "Index", "LexicalKind", "Manifest", "Progress"]

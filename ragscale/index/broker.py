@@ -1,0 +1,119 @@
+"""Threads and event loops in, batches out: one worker gathers what waits and runs it together."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+from ragscale.errors import InvalidInput, RagscaleError
+
+__all__ = ["Broker"]
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+
+class Broker(Generic[Request, Result]):
+    """Runs requests from any thread or event loop in batches, in one thread of its own.
+
+    A request that arrives while the worker is idle runs at once and alone; those that arrive while it works make up the
+    next batch. So nothing ever waits for company, and load forms its own batches. The worker starts with the first
+    request and is the only thread that calls `run`.
+
+    Args:
+        run: Takes a batch and returns a result for each request, in order. Where it raises, each request of the batch
+            is run again alone, so that one cannot spoil the others.
+        max_batch: Most requests in one call of `run`.
+        name: Of the worker thread.
+    """
+
+    def __init__(
+        self, run: Callable[[Sequence[Request]], Sequence[Result]], *, max_batch: int = 256, name: str = "broker"
+    ) -> None:
+        if max_batch < 1:
+            raise InvalidInput(f"max_batch {max_batch}, the least is 1")
+        self._run = run
+        self._max_batch = max_batch
+        self._name = name
+        self._queue: queue.SimpleQueue[tuple[Request, Future[Result]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._worker: threading.Thread | None = None
+        self._process = os.getpid()
+        self._closed = False
+
+    def submit(self, request: Request) -> Future[Result]:
+        """Hand in a request; cancelling its future drops it if it has not started.
+
+        Raises:
+            InvalidInput: The broker is closed.
+            RagscaleError: Called in a process forked after the broker was made.
+        """
+        if os.getpid() != self._process:
+            raise RagscaleError(
+                "the index was opened before this process was forked",
+                'Open it in the child, and start workers with the "spawn" method.',
+            )
+        future: Future[Result] = Future()
+        with self._lock:
+            if self._closed:
+                raise InvalidInput("the index is closed", "Open it again.")
+            if self._worker is None:
+                self._start()
+            self._queue.put((request, future))
+        return future
+
+    def close(self) -> None:
+        """Finish what was handed in, then stop; later requests are refused. Idempotent."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        worker = self._worker
+        if worker is not None and worker is not threading.current_thread() and os.getpid() == self._process:
+            worker.join()
+
+    def _start(self) -> None:
+        # a daemon, so that a program that never closes its index still ends; stopped in order at exit
+        self._worker = threading.Thread(target=self._work, name=self._name, daemon=True)
+        self._worker.start()
+        reference = weakref.WeakMethod(self.close)
+        atexit.register(lambda: (close := reference()) is not None and close())
+
+    def _work(self) -> None:
+        open_for_more = True
+        while open_for_more:
+            first = self._queue.get()
+            if first is None:
+                return
+            waiting = [first]
+            while len(waiting) < self._max_batch:
+                try:
+                    entry = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if entry is None:
+                    open_for_more = False
+                    break
+                waiting.append(entry)
+            self._serve([(request, future) for request, future in waiting if future.set_running_or_notify_cancel()])
+
+    def _serve(self, batch: list[tuple[Request, Future[Result]]]) -> None:
+        if not batch:
+            return
+        try:
+            results = self._run([request for request, _ in batch])
+        except BaseException as error:
+            if len(batch) == 1:
+                batch[0][1].set_exception(error)
+                return
+            for entry in batch:
+                self._serve([entry])
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            future.set_result(result)

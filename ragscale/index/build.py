@@ -1,0 +1,215 @@
+"""Building an index: corpus to passages, passages to vectors and terms, all in a folder renamed at the end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragscale.corpus import Chunking, read
+from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.index.dense import METRIC, VECTORS_FILE, build_dense, check_factory, require_faiss, write_dense
+from ragscale.index.embed import DEFAULT, Dtype, Embedder
+from ragscale.index.lexical import KINDS, LexicalKind, build_lexical, settings
+from ragscale.index.manifest import MANIFEST_FILE, EmbedderInfo, Manifest, scan
+from ragscale.index.passages import PassageStore, PassageWriter
+
+__all__ = ["BuildOptions", "Progress", "build"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage (``"read"``, ``"bm25"``, ``"embed"``), passages done and in all (0: not known yet)."""
+
+_SLAB = 4096
+_RAW_FILE = "vectors.f32"
+_TRAINING_ROWS = 262_144
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How an index is built."""
+
+    embedder: str | Path | None = DEFAULT
+    """``"default"``, a hub name, the folder of a local model, or None for a lexical-only index."""
+    factory: str = "Flat"
+    """FAISS factory string; Flat is exact."""
+    lexical: LexicalKind = "bm25s"
+    chunking: Chunking = field(default_factory=Chunking)
+    """Applies to text files."""
+    query_prompt: str | None = None
+    """Put before each query; the model's own where None."""
+    document_prompt: str | None = None
+    """Put before each passage; the model's own where None."""
+    dtype: Dtype = "auto"
+    """Number format in which passages are encoded."""
+    batch_size: int = 64
+    """Passages encoded at once."""
+    force: bool = False
+    """Whether an index at the destination is replaced."""
+
+
+def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: Progress | None = None) -> None:
+    """Build an index at `out`.
+
+    The corpus is read and checked as a whole before the first passage is embedded. Nothing stands at `out` until the
+    index is complete, and an index that was there stays untouched until then.
+
+    Raises:
+        CorpusError: The corpus cannot be indexed.
+        InvalidInput: `out` exists and `force` is off, or is no index; a bad factory, lexical index or chunking.
+        MissingDependency: No faiss for a dense index.
+        RagscaleError: The disk is full or not writable.
+    """
+    report = progress or (lambda stage, done, total: None)
+    _check(corpora, out, options)
+    with _workplace(out) as folder:
+        with PassageWriter(folder) as writer:
+            for record in read(corpora, options.chunking):
+                writer.add(record)
+                if len(writer) % 1000 == 0:
+                    report("read", len(writer), 0)
+            writer.finish()
+            report("read", len(writer), len(writer))
+        with PassageStore(folder) as passages:
+            terms = build_lexical(folder, options.lexical, _slabs(passages, "bm25", report))
+            info = None if options.embedder is None else _embed(folder, passages, options, report)
+            count = len(passages)
+        manifest = Manifest(
+            passages=count,
+            lexical=settings(options.lexical, terms),
+            chunking={"size": options.chunking.size, "overlap": options.chunking.overlap},
+            embedder=info,
+            factory=options.factory if info else None,
+            metric=METRIC if info else None,
+            files=scan(folder),
+        )
+        manifest.write(folder)
+
+
+def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
+    """Everything that can be refused before work starts."""
+    if not corpora:
+        raise InvalidInput("no corpus given", "Name at least one file or folder.")
+    if options.lexical not in KINDS:
+        raise InvalidInput(f"unknown lexical index {options.lexical!r}", f"Choose one of: {', '.join(KINDS)}.")
+    if options.batch_size < 1:
+        raise InvalidInput(f"batch size {options.batch_size}, the least is 1", "Give a number such as 64.")
+    if options.embedder is not None:
+        require_faiss()
+    if out.exists() or out.is_symlink():
+        if not options.force:
+            raise InvalidInput(f"{out} exists", "Choose another --out, or replace it with --force.")
+        if not (out / MANIFEST_FILE).is_file():
+            raise InvalidInput(
+                f"{out} exists and is not an index", "Choose another --out; --force replaces indexes only."
+            )
+
+
+@contextmanager
+def _workplace(out: Path) -> Iterator[Path]:
+    """A temporary sibling of `out` that takes its place at the end, or vanishes on any error."""
+    parent = out.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".building", dir=parent))
+        try:
+            yield folder
+            _swap(folder, out)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise _storage_error(error, out) from error
+
+
+def _swap(folder: Path, out: Path) -> None:
+    folder.chmod(0o777 & ~_umask())
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+    if not out.exists():
+        folder.rename(out)
+    else:
+        old = folder.with_suffix(".old")
+        out.rename(old)
+        try:
+            folder.rename(out)
+        except OSError:
+            old.rename(out)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    _sync(out.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has it: a rename must never be there before the data."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _storage_error(error: OSError, out: Path) -> RagscaleError:
+    free = shutil.disk_usage(out.parent if out.parent.exists() else Path.cwd()).free
+    # numpy and FAISS report a short write without an error number
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and free < 1 << 20)
+    what = "no space left on the disk" if full else f"the index cannot be written ({error})"
+    remedy = (
+        "Free some space or choose another --out; nothing was changed." if full else "Check the path and permissions."
+    )
+    return RagscaleError(f"{out}: {what}", remedy)
+
+
+def _slabs(passages: PassageStore, stage: str, report: Progress) -> Iterator[list[str]]:
+    """Texts in row order, some at a time; reports each slab once its consumer comes back for the next."""
+    for start in range(0, len(passages), _SLAB):
+        stop = min(start + _SLAB, len(passages))
+        yield passages.texts(start, stop)
+        report(stage, stop, len(passages))
+
+
+def _embed(folder: Path, passages: PassageStore, options: BuildOptions, report: Progress) -> EmbedderInfo:
+    assert options.embedder is not None
+    embedder = Embedder.for_documents(
+        options.embedder,
+        dtype=options.dtype,
+        query_prompt=options.query_prompt,
+        document_prompt=options.document_prompt,
+    )
+    dimension = embedder.info.dimension
+    # made before hours of encoding, so that a wrong factory string fails in the first second
+    index = check_factory(options.factory, dimension)
+    raw = folder / _RAW_FILE
+    with raw.open("wb") as file:
+        for texts in _slabs(passages, "embed", report):
+            embedder.encode_documents(texts, batch_size=options.batch_size).tofile(file)
+    vectors = np.memmap(raw, dtype=np.float32, mode="r", shape=(len(passages), dimension))
+    build_dense(index, options.factory, _rows(vectors), _sample(vectors))
+    write_dense(index, folder / VECTORS_FILE)
+    del vectors
+    raw.unlink()
+    return embedder.info
+
+
+def _rows(vectors: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(vectors), _SLAB):
+        yield np.ascontiguousarray(vectors[start : start + _SLAB])
+
+
+def _sample(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At most `_TRAINING_ROWS` rows, evenly spaced, so that the same corpus trains the same index."""
+    step = -(-len(vectors) // _TRAINING_ROWS)
+    return np.ascontiguousarray(vectors[::step])

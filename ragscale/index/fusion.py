@@ -1,0 +1,49 @@
+"""Picking the best rows of a score array and fusing rankings, the same way every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["RRF_K", "Ranking", "best_rows", "reciprocal_rank_fusion"]
+
+RRF_K = 60
+"""Rank constant of reciprocal rank fusion, as in Cormack, Clarke and Buettcher (2009)."""
+
+Ranking = list[tuple[int, float]]
+"""(row, score) pairs, best first."""
+
+
+def best_rows(scores: NDArray[np.floating], k: int) -> Ranking:
+    """The k rows with the highest scores above 0; equal scores in row order.
+
+    Args:
+        scores: One score a passage, shape (n,).
+        k: Most rows to return; fewer where fewer score above 0.
+    """
+    rows = np.flatnonzero(scores > 0)
+    if len(rows) > k:
+        threshold = np.partition(scores[rows], len(rows) - k)[len(rows) - k]
+        # keeps every tie at the threshold, so that the cut below is by row order and not by chance
+        rows = rows[scores[rows] >= threshold]
+    chosen = rows[np.lexsort((rows, -scores[rows]))][:k]
+    return [(int(row), float(scores[row])) for row in chosen]
+
+
+def reciprocal_rank_fusion(rankings: Iterable[Sequence[tuple[int, float]]], k: int) -> Ranking:
+    """Fuse rankings: a row scores the sum of 1 / (`RRF_K` + rank) over the rankings it is in, rank from 1.
+
+    Ties go to the row that a ranking named first, earlier rankings before later ones.
+
+    Args:
+        rankings: Each best first; their scores are ignored.
+        k: Most rows to return.
+    """
+    fused: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, (row, _) in enumerate(ranking, 1):
+            fused[row] = fused.get(row, 0.0) + 1.0 / (RRF_K + rank)
+    # dicts keep insertion order and sorting is stable: that is the tie rule
+    return sorted(fused.items(), key=lambda pair: -pair[1])[:k]
