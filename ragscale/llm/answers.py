@@ -21,18 +21,18 @@ def parse_usage(answer: Any) -> Usage | None:
     usage = answer.get("usage") if isinstance(answer, dict) else None
     if not isinstance(usage, dict):
         return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    if cached is None and isinstance(answer.get("timings"), dict):
-        cached = answer["timings"].get("cache_n")  # older llama.cpp
-    if not _is_count(prompt) or not _is_count(completion):
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens", 0))
+    if prompt is None or completion is None:
         return None
-    return Usage(prompt, completion, min(cached, prompt) if _is_count(cached) else 0)
+    details, timings = usage.get("prompt_tokens_details"), answer.get("timings")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+    if cached is None and isinstance(timings, dict):
+        cached = _count(timings.get("cache_n"))  # older llama.cpp
+    return Usage(prompt, completion, min(cached or 0, prompt))
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def token_logprobs(choice: dict[str, Any]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from ragscale.types import Message, Spend
 __all__ = ["OpenAILLM"]
 
 _ASSUMED_WINDOW = 8192
+_OPTIONAL = ("max_tokens", "seed", "stop", "temperature", "logprobs", "response_format", "structured_outputs")
 
 
 class OpenAILLM:
@@ -179,11 +180,11 @@ class OpenAILLM:
         )
 
     async def _chat(self, body: dict[str, Any], prompt_tokens: int) -> Any:
-        body = {key: value for key, value in body.items() if value is not None and key not in self._dropped}
-        if body.get("n") == 1:
-            del body["n"]
+        if body["n"] == 1:
+            del body["n"]  # the default everywhere, and unknown to some
         if "max_tokens" in self._dropped:
-            body["max_completion_tokens"] = body["max_tokens"] if "max_tokens" in body else None
+            body["max_completion_tokens"] = body["max_tokens"]
+        body = {key: value for key, value in body.items() if value is not None and key not in self._dropped}
         try:
             return await self._transport.post("chat/completions", body, prompt_tokens=prompt_tokens)
         except RefusedError as error:
@@ -191,7 +192,7 @@ class OpenAILLM:
 
     def _degraded(self, error: RefusedError, body: dict[str, Any]) -> ModelError | None:
         """A retryable error if the server named an optional parameter, which later calls then leave out."""
-        for parameter in ("seed", "stop", "temperature", "logprobs", "response_format", "structured_outputs"):
+        for parameter in _OPTIONAL:
             if parameter in body and parameter in error.problem:
                 self._dropped.add(parameter)
                 self._notices.once(f"drop:{parameter}", f"{error.problem}. Calls go on without {parameter!r}.")
@@ -202,7 +203,7 @@ class OpenAILLM:
         window = self._window or (await self._server()).context_window
         if exact and window is not None and prompt_tokens >= window:
             raise ModelError(
-                f"The prompt has {prompt_tokens} tokens, the context window of {self.name} holds {window} with the answer",
+                f"The prompt has {prompt_tokens} tokens, the window of {self.name} holds {window}, answer included",
                 "Retrieve or keep fewer passages, or serve the model with a longer context.",
                 spend=Spend(),
             )

@@ -1,0 +1,185 @@
+"""Any LangChain chat model behind ragscale's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
+from ragscale.llm.base import Capabilities, Generation, Score, Usage
+from ragscale.llm.notices import Notices
+from ragscale.llm.tokens import upper_bound
+from ragscale.types import Message, Spend
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage, BaseMessage
+
+__all__ = ["LangChainLLM"]
+
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "num_predict")
+_ASSUMED_WINDOW = 8192
+
+
+class LangChainLLM:
+    """A LangChain chat model; it neither scores nor draws several samples from one call.
+
+    A call's settings are put into those fields that the model class declares (a bound argument would be ignored by
+    some classes and be an error in others); what it has no field for is left out, with a warning.
+
+    Args:
+        model: The chat model; left as it is.
+        name: Name for reports; None for the model's own.
+        context_window: Most tokens of prompt and completion; None for what the model's profile says.
+
+    Raises:
+        MissingDependency: langchain-core is not installed.
+        InvalidInput: `model` is not a LangChain chat model.
+    """
+
+    def __init__(self, model: BaseChatModel, *, name: str | None = None, context_window: int | None = None) -> None:
+        try:
+            from langchain_core.language_models import BaseChatModel
+        except ImportError:
+            raise MissingDependency(
+                "LangChain models need langchain-core", "Install it with: pip install 'ragscale[langchain]'"
+            ) from None
+        if not isinstance(model, BaseChatModel):
+            raise InvalidInput(f"A {type(model).__name__} is not a LangChain chat model", "Give a BaseChatModel.")
+        self._model = model
+        self._notices = Notices()
+        own = next(
+            (v for f in ("model", "model_name", "model_id") if isinstance(v := getattr(model, f, None), str)), None
+        )
+        self._name = name or own or type(model).__name__
+        profile = getattr(model, "profile", None) or {}
+        self._window = int(context_window or profile.get("max_input_tokens") or _ASSUMED_WINDOW)
+        self._counts_itself = _has_tokenizer(model)
+
+    def __repr__(self) -> str:
+        # Not the model's own repr, which may hold its key.
+        return f"LangChainLLM({type(self._model).__name__}, name={self._name!r})"
+
+    @property
+    def name(self) -> str:
+        """Model name for manifests, traces and reports."""
+        return self._name
+
+    @property
+    def context_window(self) -> int:
+        """Most tokens that prompt and completion may have together."""
+        return self._window
+
+    async def capabilities(self) -> Capabilities:
+        """Token counts, where the model class brings its own tokenizer; nothing else."""
+        return Capabilities(tokenizer=self._counts_itself)
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """The model's own count, or an upper bound (with a warning) where it has none or was seen to count too few."""
+        if self._counts_itself:
+            try:
+                return self._model.get_num_tokens_from_messages(_convert(messages))
+            except Exception:  # third-party code: anything, from a missing package to a download without a network
+                self._counts_itself = False
+        self._notices.once(
+            "tokenizer", f"{self._name} has no tokenizer to rely on: prompts are bounded by one token a byte."
+        )
+        return upper_bound(messages)
+
+    async def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        n: int = 1,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+        schema: dict[str, Any] | None = None,
+        logprobs: bool = False,
+    ) -> Generation:
+        """Write the next assistant turn; `schema` and `logprobs` are ignored. See `LLM.generate`.
+
+        Raises:
+            ModelError: This attempt failed, or `n` is above 1.
+        """
+        if n != 1:
+            raise ModelError(f"{self._name} returns one sample a call, {n} were asked for", "Repeat the call instead.")
+        model = self._with(max_tokens=max_tokens, temperature=temperature, seed=seed)
+        prompt_tokens = await self.count_tokens(messages)
+        try:
+            message = await model.ainvoke(_convert(messages), stop=list(stop) or None)
+        except Exception as error:  # each provider raises its own
+            raise self._failure(error, prompt_tokens) from None
+        text = str(message.text)
+        usage = self._usage(message, text, prompt_tokens, max_tokens)
+        metadata = message.response_metadata
+        reason = str(metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason"))
+        return Generation([text], usage, ["length" if reason.lower() in ("length", "max_tokens") else "stop"])
+
+    async def score(self, messages: Sequence[Message], continuation: str) -> Score:
+        """Always raises `ModelError`: LangChain has no call for it."""
+        raise ModelError(
+            f"{self._name} cannot score a given text", "Use a mode without scores, or an openai: endpoint."
+        )
+
+    async def aclose(self) -> None:
+        """Nothing to do: the model belongs to the caller."""
+
+    def _with(self, **settings: int | float | None) -> BaseChatModel:
+        fields = type(self._model).model_fields
+        update: dict[str, int | float] = {}
+        for setting, value in settings.items():
+            names = _LIMITS if setting == "max_tokens" else (setting,)
+            field = next((name for name in names if name in fields), None)
+            if value is None:
+                continue
+            if field is None:
+                self._notices.once(
+                    setting, f"{type(self._model).__name__} has no setting for {setting!r}: it is ignored."
+                )
+            else:
+                update[field] = value
+        return self._model.model_copy(update=update)
+
+    def _usage(self, message: AIMessage, text: str, prompt_tokens: int, max_tokens: int) -> Usage:
+        told = message.usage_metadata
+        if told is None:
+            self._notices.once("usage", f"{self._name} reports no usage: its calls are charged by an upper bound.")
+            return Usage(prompt_tokens, min(len(text.encode()), max_tokens))
+        if told["input_tokens"] > prompt_tokens:
+            self._counts_itself = False
+        cached = (told.get("input_token_details") or {}).get("cache_read") or 0
+        return Usage(told["input_tokens"], told["output_tokens"], cached)
+
+    def _failure(self, error: Exception, prompt_tokens: int) -> ModelError:
+        """The error of ours; the provider's text stays out, as it may hold keys and prompts."""
+        response = getattr(error, "response", None)
+        code = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+        code = code if isinstance(code, int) else None
+        what = f"{self._name} failed with {type(error).__name__}" + (f" (HTTP {code})" if code else "")
+        if code in (401, 403, 404):
+            return EndpointError(what, "Check the model's name and key.", spend=Spend(llm_calls=1))
+        transient = isinstance(error, TimeoutError | ConnectionError) or "Timeout" in type(error).__name__
+        retryable = transient or (code is not None and (code in (408, 409, 429) or code >= 500))
+        charged = 0 if code is not None and code < 500 else prompt_tokens
+        spend = Spend(llm_calls=1, prompt_tokens=charged)
+        return ModelError(what, "See the provider's documentation.", retryable=retryable, spend=spend)
+
+
+def _convert(messages: Sequence[Message]) -> list[BaseMessage]:
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+    kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+    return [kinds[message["role"]](content=message["content"]) for message in messages]
+
+
+def _has_tokenizer(model: BaseChatModel) -> bool:
+    """Whether the class counts by itself: LangChain's default downloads another model's tokenizer."""
+    from langchain_core.language_models import BaseChatModel
+
+    own = any(
+        getattr(type(model), method) is not getattr(BaseChatModel, method)
+        for method in ("get_num_tokens_from_messages", "get_token_ids", "get_num_tokens")
+    )
+    return own or model.custom_get_token_ids is not None
