@@ -6,7 +6,7 @@ from ragscale.index.build import Progress
 from ragscale.index.embed import DEFAULT_NAME
 from ragscale.index.engine import HOWS, How
 from ragscale.index.lexical import LexicalKind
-from ragscale.index.manifest import Manifest
+from ragscale.index.manifest import Manifest, check_files
 from ragscale.index.retriever import Index
 
-__all__ = ["DEFAULT_NAME", "HOWS", "How", "Index", "LexicalKind", "Manifest", "Progress"]
+__all__ = ["DEFAULT_NAME", "HOWS", "How", "Index", "LexicalKind", "Manifest", "Progress", "check_files"]

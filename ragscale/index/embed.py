@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ragscale.errors import IndexMismatch, InvalidInput, MissingDependency, ModelFileError
 from ragscale.index.manifest import EmbedderInfo
+from ragscale.llm import weights
 
 __all__ = ["DEFAULT", "DEFAULT_NAME", "Dtype", "Embedder", "canonical_name"]
 
@@ -124,7 +124,7 @@ def _encode(call: Any, texts: Sequence[str], *, prompt: str, batch_size: int) ->
 
 def _locate(name: str, commit: str | None) -> tuple[Path, str]:
     """Folder and revision of a model."""
-    folder = _default_folder() if name == DEFAULT_NAME else Path(name)
+    folder = weights.path("embedder") if name == DEFAULT_NAME else Path(name)
     if folder.is_dir():
         return folder, _weights_hash(folder)
     if Path(name).is_absolute() or name.startswith("."):
@@ -145,10 +145,6 @@ def _locate(name: str, commit: str | None) -> tuple[Path, str]:
             "Check the name and the network, or give the folder of a local model.",
         ) from error
     return fetched, fetched.name
-
-
-def _default_folder() -> Path:
-    return Path(os.environ.get("RAGSCALE_EMBEDDER", "/nonexistent"))
 
 
 def _weights_hash(folder: Path) -> str:

@@ -1,0 +1,217 @@
+"""``ragscale index build | info | verify`` and ``ragscale search``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ragscale.index import Progress
+    from ragscale.types import Hit
+
+__all__ = ["app", "search"]
+
+app = typer.Typer(help="Build, describe and check indexes.", no_args_is_help=True)
+
+_STAGES = {"read": "Reading", "bm25": "Terms", "embed": "Embedding"}
+_SNIPPET = 300
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+class Lexical(StrEnum):
+    """Choices of ``--lexical``."""
+
+    bm25s = "bm25s"
+    rank_bm25 = "rank-bm25"
+
+
+class Dtype(StrEnum):
+    """Choices of ``--dtype``."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class How(StrEnum):
+    """Choices of ``--how``."""
+
+    hybrid = "hybrid"
+    dense = "dense"
+    bm25 = "bm25"
+
+
+@app.command()
+def build(
+    corpus: Annotated[
+        list[Path],
+        typer.Argument(help="Files .jsonl, .jsonl.gz, .parquet (id, title, text), or folders of .md and .txt files."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the new index.")],
+    embedder: Annotated[
+        str, typer.Option(help='"default" (all-MiniLM-L6-v2), a hub name, a model folder, or "none" for BM25 alone.')
+    ] = "default",
+    factory: Annotated[str, typer.Option(help="FAISS factory string. Flat is exact.")] = "Flat",
+    lexical: Annotated[Lexical, typer.Option(help="Library of the BM25 index.")] = Lexical.bm25s,
+    chunk_size: Annotated[int, typer.Option(help="Most characters in a chunk of a text file.")] = 1000,
+    chunk_overlap: Annotated[int, typer.Option(help="Most characters that neighbouring chunks share.")] = 100,
+    query_prompt: Annotated[
+        str | None, typer.Option(help="Put before each query. Default: the embedder's own.")
+    ] = None,
+    document_prompt: Annotated[
+        str | None, typer.Option(help="Put before each passage. Default: the embedder's own.")
+    ] = None,
+    dtype: Annotated[
+        Dtype, typer.Option(help="Passages are encoded in this; auto: bfloat16 where the processor has it.")
+    ] = Dtype.auto,
+    batch_size: Annotated[int, typer.Option(help="Passages encoded at once.")] = 64,
+    force: Annotated[bool, typer.Option("--force", help="Replace an index that is there.")] = False,
+) -> None:
+    """Index a corpus. Nothing stands at DIR until the index is complete."""
+    from ragscale.index import Index
+
+    with (
+        _progress() as progress,
+        Index.build(
+            corpus,
+            out,
+            embedder=None if embedder == "none" else embedder,
+            factory=factory,
+            lexical=lexical.value,
+            chunk_size=chunk_size,
+            chunk_overlap=chunk_overlap,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            dtype=dtype.value,
+            batch_size=batch_size,
+            force=force,
+            progress=progress,
+        ) as index,
+    ):
+        summary = f"{out}: {len(index):,} passages, searched by {index.how}"
+    typer.echo(summary)
+
+
+@app.command()
+def info(folder: Folder, as_json: AsJson = False) -> None:
+    """Say what an index was made with."""
+    from ragscale.index import Manifest
+
+    manifest = Manifest.read(folder)
+    if as_json:
+        _echo_json(manifest.to_dict())
+        return
+    embedder = manifest.embedder
+    vectors = "none" if embedder is None else f"{embedder.dimension} dimensions, {manifest.factory}, {manifest.metric}"
+    rows = {
+        "passages": f"{manifest.passages:,}",
+        "embedder": "none" if embedder is None else f"{embedder.name} ({embedder.revision}), {embedder.dtype}",
+        "vectors": vectors,
+        "lexical": ", ".join(f"{name} {value}" for name, value in manifest.lexical.items()),
+        "chunking": f"{manifest.chunking['size']} characters, {manifest.chunking['overlap']} shared (text files)",
+        "size": f"{sum(file.size for file in manifest.files.values()) / 1e6:,.1f} MB in {len(manifest.files)} files",
+        "format": f"{manifest.format} (ragscale {manifest.ragscale})",
+        "fingerprint": manifest.fingerprint,
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:<12} {value}")
+
+
+@app.command()
+def verify(folder: Folder) -> None:
+    """Compute the checksum of every file of an index again."""
+    from ragscale.index import Manifest, check_files
+
+    manifest = Manifest.read(folder)
+    check_files(folder, manifest)
+    typer.echo(f"{folder}: {len(manifest.files)} files are as they were written")
+
+
+def search(
+    folder: Folder,
+    queries: Annotated[list[str], typer.Argument(metavar="QUERY...", help="One or more queries.")],
+    how: Annotated[
+        How | None, typer.Option(help="Default: hybrid where the index has vectors, else bm25.", show_default=False)
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--k", help="Hits a query.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Search an index.
+
+    With --json, one query prints {"hits": [{"id", "title", "text", "score"}]}; several print
+    {"queries": [{"query", "hits": [...]}]} in their order.
+    """
+    from ragscale.index import Index
+
+    with Index.open(folder) as index:
+        found = index.search(queries, k=k, how=how.value if how else None)
+    if not as_json:
+        _show(queries, found)
+    elif len(queries) == 1:
+        _echo_json({"hits": [_row(hit) for hit in found[0]]})
+    else:
+        pairs = zip(queries, found, strict=True)
+        _echo_json({"queries": [{"query": query, "hits": [_row(hit) for hit in hits]} for query, hits in pairs]})
+
+
+def _row(hit: Hit) -> dict[str, Any]:
+    return {"id": hit.passage.id, "title": hit.passage.title, "text": hit.passage.text, "score": hit.score}
+
+
+def _echo_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _show(queries: list[str], found: list[list[Hit]]) -> None:
+    for query, hits in zip(queries, found, strict=True):
+        if len(queries) > 1:
+            typer.echo(f"# {query}")
+        if not hits:
+            typer.echo("no hits")
+        for rank, hit in enumerate(hits, 1):
+            text = " ".join(hit.passage.text.split())
+            typer.echo(f"{rank}. {hit.passage.title or hit.passage.id} [{hit.passage.id}] {hit.score:.4f}")
+            typer.echo(f"   {text if len(text) <= _SNIPPET else text[:_SNIPPET] + '...'}")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar a stage, on standard error, with passages a second and the time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), rate="")
+            task = bars.tasks[tasks[stage]]
+            speed = task.finished_speed or task.speed
+            bars.update(task.id, completed=done, total=total or None, rate=f"{speed:,.0f} passages/s" if speed else "")
+
+        yield report
