@@ -1,1 +1,48 @@
-"""ragscale: every test-time scaling strategy for multi-hop QA on one index, one model and one honest ledger."""
+"""ragscale: every test-time scaling strategy for multi-hop QA on one index, one model and one honest ledger.
+
+    import ragscale as rs
+
+    agent = rs.Agent("indexes/demo", llm="embedded", mode="chain", budget=rs.Budget(rounds=6, tokens=16_000))
+    answer = agent.ask("Which of the two directors was born first?")
+
+Heavy parts (torch, faiss, LangGraph) load when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ragscale.budget import Budget, Ledger
+from ragscale.errors import RagscaleError
+from ragscale.types import Answer, Event, Hit, Passage, Spend
+
+if TYPE_CHECKING:
+    from ragscale import modes
+    from ragscale.agent import Agent
+    from ragscale.index import Index
+
+__all__ = [
+    "Agent",
+    "Answer",
+    "Budget",
+    "Event",
+    "Hit",
+    "Index",
+    "Ledger",
+    "Passage",
+    "RagscaleError",
+    "Spend",
+    "modes",
+]
+__version__ = "0.1.0"
+
+_LAZY = {"Agent": "ragscale.agent", "Index": "ragscale.index"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name == "modes":
+        return importlib.import_module("ragscale.modes")
+    raise AttributeError(f"module 'ragscale' has no attribute {name!r}")

@@ -1,1 +1,50 @@
-"""modes."""
+"""Retrieval modes by name: the built-in ones, and those that other packages register by an entry point.
+
+A third party adds a mode by a `Mode` subclass and an entry point in the group ``ragscale.modes``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib.metadata import entry_points
+
+from ragscale.errors import InvalidInput
+from ragscale.modes.base import Mode
+from ragscale.modes.chain import Chain
+from ragscale.modes.once import Once
+from ragscale.modes.parallel import Parallel
+from ragscale.modes.tree import Tree
+
+__all__ = ["Chain", "Mode", "Once", "Parallel", "Tree", "get", "registered"]
+
+
+def registered() -> dict[str, type[Mode]]:
+    """Every mode class by name: built-in modes first, then those of entry points by name.
+
+    Raises:
+        InvalidInput: An entry point is not a `Mode` class, or takes a name that is taken.
+    """
+    modes: dict[str, type[Mode]] = {cls.name: cls for cls in (Once, Chain, Parallel, Tree)}
+    for point in sorted(entry_points(group="ragscale.modes"), key=lambda point: point.name):
+        cls = point.load()
+        if not (isinstance(cls, type) and issubclass(cls, Mode)):
+            raise InvalidInput(f"Entry point {point.value} is no Mode class", "Subclass ragscale.modes.Mode.")
+        if modes.setdefault(cls.name, cls) is not cls:
+            raise InvalidInput(f"Two modes are called {cls.name!r}: {modes[cls.name]} and {cls}", "Rename one.")
+    return modes
+
+
+def get(mode: str | Mode) -> Mode:
+    """The mode of that name with its defaults; a mode object passes through.
+
+    Raises:
+        InvalidInput: Unknown name; the message suggests the nearest one.
+    """
+    if isinstance(mode, Mode):
+        return mode
+    known = registered()
+    if mode not in known:
+        near = difflib.get_close_matches(str(mode), known, n=1)
+        guess = f"Did you mean {near[0]!r}? " if near else ""
+        raise InvalidInput(f"Unknown mode {mode!r}", f"{guess}Modes: {', '.join(known)}.")
+    return known[mode]()

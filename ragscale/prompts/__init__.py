@@ -1,1 +1,110 @@
-"""prompts."""
+"""What the model is asked: one function a move, each returning chat messages.
+
+Every prompt starts with a fixed system message (instructions and examples), then the question, then what grows, so
+that a server's prefix cache pays. Passages are untrusted text: they stand between markers, cannot forge a marker or a
+chat-template token, and are never used as a template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypedDict
+
+from ragscale.types import Message, Passage
+
+__all__ = ["NO_INFORMATION", "Step", "answer", "clean", "documents", "plan", "read", "support"]
+
+NO_INFORMATION = "No relevant information found"
+"""What a sub-answer says when the passages do not help, word for word (CoRAG, arXiv 2501.14342)."""
+
+
+class Step(TypedDict):
+    """One link of a chain, as state holds it."""
+
+    query: str
+    passages: list[str]
+    """Ids, best first."""
+    answer: str
+    """The sub-answer, or `NO_INFORMATION`."""
+
+
+_PLAN = """You find facts in an encyclopedia, one search at a time. Given a question and the searches made so far, \
+write the next search query.
+- Ask for one missing fact only, with full names, in a few words.
+- Once a name was found, use it. If a search found nothing, word it differently or ask for something else.
+- Never repeat a search. Reply with a JSON array that holds the query.
+
+Question: Who is older, the director of Jaws or the director of Alien?
+Searches so far:
+1. director of the film Jaws -> Steven Spielberg
+Next: ["director of the film Alien"]
+
+Question: In which city was the founder of the company that makes the Walkman born?
+Searches so far:
+1. company that makes the Walkman -> Sony
+2. founder of Sony -> Masaru Ibuka and Akio Morita
+Next: ["Masaru Ibuka birthplace"]"""
+
+_READ = f"""Answer the query from the documents, in a few words. If they do not tell, reply exactly: {NO_INFORMATION}"""
+
+_ANSWER = """Answer the question from the documents and the notes (which may be wrong). The answer is as short as \
+possible: a name, a date, a number, yes or no, never a sentence. Always give the best guess. Reply in JSON: \
+{"documents": [numbers of the documents used], "answer": "..."}
+
+Example: Question: Who is older, the director of Jaws or the director of Alien?
+{"documents": [3, 1], "answer": "Ridley Scott"}"""
+
+_MARKER = re.compile(r"<(?=\||/?\s*(?:documents|information|search|answer|think)\b)", re.IGNORECASE)
+
+
+def clean(text: str) -> str:
+    """Text from outside, made unable to close its block or to write a chat-template token."""
+    # A space after "<" is enough.
+    return _MARKER.sub("< ", text)
+
+
+def documents(passages: Sequence[Passage]) -> str:
+    """Passages as a delimited, numbered block, in the order given."""
+    lines = [f"[{n}] {clean(p.title)}: {clean(p.text)}" for n, p in enumerate(passages, 1)]
+    return "\n".join(["<documents>", *lines, "</documents>"])
+
+
+def _pairs(steps: Sequence[Step]) -> str:
+    return "\n".join(f"{n}. {clean(s['query'])} -> {clean(s['answer'])}" for n, s in enumerate(steps, 1))
+
+
+def plan(question: str, steps: Sequence[Step]) -> list[Message]:
+    """Ask for the next sub-query: sees the question and the earlier pairs, never passages."""
+    known = f"Searches so far:\n{_pairs(steps)}" if steps else "Searches so far: none"
+    return [
+        {"role": "system", "content": _PLAN},
+        {"role": "user", "content": f"Question: {clean(question)}\n{known}\nNext:"},
+    ]
+
+
+def read(query: str, passages: Sequence[Passage]) -> list[Message]:
+    """Ask for a sub-answer: sees only this sub-query and its passages (best first; shown best last)."""
+    return [
+        {"role": "system", "content": _READ},
+        {"role": "user", "content": f"{documents(passages[::-1])}\nQuery: {clean(query)}"},
+    ]
+
+
+def support(question: str, steps: Sequence[Step]) -> list[Message]:
+    """The prompt under which `NO_INFORMATION` is scored: the chain's pairs stand in as documents."""
+    pairs = "\n".join(f"[{n}] {clean(s['query'])}: {clean(s['answer'])}" for n, s in enumerate(steps, 1))
+    return [
+        {"role": "system", "content": _READ},
+        {"role": "user", "content": f"<documents>\n{pairs}\n</documents>\nQuery: {clean(question)}"},
+    ]
+
+
+def answer(question: str, passages: Sequence[Passage], steps: Sequence[Step] = ()) -> list[Message]:
+    """Ask for the final short answer and the numbers of the documents it rests on (1 is ``passages[0]``)."""
+    found = [s for s in steps if s["answer"] != NO_INFORMATION]
+    notes = f"Notes:\n{_pairs(found)}\n" if found else ""
+    return [
+        {"role": "system", "content": _ANSWER},
+        {"role": "user", "content": f"{documents(passages)}\n{notes}Question: {clean(question)}"},
+    ]

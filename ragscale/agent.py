@@ -1,0 +1,348 @@
+"""`Agent`: one index, one model, one budget; a question in, an `Answer` out, in whichever mode is named."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import queue
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.state import CompiledStateGraph
+
+from ragscale import modes
+from ragscale.budget import Budget, Ledger
+from ragscale.errors import BudgetExceeded, InvalidInput
+from ragscale.index import How, Index
+from ragscale.llm import LLM, load
+from ragscale.modes.base import initial
+from ragscale.modes.moves import Context
+from ragscale.types import Answer, AnswerSpend, Event, Spend
+
+__all__ = ["Agent"]
+
+_T = TypeVar("_T")
+_END = object()
+
+
+class Agent:
+    """Answers questions over an index. Works in a script, in a notebook's running loop and from threads.
+
+    Args:
+        index: An open `Index`, or the folder of one.
+        llm: A model, or a specification as `ragscale.llm.load` takes it.
+        mode: The mode of calls that name none: a name or a `Mode` object.
+        budget: Limits of each question.
+        seed: Makes sampled sub-queries repeatable: same seed, model and index give the same trace.
+        how: Kind of search (``"dense"``, ``"bm25"``, ``"hybrid"``); ``None`` is the index's best.
+        checkpoints: Where runs that are given a `thread_id` keep their state, so that a killed run is resumed by the
+            same call: an SQLite file, or a LangGraph checkpoint saver.
+
+    Raises:
+        InvalidInput: Unknown mode or model specification.
+        EndpointError: (from the first question on) The model's endpoint cannot be reached.
+    """
+
+    def __init__(
+        self,
+        index: Index | str | Path,
+        llm: LLM | str | Any = "embedded",
+        mode: str | modes.Mode = "chain",
+        budget: Budget | None = None,
+        *,
+        seed: int = 0,
+        how: How | None = None,
+        checkpoints: str | Path | BaseCheckpointSaver[Any] | None = None,
+    ) -> None:
+        self.mode = modes.get(mode)
+        self.budget = budget or Budget()
+        self.index = index if isinstance(index, Index) else Index.open(Path(index))
+        self.llm = load(llm)
+        self.seed = seed
+        self.how = how
+        self._checkpoints = checkpoints
+
+    def ask(
+        self,
+        question: str,
+        *,
+        mode: str | modes.Mode | None = None,
+        budget: Budget | None = None,
+        thread_id: str | None = None,
+    ) -> Answer:
+        """Answer one question; blocks. See `aask`."""
+        return _wait(self.aask(question, mode=mode, budget=budget, thread_id=thread_id))
+
+    async def aask(
+        self,
+        question: str,
+        *,
+        mode: str | modes.Mode | None = None,
+        budget: Budget | None = None,
+        parent: Ledger | None = None,
+        thread_id: str | None = None,
+    ) -> Answer:
+        """Answer one question.
+
+        A spent budget or a model that fails midway ends in an `Answer` whose `stop_reason` and `reason` tell, never
+        in an exception.
+
+        Args:
+            question: In natural language.
+            mode: Instead of the agent's.
+            budget: Instead of the agent's.
+            parent: A ledger whose limits hold as well and which is charged too, for instance that of a batch.
+            thread_id: Names the run in `checkpoints`: an unfinished run of that name is resumed where it was,
+                without charging again what it had done; a finished one returns its answer.
+
+        Raises:
+            InvalidInput: The question is empty, the mode is unknown, or `thread_id` belongs to another question.
+            EndpointError: The model cannot be reached, before anything was spent.
+        """
+        answer = None
+        async for item in self.astream(question, mode=mode, budget=budget, parent=parent, thread_id=thread_id):
+            answer = item
+        return cast(Answer, answer)
+
+    def stream(
+        self,
+        question: str,
+        *,
+        mode: str | modes.Mode | None = None,
+        budget: Budget | None = None,
+        thread_id: str | None = None,
+    ) -> Iterator[Event | Answer]:
+        """The run's events as they happen, then its `Answer`; closing the iterator cancels the run."""
+        items: queue.Queue[Any] = queue.Queue()
+
+        async def pump() -> None:
+            try:
+                async for item in self.astream(question, mode=mode, budget=budget, thread_id=thread_id):
+                    items.put(item)
+                items.put(_END)
+            except BaseException as error:
+                items.put(error)
+                raise
+
+        future = asyncio.run_coroutine_threadsafe(pump(), _loop())
+        try:
+            while (item := items.get()) is not _END:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            future.cancel()
+
+    async def astream(
+        self,
+        question: str,
+        *,
+        mode: str | modes.Mode | None = None,
+        budget: Budget | None = None,
+        parent: Ledger | None = None,
+        thread_id: str | None = None,
+    ) -> AsyncIterator[Event | Answer]:
+        """Like `stream`, asynchronous; arguments and errors as in `aask`."""
+        if not isinstance(question, str) or not question.strip():
+            raise InvalidInput(f"The question is {question!r}", "Ask something.")
+        chosen = modes.get(mode) if mode is not None else self.mode
+        capabilities = await self.llm.capabilities()
+        async with self._saver(thread_id) as saver:
+            graph = _compiled(chosen) if saver is None else chosen.graph().compile(checkpointer=saver)
+            run = await _Run.begin(graph, chosen, question.strip(), thread_id)
+            ledger = Ledger(budget or self.budget, parent=parent, spent=run.spent, elapsed=run.elapsed)
+            if run.finished is None:
+                try:
+                    ledger.hold_closing(_closing_share(ledger))
+                except BudgetExceeded as limit:
+                    yield _refused(chosen, question, limit)
+                    return
+                context = Context(
+                    index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
+                    how=self.how,
+                )  # fmt: skip
+                async for event in run.events(context):
+                    yield event
+            yield self._answer(chosen, run.finished or {})
+
+    def batch(
+        self,
+        questions: Sequence[str],
+        *,
+        mode: str | modes.Mode | None = None,
+        budget: Budget | None = None,
+        total: Budget | None = None,
+        concurrency: int = 8,
+    ) -> list[Answer]:
+        """Answer many questions, several at a time; blocks. See `abatch`."""
+        return _wait(self.abatch(questions, mode=mode, budget=budget, total=total, concurrency=concurrency))
+
+    async def abatch(
+        self,
+        questions: Sequence[str],
+        *,
+        mode: str | modes.Mode | None = None,
+        budget: Budget | None = None,
+        total: Budget | None = None,
+        concurrency: int = 8,
+    ) -> list[Answer]:
+        """Answer many questions, `concurrency` at a time; their searches share the index's broker.
+
+        Args:
+            questions: In any number.
+            mode: Instead of the agent's.
+            budget: Limits of each question, instead of the agent's.
+            total: Limits of all questions together (`rounds` holds for each).
+            concurrency: Questions in flight.
+
+        Returns:
+            The answers, in the order of the questions.
+        """
+        ledger = Ledger(total)
+        gate = asyncio.Semaphore(concurrency)
+
+        async def one(question: str) -> Answer:
+            async with gate:
+                return await self.aask(question, mode=mode, budget=budget, parent=ledger)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(question)) for question in questions]
+        return [task.result() for task in tasks]
+
+    def close(self) -> None:
+        """Release the model and the index."""
+        _wait(self.llm.aclose())
+        self.index.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.asynccontextmanager
+    async def _saver(self, thread_id: str | None) -> AsyncIterator[BaseCheckpointSaver[Any] | None]:
+        if thread_id is None:
+            yield None
+        elif self._checkpoints is None:
+            raise InvalidInput(f"thread_id={thread_id!r} without checkpoints", "Give Agent(checkpoints='runs.sqlite').")
+        elif isinstance(self._checkpoints, BaseCheckpointSaver):
+            yield self._checkpoints
+        else:
+            from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+            async with AsyncSqliteSaver.from_conn_string(str(self._checkpoints)) as saver:
+                yield saver
+
+    def _answer(self, mode: modes.Mode, state: dict[str, Any]) -> Answer:
+        citations = list(dict.fromkeys(state["citations"]))
+        return Answer(
+            text=state["text"],
+            citations=citations,
+            mode=mode.name,
+            stop_reason=state["stop"] or "answered",
+            reason=state["reason"],
+            spend=AnswerSpend(Spend(**state["total"]), Spend(**state["serial"])),
+            trace=[Event.from_dict(event) for event in state["trace"]],
+            question=state["question"],
+            passages={id: self.index.passage(id) for id in citations},
+        )
+
+
+@dataclass
+class _Run:
+    """One execution of a compiled graph: fresh, resumed, or found finished."""
+
+    graph: CompiledStateGraph[Any, Context, Any, Any]
+    config: RunnableConfig
+    start: Any
+    spent: Spend
+    elapsed: float
+    finished: dict[str, Any] | None = None
+
+    @classmethod
+    async def begin(
+        cls, graph: CompiledStateGraph[Any, Context, Any, Any], mode: modes.Mode, question: str, thread_id: str | None
+    ) -> Self:
+        if thread_id is None:
+            return cls(graph, {}, initial(question), Spend(), 0.0)
+        identity = {"mode": repr(mode), "question": question}
+        config: RunnableConfig = {"configurable": {"thread_id": thread_id}, "metadata": identity}
+        saved = await graph.aget_state(config)
+        if not saved.created_at:
+            return cls(graph, config, initial(question), Spend(), 0.0)
+        known = {key: (saved.metadata or {}).get(key) for key in identity}
+        if known != identity:
+            raise InvalidInput(f"thread_id={thread_id!r} is a run of {known}, not of {identity}", "Use another id.")
+        if not saved.next:
+            return cls(graph, config, None, Spend(), 0.0, dict(saved.values))
+        spent = Spend(**saved.values["total"]) if "total" in saved.values else Spend()
+        # Branches that had finished when the run died left their writes beside the checkpoint; resuming applies them.
+        stored = await graph.checkpointer.aget_tuple(config)  # type: ignore[union-attr]
+        for _, channel, value in (stored.pending_writes or []) if stored else []:
+            if channel == "total":
+                spent += Spend(**value)
+        return cls(graph, config, None, spent, float(saved.values.get("serial", {}).get("seconds", 0.0)))
+
+    async def events(self, context: Context) -> AsyncIterator[Event]:
+        """Run to the end, handing on events; then `finished` holds the final state."""
+        stream = self.graph.astream(self.start, self.config or None, context=context, stream_mode=["custom", "values"])
+        async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
+            async for kind, chunk in chunks:
+                if kind == "custom":
+                    yield Event.from_dict(chunk)
+                else:
+                    self.finished = chunk
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(mode: modes.Mode) -> CompiledStateGraph[Any, Context, Any, Any]:
+    return mode.graph().compile()
+
+
+def _closing_share(ledger: Ledger) -> Spend:
+    """A quarter of the tokens, at least 512 and at most 2,048, for the closing answer."""
+    tokens = min(2048.0, max(512.0, ledger.left("tokens") / 4))
+    return Spend(llm_calls=1, prompt_tokens=int(tokens))
+
+
+def _refused(mode: modes.Mode, question: str, limit: BudgetExceeded) -> Answer:
+    return Answer(
+        text="",
+        citations=[],
+        mode=mode.name,
+        stop_reason=f"budget:{limit.dimension}",
+        reason=str(limit),
+        spend=AnswerSpend(Spend(), Spend()),
+        trace=[],
+        question=question,
+    )
+
+
+_lock = threading.Lock()
+_running: asyncio.AbstractEventLoop | None = None
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop of the blocking calls: one thread, so that they work beside a running loop."""
+    global _running
+    with _lock:
+        if _running is None:
+            _running = asyncio.new_event_loop()
+            threading.Thread(target=_running.run_forever, name="ragscale", daemon=True).start()
+        return _running
+
+
+def _wait(work: Coroutine[Any, Any, _T]) -> _T:
+    future = asyncio.run_coroutine_threadsafe(work, _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise

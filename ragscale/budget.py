@@ -1,0 +1,221 @@
+"""The ledger: every model call and every retrieval is reserved before it happens and settled after it.
+
+A reservation that does not fit is refused with `BudgetExceeded` *before* anything is spent, so limits are hard. One
+ledger serves one question; its parent (if any) serves a whole batch, its children serve parallel branches.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from types import TracebackType
+
+from ragscale.errors import BudgetExceeded, InvalidInput
+from ragscale.types import Spend
+
+__all__ = ["Budget", "Ledger", "Reservation"]
+
+_SUMMED = ("queries", "tokens", "llm_calls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Upper limits of a run; ``None`` leaves a dimension open.
+
+    Raises:
+        InvalidInput: A limit is negative or not a number.
+    """
+
+    rounds: int | None = None
+    """Retrievals along the critical path: rounds of parallel branches count once."""
+    queries: int | None = None
+    """Sub-queries sent to the index, over all branches."""
+    tokens: int | None = None
+    """Prompt and completion tokens, over all branches; cached tokens count in full."""
+    llm_calls: int | None = None
+    """Attempts at a model call, over all branches."""
+    seconds: float | None = None
+    """Wall-clock time of the run from its start."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            limit = getattr(self, field.name)
+            if limit is None:
+                continue
+            if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 0:
+                raise InvalidInput(f"budget {field.name}={limit!r} is not a number >= 0", "Use None for no limit.")
+
+
+class Ledger:
+    """Counts what a run spends against its budget. Safe under threads and asyncio.
+
+    Args:
+        budget: The limits.
+        parent: A ledger that is charged as well and whose limits hold too. A parent's `rounds` is a limit of each
+            child, since the rounds of different questions do not follow one another.
+        spent: What was charged before (a resumed run).
+        elapsed: Seconds that the run had taken before (a resumed run).
+        clock: Seconds; only differences matter.
+    """
+
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        *,
+        parent: Ledger | None = None,
+        spent: Spend | None = None,
+        elapsed: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.budget = budget or Budget()
+        self.parent = parent
+        self._clock: Callable[[], float] = parent._clock if parent else clock
+        # One lock for the whole family: a reservation is granted by every ancestor or by none.
+        self._lock: threading.Lock = parent._lock if parent else threading.Lock()
+        self._spent = spent or Spend()
+        self._held = Spend()
+        self._closing: Reservation | None = None
+        self._start = self._clock() - elapsed
+
+    @property
+    def spent(self) -> Spend:
+        """What was settled so far, children included."""
+        with self._lock:
+            return self._spent
+
+    @property
+    def held(self) -> Spend:
+        """What is reserved and not yet settled."""
+        with self._lock:
+            return self._held
+
+    def left(self, dimension: str) -> float:
+        """What may still be reserved of ``queries``, ``tokens``, ``llm_calls`` or ``seconds``; infinite if open.
+
+        The closing answer's share is not counted as left while it is held.
+        """
+        if dimension == "seconds":
+            return self._seconds_left()
+        with self._lock:
+            return min(led._left(dimension) for led in self._family())
+
+    def limit(self, dimension: str) -> float:
+        """The tightest limit of the family in one dimension; infinite if open."""
+        return min(
+            (getattr(led.budget, dimension) for led in self._family() if getattr(led.budget, dimension) is not None),
+            default=math.inf,
+        )
+
+    def rounds_left(self, clock: Spend) -> float:
+        """Rounds that a branch whose critical path is at `clock` may still make."""
+        return self.limit("rounds") - clock.rounds
+
+    def child(self, budget: Budget | None = None) -> Ledger:
+        """A ledger for a branch or a question: what it spends is charged here as well."""
+        return Ledger(budget, parent=self)
+
+    def reserve(self, wanted: Spend, *, clock: Spend | None = None) -> Reservation:
+        """Take `wanted` out of what is left, here and in every ancestor, or nothing at all.
+
+        Args:
+            wanted: An upper bound of what the call will cost.
+            clock: The critical path of the calling branch, against which `Budget.rounds` holds.
+
+        Raises:
+            BudgetExceeded: The first limit that would be passed.
+        """
+        if self._seconds_left() <= 0:
+            raise BudgetExceeded("seconds", self.limit("seconds"), self.limit("seconds"))
+        if clock is not None and wanted.rounds > self.rounds_left(clock):
+            raise BudgetExceeded("rounds", self.limit("rounds"), clock.rounds + wanted.rounds)
+        with self._lock:
+            for led in self._family():
+                for dimension in _SUMMED:
+                    amount = getattr(wanted, dimension)
+                    if amount > led._left(dimension):
+                        limit = getattr(led.budget, dimension)
+                        raise BudgetExceeded(dimension, limit, limit - led._left(dimension) + amount)
+            for led in self._family():
+                led._held += wanted
+        return Reservation(self, wanted)
+
+    def hold_closing(self, wanted: Spend) -> None:
+        """Set the closing answer's share aside until `release_closing`: as much of `wanted` as the budget has.
+
+        A quarter of the seconds (30 at most) is kept for it too.
+
+        Raises:
+            BudgetExceeded: Not even one model call or one token is left.
+        """
+        tokens = min(wanted.tokens, self.left("tokens"))
+        if tokens < 1:
+            raise BudgetExceeded("tokens", self.limit("tokens"), wanted.tokens)
+        self._closing = self.reserve(Spend(llm_calls=wanted.llm_calls, prompt_tokens=int(tokens)))
+
+    def release_closing(self) -> None:
+        """Make the closing answer's share available, for the closing answer. Idempotent."""
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            closing.refund()
+
+    def _family(self) -> list[Ledger]:
+        chain, led = [], self
+        while True:
+            chain.append(led)
+            if led.parent is None:
+                return chain
+            led = led.parent
+
+    def _left(self, dimension: str) -> float:
+        limit = getattr(self.budget, dimension)
+        if limit is None:
+            return math.inf
+        return float(limit - getattr(self._spent, dimension) - getattr(self._held, dimension))
+
+    def _seconds_left(self) -> float:
+        left = math.inf
+        for led in self._family():
+            if led.budget.seconds is not None:
+                kept = min(led.budget.seconds / 4, 30.0) if led._closing else 0.0
+                left = min(left, led._start + led.budget.seconds - kept - led._clock())
+        return left
+
+    def _settle(self, held: Spend, actual: Spend) -> None:
+        with self._lock:
+            for led in self._family():
+                led._held -= held
+                led._spent += actual
+
+
+class Reservation:
+    """A granted reservation: settle it with the real cost, or refund it.
+
+    As a context manager it never leaks: leaving the block unsettled charges everything that was reserved, since
+    nobody knows what an interrupted call has cost.
+    """
+
+    def __init__(self, ledger: Ledger, wanted: Spend) -> None:
+        self.wanted = wanted
+        self._ledger = ledger
+        self._open = True
+
+    def settle(self, actual: Spend) -> None:
+        """Replace the reservation by what the call really cost. Further calls do nothing."""
+        if self._open:
+            self._open = False
+            self._ledger._settle(self.wanted, actual)
+
+    def refund(self) -> None:
+        """Give everything back: the call never happened."""
+        self.settle(Spend())
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.settle(self.wanted)

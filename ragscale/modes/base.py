@@ -1,0 +1,170 @@
+"""What every mode is made of: a configuration, a state that carries the two spends, and nodes that charge them."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, Protocol, TypedDict
+
+from langgraph.graph import StateGraph
+from langgraph.runtime import Runtime
+
+from ragscale.errors import BudgetExceeded, InvalidInput, ModelError
+from ragscale.modes.moves import Context, Moves
+from ragscale.prompts import Step
+from ragscale.types import Spend
+
+__all__ = ["Mode", "State", "Update", "branch", "initial", "node", "unless_stopped"]
+
+Update = dict[str, Any]
+"""What a node returns: values for the state's keys."""
+
+Body = Callable[[Moves, Any], Awaitable[Update]]
+
+
+class Node(Protocol):
+    """What LangGraph calls: the parameter names tell it what to pass."""
+
+    async def __call__(self, state: Any, runtime: Runtime[Context]) -> Update:
+        """Run one superstep's task."""
+        ...
+
+
+def _add(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    return (Spend(**left) + Spend(**right)).to_dict()
+
+
+def _maximum(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    return Spend(**left).maximum(Spend(**right)).to_dict()
+
+
+def _first(left: str, right: str) -> str:
+    return left or right
+
+
+class State(TypedDict, total=False):
+    """The part of the state that all modes share: plain values, so that any checkpointer can hold it."""
+
+    question: str
+    total: Annotated[dict[str, Any], _add]
+    """Everything charged so far: deltas merged by sum."""
+    serial: Annotated[dict[str, Any], _maximum]
+    """The critical path: branch clocks merged by the maximum of each dimension."""
+    trace: Annotated[list[dict[str, Any]], operator.add]
+    """Events, in the order of the branches, not of the clock."""
+    found: Annotated[list[list[str]], operator.add]
+    """Id rankings for the closing answer beside those of `chain`: a list a query."""
+    chain: list[Step]
+    """The steps on which the closing answer rests."""
+    stop: Annotated[str, _first]
+    """Why the run must close: ``"budget:<dimension>"`` or ``"failed"``; the first reason stays."""
+    reason: Annotated[str, _first]
+    """The same in plain words, with the remedy."""
+    failed: Annotated[list[list[str]], operator.add]
+    """(stop, reason) of every branch that failed: the run goes on with the others."""
+    text: str
+    citations: list[str]
+
+
+def initial(question: str) -> State:
+    """The state that a run starts from."""
+    zero = Spend().to_dict()
+    return State(
+        question=question, total=zero, serial=zero, trace=[], found=[], chain=[], stop="", reason="",
+        failed=[], text="", citations=[],
+    )  # fmt: skip
+
+
+def node(body: Body) -> Node:
+    """Turn ``async def body(moves, state) -> values`` into a LangGraph node of the trunk.
+
+    The node charges what its moves cost to ``total`` and ``serial``, appends them to ``trace``, and turns a spent
+    budget or a failed model into ``stop`` and ``reason`` instead of an exception, so that no cost is ever lost and
+    the graph can go on to its closing answer.
+    """
+    return _charging(body, lambda stop, reason: {"stop": stop, "reason": reason})
+
+
+def branch(body: Body) -> Node:
+    """Like `node`, for a node that runs in parallel by `Send`: its failure is noted in ``failed`` and stops nothing."""
+    return _charging(body, lambda stop, reason: {"failed": [[stop, reason]]})
+
+
+def _charging(body: Body, on_failure: Callable[[str, str], Update]) -> Node:
+    async def run(state: Any, runtime: Runtime[Context]) -> Update:
+        moves = Moves.begin(state, runtime)
+        try:
+            values = await body(moves, state)
+        except BudgetExceeded as limit:
+            values = on_failure(f"budget:{limit.dimension}", str(limit))
+        except ModelError as error:
+            values = on_failure("failed", str(error))
+        return {**moves.charged(), **values}
+
+    # LangGraph resolves annotations in the function's own module.
+    run.__annotations__ = {"state": Any, "runtime": Runtime[Context], "return": Update}
+    return run
+
+
+def rrf(rankings: Sequence[Sequence[str]]) -> list[str]:
+    scores: dict[str, float] = {}
+    for ranking in rankings:
+        for rank, id in enumerate(ranking, 1):
+            scores[id] = scores.get(id, 0.0) + 1.0 / (60 + rank)
+    return sorted(scores, key=lambda id: -scores[id])
+
+
+def unless_stopped(to: str) -> Callable[[State], str]:
+    """A router: `to`, or ``"answer"`` as soon as the run must close."""
+
+    def route(state: State) -> str:
+        return "answer" if state["stop"] else to
+
+    return route
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode(ABC):
+    """A retrieval mode. The object *is* its configuration; `graph` wires it.
+
+    Raises:
+        InvalidInput: A number is below the least that `least` allows.
+    """
+
+    name: ClassVar[str]
+    """By which `Agent`, the command line and reports call it."""
+
+    least: ClassVar[dict[str, float]] = {}
+    """Smallest value of each numeric parameter; 1 where none is given."""
+
+    k: int = 5
+    """Passages retrieved a sub-query."""
+    context: int = 10
+    """Passages shown to the closing answer at most; fewer where the budget or the context window is short."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, least = getattr(self, field.name), self.least.get(field.name, 1)
+            if isinstance(value, int | float) and not isinstance(value, bool) and value < least:
+                raise InvalidInput(f"{self.name}: {field.name}={value!r} is below {least}", f"Use {least} or more.")
+
+    @abstractmethod
+    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+        """The state machine, not compiled."""
+
+    def closing(self) -> Node:
+        """The last node of every mode: answer from the best evidence that fits, whatever happened before."""
+
+        async def answer(moves: Moves, state: State) -> Update:
+            found = state["found"]
+            if not found and not state["chain"]:
+                # Nothing was retrieved (the first sub-query failed, or could not be paid): the question itself may do.
+                with contextlib.suppress(BudgetExceeded):
+                    found = await moves.retrieve([state["question"]], self.k)
+            ids = rrf([*found, *(step["passages"] for step in state["chain"])])
+            return await moves.close(state["question"], ids[: self.context], state["chain"], state["stop"])
+
+        return node(answer)

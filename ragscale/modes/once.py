@@ -1,0 +1,37 @@
+"""`once`: retrieve for the question itself, answer. The baseline that every other mode has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from langgraph.graph import END, START, StateGraph
+
+from ragscale.modes.base import Mode, State, Update, node
+from ragscale.modes.moves import Context, Moves
+
+__all__ = ["Once"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Once(Mode):
+    """Retrieve once, answer once: 1 model call, 1 query, 1 round."""
+
+    name: ClassVar[str] = "once"
+
+    context: int = 5
+
+    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+        """retrieve -> answer."""
+
+        @node
+        async def retrieve(moves: Moves, state: State) -> Update:
+            return {"found": await moves.retrieve([state["question"]], self.k)}
+
+        graph = StateGraph(State, Context)
+        graph.add_node("retrieve", retrieve)
+        graph.add_node("answer", self.closing())
+        graph.add_edge(START, "retrieve")
+        graph.add_edge("retrieve", "answer")
+        graph.add_edge("answer", END)
+        return graph

@@ -1,0 +1,111 @@
+"""`parallel`: RAG-R1's multi-query retrieval (arXiv 2507.02962): several queries a round, in one conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from langgraph.graph import END, START, StateGraph
+
+from ragscale.errors import InvalidInput
+from ragscale.modes.base import Mode, State, Update, node
+from ragscale.modes.moves import Context, Moves
+from ragscale.prompts import conversation
+from ragscale.prompts.conversation import Profile, Turn
+from ragscale.prompts.parse import normalise
+
+__all__ = ["Parallel"]
+
+_TRIES = 3  # a malformed or repeating turn is tried again so often
+
+
+class _ParallelState(State, total=False):
+    turns: list[Turn]
+    said: str
+    """The model's last turn."""
+    queries: list[str]
+    """Its new queries; empty when it answered or had none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parallel(Mode):
+    """Up to `max_queries` queries a round, `rounds` rounds; the model answers when it has read enough.
+
+    ``max_queries=1`` is RAG-R1's single-query mode. Costs a model call a round and one to answer. A turn that is
+    malformed, or only repeats earlier queries, is tried again and never searched; when rounds or budget run out, the
+    reserved closing answer is written from all passages found.
+    """
+
+    name: ClassVar[str] = "parallel"
+    least: ClassVar[dict[str, float]] = {"temperature": 0.0}
+
+    k: int = 3
+    """Passages retrieved a query."""
+    rounds: int = 4
+    """Most rounds."""
+    max_queries: int = 3
+    """Most queries a round."""
+    temperature: float = 0.7
+    """Of every turn."""
+    turn_tokens: int = 1024
+    """Longest turn."""
+    profile: Profile = "json"
+    """Format of a turn: ``"json"`` for any instruct model, ``"tags"`` for the published RAG-R1 checkpoints."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.profile not in ("json", "tags"):
+            raise InvalidInput(f"parallel: profile={self.profile!r} is unknown", "Use 'json' or 'tags'.")
+
+    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+        """think -> retrieve -> think ... -> answer."""
+        graph = StateGraph(_ParallelState, Context)
+        graph.add_node("think", node(self._think))
+        graph.add_node("retrieve", node(self._retrieve))
+        graph.add_node("answer", self.closing())
+        graph.add_edge(START, "think")
+        graph.add_conditional_edges("think", self._after_thinking, ["retrieve", "answer", END])
+        graph.add_conditional_edges("retrieve", self._after_retrieving, ["think", "answer"])
+        graph.add_edge("answer", END)
+        return graph
+
+    async def _think(self, moves: Moves, state: _ParallelState) -> Update:
+        turns = state.get("turns", [])
+        shown = [id for turn in turns for ids in turn["passages"] for id in ids]
+        passages = {id: moves.context.index.passage(id) for id in shown}
+        chat = conversation.messages(state["question"], turns, passages, most=self.max_queries, profile=self.profile)
+        schema = conversation.schema(most=self.max_queries, may_answer=bool(turns)) if self.profile == "json" else None
+        asked = {normalise(query) for turn in turns for query in turn["queries"]}
+        for attempt in range(_TRIES):
+            said = (
+                await moves.write(
+                    "plan", chat, max_tokens=self.turn_tokens, temperature=self.temperature, schema=schema,
+                    attempt=attempt, passages=shown,
+                )
+            )[0]  # fmt: skip
+            reply = conversation.parse(said, most=self.max_queries, profile=self.profile)
+            if reply.answer:
+                return {"text": reply.answer, "citations": moves.cite(reply.answer, reply.documents, shown)}
+            new = [query for query in reply.queries if normalise(query) not in asked]
+            if new:
+                return {"said": said, "queries": new}
+            moves.note("plan", "only repeats earlier queries" if reply.queries else "malformed turn", output=said)
+        return {"queries": []}
+
+    async def _retrieve(self, moves: Moves, state: _ParallelState) -> Update:
+        found = await moves.retrieve(state["queries"], self.k)
+        turns = state.get("turns", [])
+        seen = {id for turn in turns for ids in turn["passages"] for id in ids}
+        new: list[list[str]] = []
+        for ids in found:
+            new.append([id for id in ids if id not in seen])
+            seen.update(ids)
+        return {"found": found, "turns": [*turns, Turn(said=state["said"], queries=state["queries"], passages=new)]}
+
+    def _after_thinking(self, state: _ParallelState) -> str:
+        if state["text"]:
+            return END
+        return "retrieve" if state.get("queries") and not state["stop"] else "answer"
+
+    def _after_retrieving(self, state: _ParallelState) -> str:
+        return "answer" if state["stop"] or len(state["turns"]) >= self.rounds else "think"

@@ -1,0 +1,239 @@
+"""`tree`: CoRAG's tree search (arXiv 2501.14342): expand the chain, look ahead by rollouts, keep the best child."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Send
+
+from ragscale.modes.base import Mode, State, Update, branch, node
+from ragscale.modes.moves import Context, Moves, share
+from ragscale.prompts import Step
+from ragscale.prompts.parse import normalise
+from ragscale.types import Spend
+
+__all__ = ["Shape", "Tree"]
+
+
+class Shape(NamedTuple):
+    """How much of a level the budget pays for."""
+
+    expand: int
+    """Children."""
+    rollouts: int
+    """Rollouts a child; 0 with a single child, which needs no score."""
+    depth: int
+    """Further steps a rollout."""
+    k: int
+    """Passages read a sub-query."""
+
+
+class _TreeState(State, total=False):
+    shape: list[int]
+    """The current level's `Shape`."""
+    queries: list[str]
+    """Its distinct new sub-queries."""
+    part: dict[str, int]
+    """The share of the budget that each branch about to be sent gets."""
+    children: Annotated[list[tuple[str, Step]], operator.add]
+    """(branch, step) of every child that was answered, over all levels."""
+    penalties: Annotated[list[tuple[str, float]], operator.add]
+    """(the child's branch, penalty) of every rollout, over all levels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree(Mode):
+    """At each of `steps` levels: `samples` sub-queries, `expand` distinct ones answered, each scored by `rollouts`.
+
+    A child's score is the mean penalty of its rollouts (`Moves.penalty`: the log-likelihood of "No relevant
+    information found"; lower is better). The best child becomes the chain's next step, ties to the earliest. With
+    nothing repeated the defaults cost 223 model calls and 96 retrievals; a level that the budget cannot pay is made
+    narrower until it can (`Shape`), down to a greedy step.
+    """
+
+    name: ClassVar[str] = "tree"
+    least: ClassVar[dict[str, float]] = {"rollout_steps": 0, "question_k": 0, "temperature": 0.0}
+
+    steps: int = 6
+    """Longest chain (L)."""
+    expand: int = 4
+    """Children a level (E)."""
+    samples: int = 6
+    """Sub-queries sampled to find `expand` distinct ones."""
+    rollouts: int = 2
+    """Rollouts a child (R)."""
+    rollout_steps: int = 2
+    """Further steps of a rollout at most; never beyond `steps`."""
+    question_k: int = 5
+    """Passages retrieved for the question itself, beside the first level; they join the closing answer's evidence."""
+    temperature: float = 0.7
+    """Of sampled sub-queries, in expansions and rollouts."""
+
+    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+        """plan -> child x E -> spread -> rollout x E R -> select -> plan ... -> answer."""
+        graph = StateGraph(_TreeState, Context)
+        graph.add_node("plan", node(self._plan))
+        graph.add_node("question", branch(self._question))
+        graph.add_node("child", branch(self._child))
+        graph.add_node("spread", node(self._spread))
+        graph.add_node("rollout", branch(self._rollout))
+        graph.add_node("select", node(self._select))
+        graph.add_node("answer", self.closing())
+        graph.add_edge(START, "plan")
+        graph.add_conditional_edges("plan", self._to_children, ["question", "child", "answer"])
+        graph.add_edge("question", "spread")
+        graph.add_edge("child", "spread")
+        graph.add_conditional_edges("spread", self._to_rollouts, ["rollout", "select", "answer"])
+        graph.add_edge("rollout", "select")
+        graph.add_conditional_edges("select", self._to_next, ["plan", "answer"])
+        graph.add_edge("answer", END)
+        return graph
+
+    async def _plan(self, moves: Moves, state: _TreeState) -> Update:
+        """Size the level, then sample its sub-queries and keep the distinct new ones."""
+        chain, shape = state["chain"], self._shape(moves, state)
+        known = {normalise(step["query"]) for step in chain}
+        distinct: dict[str, str] = {}
+        for attempt in range(2):
+            alone = shape.expand == 1
+            hot = self.temperature if attempt or not alone else 0.0
+            n = 1 if alone else self.samples - self.expand + shape.expand
+            for query in await moves.plan(state["question"], chain, temperature=hot, n=n, attempt=attempt):
+                if normalise(query) not in known:
+                    distinct.setdefault(normalise(query), query)
+            if distinct:
+                break
+            moves.note("plan", "only repeats of earlier sub-queries, discarded")
+        queries = list(distinct.values())[: shape.expand]
+        aside = Spend(queries=1) if self._asks_question(state) else None
+        return {"shape": list(shape), "queries": queries, "part": share(moves.ledger, len(queries) or 1, aside=aside)}
+
+    def _to_children(self, state: _TreeState) -> list[Send] | str:
+        if state["stop"] or not state["queries"]:
+            return "answer"
+        level = len(state["chain"])
+        sends = [
+            Send("child", _payload(state, f"{level}.{i}", state["part"]) | {"query": query})
+            for i, query in enumerate(state["queries"])
+        ]
+        if self._asks_question(state):
+            sends.append(Send("question", _payload(state, "question", {"queries": 1})))
+        return sends
+
+    async def _question(self, moves: Moves, state: Any) -> Update:
+        return {"found": await moves.retrieve([state["question"]], self.question_k)}
+
+    async def _child(self, moves: Moves, state: Any) -> Update:
+        """Answer one sub-query of the level."""
+        step = await _step(moves, state["query"], Shape(*state["shape"]).k)
+        return {"children": [(state["branch"], step)]}
+
+    async def _spread(self, moves: Moves, state: _TreeState) -> Update:
+        """Join the children and share what is left among their rollouts; stop where no child came back."""
+        children, shape = _of_level(state), Shape(*state["shape"])
+        if not children:
+            stop, reason = state["failed"][-1]
+            return {"stop": stop, "reason": reason}
+        return {"part": share(moves.ledger, len(children) * shape.rollouts or 1)}
+
+    def _to_rollouts(self, state: _TreeState) -> list[Send] | str:
+        if state["stop"]:
+            return "answer"
+        children, shape = _of_level(state), Shape(*state["shape"])
+        if len(children) == 1 and shape.expand == 1:
+            return "select"
+        return [
+            Send("rollout", _payload(state, f"{name}.{r}", state["part"]) | {"chain": [*state["chain"], step]})
+            for name, step in children
+            for r in range(shape.rollouts)
+        ]
+
+    async def _rollout(self, moves: Moves, state: Any) -> Update:
+        """Look ahead from a child by at most `rollout_steps` sampled steps and score where that leads."""
+        chain, shape = list(state["chain"]), Shape(*state["shape"])
+        child = moves.branch.rsplit(".", 1)[0]
+        for _ in range(min(shape.depth, self.steps - len(chain))):
+            queries = await moves.plan(state["question"], chain, temperature=self.temperature)
+            known = {normalise(step["query"]) for step in chain}
+            new = [query for query in queries if normalise(query) not in known]
+            if not new:
+                moves.note("plan", "repeats an earlier sub-query, the rollout ends here")
+                break
+            chain.append(await _step(moves, new[0], shape.k))
+        return {"penalties": [(child, await moves.penalty(state["question"], chain))]}
+
+    async def _select(self, moves: Moves, state: _TreeState) -> Update:
+        """Keep the child with the lowest mean penalty; children whose rollouts all failed come last."""
+        children = _of_level(state)
+        scores = {name: [p for child, p in state.get("penalties", []) if child == name] for name, _ in children}
+        means = [fmean(scores[name]) if scores[name] else float("inf") for name, _ in children]
+        best = min(range(len(children)), key=lambda i: means[i])
+        name, step = children[best]
+        if len(children) > 1:
+            queries = [child["query"] for _, child in children]
+            score = means[best] if scores[name] else None
+            moves.note("select", f"kept {name}", input=queries, output=step["query"], score=score)
+        return {"chain": [*state["chain"], step]}
+
+    def _to_next(self, state: _TreeState) -> str:
+        return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
+
+    def _asks_question(self, state: _TreeState) -> bool:
+        return not state["chain"] and self.question_k > 0
+
+    def _shape(self, moves: Moves, state: _TreeState) -> Shape:
+        """The widest level that leaves enough for one greedy level after it."""
+        levels = self.steps - len(state["chain"])
+        few = min(self.k, 3)
+        depths = range(min(self.rollout_steps, levels - 1), -1, -1)
+        shapes = [Shape(self.expand, self.rollouts, depth, self.k) for depth in depths]
+        shapes += [Shape(expand, 1, 0, k) for k in (self.k, few) for expand in range(self.expand, 1, -1)]
+        greedy = Shape(1, 0, 0, self.k)
+        thin = self._cost(greedy, state)
+        for shape in shapes:
+            need = self._cost(shape, state) + (thin if levels > 1 else Spend())
+            left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
+            if left and need.rounds <= moves.ledger.rounds_left(moves.clock):
+                return shape
+        return greedy
+
+    def _cost(self, shape: Shape, state: _TreeState) -> Spend:
+        """What a level of that shape will cost, from what such moves have cost in this run so far."""
+        plan = _typical(state, "plan", 420)
+        read = _typical(state, "read", 140 + 130 * shape.k)
+        score = _typical(state, "score", 240)
+        rolls = shape.expand * shape.rollouts
+        steps = shape.expand + rolls * shape.depth
+        tokens = plan + steps * read + rolls * (shape.depth * plan + score)
+        return Spend(
+            llm_calls=1 + steps + rolls * (shape.depth + 1),
+            prompt_tokens=tokens,
+            queries=steps + self._asks_question(state),
+            rounds=1 + (shape.depth if shape.rollouts else 0),
+        )
+
+
+async def _step(moves: Moves, query: str, k: int) -> Step:
+    passages = (await moves.retrieve([query], k))[0]
+    return Step(query=query, passages=passages, answer=await moves.read(query, passages))
+
+
+def _payload(state: _TreeState, name: str, part: dict[str, int]) -> dict[str, Any]:
+    shared = {key: state[key] for key in ("question", "chain", "serial", "shape")}
+    return {**shared, "branch": name, "share": part}
+
+
+def _of_level(state: _TreeState) -> list[tuple[str, Step]]:
+    """Children of the current level, in branch order."""
+    prefix = f"{len(state['chain'])}."
+    return [(name, step) for name, step in state.get("children", []) if name.startswith(prefix)]
+
+
+def _typical(state: _TreeState, move: str, nominal: int) -> int:
+    costs = [Spend(**event["spend"]).tokens for event in state["trace"] if event["move"] == move]
+    paid = [tokens for tokens in costs if tokens]
+    return round(fmean(paid)) if paid else nominal

@@ -1,0 +1,86 @@
+"""Reading what a model wrote, tolerantly and without ever looking at the prompt."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+__all__ = ["ANSWER_SCHEMA", "answer", "normalise", "queries", "queries_schema"]
+
+ANSWER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "documents": {"type": "array", "items": {"type": "integer"}, "maxItems": 4},
+        "answer": {"type": "string", "maxLength": 400},
+    },
+    "required": ["documents", "answer"],
+    "additionalProperties": False,
+}
+"""What the closing answer looks like where the endpoint constrains its output."""
+
+_PREFIX = re.compile(
+    r"^\s*(?:[-*\u2022]|\(?\d{1,2}[.)]"
+    r"|(?:intermediate |next |follow-?up |sub-?)?(?:query|question|search)\s*\d*\s*:)\s*",
+    re.IGNORECASE,
+)
+
+
+def queries_schema(most: int) -> dict[str, Any]:
+    """JSON schema of one to `most` sub-queries."""
+    item = {"type": "string", "minLength": 2, "maxLength": 200}
+    return {"type": "array", "items": item, "minItems": 1, "maxItems": most}
+
+
+def normalise(query: str) -> str:
+    """A sub-query reduced to its words, for telling duplicates."""
+    return " ".join(re.findall(r"\w+", query.casefold()))
+
+
+def load(text: str) -> Any:
+    """The first JSON value in `text`, or ``None``."""
+    decoder = json.JSONDecoder(strict=False)
+    for match in re.finditer(r"[\[{]", text):
+        try:
+            return decoder.raw_decode(text, match.start())[0]
+        except ValueError:
+            continue
+    return None
+
+
+def queries(text: str, most: int) -> list[str]:
+    """Sub-queries out of a model's turn: a JSON array, or one a line; prefixes and quotes stripped, no duplicates.
+
+    Returns:
+        At most `most` queries in the order written; empty for a malformed turn.
+    """
+    value = load(text)
+    if isinstance(value, dict):
+        value = next((v for v in value.values() if isinstance(v, list | str)), None)
+    if isinstance(value, str):
+        value = [value]
+    found = [v for v in value if isinstance(v, str)] if isinstance(value, list) else _lines(text)
+    distinct: dict[str, str] = {}
+    for raw in found:
+        query = _PREFIX.sub("", raw).strip().strip("\"'`").strip()
+        if normalise(query):
+            distinct.setdefault(normalise(query), query)
+    return list(distinct.values())[:most]
+
+
+def _lines(text: str) -> list[str]:
+    # A turn that started a JSON value and never finished it is malformed, not a list of lines.
+    return [] if text.lstrip()[:1] in ("[", "{") else text.splitlines()
+
+
+def answer(text: str) -> tuple[str, list[int]]:
+    """The closing answer and the document numbers it names (1-based, as written); the whole text if it is not JSON."""
+    value = load(text)
+    if isinstance(value, dict) and "answer" in value:
+        numbers = value.get("documents")
+        numbers = [n for n in numbers if type(n) is int] if isinstance(numbers, list) else []
+        return str(value["answer"] if value["answer"] is not None else "").strip(), numbers
+    cut = re.search(r'"answer"\s*:\s*"((?:[^"\\]|\\.)*)', text)
+    if cut:  # an object that max_tokens cut off
+        return cut.group(1).strip(), [int(n) for n in re.findall(r"\d+", text[: cut.start()])]
+    return re.sub(r"^\s*answer\s*:\s*", "", text.strip(), flags=re.IGNORECASE), []
