@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import queue
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
@@ -79,11 +77,9 @@ class Broker(Generic[Request, Result]):
             worker.join()
 
     def _start(self) -> None:
-        # a daemon, so that a program that never closes its index still ends; stopped in order at exit
+        # a daemon, so that a program that never closes its broker still ends
         self._worker = threading.Thread(target=self._work, name=self._name, daemon=True)
         self._worker.start()
-        reference = weakref.WeakMethod(self.close)
-        atexit.register(lambda: (close := reference()) is not None and close())
 
     def _work(self) -> None:
         open_for_more = True

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.corpus import Chunking, read
-from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.errors import InvalidInput
 from ragscale.index.dense import METRIC, VECTORS_FILE, build_dense, check_factory, require_faiss, write_dense
 from ragscale.index.embed import DEFAULT, Dtype, Embedder
 from ragscale.index.lexical import KINDS, LexicalKind, build_lexical, settings
 from ragscale.index.manifest import MANIFEST_FILE, EmbedderInfo, Manifest, scan
 from ragscale.index.passages import PassageStore, PassageWriter
+from ragscale.index.place import new_folder
 
 __all__ = ["BuildOptions", "Progress", "build"]
 
@@ -70,7 +66,7 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
     """
     report = progress or (lambda stage, done, total: None)
     _check(corpora, out, options)
-    with _workplace(out) as folder:
+    with new_folder(out) as folder:
         with PassageWriter(folder) as writer:
             for record in read(corpora, options.chunking):
                 writer.add(record)
@@ -111,67 +107,6 @@ def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
             raise InvalidInput(
                 f"{out} exists and is not an index", "Choose another --out; --force replaces indexes only."
             )
-
-
-@contextmanager
-def _workplace(out: Path) -> Iterator[Path]:
-    """A temporary sibling of `out` that takes its place at the end, or vanishes on any error."""
-    parent = out.parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".building", dir=parent))
-        try:
-            yield folder
-            _swap(folder, out)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise _storage_error(error, out) from error
-
-
-def _swap(folder: Path, out: Path) -> None:
-    folder.chmod(0o777 & ~_umask())
-    for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
-    if not out.exists():
-        folder.rename(out)
-    else:
-        old = folder.with_suffix(".old")
-        out.rename(old)
-        try:
-            folder.rename(out)
-        except OSError:
-            old.rename(out)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    _sync(out.parent)
-
-
-def _sync(path: Path) -> None:
-    """Wait until the disk has it: a rename must never be there before the data."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _storage_error(error: OSError, out: Path) -> RagscaleError:
-    free = shutil.disk_usage(out.parent if out.parent.exists() else Path.cwd()).free
-    # numpy and FAISS report a short write without an error number
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and free < 1 << 20)
-    what = "no space left on the disk" if full else f"the index cannot be written ({error})"
-    remedy = (
-        "Free some space or choose another --out; nothing was changed." if full else "Check the path and permissions."
-    )
-    return RagscaleError(f"{out}: {what}", remedy)
 
 
 def _slabs(passages: PassageStore, stage: str, report: Progress) -> Iterator[list[str]]:

@@ -21,6 +21,7 @@ DEFAULT = "default"
 DEFAULT_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 Dtype = Literal["auto", "float32", "bfloat16"]
 
+_LOCAL = "sha256:"
 _QUERY_PROMPTS = ("query",)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 # pickled weights and exports of other frameworks are never fetched
@@ -122,19 +123,25 @@ def _encode(call: Any, texts: Sequence[str], *, prompt: str, batch_size: int) ->
     return found
 
 
-def _locate(name: str, commit: str | None) -> tuple[Path, str]:
-    """Folder and revision of a model."""
-    folder = weights.path("embedder") if name == DEFAULT_NAME else Path(name)
+def _locate(name: str, recorded: str | None) -> tuple[Path, str]:
+    """Folder and revision of a model, of a hub model at the recorded revision."""
+    folder = weights.path("embedder") if name == DEFAULT_NAME else Path(name).expanduser()
     if folder.is_dir():
         return folder, _weights_hash(folder)
-    if Path(name).is_absolute() or name.startswith("."):
-        raise ModelFileError(f"{name}: no such model folder", "Check the path of the embedder.")
+    if Path(name).is_absolute() or name.startswith((".", "~")) or (recorded or "").startswith(_LOCAL):
+        raise ModelFileError(
+            f"embedder {name}: no such model folder",
+            "Check the path, or say where the model is now: Index.open(DIR, embedder=FOLDER).",
+        )
+    return _fetch(name, recorded)
+
+
+def _fetch(name: str, commit: str | None) -> tuple[Path, str]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    revision = commit if commit and not commit.startswith("sha256:") else None
     try:
-        fetched = Path(snapshot_download(name, revision=revision, ignore_patterns=_NOT_FETCHED))
+        fetched = Path(snapshot_download(name, revision=commit, ignore_patterns=_NOT_FETCHED))
     except HFValidationError as error:
         raise InvalidInput(
             f"embedder {name!r} is neither a folder nor a hub name ({error})", "Check the name."
@@ -155,7 +162,7 @@ def _weights_hash(folder: Path) -> str:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     if not digests:
         raise ModelFileError(f"{folder}: no .safetensors weights", "Pickled weights are not read: convert the model.")
-    return "sha256:" + (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())
+    return _LOCAL + (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())
 
 
 def _load(folder: Path) -> Any:

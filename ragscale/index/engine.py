@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ragscale.errors import IndexMismatch
 from ragscale.index.dense import DenseIndex
 from ragscale.index.embed import Embedder
 from ragscale.index.fusion import Ranking, reciprocal_rank_fusion
@@ -103,14 +104,23 @@ class Engine:
         keys = self._wanted(requests, "dense")
         if keys and self._lexical is None:
             settings = self._manifest.lexical
-            self._lexical = open_lexical(self._folder, settings["kind"], settings["terms"])
+            lexical = open_lexical(self._folder, settings["kind"], settings["terms"])
+            self._refuse_replaced()
+            self._lexical = lexical
         return {(query, k): self._lexical.search(query, k) for query, k in keys} if self._lexical else {}
 
     def _load_dense(self) -> tuple[DenseIndex, Embedder]:
         info = self._manifest.embedder
         assert info is not None  # Index refuses dense searches otherwise
         if self._dense is None:
-            self._dense = DenseIndex(self._folder, dimension=info.dimension, passages=self._manifest.passages)
+            dense = DenseIndex(self._folder, dimension=info.dimension, passages=self._manifest.passages)
+            self._refuse_replaced()
+            self._dense = dense
         if self._embedder is None:
             self._embedder = Embedder.for_queries(info, source=self._source)
         return self._dense, self._embedder
+
+    def _refuse_replaced(self) -> None:
+        """Parts are opened when they are needed, and passages of one build must not meet vectors of another."""
+        if Manifest.read(self._folder).fingerprint != self._manifest.fingerprint:
+            raise IndexMismatch(f"{self._folder}: the index was replaced after it was opened", "Open it again.")

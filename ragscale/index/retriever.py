@@ -45,6 +45,7 @@ class Index:
         self._passages = PassageStore(path)
         engine = Engine(path, manifest, self._passages, embedder=embedder)
         self._broker: Broker[SearchRequest, list[list[Hit]]] = Broker(engine.run, name=f"ragscale-broker-{path.name}")
+        # also when the index is forgotten, and at the end of the program
         self._finalizer = weakref.finalize(self, self._broker.close)
 
     @classmethod
@@ -173,7 +174,7 @@ class Index:
         return f"Index({str(self.path)!r}, {len(self):,} passages, {self.how})"
 
     def close(self) -> None:
-        """Finish the searches under way, then release the files; later searches are refused. Idempotent."""
+        """Finish the searches under way and stop the broker; later searches are refused. Idempotent."""
         self._finalizer()
 
     def __enter__(self) -> Self:
@@ -206,9 +207,9 @@ def _clean(query: str) -> str:
 
 
 def _check_embedder(folder: Path, manifest: Manifest, embedder: str | Path | None) -> None:
-    if embedder is None or Path(embedder).is_dir():
-        return  # the weights of a folder are compared when it is loaded
     built = None if manifest.embedder is None else manifest.embedder.name
+    if embedder is None or (built and Path(embedder).is_dir()):
+        return  # the weights of a folder are compared when it is loaded
     if canonical_name(embedder) != built:
         raise IndexMismatch(
             f"{folder} was built with {'no embedder' if built is None else built}, not with {canonical_name(embedder)}",

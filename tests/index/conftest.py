@@ -1,0 +1,108 @@
+"""A small corpus, and a sentence-transformers model of random weights that is made on the spot."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragscale.errors import ModelFileError
+from ragscale.index import Index
+from ragscale.llm import weights
+
+ROWS: list[dict[str, str]] = [
+    {"id": "curie", "title": "Marie Curie", "text": "Marie Curie discovered polonium and radium in Paris."},
+    {"id": "polonium", "title": "Polonium", "text": "Polonium is an element named after Poland."},
+    {"id": "radium", "title": "Radium", "text": "Radium is a radioactive metal that glows."},
+    {"id": "warsaw", "title": "Warsaw", "text": "Warsaw is the capital of Poland, where Curie was born."},
+    {"id": "paris", "title": "Paris", "text": "Paris is the capital of France and lies on the river Seine."},
+    {"id": "seine", "title": "Seine", "text": "The Seine flows through Paris to the English Channel."},
+    {"id": "bicycle", "title": "", "text": "A bicycle has two wheels, pedals and a chain."},
+    {"id": "violin", "title": "Violin", "text": "The violin is played with a bow and has four strings."},
+    {"id": "bread", "title": "Bread", "text": "Bread is baked from flour, water, salt and yeast."},
+    {"id": "glacier", "title": "Glacier", "text": "A glacier is a slow river of ice in the mountains."},
+    {"id": "twin-1", "title": "Twin", "text": "Two passages say exactly the same."},
+    {"id": "twin-2", "title": "Twin", "text": "Two passages say exactly the same."},
+]
+
+MakeModel = Callable[..., Path]
+
+
+def write_corpus(path: Path, rows: list[dict[str, str]] = ROWS) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`ROWS` as a jsonl file."""
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl")
+
+
+@pytest.fixture(scope="session")
+def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
+    """Makes a sentence-transformers model: random weights by a seed, letters for tokens; its vectors mean nothing."""
+
+    def make(seed: int = 0, *, hidden: int = 32, prompts: dict[str, str] | None = None) -> Path:
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.models import Pooling, Transformer
+        from transformers import BertConfig, BertModel, BertTokenizerFast
+
+        folder = tmp_path_factory.mktemp("model")
+        letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:"
+        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+        (folder / "vocab.txt").write_text("\n".join(tokens))
+        torch.manual_seed(seed)
+        config: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        BertModel(BertConfig(vocab_size=len(tokens), hidden_size=hidden, **config)).save_pretrained(folder / "bert")
+        BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+        transformer = Transformer(str(folder / "bert"), max_seq_length=64)
+        model = SentenceTransformer(modules=[transformer, Pooling(hidden)], prompts=prompts, device="cpu")
+        model.save(str(folder / "model"))
+        return folder / "model"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model(make_model: MakeModel) -> Path:
+    """A small random model with prompts of its own."""
+    return make_model(prompts={"query": "question: ", "document": "text: "})
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The default embedder's folder; skips where it was not fetched."""
+    try:
+        return weights.path("embedder")
+    except ModelFileError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data sets; skips where it is absent."""
+    default = Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("RAGSCALE_DATA", default))
+    if not (folder / "hotpotqa" / "corpus.jsonl").is_file():
+        pytest.skip(f"no data sets in {folder} (set RAGSCALE_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lexical(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """`ROWS` without vectors."""
+    with Index.build([corpus], tmp_path_factory.mktemp("lexical") / "index", embedder=None) as index:
+        yield index
+
+
+@pytest.fixture(scope="module")
+def dense(corpus: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """`ROWS` with vectors of the random model."""
+    with Index.build([corpus], tmp_path_factory.mktemp("dense") / "index", embedder=model, dtype="float32") as index:
+        yield index
