@@ -33,12 +33,14 @@ class Chain(Mode):
     """
 
     name: ClassVar[str] = "chain"
-    least: ClassVar[dict[str, float]] = {"temperature": 0.0, "question_k": 0}
+    least: ClassVar[dict[str, float]] = {"temperature": 0.0, "question_k": 0, "repeats": 0}
 
     steps: int = 6
     """Longest chain (L)."""
     question_k: int = 5
     """Passages retrieved for the question itself, in the first round; they join the closing answer's evidence."""
+    repeats: int = 2
+    """Repeated sub-queries in a row after which the chain ends; over a whole chain there are 4 x `steps` attempts."""
     temperature: float = 0.7
     """For a second try after a repeated sub-query; the first is greedy."""
 
@@ -49,13 +51,15 @@ class Chain(Mode):
         async def plan(moves: Moves, state: _ChainState) -> Update:
             steps, tries = state["chain"], state.get("tries", 0)
             known = {normalise(step["query"]) for step in steps}
-            for attempt in range(tries, 4 * self.steps):
+            # The paper caps the attempts of a whole chain; a model that keeps repeating itself has nothing left to ask.
+            most = min(tries + self.repeats + 1, 4 * self.steps)
+            for attempt in range(tries, most):
                 hot = self.temperature if attempt > tries else 0.0
                 for query in await moves.plan(state["question"], steps, temperature=hot, attempt=attempt):
                     if normalise(query) not in known:
                         return {"query": query, "tries": attempt + 1}
                     moves.note("plan", "repeats an earlier sub-query, discarded", input=query)
-            return {"query": "", "tries": 4 * self.steps}
+            return {"query": "", "tries": most}
 
         @node
         async def retrieve(moves: Moves, state: _ChainState) -> Update:

@@ -23,7 +23,7 @@ from ragscale.types import Event, Hit, Message, Move, Passage, Spend
 
 __all__ = ["Context", "Moves", "Retriever", "share"]
 
-PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 64, 128, 96
+PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 64, 128, 160
 """Most tokens that a sub-query, a sub-answer and a closing answer may have."""
 
 _LEAST = 4  # a completion shorter than this says nothing

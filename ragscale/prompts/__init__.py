@@ -46,14 +46,16 @@ Searches so far:
 2. founder of Sony -> Masaru Ibuka and Akio Morita
 Next: ["Masaru Ibuka birthplace"]"""
 
-_READ = f"""Answer the query from the documents, in a few words. If they do not tell, reply exactly: {NO_INFORMATION}"""
+_READ = f"""Answer the query from the documents, in one short sentence with full names. If the documents do not tell, \
+reply exactly: {NO_INFORMATION}"""
 
-_ANSWER = """Answer the question from the documents and the notes (which may be wrong). The answer is as short as \
-possible: a name, a date, a number, yes or no, never a sentence. Always give the best guess. Reply in JSON: \
-{"documents": [numbers of the documents used], "answer": "..."}
+_ANSWER = """Answer the question from the documents; the notes may help and may be wrong. Reply in JSON: first the \
+facts that decide, in a few words, then the numbers of the documents they stand in, then the answer: only the name, \
+date, number or phrase asked for, as the documents word it, or yes or no. Always give your best guess.
 
-Example: Question: Who is older, the director of Jaws or the director of Alien?
-{"documents": [3, 1], "answer": "Ridley Scott"}"""
+Question: Who is older, the director of Jaws or the director of Alien?
+{"facts": "Jaws: Steven Spielberg, born 1946. Alien: Ridley Scott, born 1937. 1937 is earlier.", "documents": [3, 1], \
+"answer": "Ridley Scott"}"""
 
 _MARKER = re.compile(r"<(?=\||/?\s*(?:documents|information|search|answer|think)\b)", re.IGNORECASE)
 

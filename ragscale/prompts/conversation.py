@@ -100,7 +100,7 @@ def schema(*, most: int, may_answer: bool) -> dict[str, Any]:
     }
     answer = {
         "type": "object",
-        "properties": {"think": think, **parsing.ANSWER_SCHEMA["properties"]},
+        "properties": {"think": think, **{k: parsing.ANSWER_SCHEMA["properties"][k] for k in ("documents", "answer")}},
         "required": ["think", "documents", "answer"],
         "additionalProperties": False,
     }

@@ -11,10 +11,11 @@ __all__ = ["ANSWER_SCHEMA", "answer", "normalise", "queries", "queries_schema"]
 ANSWER_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
+        "facts": {"type": "string", "maxLength": 240},
         "documents": {"type": "array", "items": {"type": "integer"}, "maxItems": 4},
         "answer": {"type": "string", "maxLength": 400},
     },
-    "required": ["documents", "answer"],
+    "required": ["facts", "documents", "answer"],
     "additionalProperties": False,
 }
 """What the closing answer looks like where the endpoint constrains its output."""

@@ -1,0 +1,45 @@
+# Two commands: `make demo` indexes the shipped corpus and answers questions, `make test` passes the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO := indexes/demo/manifest.json
+QUESTION ?= In which country was the discoverer of the element named after Stockholm born?
+
+.PHONY: demo test slow check models bench clean
+
+demo: $(DEMO)
+	@for mode in once chain parallel; do \
+		$(BIN)/ragscale ask indexes/demo "$(QUESTION)" --mode $$mode --tokens 6000 || exit 1; \
+	done
+
+test: $(INSTALLED) models
+	$(BIN)/python -m pytest
+
+# Minutes to hours: the long property tests and everything else behind the marker.
+slow: $(INSTALLED) models
+	$(BIN)/python -m pytest -m slow
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED) models
+	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/broker.py
+	$(BIN)/python benchmarks/langgraph_overhead.py
+
+models: $(INSTALLED)
+	$(BIN)/ragscale model fetch
+
+$(DEMO): corpora/elements/passages.jsonl $(INSTALLED) | models
+	$(BIN)/ragscale index build corpora/elements/passages.jsonl --out indexes/demo --force
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,embedded,langchain,dev]'
+	touch $(INSTALLED)
+
+clean:
+	rm -rf $(VENV) indexes/demo
