@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import atexit
 import os
+import platform
 import threading
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ragscale.errors import MissingDependency, ModelFileError
+from ragscale.llm.gate import Gate
 from ragscale.llm.openai import OpenAILLM
 
 __all__ = ["EmbeddedLLM"]
 
-_SLOTS = 4
 _WINDOW = 8192
+_SLOTS = 8  # of the server: the most samples of one call
+_SHARE = 4  # windows that fit into the memory which the slots share
+_SPARE = 1024  # tokens of that memory kept free for calls that are not announced: probes, rounding
+_CACHE_MIB = 2048  # of prompts that lost their slot
 
 
 class EmbeddedLLM(OpenAILLM):
@@ -26,7 +32,7 @@ class EmbeddedLLM(OpenAILLM):
     Args:
         path: The GGUF file.
         context_window: Most tokens of prompt and completion of one request.
-        slots: Requests that are decoded together; more wait.
+        slots: Samples that are decoded together, and the most that one call may ask for; more calls wait.
         threads: CPU threads; None for all that this process may use.
         timeout: Seconds that one attempt may take, waiting for a slot included.
 
@@ -46,13 +52,19 @@ class EmbeddedLLM(OpenAILLM):
     ) -> None:
         self.path = Path(path).expanduser().absolute()
         _check_file(self.path)
-        self._key = (str(self.path), context_window, slots, threads or len(os.sched_getaffinity(0)))
-        url = _acquire(self._key)
+        self._key = (str(self.path), context_window, slots, threads or _cores())
+        running = _acquire(self._key)
         self._open = True
-        super().__init__(f"{url}/v1", model=self.path.stem, timeout=timeout)
+        self._gate = running.gate
+        super().__init__(f"{running.server.listening_address}/v1", model=self.path.stem, timeout=timeout)
 
     def __repr__(self) -> str:
         return f"EmbeddedLLM({self.path.name!r})"
+
+    def _admit(self, prompt_tokens: int, max_tokens: int, n: int) -> AbstractAsyncContextManager[None]:
+        # The server fails every request in its memory when that overflows.
+        window = self.context_window
+        return self._gate.admit(min(prompt_tokens + max_tokens, window) + (n - 1) * min(max_tokens, window))
 
     async def aclose(self) -> None:
         """Release the connections, and the server with its last user. Idempotent."""
@@ -68,7 +80,8 @@ _Key = tuple[str, int, int, int]
 @dataclass
 class _Running:
     server: Any
-    users: int
+    gate: Gate
+    users: int = 0
 
 
 _running: dict[_Key, _Running] = {}
@@ -85,13 +98,25 @@ def _check_file(path: Path) -> None:
         raise ModelFileError(f"{path} is not a GGUF file", "Give the path of a GGUF file.")
 
 
-def _acquire(key: _Key) -> str:
+def _cores() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _acquire(key: _Key) -> _Running:
     with _lock:
         running = _running.get(key)
         if running is None:
-            running = _running[key] = _Running(_start(key), 0)
+            running = _running[key] = _Running(_start(key), Gate(_memory(key) - _SPARE))
         running.users += 1
-        return str(running.server.listening_address)
+        return running
+
+
+def _memory(key: _Key) -> int:
+    _, window, slots, _ = key
+    return window * min(slots, _SHARE) + _SPARE
 
 
 def _release(key: _Key) -> None:
@@ -128,10 +153,14 @@ def _start(key: _Key) -> Any:
     params.port = 0
     params.n_parallel = slots
     params.kv_unified = True
-    params.n_ctx = window * slots
+    params.n_ctx = _memory(key)
     params.kv_unified_per_slot = window
+    params.cache_ram_mib = _CACHE_MIB
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    params.verbosity = 0
+    # On x86, weights as they are in the file prefill a fifth faster than repacked ones, decode a single request as
+    # fast, and are mapped from the file instead of copied.
+    params.no_extra_bufts = platform.machine() in ("x86_64", "AMD64")
+    params.verbosity = 0  # errors only
     params.ui = False
     params.fit_params = False
     try:

@@ -32,7 +32,7 @@ class Once(Generic[T]):
                 if pending is None:
                     mine = self._pending = Future()
                     break
-            await asyncio.wrap_future(pending)
+            await asyncio.shield(asyncio.wrap_future(pending))  # a cancelled waiter leaves it to the others
         try:
             self.value = await compute()
             return self.value

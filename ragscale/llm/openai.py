@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from ragscale.errors import EndpointError, InvalidInput, ModelError
@@ -171,7 +172,8 @@ class OpenAILLM:
             body |= probe.schema_fields(schema)
         if can.logprobs and (logprobs or (n > 1 and probe is not None and probe.counts_one_sample)):
             body["logprobs"] = True
-        answer = await self._chat(body, prompt_tokens)
+        async with self._admit(prompt_tokens, max_tokens, n):
+            answer = await self._chat(body, prompt_tokens)
         return parse_generation(
             answer,
             n=n,
@@ -223,7 +225,12 @@ class OpenAILLM:
                 f"{self.name} cannot score a given text", "Use a mode without scores, or serve the model with vLLM."
             )
         prompt_tokens = await self.count_tokens(messages)
-        return await probe.scorer.score(messages, continuation, prompt_tokens=prompt_tokens)
+        async with self._admit(prompt_tokens, len(continuation.encode()) + 1, 1):
+            return await probe.scorer.score(messages, continuation, prompt_tokens=prompt_tokens)
+
+    def _admit(self, prompt_tokens: int, max_tokens: int, n: int) -> AbstractAsyncContextManager[None]:
+        """What a call waits for before it is sent; a server of its own queues by itself."""
+        return nullcontext()
 
     async def aclose(self) -> None:
         """Release this event loop's connections. Idempotent; a later call opens new ones."""
