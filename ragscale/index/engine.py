@@ -20,7 +20,7 @@ __all__ = ["HOWS", "Engine", "How", "SearchRequest"]
 
 How = Literal["hybrid", "dense", "bm25"]
 HOWS: tuple[How, ...] = ("hybrid", "dense", "bm25")
-_FUSION_DEPTH = 100
+_FUSION_DEPTH = 50
 
 
 @dataclass(frozen=True, slots=True)

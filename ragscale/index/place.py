@@ -34,17 +34,19 @@ def new_folder(out: Path) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".building", dir=out.parent))
-        try:
-            yield folder
-            folder.chmod(0o777 & ~_umask())  # mkdtemp makes it private
-            for path in (*folder.rglob("*"), folder):
-                _sync(path)
-            _put(folder, out)
-            _sync(out.parent)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)  # after an exchange this is the old one
     except OSError as error:
         raise _storage_error(error, out) from error
+    try:
+        yield folder
+        folder.chmod(0o777 & ~_umask())  # mkdtemp makes it private
+        for path in (*folder.rglob("*"), folder):
+            _sync(path)
+        _put(folder, out)
+        _sync(out.parent)
+    except OSError as error:
+        raise _storage_error(error, out) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # after an exchange this is the old one
 
 
 def _put(folder: Path, out: Path) -> None:
@@ -87,9 +89,10 @@ def _umask() -> int:
 
 
 def _storage_error(error: OSError, out: Path) -> RagscaleError:
-    free = shutil.disk_usage(next(path for path in (*out.absolute().parents,) if path.exists())).free
     # numpy and FAISS report a short write without an error number
-    if error.errno in _FULL or (error.errno is None and free < 1 << 20):
+    short = error.errno is None and (" written" in str(error) or os.strerror(errno.ENOSPC) in str(error))
+    if error.errno in _FULL or short:
+        free = shutil.disk_usage(out.parent).free
         return RagscaleError(
             f"{out}: no space left on the disk ({free / 1e6:,.1f} MB free)",
             "Free some space or choose another --out; what was there before is unchanged.",

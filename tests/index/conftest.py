@@ -32,15 +32,27 @@ ROWS: list[dict[str, str]] = [
 MakeModel = Callable[..., Path]
 
 
-def write_corpus(path: Path, rows: list[dict[str, str]] = ROWS) -> Path:
+def _write(path: Path, rows: list[dict[str, str]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="session")
+def write_corpus() -> Callable[[Path, list[dict[str, str]]], Path]:
+    """Writes rows to a jsonl file and returns its path."""
+    return _write
+
+
+@pytest.fixture(scope="session")
+def rows() -> list[dict[str, str]]:
+    """The rows of `corpus`."""
+    return [dict(row) for row in ROWS]
+
+
+@pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`ROWS` as a jsonl file."""
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl")
+    return _write(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", ROWS)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +62,7 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
     def make(seed: int = 0, *, hidden: int = 32, prompts: dict[str, str] | None = None) -> Path:
         import torch
         from sentence_transformers import SentenceTransformer
-        from sentence_transformers.models import Pooling, Transformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
         from transformers import BertConfig, BertModel, BertTokenizerFast
 
         folder = tmp_path_factory.mktemp("model")

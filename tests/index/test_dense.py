@@ -34,7 +34,7 @@ def test_flat_is_the_exact_inner_product(tmp_path: Path, queries: int) -> None:
     found = stored(tmp_path, vectors).search(wanted, 10)
     for query, ranking in zip(wanted, found, strict=True):
         scores = vectors @ query
-        assert [row for row, _ in ranking] == np.argsort(-scores)[:10].tolist()
+        assert min(scores[[row for row, _ in ranking]]) >= np.sort(scores)[-10] - 1e-6
         np.testing.assert_allclose([score for _, score in ranking], np.sort(scores)[::-1][:10], atol=2e-6)
 
 

@@ -1,0 +1,224 @@
+"""Building: complete or not at all, and nothing lost when it goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ragscale.errors import CorpusError, InvalidInput, MissingDependency, RagscaleError
+from ragscale.index import Index
+from ragscale.index import build as build_module
+from ragscale.index import place as place_module
+from ragscale.index.embed import Embedder
+
+Rows = list[dict[str, str]]
+Write = Callable[[Path, Rows], Path]
+
+
+def test_vectors_are_those_of_the_embedder_in_row_order(corpus: Path, model: Path, tmp_path: Path, rows: Rows) -> None:
+    import faiss
+
+    Index.build([corpus], tmp_path / "index", embedder=model, dtype="float32", batch_size=2).close()
+    stored = faiss.read_index(str(tmp_path / "index" / "vectors.faiss")).reconstruct_n()
+    texts = [f"{row['title']}\n{row['text']}" if row["title"] else row["text"] for row in rows]
+    wanted = Embedder.for_documents(model, dtype="float32").encode_documents(texts)
+    np.testing.assert_allclose(stored, wanted, atol=1e-6)
+
+
+def test_slabs_make_no_difference(
+    corpus: Path, dense: Index, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "_SLAB", 5)
+    with Index.build([corpus], tmp_path / "index", embedder=model, dtype="float32") as index:
+        queries = ["who discovered radium", "a slow river of ice"]
+        assert index.search(queries, 5) == dense.search(queries, 5)
+
+
+def test_progress_reaches_the_end_of_every_stage(corpus: Path, model: Path, tmp_path: Path, rows: Rows) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+    Index.build(
+        [corpus],
+        tmp_path / "index",
+        embedder=model,
+        batch_size=1,
+        progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
+    ).close()
+    assert list(seen) == ["read", "bm25", "embed"]
+    assert all(steps[-1] == (len(rows), len(rows)) for steps in seen.values())
+    assert [done for done, _ in seen["embed"]] == [4, 8, 12]
+
+
+def test_a_lexical_index_needs_neither_torch_nor_faiss(corpus: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules.update(faiss=None, torch=None, sentence_transformers=None)\n"
+        "from ragscale.index import Index\n"
+        "Index.build(sys.argv[1:2], sys.argv[2], embedder=None).close()\n"
+        "with Index.open(sys.argv[2]) as index: print(index.search(['bread'], 1)[0][0].passage.id)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, corpus, tmp_path / "i"], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("bread\n", "")
+
+
+def test_without_faiss_a_dense_index_is_refused_at_once(
+    corpus: Path, dense: Index, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingDependency, match=r"ragscale\[cpu\]"):
+        Index.build([corpus], tmp_path / "index")
+    with pytest.raises(MissingDependency, match=r"ragscale\[cpu\]"):
+        Index.open(dense.path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lexical": "lucene"}, "unknown lexical index 'lucene'"),
+        ({"batch_size": 0}, "batch size 0"),
+        ({"chunk_size": 0}, "chunk size 0"),
+        ({"embedder": "model", "factory": "Flatt"}, "factory 'Flatt'"),
+        ({"embedder": "model", "factory": "IVF64,Flat"}, "'IVF64,Flat' cannot be trained on 12 passages"),
+    ],
+)
+def test_bad_options(corpus: Path, model: Path, tmp_path: Path, options: dict[str, object], message: str) -> None:
+    chosen = {"embedder": None, **options}
+    if chosen["embedder"] == "model":
+        chosen["embedder"] = model
+    with pytest.raises(InvalidInput, match=message):
+        Index.build([corpus], tmp_path / "index", **chosen)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_corpora_leave_nothing_behind(corpus: Path, tmp_path: Path, rows: Rows, write_corpus: Write) -> None:
+    out = tmp_path / "new" / "index"
+    with pytest.raises(InvalidInput, match="no corpus"):
+        Index.build([], out)
+    with pytest.raises(CorpusError, match=f"duplicate id 'curie': {corpus}, line 1 and {corpus}, line 1"):
+        Index.build([corpus, corpus], out, embedder=None)
+    doubled = write_corpus(tmp_path / "doubled.jsonl", [*rows, rows[3]])
+    with pytest.raises(CorpusError, match=f"duplicate id 'warsaw': {doubled}, line 4 and {doubled}, line 13"):
+        Index.build([doubled], out, embedder=None)
+    with pytest.raises(CorpusError, match="empty"):
+        Index.build([write_corpus(tmp_path / "empty.jsonl", [])], out, embedder=None)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_what_is_there_is_replaced_only_by_force(corpus: Path, tmp_path: Path, rows: Rows, write_corpus: Write) -> None:
+    out = tmp_path / "index"
+    Index.build([corpus], out, embedder=None).close()
+    small = write_corpus(tmp_path / "small.jsonl", rows[:2])
+    with pytest.raises(InvalidInput, match="exists") as caught:
+        Index.build([small], out, embedder=None)
+    assert "--force" in caught.value.remedy
+    with Index.open(out) as old:
+        with Index.build([small], out, embedder=None, force=True) as new:
+            assert len(new) == 2
+        # the index that was open goes on reading what it opened, or says that it cannot
+        assert old.passage("bread").title == "Bread"
+        with pytest.raises(RagscaleError, match="replaced after it was opened"):
+            old.search(["bread"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "small.jsonl"]
+
+
+def test_force_never_replaces_what_is_no_index(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("ten years of work")
+    with pytest.raises(InvalidInput, match="is not an index"):
+        Index.build([corpus], tmp_path, embedder=None, force=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_replacing_works_without_the_exchange_of_linux(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Rows, write_corpus: Write
+) -> None:
+    monkeypatch.setattr(place_module, "_exchange", lambda one, other: False)
+    out = tmp_path / "index"
+    Index.build([corpus], out, embedder=None).close()
+    small = write_corpus(tmp_path / "small.jsonl", rows[:2])
+    with Index.build([small], out, embedder=None, force=True) as new:
+        assert len(new) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "small.jsonl"]
+
+
+def test_an_interrupted_build_leaves_nothing(corpus: Path, tmp_path: Path) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Index.build([corpus], tmp_path / "index", embedder=None, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_by_error_number(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "index"
+    Index.build([corpus], out, embedder=None).close()
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(RagscaleError, match=r"index: no space left on the disk \(.* MB free\)") as caught:
+        Index.build([corpus], out, embedder=None, force=True)
+    assert "unchanged" in caught.value.remedy
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+    with Index.open(out) as index:
+        index.verify()
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk of 3 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    made = mount and subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if not made or made.returncode:
+        pytest.skip("no right to mount a tmpfs; the error number alone is tested above")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize("stage", ["passages", "bm25", "vectors"])
+def test_a_disk_that_is_really_full(
+    corpus: Path, tiny_disk: Path, tmp_path: Path, model: Path, stage: str, rows: Rows
+) -> None:
+    out = tiny_disk / "index"
+    Index.build([corpus], out, embedder=None).close()
+    words = {"passages": 600, "bm25": 40, "vectors": 1}[stage]
+    count = {"passages": 2000, "bm25": 6500, "vectors": 12_000}[stage]
+    texts = (" ".join(f"w{(n * 37 + i * 1009) % 9973}" for i in range(words)) for n in range(count))
+    big = tmp_path / "big.jsonl"
+    big.write_text("".join(json.dumps({"id": n, "text": text}) + "\n" for n, text in enumerate(texts)))
+    reached: list[str] = []
+    with pytest.raises(RagscaleError, match="no space left on the disk"):
+        Index.build(
+            [big],
+            out,
+            embedder=model if stage == "vectors" else None,
+            force=True,
+            progress=lambda at, done, total: reached.append(at),
+        )
+    assert reached[-1] == {"passages": "read", "bm25": "bm25", "vectors": "embed"}[stage]
+    assert [path.name for path in tiny_disk.iterdir()] == ["index"]
+    with Index.open(out) as index:
+        index.verify()
+        assert len(index) == len(rows)
+
+
+def test_a_folder_that_cannot_be_written(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RagscaleError, match="the index cannot be written"):
+        Index.build([corpus], tmp_path / "file" / "index", embedder=None)

@@ -1,0 +1,124 @@
+"""Embedders: prompts, number formats, weights told apart."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ragscale.errors import IndexMismatch, InvalidInput, ModelFileError
+from ragscale.index.embed import DEFAULT_NAME, Embedder, canonical_name
+
+MakeModel = Callable[..., Path]
+
+TEXTS = ["a glacier is a slow river of ice", "bread", "the violin has four strings " * 5, "x"]
+
+
+def test_the_models_own_prompts_are_used_and_recorded(model: Path) -> None:
+    embedder = Embedder.for_documents(model, dtype="float32")
+    assert (embedder.info.query_prompt, embedder.info.document_prompt) == ("question: ", "text: ")
+    assert (embedder.info.dimension, embedder.info.max_tokens, embedder.info.name) == (32, 64, str(model))
+    plain = Embedder.for_documents(model, dtype="float32", query_prompt="", document_prompt="")
+    np.testing.assert_allclose(
+        embedder.encode_queries(TEXTS), plain.encode_queries([f"question: {text}" for text in TEXTS]), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        embedder.encode_documents(TEXTS), plain.encode_documents([f"text: {text}" for text in TEXTS]), atol=1e-6
+    )
+    assert not np.allclose(embedder.encode_queries(TEXTS), plain.encode_queries(TEXTS), atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_vectors_have_length_one(model: Path, dtype: str) -> None:
+    embedder = Embedder.for_documents(model, dtype=dtype)
+    vectors = embedder.encode_documents(TEXTS, batch_size=2)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (4, 32)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert embedder.info.dtype == dtype
+
+
+def test_queries_are_encoded_in_float32_whatever_the_documents_were(model: Path) -> None:
+    half = Embedder.for_documents(model, dtype="bfloat16")
+    exact = Embedder.for_documents(model, dtype="float32")
+    queries = Embedder.for_queries(half.info)
+    np.testing.assert_array_equal(queries.encode_queries(TEXTS), exact.encode_queries(TEXTS))
+    assert not np.array_equal(half.encode_documents(TEXTS), exact.encode_documents(TEXTS))
+
+
+def test_company_in_a_batch_hardly_moves_a_query(minilm: Path) -> None:
+    embedder = Embedder.for_queries(Embedder.for_documents(minilm, dtype="float32").info)
+    alone = np.concatenate([embedder.encode_queries([text]) for text in TEXTS])
+    together = embedder.encode_queries([*TEXTS, "padding " * 100])[:4]
+    np.testing.assert_allclose(alone, together, atol=1e-6)
+
+
+def test_the_default_model_has_no_path_in_its_name(minilm: Path) -> None:
+    info = Embedder.for_documents(dtype="float32").info
+    assert info.name == DEFAULT_NAME == canonical_name("all-MiniLM-L6-v2") == canonical_name("default")
+    assert info.revision == "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    assert (info.dimension, info.max_tokens, info.query_prompt, info.document_prompt) == (384, 256, "", "")
+
+
+def test_other_weights_are_refused(model: Path, make_model: MakeModel, tmp_path: Path) -> None:
+    info = Embedder.for_documents(model).info
+    copy = shutil.copytree(model, tmp_path / "copy")
+    assert Embedder.for_queries(info, source=copy).info == info
+    with pytest.raises(IndexMismatch, match=r"built with .* at sha256:.*, found sha256:"):
+        Embedder.for_queries(info, source=make_model(1))
+
+
+def test_models_that_are_not_there(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelFileError, match="no such model folder"):
+        Embedder.for_documents(tmp_path / "absent")
+    with pytest.raises(ModelFileError, match=r"no \.safetensors weights"):
+        Embedder.for_documents(tmp_path)
+    broken = shutil.copytree(model, tmp_path / "broken")
+    (broken / "config.json").write_text("{}")
+    with pytest.raises(ModelFileError, match="cannot be loaded"):
+        Embedder.for_documents(broken)
+    with pytest.raises(InvalidInput, match="neither a folder nor a hub name"):
+        Embedder.for_documents("not a name")
+    with pytest.raises(InvalidInput, match="unknown dtype 'int8'"):
+        Embedder.for_documents(model, dtype="int8")  # type: ignore[arg-type]
+    info = Embedder.for_documents(model).info
+    shutil.move(model, tmp_path / "moved")
+    try:
+        with pytest.raises(ModelFileError, match="no such model folder") as caught:
+            Embedder.for_queries(info)
+        assert "embedder=FOLDER" in caught.value.remedy
+    finally:
+        shutil.move(tmp_path / "moved", model)
+
+
+def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    def refuse(*args: object, **kwargs: object) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(ModelFileError, match="'some/model': no such folder, and the hub did not deliver it") as caught:
+        Embedder.for_documents("some/model")
+    assert "local model" in caught.value.remedy
+
+
+def test_a_hub_model_is_known_by_its_commit(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    commit = "c" * 40
+    snapshot = shutil.copytree(model, tmp_path / commit)
+    asked: list[object] = []
+
+    def deliver(name: str, *, revision: str | None, ignore_patterns: list[str]) -> str:
+        asked.append((name, revision, "*.bin" in ignore_patterns))
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", deliver)
+    info = Embedder.for_documents("some/model").info
+    assert (info.name, info.revision) == ("some/model", commit)
+    Embedder.for_queries(info)
+    assert asked == [("some/model", None, True), ("some/model", commit, True)]
