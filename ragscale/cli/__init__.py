@@ -1,1 +1,66 @@
-"""cli."""
+"""The ``ragscale`` command: parses, calls and renders; everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ragscale import __version__
+from ragscale.cli import eval, index
+from ragscale.errors import RagscaleError
+
+__all__ = ["app"]
+
+
+class _Root(TyperGroup):
+    """Turns ragscale's own errors into a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RagscaleError as error:
+            if ctx.params.get("debug"):
+                raise
+            _complain(str(error))
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            _complain("Interrupted.")
+            raise typer.Exit(130) from error
+
+
+def _complain(message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text(message, style="red"), soft_wrap=True)
+
+
+app = typer.Typer(
+    cls=_Root,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # a local variable may hold a key
+    help="Retrieval-augmented multi-hop question answering, every strategy on one ledger.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ragscale {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+app.command("search")(index.search)
+app.command("eval")(eval.evaluate)
+app.add_typer(index.app, name="index")

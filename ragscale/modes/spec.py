@@ -12,7 +12,7 @@ from ragscale import modes
 from ragscale.errors import InvalidInput
 from ragscale.modes.base import Mode
 
-__all__ = ["label", "parse", "parse_list"]
+__all__ = ["label", "parse", "parse_list", "type_name"]
 
 _ITEM = re.compile(r"\s*([\w.-]+)\s*(\([^()]*\))?\s*(,|$)")
 _SYNTAX = "Write names, with parameters in parentheses where needed: once,parallel(max_queries=1)."
@@ -53,6 +53,13 @@ def label(mode: Mode) -> str:
     return f"{mode.name}({inside})" if inside else mode.name
 
 
+def type_name(hint: Any) -> str:
+    """A parameter's type as the reader writes it: ``int``, ``'json' or 'tags'``."""
+    if get_origin(hint) is Literal:
+        return " or ".join(repr(value) for value in get_args(hint))
+    return hint.__name__ if isinstance(hint, type) else str(hint).removeprefix("typing.")
+
+
 def _default(field: Any) -> Any:
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
@@ -67,9 +74,10 @@ def _make(name: str, arguments: str) -> Mode:
             near = difflib.get_close_matches(key, accepted, n=1)
             guess = f"Did you mean {near[0]!r}? " if near else ""
             raise InvalidInput(f"{name} has no parameter {key!r}", f"{guess}Parameters: {', '.join(accepted)}.")
+        if key in values:
+            raise InvalidInput(f"{name}: {key} is given twice", "Give it once.")
         if not _fits(value, hints[key]):
-            wanted = getattr(hints[key], "__name__", None) if isinstance(hints[key], type) else str(hints[key])
-            raise InvalidInput(f"{name}: {key}={value!r} is no {wanted}", f"Give {key} a value of that type.")
+            raise InvalidInput(f"{name}: {key}={value!r} does not fit", f"Accepted: {type_name(hints[key])}.")
         values[key] = value
     return cls(**values)
 

@@ -1,0 +1,82 @@
+"""Options that several commands share, and what they make of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ragscale.cli.index import How
+
+if TYPE_CHECKING:
+    from ragscale.agent import Agent
+    from ragscale.budget import Budget
+
+__all__ = [
+    "AsJson",
+    "Calls",
+    "Folder",
+    "HowOption",
+    "Llm",
+    "Queries",
+    "Rounds",
+    "Seconds",
+    "Seed",
+    "Tokens",
+    "budget_of",
+    "opened",
+    "print_json",
+]
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Llm = Annotated[
+    str,
+    typer.Option(
+        metavar="SPEC",
+        help="openai:URL#MODEL, embedded (the packaged weights), or embedded:PATH (a GGUF file).",
+        envvar="RAGSCALE_LLM",
+    ),
+]
+HowOption = Annotated[
+    How | None, typer.Option(help="Kind of search. Default: hybrid where the index has vectors.", show_default=False)
+]
+Seed = Annotated[int, typer.Option(help="Of sampled sub-queries.")]
+_LIMITS = "Limits of a question"
+Rounds = Annotated[int | None, typer.Option(help="Retrievals one after another.", rich_help_panel=_LIMITS)]
+Tokens = Annotated[int | None, typer.Option(help="Prompt and completion tokens.", rich_help_panel=_LIMITS)]
+Queries = Annotated[int | None, typer.Option(help="Sub-queries.", rich_help_panel=_LIMITS)]
+Calls = Annotated[int | None, typer.Option(help="Model calls.", rich_help_panel=_LIMITS)]
+Seconds = Annotated[float | None, typer.Option(help="Wall-clock time.", rich_help_panel=_LIMITS)]
+
+
+def budget_of(
+    rounds: int | None, tokens: int | None, queries: int | None, calls: int | None, seconds: float | None
+) -> Budget:
+    """The budget that the options of a command describe."""
+    from ragscale.budget import Budget
+
+    return Budget(rounds=rounds, tokens=tokens, queries=queries, llm_calls=calls, seconds=seconds)
+
+
+@contextmanager
+def opened(folder: Path, llm: str, budget: Budget, *, seed: int, how: How | None) -> Iterator[Agent]:
+    """An agent over the index, closed at the end."""
+    from ragscale.agent import Agent
+
+    agent = Agent(folder, llm, budget=budget, seed=seed, how=how.value if how else None)
+    try:
+        yield agent
+    finally:
+        agent.close()
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output; half a surrogate pair that a model wrote becomes a question mark."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    typer.echo(text.encode("utf-8", "replace").decode("utf-8"), file=sys.stdout)

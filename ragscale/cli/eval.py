@@ -1,0 +1,144 @@
+"""``ragscale eval``: modes over a file of questions, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ragscale.cli.common import (
+    AsJson,
+    Calls,
+    Folder,
+    HowOption,
+    Llm,
+    Queries,
+    Rounds,
+    Seconds,
+    Seed,
+    Tokens,
+    budget_of,
+    opened,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ragscale.eval import ModeReport, Progress, Row
+
+__all__ = ["evaluate"]
+
+_ALL = "once,chain,parallel,tree"
+
+
+def evaluate(
+    folder: Folder,
+    questions: Annotated[
+        Path, typer.Argument(metavar="QUESTIONS.jsonl", help="id, question, answers and, if known, supporting.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; resumed if it is there.")],
+    mode: Annotated[str, typer.Option(help="One or more, with parameters: once,parallel(max_queries=1).")] = _ALL,
+    limit: Annotated[int | None, typer.Option(help="Take so many questions only.")] = None,
+    skip: Annotated[int, typer.Option(help="Leave out so many questions at the beginning.")] = 0,
+    llm: Llm = "embedded",
+    concurrency: Annotated[
+        int | None,
+        typer.Option(help="Questions in flight. Default: 2 for an embedded model, else 8.", show_default=False),
+    ] = None,
+    rounds: Rounds = None,
+    tokens: Tokens = None,
+    queries: Queries = None,
+    calls: Calls = None,
+    seconds: Seconds = None,
+    seed: Seed = 0,
+    how: HowOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure modes: exact match, F1, recall of gold passages, and what they cost.
+
+    Every finished question is a line of RUN/<mode>.jsonl. The same command goes on where a killed run was, and tries
+    failed questions again.
+    """
+    from rich.console import Console
+
+    from ragscale.eval import evaluate_sync, load_questions, table, to_json
+    from ragscale.modes import spec
+
+    chosen = spec.parse_list(mode)
+    loaded = load_questions(questions)
+    errors = Console(stderr=True)
+    budget = budget_of(rounds, tokens, queries, calls, seconds)
+    with opened(folder, llm, budget, seed=seed, how=how) as agent, _progress(errors) as progress:
+        reports = evaluate_sync(
+            agent,
+            loaded,
+            chosen,
+            out,
+            concurrency=concurrency or (2 if llm.startswith("embedded") else 8),
+            limit=limit,
+            skip=skip,
+            progress=progress,
+        )
+    if as_json:
+        print_json(to_json(reports))
+    else:
+        Console().print(table(reports))
+    _warn(errors, reports)
+    if all(report.failed == report.n for report in reports.values()):
+        raise typer.Exit(1)
+
+
+def _warn(errors: Console, reports: dict[str, ModeReport]) -> None:
+    for name, report in reports.items():
+        if report.failed:
+            errors.print(
+                f"{name}: {report.failed} of {report.n} questions failed (see `reason` in their lines). "
+                "The same command tries them again.",
+                style="yellow",
+                markup=False,
+            )
+        if report.versions > 1:
+            errors.print(
+                f"{name}: the modes or prompts changed during the run, its rows are not comparable. "
+                "Give another --out for a clean run.",
+                style="yellow",
+                markup=False,
+            )
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    """A bar a mode, with the scores so far and the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[scores]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+        scores: dict[str, list[tuple[float, float]]] = {}
+
+        def report(name: str, row: Row | None, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total, completed=done, scores="", start=False)
+                scores[name] = []
+            if row is None:
+                return
+            if not bars.tasks[tasks[name]].started:
+                bars.start_task(tasks[name])
+            scores[name].append((row["em"], row["f1"]))
+            em, f1 = (sum(values) / len(scores[name]) for values in zip(*scores[name], strict=True))
+            bars.update(tasks[name], completed=done, scores=f"EM {em:.2f}  F1 {f1:.2f}")
+
+        yield report

@@ -1,0 +1,62 @@
+"""Exact match, F1 and recall of gold passages, as the published scripts compute them."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ragscale.types import Event
+
+__all__ = ["exact_match", "f1", "gold_recall", "normalise", "retrieved"]
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_CLOSED = frozenset({"yes", "no", "noanswer"})
+
+
+def normalise(text: str) -> str:
+    """SQuAD's normalisation: lower case, no ASCII punctuation, no English articles, single spaces."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, gold: Sequence[str]) -> float:
+    """1.0 if the answer equals one of the gold answers after normalisation; an empty answer never does."""
+    return float(bool(answer.strip()) and normalise(answer) in {normalise(text) for text in gold})
+
+
+def f1(answer: str, gold: Sequence[str]) -> float:
+    """The best token F1 over the gold answers.
+
+    As in HotpotQA's script, an answer to a yes/no question gets all or nothing: where one side is ``yes``, ``no`` or
+    ``noanswer`` and the other differs, the value is 0.
+    """
+    return max((_f1(answer, text) for text in gold), default=0.0)
+
+
+def _f1(answer: str, gold: str) -> float:
+    said, wanted = normalise(answer), normalise(gold)
+    if said == wanted:
+        return float(bool(answer.strip()))
+    if said in _CLOSED or wanted in _CLOSED:
+        return 0.0
+    said_tokens, wanted_tokens = said.split(), wanted.split()
+    common = (Counter(said_tokens) & Counter(wanted_tokens)).total()
+    if not common:
+        return 0.0
+    precision, recall = common / len(said_tokens), common / len(wanted_tokens)
+    return 2 * precision * recall / (precision + recall)
+
+
+def retrieved(trace: Iterable[Event]) -> list[str]:
+    """Ids of all passages that a run's searches returned, on every branch, in the order of the trace."""
+    return list(dict.fromkeys(id for event in trace if event.move == "retrieve" for id in event.passages))
+
+
+def gold_recall(supporting: Sequence[str], trace: Iterable[Event]) -> float | None:
+    """Share of the gold passages among everything that the run retrieved; None where no gold passages are known."""
+    if not supporting:
+        return None
+    found = set(retrieved(trace))
+    return sum(id in found for id in supporting) / len(supporting)

@@ -1,0 +1,88 @@
+"""Question files: one JSON object a line with ``id``, ``question``, ``answers`` and, if known, ``supporting``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ragscale.errors import InvalidInput
+
+__all__ = ["Question", "load_questions", "questions_hash"]
+
+_SHAPE = 'Each line is {"id": "...", "question": "...", "answers": ["...", ...], "supporting": ["passage id", ...]}.'
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with its gold answers."""
+
+    id: str
+    """Unique within the file."""
+    question: str
+    answers: tuple[str, ...]
+    """Any of them is right."""
+    supporting: tuple[str, ...] = ()
+    """Ids of the passages that hold the answer together; empty where they are not known."""
+
+
+def load_questions(path: str | Path) -> list[Question]:
+    """All questions of a file, in order; other keys are ignored, blank lines skipped.
+
+    Raises:
+        InvalidInput: The file is absent, empty, not UTF-8, or has a line that is no question, with file and line.
+    """
+    file = Path(path)
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise InvalidInput(f"{file}: cannot be read ({error.strerror})", "Check the path of the questions.") from error
+    found: dict[str, Question] = {}
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        question = _question(line, f"{file}:{number}")
+        if question.id in found:
+            raise InvalidInput(
+                f"{file}:{number}: id {question.id!r} is that of line {first[question.id]}", "Make ids unique."
+            )
+        found[question.id], first[question.id] = question, number
+    if not found:
+        raise InvalidInput(f"{file}: no questions", _SHAPE)
+    return list(found.values())
+
+
+def questions_hash(questions: Iterable[Question]) -> str:
+    """SHA-256 of what evaluation reads of the questions."""
+    text = json.dumps([asdict(question) for question in questions], ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _question(line: bytes, place: str) -> Question:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"{place}: invalid UTF-8 at byte {error.start} of the line", "Convert it to UTF-8."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{place}: not JSON ({error})", _SHAPE) from error
+    if not isinstance(row, dict):
+        raise InvalidInput(f"{place}: a {type(row).__name__}, not an object", _SHAPE)
+    for key in ("id", "question"):
+        if not isinstance(row.get(key), str) or not row[key].strip():
+            raise InvalidInput(f"{place}: {key} is {row.get(key)!r}, not a text", _SHAPE)
+    answers = _texts(row.get("answers"), "answers", place)
+    if not answers:
+        raise InvalidInput(f"{place}: answers is empty", _SHAPE)
+    return Question(row["id"], row["question"], answers, _texts(row.get("supporting") or [], "supporting", place))
+
+
+def _texts(value: Any, key: str, place: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
+        raise InvalidInput(f"{place}: {key} is {value!r}, not a list of texts", _SHAPE)
+    return tuple(dict.fromkeys(value))

@@ -1,0 +1,121 @@
+"""Means over a run's questions, as JSON and as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from ragscale.eval.store import Row
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["ModeReport", "summarise", "table", "to_json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeReport:
+    """Means a question of one mode. Failed questions count, with the score of what they answered."""
+
+    n: int
+    """Questions."""
+    em: float
+    """Exact match, 0 to 1."""
+    f1: float
+    """Token F1, 0 to 1."""
+    gold_recall: float | None
+    """Share of gold passages among all that were retrieved, over the questions that name any."""
+    tokens: float
+    """Prompt and completion tokens, over all branches."""
+    serial_tokens: float
+    """The same along the critical path."""
+    rounds: float
+    """Retrievals along the critical path."""
+    queries: float
+    """Sub-queries, over all branches."""
+    llm_calls: float
+    """Model calls, over all branches."""
+    seconds: float
+    """Time inside model calls and retrievals along the critical path; grows with the questions in flight."""
+    em_se: float | None
+    """Standard error of `em`; None for fewer than two questions."""
+    f1_se: float | None
+    """Standard error of `f1`; None for fewer than two questions."""
+    failed: int
+    """Questions whose run failed: resuming the run tries them again."""
+    cut_short: int
+    """Questions that a limit of the budget ended."""
+    versions: int
+    """Versions of the modes' and prompts' source among the rows; above 1, the rows are not comparable."""
+
+
+def summarise(rows: Sequence[Row]) -> ModeReport:
+    """The means over the rows of one mode, at least one."""
+    total = [row["spend"]["total"] for row in rows]
+    serial = [row["spend"]["serial"] for row in rows]
+    recalls = [row["gold_recall"] for row in rows if row["gold_recall"] is not None]
+    stops = [row["stop_reason"] for row in rows]
+    em, f1 = [row["em"] for row in rows], [row["f1"] for row in rows]
+    return ModeReport(
+        n=len(rows),
+        em=fmean(em),
+        f1=fmean(f1),
+        gold_recall=fmean(recalls) if recalls else None,
+        tokens=_mean(total, "prompt_tokens") + _mean(total, "completion_tokens"),
+        serial_tokens=_mean(serial, "prompt_tokens") + _mean(serial, "completion_tokens"),
+        rounds=_mean(serial, "rounds"),
+        queries=_mean(total, "queries"),
+        llm_calls=_mean(total, "llm_calls"),
+        seconds=_mean(serial, "seconds"),
+        em_se=_standard_error(em),
+        f1_se=_standard_error(f1),
+        failed=stops.count("failed"),
+        cut_short=sum(stop.startswith("budget:") for stop in stops),
+        versions=len({row.get("code") for row in rows}),
+    )
+
+
+def to_json(reports: Mapping[str, ModeReport]) -> dict[str, Any]:
+    """What ``ragscale eval --json`` prints."""
+    return {"modes": {name: asdict(report) for name, report in reports.items()}}
+
+
+def table(reports: Mapping[str, ModeReport]) -> Table:
+    """The reports as a table for a terminal, a row a mode."""
+    from rich.table import Table
+
+    shown = Table(title="Means a question (± standard error)")
+    shown.add_column("mode")
+    for name in ("n", "EM", "F1", "gold recall", "tokens", "serial", "rounds", "queries", "calls", "seconds", "cut"):
+        shown.add_column(name, justify="right")
+    for name, report in reports.items():
+        shown.add_row(
+            name,
+            f"{report.n}" + (f" ({report.failed} failed)" if report.failed else ""),
+            _score(report.em, report.em_se),
+            _score(report.f1, report.f1_se),
+            "-" if report.gold_recall is None else f"{report.gold_recall:.3f}",
+            f"{report.tokens:,.0f}",
+            f"{report.serial_tokens:,.0f}",
+            f"{report.rounds:.2f}",
+            f"{report.queries:.2f}",
+            f"{report.llm_calls:.2f}",
+            f"{report.seconds:.1f}",
+            f"{report.cut_short}",
+        )
+    return shown
+
+
+def _mean(spends: Sequence[Mapping[str, float]], dimension: str) -> float:
+    return fmean(spend[dimension] for spend in spends)
+
+
+def _standard_error(values: Sequence[float]) -> float | None:
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
+def _score(mean: float, error: float | None) -> str:
+    return f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"

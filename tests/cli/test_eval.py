@@ -1,0 +1,105 @@
+"""``ragscale eval``: JSON alone on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from smallworld import build, script, write_questions
+from typer.testing import CliRunner
+
+from ragscale.cli import app
+from ragscale.errors import ModelError
+from ragscale.llm.scripted import ScriptedLLM
+
+KEYS = {"n", "em", "f1", "gold_recall", "tokens", "serial_tokens", "rounds", "queries", "llm_calls", "seconds"}
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Paths of the index and of the questions."""
+    base = tmp_path_factory.mktemp("world")
+    return str(build(base)), str(write_questions(base))
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedLLM:
+    """The model that every --llm means."""
+    model = ScriptedLLM(script)
+    monkeypatch.setattr("ragscale.agent.load", lambda spec: model)
+    return model
+
+
+@pytest.mark.usefixtures("model")
+def test_json_holds_every_mode_and_the_documented_keys(world: tuple[str, str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["eval", *world, "--mode", "once,chain(steps=2),parallel(max_queries=1),tree", "--out", f"{tmp_path}/run",
+              "--tokens", "4000", "--rounds", "3", "--json"],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    modes = json.loads(result.stdout)["modes"]
+    assert list(modes) == ["once", "chain(steps=2)", "parallel(max_queries=1)", "tree"]
+    for mode in modes.values():
+        assert set(mode) >= KEYS
+        assert all(isinstance(mode[key], int | float) for key in KEYS)
+        assert mode["n"] == 3
+        assert mode["rounds"] <= 3
+        assert mode["tokens"] <= 4000
+        assert mode["serial_tokens"] <= mode["tokens"]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["budget"] == {"rounds": 3, "queries": None, "tokens": 4000, "llm_calls": None, "seconds": None}
+
+
+@pytest.mark.usefixtures("model")
+def test_the_table_and_the_limit(world: tuple[str, str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["eval", *world, "--mode", "once", "--limit", "2", "--out", f"{tmp_path}/run"], env={"COLUMNS": "160"}
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "gold recall" in result.stdout
+    assert "gold recall" not in result.stderr
+    assert len((tmp_path / "run" / "once.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_second_call_resumes_and_another_budget_is_refused(
+    world: tuple[str, str], tmp_path: Path, model: ScriptedLLM
+) -> None:
+    command = ["eval", *world, "--mode", "once", "--out", f"{tmp_path}/run", "--json"]
+    first = CliRunner().invoke(app, command)
+    calls = len(model.calls)
+    second = CliRunner().invoke(app, command)
+    assert (second.stdout, len(model.calls), calls) == (first.stdout, 3, 3)
+    refused = CliRunner().invoke(app, [*command, "--tokens", "999"])
+    assert refused.exit_code == 1
+    assert "budget.tokens None, not 999" in refused.stderr
+    assert "Give another --out" in refused.stderr
+    assert refused.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("chian", "Did you mean 'chain'?"),
+        ("once,,tree", "cannot be read from character 6 on"),
+        ("chain(step=2)", "Did you mean 'steps'?"),
+        ("chain(steps=two)", "chain: steps='two' does not fit. Accepted: int."),
+        ("chain(steps=0)", "chain: steps=0 is below 1"),
+        ("once,once", "'once' is given twice"),
+    ],
+)
+def test_a_bad_mode_says_what_would_do(world: tuple[str, str], tmp_path: Path, mode: str, message: str) -> None:
+    result = CliRunner().invoke(app, ["eval", *world, "--mode", mode, "--out", f"{tmp_path}/run"])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_failures_are_reported_and_a_run_of_nothing_but_failures_is_an_error(
+    world: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ragscale.agent.load", lambda spec: ScriptedLLM(lambda messages, call: ModelError("broken")))
+    result = CliRunner().invoke(app, ["eval", *world, "--mode", "once", "--out", f"{tmp_path}/run", "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["modes"]["once"]["failed"] == 3
+    assert "3 of 3 questions failed" in result.stderr

@@ -1,0 +1,58 @@
+"""A corpus of five passages, three questions about it, and a script for a model that answers them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ragscale.agent import Agent
+from ragscale.index import Index
+from ragscale.llm.scripted import Reply, ScriptedCall
+from ragscale.types import Message
+
+PASSAGES = [
+    {"id": "polonium", "title": "Polonium", "text": "Polonium is an element that Marie Curie named after Poland."},
+    {"id": "warsaw", "title": "Warsaw", "text": "Warsaw is the capital of Poland, where Marie Curie was born."},
+    {"id": "radium", "title": "Radium", "text": "Radium is a radioactive metal that glows."},
+    {"id": "paris", "title": "Paris", "text": "Paris is the capital of France and lies on the river Seine."},
+    {"id": "seine", "title": "Seine", "text": "The Seine flows through Paris to the English Channel."},
+]
+QUESTIONS = [
+    {"id": "q1", "question": "Where was the discoverer of polonium born?", "answers": ["Warsaw"],
+     "supporting": ["polonium", "warsaw"]},
+    {"id": "q2", "question": "Which river flows through the capital of France?", "answers": ["the Seine", "Seine"],
+     "supporting": ["paris", "nowhere"]},
+    {"id": "q3", "question": "Does radium glow?", "answers": ["yes"]},
+]  # fmt: skip
+ANSWERS = {"polonium": "Warsaw, Poland", "river": "The Seine", "radium": "no"}
+
+
+def script(messages: Sequence[Message], call: ScriptedCall) -> Reply:
+    """A new sub-query each time; a sub-answer; the closing answer by `ANSWERS`."""
+    last = messages[-1]["content"]
+    if call.schema and call.schema.get("type") == "array":
+        return json.dumps([f"capital number {call.index}"])
+    if call.schema and "answer" in call.schema.get("properties", {}):
+        question = last.rpartition("Question:")[2].casefold()
+        said = next(answer for word, answer in ANSWERS.items() if word in question)
+        return json.dumps({"facts": "", "documents": [1], "answer": said})
+    return "Some sub-answer."
+
+
+MakeAgent = Callable[..., Agent]
+
+
+def build(base: Path) -> Path:
+    """An index of `PASSAGES` without vectors."""
+    corpus = base / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in PASSAGES))
+    Index.build([corpus], base / "index", embedder=None).close()
+    return base / "index"
+
+
+def write_questions(base: Path) -> Path:
+    """`QUESTIONS` as a file."""
+    path = base / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS))
+    return path

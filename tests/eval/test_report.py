@@ -1,0 +1,63 @@
+"""Means, standard errors and the JSON form, against values worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ragscale.eval.report import summarise, table, to_json
+from ragscale.types import Spend
+
+
+def row(em: float, f1: float, recall: float | None, total: Spend, serial: Spend, stop: str = "answered") -> Any:
+    spend = {"total": total.to_dict(), "serial": serial.to_dict()}
+    return {"em": em, "f1": f1, "gold_recall": recall, "spend": spend, "stop_reason": stop, "code": "x"}
+
+
+ROWS = [
+    row(1.0, 1.0, 0.5, Spend(4, 1000, 100, 10, 6, 30, 5, 9.0), Spend(2, 500, 60, 5, 3, 15, 2, 4.0)),
+    row(0.0, 0.5, None, Spend(2, 400, 20, 0, 2, 10, 1, 3.0), Spend(2, 400, 20, 0, 2, 10, 1, 3.0), "budget:tokens"),
+    row(0.0, 0.0, 1.0, Spend(), Spend(), "failed"),
+]
+
+
+def test_means_are_of_the_right_dimension() -> None:
+    report = summarise(ROWS)
+    assert (report.n, report.em, report.f1, report.gold_recall) == (3, pytest.approx(1 / 3), 0.5, 0.75)
+    assert (report.tokens, report.serial_tokens) == (pytest.approx(1520 / 3), pytest.approx(980 / 3))
+    assert (report.rounds, report.seconds) == (pytest.approx(1.0), pytest.approx(7 / 3))  # of the critical path
+    assert (report.queries, report.llm_calls) == (pytest.approx(8 / 3), pytest.approx(2.0))  # of all branches
+    assert (report.failed, report.cut_short, report.versions) == (1, 1, 1)
+    # sample variance of (1, .5, 0) is 1/4: standard error sqrt(1/4 / 3)
+    assert report.f1_se == pytest.approx(0.288675, abs=1e-6)
+
+
+def test_json_has_the_documented_keys() -> None:
+    data = to_json({"chain": summarise(ROWS), "once": summarise(ROWS[:1])})
+    assert list(data) == ["modes"]
+    assert list(data["modes"]) == ["chain", "once"]
+    documented = [
+        "n",
+        "em",
+        "f1",
+        "gold_recall",
+        "tokens",
+        "serial_tokens",
+        "rounds",
+        "queries",
+        "llm_calls",
+        "seconds",
+    ]
+    assert list(data["modes"]["chain"])[: len(documented)] == documented
+    assert data["modes"]["once"]["em_se"] is None
+
+
+def test_the_table_names_failures_and_copes_without_gold() -> None:
+    shown = Console(width=200)
+    with shown.capture() as text:
+        shown.print(table({"chain": summarise(ROWS), "tree(expand=2)": summarise([row(1, 1, None, Spend(), Spend())])}))
+    assert "3 (1 failed)" in text.get()
+    assert "tree(expand=2)" in text.get()
+    assert "0.750" in text.get()

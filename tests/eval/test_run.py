@@ -1,0 +1,210 @@
+"""A run scores, records, resumes and refuses as it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from smallworld import MakeAgent, script
+
+from ragscale.budget import Budget
+from ragscale.errors import EndpointError, InvalidInput, ModelError
+from ragscale.eval import Question, Row, evaluate
+from ragscale.llm.scripted import ScriptedLLM
+from ragscale.modes import Chain, Once, Parallel, spec
+
+
+def lines(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def test_scores_and_spends_of_two_modes(make_agent: MakeAgent, questions: list[Question], tmp_path: Path) -> None:
+    seen: list[tuple[str, str | None, int, int]] = []
+    reports = await evaluate(
+        make_agent(), questions, [Once(), Chain(steps=2)], tmp_path / "run",
+        progress=lambda name, row, done, total: seen.append((name, row and row["id"], done, total)),
+    )  # fmt: skip
+    once, chain = reports["once"], reports["chain(steps=2)"]
+    # q1 "Warsaw, Poland" against "Warsaw": F1 2/3; q2 right; q3 "no" against "yes": 0
+    assert (once.n, once.em, once.f1) == (3, pytest.approx(1 / 3), pytest.approx((2 / 3 + 1 + 0) / 3))
+    # five passages a query: all of a five-passage corpus that share a word; "nowhere" does not exist; q3 has no gold
+    assert once.gold_recall == pytest.approx((1.0 + 0.5) / 2)
+    assert (once.rounds, once.queries, once.llm_calls, once.failed, once.cut_short) == (1, 1, 1, 0, 0)
+    assert (chain.rounds, chain.llm_calls) == (2, 5)
+    assert chain.tokens == chain.serial_tokens > once.tokens
+    assert seen[:2] == [("once", None, 0, 3), ("chain(steps=2)", None, 0, 3)]
+    assert seen[-1][2:] == (3, 3)
+    row = next(row for row in lines(tmp_path / "run" / "once.jsonl") if row["id"] == "q1")
+    assert row["question"] == questions[0].question
+    assert (row["gold"], row["answer"], row["em"]) == (["Warsaw"], "Warsaw, Poland", 0.0)
+    assert (row["stop_reason"], row["reason"], row["gold_recall"]) == ("answered", "", 1.0)
+    assert row["citations"]
+    assert [event["move"] for event in row["trace"]] == ["retrieve", "answer"]
+    assert row["spend"]["total"]["llm_calls"] == row["spend"]["serial"]["llm_calls"] == 1
+    assert len(lines(tmp_path / "run" / "chain(steps=2).jsonl")) == 3
+
+
+async def test_several_questions_are_in_flight_and_never_more(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    model = ScriptedLLM(script, delay=0.05)
+    await evaluate(make_agent(model), questions, [Once()], tmp_path, concurrency=2)
+    assert model.most_running == 2
+
+
+async def test_a_finished_run_is_read_and_a_larger_limit_adds_to_it(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    first, second, third = (ScriptedLLM(script) for _ in range(3))
+    small = await evaluate(make_agent(first), questions, [Once()], tmp_path, limit=2)
+    assert (small["once"].n, len(first.calls)) == (2, 2)
+    large = await evaluate(make_agent(second), questions, [Once()], tmp_path)
+    assert (large["once"].n, len(second.calls)) == (3, 1)
+    again = await evaluate(make_agent(third), questions, [Once()], tmp_path, limit=2)
+    assert (again, len(third.calls)) == (small, 0)
+    late = await evaluate(make_agent(third), questions, [Once()], tmp_path, skip=2)
+    assert (late["once"].n, late["once"].em, late["once"].gold_recall) == (1, 0.0, None)
+    assert (late["once"].em_se, len(third.calls)) == (None, 0)
+
+
+async def test_a_half_written_last_line_is_dropped_and_run_again(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    whole = await evaluate(make_agent(), questions, [Once()], tmp_path, concurrency=1)
+    path = tmp_path / "once.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    model = ScriptedLLM(script)
+    again = await evaluate(make_agent(model), questions, [Once()], tmp_path)
+    assert len(model.calls) == 1
+    assert [row["id"] for row in lines(path)] == ["q1", "q2", "q3"]
+    assert (again["once"].em, again["once"].tokens) == (whole["once"].em, whole["once"].tokens)
+
+
+async def test_a_damaged_line_in_the_middle_is_refused(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    await evaluate(make_agent(), questions, [Once()], tmp_path)
+    path = tmp_path / "once.jsonl"
+    rows = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(rows[0] + rows[1][:30] + b"\n" + rows[2])
+    with pytest.raises(InvalidInput, match=r"once\.jsonl:2: damaged"):
+        await evaluate(make_agent(), questions, [Once()], tmp_path)
+
+
+async def test_failures_are_recorded_counted_and_tried_again(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    def broken(messages: Any, call: Any) -> Any:
+        return ModelError("the server is on fire") if "glow?" in messages[-1]["content"] else script(messages, call)
+
+    def defective(messages: Any, call: Any) -> Any:
+        raise ZeroDivisionError("a defect")
+
+    report = (await evaluate(make_agent(ScriptedLLM(defective)), questions, [Once()], tmp_path, limit=1))["once"]
+    assert (report.n, report.failed, report.em) == (1, 1, 0.0)
+    report = (await evaluate(make_agent(ScriptedLLM(broken)), questions, [Once()], tmp_path))["once"]
+    assert (report.n, report.failed) == (3, 1)
+    model = ScriptedLLM(script)
+    report = (await evaluate(make_agent(model), questions, [Once()], tmp_path))["once"]
+    assert (report.failed, len(model.calls)) == (0, 1)
+    rows = lines(tmp_path / "once.jsonl")
+    assert "ZeroDivisionError: a defect" in rows[0]["reason"]
+    assert "on fire" in next(row["reason"] for row in rows[1:] if row["stop_reason"] == "failed")
+    assert sorted(row["stop_reason"] for row in rows) == ["answered"] * 3 + ["failed"] * 2
+
+
+async def test_a_model_out_of_reach_ends_the_run_and_keeps_what_was_done(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    class Leaving(ScriptedLLM):
+        async def capabilities(self) -> Any:
+            if self.calls:
+                raise EndpointError("nobody listens", "Start the server.")
+            return await super().capabilities()
+
+    with pytest.raises(EndpointError, match="nobody listens"):
+        await evaluate(make_agent(Leaving(script)), questions, [Once()], tmp_path, concurrency=1)
+    assert [row["id"] for row in lines(tmp_path / "once.jsonl")] == ["q1"]
+
+
+async def test_a_cancelled_run_leaves_nothing_running(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    under_way = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        under_way.set()
+        await asyncio.sleep(seconds)
+
+    model = ScriptedLLM(script, delay=30, sleep=sleep)
+    task = asyncio.create_task(evaluate(make_agent(model), questions, [Once()], tmp_path))
+    await under_way.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert model.running == 0
+
+
+async def test_another_setting_is_refused_with_a_remedy(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    await evaluate(make_agent(), questions, [Once()], tmp_path, limit=1)
+
+    async def refused(what: str, agent: Any, asked: list[Any], mode: Any) -> None:
+        with pytest.raises(InvalidInput, match=rf"a run with {what}.*Give another --out"):
+            await evaluate(agent, asked, [mode], tmp_path, limit=1)
+
+    await refused(r"budget\.tokens None, not 500", make_agent(budget=Budget(tokens=500)), questions, Once())
+    await refused("seed 0, not 1", make_agent(seed=1), questions, Once())
+    await refused("llm 'scripted', not 'other'", make_agent(ScriptedLLM(script, name="other")), questions, Once())
+    await refused("questions", make_agent(), questions[:2], Once())
+    # a further mode is welcome; the same label with another configuration cannot be made, but a file can be edited
+    await evaluate(make_agent(), questions, [Parallel()], tmp_path, limit=1)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert list(config["modes"]) == ["once", "parallel"]
+    config["modes"]["once"] = "Once(k=99)"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    await refused(r"modes\.once 'Once\(k=99\)', not 'Once\(k=5", make_agent(), questions, Once())
+
+
+async def test_a_folder_that_is_no_run_is_left_alone(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(InvalidInput, match="not empty and no run"):
+        await evaluate(make_agent(), questions, [Once()], tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InvalidInput, match=r"config\.json: damaged"):
+        await evaluate(make_agent(), questions, [Once()], tmp_path)
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+    assert not (tmp_path / "once.jsonl").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("concurrency", 0), ("limit", 0), ("skip", -1), ("skip", 3)])
+async def test_numbers_out_of_range(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path, name: str, value: int
+) -> None:
+    with pytest.raises(InvalidInput, match=f"{name} {value}"):
+        await evaluate(make_agent(), questions, [Once()], tmp_path / "run", **{name: value})
+    assert not (tmp_path / "run").exists()
+
+
+async def test_rows_of_changed_prompts_are_told_apart(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = await evaluate(make_agent(), questions, [Once()], tmp_path, limit=1)
+    monkeypatch.setattr("ragscale.eval.run._code", lambda: "changed")
+    mixed = await evaluate(make_agent(), questions, [Once()], tmp_path)
+    assert (clean["once"].versions, mixed["once"].versions) == (1, 2)
+
+
+def test_two_configurations_of_a_mode_have_two_files(tmp_path: Path) -> None:
+    from ragscale.eval.store import Store
+
+    names = [spec.label(mode) for mode in spec.parse_list("parallel,parallel(max_queries=1),parallel(profile=tags)")]
+    assert [Store(tmp_path).path(name).name for name in names] == [
+        "parallel.jsonl", "parallel(max_queries=1).jsonl", "parallel(profile=tags).jsonl",
+    ]  # fmt: skip

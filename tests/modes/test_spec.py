@@ -1,0 +1,65 @@
+"""Modes as text: what is read, what is refused, and that labels read back."""
+
+from __future__ import annotations
+
+import pytest
+
+from ragscale.errors import InvalidInput
+from ragscale.modes import Chain, Once, Parallel, Tree
+from ragscale.modes.spec import label, parse, parse_list
+
+
+def test_names_and_parameters() -> None:
+    text = " once , parallel(max_queries=1, profile='tags'),tree( expand = 2 , temperature=1 ),chain()"
+    assert parse_list(text) == [
+        Once(), Parallel(max_queries=1, profile="tags"), Tree(expand=2, temperature=1), Chain(),
+    ]  # fmt: skip
+    assert parse("parallel(profile=tags)") == Parallel(profile="tags")
+    assert parse("tree(expand=2,)") == Tree(expand=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "cannot be read from character 1"),
+        ("once,", "cannot be read"),
+        ("once;tree", "cannot be read"),
+        ("tree(expand=2", "cannot be read"),
+        ("tree(expand=(2))", "cannot be read"),
+        ("tree(2)", "parameters '(2)' of mode tree cannot be read"),
+        ("tree(**{})", "cannot be read"),
+        ("tree(expand=1+1)", "cannot be read"),
+        ("tree(expand=[x for x in y])", "cannot be read"),
+        ("tree(expand=2, expand=3)", "expand is given twice"),
+        ("tree(expand=2.0)", "expand=2.0 does not fit. Accepted: int."),
+        ("tree(expand=True)", "expand=True does not fit"),
+        ("tree(temperature=hot)", "temperature='hot' does not fit. Accepted: float."),
+        ("parallel(profile=xml)", "profile='xml' does not fit. Accepted: 'json' or 'tags'."),
+        ("once(steps=2)", "once has no parameter 'steps'. Parameters: k, context."),
+        ("once,once(k=5)", "'once' is given twice"),
+        ("one", "Did you mean 'once'?"),
+    ],
+)
+def test_what_is_refused_and_why(text: str, problem: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_list(text)
+    assert problem in str(refused.value)
+
+
+def test_one_mode_where_one_is_wanted() -> None:
+    with pytest.raises(InvalidInput, match="2 modes"):
+        parse("once,tree")
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        (Once(), "once"),
+        (Chain(steps=2, k=3), "chain(k=3, steps=2)"),
+        (Parallel(profile="tags"), "parallel(profile='tags')"),
+        (Tree(temperature=0.5), "tree(temperature=0.5)"),
+    ],
+)
+def test_a_label_is_the_shortest_text_that_reads_back(mode: Once, expected: str) -> None:
+    assert label(mode) == expected
+    assert parse(expected) == mode
