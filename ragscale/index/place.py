@@ -92,7 +92,7 @@ def _storage_error(error: OSError, out: Path) -> RagscaleError:
     # numpy and FAISS report a short write without an error number
     short = error.errno is None and (" written" in str(error) or os.strerror(errno.ENOSPC) in str(error))
     if error.errno in _FULL or short:
-        free = shutil.disk_usage(out.parent).free
+        free = shutil.disk_usage(next(path for path in out.absolute().parents if path.exists())).free
         return RagscaleError(
             f"{out}: no space left on the disk ({free / 1e6:,.1f} MB free)",
             "Free some space or choose another --out; what was there before is unchanged.",

@@ -1,0 +1,135 @@
+"""``ragscale index`` and ``ragscale search``, through a root app like the real one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from ragscale.cli import index as commands
+from ragscale.errors import CorpusError, IndexDamaged, InvalidInput, RagscaleError
+
+root = typer.Typer()
+root.add_typer(commands.app, name="index")
+root.command("search")(commands.search)
+
+ROWS = [
+    {"id": "bread", "title": "Bread", "text": "Bread is baked from flour, water, salt and yeast."},
+    {"id": "violin", "title": "", "text": "The violin has four strings. " + "It is played with a bow. " * 20},
+    {"id": "paris", "title": "Paris", "text": "Paris is the capital of France."},
+]
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(root, [str(word) for word in words])
+
+
+def load(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+@pytest.fixture
+def built(corpus: Path, tmp_path: Path) -> Path:
+    result = run("index", "build", corpus, "--out", tmp_path / "index", "--embedder", "none")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{tmp_path / 'index'}: 3 passages, searched by bm25\n"
+    assert "3/3" in result.stderr
+    return tmp_path / "index"
+
+
+def test_build_takes_its_options(corpus: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("# Notes\n\n" + "word " * 100)
+    out = tmp_path / "index"
+    options = ["--embedder", "none", "--lexical", "rank-bm25", "--chunk-size", 100, "--chunk-overlap", 10]
+    assert run("index", "build", corpus, notes, "-o", out, *options).exit_code == 0
+    info = load(run("index", "info", out, "--json"))
+    assert info["lexical"]["kind"] == "rank-bm25"
+    assert info["chunking"] == {"size": 100, "overlap": 10}
+    assert info["passages"] > 6
+    assert isinstance(run("index", "build", corpus, "-o", out, "--embedder", "none").exception, InvalidInput)
+    assert run("index", "build", corpus, "-o", out, "--embedder", "none", "--force").exit_code == 0
+    assert load(run("index", "info", out, "--json"))["passages"] == 3
+
+
+def test_info_shows_what_the_manifest_holds(built: Path) -> None:
+    info = load(run("index", "info", built, "--json"))
+    assert info == json.loads((built / "manifest.json").read_text())
+    text = run("index", "info", built).stdout
+    assert info["fingerprint"] in text
+    assert "passages     3\n" in text
+    assert "embedder     none\n" in text
+
+
+def test_verify(built: Path) -> None:
+    assert "files are as they were written" in run("index", "verify", built).stdout
+    path = built / "passages.arrow"
+    path.write_bytes(path.read_bytes()[:-8] + b"\0" * 8)
+    result = run("index", "verify", built)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, IndexDamaged)
+
+
+def test_search_json_of_one_query(built: Path) -> None:
+    found = load(run("search", built, "capital of France", "--json"))
+    assert list(found) == ["hits"]
+    assert [list(hit) for hit in found["hits"]] == [["id", "title", "text", "score"]]
+    assert {key: found["hits"][0][key] for key in ROWS[2]} == ROWS[2]
+    assert found["hits"][0]["score"] > 0
+
+
+def test_search_json_of_several_queries(built: Path) -> None:
+    found = load(run("search", built, "flour", "zebra", "bow", "--json", "-k", 1, "--how", "bm25"))
+    assert [(q["query"], [hit["id"] for hit in q["hits"]]) for q in found["queries"]] == [
+        ("flour", ["bread"]),
+        ("zebra", []),
+        ("bow", ["violin"]),
+    ]
+
+
+def test_search_as_text(built: Path) -> None:
+    lines = run("search", built, "strings", "zebra").stdout.splitlines()
+    assert lines[0] == "# strings"
+    assert lines[1].startswith("1. violin [violin] ")
+    assert lines[2].endswith("...")
+    assert lines[3:] == ["# zebra", "no hits"]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "message"),
+    [
+        (["search", "{built}", "x", "--how", "dense"], InvalidInput, "needs vectors"),
+        (["search", "{built}", "x", "-k", "0"], InvalidInput, "k 0"),
+        (["search", "{built}", " "], InvalidInput, "blank"),
+        (["search", "{tmp}", "x"], InvalidInput, "not an index"),
+        (["index", "info", "{tmp}"], InvalidInput, "not an index"),
+        (["index", "build", "{tmp}/no.jsonl", "-o", "{tmp}/new"], CorpusError, "no such file"),
+    ],
+)
+def test_errors_are_ragscales_own(
+    built: Path, tmp_path: Path, words: list[str], kind: type[RagscaleError], message: str
+) -> None:
+    result = run(*(word.format(built=built, tmp=tmp_path) for word in words))
+    assert isinstance(result.exception, kind)
+    assert message in str(result.exception)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words", [["index", "build"], ["search"], ["index", "build", "c", "-o", "d", "--lexical", "x"]]
+)
+def test_usage_errors(words: list[str]) -> None:
+    assert run(*words).exit_code == 2
