@@ -7,7 +7,7 @@ import contextlib
 import functools
 import queue
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -167,8 +167,12 @@ class Agent:
                     index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
                     how=self.how,
                 )  # fmt: skip
-                async for event in run.events(context):
-                    yield event
+                try:
+                    async with contextlib.aclosing(run.events(context)) as events:
+                        async for event in events:
+                            yield event
+                finally:
+                    ledger.drop_closing()
             yield self._answer(chosen, run.finished or {})
 
     def batch(
@@ -203,7 +207,13 @@ class Agent:
 
         Returns:
             The answers, in the order of the questions.
+
+        Raises:
+            InvalidInput: As in `aask`, or `concurrency` is below 1. The other questions are cancelled.
+            EndpointError: As in `aask`.
         """
+        if concurrency < 1:
+            raise InvalidInput(f"concurrency={concurrency} is below 1", "Use 1 or more.")
         ledger = Ledger(total)
         gate = asyncio.Semaphore(concurrency)
 
@@ -211,8 +221,11 @@ class Agent:
             async with gate:
                 return await self.aask(question, mode=mode, budget=budget, parent=ledger)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(question)) for question in questions]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(question)) for question in questions]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
     def close(self) -> None:
@@ -290,7 +303,7 @@ class _Run:
                 spent += Spend(**value)
         return cls(graph, config, None, spent, float(saved.values.get("serial", {}).get("seconds", 0.0)))
 
-    async def events(self, context: Context) -> AsyncIterator[Event]:
+    async def events(self, context: Context) -> AsyncGenerator[Event, None]:
         """Run to the end, handing on events; then `finished` holds the final state."""
         stream = self.graph.astream(self.start, self.config or None, context=context, stream_mode=["custom", "values"])
         async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]

@@ -78,6 +78,7 @@ class Ledger:
         self._spent = spent or Spend()
         self._held = Spend()
         self._closing: Reservation | None = None
+        self._released = False
         self._start = self._clock() - elapsed
 
     @property
@@ -95,12 +96,12 @@ class Ledger:
     def left(self, dimension: str) -> float:
         """What may still be reserved of ``queries``, ``tokens``, ``llm_calls`` or ``seconds``; infinite if open.
 
-        The closing answer's share is not counted as left while it is held.
+        The closing answer's share is not counted as left while it is held; released, it is left to this ledger alone.
         """
         if dimension == "seconds":
             return self._seconds_left()
         with self._lock:
-            return min(led._left(dimension) for led in self._family())
+            return min(led._left(dimension) for led in self._family()) + getattr(self._own(), dimension)
 
     def limit(self, dimension: str) -> float:
         """The tightest limit of the family in one dimension; infinite if open."""
@@ -132,14 +133,17 @@ class Ledger:
         if clock is not None and wanted.rounds > self.rounds_left(clock):
             raise BudgetExceeded("rounds", self.limit("rounds"), clock.rounds + wanted.rounds)
         with self._lock:
+            own = self._own()
             for led in self._family():
                 for dimension in _SUMMED:
-                    amount = getattr(wanted, dimension)
+                    amount = getattr(wanted, dimension) - getattr(own, dimension)
                     if amount > led._left(dimension):
                         limit = getattr(led.budget, dimension)
                         raise BudgetExceeded(dimension, limit, limit - led._left(dimension) + amount)
             for led in self._family():
-                led._held += wanted
+                led._held += wanted - own
+            if self._released:
+                self._closing = None
         return Reservation(self, wanted)
 
     def hold_closing(self, wanted: Spend) -> None:
@@ -150,16 +154,29 @@ class Ledger:
         Raises:
             BudgetExceeded: Not even one model call or one token is left.
         """
-        tokens = min(wanted.tokens, self.left("tokens"))
-        if tokens < 1:
-            raise BudgetExceeded("tokens", self.limit("tokens"), wanted.tokens)
-        self._closing = self.reserve(Spend(llm_calls=wanted.llm_calls, prompt_tokens=int(tokens)))
+        while self._closing is None:
+            tokens = min(wanted.tokens, self.left("tokens"))
+            if tokens < 1:
+                raise BudgetExceeded("tokens", self.limit("tokens"), wanted.tokens)
+            try:
+                self._closing = self.reserve(Spend(llm_calls=wanted.llm_calls, prompt_tokens=int(tokens)))
+            except BudgetExceeded as limit:
+                if limit.dimension != "tokens":
+                    raise  # else another thread took some since, and less may do
 
     def release_closing(self) -> None:
-        """Make the closing answer's share available, for the closing answer. Idempotent."""
+        """Make the closing answer's share available to this ledger's next reservation, and to nobody else's."""
+        self._released = True
+
+    def drop_closing(self) -> None:
+        """Give back what is still held for the closing answer: the run is over. Idempotent."""
         closing, self._closing = self._closing, None
         if closing is not None:
             closing.refund()
+
+    def _own(self) -> Spend:
+        """The released share: held against every ledger but this one."""
+        return self._closing.wanted if self._closing and self._released else Spend()
 
     def _family(self) -> list[Ledger]:
         chain, led = [], self
@@ -179,7 +196,7 @@ class Ledger:
         left = math.inf
         for led in self._family():
             if led.budget.seconds is not None:
-                kept = min(led.budget.seconds / 4, 30.0) if led._closing else 0.0
+                kept = min(led.budget.seconds / 4, 30.0) if led._closing and not led._released else 0.0
                 left = min(left, led._start + led.budget.seconds - kept - led._clock())
         return left
 
@@ -204,8 +221,9 @@ class Reservation:
 
     def settle(self, actual: Spend) -> None:
         """Replace the reservation by what the call really cost. Further calls do nothing."""
-        if self._open:
-            self._open = False
+        with self._ledger._lock:
+            first, self._open = self._open, False
+        if first:
             self._ledger._settle(self.wanted, actual)
 
     def refund(self) -> None:

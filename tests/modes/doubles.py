@@ -1,0 +1,229 @@
+"""Doubles for testing modes: an index in memory, scripts for the model, and an event loop whose time is made up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import selectors
+import zlib
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from types import SimpleNamespace
+from typing import Any, TypeVar
+from unittest import mock
+
+from ragscale import prompts
+from ragscale.agent import Agent
+from ragscale.budget import Budget, Ledger
+from ragscale.index import Index
+from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
+from ragscale.modes import Mode, moves
+from ragscale.prompts import conversation
+from ragscale.types import Answer, Hit, Message, Passage
+
+T = TypeVar("T")
+
+QUESTION = "Who is older, the director of Jaws or the director of Alien?"
+
+
+def digest(*parts: object) -> str:
+    """A word that depends on `parts` and nothing else."""
+    return f"w{zlib.crc32(repr(parts).encode('utf-8', 'replace')):08x}"
+
+
+class StubIndex(Index):
+    """An index in memory: which passages a query finds is a function of the query.
+
+    Args:
+        find: Ids for a query, best first, cut at k; by default `k` of `size` by the query's digest.
+        size: Passages by default.
+        words: Words a passage.
+        delay: Seconds that a batch takes: a number, or a function of the queries.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[str], Sequence[str]] | None = None,
+        *,
+        size: int = 500,
+        words: int = 12,
+        texts: dict[str, str] | None = None,
+        delay: float | Callable[[Sequence[str]], float] = 0.0,
+    ) -> None:
+        self._find = find or (lambda query: [f"p{(int(digest(query)[1:], 16) + 7 * i) % size}" for i in range(20)])
+        self._words, self._texts, self._delay = words, texts or {}, delay
+        self.searches: list[list[str]] = []
+        """The queries of each batch, in the order in which they came."""
+        self.running = 0
+
+    async def asearch(self, queries: Sequence[str], k: int = 10, how: Any = None) -> list[list[Hit]]:
+        self.searches.append(list(queries))
+        self.running += 1
+        try:
+            delay = self._delay(queries) if callable(self._delay) else self._delay
+            if delay:
+                await asyncio.sleep(delay)
+            return [[Hit(self.passage(id), 1.0 / n) for n, id in enumerate(self._find(q)[:k], 1)] for q in queries]
+        finally:
+            self.running -= 1
+
+    def passage(self, identity: str) -> Passage:
+        filler = " ".join(f"word{i}" for i in range(self._words - 1))
+        return Passage(identity, f"Title {identity}", self._texts.get(identity, f"{identity} {filler}"))
+
+    def close(self) -> None:
+        pass
+
+
+def move_of(messages: Sequence[Message]) -> str:
+    """Which prompt this is: ``plan``, ``read`` (also when scored), ``answer``, ``turn`` or ``other``."""
+    system = messages[0]["content"]
+    if system == prompts.plan("", [])[0]["content"]:
+        return "plan"
+    if system == prompts.read("", [])[0]["content"]:
+        return "read"
+    if system == prompts.answer("", [])[0]["content"]:
+        return "answer"
+    turns = (
+        conversation.messages("", [], {}, most=most, profile=profile)[0]["content"]
+        for most in range(1, 9)
+        for profile in ("json", "tags")
+    )
+    return "turn" if system in turns else "other"
+
+
+Script = Callable[[Sequence[Message], ScriptedCall], Any]
+
+
+def query(*parts: object) -> str:
+    """A sub-query that no other parts give."""
+    return f"query about {digest(*parts)}"
+
+
+def never_repeating(messages: Sequence[Message], call: ScriptedCall) -> list[str]:
+    """Every turn is valid and new; depends on nothing but the prompt, the seed and the sample's number.
+
+    In a conversation it searches with as many queries as it may and never answers.
+    """
+    kind = move_of(messages)
+
+    def text(i: int) -> str:
+        word = digest(kind, messages, call.seed, i)
+        if kind == "plan":
+            return json.dumps([query(word)])
+        if kind == "turn":
+            most = int(re.findall(r"(?:up to|at most) (\d+)", messages[0]["content"])[0])
+            queries = [query(word, j) for j in range(most)]
+            if "<search>" in messages[0]["content"]:
+                return f"<think> hm </think><search> {', '.join(queries)} </search>"
+            return json.dumps({"think": "hm", "queries": queries})
+        if kind == "answer":
+            return json.dumps({"documents": [1], "answer": f"answer {word}"})
+        return f"fact {word}"
+
+    return [text(i) for i in range(call.n)]
+
+
+def score(messages: Sequence[Message], continuation: str) -> float:
+    """A log-probability by the prompt."""
+    return -(int(digest(messages)[1:], 16) % 1000) / 100
+
+
+def scripted(script: Script = never_repeating, **options: Any) -> ScriptedLLM:
+    """A model that can do everything; `script` says what."""
+    return ScriptedLLM(script, **{"score": score, "context_window": 100_000, **options})
+
+
+async def ask(
+    mode: str | Mode,
+    *,
+    llm: ScriptedLLM | None = None,
+    index: Index | None = None,
+    budget: Budget | None = None,
+    question: str = QUESTION,
+    seed: int = 0,
+    clock: Callable[[], float] | None = None,
+    **options: Any,
+) -> tuple[Answer, Ledger]:
+    """Run one question, and the ledger that its spend was charged to (a parent without limits)."""
+    parent = Ledger(clock=clock or asyncio.get_running_loop().time)
+    held = StubIndex() if index is None else index
+    agent = Agent(held, scripted() if llm is None else llm, mode, budget, seed=seed, **options)
+    return await agent.aask(question, parent=parent), parent
+
+
+class VirtualTime(asyncio.SelectorEventLoop):
+    """An event loop that never waits: when nothing can run, its clock jumps to the next timer.
+
+    Hours pass in no time, and every time-out fires exactly when it should. For work without threads.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        super().__init__(_Jumping(self))
+
+    def time(self) -> float:
+        return self._now
+
+
+class _Jumping(selectors.DefaultSelector):
+    def __init__(self, loop: VirtualTime) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0)
+        if not ready and timeout is None:
+            ready = super().select(5)  # something from a thread?
+            if not ready:
+                raise RuntimeError("deadlock: nothing runs, no timer is set")
+        if not ready and timeout:
+            self._loop._now += timeout
+        return ready
+
+
+def virtually(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run `work` in virtual time; moves measure their seconds by it."""
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        loop = runner.get_loop()
+        with mock.patch.object(moves, "time", SimpleNamespace(perf_counter=loop.time)):
+            return runner.run(work())
+
+
+def run(mode: str | Mode, **options: Any) -> tuple[Answer, Ledger]:
+    """`ask`, in virtual time."""
+    return virtually(lambda: ask(mode, **options))
+
+
+async def others() -> list[asyncio.Task[Any]]:
+    """Tasks beside the current one, after everything that is due has run."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+    return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+class Together:
+    """A `sleep` for `ScriptedLLM` under which a call goes on only when `width` callers wait at once.
+
+    A time-out guards against waiting forever: in virtual time it costs nothing and `failed` tells.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width, self.failed = width, 0
+        self._waiting: list[asyncio.Event] = []
+
+    async def __call__(self, _: float) -> None:
+        mine = asyncio.Event()
+        self._waiting.append(mine)
+        if len(self._waiting) >= self.width:
+            for event in self._waiting:
+                event.set()
+            self._waiting.clear()
+        try:
+            await asyncio.wait_for(mine.wait(), 60)
+        except TimeoutError:
+            self.failed += 1
+            self._waiting.remove(mine)
+
+
+Sleep = Callable[[float], Awaitable[Any]]

@@ -1,0 +1,355 @@
+"""Budget and ledger: limits are hard, in every family of ledgers, under threads and asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from ragscale.budget import Budget, Ledger
+from ragscale.errors import BudgetExceeded, InvalidInput
+from ragscale.types import Spend
+
+CALL = Spend(llm_calls=1, prompt_tokens=60, completion_tokens=40)
+ROUND = Spend(queries=3, rounds=1)
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Budget)])
+@pytest.mark.parametrize("value", [-1, -0.5, math.nan, "6", True, [], -math.inf])
+def test_a_limit_must_be_a_number_from_zero_up(name: str, value: Any) -> None:
+    with pytest.raises(InvalidInput, match=f"budget {name}=.* is not a number >= 0"):
+        Budget(**{name: value})
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Budget)])
+def test_zero_infinity_and_none_are_limits(name: str) -> None:
+    assert Ledger(Budget(**{name: 0})).limit(name) == 0
+    assert Ledger(Budget(**{name: math.inf})).limit(name) == math.inf
+    assert Ledger(Budget(**{name: None})).limit(name) == math.inf
+
+
+def test_a_budget_is_keyword_only_and_frozen() -> None:
+    with pytest.raises(TypeError):
+        Budget(6)  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        Budget().tokens = 1  # type: ignore[misc]
+
+
+def test_reserve_settle_refund() -> None:
+    ledger = Ledger(Budget(tokens=200, llm_calls=3))
+    held = ledger.reserve(CALL)
+    assert (ledger.held, ledger.spent, ledger.left("tokens"), ledger.left("llm_calls")) == (CALL, Spend(), 100, 2)
+    actual = Spend(llm_calls=1, prompt_tokens=58, completion_tokens=7, cached_tokens=50, seconds=1.5)
+    held.settle(actual)
+    held.settle(CALL)
+    held.refund()
+    assert (ledger.held, ledger.spent, ledger.left("tokens")) == (Spend(), actual, 135)
+    ledger.reserve(CALL).refund()
+    assert (ledger.held, ledger.spent) == (Spend(), actual)
+    assert ledger.left("queries") == ledger.left("seconds") == math.inf
+
+
+def test_exactly_the_limit_fits_and_one_more_does_not() -> None:
+    ledger = Ledger(Budget(tokens=200, llm_calls=2, queries=3))
+    ledger.reserve(CALL).settle(CALL)
+    ledger.reserve(ROUND).settle(ROUND)
+    with pytest.raises(BudgetExceeded) as refused:
+        ledger.reserve(Spend(prompt_tokens=101))
+    assert (refused.value.dimension, refused.value.limit, refused.value.wanted) == ("tokens", 200, 201)
+    assert "tokens: 201 would be spent, the limit is 200" in str(refused.value)
+    assert "Raise tokens" in refused.value.remedy
+    with pytest.raises(BudgetExceeded, match="queries: 4 would be spent, the limit is 3"):
+        ledger.reserve(Spend(queries=1))
+    ledger.reserve(CALL).settle(CALL)
+    with pytest.raises(BudgetExceeded, match="llm_calls: 3 would be spent, the limit is 2"):
+        ledger.reserve(Spend(llm_calls=1))
+    assert ledger.spent == CALL + CALL + ROUND
+
+
+def test_an_unsettled_block_charges_everything_however_it_ends() -> None:
+    ledger = Ledger(Budget(tokens=1000))
+    with ledger.reserve(CALL):
+        pass
+    assert (ledger.spent, ledger.held) == (CALL, Spend())
+    with pytest.raises(KeyError), ledger.reserve(CALL):
+        raise KeyError
+    assert (ledger.spent, ledger.held) == (CALL + CALL, Spend())
+    with ledger.reserve(CALL) as held:
+        held.refund()
+    assert (ledger.spent, ledger.held) == (CALL + CALL, Spend())
+
+
+async def test_a_cancelled_task_leaves_nothing_held() -> None:
+    ledger = Ledger(Budget(tokens=1000))
+
+    async def call() -> None:
+        with ledger.reserve(CALL):
+            await asyncio.sleep(3600)
+
+    tasks = [asyncio.create_task(call()) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert ledger.held.tokens == 500
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (ledger.held, ledger.spent.tokens) == (Spend(), 500)
+
+
+def test_an_overrun_is_charged_and_leaves_less_than_nothing() -> None:
+    ledger = Ledger(Budget(tokens=100))
+    ledger.reserve(CALL).settle(Spend(llm_calls=1, prompt_tokens=150))
+    assert (ledger.spent.tokens, ledger.left("tokens")) == (150, -50)
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve(Spend(prompt_tokens=1))
+
+
+class TestFamily:
+    def test_what_a_child_spends_is_spent_by_every_ancestor(self) -> None:
+        batch = Ledger(Budget(tokens=1000))
+        question = batch.child(Budget(tokens=400))
+        branch = question.child(Budget(tokens=150))
+        held = branch.reserve(CALL)
+        assert batch.held == question.held == branch.held == CALL
+        held.settle(CALL)
+        assert batch.spent == question.spent == branch.spent == CALL
+        assert [led.left("tokens") for led in (batch, question, branch)] == [900, 300, 50]
+        assert branch.limit("tokens") == 150
+        assert batch.child().spent == Spend()
+
+    @pytest.mark.parametrize("tight", ["batch", "question", "branch"])
+    @pytest.mark.parametrize("dimension", ["tokens", "queries", "llm_calls"])
+    def test_any_ancestor_may_refuse_and_then_nothing_changed_anywhere(self, tight: str, dimension: str) -> None:
+        limits = {name: Budget(**{dimension: 1 if name == tight else 100}) for name in ("batch", "question", "branch")}
+        batch = Ledger(limits["batch"])
+        question = batch.child(limits["question"])
+        branch = question.child(limits["branch"])
+        wanted = Spend(llm_calls=2, prompt_tokens=2, queries=2)
+        with pytest.raises(BudgetExceeded) as refused:
+            branch.reserve(wanted)
+        assert (refused.value.dimension, refused.value.limit, refused.value.wanted) == (dimension, 1, 2)
+        for led in (batch, question, branch):
+            assert (led.held, led.spent) == (Spend(), Spend())
+
+    def test_siblings_share_what_the_parent_has(self) -> None:
+        parent = Ledger(Budget(llm_calls=3))
+        first, second = parent.child(), parent.child(Budget(llm_calls=3))
+        first.reserve(CALL).settle(CALL)
+        second.reserve(CALL)
+        assert (first.left("llm_calls"), second.left("llm_calls")) == (1, 1)
+        first.reserve(CALL)
+        with pytest.raises(BudgetExceeded):
+            second.reserve(CALL)
+
+    def test_the_tightest_limit_of_the_family_counts(self) -> None:
+        branch = Ledger(Budget(rounds=4, queries=9)).child(Budget(rounds=7)).child(Budget(queries=20))
+        assert (branch.limit("rounds"), branch.limit("queries"), branch.limit("tokens")) == (4, 9, math.inf)
+
+
+class TestRounds:
+    def test_hold_along_the_critical_path_and_not_in_sum(self) -> None:
+        ledger = Ledger(Budget(rounds=2))
+        for _ in range(10):  # ten parallel branches, each at its second round
+            ledger.reserve(ROUND, clock=Spend(rounds=1)).settle(ROUND)
+        assert ledger.spent.rounds == 10
+        with pytest.raises(BudgetExceeded, match="rounds: 3 would be spent, the limit is 2"):
+            ledger.reserve(ROUND, clock=Spend(rounds=2))
+        assert ledger.rounds_left(Spend(rounds=2)) == 0
+        ledger.reserve(CALL, clock=Spend(rounds=2)).refund()
+
+    def test_of_a_parent_hold_for_each_child(self) -> None:
+        batch = Ledger(Budget(rounds=1))
+        for _ in range(3):
+            batch.child(Budget(rounds=5)).reserve(ROUND, clock=Spend()).settle(ROUND)
+        with pytest.raises(BudgetExceeded, match="the limit is 1"):
+            batch.child(Budget(rounds=5)).reserve(ROUND, clock=Spend(rounds=1))
+
+
+class TestSeconds:
+    def test_run_from_the_start(self) -> None:
+        clock = Clock()
+        ledger = Ledger(Budget(seconds=10), clock=clock)
+        clock.now += 9
+        assert ledger.left("seconds") == 1
+        ledger.reserve(CALL).refund()
+        clock.now += 1
+        with pytest.raises(BudgetExceeded) as refused:
+            ledger.reserve(CALL)
+        assert (refused.value.dimension, refused.value.limit) == ("seconds", 10)
+        assert ledger.held == Spend()
+
+    def test_of_a_resumed_run_count_what_it_had_taken(self) -> None:
+        clock = Clock()
+        ledger = Ledger(Budget(seconds=10, tokens=1000), spent=CALL, elapsed=7, clock=clock)
+        assert (ledger.left("seconds"), ledger.left("tokens"), ledger.spent) == (3, 900, CALL)
+
+    def test_of_a_child_run_by_the_parents_clock_and_both_limits_hold(self) -> None:
+        clock = Clock()
+        batch = Ledger(Budget(seconds=10), clock=clock)
+        clock.now += 6
+        question = batch.child(Budget(seconds=5))
+        assert question.left("seconds") == 4
+        clock.now += 4
+        with pytest.raises(BudgetExceeded, match="seconds"):
+            question.reserve(CALL)
+
+    def test_zero_is_spent_at_once(self) -> None:
+        with pytest.raises(BudgetExceeded, match="seconds"):
+            Ledger(Budget(seconds=0)).reserve(Spend())
+
+
+class TestClosing:
+    SHARE = Spend(llm_calls=1, prompt_tokens=300)
+
+    def test_is_not_left_for_anything_else(self) -> None:
+        ledger = Ledger(Budget(tokens=1000, llm_calls=2))
+        ledger.hold_closing(self.SHARE)
+        assert (ledger.left("tokens"), ledger.left("llm_calls")) == (700, 1)
+        ledger.reserve(Spend(llm_calls=1, prompt_tokens=700)).settle(Spend(llm_calls=1, prompt_tokens=700))
+        with pytest.raises(BudgetExceeded):
+            ledger.reserve(Spend(prompt_tokens=1))
+        ledger.release_closing()
+        ledger.release_closing()
+        assert (ledger.left("tokens"), ledger.left("llm_calls")) == (300, 1)
+        ledger.reserve(Spend(llm_calls=1, prompt_tokens=300)).settle(Spend(llm_calls=1, prompt_tokens=299))
+        assert (ledger.spent.tokens, ledger.held) == (999, Spend())
+
+    @pytest.mark.parametrize("tokens", [1, 50, 299, 300, 301])
+    def test_takes_as_much_as_there_is(self, tokens: int) -> None:
+        ledger = Ledger(Budget(tokens=tokens))
+        ledger.hold_closing(self.SHARE)
+        assert ledger.held.tokens == min(tokens, 300)
+        ledger.drop_closing()
+        assert ledger.held == Spend()
+
+    @pytest.mark.parametrize(("limit", "value"), [("tokens", 0), ("llm_calls", 0), ("seconds", 0)])
+    def test_is_refused_where_nothing_is_left(self, limit: str, value: float) -> None:
+        ledger = Ledger(Budget(**{limit: value}))
+        with pytest.raises(BudgetExceeded) as refused:
+            ledger.hold_closing(self.SHARE)
+        assert (refused.value.dimension, refused.value.limit) == (limit, 0)
+        assert ledger.held == Spend()
+        ledger.drop_closing()
+        assert ledger.held == Spend()
+
+    @pytest.mark.parametrize(("seconds", "kept"), [(8, 2), (120, 30), (1000, 30)])
+    def test_keeps_a_quarter_of_the_seconds_and_thirty_at_most(self, seconds: int, kept: int) -> None:
+        clock = Clock()
+        ledger = Ledger(Budget(seconds=seconds), clock=clock)
+        ledger.hold_closing(self.SHARE)
+        assert ledger.left("seconds") == seconds - kept
+        clock.now += seconds - kept
+        with pytest.raises(BudgetExceeded):
+            ledger.reserve(CALL)
+        ledger.release_closing()
+        assert ledger.left("seconds") == kept
+        ledger.reserve(CALL).refund()
+
+    def test_released_it_is_the_owners_alone_until_the_owners_next_reservation(self) -> None:
+        """A question of a batch that is about to answer cannot lose its share to another question."""
+        batch = Ledger(Budget(tokens=1000, llm_calls=2))
+        mine, other = batch.child(), batch.child()
+        mine.hold_closing(self.SHARE)
+        mine.release_closing()
+        assert (mine.left("tokens"), other.left("tokens")) == (1000, 700)
+        assert (mine.left("llm_calls"), other.left("llm_calls")) == (2, 1)
+        with pytest.raises(BudgetExceeded):
+            other.reserve(Spend(prompt_tokens=701))
+        other.reserve(Spend(llm_calls=1, prompt_tokens=700))
+        with pytest.raises(BudgetExceeded):
+            mine.reserve(Spend(prompt_tokens=301))
+        assert mine.left("tokens") == 300
+        mine.reserve(Spend(llm_calls=1, prompt_tokens=250)).settle(Spend(llm_calls=1, prompt_tokens=250))
+        assert (batch.held, batch.left("tokens")) == (Spend(llm_calls=1, prompt_tokens=700), 50)
+
+    def test_dropped_it_is_everyones(self) -> None:
+        batch = Ledger(Budget(tokens=1000))
+        mine = batch.child(Budget(tokens=400))
+        mine.hold_closing(self.SHARE)
+        mine.drop_closing()
+        mine.drop_closing()
+        assert (batch.held, mine.held) == (Spend(), Spend())
+
+
+class TestConcurrency:
+    def test_many_threads_never_pass_a_limit(self) -> None:
+        """Threads reserve, keep, settle and refund in one family; at no moment is more granted than there is."""
+        batch = Ledger(Budget(tokens=5_000, llm_calls=50, queries=40))
+        questions = [batch.child(Budget(tokens=1_500)) for _ in range(4)]
+        start = threading.Barrier(16)
+        left: list[float] = []
+        granted: list[Spend] = []
+
+        def work(number: int) -> None:
+            ledger = questions[number % 4]
+            start.wait()
+            for turn in range(200):
+                try:
+                    with ledger.reserve(Spend(llm_calls=1, prompt_tokens=100, queries=turn % 2)) as held:
+                        left.append(min(batch.left("tokens"), ledger.left("tokens"), batch.left("llm_calls")))
+                        if turn % 3:
+                            held.refund()
+                        else:
+                            actual = Spend(llm_calls=1, prompt_tokens=40 + number, queries=turn % 2)
+                            granted.append(actual)
+                            held.settle(actual)
+                except BudgetExceeded:
+                    pass
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        total = sum(granted, Spend())
+        assert batch.held == Spend()
+        assert batch.spent == total == sum((question.spent for question in questions), Spend())
+        assert (total.tokens <= 5_000, total.llm_calls <= 50, total.queries <= 40) == (True, True, True)
+        assert all(question.spent.tokens <= 1_500 for question in questions)
+        assert min(left) >= 0
+        assert total.llm_calls > 30  # the threads did compete for what there was
+
+    def test_one_reservation_settled_by_many_threads_is_charged_once(self) -> None:
+        for _ in range(50):
+            ledger = Ledger()
+            held = ledger.reserve(CALL)
+            start = threading.Barrier(8)
+
+            def settle(start: threading.Barrier = start, held: Any = held) -> None:
+                start.wait()
+                held.settle(CALL)
+
+            threads = [threading.Thread(target=settle) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert (ledger.spent, ledger.held) == (CALL, Spend())
+
+    async def test_tasks_compete_for_one_limit(self) -> None:
+        ledger = Ledger(Budget(llm_calls=7))
+
+        async def call() -> bool:
+            try:
+                with ledger.reserve(CALL) as held:
+                    await asyncio.sleep(0)
+                    held.settle(CALL)
+            except BudgetExceeded:
+                return False
+            return True
+
+        done = await asyncio.gather(*(call() for _ in range(30)))
+        assert (sum(done), ledger.spent.llm_calls, ledger.held) == (7, 7, Spend())
