@@ -307,7 +307,7 @@ class _Run:
         """Run to the end, handing on events; then `finished` holds the final state."""
         stream = self.graph.astream(self.start, self.config or None, context=context, stream_mode=["custom", "values"])
         async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
-            async for kind, chunk in chunks:
+            async for kind, chunk in cast(AsyncIterator[tuple[str, Any]], chunks):
                 if kind == "custom":
                     yield Event.from_dict(chunk)
                 else:

@@ -101,7 +101,8 @@ class Ledger:
         if dimension == "seconds":
             return self._seconds_left()
         with self._lock:
-            return min(led._left(dimension) for led in self._family()) + getattr(self._own(), dimension)
+            own: float = getattr(self._own(), dimension)
+            return min(led._left(dimension) for led in self._family()) + own
 
     def limit(self, dimension: str) -> float:
         """The tightest limit of the family in one dimension; infinite if open."""
