@@ -85,26 +85,27 @@ def to_json(reports: Mapping[str, ModeReport]) -> dict[str, Any]:
 
 def table(reports: Mapping[str, ModeReport]) -> Table:
     """The reports as a table for a terminal, a row a mode."""
+    from rich import box
     from rich.table import Table
 
-    shown = Table(title="Means a question (± standard error)")
-    shown.add_column("mode")
-    for name in ("n", "EM", "F1", "gold recall", "tokens", "serial", "rounds", "queries", "calls", "seconds", "cut"):
-        shown.add_column(name, justify="right")
+    n = max((report.n for report in reports.values()), default=0)
+    title = f"Means over {n} questions; EM, F1 and gold in % (± standard error)"
+    shown = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    shown.add_column("mode", overflow="fold", min_width=9)
+    for name in ("EM", "F1", "gold", "tokens", "serial", "rounds", "queries", "calls", "s"):
+        shown.add_column(name, justify="right", no_wrap=True)
     for name, report in reports.items():
         shown.add_row(
-            name,
-            f"{report.n}" + (f" ({report.failed} failed)" if report.failed else ""),
-            _score(report.em, report.em_se),
-            _score(report.f1, report.f1_se),
-            "-" if report.gold_recall is None else f"{report.gold_recall:.3f}",
+            f"{name} ({report.failed} failed)" if report.failed else name,
+            _percent(report.em, report.em_se),
+            _percent(report.f1, report.f1_se),
+            _percent(report.gold_recall, None),
             f"{report.tokens:,.0f}",
             f"{report.serial_tokens:,.0f}",
-            f"{report.rounds:.2f}",
-            f"{report.queries:.2f}",
-            f"{report.llm_calls:.2f}",
+            f"{report.rounds:.1f}",
+            f"{report.queries:.1f}",
+            f"{report.llm_calls:.1f}",
             f"{report.seconds:.1f}",
-            f"{report.cut_short}",
         )
     return shown
 
@@ -117,5 +118,7 @@ def _standard_error(values: Sequence[float]) -> float | None:
     return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def _score(mean: float, error: float | None) -> str:
-    return f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"
+def _percent(mean: float | None, error: float | None) -> str:
+    if mean is None:
+        return "-"
+    return f"{100 * mean:.1f}" + (f" ±{100 * error:.0f}" if error is not None else "")
