@@ -117,10 +117,13 @@ def rrf(rankings: Sequence[Sequence[str]]) -> list[str]:
     return sorted(scores, key=lambda id: -scores[id])
 
 
-def unless_stopped(to: str) -> Callable[[State], str]:
-    """A router: `to`, or ``"answer"`` as soon as the run must close."""
+def unless_stopped(to: str) -> Callable[[State], Awaitable[str]]:
+    """A router: `to`, or ``"answer"`` as soon as the run must close.
 
-    def route(state: State) -> str:
+    Asynchronous like every router: LangGraph runs others in threads, at the price of a hop a step.
+    """
+
+    async def route(state: State) -> str:
         return "answer" if state["stop"] else to
 
     return route

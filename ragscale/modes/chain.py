@@ -74,10 +74,10 @@ class Chain(Mode):
             step = Step(query=state["query"], passages=state["passages"], answer=answer)
             return {"chain": [*state["chain"], step]}
 
-        def after_plan(state: _ChainState) -> str:
+        async def after_plan(state: _ChainState) -> str:
             return "retrieve" if state["query"] and not state["stop"] else "answer"
 
-        def after_read(state: _ChainState) -> str:
+        async def after_read(state: _ChainState) -> str:
             return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
 
         graph = StateGraph(_ChainState, Context)

@@ -102,10 +102,10 @@ class Parallel(Mode):
             seen.update(ids)
         return {"found": found, "turns": [*turns, Turn(said=state["said"], queries=state["queries"], passages=new)]}
 
-    def _after_thinking(self, state: _ParallelState) -> str:
+    async def _after_thinking(self, state: _ParallelState) -> str:
         if state["text"]:
             return END
         return "retrieve" if state.get("queries") and not state["stop"] else "answer"
 
-    def _after_retrieving(self, state: _ParallelState) -> str:
+    async def _after_retrieving(self, state: _ParallelState) -> str:
         return "answer" if state["stop"] or len(state["turns"]) >= self.rounds else "think"

@@ -112,7 +112,7 @@ class Tree(Mode):
         aside = Spend(queries=1) if self._asks_question(state) else None
         return {"shape": list(shape), "queries": queries, "part": share(moves.ledger, len(queries) or 1, aside=aside)}
 
-    def _to_children(self, state: _TreeState) -> list[Send] | str:
+    async def _to_children(self, state: _TreeState) -> list[Send] | str:
         if state["stop"] or not state["queries"]:
             return "answer"
         level = len(state["chain"])
@@ -140,7 +140,7 @@ class Tree(Mode):
             return {"stop": stop, "reason": reason}
         return {"part": share(moves.ledger, len(children) * shape.rollouts or 1)}
 
-    def _to_rollouts(self, state: _TreeState) -> list[Send] | str:
+    async def _to_rollouts(self, state: _TreeState) -> list[Send] | str:
         if state["stop"]:
             return "answer"
         children, shape = _of_level(state), Shape(*state["shape"])
@@ -179,7 +179,7 @@ class Tree(Mode):
             moves.note("select", f"kept {name}", input=queries, output=step["query"], score=score)
         return {"chain": [*state["chain"], step]}
 
-    def _to_next(self, state: _TreeState) -> str:
+    async def _to_next(self, state: _TreeState) -> str:
         return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
 
     def _asks_question(self, state: _TreeState) -> bool:
