@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ragscale.errors import InvalidInput
+from ragscale.llm import threads as _threads  # noqa: F401  before anything imports torch
 from ragscale.llm.base import LLM, Capabilities, Generation, Score, Usage
 from ragscale.llm.notices import ModelWarning
 

@@ -6,13 +6,16 @@ import atexit
 import os
 import platform
 import threading
+import warnings
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ragscale.errors import MissingDependency, ModelFileError
+from ragscale.llm import threads
 from ragscale.llm.gate import Gate
+from ragscale.llm.notices import ModelWarning
 from ragscale.llm.openai import OpenAILLM
 
 __all__ = ["EmbeddedLLM"]
@@ -33,7 +36,7 @@ class EmbeddedLLM(OpenAILLM):
         path: The GGUF file.
         context_window: Most tokens of prompt and completion of one request.
         slots: Samples that are decoded together, and the most that one call may ask for; more calls wait.
-        threads: CPU threads; None for all that this process may use.
+        cpus: CPU threads; None for all that this process may use.
         timeout: Seconds that one attempt may take, waiting for a slot included.
 
     Raises:
@@ -47,12 +50,12 @@ class EmbeddedLLM(OpenAILLM):
         *,
         context_window: int = _WINDOW,
         slots: int = _SLOTS,
-        threads: int | None = None,
+        cpus: int | None = None,
         timeout: float = 1800.0,
     ) -> None:
         self.path = Path(path).expanduser().absolute()
         _check_file(self.path)
-        self._key = (str(self.path), context_window, slots, threads or _cores())
+        self._key = (str(self.path), context_window, slots, cpus or _cores())
         running = _acquire(self._key)
         self._open = True
         self._gate = running.gate
@@ -137,10 +140,14 @@ def _stop_all() -> None:
 
 
 def _start(key: _Key) -> Any:
-    path, window, slots, threads = key
-    # Read when the library loads. Its threads otherwise spin while they wait and, on busy cores, starve each other.
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    path, window, slots, cpus = key
+    if not threads.in_time:
+        warnings.warn(
+            "PyTorch was imported before ragscale, so its threads spin while they wait: the embedded model may be slow "
+            "on a busy machine. Import ragscale first, or set OMP_WAIT_POLICY=passive and GOMP_SPINCOUNT=0.",
+            ModelWarning,
+            stacklevel=4,
+        )
     try:
         import xllamacpp
     except ImportError:
@@ -156,10 +163,11 @@ def _start(key: _Key) -> Any:
     params.n_ctx = _memory(key)
     params.kv_unified_per_slot = window
     params.cache_ram_mib = _CACHE_MIB
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = cpus
     # On x86, weights as they are in the file prefill a fifth faster than repacked ones, decode a single request as
     # fast, and are mapped from the file instead of copied.
     params.no_extra_bufts = platform.machine() in ("x86_64", "AMD64")
+    params.warmup = False  # the first call does it
     params.verbosity = 0  # errors only
     params.ui = False
     params.fit_params = False

@@ -23,11 +23,11 @@ __all__ = ["Probe"]
 _MESSAGES: list[Message] = [{"role": "user", "content": "Say hello."}]
 _SCHEMA = {
     "type": "object",
-    "properties": {"probe": {"type": "string", "enum": ["k7"]}},
-    "required": ["probe"],
+    "properties": {"k": {"type": "integer", "enum": [7]}},
+    "required": ["k"],
     "additionalProperties": False,
 }
-_OBEYED = '{"probe":"k7"}'
+_OBEYED = '{"k":7}'
 
 
 class Probe:
@@ -63,8 +63,7 @@ class Probe:
             EndpointError: The endpoint cannot be reached, refuses the key or does not know the model.
             ModelError: It failed in a way that another attempt may not; nothing is remembered.
         """
-        exact, logprobs = await self._plain()
-        samples = await self._samples(logprobs)
+        exact, logprobs, samples = await self._basics()
         schema = await self._schema()
         self.scorer = await self._scorer()
         self.capabilities = Capabilities(
@@ -73,7 +72,7 @@ class Probe:
 
     async def _call(self, **fields: Any) -> dict[str, Any] | None:
         """One tiny call, charged; None if the endpoint refuses these fields."""
-        body = {"model": self._model, "messages": _MESSAGES, "temperature": 0, "max_tokens": 4, **fields}
+        body = {"model": self._model, "messages": _MESSAGES, "temperature": 0, "max_tokens": 2, **fields}
         try:
             answer = await self._transport.post("chat/completions", body)
         except EndpointError:
@@ -95,28 +94,23 @@ class Probe:
             cached_tokens=usage.cached_tokens,
         )
 
-    async def _plain(self) -> tuple[bool, bool]:
-        """Whether the count agrees with the usage, and whether log-probabilities come back."""
-        answer = await self._call(logprobs=True) or await self._call()
-        usage = parse_usage(answer)
+    async def _basics(self) -> tuple[bool, bool, bool]:
+        """Whether the count agrees with the usage, log-probabilities come back, and n=2 gives two samples."""
+        both = await self._call(n=2, logprobs=True, temperature=1)
+        tried = [both] if both else [await self._call(logprobs=True), await self._call(n=2, temperature=1)]
+        answers = [answer for answer in tried if answer] or [await self._call() or {}]
+        choices = [_choices(answer) for answer in answers]
+        written = [sum(len(token_logprobs(choice)) for choice in found) for found in choices]
+        usage = parse_usage(answers[0])
+        if both and usage:
+            self.counts_one_sample = usage.completion_tokens < written[0]
         exact = False
         if self._tokenizer is not None and usage is not None:
             exact = len(await self._tokenizer.prompt(_MESSAGES)) == usage.prompt_tokens
-        choices = _choices(answer)
-        return exact, bool(choices and token_logprobs(choices[0]))
-
-    async def _samples(self, logprobs: bool) -> bool:
-        answer = await self._call(n=2, temperature=1.0, **({"logprobs": True} if logprobs else {}))
-        choices = _choices(answer)
-        if len(choices) != 2:
-            return False
-        usage = parse_usage(answer)
-        written = sum(len(token_logprobs(choice)) for choice in choices)
-        self.counts_one_sample = usage is not None and usage.completion_tokens < written
-        return True
+        return exact, any(written), any(len(found) == 2 for found in choices)
 
     async def _schema(self) -> bool:
-        answer = await self._call(max_tokens=24, **self.schema_fields(_SCHEMA))
+        answer = await self._call(max_tokens=16, **self.schema_fields(_SCHEMA))
         choices = _choices(answer)
         text = choices[0].get("message", {}).get("content") if choices else None
         written = "".join(text.split()) if isinstance(text, str) else ""

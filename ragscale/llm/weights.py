@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from ragscale.errors import InvalidInput, ModelFileError
 
-__all__ = ["MODELS", "PackagedModel", "PinnedFile", "cache_dir", "damage", "folder", "path", "verify"]
+__all__ = ["MODELS", "PackagedModel", "PinnedFile", "cache_dir", "damage", "folder", "path", "present", "verify"]
 
 _REMEDY = "Run: ragscale model fetch"
 _NOTES = "verified.json"
@@ -140,6 +140,11 @@ def path(name: str) -> Path:
     if problem:
         raise ModelFileError(problem, _REMEDY)
     return folder(name) / model(name).entry
+
+
+def present(name: str) -> bool:
+    """Whether all files of a model are there, whole or not. Raises `InvalidInput` for an unknown name."""
+    return all((folder(name) / file.name).exists() for file in model(name).files)
 
 
 def damage(name: str) -> str:
