@@ -75,7 +75,7 @@ class Chain(Mode):
             return {"chain": [*state["chain"], step]}
 
         async def after_plan(state: _ChainState) -> str:
-            return "retrieve" if state["query"] and not state["stop"] else "answer"
+            return "retrieve" if not state["stop"] and state["query"] else "answer"
 
         async def after_read(state: _ChainState) -> str:
             return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"

@@ -101,7 +101,7 @@ class Tree(Mode):
         for attempt in range(2):
             alone = shape.expand == 1
             hot = self.temperature if attempt or not alone else 0.0
-            n = 1 if alone else self.samples - self.expand + shape.expand
+            n = 1 if alone else shape.expand + max(0, self.samples - self.expand)
             for query in await moves.plan(state["question"], chain, temperature=hot, n=n, attempt=attempt):
                 if normalise(query) not in known:
                     distinct.setdefault(normalise(query), query)
