@@ -29,33 +29,41 @@ class Chain(Mode):
     """Plan, retrieve and read `steps` times, then answer.
 
     Each step is paid for as it comes, with the closing answer's share set aside: a small budget makes a short chain.
-    Costs 2 x `steps` + 1 model calls and `steps` rounds, or fewer where the model can only repeat itself.
+    Costs 2 x `steps` + 1 model calls and `steps` rounds (one more to look at the question's own passages first), or
+    fewer where the model can only repeat itself.
     """
 
     name: ClassVar[str] = "chain"
-    least: ClassVar[dict[str, float]] = {"temperature": 0.0, "question_k": 0, "repeats": 0}
+    least: ClassVar[dict[str, float]] = {"temperature": 0.0, "question_k": 0, "plan_k": 0, "repeats": 0}
 
     steps: int = 6
     """Longest chain (L)."""
     question_k: int = 5
-    """Passages retrieved for the question itself, in the first round; they join the closing answer's evidence."""
-    repeats: int = 2
+    """Passages retrieved for the question itself, in a round before the first step; the answer sees them too."""
+    plan_k: int = 2
+    """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
+    repeats: int = 1
     """Repeated sub-queries in a row after which the chain ends; over a whole chain there are 4 x `steps` attempts."""
     temperature: float = 0.7
     """For a second try after a repeated sub-query; the first is greedy."""
 
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
-        """plan -> retrieve -> read -> plan ... -> answer."""
+        """look -> plan -> retrieve -> read -> plan ... -> answer."""
+
+        @node
+        async def look(moves: Moves, state: _ChainState) -> Update:
+            return {"found": await moves.retrieve([state["question"]], self.question_k)}
 
         @node
         async def plan(moves: Moves, state: _ChainState) -> Update:
             steps, tries = state["chain"], state.get("tries", 0)
+            seen = state["found"][0][: self.plan_k] if state["found"] else []
             known = {normalise(step["query"]) for step in steps}
             # The paper caps the attempts of a whole chain; a model that keeps repeating itself has nothing left to ask.
             most = min(tries + self.repeats + 1, 4 * self.steps)
             for attempt in range(tries, most):
                 hot = self.temperature if attempt > tries else 0.0
-                for query in await moves.plan(state["question"], steps, temperature=hot, attempt=attempt):
+                for query in await moves.plan(state["question"], seen, steps, temperature=hot, attempt=attempt):
                     if normalise(query) not in known:
                         return {"query": query, "tries": attempt + 1}
                     moves.note("plan", "repeats an earlier sub-query, discarded", input=query)
@@ -63,10 +71,7 @@ class Chain(Mode):
 
         @node
         async def retrieve(moves: Moves, state: _ChainState) -> Update:
-            if state["chain"] or not self.question_k:
-                return {"passages": (await moves.retrieve([state["query"]], self.k))[0]}
-            own, first = await moves.retrieve([state["question"], state["query"]], max(self.k, self.question_k))
-            return {"found": [own[: self.question_k]], "passages": first[: self.k]}
+            return {"passages": (await moves.retrieve([state["query"]], self.k))[0]}
 
         @node
         async def read(moves: Moves, state: _ChainState) -> Update:
@@ -81,11 +86,14 @@ class Chain(Mode):
             return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
 
         graph = StateGraph(_ChainState, Context)
+        if self.question_k:
+            graph.add_node("look", look)
+            graph.add_conditional_edges("look", unless_stopped("plan"), ["plan", "answer"])
         graph.add_node("plan", plan)
         graph.add_node("retrieve", retrieve)
         graph.add_node("read", read)
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "plan")
+        graph.add_edge(START, "look" if self.question_k else "plan")
         graph.add_conditional_edges("plan", after_plan, ["retrieve", "answer"])
         graph.add_conditional_edges("retrieve", unless_stopped("read"), ["read", "answer"])
         graph.add_conditional_edges("read", after_read, ["plan", "answer"])

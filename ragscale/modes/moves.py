@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
@@ -23,7 +24,7 @@ from ragscale.types import Event, Hit, Message, Move, Passage, Spend
 
 __all__ = ["Context", "Moves", "Retriever", "share"]
 
-PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 64, 128, 160
+PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 64, 128, 96
 """Most tokens that a sub-query, a sub-answer and a closing answer may have."""
 
 _LEAST = 4  # a completion shorter than this says nothing
@@ -97,17 +98,29 @@ class Moves:
         self._record(Event(move, self.branch, note=text, **values))
 
     async def plan(
-        self, question: str, steps: Sequence[Step], *, temperature: float = 0.0, n: int = 1, attempt: int = 0
+        self,
+        question: str,
+        seen: Sequence[str],
+        steps: Sequence[Step],
+        *,
+        temperature: float = 0.0,
+        n: int = 1,
+        attempt: int = 0,
     ) -> list[str]:
-        """Write `n` next sub-queries. A malformed sample is missing from the result, its tokens are charged."""
+        """Write `n` next sub-queries, from the ids `seen` and the earlier steps.
+
+        A malformed sample is missing from the result; its tokens are charged.
+        """
+        messages, shown = await self.fit(lambda docs: prompts.plan(question, docs, steps), seen, PLAN_TOKENS * n)
         texts = await self.write(
             "plan",
-            prompts.plan(question, steps),
+            messages,
             max_tokens=PLAN_TOKENS,
             n=n,
             temperature=temperature,
             schema=parse.queries_schema(1),
             attempt=attempt,
+            passages=shown,
         )
         return [query for text in texts for query in parse.queries(text, 1)]
 
@@ -116,7 +129,14 @@ class Moves:
         started = time.perf_counter()
         wanted = Spend(queries=len(queries), rounds=1)
         with self.ledger.reserve(wanted, clock=self.clock) as held:
-            found = await self.context.index.asearch(queries, k, self.context.how)
+            try:
+                async with self._in_time():
+                    found = await self.context.index.asearch(queries, k, self.context.how)
+            except BudgetExceeded as limit:
+                cost = replace(wanted, seconds=time.perf_counter() - started)
+                held.settle(cost)
+                self._record(Event("retrieve", self.branch, input=queries, spend=cost, note=limit.problem))
+                raise
             passages = sum(len(hits) for hits in found)
             cost = replace(wanted, passages=passages, seconds=time.perf_counter() - started)
             held.settle(cost)
@@ -299,17 +319,30 @@ class Moves:
         with self.ledger.reserve(wanted, clock=self.clock) as held:
             started = time.perf_counter()
             try:
-                async with asyncio.timeout(_finite(self.ledger.left("seconds"))):
+                async with self._in_time():
                     outcome = await call(room)
                 spent = _spend(outcome.usage)
             except ModelError as error:
                 outcome, spent = error, error.spend or Spend(llm_calls=1, prompt_tokens=prompt)
-            except TimeoutError:
-                outcome = BudgetExceeded("seconds", self.ledger.limit("seconds"), self.ledger.limit("seconds"))
+            except BudgetExceeded as limit:
+                outcome = limit
                 spent = replace(wanted, prompt_tokens=prompt)  # nobody knows what it wrote: the most it may have
             spent = replace(spent, seconds=time.perf_counter() - started)
             held.settle(spent)
         return outcome, spent
+
+    @contextlib.asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Cancels the block and raises `BudgetExceeded` when the seconds run out."""
+        timer = asyncio.timeout(_finite(self.ledger.left("seconds")))
+        try:
+            async with timer:
+                yield
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            limit = self.ledger.limit("seconds")
+            raise BudgetExceeded("seconds", limit, limit) from None
 
     def _room(self, prompt: int, max_tokens: int, n: int) -> int:
         """Completion tokens a sample that this call may have; raises where an answer of any use does not fit."""
@@ -333,17 +366,13 @@ class Moves:
         self._emit(event.to_dict())
 
 
-def share(ledger: Ledger, branches: int, *, aside: Spend | None = None) -> dict[str, int]:
+def share(ledger: Ledger, branches: int) -> dict[str, int]:
     """An equal part of what is left for each of `branches`, to put into their `Send` payloads.
 
-    Branches that draw on shares of their own never compete, so a run does not depend on which of them is faster.
-
-    Args:
-        ledger: The run's ledger, in a node of the trunk (no branch runs).
-        branches: How many will be sent.
-        aside: Kept out of the shares, for a branch that gets exactly this.
+    Branches that draw on shares of their own never compete, so a run does not depend on which of them is faster. Call
+    it in a node of the trunk, while no branch runs.
     """
-    left = {name: ledger.left(name) - getattr(aside or Spend(), name) for name in ("tokens", "llm_calls", "queries")}
+    left = {name: ledger.left(name) for name in ("tokens", "llm_calls", "queries")}
     return {name: max(0, int(amount // branches)) for name, amount in left.items() if amount != math.inf}
 
 

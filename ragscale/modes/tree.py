@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from statistics import fmean
@@ -10,7 +11,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
-from ragscale.modes.base import Mode, State, Update, branch, node
+from ragscale.modes.base import Mode, State, Update, branch, node, unless_stopped
 from ragscale.modes.moves import Context, Moves, share
 from ragscale.prompts import Step
 from ragscale.prompts.parse import normalise
@@ -56,7 +57,7 @@ class Tree(Mode):
     """
 
     name: ClassVar[str] = "tree"
-    least: ClassVar[dict[str, float]] = {"rollout_steps": 0, "question_k": 0, "temperature": 0.0}
+    least: ClassVar[dict[str, float]] = {"rollout_steps": 0, "question_k": 0, "plan_k": 0, "temperature": 0.0}
 
     steps: int = 6
     """Longest chain (L)."""
@@ -69,29 +70,35 @@ class Tree(Mode):
     rollout_steps: int = 2
     """Further steps of a rollout at most; never beyond `steps`."""
     question_k: int = 5
-    """Passages retrieved for the question itself, beside the first level; they join the closing answer's evidence."""
+    """Passages retrieved for the question itself, in a round before the first level; the answer sees them too."""
+    plan_k: int = 2
+    """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
     temperature: float = 0.7
     """Of sampled sub-queries, in expansions and rollouts."""
 
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
-        """plan -> child x E -> spread -> rollout x E R -> select -> plan ... -> answer."""
+        """look -> plan -> child x E -> spread -> rollout x E R -> select -> plan ... -> answer."""
         graph = StateGraph(_TreeState, Context)
         graph.add_node("plan", node(self._plan))
-        graph.add_node("question", branch(self._question))
         graph.add_node("child", branch(self._child))
         graph.add_node("spread", node(self._spread))
         graph.add_node("rollout", branch(self._rollout))
         graph.add_node("select", node(self._select))
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "plan")
-        graph.add_conditional_edges("plan", self._to_children, ["question", "child", "answer"])
-        graph.add_edge("question", "spread")
+        if self.question_k:
+            graph.add_node("look", node(self._look))
+            graph.add_conditional_edges("look", unless_stopped("plan"), ["plan", "answer"])
+        graph.add_edge(START, "look" if self.question_k else "plan")
+        graph.add_conditional_edges("plan", self._to_children, ["child", "answer"])
         graph.add_edge("child", "spread")
         graph.add_conditional_edges("spread", self._to_rollouts, ["rollout", "select", "answer"])
         graph.add_edge("rollout", "select")
         graph.add_conditional_edges("select", self._to_next, ["plan", "answer"])
         graph.add_edge("answer", END)
         return graph
+
+    async def _look(self, moves: Moves, state: _TreeState) -> Update:
+        return {"found": await moves.retrieve([state["question"]], self.question_k)}
 
     async def _plan(self, moves: Moves, state: _TreeState) -> Update:
         """Size the level, then sample its sub-queries and keep the distinct new ones."""
@@ -102,30 +109,25 @@ class Tree(Mode):
             alone = shape.expand == 1
             hot = self.temperature if attempt or not alone else 0.0
             n = 1 if alone else shape.expand + max(0, self.samples - self.expand)
-            for query in await moves.plan(state["question"], chain, temperature=hot, n=n, attempt=attempt):
+            for query in await moves.plan(
+                state["question"], self._seen(state), chain, temperature=hot, n=n, attempt=attempt
+            ):
                 if normalise(query) not in known:
                     distinct.setdefault(normalise(query), query)
             if distinct:
                 break
             moves.note("plan", "only repeats of earlier sub-queries, discarded")
         queries = list(distinct.values())[: shape.expand]
-        aside = Spend(queries=1) if self._asks_question(state) else None
-        return {"shape": list(shape), "queries": queries, "part": share(moves.ledger, len(queries) or 1, aside=aside)}
+        return {"shape": list(shape), "queries": queries, "part": share(moves.ledger, len(queries) or 1)}
 
     async def _to_children(self, state: _TreeState) -> list[Send] | str:
         if state["stop"] or not state["queries"]:
             return "answer"
         level = len(state["chain"])
-        sends = [
+        return [
             Send("child", _payload(state, f"{level}.{i}", state["part"]) | {"query": query})
             for i, query in enumerate(state["queries"])
         ]
-        if self._asks_question(state):
-            sends.append(Send("question", _payload(state, "question", {"queries": 1})))
-        return sends
-
-    async def _question(self, moves: Moves, state: Any) -> Update:
-        return {"found": await moves.retrieve([state["question"]], self.question_k)}
 
     async def _child(self, moves: Moves, state: Any) -> Update:
         """Answer one sub-query of the level."""
@@ -157,7 +159,7 @@ class Tree(Mode):
         chain, shape = list(state["chain"]), Shape(*state["shape"])
         child = moves.branch.rsplit(".", 1)[0]
         for _ in range(min(shape.depth, self.steps - len(chain))):
-            queries = await moves.plan(state["question"], chain, temperature=self.temperature)
+            queries = await moves.plan(state["question"], self._seen(state), chain, temperature=self.temperature)
             known = {normalise(step["query"]) for step in chain}
             new = [query for query in queries if normalise(query) not in known]
             if not new:
@@ -182,8 +184,8 @@ class Tree(Mode):
     async def _to_next(self, state: _TreeState) -> str:
         return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
 
-    def _asks_question(self, state: _TreeState) -> bool:
-        return not state["chain"] and self.question_k > 0
+    def _seen(self, state: _TreeState) -> list[str]:
+        return state["found"][0][: self.plan_k] if state["found"] else []
 
     def _shape(self, moves: Moves, state: _TreeState) -> Shape:
         """The widest level that leaves enough for one greedy level after it."""
@@ -192,27 +194,28 @@ class Tree(Mode):
         depths = range(min(self.rollout_steps, levels - 1), -1, -1)
         shapes = [Shape(self.expand, self.rollouts, depth, self.k) for depth in depths]
         shapes += [Shape(expand, 1, 0, k) for k in (self.k, few) for expand in range(self.expand, 1, -1)]
-        greedy = Shape(1, 0, 0, self.k)
-        thin = self._cost(greedy, state)
+        shapes += [Shape(1, 0, 0, self.k)]
+        thin = self._cost(Shape(1, 0, 0, few), state)
         for shape in shapes:
             need = self._cost(shape, state) + (thin if levels > 1 else Spend())
             left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
             if left and need.rounds <= moves.ledger.rounds_left(moves.clock):
                 return shape
-        return greedy
+        return Shape(1, 0, 0, few)
 
     def _cost(self, shape: Shape, state: _TreeState) -> Spend:
         """What a level of that shape will cost, from what such moves have cost in this run so far."""
-        plan = _typical(state, "plan", 420)
-        read = _typical(state, "read", 140 + 130 * shape.k)
-        score = _typical(state, "score", 240)
+        # Typical of encyclopedia passages, until this run has costs of its own.
+        plan = _typical(state, "plan", 300 + 80 * self.plan_k)
+        read = shape.k * _typical(state, "read", 140, each_passage=True)
+        score = _typical(state, "score", 180)
         rolls = shape.expand * shape.rollouts
         steps = shape.expand + rolls * shape.depth
         tokens = plan + steps * read + rolls * (shape.depth * plan + score)
         return Spend(
             llm_calls=1 + steps + rolls * (shape.depth + 1),
             prompt_tokens=tokens,
-            queries=steps + self._asks_question(state),
+            queries=steps,
             rounds=1 + (shape.depth if shape.rollouts else 0),
         )
 
@@ -223,7 +226,7 @@ async def _step(moves: Moves, query: str, k: int) -> Step:
 
 
 def _payload(state: _TreeState, name: str, part: dict[str, int]) -> dict[str, Any]:
-    shared = {key: state[key] for key in ("question", "chain", "serial", "shape")}
+    shared = {key: state[key] for key in ("question", "chain", "found", "serial", "shape")}
     return {**shared, "branch": name, "share": part}
 
 
@@ -233,7 +236,10 @@ def _of_level(state: _TreeState) -> list[tuple[str, Step]]:
     return [(name, step) for name, step in state.get("children", []) if name.startswith(prefix)]
 
 
-def _typical(state: _TreeState, move: str, nominal: int) -> int:
-    costs = [Spend(**event["spend"]).tokens for event in state["trace"] if event["move"] == move]
-    paid = [tokens for tokens in costs if tokens]
-    return round(fmean(paid)) if paid else nominal
+def _typical(state: _TreeState, move: str, nominal: int, *, each_passage: bool = False) -> int:
+    """Mean tokens of a move (or of a passage in it) over the run so far; `nominal` before the first."""
+    events = [event for event in state["trace"] if event["move"] == move and event["spend"]["llm_calls"]]
+    costs = [
+        Spend(**event["spend"]).tokens / (max(1, len(event["passages"])) if each_passage else 1) for event in events
+    ]
+    return math.ceil(fmean(costs)) if costs else nominal

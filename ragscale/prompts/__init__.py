@@ -29,33 +29,27 @@ class Step(TypedDict):
     """The sub-answer, or `NO_INFORMATION`."""
 
 
-_PLAN = """You find facts in an encyclopedia, one search at a time. Given a question and the searches made so far, \
-write the next search query.
-- Ask for one missing fact only, with full names, in a few words.
-- Once a name was found, use it. If a search found nothing, word it differently or ask for something else.
-- Never repeat a search. Reply with a JSON array that holds the query.
+_PLAN = """You find the facts that a question needs in an encyclopedia, one search at a time. Write the next search.
+- Ask for one missing fact about one person, work, place or thing, by its full name, in a few words.
+- When a document or an earlier search gives the name of what the question describes, search for more about that name.
+- Never repeat a search, never ask for what is already known. Reply with a JSON array that holds the query.
 
 Question: Who is older, the director of Jaws or the director of Alien?
 Searches so far:
-1. director of the film Jaws -> Steven Spielberg
+1. director of the film Jaws -> Steven Spielberg directed Jaws.
 Next: ["director of the film Alien"]
 
 Question: In which city was the founder of the company that makes the Walkman born?
-Searches so far:
-1. company that makes the Walkman -> Sony
-2. founder of Sony -> Masaru Ibuka and Akio Morita
-Next: ["Masaru Ibuka birthplace"]"""
+[1] Walkman: Walkman is a brand of portable audio players made by Sony since 1979.
+Searches so far: none
+Next: ["founder of Sony"]"""
 
 _READ = f"""Answer the query from the documents, in one short sentence with full names. If the documents do not tell, \
 reply exactly: {NO_INFORMATION}"""
 
-_ANSWER = """Answer the question from the documents; the notes may help and may be wrong. Reply in JSON: first the \
-facts that decide, in a few words, then the numbers of the documents they stand in, then the answer: only the name, \
-date, number or phrase asked for, as the documents word it, or yes or no. Always give your best guess.
-
-Question: Who is older, the director of Jaws or the director of Alien?
-{"facts": "Jaws: Steven Spielberg, born 1946. Alien: Ridley Scott, born 1937. 1937 is earlier.", "documents": [3, 1], \
-"answer": "Ridley Scott"}"""
+_ANSWER = """Answer the question from the documents; the notes may help and may be wrong. Reply in JSON: \
+{"answer": "...", "documents": [...]}: the short answer only (a name, a date, a number, a short phrase, yes or no) and \
+the numbers of the documents that tell."""
 
 _MARKER = re.compile(r"<(?=\||/?\s*(?:documents|information|search|answer|think)\b)", re.IGNORECASE)
 
@@ -76,12 +70,13 @@ def _pairs(steps: Sequence[Step]) -> str:
     return "\n".join(f"{n}. {clean(s['query'])} -> {clean(s['answer'])}" for n, s in enumerate(steps, 1))
 
 
-def plan(question: str, steps: Sequence[Step]) -> list[Message]:
-    """Ask for the next sub-query: sees the question and the earlier pairs, never passages."""
+def plan(question: str, passages: Sequence[Passage], steps: Sequence[Step]) -> list[Message]:
+    """Ask for the next sub-query: sees the question, a few passages found for it, and the earlier pairs."""
+    seen = f"{documents(passages)}\n" if passages else ""
     known = f"Searches so far:\n{_pairs(steps)}" if steps else "Searches so far: none"
     return [
         {"role": "system", "content": _PLAN},
-        {"role": "user", "content": f"Question: {clean(question)}\n{known}\nNext:"},
+        {"role": "user", "content": f"Question: {clean(question)}\n{seen}{known}\nNext:"},
     ]
 
 

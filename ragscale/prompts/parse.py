@@ -11,11 +11,10 @@ __all__ = ["ANSWER_SCHEMA", "answer", "normalise", "queries", "queries_schema"]
 ANSWER_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "facts": {"type": "string", "maxLength": 240},
-        "documents": {"type": "array", "items": {"type": "integer"}, "maxItems": 4},
         "answer": {"type": "string", "maxLength": 400},
+        "documents": {"type": "array", "items": {"type": "integer"}, "maxItems": 4},
     },
-    "required": ["facts", "documents", "answer"],
+    "required": ["answer", "documents"],
     "additionalProperties": False,
 }
 """What the closing answer looks like where the endpoint constrains its output."""
@@ -83,5 +82,5 @@ def answer(text: str) -> tuple[str, list[int]]:
         return str(value["answer"] if value["answer"] is not None else "").strip(), numbers
     cut = re.search(r'"answer"\s*:\s*"((?:[^"\\]|\\.)*)', text)
     if cut:  # an object that max_tokens cut off
-        return cut.group(1).strip(), [int(n) for n in re.findall(r"\d+", text[: cut.start()])]
+        return cut.group(1).strip(), []
     return re.sub(r"^\s*answer\s*:\s*", "", text.strip(), flags=re.IGNORECASE), []
