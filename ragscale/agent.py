@@ -8,7 +8,7 @@ import functools
 import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -161,7 +161,7 @@ class Agent:
                 try:
                     ledger.hold_closing(_closing_share(ledger))
                 except BudgetExceeded as limit:
-                    yield _refused(chosen, question, limit)
+                    yield _refused(chosen, question, limit, ledger.budget)
                     return
                 context = Context(
                     index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
@@ -173,7 +173,7 @@ class Agent:
                             yield event
                 finally:
                     ledger.drop_closing()
-            yield self._answer(chosen, run.finished or {})
+            yield self._answer(chosen, run.finished or {}, ledger.budget)
 
     def batch(
         self,
@@ -253,7 +253,7 @@ class Agent:
             async with AsyncSqliteSaver.from_conn_string(str(self._checkpoints)) as saver:
                 yield saver
 
-    def _answer(self, mode: modes.Mode, state: dict[str, Any]) -> Answer:
+    def _answer(self, mode: modes.Mode, state: dict[str, Any], budget: Budget) -> Answer:
         citations = list(dict.fromkeys(state["citations"]))
         return Answer(
             text=state["text"],
@@ -265,6 +265,7 @@ class Agent:
             trace=[Event.from_dict(event) for event in state["trace"]],
             question=state["question"],
             passages={id: self.index.passage(id) for id in citations},
+            limits=_limits(budget),
         )
 
 
@@ -325,7 +326,11 @@ def _closing_share(ledger: Ledger) -> Spend:
     return Spend(llm_calls=1, prompt_tokens=int(tokens))
 
 
-def _refused(mode: modes.Mode, question: str, limit: BudgetExceeded) -> Answer:
+def _limits(budget: Budget) -> dict[str, float]:
+    return {name: limit for name, limit in asdict(budget).items() if limit is not None}
+
+
+def _refused(mode: modes.Mode, question: str, limit: BudgetExceeded, budget: Budget) -> Answer:
     return Answer(
         text="",
         citations=[],
@@ -335,6 +340,7 @@ def _refused(mode: modes.Mode, question: str, limit: BudgetExceeded) -> Answer:
         spend=AnswerSpend(Spend(), Spend()),
         trace=[],
         question=question,
+        limits=_limits(budget),
     )
 
 

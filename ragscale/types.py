@@ -138,6 +138,8 @@ class Answer:
     question: str = ""
     passages: dict[str, Passage] = field(default_factory=dict)
     """The cited passages by id, for display."""
+    limits: dict[str, float] = field(default_factory=dict)
+    """The budget of the run by dimension, for display; open dimensions are absent."""
 
     def to_dict(self) -> dict[str, Any]:
         """The stable JSON form that ``ragscale ask --json`` prints."""
@@ -150,3 +152,9 @@ class Answer:
             "spend": {"total": self.spend.total.to_dict(), "serial": self.spend.serial.to_dict()},
             "trace": [event.to_dict() for event in self.trace],
         }
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it; see `ragscale.render`."""
+        from ragscale.render import answer_html  # at the first use: it is written in terms of this file
+
+        return answer_html(self)

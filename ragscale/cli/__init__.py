@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from ragscale import __version__
-from ragscale.cli import eval, index
+from ragscale.cli import ask, doctor, eval, index, model, modes
 from ragscale.errors import RagscaleError
 
 __all__ = ["app"]
@@ -61,6 +61,10 @@ def root(
     """Options of every command."""
 
 
+app.command("ask")(ask.ask)
 app.command("search")(index.search)
 app.command("eval")(eval.evaluate)
+app.command("modes")(modes.modes)
+app.command("doctor")(doctor.doctor)
 app.add_typer(index.app, name="index")
+app.add_typer(model.app, name="model")

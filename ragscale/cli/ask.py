@@ -1,0 +1,94 @@
+"""``ragscale ask``: one question, the steps as they happen, then the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from ragscale.cli.common import (
+    AsJson,
+    Calls,
+    Folder,
+    HowOption,
+    Llm,
+    Queries,
+    Rounds,
+    Seconds,
+    Seed,
+    Tokens,
+    budget_of,
+    opened,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ragscale.agent import Agent
+    from ragscale.cli.view import Name
+    from ragscale.modes import Mode
+    from ragscale.types import Answer
+
+__all__ = ["ask"]
+
+
+def ask(
+    folder: Folder,
+    question: Annotated[str, typer.Argument(help="In natural language.")],
+    mode: Annotated[str, typer.Option(help="A mode, with parameters where needed: tree(expand=2).")] = "chain",
+    llm: Llm = "embedded",
+    rounds: Rounds = None,
+    tokens: Tokens = None,
+    queries: Queries = None,
+    calls: Calls = None,
+    seconds: Seconds = None,
+    seed: Seed = 0,
+    how: HowOption = None,
+    show_trace: Annotated[bool, typer.Option("--show-trace", help="Print the whole trace after the answer.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a question over an index.
+
+    The steps are shown on standard error, the answer goes to standard output. Exit code 1 where there is no answer.
+    """
+    from rich.console import Console
+
+    from ragscale.cli import view
+    from ragscale.modes import spec
+
+    chosen = spec.parse(mode)
+    budget = budget_of(rounds, tokens, queries, calls, seconds)
+    errors = Console(stderr=True, quiet=as_json)
+    with opened(folder, llm, budget, seed=seed, how=how) as agent:
+        answer = _watch(errors, agent, question, chosen)
+        if as_json:
+            print_json(answer.to_dict())
+        else:
+            view.show_answer(Console(), answer)
+            if show_trace:
+                view.show_trace(Console(), answer, _titles(agent))
+    if not answer.text:
+        Console(stderr=True).print(f"No answer ({answer.stop_reason}): {view.plain(answer.reason)}", markup=False)
+        raise typer.Exit(1)
+
+
+def _watch(console: Console, agent: Agent, question: str, mode: Mode) -> Answer:
+    """Run the question, a line a step and the running cost below; the answer."""
+    from ragscale.cli import view
+    from ragscale.render import cost
+    from ragscale.types import Event, Spend
+
+    spent = Spend()
+    name = _titles(agent)
+    with console.status("Starting the model") as status:
+        for item in agent.stream(question, mode=mode):
+            if isinstance(item, Event):
+                spent += item.spend
+                console.print(view.event_text(item, name), no_wrap=True, overflow="ellipsis")
+                status.update(f"{mode.name}: {spent.llm_calls} calls, {cost(spent)}")
+    return cast("Answer", item)  # a stream always ends with its answer
+
+
+def _titles(agent: Agent) -> Name:
+    return lambda id: agent.index.passage(id).title or id

@@ -1,0 +1,119 @@
+"""``ragscale modes``: what modes there are, their parameters, and drawings of their graphs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from ragscale.cli.common import AsJson, print_json
+
+if TYPE_CHECKING:
+    from ragscale.modes import Mode
+
+__all__ = ["describe", "draw", "modes"]
+
+
+def modes(
+    as_json: AsJson = False,
+    drawings: Annotated[
+        Path | None,
+        typer.Option("--draw", metavar="DIR", help="Write a mermaid drawing of every mode to DIR/<mode>.mmd instead."),
+    ] = None,
+) -> None:
+    """List the modes and their parameters, those of other packages included.
+
+    --json prints {"modes": [{"name", "summary", "parameters": [{"name", "type", "default", "help"}]}]}.
+    """
+    from ragscale.modes import registered
+
+    known = registered()
+    if drawings is not None:
+        drawings.mkdir(parents=True, exist_ok=True)
+        for name, cls in known.items():
+            path = drawings / f"{name}.mmd"
+            path.write_text(draw(cls()), encoding="utf-8")
+            typer.echo(path)
+        return
+    described = [describe(cls) for cls in known.values()]
+    if as_json:
+        print_json({"modes": described})
+    else:
+        _show(described)
+
+
+def describe(cls: type[Mode]) -> dict[str, Any]:
+    """Name, first line of the docstring, and the parameters with their types, defaults and docstrings."""
+    from ragscale.modes.spec import type_name
+
+    hints, docs = get_type_hints(cls), _field_docs(cls)
+    return {
+        "name": cls.name,
+        "summary": _plain((inspect.getdoc(cls) or "").partition("\n")[0]),
+        "parameters": [
+            {
+                "name": field.name,
+                "type": type_name(hints[field.name]),
+                "default": _default(field),
+                "help": _plain(docs.get(field.name, "")),
+            }
+            for field in fields(cls)
+        ],
+    }
+
+
+def draw(mode: Mode) -> str:
+    """The mode's graph in mermaid's language."""
+    return mode.graph().compile(name=mode.name).get_graph().draw_mermaid()
+
+
+def _plain(doc: str) -> str:
+    return " ".join(doc.replace("``", "").split())
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return None if field.default is MISSING else field.default
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """The strings that stand below the fields of a class and of its bases, which Python itself throws away."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        except (OSError, TypeError, SyntaxError):
+            continue  # built in, or without its source
+        assert isinstance(body, ast.ClassDef)
+        for field, doc in zip(body.body, body.body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(doc, ast.Expr)
+                and isinstance(doc.value, ast.Constant)
+                and isinstance(doc.value.value, str)
+            ):
+                found[field.target.id] = doc.value.value
+    return found
+
+
+def _show(described: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for mode in described:
+        console.print(Text.assemble((mode["name"], "bold"), f"  {mode['summary']}"))
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for parameter in mode["parameters"]:
+            value = f"{parameter['type']} = {parameter['default']!r}"
+            table.add_row("", Text(parameter["name"], style="cyan"), Text(value), Text(parameter["help"]))
+        console.print(table)
+        console.print()

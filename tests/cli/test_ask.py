@@ -1,0 +1,171 @@
+"""``ragscale ask``: the answer on standard output, the steps on standard error, a stable JSON form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from smallworld import build, script
+from typer.testing import CliRunner
+
+from ragscale.agent import Agent
+from ragscale.cli import app
+from ragscale.cli.view import plain
+from ragscale.errors import ModelError
+from ragscale.llm.scripted import ScriptedLLM
+from ragscale.types import Message
+
+QUESTION = "Where was the discoverer of polonium born?"
+SPEND = {
+    "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds", "seconds",
+}  # fmt: skip
+EVENT = {"move", "branch", "input", "output", "passages", "spend", "score", "note"}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The index."""
+    return str(build(tmp_path_factory.mktemp("world")))
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedLLM:
+    """The model that every --llm means."""
+    model = ScriptedLLM(script, score=lambda messages, text: -1.0)
+    monkeypatch.setattr("ragscale.agent.load", lambda spec: model)
+    return model
+
+
+@pytest.mark.parametrize("mode", ["once", "chain(steps=2)", "parallel", "tree(steps=1, expand=2)"])
+def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str) -> None:
+    result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", mode, "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    answer = json.loads(result.stdout)
+    assert set(answer) == {"answer", "citations", "mode", "stop_reason", "reason", "spend", "trace"}
+    assert (answer["mode"], answer["stop_reason"]) == (mode.partition("(")[0], "answered")
+    assert answer["answer"]
+    assert answer["citations"]
+    assert set(answer["spend"]) == {"total", "serial"}
+    for spend in (*answer["spend"].values(), *(event["spend"] for event in answer["trace"])):
+        assert set(spend) == SPEND
+    assert answer["spend"]["total"]["llm_calls"] == len(model.calls)
+    assert all(set(event) == EVENT for event in answer["trace"])
+
+
+def test_json_is_exactly_the_answers_own(folder: str, model: ScriptedLLM) -> None:
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: timeless(item) for key, item in value.items() if key != "seconds"}
+        return [timeless(item) for item in value] if isinstance(value, list) else value
+
+    result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", "once", "--json"])
+    with Agent(folder, model, "once") as agent:
+        assert timeless(json.loads(result.stdout)) == timeless(agent.ask(QUESTION).to_dict())
+
+
+@pytest.mark.usefixtures("model")
+def test_the_answer_and_its_sources_go_to_standard_output_and_the_steps_to_standard_error(folder: str) -> None:
+    result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", "chain(steps=1)"], env={"COLUMNS": "120"})
+    assert result.exit_code == 0
+    first, second = result.stdout.splitlines()[:2]
+    assert first == "Warsaw, Poland"
+    assert second.startswith("  [")
+    assert "chain: answered." in result.stdout
+    moves = [step.split()[0] for step in result.stderr.splitlines() if step.strip()]
+    assert [move for move in moves if move in ("plan", "retrieve", "read", "answer")] == [
+        "plan", "retrieve", "read", "answer",
+    ]  # fmt: skip
+    assert "trace" not in result.stdout
+    rows = {row.split()[0]: row.split() for row in result.stdout.splitlines() if row.startswith(("total", "serial"))}
+    assert rows["total"][1] == rows["serial"][1] == "3"
+
+
+@pytest.mark.usefixtures("model")
+def test_show_trace_prints_a_tree_by_branch(folder: str) -> None:
+    command = ["ask", folder, QUESTION, "--mode", "tree(steps=1,expand=2)", "--show-trace"]
+    result = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    tree = result.stdout[result.stdout.index("\ntrace\n") :]
+    assert "├── 0.0\n│   ├── retrieve" in tree
+    assert "score" in tree
+
+
+@pytest.mark.usefixtures("model")
+def test_limits_reach_the_run(folder: str) -> None:
+    command = ["ask", folder, QUESTION, "--mode", "chain", "--rounds", "1", "--calls", "5", "--queries", "4", "--json"]
+    answer = json.loads(CliRunner().invoke(app, command).stdout)
+    assert answer["stop_reason"] == "budget:rounds"
+    assert answer["spend"]["serial"]["rounds"] == 1
+    assert answer["answer"]
+
+
+@pytest.mark.usefixtures("model")
+def test_no_answer_is_exit_code_1_with_the_reason(folder: str) -> None:
+    for extra in ([], ["--json"]):
+        result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--tokens", "0", *extra])
+        assert result.exit_code == 1
+        assert "No answer (budget:tokens): tokens: " in result.stderr
+        assert "Raise tokens in the budget." in " ".join(result.stderr.split())
+        if extra:
+            assert json.loads(result.stdout)["answer"] == ""
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{index}", "Where?", "--mode", "treee"], "Did you mean 'tree'?"),
+        (["{index}", "Where?", "--mode", "once,tree"], "2 modes"),
+        (["{index}", " "], "Ask something."),
+        (["{index}", "Where?", "--tokens", "-1"], "budget tokens=-1"),
+        (["{index}", "Where?", "--how", "dense"], "lexical-only index"),
+        (["/nowhere", "Where?"], "not an index"),
+    ],
+)
+def test_bad_input_is_a_message_and_no_traceback(folder: str, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["ask", *(part.format(index=folder) for part in arguments)])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_markup_and_control_codes_of_a_model_do_not_reach_the_terminal(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hostile(messages: Sequence[Message], call: Any) -> str:
+        return json.dumps({"facts": "", "documents": [1], "answer": "[red]x[/red] \x1b[2J\ud800 end"})
+
+    monkeypatch.setattr("ragscale.agent.load", lambda spec: ScriptedLLM(hostile))
+    command = ["ask", folder, QUESTION, "--mode", "once"]
+    shown = CliRunner().invoke(app, [*command, "--show-trace"])
+    assert shown.exit_code == 0
+    assert "[red]x[/red] \ufffd[2J\ufffd end" in shown.stdout
+    assert "\x1b" not in shown.stdout + shown.stderr
+    printed = CliRunner().invoke(app, [*command, "--json"])
+    assert json.loads(printed.stdout)["answer"] == "[red]x[/red] \x1b[2J? end"
+
+
+def test_a_failing_model_is_reported_with_what_it_said(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragscale.agent.load", lambda spec: ScriptedLLM(lambda m, c: ModelError("no [bold] luck")))
+    result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", "once"])
+    assert result.exit_code == 1
+    assert "No answer (failed): no [bold] luck" in result.stderr
+
+
+def test_plain_keeps_text_and_line_breaks() -> None:
+    assert plain("Où est-ce ?\n\t日本 \x07\x9b") == "Où est-ce ?\n\t日本 \ufffd\ufffd"
+
+
+def test_the_app_is_found_where_the_package_says(folder: str) -> None:
+    import subprocess
+    import sys
+
+    script_path = Path(sys.executable).parent / "ragscale"
+    result = subprocess.run([script_path, "search", folder, "polonium", "-k", "1", "--json"], capture_output=True)
+    assert result.returncode == 0, result.stderr
+    (hit,) = json.loads(result.stdout)["hits"]
+    assert (set(hit), hit["id"]) == ({"id", "title", "text", "score"}, "polonium")

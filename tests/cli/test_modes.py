@@ -1,0 +1,105 @@
+"""``ragscale modes``: every parameter with its type, default and meaning; drawings on request."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from langgraph.graph import StateGraph
+from typer.testing import CliRunner
+
+from ragscale import modes
+from ragscale.cli import app
+from ragscale.cli.modes import describe
+from ragscale.modes import Mode, Once
+from ragscale.modes.base import State
+from ragscale.modes.moves import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Echo(Mode):
+    """Searches ``twice``, badly.
+
+    More about it.
+    """
+
+    name: ClassVar[str] = "echo"
+    least: ClassVar[dict[str, float]] = {"temperature": 0.0}
+
+    k: int = 3
+    """Fewer than
+    elsewhere."""
+    loud: bool = False
+    temperature: float = 0.5
+    """How ``hot``."""
+
+    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+        """Nothing but an answer."""
+        graph = StateGraph(State, Context)
+        graph.add_node("answer", self.closing())
+        graph.set_entry_point("answer")
+        return graph
+
+
+@pytest.fixture
+def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another package's mode is registered."""
+    known = modes.registered()
+    monkeypatch.setattr(modes, "registered", lambda: {**known, "echo": Echo})
+
+
+def test_a_description_reads_the_docstrings_below_the_fields_own_and_inherited() -> None:
+    described = describe(Echo)
+    context = described["parameters"][1]["help"]
+    assert context.startswith("Passages shown to the closing answer")
+    assert described == {
+        "name": "echo",
+        "summary": "Searches twice, badly.",
+        "parameters": [
+            {"name": "k", "type": "int", "default": 3, "help": "Fewer than elsewhere."},
+            {"name": "context", "type": "int", "default": 10, "help": context},
+            {"name": "loud", "type": "bool", "default": False, "help": ""},
+            {"name": "temperature", "type": "float", "default": 0.5, "help": "How hot."},
+        ],
+    }
+
+
+def test_a_class_without_source_still_has_its_parameters() -> None:
+    namespace: dict[str, Any] = {"Once": Once, "dataclass": dataclass, "__name__": __name__}
+    exec("@dataclass(frozen=True, kw_only=True)\nclass Made(Once):\n    extra: int = 1\n    'lost'", namespace)
+    names = [parameter["name"] for parameter in describe(namespace["Made"])["parameters"]]
+    assert names == ["k", "context", "extra"]
+
+
+@pytest.mark.usefixtures("third_party")
+def test_json_lists_every_mode_with_documented_parameters() -> None:
+    result = CliRunner().invoke(app, ["modes", "--json"])
+    assert result.exit_code == 0, result.stderr
+    listed = json.loads(result.stdout)["modes"]
+    assert [mode["name"] for mode in listed] == ["once", "chain", "parallel", "tree", "echo"]
+    for mode, cls in zip(listed[:-1], (modes.Once, modes.Chain, modes.Parallel, modes.Tree), strict=True):
+        assert mode["summary"]
+        assert [parameter["name"] for parameter in mode["parameters"]] == [field.name for field in fields(cls)]
+        assert all(parameter["help"] for parameter in mode["parameters"]), mode
+        assert {parameter["name"]: parameter["default"] for parameter in mode["parameters"]} == vars(cls())
+
+
+@pytest.mark.usefixtures("third_party")
+def test_the_list_for_readers_names_the_same() -> None:
+    result = CliRunner().invoke(app, ["modes"], env={"COLUMNS": "160"})
+    assert result.exit_code == 0
+    for part in ("once", "max_queries", "'json' or 'tags' = 'json'", "float = 0.5", "How hot."):
+        assert part in result.stdout
+
+
+@pytest.mark.usefixtures("third_party")
+def test_drawings_are_written_for_every_mode(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["modes", "--draw", f"{tmp_path}/new/folder"])
+    assert result.exit_code == 0
+    written = {path.stem: path.read_text() for path in (tmp_path / "new" / "folder").iterdir()}
+    assert sorted(written) == ["chain", "echo", "once", "parallel", "tree"]
+    assert "retrieve --> answer" in written["once"]
+    assert "__start__ --> answer" in written["echo"]
