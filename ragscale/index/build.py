@@ -127,7 +127,7 @@ def _embed(folder: Path, passages: PassageStore, options: BuildOptions, report: 
     )
     dimension = embedder.info.dimension
     # made before hours of encoding, so that a wrong factory string fails in the first second
-    index = check_factory(options.factory, dimension)
+    index = check_factory(options.factory, dimension, len(passages))
     raw = folder / _RAW_FILE
     done = 0
     with raw.open("wb") as file:

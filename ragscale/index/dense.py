@@ -44,20 +44,32 @@ def _faiss() -> Any:
     return faiss
 
 
-def check_factory(factory: str, dimension: int) -> Any:
+def check_factory(factory: str, dimension: int, passages: int) -> Any:
     """A new, empty FAISS index.
 
     Raises:
-        InvalidInput: FAISS does not know the factory string, or not for this dimension.
+        InvalidInput: FAISS does not know the factory string, or not for this dimension, or it has more lists than there
+            are passages; known before anything is embedded.
     """
     faiss = _faiss()
     try:
-        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise InvalidInput(
             f"factory {factory!r} is not one that FAISS can make for {dimension} dimensions ({_reason(error)})",
             "Use for instance Flat, HNSW32, SQ8 or IVF256,Flat.",
         ) from error
+    ivf = faiss.try_extract_index_ivf(index)
+    if ivf is not None and ivf.nlist > passages:
+        raise _untrainable(factory, passages, f"it has {ivf.nlist:,} lists")
+    return index
+
+
+def _untrainable(factory: str, passages: int, reason: str) -> InvalidInput:
+    return InvalidInput(
+        f"factory {factory!r} cannot be trained on {passages:,} passages ({reason})",
+        "Choose a factory with fewer centroids, or Flat, which needs no training.",
+    )
 
 
 def build_dense(index: Any, factory: str, vectors: Iterator[NDArray[np.float32]], sample: NDArray[np.float32]) -> None:
@@ -76,10 +88,7 @@ def build_dense(index: Any, factory: str, vectors: Iterator[NDArray[np.float32]]
         try:
             index.train(sample)
         except RuntimeError as error:
-            raise InvalidInput(
-                f"factory {factory!r} cannot be trained on {len(sample):,} passages ({_reason(error)})",
-                "Choose a factory with fewer centroids, or Flat, which needs no training.",
-            ) from error
+            raise _untrainable(factory, len(sample), _reason(error)) from error
     for slab in vectors:
         index.add(slab)
     _probe(index)
@@ -136,6 +145,7 @@ class DenseIndex:
 
         Raises:
             IndexMismatch: The vectors have another dimension.
+            InvalidInput: More results than this kind of index can give.
         """
         faiss = _faiss()
         if vectors.shape[1] != self._dimension:
@@ -147,7 +157,10 @@ class DenseIndex:
         faiss.omp_set_num_threads(1 if len(vectors) == 1 else self._threads)
         # a few more than asked for, so that ties at the end of the list are cut by row order
         wanted = min(k + _SLACK, self._index.ntotal)
-        scores, rows = self._index.search(np.ascontiguousarray(vectors, dtype=np.float32), wanted)
+        try:
+            scores, rows = self._index.search(np.ascontiguousarray(vectors, dtype=np.float32), wanted)
+        except RuntimeError as error:  # on a GPU FAISS finds at most 2,048
+            raise InvalidInput(f"FAISS cannot find {wanted:,} passages ({_reason(error)})", "Lower k.") from error
         scores = np.round(scores.astype(np.float64), _DECIMALS)
         return [_ranking(rows[i], scores[i])[:k] for i in range(len(vectors))]
 

@@ -31,6 +31,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     Raises:
         RagscaleError: In place of any ``OSError``: the disk is full or the path is not writable.
     """
+    out = out.resolve()  # a link to an index goes on pointing at it
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".building", dir=out.parent))
@@ -92,7 +93,7 @@ def _storage_error(error: OSError, out: Path) -> RagscaleError:
     # numpy and FAISS report a short write without an error number
     short = error.errno is None and (" written" in str(error) or os.strerror(errno.ENOSPC) in str(error))
     if error.errno in _FULL or short:
-        free = shutil.disk_usage(next(path for path in out.absolute().parents if path.exists())).free
+        free = shutil.disk_usage(next(path for path in out.parents if path.exists())).free
         return RagscaleError(
             f"{out}: no space left on the disk ({free / 1e6:,.1f} MB free)",
             "Free some space or choose another --out; what was there before is unchanged.",

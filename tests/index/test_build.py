@@ -131,6 +131,18 @@ def test_what_is_there_is_replaced_only_by_force(corpus: Path, tmp_path: Path, r
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "small.jsonl"]
 
 
+def test_a_link_to_an_index_stays_a_link(corpus: Path, tmp_path: Path, rows: Rows, write_corpus: Write) -> None:
+    Index.build([corpus], tmp_path / "real" / "index", embedder=None).close()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real" / "index")
+    small = write_corpus(tmp_path / "small.jsonl", rows[:2])
+    Index.build([small], link, embedder=None, force=True).close()
+    assert link.is_symlink()
+    with Index.open(tmp_path / "real" / "index") as index:
+        assert len(index) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real", "small.jsonl"]
+
+
 def test_force_never_replaces_what_is_no_index(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("ten years of work")
     with pytest.raises(InvalidInput, match="is not an index"):

@@ -22,7 +22,7 @@ def unit(count: int, dimension: int = 16, seed: int = 0) -> Vectors:
 
 
 def stored(folder: Path, vectors: Vectors, factory: str = "Flat") -> DenseIndex:
-    index = check_factory(factory, vectors.shape[1])
+    index = check_factory(factory, vectors.shape[1], len(vectors))
     build_dense(index, factory, iter([vectors[:100], vectors[100:]]), vectors)
     write_dense(index, folder / VECTORS_FILE)
     return DenseIndex(folder, dimension=vectors.shape[1], passages=len(vectors))
@@ -76,16 +76,20 @@ def test_inverted_files_search_a_sixteenth_of_their_lists(tmp_path: Path) -> Non
 @pytest.mark.parametrize("factory", ["Flatt", "IVF", "PQ5", ""])
 def test_a_bad_factory_string(factory: str) -> None:
     with pytest.raises(InvalidInput, match="is not one that FAISS can make for 16 dimensions") as caught:
-        check_factory(factory, 16)
+        check_factory(factory, 16, 1000)
     assert "IVF256,Flat" in caught.value.remedy
     assert "\n" not in str(caught.value)
 
 
 def test_too_few_passages_to_train() -> None:
-    index = check_factory("IVF64,Flat", 16)
-    with pytest.raises(InvalidInput, match="'IVF64,Flat' cannot be trained on 10 passages") as caught:
-        build_dense(index, "IVF64,Flat", iter([unit(10)]), unit(10))
+    with pytest.raises(
+        InvalidInput, match=r"'IVF64,Flat' cannot be trained on 10 passages \(it has 64 lists\)"
+    ) as caught:
+        check_factory("IVF64,Flat", 16, 10)
     assert "Flat" in caught.value.remedy
+    index = check_factory("PQ4", 16, 10)
+    with pytest.raises(InvalidInput, match="'PQ4' cannot be trained on 10 passages"):
+        build_dense(index, "PQ4", iter([unit(10)]), unit(10))
 
 
 def test_wrong_dimension(tmp_path: Path) -> None:
@@ -110,4 +114,4 @@ def test_without_faiss_the_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(MissingDependency, match=r"ragscale\[cpu\].*ragscale\[gpu\]"):
         require_faiss()
     with pytest.raises(MissingDependency, match=r"ragscale\[cpu\]"):
-        check_factory("Flat", 4)
+        check_factory("Flat", 4, 1)
