@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import platform
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ragscale.errors import MissingDependency, ModelFileError
+from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
 from ragscale.llm import threads
 from ragscale.llm.gate import Gate
 from ragscale.llm.notices import ModelWarning
@@ -41,6 +42,7 @@ class EmbeddedLLM(OpenAILLM):
 
     Raises:
         MissingDependency: The extra ``embedded`` is not installed.
+        InvalidInput: A number is below 1.
         ModelFileError: `path` is absent, not a GGUF file, or cannot be loaded.
     """
 
@@ -53,13 +55,18 @@ class EmbeddedLLM(OpenAILLM):
         cpus: int | None = None,
         timeout: float = 1800.0,
     ) -> None:
+        for setting, value in (("context_window", context_window), ("slots", slots), ("cpus", cpus)):
+            if value is not None and value < 1:
+                raise InvalidInput(f"{setting}={value} must be 1 or more", "Leave it out for the default.")
         self.path = Path(path).expanduser().absolute()
         _check_file(self.path)
         self._key = (str(self.path), context_window, slots, cpus or _cores())
         running = _acquire(self._key)
         self._open = True
         self._gate = running.gate
-        super().__init__(f"{running.server.listening_address}/v1", model=self.path.stem, timeout=timeout)
+        self.endpoint = f"{running.server.listening_address}/v1"
+        """The server's own address; other clients on this machine may use it too."""
+        super().__init__(self.endpoint, model=self.path.stem, timeout=timeout)
 
     def __repr__(self) -> str:
         return f"EmbeddedLLM({self.path.name!r})"
@@ -72,6 +79,10 @@ class EmbeddedLLM(OpenAILLM):
     async def aclose(self) -> None:
         """Release the connections, and the server with its last user. Idempotent."""
         await super().aclose()
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Like `aclose`, from synchronous code."""
         if self._open:
             self._open = False
             _release(self._key)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["BrokenAnswerError", "RefusedError", "ThrottledError", "Transport", "UnreachableError"]
 
 
+_CONNECT = 10.0  # seconds until a host that does not answer at all counts as absent
+
+
 class ThrottledError(ModelError):
     """The endpoint asked to slow down (HTTP 429).
 
@@ -89,7 +92,7 @@ class Transport:
             client = self._clients[loop] = openai.AsyncOpenAI(
                 base_url=self._url,
                 api_key=self._key,
-                timeout=self.timeout,
+                timeout=openai.Timeout(self.timeout, connect=min(self.timeout, _CONNECT)),
                 max_retries=0,
                 # Nothing outlives a call, so a loop may end without notice, and no call is lost to a connection that
                 # the server closed while it was idle.
@@ -123,20 +126,17 @@ class Transport:
 
         client = self._client()
         try:
-            if method == "GET":
-                text = await client.get(path, cast_to=str)
-            else:
-                text = await client.post(path, cast_to=str, body=body)
+            # The client's own limit is one of silence: bytes that trickle would reset it for ever.
+            async with asyncio.timeout(self.timeout):
+                if method == "GET":
+                    text = await client.get(path, cast_to=str)
+                else:
+                    text = await client.post(path, cast_to=str, body=body)
         except openai.APIStatusError as error:
             raise self._status_error(error, prompt_tokens) from None
-        except openai.APITimeoutError:
-            raise ModelError(
-                f"No answer from {self.shown} within {self.timeout:g} s",
-                "Raise the timeout, or shorten the prompt or the answer.",
-                retryable=True,
-                spend=Spend(llm_calls=1, prompt_tokens=prompt_tokens),
-            ) from None
-        except openai.APIConnectionError as error:
+        except TimeoutError:
+            raise self._late(prompt_tokens) from None
+        except openai.APIConnectionError as error:  # its subclass for time-outs included
             raise self._connection_error(error, prompt_tokens) from None
         except UnicodeDecodeError:
             raise self.broken("a body that is not UTF-8", prompt_tokens) from None
@@ -144,6 +144,14 @@ class Transport:
             return json.loads(text)
         except ValueError:
             raise self.broken("a body that is not JSON", prompt_tokens) from None
+
+    def _late(self, prompt_tokens: int) -> ModelError:
+        return ModelError(
+            f"No answer from {self.shown} within {self.timeout:g} s",
+            "Raise the timeout, or shorten the prompt or the answer.",
+            retryable=True,
+            spend=Spend(llm_calls=1, prompt_tokens=prompt_tokens),
+        )
 
     def broken(self, what: str, prompt_tokens: int, completion_tokens: int = 0) -> BrokenAnswerError:
         """The error for an answer that came with HTTP 200 and cannot be used: retryable, and charged."""
@@ -157,9 +165,12 @@ class Transport:
 
     def _connection_error(self, error: openai.APIConnectionError, prompt_tokens: int) -> ModelError:
         # By name: openai 1 and 2 raise httpx's errors, openai 3 those of httpx2.
-        if type(error.__cause__).__name__ in ("ConnectError", "UnsupportedProtocol", "InvalidURL"):
+        cause = type(error.__cause__).__name__
+        if cause.endswith("Timeout") and cause != "ConnectTimeout":
+            return self._late(prompt_tokens)
+        if cause in ("ConnectError", "ConnectTimeout", "UnsupportedProtocol", "InvalidURL"):
             return UnreachableError(
-                f"No model server at {self.shown} (connection refused or unknown host)",
+                f"No model server at {self.shown} (connection refused, or unknown host)",
                 "Start the server, or correct the URL; `ragscale doctor` checks it.",
                 spend=Spend(llm_calls=1),
             )
