@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from smallworld import build, script
 from typer.testing import CliRunner
 
 from ragscale.agent import Agent
 from ragscale.cli import app
-from ragscale.cli.view import plain
+from ragscale.cli.view import plain, show_trace
 from ragscale.errors import ModelError
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.types import Message
+from ragscale.types import Answer, AnswerSpend, Event, Message, Spend
 
 QUESTION = "Where was the discoverer of polonium born?"
 SPEND = {
@@ -69,28 +70,46 @@ def test_json_is_exactly_the_answers_own(folder: str, model: ScriptedLLM) -> Non
 
 @pytest.mark.usefixtures("model")
 def test_the_answer_and_its_sources_go_to_standard_output_and_the_steps_to_standard_error(folder: str) -> None:
-    result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", "chain(steps=1)"], env={"COLUMNS": "120"})
+    result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", "once"], env={"COLUMNS": "120"})
     assert result.exit_code == 0
     first, second = result.stdout.splitlines()[:2]
     assert first == "Warsaw, Poland"
     assert second.startswith("  [")
-    assert "chain: answered." in result.stdout
-    moves = [step.split()[0] for step in result.stderr.splitlines() if step.strip()]
-    assert [move for move in moves if move in ("plan", "retrieve", "read", "answer")] == [
-        "plan", "retrieve", "read", "answer",
-    ]  # fmt: skip
+    assert "once: answered." in result.stdout
+    assert [step.split()[0] for step in result.stderr.splitlines() if step.strip()] == ["retrieve", "answer"]
     assert "trace" not in result.stdout
     rows = {row.split()[0]: row.split() for row in result.stdout.splitlines() if row.startswith(("total", "serial"))}
-    assert rows["total"][1] == rows["serial"][1] == "3"
+    assert rows["total"][1] == rows["serial"][1] == "1"
 
 
 @pytest.mark.usefixtures("model")
-def test_show_trace_prints_a_tree_by_branch(folder: str) -> None:
-    command = ["ask", folder, QUESTION, "--mode", "tree(steps=1,expand=2)", "--show-trace"]
+def test_show_trace_prints_the_whole_trace_after_the_answer(folder: str) -> None:
+    command = ["ask", folder, QUESTION, "--mode", "once", "--show-trace"]
     result = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
-    tree = result.stdout[result.stdout.index("\ntrace\n") :]
-    assert "├── 0.0\n│   ├── retrieve" in tree
-    assert "score" in tree
+    tree = result.stdout[result.stdout.index("\ntrace\n") :].splitlines()
+    assert [row.split()[1] for row in tree[2:]] == ["retrieve", "answer"]
+
+
+def test_a_trace_is_a_tree_by_branch() -> None:
+    trace = [
+        Event("plan", "", output="x"),
+        Event("read", "0", output="y", spend=Spend(1, 5, 2)),
+        Event("score", "0.1", score=0.5),
+        Event("select", "", note="kept 0"),
+    ]
+    nothing = AnswerSpend(Spend(), Spend())
+    console = Console(width=80)
+    with console.capture() as shown:
+        show_trace(console, Answer("z", [], "tree", "answered", nothing, trace))
+    assert [row.rstrip() for row in shown.get().splitlines()] == [
+        "trace",
+        "├── plan     x",
+        "├── 0",
+        "│   ├── read     y  5 + 2 tokens",
+        "│   └── 0.1",
+        "│       └── score    0.500",
+        "└── select     kept 0",
+    ]
 
 
 @pytest.mark.usefixtures("model")

@@ -32,7 +32,7 @@ def reply(messages, call):
     return script(messages, call)
 
 agent = Agent(base / "index", ScriptedLLM(reply, delay=0.08))
-reports = evaluate_sync(agent, load_questions(base / "questions.jsonl"), spec.parse_list("once,chain(steps=1)"),
+reports = evaluate_sync(agent, load_questions(base / "questions.jsonl"), spec.parse_list("once,once(k=1)"),
                         base / "run", concurrency=2)
 print(json.dumps(to_json(reports)))
 """
@@ -73,15 +73,13 @@ def test_kill_and_resume(tmp_path: Path) -> None:
     assert second.returncode == 0
     after = _rows(tmp_path, "once")
     assert after[: len(before)] == before
-    assert sorted(after) == sorted(ids) == sorted(_rows(tmp_path, "chain(steps=1)"))
+    assert sorted(after) == sorted(ids) == sorted(_rows(tmp_path, "once(k=1)"))
     asked = (tmp_path / "calls.log").read_text().splitlines()
-    # the second process asked what the first had not finished, and all of the second mode: three calls a question
-    once_again = [q for q in ids if q not in before]
+    # the second process asked what the first had not finished, and all of the second mode
     for q in ids:
-        of_chain = 3 - 1  # its sub-answer's prompt does not show the question
-        assert sum(f"{q}?" in line for line in asked) == of_chain + (q in once_again), q
+        assert sum(f"{q}?" in line for line in asked) == 1 + (q not in before), q
     report = json.loads(out)["modes"]
     assert {name: (mode["n"], mode["em"]) for name, mode in report.items()} == {
         "once": (_COUNT, 1.0),
-        "chain(steps=1)": (_COUNT, 1.0),
+        "once(k=1)": (_COUNT, 1.0),
     }
