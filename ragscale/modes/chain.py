@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from langgraph.graph import END, START, StateGraph
 
 from ragscale.modes.base import Mode, State, Update, node, unless_stopped
-from ragscale.modes.moves import Context, Moves
+from ragscale.modes.moves import Context, Moves, typical
 from ragscale.prompts import Step
 from ragscale.prompts.parse import normalise
+from ragscale.types import Spend
 
 __all__ = ["Chain"]
 
@@ -42,6 +43,8 @@ class Chain(Mode):
     """Passages retrieved for the question itself, in a round before the first step; the answer sees them too."""
     plan_k: int = 2
     """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
+    may_stop: bool = True
+    """Whether the planner may end the chain when nothing is missing; ``False`` is the published fixed length."""
     repeats: int = 1
     """Repeated sub-queries in a row after which the chain ends; over a whole chain there are 4 x `steps` attempts."""
     temperature: float = 0.7
@@ -58,6 +61,11 @@ class Chain(Mode):
         async def plan(moves: Moves, state: _ChainState) -> Update:
             steps, tries = state["chain"], state.get("tries", 0)
             seen = state["found"][0][: self.plan_k] if state["found"] else []
+            # Half a step is money lost: begin none that cannot be read to its end.
+            step = typical(state, "plan", 300) + typical(state, "read", 300)
+            moves.ledger.reserve(
+                Spend(llm_calls=2, queries=1, rounds=1, prompt_tokens=step), clock=moves.clock
+            ).refund()
             known = {normalise(step["query"]) for step in steps}
             # The paper caps the attempts of a whole chain; a model that keeps repeating itself has nothing left to ask.
             most = min(tries + self.repeats + 1, 4 * self.steps)

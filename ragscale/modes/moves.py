@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Protocol, Self, TypeVar
 
 from langgraph.runtime import Runtime
@@ -22,7 +23,7 @@ from ragscale.llm.retry import attempts
 from ragscale.prompts import NO_INFORMATION, Step, parse
 from ragscale.types import Event, Hit, Message, Move, Passage, Spend
 
-__all__ = ["Context", "Moves", "Retriever", "share"]
+__all__ = ["Context", "Moves", "Retriever", "share", "typical"]
 
 PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 64, 128, 96
 """Most tokens that a sub-query, a sub-answer and a closing answer may have."""
@@ -106,10 +107,13 @@ class Moves:
         temperature: float = 0.0,
         n: int = 1,
         attempt: int = 0,
+        may_stop: bool = False,
     ) -> list[str]:
-        """Write `n` next sub-queries, from the ids `seen` and the earlier steps.
+        """Write `n` next sub-queries, from the passages `seen` (ids) and the earlier steps.
 
-        A malformed sample is missing from the result; its tokens are charged.
+        Returns:
+            The sub-queries; an empty one where a sample says that nothing is missing (and `may_stop` allows that). A
+            malformed sample is left out; its tokens are charged.
         """
         messages, shown = await self.fit(lambda docs: prompts.plan(question, docs, steps), seen, PLAN_TOKENS * n)
         texts = await self.write(
@@ -118,11 +122,11 @@ class Moves:
             max_tokens=PLAN_TOKENS,
             n=n,
             temperature=temperature,
-            schema=parse.queries_schema(1),
+            schema=parse.queries_schema(1, least=0 if may_stop else 1),
             attempt=attempt,
             passages=shown,
         )
-        return [query for text in texts for query in parse.queries(text, 1)]
+        return [query for text in texts for query in parse.queries(text, 1) or _done(text, may_stop)]
 
     async def retrieve(self, queries: list[str], k: int) -> list[list[str]]:
         """Send the queries of one round to the index as one batch; the ids of each query's hits, best first."""
@@ -374,6 +378,19 @@ def share(ledger: Ledger, branches: int) -> dict[str, int]:
     """
     left = {name: ledger.left(name) for name in ("tokens", "llm_calls", "queries")}
     return {name: max(0, int(amount // branches)) for name, amount in left.items() if amount != math.inf}
+
+
+def typical(state: Mapping[str, Any], move: Move, nominal: int, *, each_passage: bool = False) -> int:
+    """Mean tokens of a move (or of a passage in it) over the run so far; `nominal` before the first."""
+    events = [event for event in state["trace"] if event["move"] == move and event["spend"]["llm_calls"]]
+    costs = [
+        Spend(**event["spend"]).tokens / (max(1, len(event["passages"])) if each_passage else 1) for event in events
+    ]
+    return math.ceil(fmean(costs)) if costs else nominal
+
+
+def _done(text: str, may_stop: bool) -> list[str]:
+    return [""] if may_stop and parse.nothing_missing(text) else []
 
 
 def _best_known(chain: Sequence[Step]) -> dict[str, Any]:

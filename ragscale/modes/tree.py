@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from dataclasses import dataclass
 from statistics import fmean
@@ -12,7 +11,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
 from ragscale.modes.base import Mode, State, Update, branch, node, unless_stopped
-from ragscale.modes.moves import Context, Moves, share
+from ragscale.modes.moves import Context, Moves, share, typical
 from ragscale.prompts import Step
 from ragscale.prompts.parse import normalise
 from ragscale.types import Spend
@@ -73,6 +72,8 @@ class Tree(Mode):
     """Passages retrieved for the question itself, in a round before the first level; the answer sees them too."""
     plan_k: int = 2
     """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
+    may_stop: bool = True
+    """Whether the planner may end a chain when nothing is missing (in most samples); ``False`` as published."""
     temperature: float = 0.7
     """Of sampled sub-queries, in expansions and rollouts."""
 
@@ -109,10 +110,14 @@ class Tree(Mode):
             alone = shape.expand == 1
             hot = self.temperature if attempt or not alone else 0.0
             n = 1 if alone else shape.expand + max(0, self.samples - self.expand)
-            for query in await moves.plan(
-                state["question"], self._seen(state), chain, temperature=hot, n=n, attempt=attempt
-            ):
-                if normalise(query) not in known:
+            queries = await moves.plan(
+                state["question"], self._seen(state), chain, temperature=hot, n=n, attempt=attempt,
+                may_stop=self.may_stop,
+            )  # fmt: skip
+            if queries.count("") * 2 > n:
+                return {"shape": list(shape), "queries": []}
+            for query in queries:
+                if query and normalise(query) not in known:
                     distinct.setdefault(normalise(query), query)
             if distinct:
                 break
@@ -161,9 +166,9 @@ class Tree(Mode):
         for _ in range(min(shape.depth, self.steps - len(chain))):
             queries = await moves.plan(state["question"], self._seen(state), chain, temperature=self.temperature)
             known = {normalise(step["query"]) for step in chain}
-            new = [query for query in queries if normalise(query) not in known]
+            new = [query for query in queries if query and normalise(query) not in known]
             if not new:
-                moves.note("plan", "repeats an earlier sub-query, the rollout ends here")
+                moves.note("plan", "nothing new to ask, the rollout ends here")
                 break
             chain.append(await _step(moves, new[0], shape.k))
         return {"penalties": [(child, await moves.penalty(state["question"], chain))]}
@@ -206,9 +211,9 @@ class Tree(Mode):
     def _cost(self, shape: Shape, state: _TreeState) -> Spend:
         """What a level of that shape will cost, from what such moves have cost in this run so far."""
         # Typical of encyclopedia passages, until this run has costs of its own.
-        plan = _typical(state, "plan", 300 + 80 * self.plan_k)
-        read = shape.k * _typical(state, "read", 140, each_passage=True)
-        score = _typical(state, "score", 180)
+        plan = typical(state, "plan", 360 + 110 * self.plan_k)
+        read = shape.k * typical(state, "read", 140, each_passage=True)
+        score = typical(state, "score", 180)
         rolls = shape.expand * shape.rollouts
         steps = shape.expand + rolls * shape.depth
         tokens = plan + steps * read + rolls * (shape.depth * plan + score)
@@ -234,12 +239,3 @@ def _of_level(state: _TreeState) -> list[tuple[str, Step]]:
     """Children of the current level, in branch order."""
     prefix = f"{len(state['chain'])}."
     return [(name, step) for name, step in state.get("children", []) if name.startswith(prefix)]
-
-
-def _typical(state: _TreeState, move: str, nominal: int, *, each_passage: bool = False) -> int:
-    """Mean tokens of a move (or of a passage in it) over the run so far; `nominal` before the first."""
-    events = [event for event in state["trace"] if event["move"] == move and event["spend"]["llm_calls"]]
-    costs = [
-        Spend(**event["spend"]).tokens / (max(1, len(event["passages"])) if each_passage else 1) for event in events
-    ]
-    return math.ceil(fmean(costs)) if costs else nominal

@@ -32,20 +32,27 @@ class Step(TypedDict):
 _PLAN = """You find the facts that a question needs in an encyclopedia, one search at a time. Write the next search.
 - Ask for one missing fact about one person, work, place or thing, by its full name, in a few words.
 - When a document or an earlier search gives the name of what the question describes, search for more about that name.
-- Never repeat a search, never ask for what is already known. Reply with a JSON array that holds the query.
-
-Question: Who is older, the director of Jaws or the director of Alien?
-Searches so far:
-1. director of the film Jaws -> Steven Spielberg directed Jaws.
-Next: ["director of the film Alien"]
+- Never repeat a search or ask for what is already known. Reply with a JSON array that holds the query, or with [] \
+once nothing is missing.
 
 Question: In which city was the founder of the company that makes the Walkman born?
 [1] Walkman: Walkman is a brand of portable audio players made by Sony since 1979.
 Searches so far: none
-Next: ["founder of Sony"]"""
+Next: ["founder of Sony"]
 
-_READ = f"""Answer the query from the documents, in one short sentence with full names. If the documents do not tell, \
-reply exactly: {NO_INFORMATION}"""
+Question: Who is older, the director of Jaws or the director of Alien?
+Searches so far:
+1. director of Jaws -> Steven Spielberg, born in 1946
+Next: ["director of Alien"]
+
+Question: Who is older, the director of Jaws or the director of Alien?
+Searches so far:
+1. director of Jaws -> Steven Spielberg, born in 1946
+2. director of Alien -> Ridley Scott, born in 1937
+Next: []"""
+
+_READ = f"""Answer the query from the documents, in a few words. If the documents do not tell, reply exactly: \
+{NO_INFORMATION}"""
 
 _ANSWER = """Answer the question from the documents; the notes may help and may be wrong. Reply in JSON: \
 {"answer": "...", "documents": [...]}: the short answer only (a name, a date, a number, a short phrase, yes or no) and \
@@ -103,5 +110,5 @@ def answer(question: str, passages: Sequence[Passage], steps: Sequence[Step] = (
     notes = f"Notes:\n{_pairs(found)}\n" if found else ""
     return [
         {"role": "system", "content": _ANSWER},
-        {"role": "user", "content": f"{documents(passages)}\n{notes}Question: {clean(question)}"},
+        {"role": "user", "content": f"{notes}{documents(passages)}\nQuestion: {clean(question)}"},
     ]

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-__all__ = ["ANSWER_SCHEMA", "answer", "normalise", "queries", "queries_schema"]
+__all__ = ["ANSWER_SCHEMA", "answer", "load", "normalise", "nothing_missing", "queries", "queries_schema"]
 
 ANSWER_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -26,10 +26,15 @@ _PREFIX = re.compile(
 )
 
 
-def queries_schema(most: int) -> dict[str, Any]:
-    """JSON schema of one to `most` sub-queries."""
+def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
+    """JSON schema of `least` to `most` sub-queries."""
     item = {"type": "string", "minLength": 2, "maxLength": 200}
-    return {"type": "array", "items": item, "minItems": 1, "maxItems": most}
+    return {"type": "array", "items": item, "minItems": least, "maxItems": most}
+
+
+def nothing_missing(text: str) -> bool:
+    """Whether a planner's turn says that no sub-query is left to ask: an empty JSON array."""
+    return bool(load(text) == [])
 
 
 def normalise(query: str) -> str:
