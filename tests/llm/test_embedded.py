@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from ragscale.errors import InvalidInput, ModelError, ModelFileError
-from ragscale.llm import LLM, Capabilities, load
+from ragscale.llm import LLM, Capabilities, embedded, load
 from ragscale.llm.embedded import EmbeddedLLM
 
 ASK = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Name a colour."}]
-LONG = "FAISS is a library for similarity search. " * 40
+LONG = "FAISS is a library for similarity search. " * 12
 
 
 async def test_can_do_everything_and_charges_for_finding_out(smol: EmbeddedLLM) -> None:
@@ -91,11 +91,14 @@ async def test_prompt_beyond_the_window_names_both_numbers(smol: EmbeddedLLM) ->
     assert not caught.value.retryable
 
 
-async def test_a_burst_larger_than_the_shared_memory_is_answered(smol_file: Path) -> None:
+async def test_a_burst_larger_than_the_shared_memory_is_answered(
+    smol_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without admission the server fails every request in its memory once that overflows."""
-    model = EmbeddedLLM(smol_file, context_window=512)
-    messages = [[{"role": "user", "content": f"{i} " + "word " * 350}] for i in range(10)]
-    done = await asyncio.gather(*(model.generate(m, max_tokens=20, temperature=0.5) for m in messages))
+    monkeypatch.setattr(embedded, "_SPARE", 0)
+    model = EmbeddedLLM(smol_file, context_window=128)
+    messages = [[{"role": "user", "content": f"{i} " + "word " * 90}] for i in range(8)]
+    done = await asyncio.gather(*(model.generate(m, max_tokens=8) for m in messages))
     assert all(g.usage.completion_tokens > 0 for g in done)
     await model.aclose()
 

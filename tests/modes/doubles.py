@@ -12,13 +12,11 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 from unittest import mock
 
-from ragscale import prompts
 from ragscale.agent import Agent
 from ragscale.budget import Budget, Ledger
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.modes import Mode, moves
-from ragscale.prompts import conversation
 from ragscale.types import Answer, Hit, Message, Passage
 
 T = TypeVar("T")
@@ -75,21 +73,23 @@ class StubIndex(Index):
         pass
 
 
-def move_of(messages: Sequence[Message]) -> str:
-    """Which prompt this is: ``plan``, ``read`` (also when scored), ``answer``, ``turn`` or ``other``."""
-    system = messages[0]["content"]
-    if system == prompts.plan("", [])[0]["content"]:
+def move_of(call: ScriptedCall) -> str:
+    """What a call is for, by its schema: ``plan``, ``turn``, ``answer``, ``score`` or ``read`` (anything else)."""
+    if call.continuation is not None:
+        return "score"
+    if call.schema is None:
+        return "turn" if "<search>" in call.messages[0]["content"] else "read"
+    if call.schema.get("type") == "array":
         return "plan"
-    if system == prompts.read("", [])[0]["content"]:
-        return "read"
-    if system == prompts.answer("", [])[0]["content"]:
-        return "answer"
-    turns = (
-        conversation.messages("", [], {}, most=most, profile=profile)[0]["content"]
-        for most in range(1, 9)
-        for profile in ("json", "tags")
-    )
-    return "turn" if system in turns else "other"
+    return "answer" if "answer" in call.schema.get("properties", {}) else "turn"
+
+
+def most_queries(call: ScriptedCall) -> int:
+    """How many queries a turn may ask."""
+    if call.schema is None:
+        return int(re.findall(r"at most (\d+)", call.messages[0]["content"])[0])
+    search = call.schema.get("anyOf", [call.schema])[0]
+    return int(search["properties"]["queries"]["maxItems"])
 
 
 Script = Callable[[Sequence[Message], ScriptedCall], Any]
@@ -105,16 +105,15 @@ def never_repeating(messages: Sequence[Message], call: ScriptedCall) -> list[str
 
     In a conversation it searches with as many queries as it may and never answers.
     """
-    kind = move_of(messages)
+    kind = move_of(call)
 
     def text(i: int) -> str:
         word = digest(kind, messages, call.seed, i)
         if kind == "plan":
             return json.dumps([query(word)])
         if kind == "turn":
-            most = int(re.findall(r"(?:up to|at most) (\d+)", messages[0]["content"])[0])
-            queries = [query(word, j) for j in range(most)]
-            if "<search>" in messages[0]["content"]:
+            queries = [query(word, j) for j in range(most_queries(call))]
+            if call.schema is None:
                 return f"<think> hm </think><search> {', '.join(queries)} </search>"
             return json.dumps({"think": "hm", "queries": queries})
         if kind == "answer":
@@ -142,14 +141,14 @@ async def ask(
     budget: Budget | None = None,
     question: str = QUESTION,
     seed: int = 0,
-    clock: Callable[[], float] | None = None,
+    thread: str | None = None,
     **options: Any,
 ) -> tuple[Answer, Ledger]:
     """Run one question, and the ledger that its spend was charged to (a parent without limits)."""
-    parent = Ledger(clock=clock or asyncio.get_running_loop().time)
+    parent = Ledger(clock=asyncio.get_running_loop().time)
     held = StubIndex() if index is None else index
     agent = Agent(held, scripted() if llm is None else llm, mode, budget, seed=seed, **options)
-    return await agent.aask(question, parent=parent), parent
+    return await agent.aask(question, parent=parent, thread_id=thread), parent
 
 
 class VirtualTime(asyncio.SelectorEventLoop):
