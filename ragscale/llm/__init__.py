@@ -16,6 +16,7 @@ _FORMS = (
     "Accepted: openai:URL#MODEL (as in openai:http://localhost:8000/v1#Qwen/Qwen3-8B; without #MODEL the only model "
     "that the endpoint lists), embedded (the packaged weights), embedded:PATH (a GGUF file), or a model object."
 )
+_METHODS = ("name", "context_window", "capabilities", "generate", "score", "count_tokens", "aclose")
 
 
 def load(spec: str | LLM | Any) -> LLM:
@@ -47,8 +48,9 @@ def load(spec: str | LLM | Any) -> LLM:
 
 
 def _from_object(model: Any) -> LLM:
-    if isinstance(model, LLM):
-        return model
+    # By the class: `isinstance` with a protocol reads the properties, and a name may have to be asked for.
+    if all(hasattr(type(model), name) for name in _METHODS):
+        return cast(LLM, model)
     if hasattr(model, "ainvoke") and hasattr(model, "bind"):
         from ragscale.llm.langchain import LangChainLLM
 

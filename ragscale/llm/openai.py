@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = ["OpenAILLM"]
 
 _ASSUMED_WINDOW = 8192
 _OPTIONAL = ("max_tokens", "seed", "stop", "temperature", "logprobs", "response_format", "structured_outputs")
+# What servers say of a parameter that they do not take: OpenAI, vLLM (pydantic), llama.cpp, gateways.
+_UNKNOWN = re.compile(r"un(?:supported|recogni[sz]ed|known|expected)|not (?:support|permit|allow)|extra", re.IGNORECASE)
 
 
 class OpenAILLM:
@@ -194,8 +197,8 @@ class OpenAILLM:
 
     def _degraded(self, error: RefusedError, body: dict[str, Any]) -> ModelError | None:
         """A retryable error if the server named an optional parameter, which later calls then leave out."""
-        for parameter in _OPTIONAL:
-            if parameter in body and parameter in error.problem:
+        for parameter in _OPTIONAL if _UNKNOWN.search(error.problem) else ():
+            if parameter in body and re.search(rf"\b{parameter}\b", error.problem):
                 self._dropped.add(parameter)
                 self._notices.once(f"drop:{parameter}", f"{error.problem}. Calls go on without {parameter!r}.")
                 return ModelError(error.problem, "The next attempt omits it.", retryable=True, spend=error.spend)

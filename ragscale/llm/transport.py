@@ -61,7 +61,7 @@ class Transport:
         timeout: Seconds that one request may take.
 
     Raises:
-        InvalidInput: `base_url` is not an http(s) URL.
+        InvalidInput: `base_url` is not an http(s) URL, or holds credentials.
     """
 
     def __init__(self, base_url: str, *, api_key_env: str = "OPENAI_API_KEY", timeout: float = 180.0) -> None:
@@ -69,6 +69,12 @@ class Transport:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidInput(
                 f"The endpoint {_shown(base_url)!r} is not a URL", "Write it as in http://localhost:8000/v1."
+            )
+        if "@" in parts.netloc or parts.query:
+            # The HTTP library logs URLs.
+            raise InvalidInput(
+                f"The URL of {_shown(base_url)} holds credentials or a query",
+                f"Put the key into the environment variable {api_key_env}.",
             )
         self._url = base_url.rstrip("/")
         self.api_key_env = api_key_env

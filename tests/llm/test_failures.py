@@ -1,0 +1,187 @@
+"""What a failed attempt raises and what it is charged, against a server that really fails."""
+
+from __future__ import annotations
+
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from fake_endpoint import Body, FakeEndpoint, Reply, Vllm, completion
+
+from ragscale.errors import EndpointError, InvalidInput, ModelError
+from ragscale.llm import load
+from ragscale.llm.openai import OpenAILLM
+from ragscale.llm.transport import Transport
+
+ASK = [{"role": "user", "content": "Name a colour."}]
+
+
+def without(name: str) -> Body:
+    return {key: value for key, value in completion("x").items() if key != name}
+
+
+def message(content: Any) -> Body:
+    answer = completion("x")
+    answer["choices"][0]["message"]["content"] = content
+    return answer
+
+
+class Failing(Vllm):
+    """A vLLM whose chat completions fail."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+    def _chat(self, body: Body) -> Reply:
+        return self.reply
+
+
+async def failure(reply: Reply, limit: float = 20.0) -> tuple[ModelError, int]:
+    """What generate raises, and the tokens of its prompt."""
+    with FakeEndpoint(Failing(reply)) as server:
+        model = OpenAILLM(server.url, timeout=limit)
+        with pytest.raises(ModelError) as caught:
+            await model.generate(ASK, max_tokens=5)
+        assert len(server.sent("/chat/completions")) == 1  # one attempt a call
+        return caught.value, await model.count_tokens(ASK)
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply({"error": {"message": "boom"}}, 500), r"failed \(HTTP 500\)"),
+        (Reply(b"<html>Bad Gateway</html>", 502), r"failed \(HTTP 502\)"),
+        (Reply({}, 503), r"failed \(HTTP 503\)"),
+        (Reply(completion("x"), cut=True), "broke before the answer was complete"),
+        (Reply(b"<html>hello</html>"), "not JSON"),
+        (Reply(b'{"choices": [{"mess'), "not JSON"),
+        (Reply(b"\xff\xfe\x00"), "not"),
+        (Reply(b""), "not JSON"),
+        (Reply([1, 2]), "not an object"),
+        (Reply({"choices": [], "usage": {"prompt_tokens": 1}}), "no choices"),
+        (Reply(without("choices")), "no choices"),
+        (Reply(without("usage")), "no usage"),
+        (Reply(completion("x") | {"usage": {"prompt_tokens": -4, "completion_tokens": 1}}), "no usage"),
+        (Reply(completion("x") | {"usage": {"prompt_tokens": "many"}}), "no usage"),
+        (Reply(message(None)), "without text"),
+        (Reply(message([{"type": "image"}])), "without text"),
+    ],
+)
+async def test_broken_answers_may_be_repeated_and_are_charged_with_the_prompt(reply: Reply, words: str) -> None:
+    error, prompt = await failure(reply)
+    assert error.retryable
+    assert not isinstance(error, EndpointError)
+    with pytest.raises(ModelError, match=words):
+        raise error
+    assert error.spend is not None
+    assert (error.spend.llm_calls, error.spend.prompt_tokens) == (1, prompt)
+
+
+async def test_tokens_that_a_broken_answer_reports_are_charged() -> None:
+    error, _ = await failure(Reply(message(None) | {"usage": {"prompt_tokens": 7, "completion_tokens": 40}}))
+    assert error.spend is not None
+    assert error.spend.completion_tokens == 40
+
+
+@pytest.mark.parametrize("reply", [Reply(completion("x"), delay=1.5), Reply(completion("x"), trickle=0.1)])
+async def test_time_outs_count_from_the_start_of_the_call(reply: Reply) -> None:
+    started = time.monotonic()
+    error, prompt = await failure(reply, limit=0.6)
+    assert time.monotonic() - started < 1.4
+    assert error.retryable
+    assert "within 0.6 s" in error.problem
+    assert error.spend is not None
+    assert error.spend.prompt_tokens == prompt
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7.0), ("0.5", 0.5), ("soon", None), (None, None), ("-3", 0.0), ("date", 30.0)]
+)
+async def test_429_tells_how_long_to_wait_and_costs_the_call_alone(header: str | None, seconds: float | None) -> None:
+    if header == "date":
+        header = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    error, _ = await failure(Reply({}, 429, {"retry-after": header} if header else {}))
+    assert error.retryable
+    asked = error.retry_after  # type: ignore[attr-defined]
+    assert asked == (pytest.approx(seconds, abs=3) if seconds else seconds)
+    assert error.spend is not None
+    assert (error.spend.llm_calls, error.spend.prompt_tokens) == (1, 0)
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "refused the key"), (403, "refused the key"), (404, "model")])
+async def test_refusals_are_final(status: int, words: str) -> None:
+    error, _ = await failure(Reply({"error": {"message": "no"}}, status))
+    assert isinstance(error, EndpointError)
+    assert not error.retryable
+    assert words in str(error)
+    assert error.spend is not None
+    assert error.spend.tokens == 0
+
+
+async def test_a_bad_request_is_final_and_says_what_the_server_said() -> None:
+    error, _ = await failure(Reply({"error": {"message": "temperature must be cold"}}, 422))
+    assert "temperature must be cold" in error.problem
+
+
+async def test_nobody_at_the_port() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    model = load(f"openai:http://127.0.0.1:{port}/v1#m")
+    for call in (model.capabilities(), model.generate(ASK, max_tokens=1), model.count_tokens(ASK)):
+        with pytest.raises(EndpointError, match="No model server at http://") as caught:
+            await call
+        assert not caught.value.retryable
+        assert "Start the server" in caught.value.remedy
+
+
+async def test_an_unknown_host() -> None:
+    with pytest.raises(EndpointError, match="unknown host"):
+        await load("openai:http://no-such-host.invalid/v1#m").capabilities()
+
+
+async def test_not_a_model_server() -> None:
+    hello = FakeEndpoint(lambda path, body: Reply({"hello": "world"}))
+    with hello as server, pytest.raises(EndpointError, match="does not list its models"):
+        await OpenAILLM(server.url).capabilities()
+
+
+async def test_a_failed_probe_is_not_remembered() -> None:
+    broken = Failing(Reply({}, 503))
+    with FakeEndpoint(broken) as server:
+        model = OpenAILLM(server.url)
+        with pytest.raises(ModelError, match="503"):
+            await model.capabilities()
+        assert model.probe_spend.llm_calls == 1  # charged all the same
+        broken._chat = Vllm()._chat  # type: ignore[method-assign]
+        assert (await model.capabilities()).scoring
+
+
+async def test_counting_survives_a_server_that_is_down_for_a_moment() -> None:
+    fake, down = Vllm(), [False]
+
+    def flaky(path: str, body: Body) -> Reply:
+        return Reply({}, 503) if down[0] and path == "/tokenize" else fake(path, body)
+
+    with FakeEndpoint(flaky) as server:
+        model = OpenAILLM(server.url)
+        exact = await model.count_tokens(ASK)
+        down[0] = True
+        other = [{"role": "user", "content": "Name a fruit."}]
+        assert await model.count_tokens(other) > exact  # a bound
+        down[0] = False
+        assert await model.count_tokens(other) == exact - 1
+
+
+def test_urls_are_checked_and_hold_no_credentials() -> None:
+    for url in ("https://me:pw@host/v1", "https://host/v1?token=pw"):
+        with pytest.raises(InvalidInput, match="holds credentials") as caught:
+            Transport(url)
+        assert "pw" not in str(caught.value)
+    for url in ("localhost:8000", "ftp://host/v1", "", "http://"):
+        with pytest.raises(InvalidInput, match="is not a URL"):
+            Transport(url)

@@ -1,0 +1,148 @@
+"""LangChain chat models behind the protocol."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import pytest
+
+pytest.importorskip("langchain_core")
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import Field
+
+from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
+from ragscale.llm import Capabilities, ModelWarning, Usage, load
+from ragscale.llm.langchain import LangChainLLM
+
+ASK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "A colour?"},
+    {"role": "assistant", "content": "Blue."},
+    {"role": "user", "content": "Another?"},
+]
+
+
+class Recorder(BaseChatModel):
+    """Has the settings that providers have, and remembers how it was called."""
+
+    model: str = "recorder-1"
+    temperature: float = 0.9
+    max_tokens: int | None = None
+    seed: int | None = None
+    api_key: str = "sk-secret"
+    answer: Any = None
+    calls: list[dict[str, Any]] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "recorder"
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Any = None) -> int:
+        return 10 * len(messages)
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kw: Any
+    ) -> ChatResult:
+        settings = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
+        self.calls.append({**settings, "stop": stop, "messages": messages})
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return ChatResult(generations=[ChatGeneration(message=self.answer)])
+
+
+def recorder(answer: Any) -> Recorder:
+    return Recorder(answer=answer)
+
+
+class ProviderError(Exception):
+    def __init__(self, status: int) -> None:
+        self.status_code = status
+        super().__init__("failed with key sk-secret")
+
+
+async def test_settings_reach_the_model_and_usage_comes_back() -> None:
+    usage = {"input_tokens": 31, "output_tokens": 2, "total_tokens": 33, "input_token_details": {"cache_read": 16}}
+    message = AIMessage("Red.", usage_metadata=usage, response_metadata={"finish_reason": "length"})
+    chat = recorder(message)
+    model = load(chat)
+    assert isinstance(model, LangChainLLM)
+    assert model.name == "recorder-1"
+    assert await model.capabilities() == Capabilities(tokenizer=True)
+    assert await model.count_tokens(ASK) == 40
+    done = await model.generate(ASK, max_tokens=7, temperature=0.2, seed=4, stop=["\n"], schema={}, logprobs=True)
+    assert done.texts == ["Red."]
+    assert done.usage == Usage(31, 2, 16)
+    assert done.finish_reasons == ["length"]
+    call = chat.calls[0]
+    assert (call["temperature"], call["max_tokens"], call["seed"], call["stop"]) == (0.2, 7, 4, ["\n"])
+    assert [m.type for m in call["messages"]] == ["system", "human", "ai", "human"]
+    assert chat.temperature == 0.9  # the caller's object is left as it was
+
+
+async def test_what_a_model_cannot_be_told_is_said_once() -> None:
+    model = LangChainLLM(FakeListChatModel(responses=["one", "two"]))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        done = await model.generate(ASK, max_tokens=1, seed=1)
+        await model.generate(ASK, max_tokens=1, seed=1)
+    texts = [str(w.message) for w in said]
+    assert len(texts) == len(set(texts)) == 5
+    for word in ("max_tokens", "temperature", "seed", "no tokenizer", "no usage"):
+        assert any(word in text for text in texts)
+    assert done.usage.completion_tokens == 1
+    assert done.usage.prompt_tokens >= sum(len(m["content"]) for m in ASK)
+
+
+async def test_a_tokenizer_that_counted_too_few_is_given_up() -> None:
+    usage = {"input_tokens": 99, "output_tokens": 2, "total_tokens": 101}
+    model = LangChainLLM(recorder(AIMessage("x", usage_metadata=usage)))
+    await model.generate(ASK, max_tokens=5)
+    with pytest.warns(ModelWarning, match="no tokenizer"):
+        assert await model.count_tokens(ASK) > 99
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable", "kind", "prompt"),
+    [
+        (ProviderError(429), True, ModelError, 0),
+        (ProviderError(503), True, ModelError, 40),
+        (TimeoutError(), True, ModelError, 40),
+        (ConnectionResetError(), True, ModelError, 40),
+        (ProviderError(400), False, ModelError, 0),
+        (ProviderError(401), False, EndpointError, 0),
+        (ValueError("sk-secret"), False, ModelError, 40),
+    ],
+)
+async def test_failures_become_ours_without_the_providers_words(
+    error: Exception, retryable: bool, kind: type[ModelError], prompt: int
+) -> None:
+    model = LangChainLLM(recorder(error))
+    with pytest.raises(kind) as caught:
+        await model.generate(ASK, max_tokens=5)
+    assert caught.value.retryable is retryable
+    assert caught.value.spend is not None
+    assert (caught.value.spend.llm_calls, caught.value.spend.prompt_tokens) == (1, prompt)
+    assert "sk-secret" not in f"{caught.value} {caught.value!r} {model!r}"
+
+
+async def test_neither_scores_nor_samples() -> None:
+    model = LangChainLLM(recorder(AIMessage("x")))
+    with pytest.raises(ModelError, match="one sample a call, 2 were asked for"):
+        await model.generate(ASK, max_tokens=5, n=2)
+    with pytest.raises(ModelError, match="cannot score"):
+        await model.score(ASK, "x")
+    await model.aclose()
+
+
+def test_refuses_other_objects_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match="not a LangChain chat model"):
+        LangChainLLM("gpt")  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "langchain_core.language_models", None)
+    with pytest.raises(MissingDependency, match=r"ragscale\[langchain\]"):
+        LangChainLLM(recorder(None))
