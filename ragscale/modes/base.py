@@ -22,6 +22,8 @@ __all__ = ["Mode", "State", "Update", "branch", "initial", "node", "unless_stopp
 Update = dict[str, Any]
 """What a node returns: values for the state's keys."""
 
+_NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
+
 Body = Callable[[Moves, Any], Awaitable[Update]]
 
 
@@ -134,7 +136,7 @@ class Mode(ABC):
     """A retrieval mode. The object *is* its configuration; `graph` wires it.
 
     Raises:
-        InvalidInput: A number is below the least that `least` allows.
+        InvalidInput: A number is below the least that `least` allows, or none at all.
     """
 
     name: ClassVar[str]
@@ -151,7 +153,12 @@ class Mode(ABC):
     def __post_init__(self) -> None:
         for field in fields(self):
             value, least = getattr(self, field.name), self.least.get(field.name, 1)
-            if isinstance(value, int | float) and not isinstance(value, bool) and value < least:
+            kind = str(getattr(field.type, "__name__", field.type))
+            if kind not in _NUMBERS:
+                continue
+            if isinstance(value, bool) or not isinstance(value, _NUMBERS[kind]):
+                raise InvalidInput(f"{self.name}: {field.name}={value!r} is no {kind}", "Give a number.")
+            if not value >= least:
                 raise InvalidInput(f"{self.name}: {field.name}={value!r} is below {least}", f"Use {least} or more.")
 
     @abstractmethod

@@ -71,7 +71,11 @@ class Chain(Mode):
             most = min(tries + self.repeats + 1, 4 * self.steps)
             for attempt in range(tries, most):
                 hot = self.temperature if attempt > tries else 0.0
-                for query in await moves.plan(state["question"], seen, steps, temperature=hot, attempt=attempt):
+                for query in await moves.plan(
+                    state["question"], seen, steps, temperature=hot, attempt=attempt, may_stop=self.may_stop
+                ):
+                    if not query:
+                        return {"query": "", "tries": attempt + 1}
                     if normalise(query) not in known:
                         return {"query": query, "tries": attempt + 1}
                     moves.note("plan", "repeats an earlier sub-query, discarded", input=query)

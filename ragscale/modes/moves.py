@@ -126,7 +126,11 @@ class Moves:
             attempt=attempt,
             passages=shown,
         )
-        return [query for text in texts for query in parse.queries(text, 1) or _done(text, may_stop)]
+        found = [parse.queries(text, 1) or _done(text, may_stop) for text in texts]
+        for text, queries in zip(texts, found, strict=True):
+            if not queries:
+                self.note("plan", "malformed turn", output=text)
+        return [query for queries in found for query in queries]
 
     async def retrieve(self, queries: list[str], k: int) -> list[list[str]]:
         """Send the queries of one round to the index as one batch; the ids of each query's hits, best first."""

@@ -117,7 +117,8 @@ def parse(text: str, *, most: int, profile: Profile = "json") -> Reply:
     if value.get("answer"):
         answer, documents = parsing.answer(json.dumps(value))
         return Reply(answer=answer, documents=documents)
-    return Reply(queries=parsing.queries(json.dumps(value.get("queries", [])), most))
+    asked = value.get("queries")
+    return Reply(queries=parsing.queries(json.dumps(asked), most) if isinstance(asked, list | str) else [])
 
 
 def _parse_tags(text: str, most: int) -> Reply:

@@ -48,7 +48,7 @@ def load(text: str) -> Any:
     for match in re.finditer(r"[\[{]", text):
         try:
             return decoder.raw_decode(text, match.start())[0]
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     return None
 

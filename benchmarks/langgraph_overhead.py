@@ -1,0 +1,141 @@
+"""What a step of a mode costs beside its model calls and searches, against a bare LangGraph step.
+
+*mode*: a mode run as `Agent` runs it, with a model and an index that answer at once; the time that its own ledger puts
+down to model calls and retrievals is taken off. *bare*: a StateGraph with the same nodes, whose nodes do nothing and
+whose routers walk the same way; one number for state. Runs alternate; the ratio is that of the medians.
+
+    python benchmarks/langgraph_overhead.py --mode "chain(steps=6)" --runs 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from langgraph.graph import END, START, StateGraph
+
+from ragscale.budget import Ledger
+from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
+from ragscale.modes import Mode, spec
+from ragscale.modes.base import initial
+from ragscale.modes.moves import Context
+from ragscale.types import Hit, Message, Passage
+
+QUESTION = "Who is older, the director of Jaws or the director of Alien?"
+
+
+class Position(TypedDict):
+    """State of the bare graph."""
+
+    at: int
+
+
+class Instant:
+    """An index that finds the same passages at once."""
+
+    async def asearch(self, queries: Sequence[str], k: int = 10, how: Any = None) -> list[list[Hit]]:
+        """`k` passages a query."""
+        return [[Hit(self.passage(str(n)), 1.0) for n in range(k)] for _ in queries]
+
+    def passage(self, identity: str) -> Passage:
+        """A passage of forty words."""
+        return Passage(identity, "Title", "word " * 40)
+
+
+def reply(messages: Sequence[Message], call: ScriptedCall) -> str:
+    """A sub-query that was not asked before, as often as one is wanted; else a text that any move can read."""
+    queries = [f"query {call.index}"]
+    if call.schema and call.schema.get("type") == "array":
+        return json.dumps(queries)
+    if call.schema and "queries" in json.dumps(call.schema) and len(messages) < 6:
+        return json.dumps({"think": "", "queries": queries})
+    return json.dumps({"facts": "", "think": "", "documents": [1], "answer": "Ridley Scott"})
+
+
+async def walk(graph: Any, context: Context) -> list[str]:
+    """The nodes that a run passes, in order."""
+    nodes: list[str] = []
+    async for step in graph.astream(initial(QUESTION), context=context, stream_mode="updates"):
+        nodes += step
+    return nodes
+
+
+def bare(nodes: list[str]) -> Any:
+    """A graph of nodes that do nothing and routers that walk `nodes`."""
+
+    async def step(state: Position) -> dict[str, int]:
+        return {"at": state["at"] + 1}
+
+    async def route(state: Position) -> str:
+        return nodes[state["at"]] if state["at"] < len(nodes) else END
+
+    distinct = list(dict.fromkeys(nodes))
+    graph = StateGraph(Position)
+    for name in distinct:
+        graph.add_node(name, step)
+        graph.add_conditional_edges(name, route, [*distinct, END])
+    graph.add_edge(START, nodes[0])
+    return graph.compile()
+
+
+async def measure(mode: Mode, runs: int) -> dict[str, Any]:
+    """Alternate runs of both graphs."""
+    model = ScriptedLLM(reply, score=lambda messages, text: -1.0)
+    capabilities = await model.capabilities()
+
+    def context() -> Context:
+        return Context(index=Instant(), llm=model, ledger=Ledger(), capabilities=capabilities)
+
+    ours = mode.graph().compile()
+    nodes = await walk(ours, context())
+    if len(nodes) != await _supersteps(ours, context()):
+        raise SystemExit(f"{spec.label(mode)} runs branches side by side; choose a mode that goes step by step")
+    plain = bare(nodes)
+    seconds: dict[str, list[float]] = {"mode": [], "bare": []}
+    for run in range(-3, runs):
+        final: Any = {}
+        start = time.perf_counter()
+        # As Agent does.
+        async for kind, chunk in ours.astream(initial(QUESTION), context=context(), stream_mode=["custom", "values"]):
+            final = chunk if kind == "values" else final
+        middle = time.perf_counter()
+        async for _ in plain.astream({"at": 1}, stream_mode="values"):
+            pass
+        end = time.perf_counter()
+        if run >= 0:  # the first runs warm up
+            seconds["mode"].append((middle - start - final["total"]["seconds"]) / len(nodes))
+            seconds["bare"].append((end - middle) / len(nodes))
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    return {
+        "mode": spec.label(mode),
+        "steps": len(nodes),
+        "runs": runs,
+        "mode_us_a_step": round(1e6 * median["mode"], 1),
+        "bare_us_a_step": round(1e6 * median["bare"], 1),
+        "mode_over_bare": round(median["mode"] / median["bare"], 2),
+    }
+
+
+async def _supersteps(graph: Any, context: Context) -> int:
+    values = [chunk async for chunk in graph.astream(initial(QUESTION), context=context, stream_mode="values")]
+    return len(values) - 1  # the first is the input
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mode", default="chain", help="a mode without parallel branches (default: chain)")
+    parser.add_argument("--runs", type=int, default=50, help="runs of each (default: 50)")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    result = asyncio.run(measure(spec.parse(options.mode), options.runs))
+    print(json.dumps(result) if options.json else "\n".join(f"{name:16} {value}" for name, value in result.items()))
+
+
+if __name__ == "__main__":
+    main()
