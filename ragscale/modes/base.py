@@ -152,7 +152,8 @@ class Mode(ABC):
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, least = getattr(self, field.name), self.least.get(field.name, 1)
+            value: Any = getattr(self, field.name)
+            least = self.least.get(field.name, 1)
             kind = str(getattr(field.type, "__name__", field.type))
             if kind not in _NUMBERS:
                 continue
