@@ -152,14 +152,13 @@ class Mode(ABC):
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value: Any = getattr(self, field.name)
-            least = self.least.get(field.name, 1)
+            value, least = getattr(self, field.name), self.least.get(field.name, 1)
             kind = str(getattr(field.type, "__name__", field.type))
             if kind not in _NUMBERS:
                 continue
             if isinstance(value, bool) or not isinstance(value, _NUMBERS[kind]):
                 raise InvalidInput(f"{self.name}: {field.name}={value!r} is no {kind}", "Give a number.")
-            if not value >= least:
+            if not float(value) >= least:
                 raise InvalidInput(f"{self.name}: {field.name}={value!r} is below {least}", f"Use {least} or more.")
 
     @abstractmethod
