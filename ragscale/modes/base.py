@@ -22,7 +22,7 @@ __all__ = ["Mode", "State", "Update", "branch", "initial", "node", "unless_stopp
 Update = dict[str, Any]
 """What a node returns: values for the state's keys."""
 
-_NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
+_NUMBERS: dict[str, Any] = {"int": int, "float": (int, float)}
 
 Body = Callable[[Moves, Any], Awaitable[Update]]
 
@@ -158,7 +158,7 @@ class Mode(ABC):
                 continue
             if isinstance(value, bool) or not isinstance(value, _NUMBERS[kind]):
                 raise InvalidInput(f"{self.name}: {field.name}={value!r} is no {kind}", "Give a number.")
-            if not float(value) >= least:
+            if not value >= least:
                 raise InvalidInput(f"{self.name}: {field.name}={value!r} is below {least}", f"Use {least} or more.")
 
     @abstractmethod
