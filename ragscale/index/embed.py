@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,14 +156,26 @@ def _fetch(name: str, commit: str | None) -> tuple[Path, str]:
 
 
 def _weights_hash(folder: Path) -> str:
-    """SHA-256 of the safetensors file, or of the hashes of several."""
+    """SHA-256 of the safetensors file, or of the hashes of several; stray files beside the model do not count."""
     digests = []
-    for path in sorted(folder.rglob("*.safetensors")):
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    for part in _module_folders(folder):
+        for path in sorted(part.glob("*.safetensors")):
+            with path.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     if not digests:
         raise ModelFileError(f"{folder}: no .safetensors weights", "Pickled weights are not read: convert the model.")
     return _LOCAL + (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())
+
+
+def _module_folders(folder: Path) -> list[Path]:
+    """Where the modules of a model have their weights; a plain transformers model is a single one."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        return [folder / path for path in dict.fromkeys(module["path"] for module in modules)]
+    except FileNotFoundError:
+        return [folder]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelFileError(f"{folder / 'modules.json'}: damaged ({error})", "Fetch the model again.") from error
 
 
 def _load(folder: Path) -> Any:

@@ -66,6 +66,7 @@ def test_the_default_model_has_no_path_in_its_name(minilm: Path) -> None:
 def test_other_weights_are_refused(model: Path, make_model: MakeModel, tmp_path: Path) -> None:
     info = Embedder.for_documents(model).info
     copy = shutil.copytree(model, tmp_path / "copy")
+    shutil.copytree(model, copy / "backup")  # stray files are not the model
     assert Embedder.for_queries(info, source=copy).info == info
     with pytest.raises(IndexMismatch, match=r"built with .* at sha256:.*, found sha256:"):
         Embedder.for_queries(info, source=make_model(1))
@@ -75,6 +76,9 @@ def test_models_that_are_not_there(model: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ModelFileError, match="no such model folder"):
         Embedder.for_documents(tmp_path / "absent")
     with pytest.raises(ModelFileError, match=r"no \.safetensors weights"):
+        Embedder.for_documents(tmp_path)
+    (tmp_path / "modules.json").write_text('["x"]')
+    with pytest.raises(ModelFileError, match=r"modules\.json: damaged"):
         Embedder.for_documents(tmp_path)
     broken = shutil.copytree(model, tmp_path / "broken")
     (broken / "config.json").write_text("{}")
