@@ -44,6 +44,8 @@ def fetch(name: str, *, report: Callable[[int], None] | None = None) -> Path:
         return weights.path(name)
     cache = weights.cache_dir()
     with _workplace(cache) as work:
+        if not weights.damage(name):  # another process was at it while this one waited
+            return weights.path(name)
         free = shutil.disk_usage(cache).free
         if free < model.size + _SPARE:
             raise ModelFileError(
@@ -58,9 +60,7 @@ def fetch(name: str, *, report: Callable[[int], None] | None = None) -> Path:
                     _from_mirror(model, files, work)
                 _put_in_place(model, files, weights.folder(name))
             except OSError as error:
-                raise ModelFileError(
-                    f"Cannot write to {cache}: {error.strerror or error}", "Free some space, or set RAGSCALE_CACHE."
-                ) from error
+                raise _unwritable(cache, error) from error
     return weights.path(name)
 
 
@@ -71,13 +71,21 @@ def _workplace(cache: Path) -> Iterator[Path]:
 
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / ".lock"):
-            for leftover in cache.glob(f"{_PARTIAL}*"):  # of a process that was killed: nobody else is at work
-                shutil.rmtree(leftover, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=cache, ignore_cleanup_errors=True) as work:
-                yield Path(work)
-    except PermissionError as error:
-        raise ModelFileError(f"Cannot write to {cache}", "Set RAGSCALE_CACHE to a folder of yours.") from error
+        held = FileLock(cache / ".lock").acquire()
+    except OSError as error:
+        raise _unwritable(cache, error) from error
+    with held:
+        for leftover in cache.glob(f"{_PARTIAL}*"):  # of a process that was killed: nobody else is at work
+            shutil.rmtree(leftover, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=cache, ignore_cleanup_errors=True) as work:
+            yield Path(work)
+
+
+def _unwritable(cache: Path, error: OSError) -> ModelFileError:
+    return ModelFileError(
+        f"Cannot write to {cache}: {error.strerror or error}",
+        "Free some space, or set RAGSCALE_CACHE to a folder of yours.",
+    )
 
 
 @contextmanager
