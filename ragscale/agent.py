@@ -23,6 +23,7 @@ from ragscale.index import How, Index
 from ragscale.llm import LLM, load
 from ragscale.modes.base import initial
 from ragscale.modes.moves import Context
+from ragscale.prompts.parse import encodable
 from ragscale.types import Answer, AnswerSpend, Event, Spend
 
 __all__ = ["Agent"]
@@ -151,11 +152,12 @@ class Agent:
         """Like `stream`, asynchronous; arguments and errors as in `aask`."""
         if not isinstance(question, str) or not question.strip():
             raise InvalidInput(f"The question is {question!r}", "Ask something.")
+        question = encodable(question.strip())
         chosen = modes.get(mode) if mode is not None else self.mode
         capabilities = await self.llm.capabilities()
         async with self._saver(thread_id) as saver:
             graph = _compiled(chosen) if saver is None else chosen.graph().compile(checkpointer=saver)
-            run = await _Run.begin(graph, chosen, question.strip(), thread_id)
+            run = await _Run.begin(graph, chosen, question, thread_id)
             ledger = Ledger(budget or self.budget, parent=parent, spent=run.spent, elapsed=run.elapsed)
             if run.finished is None:
                 try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -208,8 +209,9 @@ class Moves:
         Where it named none: those that hold the answer word for word, else the best one.
         """
         named = [shown[n - 1] for n in dict.fromkeys(numbers) if 1 <= n <= len(shown)]
+        words = re.compile(rf"(?<!\w){re.escape(text.casefold())}(?!\w)")
         index = self.context.index
-        return named or [id for id in shown if text.casefold() in index.passage(id).text.casefold()] or list(shown[:1])
+        return named or [id for id in shown if words.search(index.passage(id).text.casefold())] or list(shown[:1])
 
     async def write(
         self,
@@ -247,7 +249,7 @@ class Moves:
         result, cost, note = await self._charge(move, messages, max_tokens, n, call)
         if "length" in result.finish_reasons:
             note = f"{note}; cut off at max_tokens".lstrip("; ")
-        texts = result.texts
+        texts = [parse.encodable(text) for text in result.texts]
         self._record(
             Event(
                 move,

@@ -13,7 +13,7 @@ from typing import TypedDict
 
 from ragscale.types import Message, Passage
 
-__all__ = ["NO_INFORMATION", "Step", "answer", "clean", "documents", "plan", "read", "support"]
+__all__ = ["NO_INFORMATION", "Step", "answer", "clean", "documents", "numbered", "plan", "read", "support"]
 
 NO_INFORMATION = "No relevant information found"
 """What a sub-answer says when the passages do not help, word for word (CoRAG, arXiv 2501.14342)."""
@@ -58,18 +58,23 @@ _ANSWER = """Answer the question from the documents; the notes may help and may 
 {"answer": "...", "documents": [...]}: the short answer only (a name, a date, a number, a short phrase, yes or no) and \
 the numbers of the documents that tell."""
 
-_MARKER = re.compile(r"<(?=\||/?\s*(?:documents|information|search|answer|think)\b)", re.IGNORECASE)
+_MARKER = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]{3,}\])")
 
 
 def clean(text: str) -> str:
     """Text from outside, made unable to close its block or to write a chat-template token."""
-    # A space after "<" is enough.
-    return _MARKER.sub("< ", text)
+    # Templates mark turns by <|...|>, <...> or [INST]: a space after the bracket is enough.
+    return _MARKER.sub(lambda bracket: f"{bracket[0]} ", text)
+
+
+def numbered(number: int, passage: Passage) -> str:
+    """A passage on a line of its own, so that no text can pass for another document."""
+    return f"[{number}] {' '.join(clean(passage.title).split())}: {' '.join(clean(passage.text).split())}"
 
 
 def documents(passages: Sequence[Passage]) -> str:
     """Passages as a delimited, numbered block, in the order given."""
-    lines = [f"[{n}] {clean(p.title)}: {clean(p.text)}" for n, p in enumerate(passages, 1)]
+    lines = [numbered(n, passage) for n, passage in enumerate(passages, 1)]
     return "\n".join(["<documents>", *lines, "</documents>"])
 
 

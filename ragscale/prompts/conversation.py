@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
-from ragscale.prompts import clean
+from ragscale.prompts import clean, numbered
 from ragscale.prompts import parse as parsing
 from ragscale.types import Message, Passage
 
@@ -82,7 +82,7 @@ def messages(
             docs = []
             for id in ids:
                 number += 1
-                docs.append(f"[{number}] {clean(passages[id].title)}: {clean(passages[id].text)}")
+                docs.append(numbered(number, passages[id]))
             found.append("\n".join([f"{clean(query)}:", *(docs or ["nothing new"])]))
         chat.append({"role": "assistant", "content": turn["said"]})
         chat.append({"role": "user", "content": "\n".join(["<information>", *found, "</information>"])})

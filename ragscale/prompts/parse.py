@@ -6,7 +6,16 @@ import json
 import re
 from typing import Any
 
-__all__ = ["ANSWER_SCHEMA", "answer", "load", "normalise", "nothing_missing", "queries", "queries_schema"]
+__all__ = [
+    "ANSWER_SCHEMA",
+    "answer",
+    "encodable",
+    "load",
+    "normalise",
+    "nothing_missing",
+    "queries",
+    "queries_schema",
+]
 
 ANSWER_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -35,6 +44,11 @@ def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
 def nothing_missing(text: str) -> bool:
     """Whether a planner's turn says that no sub-query is left to ask: an empty JSON array."""
     return bool(load(text) == [])
+
+
+def encodable(text: str) -> str:
+    """`text` with a question mark for each half of a surrogate pair, as a model may write it in JSON."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def normalise(query: str) -> str:
@@ -67,7 +81,7 @@ def queries(text: str, most: int) -> list[str]:
     found = [v for v in value if isinstance(v, str)] if isinstance(value, list) else _lines(text)
     distinct: dict[str, str] = {}
     for raw in found:
-        query = _PREFIX.sub("", raw).strip().strip("\"'`").strip()
+        query = " ".join(encodable(_PREFIX.sub("", raw)).split()).strip("\"'`").strip()
         if normalise(query):
             distinct.setdefault(normalise(query), query)
     return list(distinct.values())[:most]
@@ -84,7 +98,7 @@ def answer(text: str) -> tuple[str, list[int]]:
     if isinstance(value, dict) and "answer" in value:
         numbers = value.get("documents")
         numbers = [n for n in numbers if type(n) is int] if isinstance(numbers, list) else []
-        return str(value["answer"] if value["answer"] is not None else "").strip(), numbers
+        return encodable(str(value["answer"] if value["answer"] is not None else "")).strip(), numbers
     cut = re.search(r'"answer"\s*:\s*"((?:[^"\\]|\\.)*)', text)
     if cut:  # an object that max_tokens cut off
         return cut.group(1).strip(), []
