@@ -50,7 +50,9 @@ def fetch(
         if not weights.damage(name):
             typer.echo(f"{name}: {weights.path(name)}")
             continue
-        with Progress(*columns, console=console, transient=True) as progress:
+        if not console.is_terminal:  # a log: a line instead of a bar
+            typer.echo(f"Fetching {model.title} ({model.size / 1e6:,.0f} MB)", err=True)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task(model.title, total=model.size)
             found = fetch_model(name, report=partial(_show, progress, task))
         typer.echo(f"{name}: {found}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import asdict
 from typing import Any
 
 from ragscale.errors import EndpointError, InvalidInput, ModelError
@@ -101,11 +102,16 @@ class OpenAILLM:
 
     async def _try_out(self) -> Probe:
         server = await self._server()
-        probe = Probe(self._transport, server.model, server.tokenizer, self._notices)
+        probe = Probe(self._transport, server.model, server.tokenizer)
         try:
             await probe.run()
         finally:
             self.probe_spend = self.probe_spend + probe.spend
+        missing = [name.replace("_", " ") for name, able in asdict(probe.capabilities).items() if not able]
+        if missing:
+            self._notices.once(
+                "capabilities", f"{server.model} was not seen to do: {', '.join(missing)}. Modes go on without."
+            )
         return probe
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
@@ -114,12 +120,12 @@ class OpenAILLM:
         Raises:
             EndpointError: The endpoint cannot be reached or refuses the key.
         """
-        known = self._counts.get(messages)
-        if known is not None:
-            return known
         tokenizer = await self._tokenizer()
         if tokenizer is None:
             return upper_bound(messages)
+        known = self._counts.get(messages)
+        if known is not None:
+            return known
         try:
             count = len(await tokenizer.prompt(messages))
         except EndpointError:
@@ -168,7 +174,7 @@ class OpenAILLM:
         if n > 1 and not can.samples:
             raise ModelError(f"{self.name} returns one sample a call, {n} were asked for", "Repeat the call instead.")
         prompt_tokens = await self.count_tokens(messages)
-        await self._check_window(prompt_tokens, exact=self._counts.get(messages) is not None)
+        await self._check_window(prompt_tokens)
         body: dict[str, Any] = {"model": server.model, "messages": list(messages), "temperature": temperature}
         body |= {"max_tokens": max_tokens, "n": n, "seed": seed, "stop": list(stop) or None}
         if schema is not None and can.json_schema and probe is not None:
@@ -204,8 +210,9 @@ class OpenAILLM:
                 return ModelError(error.problem, "The next attempt omits it.", retryable=True, spend=error.spend)
         return None
 
-    async def _check_window(self, prompt_tokens: int, *, exact: bool) -> None:
+    async def _check_window(self, prompt_tokens: int) -> None:
         window = self._window or (await self._server()).context_window
+        exact = await self._tokenizer() is not None  # a bound may be far too high
         if exact and window is not None and prompt_tokens >= window:
             raise ModelError(
                 f"The prompt has {prompt_tokens} tokens, the window of {self.name} holds {window}, answer included",

@@ -12,10 +12,9 @@ from typing import Any
 from ragscale.errors import EndpointError, ModelError
 from ragscale.llm.answers import parse_usage, token_logprobs
 from ragscale.llm.base import Capabilities, Usage
-from ragscale.llm.notices import Notices
 from ragscale.llm.scoring import GrammarScorer, PromptScorer, Scorer
 from ragscale.llm.tokens import LlamaTokenizer, VllmTokenizer
-from ragscale.llm.transport import Transport
+from ragscale.llm.transport import BrokenAnswerError, Transport
 from ragscale.types import Message, Spend
 
 __all__ = ["Probe"]
@@ -37,16 +36,12 @@ class Probe:
         transport: The way to it.
         model: Name that requests carry.
         tokenizer: Its tokenizer, if it has one.
-        notices: Where to say what is missing.
     """
 
-    def __init__(
-        self, transport: Transport, model: str, tokenizer: VllmTokenizer | LlamaTokenizer | None, notices: Notices
-    ) -> None:
+    def __init__(self, transport: Transport, model: str, tokenizer: VllmTokenizer | LlamaTokenizer | None) -> None:
         self._transport = transport
         self._model = model
         self._tokenizer = tokenizer
-        self._notices = notices
         self.spend = Spend()
         """What the trial cost."""
         self.capabilities = Capabilities()
@@ -143,7 +138,7 @@ class Probe:
             return None
         except ModelError as error:
             self._charge(None)
-            if error.retryable and "answered with" not in error.problem:
+            if error.retryable and not isinstance(error, BrokenAnswerError):
                 raise
             return None
         return scorer

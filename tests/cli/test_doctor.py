@@ -1,0 +1,152 @@
+"""``ragscale doctor`` and its checks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from ragscale.cli import app, doctor
+from ragscale.cli.doctor import Finding, check_faiss, check_model, check_runtime, check_torch, check_weights
+from ragscale.llm import Capabilities, weights
+from ragscale.llm.scripted import ScriptedLLM
+from ragscale.llm.weights import PackagedModel, PinnedFile
+
+CPU = SimpleNamespace()
+GPU_BUILD = SimpleNamespace(StandardGpuResources=object, get_num_gpus=lambda: 0)
+TWO_GPUS = SimpleNamespace(StandardGpuResources=object, get_num_gpus=lambda: 2)
+
+
+def fail(error: Exception) -> Callable[[str], Any]:
+    def load(name: str) -> Any:
+        raise error
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("wheels", "load", "state", "detail", "remedy"),
+    [
+        ({}, lambda name: CPU, "problem", "not installed", "ragscale[cpu]"),
+        ({"faiss-cpu": "1", "faiss-gpu": "2"}, lambda name: CPU, "problem", "overwrite each other", "pip uninstall"),
+        ({"faiss-cpu": "1"}, lambda name: CPU, "ok", "faiss-cpu 1", ""),
+        ({"faiss-gpu": "2"}, lambda name: TWO_GPUS, "ok", "faiss-gpu 2, 2 GPU", ""),
+        ({"faiss-gpu": "2"}, lambda name: GPU_BUILD, "warning", "sees no GPU", "nvidia-smi"),
+        ({"faiss-gpu": "2"}, lambda name: CPU, "warning", "sees no GPU", "nvidia-smi"),
+        ({"faiss-cpu": "1"}, fail(ImportError("libblas")), "problem", "does not load: libblas", "--force-reinstall"),
+    ],
+)
+def test_faiss(wheels: dict[str, str], load: Callable[[str], Any], state: str, detail: str, remedy: str) -> None:
+    found = check_faiss(wheels.get, load)
+    assert found.state == state
+    assert detail in found.detail
+    assert remedy in found.remedy
+    assert (found.remedy == "") == (state == "ok")
+
+
+def test_torch() -> None:
+    cuda = SimpleNamespace(is_available=lambda: True, device_count=lambda: 3)
+    assert check_torch(lambda name: SimpleNamespace(__version__="9", cuda=cuda)) == Finding("torch", "ok", "9, 3 GPU")
+    none = SimpleNamespace(is_available=lambda: False)
+    assert check_torch(lambda name: SimpleNamespace(__version__="9", cuda=none)).detail == "9, CPU"
+    assert check_torch(fail(OSError("libc10.so"))).state == "problem"
+
+
+def test_a_missing_runtime_is_a_problem_where_it_is_needed() -> None:
+    assert check_runtime(True, lambda name: "1").state == "ok"
+    assert check_runtime(True, lambda name: None).state == "problem"
+    assert check_runtime(False, lambda name: None).state == "warning"
+
+
+def test_missing_weights_are_a_problem_where_they_are_needed_and_damage_always(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = PinnedFile("tiny.gguf", 4, hashlib.sha256(b"good").hexdigest())
+    model = PackagedModel("Tiny", "MIT", "tiny", (file,), file.name, "org/tiny", "main", ())
+    monkeypatch.setattr(weights, "MODELS", MappingProxyType({"llm": model, "embedder": model}))
+    monkeypatch.setenv("RAGSCALE_CACHE", str(tmp_path))
+    assert check_weights("llm", needed=True).state == "problem"
+    assert check_weights("llm", needed=False).state == "warning"
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / file.name).write_bytes(b"evil")
+    damaged = check_weights("llm", needed=False)
+    assert damaged.state == "problem"
+    assert "SHA-256" in damaged.detail
+    assert damaged.remedy == "ragscale model fetch --only llm"
+    (tmp_path / "tiny" / file.name).write_bytes(b"good")
+    assert check_weights("llm", needed=True).state == "ok"
+
+
+def test_a_dead_endpoint_is_a_problem_with_a_remedy() -> None:
+    found = check_model("openai:http://127.0.0.1:9/v1#m")
+    assert found.state == "problem"
+    assert "No model server at http://127.0.0.1:9/v1" in found.detail
+    assert "Start the server" in found.remedy
+    assert check_model("nonsense").remedy.startswith("Accepted: openai:URL#MODEL")
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, model: ScriptedLLM) -> ScriptedLLM:
+    monkeypatch.setattr("ragscale.llm.load", lambda spec: model)
+    return model
+
+
+def test_a_model_is_shown_with_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = scripted(monkeypatch, ScriptedLLM(lambda m, c: "x", score=lambda m, t: 0.0))
+    found = check_model("any")
+    assert (found.state, found.remedy) == ("ok", "")
+    assert found.detail == "scripted, 8192 tokens; can: json schema, scoring, tokenizer, logprobs, samples"
+    assert model.closed
+    scripted(monkeypatch, ScriptedLLM(lambda m, c: "x", capabilities=Capabilities(tokenizer=True)))
+    weak = check_model("any")
+    assert weak.state == "warning"
+    assert "cannot: json schema, scoring, logprobs, samples" in weak.detail
+
+
+def test_a_model_that_does_not_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(ScriptedLLM):
+        async def capabilities(self) -> Capabilities:
+            await self._sleep(60)
+            return Capabilities()
+
+    model = scripted(monkeypatch, Slow(lambda m, c: "x"))
+    assert "did not answer within 0.05 s" in check_model("any", patience=0.05).detail
+    assert model.closed
+
+
+@pytest.mark.parametrize(("states", "code"), [(["ok"], 0), (["ok", "warning"], 0), (["problem", "ok"], 1)])
+def test_the_exit_code_tells_of_problems(states: list[Any], code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = [Finding(f"part {n}", state, "found this", "do that") for n, state in enumerate(states)]
+    monkeypatch.setattr(doctor, "examine", lambda llm: findings)
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == code
+    for finding in findings:
+        for text in (finding.subject, finding.state, finding.detail, finding.remedy):
+            assert text in done.output
+
+
+@pytest.mark.parametrize(
+    ("llm", "ready", "tried"),
+    [
+        (None, True, ["embedded"]),
+        (None, False, []),
+        ("embedded", False, []),
+        ("embedded", True, ["embedded"]),
+        ("embedded:x.gguf", False, ["embedded:x.gguf"]),
+        ("openai:http://h/v1", False, ["openai:http://h/v1"]),
+    ],
+)
+def test_which_model_is_tried(llm: str | None, ready: bool, tried: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    ok = Finding("x", "ok", "")
+    monkeypatch.setattr(doctor, "check_faiss", lambda: ok)
+    monkeypatch.setattr(doctor, "check_torch", lambda: ok)
+    monkeypatch.setattr(doctor, "check_runtime", lambda needed: ok)
+    monkeypatch.setattr(doctor, "check_weights", lambda name, needed: ok if ready else Finding(name, "problem", ""))
+    monkeypatch.setattr(doctor, "check_model", lambda spec: (seen.append(spec), ok)[1])
+    doctor.examine(llm)
+    assert seen == tried
