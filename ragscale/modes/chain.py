@@ -43,8 +43,6 @@ class Chain(Mode):
     """Passages retrieved for the question itself, in a round before the first step; the answer sees them too."""
     plan_k: int = 2
     """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
-    may_stop: bool = True
-    """Whether the planner may end the chain when nothing is missing; ``False`` is the published fixed length."""
     repeats: int = 1
     """Repeated sub-queries in a row after which the chain ends; over a whole chain there are 4 x `steps` attempts."""
     temperature: float = 0.7
@@ -71,9 +69,7 @@ class Chain(Mode):
             most = min(tries + self.repeats + 1, 4 * self.steps)
             for attempt in range(tries, most):
                 hot = self.temperature if attempt > tries else 0.0
-                for query in await moves.plan(
-                    state["question"], seen, steps, temperature=hot, attempt=attempt, may_stop=self.may_stop
-                ):
+                for query in await moves.plan(state["question"], seen, steps, temperature=hot, attempt=attempt):
                     if not query:
                         return {"query": "", "tries": attempt + 1}
                     if normalise(query) not in known:

@@ -26,8 +26,8 @@ from ragscale.types import Event, Hit, Message, Move, Passage, Spend
 
 __all__ = ["Context", "Moves", "Retriever", "share", "typical"]
 
-PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 64, 128, 96
-"""Most tokens that a sub-query, a sub-answer and a closing answer may have."""
+PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 128, 128, 96
+"""Most tokens that a planner's turn, a sub-answer and a closing answer may have."""
 
 _LEAST = 4  # a completion shorter than this says nothing
 
@@ -108,13 +108,10 @@ class Moves:
         temperature: float = 0.0,
         n: int = 1,
         attempt: int = 0,
-        may_stop: bool = False,
     ) -> list[str]:
         """Write `n` next sub-queries, from the passages `seen` (ids) and the earlier steps.
 
-        Returns:
-            The sub-queries; an empty one where a sample says that nothing is missing (and `may_stop` allows that). A
-            malformed sample is left out; its tokens are charged.
+        A malformed sample is left out; its tokens are charged.
         """
         messages, shown = await self.fit(lambda docs: prompts.plan(question, docs, steps), seen, PLAN_TOKENS * n)
         texts = await self.write(
@@ -123,11 +120,11 @@ class Moves:
             max_tokens=PLAN_TOKENS,
             n=n,
             temperature=temperature,
-            schema=parse.queries_schema(1, least=0 if may_stop else 1),
+            schema=parse.queries_schema(1),
             attempt=attempt,
             passages=shown,
         )
-        found = [parse.queries(text, 1) or _done(text, may_stop) for text in texts]
+        found = [parse.queries(text, 1) for text in texts]
         for text, queries in zip(texts, found, strict=True):
             if not queries:
                 self.note("plan", "malformed turn", output=text)
@@ -393,10 +390,6 @@ def typical(state: Mapping[str, Any], move: Move, nominal: int, *, each_passage:
         Spend(**event["spend"]).tokens / (max(1, len(event["passages"])) if each_passage else 1) for event in events
     ]
     return math.ceil(fmean(costs)) if costs else nominal
-
-
-def _done(text: str, may_stop: bool) -> list[str]:
-    return [""] if may_stop and parse.nothing_missing(text) else []
 
 
 def _best_known(chain: Sequence[Step]) -> dict[str, Any]:

@@ -72,8 +72,6 @@ class Tree(Mode):
     """Passages retrieved for the question itself, in a round before the first level; the answer sees them too."""
     plan_k: int = 2
     """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
-    may_stop: bool = True
-    """Whether the planner may end a chain when nothing is missing (in most samples); ``False`` as published."""
     temperature: float = 0.7
     """Of sampled sub-queries, in expansions and rollouts."""
 
@@ -112,12 +110,9 @@ class Tree(Mode):
             n = 1 if alone else shape.expand + max(0, self.samples - self.expand)
             queries = await moves.plan(
                 state["question"], self._seen(state), chain, temperature=hot, n=n, attempt=attempt,
-                may_stop=self.may_stop,
             )  # fmt: skip
-            if queries.count("") * 2 > n:
-                return {"shape": list(shape), "queries": []}
             for query in queries:
-                if query and normalise(query) not in known:
+                if normalise(query) not in known:
                     distinct.setdefault(normalise(query), query)
             if distinct:
                 break
@@ -166,7 +161,7 @@ class Tree(Mode):
         for _ in range(min(shape.depth, self.steps - len(chain))):
             queries = await moves.plan(state["question"], self._seen(state), chain, temperature=self.temperature)
             known = {normalise(step["query"]) for step in chain}
-            new = [query for query in queries if query and normalise(query) not in known]
+            new = [query for query in queries if normalise(query) not in known]
             if not new:
                 moves.note("plan", "nothing new to ask, the rollout ends here")
                 break
@@ -211,7 +206,7 @@ class Tree(Mode):
     def _cost(self, shape: Shape, state: _TreeState) -> Spend:
         """What a level of that shape will cost, from what such moves have cost in this run so far."""
         # Typical of encyclopedia passages, until this run has costs of its own.
-        plan = typical(state, "plan", 360 + 110 * self.plan_k)
+        plan = typical(state, "plan", 400 + 90 * self.plan_k)
         read = shape.k * typical(state, "read", 140, each_passage=True)
         score = typical(state, "score", 180)
         rolls = shape.expand * shape.rollouts

@@ -29,27 +29,23 @@ class Step(TypedDict):
     """The sub-answer, or `NO_INFORMATION`."""
 
 
-_PLAN = """You find the facts that a question needs in an encyclopedia, one search at a time. Write the next search.
-- Ask for one missing fact about one person, work, place or thing, by its full name, in a few words.
-- When a document or an earlier search gives the name of what the question describes, search for more about that name.
-- Never repeat a search or ask for what is already known. Reply with a JSON array that holds the query, or with [] \
-once nothing is missing.
+_PLAN = """You look up pages of an encyclopedia to answer a question, one at a time. From the documents and what was \
+looked up so far, say what is known, what is still missing, and what to look up next: the name of a person, work, \
+place or thing, never one that is already a document's title, never the same again. Reply in JSON.
 
-Question: In which city was the founder of the company that makes the Walkman born?
-[1] Walkman: Walkman is a brand of portable audio players made by Sony since 1979.
-Searches so far: none
-Next: ["founder of Sony"]
+Question: What music school did the singer of the album Parachutes attend?
+[1] Parachutes: Parachutes is the debut album by the band Coldplay, released in 2000.
+{"known": "Parachutes is by Coldplay", "missing": "the singer of Coldplay, his school", "queries": ["Coldplay singer"]}
 
-Question: Who is older, the director of Jaws or the director of Alien?
-Searches so far:
-1. director of Jaws -> Steven Spielberg, born in 1946
-Next: ["director of Alien"]
+Question: Who is older, Steven Spielberg or Ridley Scott?
+[1] Steven Spielberg: Steven Spielberg is an American director, born in 1946.
+[2] Jaws: Jaws is a 1975 film by Steven Spielberg.
+{"known": "Steven Spielberg was born in 1946", "missing": "the birth of Ridley Scott", "queries": ["Ridley Scott"]}
 
-Question: Who is older, the director of Jaws or the director of Alien?
-Searches so far:
-1. director of Jaws -> Steven Spielberg, born in 1946
-2. director of Alien -> Ridley Scott, born in 1937
-Next: []"""
+Question: Who created the series in which "Winter Is Coming" is the first episode?
+[1] Winter Is Coming: "Winter Is Coming" is the first episode of Game of Thrones, first aired in 2011.
+{"known": "Winter Is Coming is an episode of Game of Thrones", "missing": "the creator of Game of Thrones", \
+"queries": ["Game of Thrones creator"]}"""
 
 _READ = f"""Answer the query from the documents, in a few words. If the documents do not tell, reply exactly: \
 {NO_INFORMATION}"""
@@ -57,6 +53,9 @@ _READ = f"""Answer the query from the documents, in a few words. If the document
 _ANSWER = """Answer the question from the documents; the notes may help and may be wrong. Reply in JSON: \
 {"answer": "...", "documents": [...]}: the short answer only (a name, a date, a number, a short phrase, yes or no) and \
 the numbers of the documents that tell."""
+
+_GLIMPSE = 60
+"""Words of each passage that the planner sees: encyclopedia articles name what they are about at once."""
 
 _MARKER = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]{3,}\])")
 
@@ -83,12 +82,16 @@ def _pairs(steps: Sequence[Step]) -> str:
 
 
 def plan(question: str, passages: Sequence[Passage], steps: Sequence[Step]) -> list[Message]:
-    """Ask for the next sub-query: sees the question, a few passages found for it, and the earlier pairs."""
-    seen = f"{documents(passages)}\n" if passages else ""
-    known = f"Searches so far:\n{_pairs(steps)}" if steps else "Searches so far: none"
+    """Ask for the next sub-query: sees the question, the beginnings of a few passages, and the earlier pairs.
+
+    Saying first what is known and missing is what makes a small model name the missing page: of 16 HotpotQA questions
+    with a page missing it found the page for 8, without that for 1 to 3.
+    """
+    seen = f"\n{documents(passages, words=_GLIMPSE)}" if passages else ""
+    known = f"\nLooked up so far:\n{_pairs(steps)}" if steps else ""
     return [
         {"role": "system", "content": _PLAN},
-        {"role": "user", "content": f"Question: {clean(question)}\n{seen}{known}\nNext:"},
+        {"role": "user", "content": f"Question: {clean(question)}{seen}{known}"},
     ]
 
 

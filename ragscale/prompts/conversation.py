@@ -40,20 +40,22 @@ class Reply:
     """Numbers of the documents that the answer names."""
 
 
-_JSON = """Answer the question with facts from an encyclopedia. Each turn you either search or answer, in JSON.
-- Search: {"think": "...", "queries": ["...", "..."]}: up to %d different queries, searched at once. \
-Each asks for one fact about one person, work or place, by its full name.
-- As soon as the documents name someone or something that the question asks more about, search for it by that name.
-- Answer: {"think": "...", "documents": [numbers used], "answer": "..."}: only when the documents tell. As short as \
-possible: a name, a date, a number, yes or no."""
+_JSON = """Answer a question by looking up pages of an encyclopedia. Each turn, say in JSON what is known and what is \
+still missing. Then
+- look up: up to %d different queries, searched at the same time, each the name of one person, work, place or thing; \
+never the same again; or
+- answer, once the documents tell: as short as possible (a name, a date, a number, a short phrase, yes or no), with \
+the numbers of the documents that tell.
 
-_JSON_EXAMPLE = """Example
-Question: Who is older, the director of Jaws or the director of Alien?
-{"think": "I need both directors.", "queries": ["director of the film Jaws", "director of the film Alien"]}
-(documents name Steven Spielberg and Ridley Scott)
-{"think": "Now their dates of birth.", "queries": ["Steven Spielberg date of birth", "Ridley Scott date of birth"]}
-(documents 4 and 7 give 1946 and 1937)
-{"think": "1937 is earlier.", "documents": [7, 4], "answer": "Ridley Scott"}"""
+Question: Who is older, the singer of the album Parachutes or Ridley Scott?
+{"known": "nothing yet", "missing": "the singer of Parachutes, the birth of both", "queries": ["Parachutes album", \
+"Ridley Scott"]}
+(documents: [1] Parachutes is by Coldplay. [4] Ridley Scott was born in 1937.)
+{"known": "Parachutes is by Coldplay, Ridley Scott was born in 1937", "missing": "the singer of Coldplay, his birth", \
+"queries": ["Coldplay singer"]}
+(documents: [7] Chris Martin, born in 1977, is the singer of Coldplay.)
+{"known": "Chris Martin was born in 1977, Ridley Scott in 1937", "missing": "nothing", "answer": "Ridley Scott", \
+"documents": [7, 4]}"""
 
 _TAGS = """Answer the question. Reason inside <think> and </think> first. If you need knowledge, search with \
 <search> query 1, query 2 </search>, at most %d queries, one fact each; the results come between <information> and \
@@ -73,7 +75,7 @@ def messages(
         most: Queries a turn at most.
         profile: Format.
     """
-    system = f"{_JSON % most}\n\n{_JSON_EXAMPLE}" if profile == "json" else _TAGS % most
+    system = (_JSON if profile == "json" else _TAGS) % most
     chat = [{"role": "system", "content": system}, {"role": "user", "content": f"Question: {clean(question)}"}]
     number = 0
     for turn in turns:
@@ -91,20 +93,17 @@ def messages(
 
 def schema(*, most: int, may_answer: bool) -> dict[str, Any]:
     """JSON schema of a turn: a search, or (if it may) an answer."""
-    think = {"type": "string", "maxLength": 240}
-    search = {
-        "type": "object",
-        "properties": {"think": think, "queries": parsing.queries_schema(most)},
-        "required": ["think", "queries"],
-        "additionalProperties": False,
-    }
+    search = parsing.queries_schema(most)
+    if not may_answer:
+        return search
+    notes = {key: search["properties"][key] for key in ("known", "missing")}
     answer = {
         "type": "object",
-        "properties": {"think": think, **{k: parsing.ANSWER_SCHEMA["properties"][k] for k in ("documents", "answer")}},
-        "required": ["think", "documents", "answer"],
+        "properties": {**notes, **parsing.ANSWER_SCHEMA["properties"]},
+        "required": [*notes, "answer", "documents"],
         "additionalProperties": False,
     }
-    return {"anyOf": [search, answer]} if may_answer else search
+    return {"anyOf": [search, answer]}
 
 
 def parse(text: str, *, most: int, profile: Profile = "json") -> Reply:

@@ -12,7 +12,6 @@ __all__ = [
     "encodable",
     "load",
     "normalise",
-    "nothing_missing",
     "queries",
     "queries_schema",
 ]
@@ -35,15 +34,20 @@ _PREFIX = re.compile(
 )
 
 
-def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
-    """JSON schema of `least` to `most` sub-queries."""
-    item = {"type": "string", "minLength": 2, "maxLength": 200}
-    return {"type": "array", "items": item, "minItems": least, "maxItems": most}
-
-
-def nothing_missing(text: str) -> bool:
-    """Whether a planner's turn says that no sub-query is left to ask: an empty JSON array."""
-    return bool(load(text) == [])
+def queries_schema(most: int) -> dict[str, Any]:
+    """JSON schema of a planner's turn: what is known, what is missing, and one to `most` sub-queries."""
+    note = {"type": "string", "maxLength": 160}
+    query = {"type": "string", "minLength": 2, "maxLength": 160}
+    return {
+        "type": "object",
+        "properties": {
+            "known": note,
+            "missing": note,
+            "queries": {"type": "array", "items": query, "minItems": 1, "maxItems": most},
+        },
+        "required": ["known", "missing", "queries"],
+        "additionalProperties": False,
+    }
 
 
 def encodable(text: str) -> str:
@@ -68,14 +72,16 @@ def load(text: str) -> Any:
 
 
 def queries(text: str, most: int) -> list[str]:
-    """Sub-queries out of a model's turn: a JSON array, or one a line; prefixes and quotes stripped, no duplicates.
+    """Sub-queries out of a model's turn: a JSON array, alone or under ``queries``, or one a line.
+
+    Prefixes and quotes are stripped, duplicates left out.
 
     Returns:
         At most `most` queries in the order written; empty for a malformed turn.
     """
     value = load(text)
     if isinstance(value, dict):
-        value = next((v for v in value.values() if isinstance(v, list | str)), None)
+        value = value.get("queries", next((v for v in value.values() if isinstance(v, list)), None))
     if isinstance(value, str):
         value = [value]
     found = [v for v in value if isinstance(v, str)] if isinstance(value, list) else _lines(text)
