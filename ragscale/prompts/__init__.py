@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypedDict
 
 from ragscale.types import Message, Passage
@@ -87,7 +88,8 @@ def plan(question: str, passages: Sequence[Passage], steps: Sequence[Step]) -> l
     Saying first what is known and missing is what makes a small model name the missing page: of 16 HotpotQA questions
     with a page missing it found the page for 8, without that for 1 to 3.
     """
-    seen = f"\n{documents(passages, words=_GLIMPSE)}" if passages else ""
+    begun = [replace(p, text=" ".join(p.text.split()[:_GLIMPSE])) for p in passages]
+    seen = f"\n{documents(begun)}" if begun else ""
     known = f"\nLooked up so far:\n{_pairs(steps)}" if steps else ""
     return [
         {"role": "system", "content": _PLAN},

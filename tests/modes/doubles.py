@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import selectors
@@ -17,6 +18,8 @@ from ragscale.budget import Budget, Ledger
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.modes import Mode, moves
+from ragscale.prompts import conversation
+from ragscale.prompts.conversation import Profile
 from ragscale.types import Answer, Hit, Message, Passage
 
 T = TypeVar("T")
@@ -73,15 +76,22 @@ class StubIndex(Index):
         pass
 
 
+@functools.cache
+def _conversations() -> frozenset[str]:
+    profiles: tuple[Profile, ...] = ("json", "tags")
+    chats = [conversation.messages("", [], {}, most=most, profile=p) for p in profiles for most in range(1, 9)]
+    return frozenset(chat[0]["content"] for chat in chats)
+
+
 def move_of(call: ScriptedCall) -> str:
-    """What a call is for, by its schema: ``plan``, ``turn``, ``answer``, ``score`` or ``read`` (anything else)."""
+    """What a call is for: ``plan``, ``turn`` (of a conversation), ``answer``, ``score`` or ``read`` (anything else)."""
     if call.continuation is not None:
         return "score"
+    if call.messages[0]["content"] in _conversations():
+        return "turn"
     if call.schema is None:
-        return "turn" if "<search>" in call.messages[0]["content"] else "read"
-    if call.schema.get("type") == "array":
-        return "plan"
-    return "answer" if "answer" in call.schema.get("properties", {}) else "turn"
+        return "read"
+    return "answer" if "answer" in call.schema.get("properties", {}) else "plan"
 
 
 def most_queries(call: ScriptedCall) -> int:
