@@ -163,8 +163,10 @@ class Agent:
                 try:
                     ledger.hold_closing(_closing_share(ledger))
                 except BudgetExceeded as limit:
-                    yield _refused(chosen, question, limit, ledger.budget)
-                    return
+                    # A run that is resumed goes on without: it ends in the best that it knows.
+                    if run.start is not None:
+                        yield _refused(chosen, question, limit, ledger.budget)
+                        return
                 context = Context(
                     index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
                     how=self.how,

@@ -181,6 +181,10 @@ class Moves:
 
         # A token is at least a character, so the sentence bounds its own tokens; one more ends the turn.
         score, cost, note = await self._charge("score", messages, len(NO_INFORMATION) + 1, 1, call)
+        if not math.isfinite(score.logprob):
+            problem = f"{self.context.llm.name} scored {score.logprob}"
+            self._record(Event("score", self.branch, input=last, spend=cost, note=problem))
+            raise ModelError(problem, "Its log-probabilities must be finite.")
         self._record(Event("score", self.branch, input=last, score=score.logprob, spend=cost, note=note))
         return score.logprob
 
