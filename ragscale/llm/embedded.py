@@ -123,7 +123,7 @@ def _acquire(key: _Key) -> _Running:
     with _lock:
         running = _running.get(key)
         if running is None:
-            running = _running[key] = _Running(_start(key), Gate(10**9))
+            running = _running[key] = _Running(_start(key), Gate(_memory(key) - _SPARE))
         running.users += 1
         return running
 
