@@ -1,0 +1,366 @@
+"""`Agent`: asking from scripts, loops and threads; streams, batches, checkpoints and clear errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conformance import check
+from doubles import QUESTION, StubIndex, never_repeating, run, scripted, virtually
+from langgraph.checkpoint.memory import InMemorySaver
+
+import ragscale as rs
+from ragscale.errors import BudgetExceeded, EndpointError, InvalidInput, ModelError
+from ragscale.llm.base import Capabilities
+from ragscale.llm.scripted import ScriptedCall
+from ragscale.modes import Chain, Once, Parallel, Tree
+from ragscale.types import Answer, Event, Spend
+
+
+def agent(**options: Any) -> rs.Agent:
+    return rs.Agent(options.pop("index", StubIndex()), options.pop("llm", scripted()), **options)
+
+
+class TestAsking:
+    def test_from_a_script(self) -> None:
+        with agent(mode="once") as mine:
+            answer = mine.ask("Who?")
+        assert isinstance(answer, Answer)
+        assert (answer.mode, answer.question, answer.stop_reason) == ("once", "Who?", "answered")
+        assert answer.text.startswith("answer w")
+        assert mine.llm.closed
+
+    async def test_from_a_running_loop(self) -> None:
+        """As in a notebook: the cell blocks, the run goes on in a thread of its own."""
+        answer = agent(mode="once").ask("Who?")
+        assert answer.text == (await agent(mode="once").aask("Who?")).text
+
+    def test_from_several_threads_at_once(self) -> None:
+        mine = agent(mode=Chain(steps=2))
+        alone = {question: mine.ask(question).text for question in map(str, range(6))}
+        answers: dict[str, str] = {}
+
+        def work(question: str) -> None:
+            answers[question] = mine.ask(question).text
+
+        threads = [threading.Thread(target=work, args=(question,)) for question in alone]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert answers == alone
+
+    def test_from_loops_in_several_threads(self) -> None:
+        mine = agent(mode=Tree(steps=1, expand=2, samples=2))
+        expected = mine.ask("Who?").text
+        found: list[str] = []
+
+        def work() -> None:
+            found.append(asyncio.run(mine.aask("Who?")).text)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert found == [expected] * 4
+
+    def test_mode_and_budget_of_a_call_replace_the_agents(self) -> None:
+        mine = agent(mode="once", budget=rs.Budget(llm_calls=5))
+        assert mine.ask("Who?").mode == "once"
+        assert mine.ask("Who?", mode="chain").spend.total.llm_calls <= 5
+        answer = mine.ask("Who?", mode=rs.modes.Chain(steps=2, question_k=0), budget=rs.Budget())
+        assert (answer.mode, answer.spend.total.llm_calls) == ("chain", 5)
+        assert mine.ask("Who?", budget=rs.Budget(llm_calls=0)).text == ""
+
+    @pytest.mark.parametrize("question", ["", "  \n", None, 3])
+    def test_no_question_is_refused(self, question: Any) -> None:
+        with pytest.raises(InvalidInput, match="The question is"):
+            agent().ask(question)
+
+    def test_an_unknown_mode_suggests_the_nearest(self) -> None:
+        with pytest.raises(InvalidInput, match=r"Unknown mode 'chian'. Did you mean 'chain'\? Modes: once, chain"):
+            agent(mode="chian")
+        with pytest.raises(InvalidInput, match=r"Unknown mode 'zzz'. Modes: once"):
+            agent().ask("Who?", mode="zzz")
+
+    def test_threads_need_a_place_to_be_kept(self) -> None:
+        with pytest.raises(InvalidInput, match=r"thread_id='t' without checkpoints. Give Agent\(checkpoints="):
+            agent().ask("Who?", thread_id="t")
+
+    def test_an_index_by_its_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "corpus.jsonl").write_text('{"id": "a", "title": "Jaws", "text": "A film by Steven Spielberg."}\n')
+        rs.Index.build([tmp_path / "corpus.jsonl"], tmp_path / "index", embedder=None).close()
+        with rs.Agent(str(tmp_path / "index"), scripted(), "once") as mine:
+            answer = mine.ask("a film by Spielberg")
+        assert (answer.citations, answer.passages["a"].title) == (["a"], "Jaws")
+
+
+class TestStreams:
+    def test_events_come_as_they_happen_and_the_answer_last(self) -> None:
+        """The model is held at its third call until the events before it were seen."""
+        seen = threading.Event()
+
+        async def hold(_: float) -> None:
+            while not seen.is_set():  # noqa: ASYNC110 - set by another thread
+                await asyncio.sleep(0.001)
+
+        llm = scripted(delay=lambda call: float(call.index == 2), sleep=hold)
+        items = agent(llm=llm, mode=Chain(steps=2, question_k=0)).stream(QUESTION)
+        early = [next(items) for _ in range(3)]
+        assert [item.move for item in early if isinstance(item, Event)] == ["plan", "retrieve", "read"]
+        seen.set()
+        *events, answer = items
+        assert isinstance(answer, Answer)
+        assert [*early, *events] == answer.trace
+
+    def test_of_parallel_branches_hold_every_event_of_the_trace(self) -> None:
+        *events, answer = agent(mode=Tree(steps=2, expand=3, samples=3)).stream(QUESTION)
+        assert isinstance(answer, Answer)
+        assert sorted(map(repr, events)) == sorted(map(repr, answer.trace))
+
+    def test_closing_one_early_cancels_the_run(self) -> None:
+        llm = scripted(delay=lambda call: 3600.0 if call.index else 0.0)
+        items = agent(llm=llm, mode=Chain(question_k=0)).stream(QUESTION)
+        next(items)
+        _until(lambda: llm.running == 1)
+        items.close()
+        _until(lambda: llm.running == 0)
+
+    async def test_closing_an_asynchronous_one_early_leaves_nothing_running(self) -> None:
+        llm, parent = scripted(delay=lambda call: 3600.0 if call.index else 0.0), rs.Ledger()
+        stream = agent(llm=llm, mode=Tree(question_k=0)).astream(QUESTION, parent=parent)
+        async with contextlib.aclosing(stream) as items:
+            async for _ in items:
+                break
+        assert (llm.running, parent.held) == (0, Spend())
+        assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+    def test_errors_reach_the_reader(self) -> None:
+        with pytest.raises(InvalidInput, match="The question is"):
+            next(agent().stream(""))
+        with pytest.raises(KeyError):
+            list(agent(llm=scripted(lambda messages, call: KeyError("bug"))).stream("Who?"))
+
+
+class TestBatches:
+    def test_keep_the_order_of_the_questions(self) -> None:
+        """The first question takes longest."""
+        questions = [f"Question {i}?" for i in range(7)]
+        delays = {question: 0.07 - 0.01 * i for i, question in enumerate(questions)}
+
+        def delay(call: ScriptedCall) -> float:
+            return next(seconds for question, seconds in delays.items() if question in call.messages[-1]["content"])
+
+        answers = agent(llm=scripted(delay=delay), mode="once").batch(questions, concurrency=4)
+        assert [answer.question for answer in answers] == questions
+        assert len({answer.text for answer in answers}) == 7
+        assert agent().batch([]) == []
+
+    def test_share_a_total_that_holds(self) -> None:
+        total = rs.Budget(llm_calls=20, tokens=6_000)
+
+        async def work() -> list[Answer]:
+            return await agent(llm=scripted(delay=1.0), mode=Chain()).abatch(["a?", "b?", "c?", "d?"], total=total)
+
+        answers = virtually(work)
+        spent = sum((answer.spend.total for answer in answers), Spend())
+        assert spent.llm_calls <= 20
+        assert spent.tokens <= 6_000
+        assert all(answer.text for answer in answers)
+        assert any(answer.stop_reason.startswith("budget:") for answer in answers)
+
+    def test_a_question_without_a_share_says_so(self) -> None:
+        answers = agent(mode="once").batch(["a?", "b?", "c?"], total=rs.Budget(llm_calls=2), concurrency=1)
+        assert [bool(answer.text) for answer in answers] == [True, True, False]
+        assert (answers[2].stop_reason, answers[2].trace) == ("budget:llm_calls", [])
+
+    @pytest.mark.parametrize("mode", [Once(), Chain(steps=2), Parallel(rounds=2), Tree(steps=1)], ids=str)
+    def test_no_question_takes_the_closing_share_of_another(self, mode: rs.modes.Mode) -> None:
+        """Counting tokens takes time here, as it does over HTTP: others run between release and reservation."""
+
+        async def work() -> tuple[list[Answer], rs.Ledger]:
+            llm = scripted()
+            count = llm.count_tokens
+
+            async def slowly(messages: Any) -> int:
+                await asyncio.sleep(0.1)
+                return await count(messages)
+
+            llm.count_tokens = slowly  # type: ignore[method-assign]
+            mine, total = agent(llm=llm, mode=mode), rs.Ledger(rs.Budget(tokens=4_200))
+            answers = await asyncio.gather(*(mine.aask(f"Question {i}?", parent=total) for i in range(4)))
+            return list(answers), total
+
+        answers, total = virtually(work)
+        assert all(answer.text.startswith("answer w") for answer in answers)
+        assert total.held == Spend()
+        assert total.spent.tokens == sum(answer.spend.total.tokens for answer in answers) <= 4_200
+
+    def test_errors_are_raised_as_they_are(self) -> None:
+        with pytest.raises(InvalidInput, match="The question is ''"):
+            agent(mode="once").batch(["a?", "", "c?"])
+        with pytest.raises(InvalidInput, match="concurrency=0 is below 1"):
+            agent().batch(["a?"], concurrency=0)
+        llm = scripted()
+        llm._capabilities = None  # type: ignore[assignment]
+
+        async def dead() -> Capabilities:
+            raise EndpointError("nobody there")
+
+        llm.capabilities = dead  # type: ignore[method-assign]
+        with pytest.raises(EndpointError, match="nobody there"):
+            agent(llm=llm, mode="once").batch(["a?", "b?"])
+
+
+class TestResuming:
+    def test_with_a_smaller_budget_reports_what_was_spent(self) -> None:
+        """What the run had cost stays visible, and what it had found is not thrown away."""
+        saver = InMemorySaver()
+
+        def crash(messages: Any, call: ScriptedCall) -> Any:
+            return KeyError("bug") if call.index == 4 else never_repeating(messages, call)
+
+        with pytest.raises(KeyError):
+            run(Chain(question_k=0), llm=scripted(crash), checkpoints=saver, thread="t")
+        answer, ledger = run(Chain(question_k=0), checkpoints=saver, thread="t", budget=rs.Budget(llm_calls=2))
+        assert answer.stop_reason == "budget:llm_calls"
+        assert (answer.spend.total.llm_calls, ledger.spent.llm_calls) == (4, 0)
+        assert sum((event.spend for event in answer.trace), Spend()).llm_calls == 4
+        assert answer.text.startswith("fact ")
+
+    def test_a_run_that_crashed_before_its_first_move(self) -> None:
+        saver = InMemorySaver()
+        broken = StubIndex()
+        broken.asearch = None  # type: ignore[method-assign, assignment]
+        with pytest.raises(TypeError):
+            run(Once(), index=broken, checkpoints=saver, thread="t")
+        answer, ledger = run(Once(), checkpoints=saver, thread="t")
+        check(answer, ledger, rs.Budget())
+        assert answer.stop_reason == "answered"
+
+
+class TestEndpoints:
+    def test_a_dead_one_raises_before_anything_is_spent(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        index = StubIndex()
+        parent = rs.Ledger()
+        mine = agent(index=index, llm=f"openai:http://127.0.0.1:{port}/v1#m", mode="once")
+        with pytest.raises(EndpointError, match=rf"127.0.0.1:{port}.*connection refused"):
+            asyncio.run(mine.aask("Who?", parent=parent))
+        assert (parent.spent, parent.held, index.searches) == (Spend(), Spend(), [])
+
+    @pytest.mark.parametrize("body", [b"<html>hello</html>", b"\xff\xfe", b"{}", b"[1]", b"", b'{"data": 3}'])
+    def test_garbage_is_a_clear_error(self, body: bytes) -> None:
+        with _server(body) as url:
+            mine = agent(llm=f"openai:{url}/v1", mode="once")
+            with pytest.raises(ModelError, match=r"127\.0\.0\.1:\d+") as refused:
+                mine.ask("Who?")
+        assert refused.value.remedy
+
+    def test_garbage_answers_end_in_an_explicit_empty_answer(self) -> None:
+        """The endpoint lists its model properly and then writes nonsense."""
+
+        def reply(path: str) -> bytes:
+            return b'{"data": [{"id": "m", "max_model_len": 4096}]}' if path.endswith("models") else b"nonsense"
+
+        with _server(reply) as url:
+            mine = agent(llm=f"openai:{url}/v1#m", mode="once", budget=rs.Budget(seconds=20))
+            try:
+                answer = mine.ask("Who?")
+            except ModelError as error:
+                assert "127.0.0.1" in str(error)  # noqa: PT017
+            else:
+                assert answer.text == ""
+                assert answer.stop_reason in ("failed", "budget:seconds")
+                assert "127.0.0.1" in answer.reason or "seconds" in answer.reason
+
+
+class TestWhatAnAnswerIs:
+    @pytest.mark.parametrize("limit", ["tokens", "llm_calls", "seconds"])
+    def test_a_budget_too_small_for_any_names_limit_and_remedy(self, limit: str) -> None:
+        answer = agent(mode="chain", budget=rs.Budget(**{limit: 0})).ask("Who?")
+        assert (answer.text, answer.citations, answer.trace) == ("", [], [])
+        assert answer.stop_reason == f"budget:{limit}"
+        assert f"Raise {limit} in the budget" in answer.reason
+        assert "the limit is 0" in answer.reason
+        assert answer.spend.total == answer.spend.serial == Spend()
+
+    @pytest.mark.parametrize("mode", ["once", "chain", "parallel", "tree"])
+    def test_as_json_has_the_documented_schema(self, mode: str) -> None:
+        answer = agent(mode=mode, budget=rs.Budget(tokens=5_000)).ask("Who?")
+        data = json.loads(json.dumps(answer.to_dict()))
+        assert list(data) == ["answer", "citations", "mode", "stop_reason", "reason", "spend", "trace"]
+        assert [type(data[key]) for key in data] == [str, list, str, str, str, dict, list]
+        assert (data["answer"], data["citations"], data["mode"]) == (answer.text, answer.citations, mode)
+        assert list(data["spend"]) == ["total", "serial"]
+        names = [
+            "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds",
+            "seconds",
+        ]  # fmt: skip
+        spends = [data["spend"]["total"], data["spend"]["serial"], *(event["spend"] for event in data["trace"])]
+        assert all(list(spend) == names for spend in spends)
+        assert all(type(value) in (int, float) for spend in spends for value in spend.values())
+        keys = [field.name for field in fields(Event)]
+        assert keys == ["move", "branch", "input", "output", "passages", "spend", "score", "note"]
+        assert all(list(event) == keys for event in data["trace"])
+        moves = {event["move"] for event in data["trace"]}
+        assert moves <= {"plan", "retrieve", "read", "answer", "score", "select"}
+
+    def test_as_json_is_valid_whatever_the_scores_are(self) -> None:
+        tree = Tree(steps=1, expand=2, samples=2, rollouts=1)
+        for value in (float("nan"), float("-inf")):
+            answer, _ = run(tree, llm=scripted(score=lambda messages, text, value=value: value))
+            json.dumps(answer.to_dict(), allow_nan=False)
+
+    def test_a_refused_reservation_says_what_would_have_been_spent(self) -> None:
+        answer = agent(mode=Once(), budget=rs.Budget(tokens=40)).ask("Who?")
+        assert (answer.text, answer.stop_reason) == ("", "budget:tokens")
+        assert str(BudgetExceeded("tokens", 40, 0))[-32:] in answer.reason
+
+
+def _until(true: Callable[[], bool]) -> None:
+    """Wait for another thread; the test's own time-out guards against forever."""
+    while not true():
+        time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def _server(reply: bytes | Callable[[str], bytes]) -> Iterator[str]:
+    """A local HTTP server that answers everything with HTTP 200 and `reply`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            length = int(self.headers.get("content-length") or 0)
+            self.rfile.read(length)
+            body = reply(self.path) if callable(reply) else reply
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
