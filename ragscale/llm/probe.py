@@ -6,7 +6,7 @@ its effect was seen: constrained output that obeyed, two samples, log-probabilit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ragscale.errors import EndpointError, ModelError
@@ -48,6 +48,8 @@ class Probe:
         """What was seen."""
         self.scorer: Scorer | None = None
         """The way of scoring that was seen to work."""
+        self.schema_fields: Callable[[dict[str, Any]], dict[str, Any]] = _openai_fields
+        """Makes the request fields that constrain an answer to a schema here."""
         self.counts_one_sample = False
         """Whether the usage of a call with n samples leaves out all but one of them (llama.cpp)."""
 
@@ -105,24 +107,18 @@ class Probe:
         return exact, any(written), any(len(found) == 2 for found in choices)
 
     async def _schema(self) -> bool:
-        answer = await self._call(max_tokens=16, **self.schema_fields(_SCHEMA))
-        choices = _choices(answer)
-        text = choices[0].get("message", {}).get("content") if choices else None
-        written = "".join(text.split()) if isinstance(text, str) else ""
-        # A beginning is enough: some servers put endless white space between the tokens of the JSON.
-        return bool(written) and _OBEYED.startswith(written)
-
-    def schema_fields(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """The request fields that constrain an answer to `schema` on this endpoint."""
-        if isinstance(self._tokenizer, VllmTokenizer):
-            # Its `response_format` allows endless white space; this names the same constraint without it.
-            return {"structured_outputs": {"json": schema, "disable_any_whitespace": True}}
-        return {
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": schema, "strict": True},
-            }
-        }
+        """Whether output can be constrained; keeps the first way that was seen to work."""
+        ways = (_vllm_fields, _openai_fields) if isinstance(self._tokenizer, VllmTokenizer) else (_openai_fields,)
+        for way in ways:
+            answer = await self._call(max_tokens=16, **way(_SCHEMA))
+            choices = _choices(answer)
+            text = choices[0].get("message", {}).get("content") if choices else None
+            written = "".join(text.split()) if isinstance(text, str) else ""
+            # A beginning is enough: some servers put endless white space between the tokens of the JSON.
+            if written and _OBEYED.startswith(written):
+                self.schema_fields = way
+                return True
+        return False
 
     async def _scorer(self) -> Scorer | None:
         scorer: Scorer
@@ -142,6 +138,16 @@ class Probe:
                 raise
             return None
         return scorer
+
+
+def _openai_fields(schema: dict[str, Any]) -> dict[str, Any]:
+    form = {"name": "answer", "schema": schema, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": form}}
+
+
+def _vllm_fields(schema: dict[str, Any]) -> dict[str, Any]:
+    # The same constraint; the backends that heed the flag then write no endless white space.
+    return {"structured_outputs": {"json": schema, "disable_any_whitespace": True}}
 
 
 def _choices(answer: dict[str, Any] | None) -> Sequence[dict[str, Any]]:

@@ -29,7 +29,7 @@ __all__ = ["Context", "Moves", "Retriever", "share", "typical"]
 PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 128, 128, 96
 """Most tokens that a planner's turn, a sub-answer and a closing answer may have."""
 
-_LEAST = 4  # a completion shorter than this says nothing
+_LEAST = 4  # a completion shorter than this says nothing, whatever it is
 
 _Result = TypeVar("_Result", Generation, Score)
 
@@ -118,6 +118,7 @@ class Moves:
             "plan",
             messages,
             max_tokens=PLAN_TOKENS,
+            least=PLAN_TOKENS // 2,
             n=n,
             temperature=temperature,
             schema=parse.queries_schema(1),
@@ -161,7 +162,8 @@ class Moves:
         messages, shown = await self.fit(lambda docs: prompts.read(query, docs), ids, READ_TOKENS)
         texts = await self.write("read", messages, max_tokens=READ_TOKENS, input=query, passages=shown)
         text = " ".join(texts[0].split())
-        return text if text and NO_INFORMATION.casefold() not in text.casefold() else NO_INFORMATION
+        # Small models vary the sentence: "No relevant information was found", "Yes relevant information found".
+        return text if text and "information found" not in text.casefold().replace(" was ", " ") else NO_INFORMATION
 
     async def penalty(self, question: str, steps: Sequence[Step]) -> float:
         """How sure the model is that the chain does *not* answer the question: lower is better (CoRAG).
@@ -180,7 +182,7 @@ class Moves:
             return await self.context.llm.score(messages, NO_INFORMATION)
 
         # A token is at least a character, so the sentence bounds its own tokens; one more ends the turn.
-        score, cost, note = await self._charge("score", messages, len(NO_INFORMATION) + 1, 1, call)
+        score, cost, note = await self._charge("score", messages, (_LEAST, len(NO_INFORMATION) + 1), 1, call)
         if not math.isfinite(score.logprob):
             problem = f"{self.context.llm.name} scored {score.logprob}"
             self._record(Event("score", self.branch, input=last, spend=cost, note=problem))
@@ -224,10 +226,14 @@ class Moves:
         temperature: float = 0.0,
         schema: dict[str, Any] | None = None,
         attempt: int = 0,
+        least: int = _LEAST,
         input: str = "",
         passages: Sequence[str] = (),
     ) -> list[str]:
-        """One model call: n samples of the next turn. `attempt` tells repeated calls of the same prompt apart."""
+        """One model call: n samples of the next turn. `attempt` tells repeated calls of the same prompt apart.
+
+        A budget that cannot pay `least` completion tokens a sample is spent: half a JSON turn would be wasted.
+        """
         llm, context = self.context.llm, self.context
         if n > 1 and not context.capabilities.samples:
             texts = []
@@ -247,7 +253,7 @@ class Moves:
                 schema=schema if context.capabilities.json_schema else None,
             )  # fmt: skip
 
-        result, cost, note = await self._charge(move, messages, max_tokens, n, call)
+        result, cost, note = await self._charge(move, messages, (least, max_tokens), n, call)
         if "length" in result.finish_reasons:
             note = f"{note}; cut off at max_tokens".lstrip("; ")
         texts = [parse.encodable(text) for text in result.texts]
@@ -289,9 +295,16 @@ class Moves:
                 shown = [replace(shown[0], text=" ".join(words[: len(words) // 2]))] if len(words) > 8 else []
 
     async def _charge(
-        self, move: Move, messages: list[Message], max_tokens: int, n: int, call: Callable[[int], Awaitable[_Result]]
+        self,
+        move: Move,
+        messages: list[Message],
+        length: tuple[int, int],
+        n: int,
+        call: Callable[[int], Awaitable[_Result]],
     ) -> tuple[_Result, Spend, str]:
         """Reserve, call, settle; again after a retryable failure. Every attempt is charged.
+
+        `length` is the fewest and the most completion tokens of a sample.
 
         Returns:
             The result, the cost of all attempts, and the failures among them in words.
@@ -307,7 +320,7 @@ class Moves:
             prompt = await self.context.llm.count_tokens(messages)
             async for attempt in attempts(sleep=wait):
                 with attempt:
-                    room = self._room(prompt, max_tokens, n)
+                    room = self._room(prompt, length, n)
                     outcome, spent = await self._attempt(prompt, room, n, call)
                     cost += spent
                     if isinstance(outcome, RagscaleError):
@@ -355,21 +368,22 @@ class Moves:
             limit = self.ledger.limit("seconds")
             raise BudgetExceeded("seconds", limit, limit) from None
 
-    def _room(self, prompt: int, max_tokens: int, n: int) -> int:
+    def _room(self, prompt: int, length: tuple[int, int], n: int) -> int:
         """Completion tokens a sample that this call may have; raises where an answer of any use does not fit."""
         need = _with_margin(prompt)
         window = self.context.llm.context_window - prompt
-        if window < _LEAST:
+        least, most = length
+        if window < least:
             raise ModelError(
                 f"the prompt has {prompt} tokens, the context window of {self.context.llm.name} "
                 f"{self.context.llm.context_window}",
                 "Show fewer passages (k, context) or use a model with a larger window.",
             )
         left = (self.ledger.left("tokens") - need) / n
-        if left < _LEAST:
+        if left < least:
             limit = self.ledger.limit("tokens")
-            raise BudgetExceeded("tokens", limit, limit - self.ledger.left("tokens") + need + _LEAST * n)
-        return int(min(max_tokens, left, window))
+            raise BudgetExceeded("tokens", limit, limit - self.ledger.left("tokens") + need + least * n)
+        return int(min(most, left, window))
 
     def _record(self, event: Event) -> None:
         self._events.append(event)

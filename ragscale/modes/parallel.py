@@ -16,7 +16,8 @@ from ragscale.prompts.parse import normalise
 
 __all__ = ["Parallel"]
 
-_TRIES = 3  # a malformed or repeating turn is tried again so often
+_SHORTEST = 96  # tokens of the shortest turn worth paying for
+_TRIES = 2  # a malformed or repeating turn is tried again so often
 
 
 class _ParallelState(State, total=False):
@@ -49,6 +50,8 @@ class Parallel(Mode):
     """Of every turn."""
     turn_tokens: int = 1024
     """Longest turn."""
+    ask_question: bool = True
+    """Whether a free place in the first round goes to the question itself."""
     profile: Profile = "json"
     """Format of a turn: ``"json"`` for any instruct model, ``"tags"`` for the published RAG-R1 checkpoints."""
 
@@ -77,18 +80,17 @@ class Parallel(Mode):
         schema = conversation.schema(most=self.max_queries, may_answer=bool(turns)) if self.profile == "json" else None
         asked = {normalise(query) for turn in turns for query in turn["queries"]}
         for attempt in range(_TRIES):
-            said = (
-                await moves.write(
-                    "plan", chat, max_tokens=self.turn_tokens, temperature=self.temperature, schema=schema,
-                    attempt=attempt, passages=shown,
-                )
-            )[0]  # fmt: skip
+            [said] = await moves.write(
+                "plan", chat, max_tokens=self.turn_tokens, least=min(_SHORTEST, self.turn_tokens),
+                temperature=self.temperature, schema=schema, attempt=attempt, passages=shown,
+            )  # fmt: skip
             reply = conversation.parse(said, most=self.max_queries, profile=self.profile)
             if reply.answer:
                 return {"text": reply.answer, "citations": moves.cite(reply.answer, reply.documents, shown)}
             new = [query for query in reply.queries if normalise(query) not in asked]
             if new:
-                return {"said": said, "queries": new}
+                free = self.ask_question and not turns and len(new) < self.max_queries
+                return {"said": said, "queries": [state["question"], *new] if free else new}
             moves.note("plan", "only repeats earlier queries" if reply.queries else "malformed turn", output=said)
         return {"queries": []}
 

@@ -188,7 +188,11 @@ class Tree(Mode):
         return state["found"][0][: self.plan_k] if state["found"] else []
 
     def _shape(self, moves: Moves, state: _TreeState) -> Shape:
-        """The widest level that leaves enough for one greedy level after it."""
+        """The widest level that leaves enough for one greedy level after it.
+
+        Raises:
+            BudgetExceeded: Not even a greedy level fits.
+        """
         levels = self.steps - len(state["chain"])
         few = min(self.k, 3)
         depths = range(min(self.rollout_steps, levels - 1), -1, -1)
@@ -201,6 +205,7 @@ class Tree(Mode):
             left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
             if left and need.rounds <= moves.ledger.rounds_left(moves.clock):
                 return shape
+        moves.ledger.reserve(thin, clock=moves.clock).refund()  # half a level is money lost: raises if it does not fit
         return Shape(1, 0, 0, few)
 
     def _cost(self, shape: Shape, state: _TreeState) -> Spend:
