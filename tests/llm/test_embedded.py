@@ -97,15 +97,17 @@ async def test_a_burst_larger_than_the_shared_memory_is_answered(
     """Without admission the server fails every request in its memory once that overflows."""
     monkeypatch.setattr(embedded, "_SPARE", 0)
     model = EmbeddedLLM(smol_file, context_window=128)
-    messages = [[{"role": "user", "content": f"{i} " + "word " * 90}] for i in range(8)]
-    done = await asyncio.gather(*(model.generate(m, max_tokens=8) for m in messages))
+    messages = [[{"role": "user", "content": f"{i} " + "word " * 90}] for i in range(6)]
+    done = await asyncio.gather(*(model.generate(m, max_tokens=2) for m in messages))
     assert all(g.usage.completion_tokens > 0 for g in done)
     await model.aclose()
 
 
 async def test_a_cancelled_call_frees_its_place(smol: EmbeddedLLM) -> None:
-    task = asyncio.create_task(smol.generate(ASK, max_tokens=4000, temperature=1.5))
-    await asyncio.sleep(0.3)
+    endless = {"type": "array", "items": {"type": "integer"}, "minItems": 1000}
+    await smol.capabilities()
+    task = asyncio.create_task(smol.generate(ASK, max_tokens=8000, schema=endless))
+    await asyncio.sleep(0.5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -82,6 +82,23 @@ async def test_vllm_that_scores_nothing_is_found_out() -> None:
     assert (can.json_schema, can.scoring, can.tokenizer) == (False, False, True)
 
 
+async def test_vllm_without_its_own_field_is_asked_in_the_common_way() -> None:
+    fake = Vllm()
+
+    def common(path: str, body: Body) -> Reply:
+        if "structured_outputs" in body:
+            return Reply({"error": {"message": "structured_outputs: Extra inputs are not permitted"}}, 400)
+        if "response_format" in body:
+            body["structured_outputs"] = {"json": body["response_format"]["json_schema"]["schema"]}
+        return fake(path, body)
+
+    with FakeEndpoint(common) as server:
+        model = OpenAILLM(server.url)
+        assert (await model.capabilities()).json_schema
+        done = await model.generate(ASK, max_tokens=9, schema=SCHEMA)
+    assert done.texts == ['{"answer": "blue"}']
+
+
 async def test_without_a_tokenizer_counts_are_bounds_and_said_to_be() -> None:
     with FakeEndpoint(plain) as server:
         model = OpenAILLM(server.url)
