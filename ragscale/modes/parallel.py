@@ -90,6 +90,7 @@ class Parallel(Mode):
             new = [query for query in reply.queries if normalise(query) not in asked]
             if new:
                 free = self.ask_question and not turns and len(new) < self.max_queries
+                free = free and normalise(state["question"]) not in map(normalise, new)
                 return {"said": said, "queries": [state["question"], *new] if free else new}
             moves.note("plan", "only repeats earlier queries" if reply.queries else "malformed turn", output=said)
         return {"queries": []}
