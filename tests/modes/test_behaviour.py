@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conformance import check, story
-from doubles import StubIndex, move_of, never_repeating, query, run, scripted
+from doubles import QUESTION, StubIndex, move_of, never_repeating, query, run, scripted
 
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput, ModelError
@@ -89,8 +89,19 @@ class TestDuplicates:
     def test_a_turn_of_old_and_new_queries_searches_the_new_ones(self) -> None:
         turns = iter([turn("one", "two"), turn("Two", "three")])
         index = StubIndex()
-        run(Parallel(rounds=2), llm=scripted(instead(turn=lambda call: next(turns))), index=index)
+        run(Parallel(rounds=2, max_queries=2), llm=scripted(instead(turn=lambda call: next(turns))), index=index)
         assert index.searches == [["one", "two"], ["three"]]
+
+    @pytest.mark.parametrize(
+        ("queries", "searched"),
+        [(["one"], [QUESTION, "one"]), ([QUESTION.upper()], [QUESTION.upper()]), (["one", "two"], ["one", "two"])],
+    )
+    def test_a_free_place_of_the_first_round_goes_to_the_question_once(
+        self, queries: list[str], searched: list[str]
+    ) -> None:
+        index = StubIndex()
+        run(Parallel(rounds=1, max_queries=2), llm=scripted(instead(turn=turn(*queries))), index=index)
+        assert index.searches == [searched]
 
     def test_identical_passages_of_several_queries_are_shown_once(self) -> None:
         llm = scripted()
