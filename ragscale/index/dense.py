@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = ["METRIC", "VECTORS_FILE", "DenseIndex", "build_dense", "check_factory
 
 VECTORS_FILE = "vectors.faiss"
 METRIC = "inner_product"
+_ORIGIN = re.compile(r"^(Error in .* at \S+:\d+: )?(Error: )?")
 _SLACK = 8
 _DECIMALS = 6
 
@@ -181,7 +183,6 @@ def _on_gpu(faiss: Any, index: Any) -> Any:
 
 
 def _reason(error: RuntimeError) -> str:
-    """The last line of a FAISS message, without the C++ signature before it."""
-    lines = str(error).strip().splitlines()
-    text = lines[-1] if lines else type(error).__name__
-    return text.partition("Error: ")[2].strip() or text.strip()
+    """A FAISS message without the C++ signature and source line before it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return _ORIGIN.sub("", lines[-1]).strip()
