@@ -10,14 +10,14 @@ from langgraph.graph import END, START, StateGraph
 from ragscale.errors import InvalidInput
 from ragscale.modes.base import Mode, State, Update, node
 from ragscale.modes.moves import Context, Moves
-from ragscale.prompts import conversation
+from ragscale.prompts import conversation, parse
 from ragscale.prompts.conversation import Profile, Turn
 from ragscale.prompts.parse import normalise
 
 __all__ = ["Parallel"]
 
 _SHORTEST = 96  # tokens of the shortest turn worth paying for
-_TRIES = 2  # a malformed or repeating turn is tried again so often
+_TRIES = 2  # attempts at a turn, where the first is malformed
 
 
 class _ParallelState(State, total=False):
@@ -32,8 +32,8 @@ class _ParallelState(State, total=False):
 class Parallel(Mode):
     """Up to `max_queries` queries a round, `rounds` rounds; the model answers when it has read enough.
 
-    ``max_queries=1`` is RAG-R1's single-query mode. Costs a model call a round and one to answer. A turn that is
-    malformed, or only repeats earlier queries, is tried again and never searched; when rounds or budget run out, the
+    ``max_queries=1`` is RAG-R1's single-query mode. Costs a model call a round and one or two to end. A malformed turn
+    is tried again and never searched; when a turn only repeats earlier queries, or rounds or budget run out, the
     reserved closing answer is written from all passages found.
     """
 
@@ -77,7 +77,7 @@ class Parallel(Mode):
         shown = [id for turn in turns for ids in turn["passages"] for id in ids]
         passages = {id: moves.context.index.passage(id) for id in shown}
         chat = conversation.messages(state["question"], turns, passages, most=self.max_queries, profile=self.profile)
-        schema = conversation.schema(most=self.max_queries, may_answer=bool(turns)) if self.profile == "json" else None
+        schema = parse.queries_schema(self.max_queries, least=0 if turns else 1) if self.profile == "json" else None
         asked = {normalise(query) for turn in turns for query in turn["queries"]}
         for attempt in range(_TRIES):
             [said] = await moves.write(
@@ -86,13 +86,18 @@ class Parallel(Mode):
             )  # fmt: skip
             reply = conversation.parse(said, most=self.max_queries, profile=self.profile)
             if reply.answer:
-                return {"text": reply.answer, "citations": moves.cite(reply.answer, reply.documents, shown)}
+                return {"text": reply.answer, "citations": moves.cite(reply.answer, [], shown)}
             new = [query for query in reply.queries if normalise(query) not in asked]
             if new:
                 free = self.ask_question and not turns and len(new) < self.max_queries
                 free = free and normalise(state["question"]) not in map(normalise, new)
                 return {"said": said, "queries": [state["question"], *new] if free else new}
-            moves.note("plan", "only repeats earlier queries" if reply.queries else "malformed turn", output=said)
+            if reply.enough:
+                break
+            if reply.queries:
+                moves.note("plan", "only repeats earlier queries: nothing left to look up", output=said)
+                break
+            moves.note("plan", "malformed turn", output=said)
         return {"queries": []}
 
     async def _retrieve(self, moves: Moves, state: _ParallelState) -> Update:

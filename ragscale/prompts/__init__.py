@@ -14,7 +14,7 @@ from typing import TypedDict
 
 from ragscale.types import Message, Passage
 
-__all__ = ["NO_INFORMATION", "Step", "answer", "clean", "documents", "numbered", "plan", "read", "support"]
+__all__ = ["NO_INFORMATION", "Step", "answer", "beginning", "clean", "documents", "numbered", "plan", "read", "support"]
 
 NO_INFORMATION = "No relevant information found"
 """What a sub-answer says when the passages do not help, word for word (CoRAG, arXiv 2501.14342)."""
@@ -56,7 +56,6 @@ _ANSWER = """Answer the question from the documents; the notes may help and may 
 the numbers of the documents that tell."""
 
 _GLIMPSE = 60
-"""Words of each passage that the planner sees: encyclopedia articles name what they are about at once."""
 
 _MARKER = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]{3,}\])")
 
@@ -78,6 +77,11 @@ def documents(passages: Sequence[Passage]) -> str:
     return "\n".join(["<documents>", *lines, "</documents>"])
 
 
+def beginning(passage: Passage) -> Passage:
+    """The first 60 words: what a planner sees, as encyclopedia articles name what they are about at once."""
+    return replace(passage, text=" ".join(passage.text.split()[:_GLIMPSE]))
+
+
 def _pairs(steps: Sequence[Step]) -> str:
     return "\n".join(f"{n}. {clean(s['query'])} -> {clean(s['answer'])}" for n, s in enumerate(steps, 1))
 
@@ -88,8 +92,7 @@ def plan(question: str, passages: Sequence[Passage], steps: Sequence[Step]) -> l
     Saying first what is known and missing is what makes a small model name the missing page: of 16 HotpotQA questions
     with a page missing it found the page for 8, without that for 1 to 3.
     """
-    begun = [replace(p, text=" ".join(p.text.split()[:_GLIMPSE])) for p in passages]
-    seen = f"\n{documents(begun)}" if begun else ""
+    seen = f"\n{documents([beginning(passage) for passage in passages])}" if passages else ""
     known = f"\nLooked up so far:\n{_pairs(steps)}" if steps else ""
     return [
         {"role": "system", "content": _PLAN},

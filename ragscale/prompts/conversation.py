@@ -1,6 +1,7 @@
-"""The conversation of multi-query retrieval (RAG-R1, arXiv 2507.02962) in two profiles: JSON and tags.
+"""The turns of multi-query retrieval (RAG-R1, arXiv 2507.02962) in two profiles: JSON and tags.
 
-``json`` suits any instruct model; ``tags`` is the format that the published RAG-R1 checkpoints were trained on.
+``tags`` is the conversation that the published RAG-R1 checkpoints were trained on. ``json`` suits any instruct model:
+the same rounds as one growing prompt without the model's own turns, which a small model copies instead of reading on.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
-from ragscale.prompts import clean, numbered
+from ragscale.prompts import beginning, clean, numbered
 from ragscale.prompts import parse as parsing
 from ragscale.types import Message, Passage
 
-__all__ = ["Profile", "Reply", "Turn", "messages", "parse", "schema"]
+__all__ = ["Profile", "Reply", "Turn", "messages", "parse"]
 
 Profile = Literal["json", "tags"]
 
@@ -32,30 +33,34 @@ class Turn(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model wrote in one turn. Neither queries nor an answer: malformed."""
+    """What the model wrote in one turn: queries, an answer or enough; none of these: malformed."""
 
     queries: list[str] = field(default_factory=list)
     answer: str = ""
-    documents: list[int] = field(default_factory=list)
-    """Numbers of the documents that the answer names."""
+    """Only in the tags profile; in the JSON profile the answer is a call of its own, as in every other mode."""
+    enough: bool = False
+    """Whether the model has nothing left to look up."""
 
 
-_JSON = """Answer a question by looking up pages of an encyclopedia. Each turn, say in JSON what is known and what is \
-still missing. Then
-- look up: up to %d different queries, searched at the same time, each the name of one person, work, place or thing; \
-never the same again; or
-- answer, once the documents tell: as short as possible (a name, a date, a number, a short phrase, yes or no), with \
-the numbers of the documents that tell.
+_JSON = """You look up pages of an encyclopedia to answer a question, up to %d at once. From the documents found so \
+far, say what is known, what is still missing, and what to look up next: names of persons, works, places or things, \
+never one that was looked up before. If nothing is missing, leave queries empty. Reply in JSON.
 
 Question: Who is older, the singer of the album Parachutes or Ridley Scott?
-{"known": "nothing yet", "missing": "the singer of Parachutes, the birth of both", "queries": ["Parachutes album", \
+{"known": "nothing yet", "missing": "the singer of Parachutes, both births", "queries": ["Parachutes album", \
 "Ridley Scott"]}
-(documents: [1] Parachutes is by Coldplay. [4] Ridley Scott was born in 1937.)
+
+Question: Who is older, the singer of the album Parachutes or Ridley Scott?
+Looked up: Parachutes album; Ridley Scott
+[1] Parachutes: Parachutes is the debut album by the band Coldplay, released in 2000.
+[2] Ridley Scott: Ridley Scott is an English director, born in 1937.
 {"known": "Parachutes is by Coldplay, Ridley Scott was born in 1937", "missing": "the singer of Coldplay, his birth", \
 "queries": ["Coldplay singer"]}
-(documents: [7] Chris Martin, born in 1977, is the singer of Coldplay.)
-{"known": "Chris Martin was born in 1977, Ridley Scott in 1937", "missing": "nothing", "answer": "Ridley Scott", \
-"documents": [7, 4]}"""
+
+Question: Who directed the film Jaws?
+Looked up: Jaws film
+[1] Jaws (film): Jaws is a 1975 film directed by Steven Spielberg.
+{"known": "Jaws was directed by Steven Spielberg", "missing": "nothing", "queries": []}"""
 
 _TAGS = """Answer the question. Reason inside <think> and </think> first. If you need knowledge, search with \
 <search> query 1, query 2 </search>, at most %d queries, one fact each; the results come between <information> and \
@@ -66,7 +71,7 @@ _TAGS = """Answer the question. Reason inside <think> and </think> first. If you
 def messages(
     question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], *, most: int, profile: Profile = "json"
 ) -> list[Message]:
-    """The conversation up to now; each round appends to the last one's prompt.
+    """The prompt of the next turn; each round appends to the last one's.
 
     Args:
         question: The user's question.
@@ -75,8 +80,20 @@ def messages(
         most: Queries a turn at most.
         profile: Format.
     """
-    system = (_JSON if profile == "json" else _TAGS) % most
-    chat = [{"role": "system", "content": system}, {"role": "user", "content": f"Question: {clean(question)}"}]
+    if profile == "tags":
+        return _dialogue(question, turns, passages, most)
+    blocks = [f"Question: {clean(question)}"]
+    number = 0
+    for turn in turns:
+        blocks.append(f"Looked up: {clean('; '.join(turn['queries']))}")
+        for id in (id for ids in turn["passages"] for id in ids):
+            number += 1
+            blocks.append(numbered(number, beginning(passages[id])))
+    return [{"role": "system", "content": _JSON % most}, {"role": "user", "content": "\n".join(blocks)}]
+
+
+def _dialogue(question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], most: int) -> list[Message]:
+    chat = [{"role": "system", "content": _TAGS % most}, {"role": "user", "content": f"Question: {clean(question)}"}]
     number = 0
     for turn in turns:
         found: list[str] = []
@@ -91,33 +108,15 @@ def messages(
     return chat
 
 
-def schema(*, most: int, may_answer: bool) -> dict[str, Any]:
-    """JSON schema of a turn: a search, or (if it may) an answer."""
-    search = parsing.queries_schema(most)
-    if not may_answer:
-        return search
-    notes = {key: search["properties"][key] for key in ("known", "missing")}
-    answer = {
-        "type": "object",
-        "properties": {**notes, **parsing.ANSWER_SCHEMA["properties"]},
-        "required": [*notes, "answer", "documents"],
-        "additionalProperties": False,
-    }
-    return {"anyOf": [search, answer]}
-
-
 def parse(text: str, *, most: int, profile: Profile = "json") -> Reply:
     """Read one turn of the model, and nothing but what it wrote."""
     if profile == "tags":
         return _parse_tags(text, most)
     value = parsing.load(text)
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not isinstance(value.get("queries"), list):
         return Reply()
-    if value.get("answer"):
-        answer, documents = parsing.answer(json.dumps(value))
-        return Reply(answer=answer, documents=documents)
-    asked = value.get("queries")
-    return Reply(queries=parsing.queries(json.dumps(asked), most) if isinstance(asked, list | str) else [])
+    found = parsing.queries(text, most)
+    return Reply(queries=found, enough=not value["queries"])
 
 
 def _parse_tags(text: str, most: int) -> Reply:

@@ -34,8 +34,8 @@ _PREFIX = re.compile(
 )
 
 
-def queries_schema(most: int) -> dict[str, Any]:
-    """JSON schema of a planner's turn: what is known, what is missing, and one to `most` sub-queries."""
+def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
+    """JSON schema of a planner's turn: what is known, what is missing, and `least` to `most` sub-queries."""
     note = {"type": "string", "maxLength": 160}
     query = {"type": "string", "minLength": 2, "maxLength": 160}
     return {
@@ -43,7 +43,7 @@ def queries_schema(most: int) -> dict[str, Any]:
         "properties": {
             "known": note,
             "missing": note,
-            "queries": {"type": "array", "items": query, "minItems": 1, "maxItems": most},
+            "queries": {"type": "array", "items": query, "minItems": least, "maxItems": most},
         },
         "required": ["known", "missing", "queries"],
         "additionalProperties": False,
