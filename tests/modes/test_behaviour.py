@@ -180,12 +180,20 @@ class TestEmptyRetrieval:
 
 class TestStopping:
     def test_a_model_that_answers_in_its_turn_needs_no_closing_call(self) -> None:
-        turns = iter([turn("one"), '{"think": "so", "documents": [2], "answer": "Ridley Scott"}'])
+        turns = iter(["<search> one </search>", "<answer> Ridley Scott </answer>"])
         llm = scripted(instead(turn=lambda call: next(turns)))
-        answer, ledger = run(Parallel(), llm=llm, index=StubIndex(lambda query: ["p1", "p2", "p3"]))
+        index = StubIndex(lambda query: ["p1", "p2", "p3"], texts={"p2": "A film by Ridley Scott."})
+        answer, ledger = run(Parallel(profile="tags"), llm=llm, index=index)
         check(answer, ledger, Budget())
         assert (answer.text, answer.citations, answer.stop_reason) == ("Ridley Scott", ["p2"], "answered")
         assert answer.spend.total.llm_calls == 2
+
+    def test_a_model_with_nothing_left_to_look_up_goes_on_to_the_answer(self) -> None:
+        turns = iter([turn("one"), turn()])
+        answer, ledger = run(Parallel(), llm=scripted(instead(turn=lambda call: next(turns))))
+        check(answer, ledger, Budget())
+        assert answer.stop_reason == "answered"
+        assert (answer.spend.total.llm_calls, answer.spend.total.rounds) == (3, 1)
 
     @by_name
     def test_a_model_that_stops_working_ends_in_what_is_known(self, mode: Mode) -> None:
