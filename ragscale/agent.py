@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import queue
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
-from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.graph.state import CompiledStateGraph
 
 from ragscale import modes
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.index import How, Index
 from ragscale.llm import LLM, load
-from ragscale.modes.base import initial
 from ragscale.modes.moves import Context
+from ragscale.modes.run import Run, compiled
 from ragscale.prompts.parse import encodable
 from ragscale.types import Answer, AnswerSpend, Event, Spend
 
@@ -156,8 +153,8 @@ class Agent:
         chosen = modes.get(mode) if mode is not None else self.mode
         capabilities = await self.llm.capabilities()
         async with self._saver(thread_id) as saver:
-            graph = _compiled(chosen) if saver is None else chosen.graph().compile(checkpointer=saver)
-            run = await _Run.begin(graph, chosen, question, thread_id)
+            graph = compiled(chosen) if saver is None else chosen.graph().compile(checkpointer=saver)
+            run = await Run.begin(graph, chosen, question, thread_id)
             ledger = Ledger(budget or self.budget, parent=parent, spent=run.spent, elapsed=run.elapsed)
             if run.finished is None:
                 try:
@@ -271,57 +268,6 @@ class Agent:
             passages={id: self.index.passage(id) for id in citations},
             limits=_limits(budget),
         )
-
-
-@dataclass
-class _Run:
-    """One execution of a compiled graph: fresh, resumed, or found finished."""
-
-    graph: CompiledStateGraph[Any, Context, Any, Any]
-    config: RunnableConfig
-    start: Any
-    spent: Spend
-    elapsed: float
-    finished: dict[str, Any] | None = None
-
-    @classmethod
-    async def begin(
-        cls, graph: CompiledStateGraph[Any, Context, Any, Any], mode: modes.Mode, question: str, thread_id: str | None
-    ) -> Self:
-        if thread_id is None:
-            return cls(graph, {}, initial(question), Spend(), 0.0)
-        identity = {"mode": repr(mode), "question": question}
-        config: RunnableConfig = {"configurable": {"thread_id": thread_id}, "metadata": identity}
-        saved = await graph.aget_state(config)
-        if not saved.created_at:
-            return cls(graph, config, initial(question), Spend(), 0.0)
-        known = {key: (saved.metadata or {}).get(key) for key in identity}
-        if known != identity:
-            raise InvalidInput(f"thread_id={thread_id!r} is a run of {known}, not of {identity}", "Use another id.")
-        if not saved.next:
-            return cls(graph, config, None, Spend(), 0.0, dict(saved.values))
-        spent = Spend(**saved.values["total"]) if "total" in saved.values else Spend()
-        # Branches that had finished when the run died left their writes beside the checkpoint; resuming applies them.
-        stored = await graph.checkpointer.aget_tuple(config)  # type: ignore[union-attr]
-        for _, channel, value in (stored.pending_writes or []) if stored else []:
-            if channel == "total":
-                spent += Spend(**value)
-        return cls(graph, config, None, spent, float(saved.values.get("serial", {}).get("seconds", 0.0)))
-
-    async def events(self, context: Context) -> AsyncGenerator[Event, None]:
-        """Run to the end, handing on events; then `finished` holds the final state."""
-        stream = self.graph.astream(self.start, self.config or None, context=context, stream_mode=["custom", "values"])
-        async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
-            async for kind, chunk in cast(AsyncIterator[tuple[str, Any]], chunks):
-                if kind == "custom":
-                    yield Event.from_dict(chunk)
-                else:
-                    self.finished = chunk
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled(mode: modes.Mode) -> CompiledStateGraph[Any, Context, Any, Any]:
-    return mode.graph().compile()
 
 
 def _closing_share(ledger: Ledger) -> Spend:

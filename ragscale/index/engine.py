@@ -69,7 +69,8 @@ class Engine:
     ) -> list[Hit]:
         key = (query, self._depth(request))
         if request.how == "hybrid":
-            ranking = reciprocal_rank_fusion((dense[key], lexical[key]), request.k)
+            rankings = ([row for row, _ in dense[key]], [row for row, _ in lexical[key]])
+            ranking = reciprocal_rank_fusion(rankings)[: request.k]
         else:
             ranking = (dense if request.how == "dense" else lexical)[key]
         return [Hit(self._passages[row], score) for row, score in ranking]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ RRF_K = 60
 
 Ranking = list[tuple[int, float]]
 """(row, score) pairs, best first."""
+
+T = TypeVar("T", bound=Hashable)
 
 
 def best_rows(scores: NDArray[np.floating], k: int) -> Ranking:
@@ -32,18 +35,20 @@ def best_rows(scores: NDArray[np.floating], k: int) -> Ranking:
     return [(int(row), float(scores[row])) for row in chosen]
 
 
-def reciprocal_rank_fusion(rankings: Iterable[Sequence[tuple[int, float]]], k: int) -> Ranking:
-    """Fuse rankings: a row scores the sum of 1 / (`RRF_K` + rank) over the rankings it is in, rank from 1.
+def reciprocal_rank_fusion(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
+    """Fuse rankings: an item scores the sum of 1 / (`RRF_K` + rank) over the rankings it is in, rank from 1.
 
-    Ties go to the row that a ranking named first, earlier rankings before later ones.
+    Ties go to the item that a ranking named first, earlier rankings before later ones.
 
     Args:
-        rankings: Each best first; their scores are ignored.
-        k: Most rows to return.
+        rankings: Rows, ids or whatever is ranked, each best first.
+
+    Returns:
+        Every item with its score, best first.
     """
-    fused: dict[int, float] = {}
+    fused: dict[T, float] = {}
     for ranking in rankings:
-        for rank, (row, _) in enumerate(ranking, 1):
-            fused[row] = fused.get(row, 0.0) + 1.0 / (RRF_K + rank)
+        for rank, item in enumerate(ranking, 1):
+            fused[item] = fused.get(item, 0.0) + 1.0 / (RRF_K + rank)
     # dicts keep insertion order and sorting is stable: that is the tie rule
-    return sorted(fused.items(), key=lambda pair: -pair[1])[:k]
+    return sorted(fused.items(), key=lambda pair: -pair[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Protocol, TypedDict
 
@@ -13,6 +13,7 @@ from langgraph.graph import StateGraph
 from langgraph.runtime import Runtime
 
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError
+from ragscale.index.fusion import reciprocal_rank_fusion
 from ragscale.modes.moves import Context, Moves
 from ragscale.prompts import Step
 from ragscale.types import Spend
@@ -111,14 +112,6 @@ def _charging(body: Body, on_failure: Callable[[str, str], Update]) -> Node:
     return run
 
 
-def rrf(rankings: Sequence[Sequence[str]]) -> list[str]:
-    scores: dict[str, float] = {}
-    for ranking in rankings:
-        for rank, id in enumerate(ranking, 1):
-            scores[id] = scores.get(id, 0.0) + 1.0 / (60 + rank)
-    return sorted(scores, key=lambda id: -scores[id])
-
-
 def unless_stopped(to: str) -> Callable[[State], Awaitable[str]]:
     """A router: `to`, or ``"answer"`` as soon as the run must close.
 
@@ -174,7 +167,7 @@ class Mode(ABC):
                 # Nothing was retrieved (the first sub-query failed, or could not be paid): the question itself may do.
                 with contextlib.suppress(BudgetExceeded):
                     found = await moves.retrieve([state["question"]], self.k)
-            ids = rrf([*found, *(step["passages"] for step in state["chain"])])
+            ids = [id for id, _ in reciprocal_rank_fusion([*found, *(step["passages"] for step in state["chain"])])]
             return await moves.close(state["question"], ids[: self.context], state["chain"], state["stop"])
 
         return node(answer)

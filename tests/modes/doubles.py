@@ -17,7 +17,7 @@ from ragscale.agent import Agent
 from ragscale.budget import Budget, Ledger
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
-from ragscale.modes import Mode, moves
+from ragscale.modes import Mode
 from ragscale.prompts import conversation
 from ragscale.prompts.conversation import Profile
 from ragscale.types import Answer, Hit, Message, Passage
@@ -195,7 +195,8 @@ def virtually(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `work` in virtual time; moves measure their seconds by it."""
     with asyncio.Runner(loop_factory=VirtualTime) as runner:
         loop = runner.get_loop()
-        with mock.patch.object(moves, "time", SimpleNamespace(perf_counter=loop.time)):
+        clock = SimpleNamespace(perf_counter=loop.time)
+        with mock.patch.object(moves, "time", clock), mock.patch.object(calls, "time", clock):
             return runner.run(work())
 
 

@@ -1,0 +1,71 @@
+"""One run of a mode's graph: fresh, resumed from a checkpoint, or found finished."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Self, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
+
+from ragscale.errors import InvalidInput
+from ragscale.modes.base import Mode, initial
+from ragscale.modes.calls import Context
+from ragscale.types import Event, Spend
+
+__all__ = ["Run", "compiled"]
+
+
+@dataclass
+class Run:
+    """One execution of a compiled graph."""
+
+    graph: CompiledStateGraph[Any, Context, Any, Any]
+    config: RunnableConfig
+    start: Any
+    spent: Spend
+    elapsed: float
+    finished: dict[str, Any] | None = None
+
+    @classmethod
+    async def begin(
+        cls, graph: CompiledStateGraph[Any, Context, Any, Any], mode: Mode, question: str, thread_id: str | None
+    ) -> Self:
+        if thread_id is None:
+            return cls(graph, {}, initial(question), Spend(), 0.0)
+        identity = {"mode": repr(mode), "question": question}
+        config: RunnableConfig = {"configurable": {"thread_id": thread_id}, "metadata": identity}
+        saved = await graph.aget_state(config)
+        if not saved.created_at:
+            return cls(graph, config, initial(question), Spend(), 0.0)
+        known = {key: (saved.metadata or {}).get(key) for key in identity}
+        if known != identity:
+            raise InvalidInput(f"thread_id={thread_id!r} is a run of {known}, not of {identity}", "Use another id.")
+        if not saved.next:
+            return cls(graph, config, None, Spend(), 0.0, dict(saved.values))
+        spent = Spend(**saved.values["total"]) if "total" in saved.values else Spend()
+        # Branches that had finished when the run died left their writes beside the checkpoint; resuming applies them.
+        stored = await graph.checkpointer.aget_tuple(config)  # type: ignore[union-attr]
+        for _, channel, value in (stored.pending_writes or []) if stored else []:
+            if channel == "total":
+                spent += Spend(**value)
+        return cls(graph, config, None, spent, float(saved.values.get("serial", {}).get("seconds", 0.0)))
+
+    async def events(self, context: Context) -> AsyncGenerator[Event, None]:
+        """Run to the end, handing on events; then `finished` holds the final state."""
+        stream = self.graph.astream(self.start, self.config or None, context=context, stream_mode=["custom", "values"])
+        async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
+            async for kind, chunk in cast(AsyncIterator[tuple[str, Any]], chunks):
+                if kind == "custom":
+                    yield Event.from_dict(chunk)
+                else:
+                    self.finished = chunk
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(mode: Mode) -> CompiledStateGraph[Any, Context, Any, Any]:
+    """The mode's graph without a checkpointer, compiled once."""
+    return mode.graph().compile()
