@@ -17,7 +17,7 @@ from ragscale.agent import Agent
 from ragscale.budget import Budget, Ledger
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
-from ragscale.modes import Mode
+from ragscale.modes import Mode, calls, moves
 from ragscale.prompts import conversation
 from ragscale.prompts.conversation import Profile
 from ragscale.types import Answer, Hit, Message, Passage
