@@ -5,7 +5,7 @@ Plain frozen values without behaviour beyond arithmetic and conversion; every fl
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 __all__ = ["Answer", "AnswerSpend", "Event", "Hit", "Message", "Move", "Passage", "Spend"]
@@ -65,18 +65,21 @@ class Spend:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Spend) -> Spend:
-        return Spend(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Spend)))
+        return Spend(*(getattr(self, name) + getattr(other, name) for name in _DIMENSIONS))
 
     def __sub__(self, other: Spend) -> Spend:
-        return Spend(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(Spend)))
+        return Spend(*(getattr(self, name) - getattr(other, name) for name in _DIMENSIONS))
 
     def maximum(self, other: Spend) -> Spend:
         """The larger value in each dimension: how parallel branches join on the critical path."""
-        return Spend(*(max(getattr(self, f.name), getattr(other, f.name)) for f in fields(Spend)))
+        return Spend(*(max(getattr(self, name), getattr(other, name)) for name in _DIMENSIONS))
 
     def to_dict(self) -> dict[str, Any]:
         """The eight dimensions by name, as JSON and LangGraph state hold them."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _DIMENSIONS}
+
+
+_DIMENSIONS = tuple(f.name for f in fields(Spend))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class Event:
 
     def to_dict(self) -> dict[str, Any]:
         """The event as JSON holds it."""
-        return asdict(self)
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "spend": self.spend.to_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Event:
@@ -132,11 +135,11 @@ class Answer:
     stop_reason: str
     """``"answered"``, ``"budget:<dimension>"`` or ``"failed"``."""
     spend: AnswerSpend
-    trace: list[Event]
+    trace: list[Event] = field(repr=False)
     reason: str = ""
     """In plain words, what cut the run short and the remedy; empty for ``"answered"``."""
     question: str = ""
-    passages: dict[str, Passage] = field(default_factory=dict)
+    passages: dict[str, Passage] = field(default_factory=dict, repr=False)
     """The cited passages by id, for display."""
     limits: dict[str, float] = field(default_factory=dict)
     """The budget of the run by dimension, for display; open dimensions are absent."""

@@ -136,7 +136,7 @@ class Mode(ABC):
     """By which `Agent`, the command line and reports call it."""
 
     least: ClassVar[dict[str, float]] = {}
-    """Smallest value of each numeric parameter; 1 where none is given."""
+    """Smallest value of each numeric parameter; where none is given, 1 for whole numbers and 0 for others."""
 
     k: int = 5
     """Passages retrieved a sub-query."""
@@ -145,10 +145,11 @@ class Mode(ABC):
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, least = getattr(self, field.name), self.least.get(field.name, 1)
+            value = getattr(self, field.name)
             kind = str(getattr(field.type, "__name__", field.type))
             if kind not in _NUMBERS:
                 continue
+            least = self.least.get(field.name, 1 if kind == "int" else 0)
             if isinstance(value, bool) or not isinstance(value, _NUMBERS[kind]):
                 raise InvalidInput(f"{self.name}: {field.name}={value!r} is no {kind}", "Give a number.")
             if not value >= least:

@@ -38,7 +38,6 @@ class Parallel(Mode):
     """
 
     name: ClassVar[str] = "parallel"
-    least: ClassVar[dict[str, float]] = {"temperature": 0.0}
 
     k: int = 3
     """Passages retrieved a query."""

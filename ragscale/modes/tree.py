@@ -56,7 +56,7 @@ class Tree(Mode):
     """
 
     name: ClassVar[str] = "tree"
-    least: ClassVar[dict[str, float]] = {"rollout_steps": 0, "question_k": 0, "plan_k": 0, "temperature": 0.0}
+    least: ClassVar[dict[str, float]] = {"rollout_steps": 0, "question_k": 0, "plan_k": 0}
 
     steps: int = 6
     """Longest chain (L)."""
