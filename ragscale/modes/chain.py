@@ -35,7 +35,7 @@ class Chain(Mode):
     """
 
     name: ClassVar[str] = "chain"
-    least: ClassVar[dict[str, float]] = {"temperature": 0.0, "question_k": 0, "plan_k": 0, "repeats": 0}
+    least: ClassVar[dict[str, float]] = {"question_k": 0, "plan_k": 0, "repeats": 0}
 
     steps: int = 6
     """Longest chain (L)."""
