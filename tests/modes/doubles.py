@@ -97,7 +97,7 @@ def move_of(call: ScriptedCall) -> str:
 def most_queries(call: ScriptedCall) -> int:
     """How many queries a turn may ask."""
     if call.schema is None:
-        return int(re.findall(r"at most (\d+)", call.messages[0]["content"])[0])
+        return int(re.findall(r"(?:up to|at most) (\d+)", call.messages[0]["content"])[0])
     search = call.schema.get("anyOf", [call.schema])[0]
     return int(search["properties"]["queries"]["maxItems"])
 
@@ -123,7 +123,7 @@ def never_repeating(messages: Sequence[Message], call: ScriptedCall) -> list[str
             return json.dumps([query(word)])
         if kind == "turn":
             queries = [query(word, j) for j in range(most_queries(call))]
-            if call.schema is None:
+            if "<search>" in messages[0]["content"]:
                 return f"<think> hm </think><search> {', '.join(queries)} </search>"
             return json.dumps({"think": "hm", "queries": queries})
         if kind == "answer":
