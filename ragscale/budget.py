@@ -138,7 +138,8 @@ class Ledger:
             for led in self._family():
                 for dimension in _SUMMED:
                     amount = getattr(wanted, dimension) - getattr(own, dimension)
-                    if amount > led._left(dimension):
+                    # What costs nothing of an overrun dimension is still allowed.
+                    if getattr(wanted, dimension) and amount > led._left(dimension):
                         limit = getattr(led.budget, dimension)
                         raise BudgetExceeded(dimension, limit, limit - led._left(dimension) + amount)
             for led in self._family():

@@ -118,7 +118,7 @@ class Calls:
             for i in range(n):
                 texts += await self.write(
                     move, messages, max_tokens=max_tokens, temperature=temperature, schema=schema,
-                    attempt=attempt * n + i, input=input, passages=passages,
+                    attempt=attempt * n + i, least=least, input=input, passages=passages,
                 )  # fmt: skip
             return texts
         # A seed that depends on nothing but the run's seed and what is asked: the order of branches cannot change it.

@@ -14,7 +14,7 @@ from ragscale import prompts
 from ragscale.budget import Ledger
 from ragscale.errors import BudgetExceeded, ModelError
 from ragscale.llm.base import Score
-from ragscale.modes.calls import LEAST, Calls, Context, Retriever
+from ragscale.modes.calls import Calls, Context, Retriever
 from ragscale.prompts import NO_INFORMATION, Step, parse
 from ragscale.types import Event, Move, Spend
 
@@ -88,6 +88,9 @@ class Moves(Calls):
             self.note("read", "empty retrieval, nothing to read", input=query, output=NO_INFORMATION)
             return NO_INFORMATION
         messages, shown = await self.fit(lambda docs: prompts.read(query, docs), ids, READ_TOKENS)
+        if not shown:
+            self.note("read", "no passage fits the budget or the context window", input=query, output=NO_INFORMATION)
+            return NO_INFORMATION
         texts = await self.write("read", messages, max_tokens=READ_TOKENS, input=query, passages=shown)
         text = " ".join(texts[0].split())
         # Small models vary the sentence: "No relevant information was found", "Yes relevant information found".
@@ -110,7 +113,8 @@ class Moves(Calls):
             return await self.context.llm.score(messages, NO_INFORMATION)
 
         # A token is at least a character, so the sentence bounds its own tokens; one more ends the turn.
-        score, cost, note = await self.charge("score", messages, (LEAST, len(NO_INFORMATION) + 1), 1, call)
+        most = len(NO_INFORMATION) + 1
+        score, cost, note = await self.charge("score", messages, (most, most), 1, call)
         if not math.isfinite(score.logprob):
             problem = f"{self.context.llm.name} scored {score.logprob}"
             self.record(Event("score", self.branch, input=last, spend=cost, note=problem))
