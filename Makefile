@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := indexes/demo/manifest.json
-QUESTION ?= Who laid out the grounds of the country seat where oxygen was obtained from mercury oxide in August 1774?
+QUESTION ?= Which optical drawing aid did the discoverer of rhodium invent?
 
 .PHONY: demo test slow check models bench clean
 
