@@ -115,6 +115,8 @@ def test_an_overrun_is_charged_and_leaves_less_than_nothing() -> None:
     assert (ledger.spent.tokens, ledger.left("tokens")) == (150, -50)
     with pytest.raises(BudgetExceeded):
         ledger.reserve(Spend(prompt_tokens=1))
+    ledger.reserve(ROUND).settle(ROUND)  # costs no tokens
+    assert ledger.spent.queries == 3
 
 
 class TestFamily:

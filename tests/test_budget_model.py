@@ -50,10 +50,10 @@ class Member:
 
     def fits(self, wanted: Spend) -> bool:
         return all(
-            limit is None or member.used(name) - self.own(name) + getattr(wanted, name) <= limit
+            limit is None or not cost or member.used(name) - self.own(name) + cost <= limit
             for member in self.family()
             for name in SUMMED
-            for limit in [getattr(member.budget, name)]
+            for limit, cost in [(getattr(member.budget, name), getattr(wanted, name))]
         )
 
     def drop(self) -> None:
