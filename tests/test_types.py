@@ -1,0 +1,110 @@
+"""Spends add up and join as the ledger and the reducers need; events and answers survive JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragscale.types import Answer, AnswerSpend, Event, Passage, Spend
+
+NAMES = [field.name for field in fields(Spend)]
+
+counts = st.integers(0, 10**9)
+# Quarters of a second add up exactly, so that equality is equality.
+seconds = st.integers(0, 10**6).map(lambda quarters: quarters / 4)
+spends = st.builds(Spend, **{name: seconds if name == "seconds" else counts for name in NAMES})
+texts = st.text(max_size=20)
+events = st.builds(
+    Event,
+    move=st.sampled_from(["plan", "retrieve", "read", "answer", "score", "select"]),
+    branch=texts,
+    input=texts | st.lists(texts, max_size=3),
+    output=texts | st.lists(texts, max_size=3),
+    passages=st.lists(texts, max_size=3),
+    spend=spends,
+    score=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    note=texts,
+)
+
+
+def values(spend: Spend) -> list[float]:
+    return [getattr(spend, name) for name in NAMES]
+
+
+def test_the_dimensions_are_the_eight_of_the_documented_json() -> None:
+    assert NAMES == [
+        "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds", "seconds",
+    ]  # fmt: skip
+    assert list(Spend().to_dict()) == NAMES
+
+
+@given(spends, spends)
+def test_addition_and_subtraction_go_by_dimension(a: Spend, b: Spend) -> None:
+    assert values(a + b) == [x + y for x, y in zip(values(a), values(b), strict=True)]
+    assert a + b == b + a
+    assert (a + b) - b == a
+    assert a + Spend() == a
+    assert sum([a, b], Spend()) == a + b
+
+
+@given(spends, spends, spends)
+def test_addition_is_associative(a: Spend, b: Spend, c: Spend) -> None:
+    assert (a + b) + c == a + (b + c)
+
+
+@given(spends, spends, spends)
+def test_the_maximum_is_a_join(a: Spend, b: Spend, c: Spend) -> None:
+    """Commutative, associative, idempotent, with nothing spent as its least element: any order of branches agrees."""
+    assert values(a.maximum(b)) == [max(x, y) for x, y in zip(values(a), values(b), strict=True)]
+    assert a.maximum(b) == b.maximum(a)
+    assert a.maximum(b).maximum(c) == a.maximum(b.maximum(c))
+    assert a.maximum(a) == a
+    assert a.maximum(Spend()) == a
+
+
+@given(spends, spends, spends)
+def test_a_common_past_may_be_added_before_or_after_a_join(past: Spend, a: Spend, b: Spend) -> None:
+    """Why branches may carry the trunk's clock: max(past + a, past + b) = past + max(a, b), never above the sum."""
+    assert (past + a).maximum(past + b) == past + a.maximum(b)
+    assert all(x <= y for x, y in zip(values(a.maximum(b)), values(a + b), strict=True))
+
+
+@given(spends)
+def test_tokens_are_prompt_and_completion_and_cached_ones_count_once(spend: Spend) -> None:
+    assert spend.tokens == spend.prompt_tokens + spend.completion_tokens
+
+
+@given(spends)
+def test_a_spend_survives_json(spend: Spend) -> None:
+    assert Spend(**json.loads(json.dumps(spend.to_dict()))) == spend
+
+
+@given(events)
+def test_an_event_survives_json(event: Event) -> None:
+    assert Event.from_dict(json.loads(json.dumps(event.to_dict()))) == event
+
+
+def test_from_dict_leaves_its_argument_alone() -> None:
+    data = Event("plan", "").to_dict()
+    Event.from_dict(data)
+    assert data == Event("plan", "").to_dict()
+
+
+@pytest.mark.parametrize("value", [Spend(), Event("plan", ""), Passage("a", "", "text")])
+def test_values_are_frozen(value: Any) -> None:
+    with pytest.raises((FrozenInstanceError, AttributeError)):
+        setattr(value, fields(value)[0].name, 1)
+
+
+def test_an_answer_as_json_holds_copies() -> None:
+    answer = Answer("x", ["p"], "once", "answered", AnswerSpend(Spend(), Spend()), [Event("plan", "")])
+    data = answer.to_dict()
+    data["citations"].append("q")
+    data["trace"][0]["passages"].append("q")
+    data["spend"]["total"]["llm_calls"] = 5
+    assert (answer.citations, answer.trace[0].passages, answer.spend.total) == (["p"], [], Spend())
