@@ -1,0 +1,45 @@
+"""`iter_retgen`: retrieval and generation take turns; each query is the question with the last answer behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from langgraph.graph import END, START, StateGraph
+
+from ragscale.modes.base import Mode, State, Update, node, unless_stopped
+from ragscale.modes.moves import Context, Moves
+from ragscale.prompts import Step
+
+__all__ = ["IterRetgen"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterRetgen(Mode):
+    """ITER-RETGEN (Shao et al. 2023): `iterations` rounds of retrieve and read, then the closing answer."""
+
+    name: ClassVar[str] = "iter_retgen"
+
+    iterations: int = 2
+    """Rounds (T)."""
+
+    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+        """retrieve -> read -> retrieve ... -> answer."""
+        graph = StateGraph(State, Context)
+        graph.add_node("round", node(self._round))
+        graph.add_node("answer", self.closing())
+        graph.add_edge(START, "round")
+        graph.add_conditional_edges("round", self._after_round, ["round", "answer"])
+        graph.add_edge("answer", END)
+        return graph
+
+    async def _round(self, moves: Moves, state: State) -> Update:
+        last = state["chain"][-1]["answer"] if state["chain"] else ""
+        query = f"{state['question']} {last}".strip()
+        [passages] = await moves.retrieve([query], self.k)
+        answer = await moves.read(state["question"], passages)
+        return {"chain": [*state["chain"], Step(query=query, passages=passages, answer=answer)]}
+
+    async def _after_round(self, state: State) -> str:
+        more = len(state["chain"]) < self.iterations
+        return await unless_stopped("round" if more else "answer")(state)
