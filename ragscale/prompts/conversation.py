@@ -120,7 +120,8 @@ def parse(text: str, *, most: int, profile: Profile = "json") -> Reply:
 
 
 def _parse_tags(text: str, most: int) -> Reply:
-    turn = re.search(r"<(search|answer)>(.*?)(?:</\1>|$)", text, re.DOTALL | re.IGNORECASE)
+    said = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL | re.IGNORECASE)
+    turn = re.search(r"<(search|answer)>(.*?)(?:</\1>|$)", said, re.DOTALL | re.IGNORECASE)
     if turn is None:
         return Reply()
     body = turn.group(2).strip()

@@ -33,6 +33,9 @@ _PREFIX = re.compile(
     re.IGNORECASE,
 )
 
+_QUOTED = re.compile(r"^([\"'`]+)(.*?)\1,?$")
+_FENCE = re.compile(r"^\s*```\w*\s")
+
 
 def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
     """JSON schema of a planner's turn: what is known, what is missing, and `least` to `most` sub-queries."""
@@ -61,13 +64,15 @@ def normalise(query: str) -> str:
 
 
 def load(text: str) -> Any:
-    """The first JSON value in `text`, or ``None``."""
+    """The first JSON value in `text` that is no bare citation (``[1]``, ``[2, 3]``), or ``None``."""
     decoder = json.JSONDecoder(strict=False)
     for match in re.finditer(r"[\[{]", text):
         try:
-            return decoder.raw_decode(text, match.start())[0]
+            value = decoder.raw_decode(text, match.start())[0]
         except (ValueError, RecursionError):
             continue
+        if not (value and isinstance(value, list) and all(type(item) is int for item in value)):
+            return value
     return None
 
 
@@ -87,7 +92,7 @@ def queries(text: str, most: int) -> list[str]:
     found = [v for v in value if isinstance(v, str)] if isinstance(value, list) else _lines(text)
     distinct: dict[str, str] = {}
     for raw in found:
-        query = " ".join(encodable(_PREFIX.sub("", raw)).split()).strip("\"'`").strip()
+        query = _QUOTED.sub(r"\2", " ".join(encodable(_PREFIX.sub("", raw)).split())).strip()
         if normalise(query):
             distinct.setdefault(normalise(query), query)
     return list(distinct.values())[:most]
@@ -95,6 +100,7 @@ def queries(text: str, most: int) -> list[str]:
 
 def _lines(text: str) -> list[str]:
     # A turn that started a JSON value and never finished it is malformed, not a list of lines.
+    text = _FENCE.sub("", text)
     return [] if text.lstrip()[:1] in ("[", "{") else text.splitlines()
 
 
