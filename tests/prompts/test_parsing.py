@@ -1,0 +1,151 @@
+"""Reading model output: what real models write, what broken ones write, and what a fuzzer writes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragscale.prompts import parse
+
+# Brackets, quotes and escapes in every order, among words.
+hostile = st.lists(
+    st.sampled_from(
+        ["[", "]", "{", "}", '"', "'", "\\", ",", ":", "\n", "```", "json", "queries", "answer", "documents"]
+    )
+    | st.text(max_size=5)
+    | st.integers().map(str),
+    max_size=40,
+).map("".join)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["queries", "answer", "x"]), inner),
+    max_leaves=12,
+)
+texts = hostile | st.text() | values.map(json.dumps)
+
+
+class TestQueries:
+    @pytest.mark.parametrize(
+        ("text", "queries"),
+        [
+            ('["director of Jaws"]', ["director of Jaws"]),
+            ('{"known": "a", "missing": "b", "queries": ["Ridley Scott", "Alien"]}', ["Ridley Scott", "Alien"]),
+            ('{"queries": "Ridley Scott"}', ["Ridley Scott"]),
+            ('{"next": ["Ridley Scott"]}', ["Ridley Scott"]),
+            ('```json\n["Ridley Scott"]\n```', ["Ridley Scott"]),
+            ('Sure! Here it is:\n["Ridley Scott"]\nAnything else?', ["Ridley Scott"]),
+            ('Document [1] names him, [2, 3] do not. {"queries": ["Ridley Scott"]}', ["Ridley Scott"]),
+            ("Who directed Jaws?\nWho directed Alien?", ["Who directed Jaws?", "Who directed Alien?"]),
+            ("1. Who directed Jaws?\n2) Who directed Alien?", ["Who directed Jaws?", "Who directed Alien?"]),
+            ("- Who directed Jaws?\n\u2022 Who directed Alien?", ["Who directed Jaws?", "Who directed Alien?"]),
+            ("Intermediate query 3: Who directed Jaws?", ["Who directed Jaws?"]),
+            ("Follow-up question: 'Who directed Jaws?'", ["Who directed Jaws?"]),
+            ('["Query 1: Who directed Jaws?"]', ["Who directed Jaws?"]),
+            ('"Who directed Jaws?"', ["Who directed Jaws?"]),
+            ('["who", "WHO!", " who ", "when"]', ["who", "when"]),
+            ('["population of Paris, France"]', ["population of Paris, France"]),
+            ('["director of \\"Jaws\\""]', ['director of "Jaws"']),
+            ('["two\\nlines\\tand  blanks"]', ["two lines and blanks"]),
+            ('["caf\\u00e9 \\ud83d\\ude00", "half \\ud83d"]', ["caf\u00e9 \U0001f600", "half ?"]),
+            ('["\u6771\u4eac \u4eba\u53e3"]', ["\u6771\u4eac \u4eba\u53e3"]),
+            ('["a", 3, null, ["b"], {"c": "d"}, "e"]', ["a", "e"]),
+            ('["", "  ", "?!", "x"]', ["x"]),
+        ],
+    )
+    def test_as_models_write_them(self, text: str, queries: list[str]) -> None:
+        assert parse.queries(text, 5) == queries
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "", "  \n", "[]", "{}", '{"queries": []}', '{"queries": null}', '{"queries": {"a": 1}}', "[1, 2]", "???",
+            '["cut off', '{"queries": ["cut off', '```json\n["cut off', "[" * 5000, '{"a":' * 5000, '["a" "b"',
+            "[NaN]", "[" + "1" * 5000 + "]",
+        ],
+    )  # fmt: skip
+    def test_malformed_turns_give_none(self, text: str) -> None:
+        assert parse.queries(text, 5) == []
+
+    def test_at_most_so_many_in_the_order_written(self) -> None:
+        assert parse.queries('["c", "a", "b"]', 2) == ["c", "a"]
+        assert parse.queries("c\na\nb", 1) == ["c"]
+
+    @given(texts, st.integers(1, 4))
+    def test_of_anything_are_few_distinct_single_lines_that_can_be_searched(self, text: str, most: int) -> None:
+        queries = parse.queries(text, most)
+        assert len(queries) <= most
+        assert len({parse.normalise(query) for query in queries}) == len(queries)
+        for query in queries:
+            assert parse.normalise(query)
+            assert query == query.strip()
+            assert len(query.splitlines()) == 1
+            query.encode()
+
+    @given(st.lists(st.from_regex(r"[a-z]{2,8}( [a-z0-9]{2,8}){0,4}\??", fullmatch=True), min_size=1, max_size=4))
+    def test_that_follow_the_schema_come_back_as_they_are(self, queries: list[str]) -> None:
+        distinct = list({parse.normalise(query): query for query in reversed(queries)}.values())[::-1]
+        turn = json.dumps({"known": "[1] {", "missing": "]", "queries": queries})
+        assert {parse.normalise(query) for query in parse.queries(turn, 4)} == set(map(parse.normalise, distinct))
+
+    def test_the_schema_bounds_their_number(self) -> None:
+        array = parse.queries_schema(3)["properties"]["queries"]
+        assert (array["minItems"], array["maxItems"], array["items"]["type"]) == (1, 3, "string")
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        ("text", "answer", "documents"),
+        [
+            ('{"answer": "Ridley Scott", "documents": [3, 1]}', "Ridley Scott", [3, 1]),
+            ('{"documents": [2], "answer": " yes "}', "yes", [2]),
+            ('```json\n{"answer": "1937", "documents": []}\n```', "1937", []),
+            ('As [1] says: {"answer": "1937", "documents": [1]}', "1937", [1]),
+            ('{"answer": 1937, "documents": 2}', "1937", []),
+            ('{"answer": "x", "documents": ["1", 2.0, true, null, 4]}', "x", [4]),
+            ('{"answer": null, "documents": [1]}', "", [1]),
+            ('{"answer": "cut off at the', "cut off at the", []),
+            ('{"documents": [1, 2], "answer": "Ridley', "Ridley", []),
+            ('{"answer": "half \\ud83d"}', "half ?", []),
+            ("Ridley Scott", "Ridley Scott", []),
+            ("Answer: Ridley Scott", "Ridley Scott", []),
+            ("  \n ", "", []),
+            ("", "", []),
+            ("[1, 2]", "[1, 2]", []),
+        ],
+    )
+    def test_as_models_write_them(self, text: str, answer: str, documents: list[int]) -> None:
+        assert parse.answer(text) == (answer, documents)
+
+    def test_a_number_too_long_to_read_is_no_crash(self) -> None:
+        text = '{"documents": [' + "1" * 5000 + '], "answer": "x'
+        assert parse.answer(text) == ("x", [])
+
+    @given(texts)
+    def test_of_anything_are_a_stripped_text_and_whole_numbers(self, text: str) -> None:
+        answer, documents = parse.answer(text)
+        assert answer == answer.strip()
+        assert all(type(number) is int for number in documents)
+        answer.encode()
+
+    @given(st.text().map(str.strip), st.lists(st.integers(1, 99), max_size=4))
+    def test_that_follow_the_schema_come_back_as_they_are(self, answer: str, documents: list[int]) -> None:
+        text = json.dumps({"answer": answer, "documents": documents})
+        assert parse.answer(text) == (answer.encode("utf-8", "replace").decode(), documents)
+
+
+class TestNormalise:
+    @pytest.mark.parametrize(
+        ("one", "other"), [("Who?", " who "), ("A-b, c", "a B c"), ("STRASSE", "stra\u00dfe"), ("x\ty", "X  y")]
+    )
+    def test_same_words_are_the_same(self, one: str, other: str) -> None:
+        assert parse.normalise(one) == parse.normalise(other)
+
+    def test_other_words_are_not(self) -> None:
+        assert len({parse.normalise(text) for text in ("ab c", "a bc", "abc", "c ab")}) == 4
+
+    @given(st.text())
+    def test_once_is_enough(self, text: str) -> None:
+        assert parse.normalise(parse.normalise(text)) == parse.normalise(text)
