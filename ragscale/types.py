@@ -104,7 +104,9 @@ class Event:
 
     def to_dict(self) -> dict[str, Any]:
         """The event as JSON holds it."""
-        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "spend": self.spend.to_dict()}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        copies = {name: list(value) for name, value in values.items() if isinstance(value, list)}
+        return {**values, **copies, "spend": self.spend.to_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Event:
