@@ -9,7 +9,7 @@ from langgraph.graph import END, START, StateGraph
 
 from ragscale.modes.base import Mode, State, Update, node, unless_stopped
 from ragscale.modes.moves import Context, Moves
-from ragscale.prompts import Step
+from ragscale.prompts import NO_INFORMATION, Step
 
 __all__ = ["IterRetgen"]
 
@@ -34,8 +34,8 @@ class IterRetgen(Mode):
         return graph
 
     async def _round(self, moves: Moves, state: State) -> Update:
-        last = state["chain"][-1]["answer"] if state["chain"] else ""
-        query = f"{state['question']} {last}".strip()
+        last = state["chain"][-1]["answer"] if state["chain"] else NO_INFORMATION
+        query = state["question"] if last == NO_INFORMATION else f"{state['question']} {last}"
         [passages] = await moves.retrieve([query], self.k)
         answer = await moves.read(state["question"], passages)
         return {"chain": [*state["chain"], Step(query=query, passages=passages, answer=answer)]}

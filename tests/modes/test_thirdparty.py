@@ -1,69 +1,112 @@
-"""A mode of another package: found by its entry point and held to the same conformance suite."""
+"""A mode of another package: installed by pip, found by its entry point, listed, and held to the conformance suite."""
 
 from __future__ import annotations
 
+import importlib
+import json
+import os
+import shutil
+import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conformance import Conformance
-from doubles import run
-from typer.testing import CliRunner
+from doubles import QUESTION, StubIndex, run, scripted
 
 from ragscale import modes
+from ragscale.errors import InvalidInput
 from ragscale.modes import Mode
+from ragscale.prompts import NO_INFORMATION
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "thirdparty-mode"
 
 
-def test_without_the_package_the_name_is_unknown() -> None:
-    # First in this file: the fixture below stays for the rest of it.
-    assert "iter_retgen" not in modes.registered()
-
-
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The example as pip leaves it: importable, with its entry points in a dist-info folder."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]
-    site = tmp_path_factory.mktemp("site")
-    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    points = [f"{name} = {value}" for name, value in project["entry-points"]["ragscale.modes"].items()]
-    (info / "entry_points.txt").write_text("\n".join(["[ragscale.modes]", *points, ""]))
-    (site / "iter_retgen.py").write_bytes((EXAMPLE / "iter_retgen.py").read_bytes())
-    sys.path.insert(0, str(site))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(site))
-        sys.modules.pop("iter_retgen", None)
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example, installed by pip into a folder of its own; nothing is fetched."""
+    pytest.importorskip("setuptools", minversion="70.1")  # what builds it; torch brings one
+    folder = tmp_path_factory.mktemp("thirdparty")
+    source = shutil.copytree(EXAMPLE, folder / "source")  # pip builds beside the sources
+    target = folder / "site"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    done = subprocess.run(
+        [*command, "--disable-pip-version-check", "--target", str(target), str(source)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return target
 
 
-@pytest.mark.usefixtures("installed")
-class TestIterRetgen(Conformance):
-    """The whole suite, on a mode that this package does not know."""
+@pytest.fixture
+def found(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Mode]]:
+    """The mode's class, as `registered` finds it while the package is on the path."""
+    monkeypatch.syspath_prepend(str(installed))
+    importlib.invalidate_caches()
+    yield modes.registered()["iter_retgen"]
+    sys.modules.pop("iter_retgen", None)
 
+
+class TestRegistration:
+    def test_behind_the_built_in_modes_and_by_name(self, found: type[Mode]) -> None:
+        assert list(modes.registered()) == ["once", "chain", "parallel", "tree", "iter_retgen"]
+        assert modes.get("iter_retgen") == found()
+        with pytest.raises(InvalidInput, match=r"Did you mean 'iter_retgen'\?"):
+            modes.get("iter_retgn")
+
+    def test_not_without_the_package(self) -> None:
+        assert "iter_retgen" not in modes.registered()
+
+    def test_in_the_command_lines_list(self, installed: Path) -> None:
+        paths = os.pathsep.join([str(installed), *sys.path])
+        done = subprocess.run(
+            [sys.executable, "-c", "from ragscale.cli import app; app()", "modes", "--json"],
+            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        listed = {mode["name"]: mode for mode in json.loads(done.stdout)["modes"]}
+        parameters = {parameter["name"]: parameter["default"] for parameter in listed["iter_retgen"]["parameters"]}
+        assert parameters["iterations"] == 2
+
+    @pytest.mark.parametrize(
+        ("body", "problem"),
+        [
+            ("class Wrong: pass", "is no Mode class"),
+            ("from ragscale.modes import Once\nclass Wrong(Once): pass", "Two modes are called 'once'"),
+        ],
+    )
+    def test_of_something_else_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, problem: str
+    ) -> None:
+        (tmp_path / "wrong_mode.py").write_text(body)
+        metadata = tmp_path / "wrong_mode-1.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong-mode\nVersion: 1\n")
+        (metadata / "entry_points.txt").write_text("[ragscale.modes]\nwrong = wrong_mode:Wrong\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        importlib.invalidate_caches()
+        try:
+            with pytest.raises(InvalidInput, match=problem):
+                modes.registered()
+        finally:
+            sys.modules.pop("wrong_mode", None)
+
+
+class TestIterRetGen(Conformance):
     @pytest.fixture
-    def mode(self) -> Mode:
-        return modes.get("iter_retgen")
+    def mode(self, found: type[Mode]) -> Mode:
+        return found()
 
+    @pytest.mark.parametrize("iterations", [1, 2, 4])
+    def test_each_query_carries_the_answer_before(self, found: type[Mode], iterations: int) -> None:
+        index = StubIndex()
+        answer, _ = run(found(iterations=iterations), index=index)  # type: ignore[call-arg]
+        total = answer.spend.total
+        assert (total.llm_calls, total.queries, total.rounds) == (iterations + 1, iterations, iterations)
+        answers = [event.output for event in answer.trace if event.move == "read"]
+        assert index.searches == [[QUESTION], *([f"{QUESTION} {text}"] for text in answers[:-1])]
 
-@pytest.mark.usefixtures("installed")
-def test_it_is_registered_and_listed() -> None:
-    from ragscale.cli import app
-
-    assert list(modes.registered())[-1] == "iter_retgen"
-    listed = CliRunner().invoke(app, ["modes"])
-    assert listed.exit_code == 0
-    assert "iter_retgen" in listed.output
-
-
-@pytest.mark.usefixtures("installed")
-def test_the_second_query_carries_the_first_answer() -> None:
-    answer, _ = run("iter_retgen")
-    first, second = (event.input for event in answer.trace if event.move == "retrieve")
-    [read, _] = (event.output for event in answer.trace if event.move == "read")
-    assert second == [f"{first[0]} {read}"]
+    def test_an_empty_answer_is_not_searched_for(self, found: type[Mode]) -> None:
+        index = StubIndex()
+        run(found(), index=index, llm=scripted(lambda messages, call: NO_INFORMATION))
+        assert index.searches == [[QUESTION], [QUESTION]]
