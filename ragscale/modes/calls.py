@@ -229,6 +229,12 @@ class Calls:
             except BudgetExceeded as limit:
                 outcome = limit
                 spent = replace(wanted, prompt_tokens=prompt)  # nobody knows what it wrote: the most it may have
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                outcome = ModelError(f"{self.context.llm.name} cancelled the call by itself", retryable=True)
+                spent = replace(wanted, prompt_tokens=prompt)
             spent = replace(spent, seconds=time.perf_counter() - started)
             held.settle(spent)
         return outcome, spent
