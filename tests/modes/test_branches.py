@@ -1,0 +1,179 @@
+"""Branches that fail, are cancelled or crash beside others that work."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from conformance import check, story
+from doubles import StubIndex, move_of, never_repeating, run, scripted
+from langgraph.checkpoint.memory import InMemorySaver
+
+from ragscale.budget import Budget
+from ragscale.errors import EndpointError, ModelError
+from ragscale.llm.scripted import ScriptedCall
+from ragscale.modes import Tree
+from ragscale.types import Answer, Event
+
+LEVEL = Tree(steps=1, expand=4, samples=4, rollouts=2, rollout_steps=0, question_k=0)
+DEEP = Tree(steps=3, expand=3, samples=3, rollouts=2, rollout_steps=2)
+
+
+def failing(*moves: str, error: Any, only: str = "") -> Any:
+    """`never_repeating`, but the named moves end in `error`; of reads, those whose prompt holds `only`."""
+
+    def script(messages: Any, call: ScriptedCall) -> Any:
+        if move_of(call) in moves and only in messages[-1]["content"]:
+            return error
+        if move_of(call) == "plan" and only:
+            return [f'["{name}"]' for name in ("first", only, "third", "fourth")][: call.n]
+        return never_repeating(messages, call)
+
+    return script
+
+
+def of(answer: Answer, move: str) -> list[Event]:
+    return [event for event in answer.trace if event.move == move]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ModelError("branch broke"), EndpointError("branch broke"), ModelError("branch broke", retryable=True)],
+    ids=["fatal", "endpoint", "retried"],
+)
+def test_a_failing_branch_is_traced_and_the_others_go_on(error: ModelError) -> None:
+    answer, ledger = run(LEVEL, llm=scripted(failing("read", error=error, only="second")))
+    check(answer, ledger, Budget())
+    assert (answer.stop_reason, answer.text[:6]) == ("answered", "answer")
+    (broken,) = [event for event in of(answer, "read") if "branch broke" in event.note]
+    assert (broken.branch, broken.spend.llm_calls) == ("0.1", 4 if error.retryable else 1)
+    (select,) = of(answer, "select")
+    assert select.input == ["first", "third", "fourth"]
+    assert len(of(answer, "score")) == 6
+
+
+def test_a_rollout_that_fails_counts_for_nothing() -> None:
+    """The child is scored by its other rollout; a child without any comes last."""
+
+    def usage(true: Any, call: ScriptedCall) -> Any:
+        if call.continuation is not None and "second" in call.messages[-1]["content"]:
+            raise ModelError("no score today")
+        return true
+
+    def score(messages: Any, text: str) -> float:
+        return -9.0 if "second" in messages[-1]["content"] else -1.0
+
+    llm = scripted(failing(error=None, only="second"), usage=usage, score=score)
+    answer, ledger = run(LEVEL, llm=llm)
+    check(answer, ledger, Budget())
+    (select,) = of(answer, "select")
+    assert (select.output, select.score) == ("first", -1.0)
+    assert sum("no score today" in event.note for event in of(answer, "score")) == 2
+
+
+def test_without_any_score_the_first_child_is_kept_and_says_so() -> None:
+    def usage(true: Any, call: ScriptedCall) -> Any:
+        if call.continuation is not None:
+            raise ModelError("no score today")
+        return true
+
+    answer, ledger = run(LEVEL, llm=scripted(failing(error=None, only="second"), usage=usage))
+    check(answer, ledger, Budget())
+    (select,) = of(answer, "select")
+    assert (select.output, select.score) == ("first", None)
+    assert answer.stop_reason == "answered"
+
+
+@pytest.mark.parametrize("tree", [LEVEL, DEEP], ids=["level", "deep"])
+def test_when_all_branches_fail_the_run_still_closes(tree: Tree) -> None:
+    answer, ledger = run(tree, llm=scripted(failing("read", error=ModelError("branch broke", "Mend it"))))
+    check(answer, ledger, Budget())
+    assert answer.stop_reason == "failed"
+    assert "branch broke. Mend it" in answer.reason
+    assert answer.text.startswith("answer ")  # from the passages that were found
+
+
+def test_when_the_closing_answer_fails_too_it_is_empty_and_says_why() -> None:
+    answer, ledger = run(LEVEL, llm=scripted(failing("read", "answer", error=ModelError("all broke"))))
+    check(answer, ledger, Budget())
+    assert (answer.text, answer.citations, answer.stop_reason) == ("", [], "failed")
+    assert "all broke" in answer.reason
+
+
+def test_a_client_that_cancels_a_call_by_itself_is_a_failed_attempt() -> None:
+    """Not our own cancellation, and no reason to abort the run or to hang."""
+    cancelled = 0
+
+    def usage(true: Any, call: ScriptedCall) -> Any:
+        nonlocal cancelled
+        if move_of(call) == "read" and cancelled < 2:
+            cancelled += 1
+            raise asyncio.CancelledError
+        return true
+
+    answer, ledger = run(LEVEL, llm=scripted(usage=usage, delay=1.0))
+    check(answer, ledger, Budget())
+    assert answer.stop_reason == "answered"
+    assert sum("cancelled the call by itself" in event.note for event in of(answer, "read")) == 2
+    assert sum(event.spend.llm_calls for event in of(answer, "read")) == 6
+
+
+def test_slow_branches_are_cut_off_when_the_seconds_run_out_and_the_others_count() -> None:
+    def delay(call: ScriptedCall) -> float:
+        return 3600.0 if move_of(call) == "read" and "second" in call.messages[-1]["content"] else 1.0
+
+    budget = Budget(seconds=40)
+    llm = scripted(failing(error=None, only="second"), delay=delay)
+    answer, ledger = run(LEVEL, llm=llm, budget=budget)
+    check(answer, ledger, budget)
+    (slow,) = [event for event in of(answer, "read") if "seconds" in event.note]
+    assert slow.branch == "0.1"
+    assert slow.spend.seconds == pytest.approx(40 - 10 - 1)  # a quarter is kept for the answer, the plan took one
+    assert answer.text.startswith("answer ")
+
+
+def test_branches_cannot_take_each_others_share() -> None:
+    """The first child reads passages ten times as long as the others'; they still get to read theirs."""
+    long = " ".join(["long"] * 400)
+    index = StubIndex(
+        lambda text: ["long1", "long2"] if text == "first" else ["p1", "p2"], texts={"long1": long, "long2": long}
+    )
+    tree = Tree(steps=1, expand=4, samples=4, rollouts=1, rollout_steps=0, question_k=0, k=2)
+    budget = Budget(tokens=5_500)
+    answer, ledger = run(tree, llm=scripted(failing(error=None, only="second")), index=index, budget=budget)
+    check(answer, ledger, budget)
+    reads = {event.branch: event for event in of(answer, "read")}
+    assert all(reads[f"0.{i}"].spend.llm_calls == 1 for i in (1, 2, 3))
+
+
+def test_a_crash_cancels_the_siblings_and_a_resumed_run_repeats_only_what_was_lost() -> None:
+    """Four children in flight; one crashes after two have finished, while the fourth is still running."""
+    delays = {"first": 1.0, "second": 2.0, "third": 0.5, "fourth": 9.0}
+    crash = True
+
+    def read(messages: Any, call: ScriptedCall) -> Any:
+        if move_of(call) == "plan":
+            return [f'["{name}"]' for name in delays]
+        if crash and move_of(call) == "read" and "second" in messages[-1]["content"]:
+            return KeyError("bug")
+        return never_repeating(messages, call)
+
+    def delay(call: ScriptedCall) -> float:
+        name = call.messages[-1]["content"].rpartition("Query: ")[2]
+        return delays.get(name, 0.0) if move_of(call) == "read" else 0.0
+
+    saver = InMemorySaver()
+    llm = scripted(read, delay=delay)
+    with pytest.raises(KeyError):
+        run(LEVEL, llm=llm, checkpoints=saver, thread="t")
+    assert llm.running == 0
+    crash = False
+    again, index = scripted(read), StubIndex()
+    answer, ledger = run(LEVEL, llm=again, index=index, checkpoints=saver, thread="t")
+    assert sorted(batch[0] for batch in index.searches) == ["fourth", "second"]
+    reads = [call.messages[-1]["content"].rpartition("Query: ")[2] for call in again.calls if move_of(call) == "read"]
+    assert sorted(reads) == ["fourth", "second"]
+    whole, _ = run(LEVEL, llm=scripted(read))
+    assert (story(answer), answer.text) == (story(whole), whole.text)
+    assert answer.spend.total.llm_calls == whole.spend.total.llm_calls == ledger.spent.llm_calls + 3
