@@ -46,12 +46,8 @@ class Run:
             raise InvalidInput(f"thread_id={thread_id!r} is a run of {known}, not of {identity}", "Use another id.")
         if not saved.next:
             return cls(graph, config, None, Spend(), 0.0, dict(saved.values))
+        # Branches that had finished when the run died left their writes beside the checkpoint: these are in the values.
         spent = Spend(**saved.values["total"]) if "total" in saved.values else Spend()
-        # Branches that had finished when the run died left their writes beside the checkpoint; resuming applies them.
-        stored = await graph.checkpointer.aget_tuple(config)  # type: ignore[union-attr]
-        for _, channel, value in (stored.pending_writes or []) if stored else []:
-            if channel == "total":
-                spent += Spend(**value)
         return cls(graph, config, None, spent, float(saved.values.get("serial", {}).get("seconds", 0.0)))
 
     async def events(self, context: Context) -> AsyncGenerator[Event, None]:
