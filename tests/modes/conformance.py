@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import QUESTION, StubIndex, ask, never_repeating, others, run, scripted, virtually
+from doubles import QUESTION, StubIndex, ask, others, run, scripted, virtually
 from langgraph.checkpoint.memory import InMemorySaver
 
 from ragscale.agent import Agent
@@ -80,7 +80,7 @@ def spread(count: int, most: int = 8) -> list[int]:
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
-def crashing(at: int, error: BaseException) -> ScriptedLLM:
+def crashing(at: int, error: BaseException, **options: Any) -> ScriptedLLM:
     """A model whose call number `at` ends in an error that nobody planned for."""
     calls = 0
 
@@ -91,7 +91,7 @@ def crashing(at: int, error: BaseException) -> ScriptedLLM:
             raise error
         return true
 
-    return scripted(usage=usage)
+    return scripted(usage=usage, **options)
 
 
 class CrashError(BaseException):
@@ -267,4 +267,4 @@ def _again_is_free(mode: Mode, expected: Answer, **options: Any) -> None:
     assert (llm.calls, ledger.spent) == ([], Spend())
 
 
-__all__ = ["Conformance", "check", "never_repeating", "story"]
+__all__ = ["Conformance", "check", "crashing", "story"]

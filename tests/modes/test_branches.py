@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
-from conformance import check, story
+from conformance import check, crashing, story
 from doubles import StubIndex, move_of, never_repeating, run, scripted
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -133,18 +134,29 @@ def test_slow_branches_are_cut_off_when_the_seconds_run_out_and_the_others_count
     assert answer.text.startswith("answer ")
 
 
-def test_branches_cannot_take_each_others_share() -> None:
-    """The first child reads passages ten times as long as the others'; they still get to read theirs."""
-    long = " ".join(["long"] * 400)
-    index = StubIndex(
-        lambda text: ["long1", "long2"] if text == "first" else ["p1", "p2"], texts={"long1": long, "long2": long}
-    )
-    tree = Tree(steps=1, expand=4, samples=4, rollouts=1, rollout_steps=0, question_k=0, k=2)
-    budget = Budget(tokens=5_500)
-    answer, ledger = run(tree, llm=scripted(failing(error=None, only="second")), index=index, budget=budget)
-    check(answer, ledger, budget)
-    reads = {event.branch: event for event in of(answer, "read")}
-    assert all(reads[f"0.{i}"].spend.llm_calls == 1 for i in (1, 2, 3))
+class TestShares:
+    """Reads cost several times what the tree expects, so that not every branch can have what it wants."""
+
+    TREE = Tree(steps=2, expand=4, samples=4, rollouts=2, rollout_steps=1, question_k=0, k=3)
+    BUDGET = Budget(tokens=9_000)
+
+    def tell(self, delays: Any) -> Answer:
+        answer, ledger = run(self.TREE, llm=scripted(delay=delays), index=StubIndex(words=900), budget=self.BUDGET)
+        check(answer, ledger, self.BUDGET)
+        return answer
+
+    def test_every_child_reads_as_much_as_the_others(self) -> None:
+        reads = [event for event in of(self.tell(0.0), "read") if event.branch in ("0.0", "0.1", "0.2", "0.3")]
+        assert [event.spend.llm_calls for event in reads] == [1, 1, 1, 1]
+        prompts = [event.spend.prompt_tokens for event in reads]
+        assert max(prompts) - min(prompts) < 20
+
+    def test_nobody_gains_by_being_fast(self) -> None:
+        expected = self.tell(0.0)
+        for seed in range(4):
+            source = random.Random(seed)
+            answer = self.tell(lambda call, source=source: source.random())
+            assert story(answer) == story(expected)
 
 
 def test_a_crash_cancels_the_siblings_and_a_resumed_run_repeats_only_what_was_lost() -> None:
@@ -177,3 +189,21 @@ def test_a_crash_cancels_the_siblings_and_a_resumed_run_repeats_only_what_was_lo
     whole, _ = run(LEVEL, llm=scripted(read))
     assert (story(answer), answer.text) == (story(whole), whole.text)
     assert answer.spend.total.llm_calls == whole.spend.total.llm_calls == ledger.spent.llm_calls + 3
+
+
+@pytest.mark.parametrize("limit", [20, 26, 33, 40, 55])
+def test_a_resumed_run_keeps_its_budget_with_what_finished_branches_had_cost(limit: int) -> None:
+    """Whatever the finished siblings of a crashed branch had spent still counts against the limit."""
+    budget = Budget(llm_calls=limit)
+    tree = Tree(steps=5, expand=3, samples=3, rollouts=2, rollout_steps=1, question_k=0)
+    expected, _ = run(tree, budget=budget)
+    for at in range(2, expected.spend.total.llm_calls - 1, 3):
+        saver = InMemorySaver()
+        llm = crashing(at, KeyError("bug"), delay=lambda call: call.index % 5 / 10)
+        with pytest.raises(KeyError):
+            run(tree, llm=llm, budget=budget, checkpoints=saver, thread="t")
+        answer, ledger = run(tree, budget=budget, checkpoints=saver, thread="t")
+        calls = answer.spend.total.llm_calls
+        assert calls <= limit
+        assert (story(answer), answer.text) == (story(expected), expected.text)
+        assert ledger.spent.llm_calls <= calls

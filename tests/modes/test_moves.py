@@ -118,3 +118,30 @@ def test_a_retrieval_is_one_batch_and_one_round() -> None:
     assert index.searches[0] == ["a", "b"]
     assert (event.spend.queries, event.spend.rounds, event.spend.passages) == (2, 1, 2)
     assert (event.passages, event.note) == (["p1", "p2"], "no hits for ['b']")
+
+
+def test_a_call_gets_what_is_left_of_the_tokens_and_no_more() -> None:
+    """512 are kept for the answer; of the rest the prompt and its margin are reserved first."""
+
+    async def write(moves: Moves, state: State) -> Any:
+        await moves.write("read", [{"role": "user", "content": "one two three"}], max_tokens=100)
+
+    need = 7 + 8  # the prompt by the scripted tokenizer, and the margin
+    for tokens in range(520, 650, 5):
+        llm = scripted(lambda messages, call: "word " * 500)
+        only(write, llm=llm, budget=Budget(tokens=tokens))
+        room = min(100, tokens - 512 - need)
+        lengths = [call.max_tokens for call in llm.calls if call.schema is None]
+        assert lengths == ([room] if room >= 4 else [])
+
+
+def test_a_call_cut_off_by_time_is_charged_what_it_may_have_cost() -> None:
+    async def read(moves: Moves, state: State) -> Any:
+        await moves.read("q", ["p1"])
+
+    llm = scripted(delay=lambda call: 60.0 if call.index == 0 else 0.0)
+    answer = only(read, llm=llm, budget=Budget(seconds=8))
+    spend = answer.trace[0].spend
+    assert (spend.llm_calls, spend.completion_tokens, spend.seconds) == (1, llm.calls[0].max_tokens, 6)
+    assert spend.prompt_tokens > 20
+    assert (answer.stop_reason, bool(answer.text)) == ("budget:seconds", True)
