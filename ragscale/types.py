@@ -5,10 +5,14 @@ Plain frozen values without behaviour beyond arithmetic and conversion; every fl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-__all__ = ["Answer", "AnswerSpend", "Event", "Hit", "Message", "Move", "Passage", "Spend"]
+__all__ = ["Answer", "AnswerSpend", "Event", "Hit", "Message", "Move", "Passage", "Scalar", "Spend"]
+
+Scalar = str | int | float | bool
+"""A value of a passage's metadata."""
 
 Move = Literal["plan", "retrieve", "read", "answer", "score", "select"]
 """The moves that modes are wired from."""
@@ -27,6 +31,10 @@ class Passage:
     """May be empty."""
     text: str
     """Never empty."""
+    document: str = ""
+    """Id of the document that it was cut from; empty where the passage is a document of its own."""
+    metadata: Mapping[str, Scalar] = field(default_factory=dict, hash=False)
+    """What a search can filter by; absent values are left out."""
 
 
 @dataclass(frozen=True, slots=True)
