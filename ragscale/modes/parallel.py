@@ -40,13 +40,14 @@ class Parallel(Mode):
     """
 
     name: ClassVar[str] = "parallel"
+    least: ClassVar[dict[str, float]] = {"question_k": 0}
 
     k: int = 3
     """Passages retrieved a query."""
     question_k: int = 5
-    """Passages retrieved for the question itself."""
+    """Passages retrieved for the question itself, in a round before the first turn; 0 as published."""
     rounds: int = 4
-    """Most rounds."""
+    """Most rounds of the model's queries."""
     max_queries: int = 3
     """Most queries a round."""
     temperature: float = 0.7
@@ -64,13 +65,13 @@ class Parallel(Mode):
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
         """look -> think -> retrieve -> think ... -> answer."""
         graph = StateGraph(_ParallelState, Context)
-        if self.profile == "json":
+        if self._looks():
             graph.add_node("look", node(self._look))
             graph.add_conditional_edges("look", unless_stopped("think"), ["think", "answer"])
         graph.add_node("think", node(self._think))
         graph.add_node("retrieve", node(self._retrieve))
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "look" if self.profile == "json" else "think")
+        graph.add_edge(START, "look" if self._looks() else "think")
         graph.add_conditional_edges("think", self._after_thinking, ["retrieve", "answer", END])
         graph.add_conditional_edges("retrieve", self._after_retrieving, ["think", "answer"])
         graph.add_edge("answer", END)
@@ -87,6 +88,7 @@ class Parallel(Mode):
         chat = conversation.messages(state["question"], turns, passages, most=self.max_queries, profile=self.profile)
         schema = parse.queries_schema(self.max_queries, least=0) if self.profile == "json" else None
         asked = {normalise(query) for turn in turns for query in turn["queries"]}
+        known = state["known"]
         for attempt in range(_TRIES):
             [said] = await moves.write(
                 "plan", chat, max_tokens=self.turn_tokens, least=min(_SHORTEST, self.turn_tokens),
@@ -96,18 +98,19 @@ class Parallel(Mode):
             reply = conversation.parse(said, most=self.max_queries, profile=self.profile)
             if reply.answer:
                 return {"text": reply.answer, "citations": moves.cite(reply.answer, [], shown)}
+            known = reply.known or known
             new = [query for query in reply.queries if normalise(query) not in asked]
             if new:
                 free = not turns and len(new) < self.max_queries
                 free = free and normalise(state["question"]) not in map(normalise, new)
-                return {"said": said, "queries": [state["question"], *new] if free else new, "known": reply.known}
+                return {"said": said, "queries": [state["question"], *new] if free else new, "known": known}
             if reply.enough:
-                return {"queries": [], "known": reply.known}
+                break
             if reply.queries:
                 moves.note("plan", "only repeats earlier queries: nothing left to look up", output=said)
                 break
             moves.note("plan", "malformed turn", output=said)
-        return {"queries": []}
+        return {"queries": [], "known": known}
 
     async def _retrieve(self, moves: Moves, state: _ParallelState) -> Update:
         found = await moves.retrieve(state["queries"], self.k)
@@ -125,4 +128,8 @@ class Parallel(Mode):
         return "retrieve" if state.get("queries") and not state["stop"] else "answer"
 
     async def _after_retrieving(self, state: _ParallelState) -> str:
-        return "answer" if state["stop"] or len(state["turns"]) >= self.rounds else "think"
+        rounds = len(state["turns"]) - self._looks()
+        return "answer" if state["stop"] or rounds >= self.rounds else "think"
+
+    def _looks(self) -> bool:
+        return self.profile == "json" and self.question_k > 0
