@@ -58,12 +58,14 @@ class State(TypedDict, total=False):
     """The critical path: branch clocks merged by the maximum of each dimension."""
     trace: Annotated[list[dict[str, Any]], operator.add]
     """Events, in the order of the branches, not of the clock."""
+    seen: list[str]
+    """Hits of the question itself, best first: what the planner and the closing answer see first."""
     found: Annotated[list[list[str]], operator.add]
-    """Id rankings for the closing answer beside those of `chain`: a list a query."""
+    """Further id rankings for the closing answer, beside those of `chain`: a list a query."""
     chain: list[Step]
     """The steps on which the closing answer rests."""
-    known: str
-    """What the planner last said is known."""
+    known: list[str]
+    """What planners said is known, in order; no sentence twice."""
     stop: Annotated[str, _first]
     """Why the run must close: ``"budget:<dimension>"`` or ``"failed"``; the first reason stays."""
     reason: Annotated[str, _first]
@@ -78,7 +80,7 @@ def initial(question: str) -> State:
     """The state that a run starts from."""
     zero = Spend().to_dict()
     return State(
-        question=question, total=zero, serial=zero, trace=[], found=[], chain=[], known="", stop="", reason="",
+        question=question, total=zero, serial=zero, trace=[], seen=[], found=[], chain=[], known=[], stop="", reason="",
         failed=[], text="", citations=[],
     )  # fmt: skip
 
@@ -114,6 +116,11 @@ def _charging(body: Body, on_failure: Callable[[str, str], Update]) -> Node:
     return run
 
 
+def noted(known: list[str], said: str) -> list[str]:
+    """`known` with what a planner said, unless it said nothing new."""
+    return [*known, said] if said and said not in known else known
+
+
 def unless_stopped(to: str) -> Callable[[State], Awaitable[str]]:
     """A router: `to`, or ``"answer"`` as soon as the run must close.
 
@@ -142,7 +149,7 @@ class Mode(ABC):
 
     k: int = 5
     """Passages retrieved a sub-query."""
-    context: int = 10
+    context: int = 8
     """Passages shown to the closing answer at most; fewer where the budget or the context window is short."""
 
     def __post_init__(self) -> None:
@@ -161,17 +168,28 @@ class Mode(ABC):
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
         """The state machine, not compiled."""
 
+    def looking(self, k: int) -> Node:
+        """A first node that retrieves `k` passages for the question itself."""
+
+        async def look(moves: Moves, state: State) -> Update:
+            return {"seen": (await moves.retrieve([state["question"]], k))[0]}
+
+        return node(look)
+
     def closing(self) -> Node:
-        """The last node of every mode: answer from the best evidence that fits, whatever happened before."""
+        """The last node of every mode: answer from the best evidence that fits, whatever happened before.
+
+        The question's own hits come first, then those of the sub-queries by reciprocal rank fusion: fused with them,
+        junk sub-queries pushed good passages out.
+        """
 
         async def answer(moves: Moves, state: State) -> Update:
-            found = state["found"]
-            if not found and not state["chain"]:
+            seen, rankings = state["seen"], [*state["found"], *(step["passages"] for step in state["chain"])]
+            if not seen and not rankings:
                 # Nothing was retrieved (the first sub-query failed, or could not be paid): the question itself may do.
                 with contextlib.suppress(BudgetExceeded):
-                    found = await moves.retrieve([state["question"]], self.k)
-            ids = [id for id, _ in reciprocal_rank_fusion([*found, *(step["passages"] for step in state["chain"])])]
-            ids = ids[: self.context]
+                    [seen] = await moves.retrieve([state["question"]], self.k)
+            ids = list(dict.fromkeys([*seen, *(id for id, _ in reciprocal_rank_fusion(rankings))]))[: self.context]
             return await moves.close(state["question"], ids, state["chain"], state["known"], state["stop"])
 
         return node(answer)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from langgraph.graph import END, START, StateGraph
 
-from ragscale.modes.base import Mode, State, Update, node, unless_stopped
+from ragscale.modes.base import Mode, State, Update, node, noted, unless_stopped
 from ragscale.modes.moves import Context, Moves, typical
 from ragscale.prompts import Step
 from ragscale.prompts.parse import normalise
@@ -52,13 +52,9 @@ class Chain(Mode):
         """look -> plan -> retrieve -> read -> plan ... -> answer."""
 
         @node
-        async def look(moves: Moves, state: _ChainState) -> Update:
-            return {"found": await moves.retrieve([state["question"]], self.question_k)}
-
-        @node
         async def plan(moves: Moves, state: _ChainState) -> Update:
             steps, tries = state["chain"], state.get("tries", 0)
-            seen = state["found"][0][: self.plan_k] if state["found"] else []
+            seen, notes = state["seen"][: self.plan_k], state["known"]
             # Half a step is money lost: begin none that cannot be read to its end.
             step = typical(state, "plan", 300) + typical(state, "read", 300)
             moves.ledger.reserve(
@@ -70,10 +66,11 @@ class Chain(Mode):
             for attempt in range(tries, most):
                 hot = self.temperature if attempt > tries else 0.0
                 for query, said in await moves.plan(state["question"], seen, steps, temperature=hot, attempt=attempt):
+                    notes = noted(notes, said)
                     if normalise(query) not in known:
-                        return {"query": query, "known": said, "tries": attempt + 1}
+                        return {"query": query, "known": notes, "tries": attempt + 1}
                     moves.note("plan", "repeats an earlier sub-query, discarded", input=query)
-            return {"query": "", "tries": most}
+            return {"query": "", "known": notes, "tries": most}
 
         @node
         async def retrieve(moves: Moves, state: _ChainState) -> Update:
@@ -93,7 +90,7 @@ class Chain(Mode):
 
         graph = StateGraph(_ChainState, Context)
         if self.question_k:
-            graph.add_node("look", look)
+            graph.add_node("look", self.looking(self.question_k))
             graph.add_conditional_edges("look", unless_stopped("plan"), ["plan", "answer"])
         graph.add_node("plan", plan)
         graph.add_node("retrieve", retrieve)

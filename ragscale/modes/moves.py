@@ -95,8 +95,7 @@ class Moves(Calls):
             return NO_INFORMATION
         texts = await self.write("read", messages, max_tokens=READ_TOKENS, input=query, passages=shown)
         text = " ".join(texts[0].split())
-        # Small models vary the sentence: "No relevant information was found", "Yes relevant information found".
-        return text if text and "information found" not in text.casefold().replace(" was ", " ") else NO_INFORMATION
+        return text if parse.informative(text) else NO_INFORMATION
 
     async def penalty(self, question: str, steps: Sequence[Step]) -> float:
         """How sure the model is that the chain does *not* answer the question: lower is better (CoRAG).
@@ -125,7 +124,7 @@ class Moves(Calls):
         return score.logprob
 
     async def close(
-        self, question: str, ids: Sequence[str], chain: Sequence[Step], known: str, stop: str
+        self, question: str, ids: Sequence[str], chain: Sequence[Step], known: Sequence[str], stop: str
     ) -> dict[str, Any]:
         """Write the closing answer, from the best passages that fit, out of the share that was held for it."""
         self.context.ledger.release_closing()

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from langgraph.graph import END, START, StateGraph
 
-from ragscale.modes.base import Mode, State, Update, node
-from ragscale.modes.moves import Context, Moves
+from ragscale.modes.base import Mode, State
+from ragscale.modes.moves import Context
 
 __all__ = ["Once"]
 
@@ -23,13 +23,8 @@ class Once(Mode):
 
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
         """retrieve -> answer."""
-
-        @node
-        async def retrieve(moves: Moves, state: State) -> Update:
-            return {"found": await moves.retrieve([state["question"]], self.k)}
-
         graph = StateGraph(State, Context)
-        graph.add_node("retrieve", retrieve)
+        graph.add_node("retrieve", self.looking(self.k))
         graph.add_node("answer", self.closing())
         graph.add_edge(START, "retrieve")
         graph.add_edge("retrieve", "answer")

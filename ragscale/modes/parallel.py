@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from langgraph.graph import END, START, StateGraph
 
 from ragscale.errors import InvalidInput
-from ragscale.modes.base import Mode, State, Update, node, unless_stopped
+from ragscale.modes.base import Mode, State, Update, node, noted, unless_stopped
 from ragscale.modes.moves import Context, Moves
 from ragscale.prompts import conversation, parse
 from ragscale.prompts.conversation import Profile, Turn
@@ -66,7 +66,7 @@ class Parallel(Mode):
         """look -> think -> retrieve -> think ... -> answer."""
         graph = StateGraph(_ParallelState, Context)
         if self._looks():
-            graph.add_node("look", node(self._look))
+            graph.add_node("look", self.looking(self.question_k))
             graph.add_conditional_edges("look", unless_stopped("think"), ["think", "answer"])
         graph.add_node("think", node(self._think))
         graph.add_node("retrieve", node(self._retrieve))
@@ -77,18 +77,13 @@ class Parallel(Mode):
         graph.add_edge("answer", END)
         return graph
 
-    async def _look(self, moves: Moves, state: _ParallelState) -> Update:
-        found = await moves.retrieve([state["question"]], self.question_k)
-        return {"found": found, "turns": [Turn(said="", queries=[state["question"]], passages=found)]}
-
     async def _think(self, moves: Moves, state: _ParallelState) -> Update:
-        turns = state.get("turns", [])
+        turns, known = _turns(state), state["known"]
         shown = [id for turn in turns for ids in turn["passages"] for id in ids]
         passages = {id: moves.context.index.passage(id) for id in shown}
         chat = conversation.messages(state["question"], turns, passages, most=self.max_queries, profile=self.profile)
         schema = parse.queries_schema(self.max_queries, least=0) if self.profile == "json" else None
         asked = {normalise(query) for turn in turns for query in turn["queries"]}
-        known = state["known"]
         for attempt in range(_TRIES):
             [said] = await moves.write(
                 "plan", chat, max_tokens=self.turn_tokens, least=min(_SHORTEST, self.turn_tokens),
@@ -98,7 +93,7 @@ class Parallel(Mode):
             reply = conversation.parse(said, most=self.max_queries, profile=self.profile)
             if reply.answer:
                 return {"text": reply.answer, "citations": moves.cite(reply.answer, [], shown)}
-            known = reply.known or known
+            known = noted(known, reply.known)
             new = [query for query in reply.queries if normalise(query) not in asked]
             if new:
                 free = not turns and len(new) < self.max_queries
@@ -114,13 +109,15 @@ class Parallel(Mode):
 
     async def _retrieve(self, moves: Moves, state: _ParallelState) -> Update:
         found = await moves.retrieve(state["queries"], self.k)
-        turns = state.get("turns", [])
-        seen = {id for turn in turns for ids in turn["passages"] for id in ids}
+        seen = {id for turn in _turns(state) for ids in turn["passages"] for id in ids}
         new: list[list[str]] = []
         for ids in found:
             new.append([id for id in ids if id not in seen])
             seen.update(ids)
-        return {"found": found, "turns": [*turns, Turn(said=state["said"], queries=state["queries"], passages=new)]}
+        return {
+            "found": found,
+            "turns": [*state.get("turns", []), Turn(said=state["said"], queries=state["queries"], passages=new)],
+        }
 
     async def _after_thinking(self, state: _ParallelState) -> str:
         if state["text"]:
@@ -128,8 +125,13 @@ class Parallel(Mode):
         return "retrieve" if state.get("queries") and not state["stop"] else "answer"
 
     async def _after_retrieving(self, state: _ParallelState) -> str:
-        rounds = len(state["turns"]) - self._looks()
-        return "answer" if state["stop"] or rounds >= self.rounds else "think"
+        return "answer" if state["stop"] or len(state["turns"]) >= self.rounds else "think"
 
     def _looks(self) -> bool:
         return self.profile == "json" and self.question_k > 0
+
+
+def _turns(state: _ParallelState) -> list[Turn]:
+    """The rounds so far, the look at the question's own passages as one without a turn of the model."""
+    look = [Turn(said="", queries=[state["question"]], passages=[state["seen"]])] if state["seen"] else []
+    return [*look, *state.get("turns", [])]

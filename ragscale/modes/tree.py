@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
-from ragscale.modes.base import Mode, State, Update, branch, node, unless_stopped
+from ragscale.modes.base import Mode, State, Update, branch, node, noted, unless_stopped
 from ragscale.modes.moves import Context, Moves, share, typical
 from ragscale.prompts import Plan, Step
 from ragscale.prompts.parse import normalise
@@ -85,7 +85,7 @@ class Tree(Mode):
         graph.add_node("select", node(self._select))
         graph.add_node("answer", self.closing())
         if self.question_k:
-            graph.add_node("look", node(self._look))
+            graph.add_node("look", self.looking(self.question_k))
             graph.add_conditional_edges("look", unless_stopped("plan"), ["plan", "answer"])
         graph.add_edge(START, "look" if self.question_k else "plan")
         graph.add_conditional_edges("plan", self._to_children, ["child", "answer"])
@@ -95,9 +95,6 @@ class Tree(Mode):
         graph.add_conditional_edges("select", self._to_next, ["plan", "answer"])
         graph.add_edge("answer", END)
         return graph
-
-    async def _look(self, moves: Moves, state: _TreeState) -> Update:
-        return {"found": await moves.retrieve([state["question"]], self.question_k)}
 
     async def _plan(self, moves: Moves, state: _TreeState) -> Update:
         """Size the level, then sample its sub-queries and keep the distinct new ones."""
@@ -109,7 +106,7 @@ class Tree(Mode):
             hot = self.temperature if attempt or not alone else 0.0
             n = 1 if alone else shape.expand + max(0, self.samples - self.expand)
             plans = await moves.plan(
-                state["question"], self._seen(state), chain, temperature=hot, n=n, attempt=attempt,
+                state["question"], state["seen"][: self.plan_k], chain, temperature=hot, n=n, attempt=attempt,
             )  # fmt: skip
             for plan in plans:
                 if normalise(plan.query) not in known:
@@ -156,10 +153,10 @@ class Tree(Mode):
 
     async def _rollout(self, moves: Moves, state: Any) -> Update:
         """Look ahead from a child by at most `rollout_steps` sampled steps and score where that leads."""
-        chain, shape = list(state["chain"]), Shape(*state["shape"])
+        chain, seen, shape = list(state["chain"]), state["seen"][: self.plan_k], Shape(*state["shape"])
         child = moves.branch.rsplit(".", 1)[0]
         for _ in range(min(shape.depth, self.steps - len(chain))):
-            plans = await moves.plan(state["question"], self._seen(state), chain, temperature=self.temperature)
+            plans = await moves.plan(state["question"], seen, chain, temperature=self.temperature)
             known = {normalise(step["query"]) for step in chain}
             new = [plan.query for plan in plans if normalise(plan.query) not in known]
             if not new:
@@ -179,14 +176,11 @@ class Tree(Mode):
             queries = [child["query"] for _, child in children]
             score = means[best] if scores[name] else None
             moves.note("select", f"kept {name}", input=queries, output=step["query"], score=score)
-        known = state["plans"][int(name.rsplit(".", 1)[1])][1]
-        return {"chain": [*state["chain"], step], "known": known}
+        said = state["plans"][int(name.rsplit(".", 1)[1])][1]
+        return {"chain": [*state["chain"], step], "known": noted(state["known"], said)}
 
     async def _to_next(self, state: _TreeState) -> str:
         return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
-
-    def _seen(self, state: _TreeState) -> list[str]:
-        return state["found"][0][: self.plan_k] if state["found"] else []
 
     def _shape(self, moves: Moves, state: _TreeState) -> Shape:
         """The widest level that leaves enough for one greedy level after it.
@@ -232,7 +226,7 @@ async def _step(moves: Moves, query: str, k: int) -> Step:
 
 
 def _payload(state: _TreeState, name: str, part: dict[str, int]) -> dict[str, Any]:
-    shared = {key: state[key] for key in ("question", "chain", "found", "serial", "shape")}
+    shared = {key: state[key] for key in ("question", "chain", "seen", "serial", "shape")}
     return {**shared, "branch": name, "share": part}
 
 

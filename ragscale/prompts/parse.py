@@ -10,6 +10,7 @@ __all__ = [
     "ANSWER_SCHEMA",
     "answer",
     "encodable",
+    "informative",
     "known",
     "load",
     "normalise",
@@ -106,7 +107,16 @@ def known(text: str) -> str:
     value = load(text)
     said = value.get("known") if isinstance(value, dict) else None
     said = " ".join(encodable(said).split()) if isinstance(said, str) else ""
-    return "" if normalise(said) in _NOTHING else said
+    return said if informative(said) else ""
+
+
+def informative(text: str) -> bool:
+    """Whether a sub-answer or a note says anything.
+
+    Small models vary the sentence that they were told: "No relevant information was found", "Yes relevant information
+    found".
+    """
+    return normalise(text) not in _NOTHING and "information found" not in text.casefold().replace(" was ", " ")
 
 
 def _lines(text: str) -> list[str]:
