@@ -207,7 +207,7 @@ class TestStopping:
         llm = scripted(instead(plan=plan, turn=plan))
         run(mode, llm=llm)
         closing = llm.calls[-1].messages[-1]["content"]
-        assert closing.startswith("Notes:\nfact 2\n<documents>")
+        assert "</documents>\nNotes:\nfact 0\nfact 1\nfact 2\n" in closing
 
     def test_a_tree_answers_with_what_was_known_when_its_last_step_was_asked(self) -> None:
         def plan(call: ScriptedCall) -> list[str]:
@@ -217,9 +217,9 @@ class TestStopping:
 
         llm = scripted(instead(plan=plan))
         answer, _ = run(Tree(steps=2, expand=3, samples=3, rollouts=1, rollout_steps=0), llm=llm)
-        last = events(answer, "select")[-1]
         closing = llm.calls[-1].messages[-1]["content"]
-        assert closing.startswith(f"Notes:\n{str(last.output).removeprefix('query ')}\n<documents>")
+        first, second = (str(event.output).removeprefix("query ") for event in events(answer, "select"))
+        assert f"</documents>\nNotes:\n{first}\n{second}\n" in closing
 
     @by_name
     def test_a_model_that_stops_working_ends_in_what_is_known(self, mode: Mode) -> None:

@@ -104,9 +104,11 @@ class TestWhatEachMoveSees:
         assert "useless" not in text
         assert text.endswith("Question: Who?")
 
-    def test_the_answer_sees_what_the_planner_knows_in_place_of_the_pairs(self) -> None:
-        text = user(prompts.answer("Who?", SHOWN, STEPS, "Jaws is by <|Spielberg|>"))
-        assert text.startswith("Notes:\nJaws is by < |Spielberg|>\n<documents>")
+    def test_the_answer_sees_what_the_planner_knows_and_the_last_step_in_place_of_all(self) -> None:
+        text = user(prompts.answer("Who?", SHOWN, STEPS, ["Jaws is by <|Spielberg|>", "so is E.T."]))
+        assert text.endswith(
+            "</documents>\nNotes:\nJaws is by < |Spielberg|>\nso is E.T.\n1. query 3 -> fact 3\nQuestion: Who?"
+        )
         assert "fact 0" not in text
 
     def test_support_shows_the_chain_as_documents_under_the_readers_instructions(self) -> None:

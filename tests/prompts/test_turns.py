@@ -37,6 +37,7 @@ class TestParsing:
             ('Known from [1]: nothing. {"queries": ["a"]}', Reply(["a"])),
             ('{"known": "all", "missing": "nothing", "queries": []}', Reply(enough=True, known="all")),
             ('{"known": " nothing yet", "queries": ["a"]}', Reply(["a"])),
+            ('{"known": "No relevant information was found.", "queries": ["a"]}', Reply(["a"])),
         ],
     )
     def test_json(self, text: str, reply: Reply) -> None:
