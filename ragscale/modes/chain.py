@@ -31,7 +31,8 @@ class Chain(Mode):
 
     Each step is paid for as it comes, with the closing answer's share set aside: a small budget makes a short chain.
     Costs 2 x `steps` + 1 model calls and `steps` rounds (one more to look at the question's own passages first), or
-    fewer where the model can only repeat itself.
+    fewer where the model says that nothing is missing (the paper's "enough information?" check, by prompt), or can only
+    repeat itself.
     """
 
     name: ClassVar[str] = "chain"
@@ -67,7 +68,7 @@ class Chain(Mode):
                 hot = self.temperature if attempt > tries else 0.0
                 for query, said in await moves.plan(state["question"], seen, steps, temperature=hot, attempt=attempt):
                     notes = noted(notes, said)
-                    if normalise(query) not in known:
+                    if not query or normalise(query) not in known:
                         return {"query": query, "known": notes, "tries": attempt + 1}
                     moves.note("plan", "repeats an earlier sub-query, discarded", input=query)
             return {"query": "", "known": notes, "tries": most}

@@ -39,7 +39,7 @@ class Moves(Calls):
     ) -> list[Plan]:
         """Write `n` next sub-queries, from the passages `seen` (ids) and the earlier steps.
 
-        A malformed sample is left out; its tokens are charged.
+        A malformed sample is left out; its tokens are charged. One that says that nothing is missing has no query.
         """
         messages, shown = await self.fit(lambda docs: prompts.plan(question, docs, steps), seen, PLAN_TOKENS * n)
         texts = await self.write(
@@ -49,13 +49,13 @@ class Moves(Calls):
             least=PLAN_TOKENS // 2,
             n=n,
             temperature=temperature,
-            schema=parse.queries_schema(1),
+            schema=parse.queries_schema(1, least=0),
             attempt=attempt,
             passages=shown,
         )
         plans = []
         for text in texts:
-            queries = parse.queries(text, 1)
+            queries = [""] if parse.enough(text) else parse.queries(text, 1)
             if not queries:
                 self.note("plan", "malformed turn", output=text)
             plans += [Plan(query, parse.known(text)) for query in queries]

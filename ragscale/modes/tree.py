@@ -52,7 +52,8 @@ class Tree(Mode):
     A child's score is the mean penalty of its rollouts (`Moves.penalty`: the log-likelihood of "No relevant
     information found"; lower is better). The best child becomes the chain's next step, ties to the earliest. With
     nothing repeated the defaults cost 223 model calls and 96 retrievals; a level that the budget cannot pay is made
-    narrower until it can (`Shape`), down to a greedy step.
+    narrower until it can (`Shape`), down to a greedy step. The search ends early where most samples of a level say
+    that nothing is missing.
     """
 
     name: ClassVar[str] = "tree"
@@ -108,8 +109,12 @@ class Tree(Mode):
             plans = await moves.plan(
                 state["question"], state["seen"][: self.plan_k], chain, temperature=hot, n=n, attempt=attempt,
             )  # fmt: skip
+            enough = [plan.known for plan in plans if not plan.query]
+            if 2 * len(enough) > len(plans):
+                moves.note("plan", "most say that nothing is missing")
+                return {"plans": [], "known": noted(state["known"], enough[0])}
             for plan in plans:
-                if normalise(plan.query) not in known:
+                if plan.query and normalise(plan.query) not in known:
                     distinct.setdefault(normalise(plan.query), plan)
             if distinct:
                 break
@@ -158,7 +163,7 @@ class Tree(Mode):
         for _ in range(min(shape.depth, self.steps - len(chain))):
             plans = await moves.plan(state["question"], seen, chain, temperature=self.temperature)
             known = {normalise(step["query"]) for step in chain}
-            new = [plan.query for plan in plans if normalise(plan.query) not in known]
+            new = [plan.query for plan in plans if plan.query and normalise(plan.query) not in known]
             if not new:
                 moves.note("plan", "nothing new to ask, the rollout ends here")
                 break

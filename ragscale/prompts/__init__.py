@@ -46,27 +46,30 @@ class Plan(NamedTuple):
     """What a planner wrote: the next sub-query, and what was known when it asked."""
 
     query: str
+    """Empty where it says that nothing is missing."""
     known: str
     """A sentence on what the documents and earlier steps tell; may be empty."""
 
 
 _PLAN = """You look up pages of an encyclopedia to answer a question, one at a time. From the documents and what was \
 looked up so far, say what is known, what is still missing, and what to look up next: the name of a person, work, \
-place or thing, never one that is already a document's title, never the same again. Reply in JSON.
+place or thing, never one that is already a document's title, never the same again. If nothing is missing, leave \
+queries empty. Reply in JSON.
 
 Question: What music school did the singer of the album Parachutes attend?
 [1] Parachutes: Parachutes is the debut album by the band Coldplay, released in 2000.
 {"known": "Parachutes is by Coldplay", "missing": "the singer of Coldplay, his school", "queries": ["Coldplay singer"]}
 
-Question: Who is older, Steven Spielberg or Ridley Scott?
-[1] Steven Spielberg: Steven Spielberg is an American director, born in 1946.
-[2] Jaws: Jaws is a 1975 film by Steven Spielberg.
-{"known": "Steven Spielberg was born in 1946", "missing": "the birth of Ridley Scott", "queries": ["Ridley Scott"]}
-
 Question: Who created the series in which "Winter Is Coming" is the first episode?
 [1] Winter Is Coming: "Winter Is Coming" is the first episode of Game of Thrones, first aired in 2011.
 {"known": "Winter Is Coming is an episode of Game of Thrones", "missing": "the creator of Game of Thrones", \
-"queries": ["Game of Thrones creator"]}"""
+"queries": ["Game of Thrones creator"]}
+
+Question: Who is older, Steven Spielberg or Ridley Scott?
+[1] Steven Spielberg: Steven Spielberg is an American director, born in 1946.
+Looked up so far:
+1. Ridley Scott -> an English director, born in 1937
+{"known": "Steven Spielberg was born in 1946, Ridley Scott in 1937", "missing": "nothing", "queries": []}"""
 
 _READ = f"""Answer the query from the documents, in a few words. If the documents do not tell, reply exactly: \
 {NO_INFORMATION}"""

@@ -119,8 +119,7 @@ def parse(text: str, *, most: int, profile: Profile = "json") -> Reply:
     value = parsing.load(text)
     if not isinstance(value, dict) or not isinstance(value.get("queries"), list):
         return Reply()
-    found = parsing.queries(text, most)
-    return Reply(queries=found, enough=not value["queries"], known=parsing.known(text))
+    return Reply(queries=parsing.queries(text, most), enough=parsing.enough(text), known=parsing.known(text))
 
 
 def _parse_tags(text: str, most: int) -> Reply:

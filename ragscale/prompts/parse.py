@@ -10,6 +10,7 @@ __all__ = [
     "ANSWER_SCHEMA",
     "answer",
     "encodable",
+    "enough",
     "informative",
     "known",
     "load",
@@ -100,6 +101,12 @@ def queries(text: str, most: int) -> list[str]:
         if normalise(query):
             distinct.setdefault(normalise(query), query)
     return list(distinct.values())[:most]
+
+
+def enough(text: str) -> bool:
+    """Whether a planner's turn has no queries, and so says that nothing is missing."""
+    value = load(text)
+    return isinstance(value, dict) and value.get("queries") == []
 
 
 def known(text: str) -> str:

@@ -209,6 +209,18 @@ class TestStopping:
         closing = llm.calls[-1].messages[-1]["content"]
         assert "</documents>\nNotes:\nfact 0\nfact 1\nfact 2\n" in closing
 
+    @pytest.mark.parametrize("mode", [Chain(), Tree(expand=2, samples=3)], ids=lambda mode: mode.name)
+    def test_a_planner_with_nothing_missing_ends_the_search(self, mode: Mode) -> None:
+        def plan(call: ScriptedCall) -> str:
+            steps = call.messages[-1]["content"].count(" -> ")
+            return json.dumps({"known": f"after {steps}", "missing": "", "queries": ["more"] if not steps else []})
+
+        llm = scripted(instead(plan=plan))
+        answer, ledger = run(mode, llm=llm)
+        check(answer, ledger, Budget())
+        assert (answer.stop_reason, answer.spend.serial.rounds) == ("answered", 2)
+        assert "after 1\n" in llm.calls[-1].messages[-1]["content"]
+
     def test_a_tree_answers_with_what_was_known_when_its_last_step_was_asked(self) -> None:
         def plan(call: ScriptedCall) -> list[str]:
             level = 1 + call.messages[-1]["content"].count(" -> ")
