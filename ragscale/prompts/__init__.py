@@ -72,6 +72,27 @@ Looked up so far:
 {"known": "Steven Spielberg was born in 1946, Ridley Scott in 1937", "missing": "nothing", "queries": []}"""
 
 _READ = f"""Answer the query from the documents, in a few words. If the documents do not tell, reply exactly: \
+{NO_INFORMATION}
+
+<documents>
+[1] House of Lords: The Father of the House is the member with the longest service.
+[2] Paul Smith: Paul Smith is an English fashion designer.
+</documents>
+Query: father of the singer Adele
+{NO_INFORMATION}
+
+<documents>
+[1] Jaws (novel): Jaws is a 1974 novel by Peter Benchley.
+[2] Jaws (film): Jaws is a 1975 film directed by Steven Spielberg.
+</documents>
+Query: Jaws director
+Steven Spielberg
+
+<documents>
+[1] Lake Cushman: Lake Cushman is a lake and reservoir in Washington.
+[2] Dam: A dam is a barrier that stops the flow of water.
+</documents>
+Query: height of the Hoover Dam
 {NO_INFORMATION}"""
 
 _ANSWER = """Answer the question from the documents; the notes may help and may be wrong. Reply in JSON: \
