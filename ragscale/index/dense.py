@@ -167,7 +167,9 @@ class DenseIndex:
         # a few more than asked for, so that ties at the end of the list are cut by row order
         wanted = min(k + _SLACK, self._index.ntotal)
         try:
-            sel = None if allowed is None else faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.flatnonzero(allowed)))
+            sel = (
+                None if allowed is None else faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.flatnonzero(allowed)))
+            )
             scores, rows = self._index.search(np.ascontiguousarray(vectors, dtype=np.float32), wanted, params=sel)
         except RuntimeError as error:  # on a GPU FAISS finds at most 2,048
             raise InvalidInput(f"FAISS cannot find {wanted:,} passages ({_reason(error)})", "Lower k.") from error

@@ -138,4 +138,7 @@ class _RankBm25:
         self._model = rank_bm25.BM25Okapi(tokens, k1=_K1, b=_B)
 
     def search(self, queries: Sequence[str], k: int, *, allowed: Any = None) -> list[Ranking]:
-        return [best_rows(np.asarray(self._model.get_scores(tokens)) * (1 if allowed is None else allowed), k) for tokens in tokenize(queries)]
+        return [
+            best_rows(np.asarray(self._model.get_scores(tokens)) * (1 if allowed is None else allowed), k)
+            for tokens in tokenize(queries)
+        ]

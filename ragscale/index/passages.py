@@ -181,7 +181,13 @@ class PassageStore:
         """Metadata."""
         import pyarrow as pa
 
-        return pa.table({"n": list(range(self._length)), "odd": [row % 2 == 1 for row in range(self._length)], "word": [str(self.id(r))[:1] for r in range(self._length)]})
+        return pa.table(
+            {
+                "n": list(range(self._length)),
+                "odd": [row % 2 == 1 for row in range(self._length)],
+                "word": [str(self.id(r))[:1] for r in range(self._length)],
+            }
+        )
 
     def close(self) -> None:
         """Drop the memory map; passages already handed out stay valid."""

@@ -15,7 +15,7 @@ from ragscale.errors import IndexMismatch
 from ragscale.index.broker import Broker
 from ragscale.index.build import BuildOptions, Progress, build
 from ragscale.index.dense import require_faiss
-from ragscale.index.embed import DEFAULT, Dtype, canonical_name
+from ragscale.index.embed import DEFAULT, Dtype, canonical_name, is_endpoint
 from ragscale.index.engine import Engine
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest, check_files
@@ -218,6 +218,8 @@ def _check_embedder(folder: Path, manifest: Manifest, embedder: str | Path | Non
     built = None if manifest.embedder is None else manifest.embedder.name
     if embedder is None or (built and Path(embedder).is_dir()):
         return  # the weights of a folder are compared when it is loaded
+    if built and is_endpoint(built) and is_endpoint(embedder):
+        return  # its vectors are compared when it is first asked
     if canonical_name(embedder) != built:
         raise IndexMismatch(
             f"{folder} was built with {'no embedder' if built is None else built}, not with {canonical_name(embedder)}",
