@@ -172,7 +172,7 @@ def test_conditions_mean_what_sql_says(condition: tuple[str, Truth], table: list
 WORDS = """
     year lang draft `odd name` 1 -2 1.5 "en" null true = != < like in ( ) , and or not is between contains( case when
     then end select from cast( as int * . ; + || interval date exists( -- /* [ { @ : ? % any( over
-""".split()
+""".split()  # noqa: SIM905
 
 
 @given(st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join))
