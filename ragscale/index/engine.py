@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from ragscale.errors import IndexMismatch
-from ragscale.index.dense import DenseIndex
+from ragscale.index.dense import FLAT, VECTORS_FILE, DenseIndex, DenseInfo
 from ragscale.index.embed import Embedder
 from ragscale.index.fusion import Ranking, reciprocal_rank_fusion
 from ragscale.index.lexical import Lexical, open_lexical
 from ragscale.index.manifest import Manifest
 from ragscale.index.passages import PassageStore
+from ragscale.index.vectors import Vectors
 from ragscale.types import Hit
 
 __all__ = ["HOWS", "Engine", "How", "SearchRequest"]
@@ -105,16 +106,23 @@ class Engine:
         keys = self._wanted(requests, "dense")
         if keys and self._lexical is None:
             settings = self._manifest.lexical
-            lexical = open_lexical(self._folder, settings["kind"], settings["terms"])
+            lexical = open_lexical(self._folder / "bm25", settings["kind"], settings["terms"], segments=[self._folder])
             self._refuse_replaced()
             self._lexical = lexical
-        return {(query, k): self._lexical.search(query, k) for query, k in keys} if self._lexical else {}
+        return {(query, k): self._lexical.search([query], k)[0] for query, k in keys} if self._lexical else {}
 
     def _load_dense(self) -> tuple[DenseIndex, Embedder]:
         info = self._manifest.embedder
         assert info is not None  # Index refuses dense searches otherwise
         if self._dense is None:
-            dense = DenseIndex(self._folder, dimension=info.dimension, passages=self._manifest.passages)
+            rows, factory = self._manifest.passages, self._manifest.factory or FLAT
+            vectors = Vectors([self._folder / "vectors.f32"], [rows], info.dimension)
+            settings = {"nprobe": 16, "efSearch": 128}
+            dense = DenseIndex(
+                vectors,
+                DenseInfo(factory, 0 if factory == FLAT else rows, 10, settings, ""),
+                None if factory == FLAT else self._folder / VECTORS_FILE,
+            )
             self._refuse_replaced()
             self._dense = dense
         if self._embedder is None:
