@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ragscale.corpus import Chunking, read
 from ragscale.errors import InvalidInput
-from ragscale.index.dense import METRIC, VECTORS_FILE, build_dense, check_factory, require_faiss, write_dense
+from ragscale.index.dense import METRIC, VECTORS_FILE, build_dense, check_factory, require_faiss
 from ragscale.index.embed import DEFAULT, Dtype, Embedder
-from ragscale.index.lexical import KINDS, LexicalKind, build_lexical, settings
+from ragscale.index.lexical import KINDS, LexicalKind, TermCounter, build_postings, settings
 from ragscale.index.manifest import MANIFEST_FILE, EmbedderInfo, Manifest, scan
 from ragscale.index.passages import PassageStore, PassageWriter
 from ragscale.index.place import new_folder
+from ragscale.index.vectors import Vectors
 
 __all__ = ["BuildOptions", "Progress", "build"]
 
@@ -26,7 +26,6 @@ Progress = Callable[[str, int, int], None]
 _SLAB = 4096
 _BATCHES_A_CALL = 4
 _RAW_FILE = "vectors.f32"
-_TRAINING_ROWS = 262_144
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,7 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
             writer.finish()
             report("read", len(writer), len(writer))
         with PassageStore(folder) as passages:
-            terms = build_lexical(folder, options.lexical, _slabs(passages, "bm25", report))
+            terms = _count_terms(folder, passages, report)
             info = None if options.embedder is None else _embed(folder, passages, options, report)
             count = len(passages)
         manifest = Manifest(
@@ -117,6 +116,21 @@ def _slabs(passages: PassageStore, stage: str, report: Progress) -> Iterator[lis
         report(stage, stop, len(passages))
 
 
+def _count_terms(folder: Path, passages: PassageStore, report: Progress) -> int:
+    counter = TermCounter()
+    with (
+        (folder / "vocabulary.txt").open("w", encoding="utf-8") as vocabulary,
+        (folder / "terms.i32").open("wb") as terms,
+        (folder / "lengths.i32").open("wb") as lengths,
+    ):
+        for texts in _slabs(passages, "bm25", report):
+            pairs, counts, new = counter.count(texts)
+            pairs.tofile(terms)
+            counts.tofile(lengths)
+            vocabulary.writelines(f"{term}\n" for term in new)
+    return build_postings(folder / "bm25", [folder])
+
+
 def _embed(folder: Path, passages: PassageStore, options: BuildOptions, report: Progress) -> EmbedderInfo:
     assert options.embedder is not None
     embedder = Embedder.for_documents(
@@ -127,7 +141,7 @@ def _embed(folder: Path, passages: PassageStore, options: BuildOptions, report: 
     )
     dimension = embedder.info.dimension
     # made before hours of encoding, so that a wrong factory string fails in the first second
-    index = check_factory(options.factory, dimension, len(passages))
+    check_factory(options.factory, dimension, len(passages))
     raw = folder / _RAW_FILE
     done = 0
     with raw.open("wb") as file:
@@ -139,11 +153,7 @@ def _embed(folder: Path, passages: PassageStore, options: BuildOptions, report: 
                 done += len(rows)
                 report("embed", done, len(passages))
             slab.tofile(file)
-    vectors = np.memmap(raw, dtype=np.float32, mode="r", shape=(len(passages), dimension))
-    build_dense(index, options.factory, _rows(vectors), _sample(vectors))
-    write_dense(index, folder / VECTORS_FILE)
-    del vectors
-    raw.unlink()
+    build_dense(Vectors([raw], [len(passages)], dimension), folder / VECTORS_FILE, factory=options.factory)
     return embedder.info
 
 
@@ -152,14 +162,3 @@ def _by_length(texts: list[str], size: int) -> Iterator[list[int]]:
     order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
     for start in range(0, len(order), size):
         yield order[start : start + size]
-
-
-def _rows(vectors: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    for start in range(0, len(vectors), _SLAB):
-        yield np.ascontiguousarray(vectors[start : start + _SLAB])
-
-
-def _sample(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """At most `_TRAINING_ROWS` rows, evenly spaced, so that the same corpus trains the same index."""
-    step = -(-len(vectors) // _TRAINING_ROWS)
-    return np.ascontiguousarray(vectors[::step])
