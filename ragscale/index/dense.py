@@ -192,7 +192,8 @@ class DenseIndex:
         self, vectors: Vectors, info: DenseInfo, accelerator: Path | None, *, deleted: Mask | None = None
     ) -> None:
         faiss = _faiss()
-        self._vectors = vectors
+        self.vectors = self._vectors = vectors
+        """The stored vectors."""
         self._info = info
         self._live = None if deleted is None or not deleted.any() else ~deleted
         self._threads = faiss.omp_get_max_threads()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from ragscale.index.manifest import EmbedderInfo
 from ragscale.index.models import device, load, locate
 from ragscale.llm import weights
 
-__all__ = ["DEFAULT", "DEFAULT_NAME", "Backend", "Dtype", "Embedder", "canonical_name", "is_endpoint"]
+__all__ = ["DEFAULT", "DEFAULT_NAME", "Backend", "Dtype", "Embedder", "canonical_name", "refuse_other_name"]
 
 DEFAULT = "default"
 DEFAULT_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -31,6 +32,21 @@ def canonical_name(name: str | Path) -> str:
     """The name that the manifest records: hub names stay, the default model's aliases become its hub name."""
     text = str(name)
     return DEFAULT_NAME if text in (DEFAULT, DEFAULT_NAME, DEFAULT_NAME.rpartition("/")[2]) else text
+
+
+def refuse_other_name(folder: Path, info: EmbedderInfo | None, embedder: str | Path | None) -> None:
+    """Raise an `IndexMismatch` where `embedder` names another model than that of the index in `folder`.
+
+    The weights of a folder, and the vectors of an endpoint, are compared when it is loaded.
+    """
+    built = None if info is None else info.name
+    if embedder is None or (built and (Path(embedder).is_dir() or (is_endpoint(built) and is_endpoint(embedder)))):
+        return
+    if canonical_name(embedder) != built:
+        raise IndexMismatch(
+            f"{folder} was built with {'no embedder' if built is None else built}, not with {canonical_name(embedder)}",
+            "Leave the embedder out, or build an index with the other one.",
+        )
 
 
 class Encoder(Protocol):
@@ -69,6 +85,7 @@ class Embedder:
         document_prompt: str | None = None,
         backend: Backend = "torch",
         devices: Sequence[str] = (),
+        recorded: str | None = None,
     ) -> Embedder:
         """Load a model to encode passages with.
 
@@ -81,6 +98,7 @@ class Embedder:
             backend: What computes: ``"torch"``, ``"openvino"`` or ``"onnx"``; see `ragscale.index.backends`.
             devices: Devices of worker processes that share the work, for instance ``["cuda:0", "cuda:1"]`` or
                 ``["cpu", "cpu"]``; by default this process does it all. Each holds a copy of the model.
+            recorded: Revision of a hub model to fetch; the newest where None.
 
         Raises:
             EndpointError: The endpoint cannot be reached.
@@ -94,7 +112,7 @@ class Embedder:
         chosen = _dtype(dtype, backend)
         if devices and backend != "torch":
             raise InvalidInput(f"backend {backend} runs in one process", "Leave devices out, or use torch.")
-        folder, revision = _locate(canonical_name(name), None)
+        folder, revision = _locate(canonical_name(name), recorded)
         check_backend(backend)
         model = _load(folder)
         # measured before the cast, in case a model refuses short inputs in half precision
@@ -110,6 +128,46 @@ class Embedder:
         )
         accelerate(model, backend, half=chosen == "bfloat16")
         return cls(_Local(model, devices), info)
+
+    @classmethod
+    def of(
+        cls,
+        info: EmbedderInfo,
+        *,
+        source: str | Path | None = None,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
+    ) -> Embedder:
+        """Load the model of an index to encode more passages with, as the others were encoded.
+
+        Args:
+            info: What the index was built with.
+            source: Where the same model lies on this machine, or is served, if not under its recorded name.
+            backend: What computes.
+            devices: Devices of worker processes that share the work.
+
+        Raises:
+            IndexMismatch: The model found is another one.
+        """
+        if is_endpoint(info.name):
+            return cls.for_queries(info, source=source)
+        found = cls.for_documents(
+            source or info.name,
+            dtype=cast("Dtype", info.dtype),
+            query_prompt=info.query_prompt,
+            document_prompt=info.document_prompt,
+            backend=backend,
+            devices=devices,
+            recorded=info.revision,
+        )
+        if replace(found.info, name=info.name) != info:
+            found.close()
+            raise IndexMismatch(
+                f"the index was built with {info.name} at {info.revision}, found {found.info.name} at "
+                f"{found.info.revision}",
+                "Restore that model, or build the index again with this one.",
+            )
+        return cls(found._model, info)
 
     @classmethod
     def for_queries(
