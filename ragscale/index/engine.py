@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ragscale.errors import IndexMismatch
 from ragscale.index.dense import DenseIndex
-from ragscale.index.embed import Embedder
+from ragscale.index.embed import Backend, Embedder
 from ragscale.index.fusion import Ranking, reciprocal_rank_fusion, weighted_fusion
 from ragscale.index.lexical import Lexical
 from ragscale.index.manifest import EmbedderInfo
@@ -37,13 +37,15 @@ class Engine:
     Args:
         snapshot: The commit to search.
         embedder: Where the embedder lies on this machine, if not under its recorded name.
+        backend: What computes the vectors of queries.
     """
 
-    def __init__(self, snapshot: Snapshot, *, embedder: str | Path | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, *, embedder: str | Path | None = None, backend: Backend = "torch") -> None:
         self.snapshot = snapshot
         self._manifest = snapshot.manifest
         self._passages = snapshot.passages
         self._source = embedder
+        self._backend = backend
         self._embedder: Embedder | None = None
         self._dense: DenseIndex | None = None
         self._lexical: Lexical | None = None
@@ -52,7 +54,7 @@ class Engine:
 
     def follow(self, snapshot: Snapshot) -> Engine:
         """An engine for a later commit, with the models that this one has loaded."""
-        other = Engine(snapshot, embedder=self._source)
+        other = Engine(snapshot, embedder=self._source, backend=self._backend)
         other._rerankers = self._rerankers
         if snapshot.manifest.embedder == self._manifest.embedder:
             other._embedder = self._embedder
@@ -163,7 +165,7 @@ class Engine:
 
     def _load_embedder(self) -> Embedder:
         if self._embedder is None:
-            self._embedder = Embedder.for_queries(self._embedder_info(), source=self._source)
+            self._embedder = Embedder.for_queries(self._embedder_info(), source=self._source, backend=self._backend)
         return self._embedder
 
     def _embedder_info(self) -> EmbedderInfo:

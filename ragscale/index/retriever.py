@@ -16,7 +16,7 @@ from ragscale.index import grow
 from ragscale.index.broker import Broker
 from ragscale.index.build import BuildOptions, build
 from ragscale.index.dense import require_faiss
-from ragscale.index.embed import DEFAULT, Dtype, refuse_other_name
+from ragscale.index.embed import DEFAULT, Backend, Dtype, refuse_other_name
 from ragscale.index.engine import Engine
 from ragscale.index.grow import Changes
 from ragscale.index.lexical import LexicalKind
@@ -37,7 +37,7 @@ class Index:
     waits together. A context manager.
     """
 
-    def __init__(self, path: Path, *, embedder: str | Path | None = None) -> None:
+    def __init__(self, path: Path, *, embedder: str | Path | None = None, backend: Backend = "torch") -> None:
         snapshot = Snapshot(path)
         refuse_other_name(path, snapshot.manifest.embedder, embedder)
         if snapshot.manifest.embedder is not None:
@@ -45,7 +45,7 @@ class Index:
         self.path = path
         self._source = embedder
         self._reloading = threading.Lock()
-        self._current = _Current(Engine(snapshot, embedder=embedder))
+        self._current = _Current(Engine(snapshot, embedder=embedder, backend=backend))
         self._broker: Broker[SearchRequest, list[list[Hit]]] = Broker(
             self._current.run, name=f"ragscale-broker-{path.name}"
         )
@@ -86,6 +86,8 @@ class Index:
         document_prompt: str | None = None,
         dtype: Dtype = "auto",
         batch_size: int = 64,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
         segment_rows: int = SEGMENT_ROWS,
         force: bool = False,
         progress: Progress | None = None,
@@ -96,7 +98,8 @@ class Index:
             corpora: Files (.jsonl, .jsonl.gz, .parquet, .md, .txt) or folders of .md and .txt files.
             out: Folder to write; appears complete or not at all.
             embedder: ``"default"`` (all-MiniLM-L6-v2), a hub name, the folder of a local sentence-transformers model,
-                or None for a lexical-only index, which needs neither torch nor faiss.
+                ``"endpoint:URL#MODEL"`` (any that speaks the OpenAI dialect), or None for a lexical-only index, which
+                needs neither torch nor faiss.
             factory: FAISS factory string; ``"Flat"`` is exact.
             lexical: ``"bm25s"``, or ``"rank-bm25"``, the slow reference.
             chunk_size: Most characters in a chunk of a text file.
@@ -106,6 +109,10 @@ class Index:
             dtype: Number format in which passages are encoded: ``"auto"`` (bfloat16 where the processor has
                 instructions for it), ``"float32"`` or ``"bfloat16"``.
             batch_size: Passages encoded at once.
+            backend: What computes the vectors: ``"torch"``, ``"openvino"`` or ``"onnx"``; the last two on the CPU.
+            devices: Devices of worker processes that share the encoding, such as ``["cuda:0", "cuda:1"]`` or
+                ``["cpu", "cpu"]``; by default this process does it all. A script that gives some needs the usual
+                ``if __name__ == "__main__"``.
             segment_rows: Most rows of one of the folders that the index consists of.
             force: Replace an index that is at `out`.
             progress: Called with stage, passages done and passages in all.
@@ -126,6 +133,8 @@ class Index:
             document_prompt=document_prompt,
             dtype=dtype,
             batch_size=batch_size,
+            backend=backend,
+            devices=tuple(devices),
             segment_rows=segment_rows,
             force=force,
         )
@@ -133,7 +142,7 @@ class Index:
         return cls.open(out)
 
     @classmethod
-    def open(cls, path: str | Path, *, embedder: str | Path | None = None) -> Index:
+    def open(cls, path: str | Path, *, embedder: str | Path | None = None, backend: Backend = "torch") -> Index:
         """Open an index for searching; the embedder is loaded by the first search that needs it.
 
         Checks the size of every file, and the checksum of those up to 64 MiB, smallest first, up to 1 GiB in all: about
@@ -141,8 +150,9 @@ class Index:
 
         Args:
             path: The index folder.
-            embedder: Name of the embedder that the index must have, or the folder where it lies on this machine; by
-                default the one that the manifest names.
+            embedder: Name of the embedder that the index must have, or the folder where it lies on this machine, or the
+                endpoint that serves it now; by default the one that the manifest names.
+            backend: What computes the vectors of queries: ``"torch"``, ``"openvino"`` or ``"onnx"``.
 
         Raises:
             InvalidInput: Not an index.
@@ -150,7 +160,7 @@ class Index:
             IndexMismatch: Another format version or another embedder.
             MissingDependency: The index has vectors and no faiss is installed.
         """
-        return cls(Path(path), embedder=embedder)
+        return cls(Path(path), embedder=embedder, backend=backend)
 
     def add(self, corpora: Sequence[str | Path], *, batch_size: int = 64, progress: Progress | None = None) -> Changes:
         """Add the documents of some corpora and move to the new commit; see `ragscale.index.grow.add`."""
