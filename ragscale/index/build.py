@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.corpus import Chunking, read
+from ragscale.corpus import Chunking, Columns, Problems, read
 from ragscale.errors import InvalidInput
 from ragscale.index.dense import METRIC, VECTORS_FILE, build_dense, check_factory, require_faiss, write_dense
 from ragscale.index.embed import DEFAULT, Dtype, Embedder
@@ -39,7 +39,11 @@ class BuildOptions:
     """FAISS factory string; Flat is exact."""
     lexical: LexicalKind = "bm25s"
     chunking: Chunking = field(default_factory=Chunking)
-    """Applies to text files."""
+    """How documents are cut."""
+    columns: Columns = field(default_factory=Columns)
+    """Which columns of tables mean what."""
+    problems: Problems | None = None
+    """Whether bad documents stop the build, which is the default, and what was left out."""
     query_prompt: str | None = None
     """Put before each query; the model's own where None."""
     document_prompt: str | None = None
@@ -66,9 +70,11 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
     """
     report = progress or (lambda stage, done, total: None)
     _check(corpora, out, options)
+    chunking = options.chunking.counted_by(options.embedder)
     with new_folder(out) as folder:
         with PassageWriter(folder) as writer:
-            for record in read(corpora, options.chunking):
+            records = read(corpora, chunking, columns=options.columns, problems=options.problems)
+            for record in records:
                 writer.add(record)
                 if len(writer) % 1000 == 0:
                     report("read", len(writer), 0)
@@ -81,7 +87,7 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
         manifest = Manifest(
             passages=count,
             lexical=settings(options.lexical, terms),
-            chunking={"size": options.chunking.size, "overlap": options.chunking.overlap},
+            chunking=asdict(chunking),
             embedder=info,
             factory=options.factory if info else None,
             metric=METRIC if info else None,

@@ -56,8 +56,8 @@ class Manifest:
     """Number of passages."""
     lexical: dict[str, Any]
     """Library, variant, parameters and number of terms of the lexical index."""
-    chunking: dict[str, int]
-    """Size and overlap, in characters, with which text files were cut."""
+    chunking: dict[str, Any]
+    """With what documents were cut: the fields of `Chunking`."""
     embedder: EmbedderInfo | None = None
     """None for a lexical-only index."""
     factory: str | None = None
