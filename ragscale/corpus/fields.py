@@ -70,7 +70,8 @@ def scalar(value: Any, name: str, place: object) -> Scalar | None:
         return value
     if isinstance(value, int):
         if value not in _INT64:
-            raise BadDocument(place, f"field `{name}` needs more than 64 bits ({hex(value)})", "Write it as text.")
+            reason = f"field `{name}` is a number of {value.bit_length()} bits, 63 fit"
+            raise BadDocument(place, reason, "Write it as text.")
         return value
     if isinstance(value, (float, decimal.Decimal)):
         return None if math.isnan(value) else float(value)

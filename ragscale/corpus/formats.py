@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["docx_parts", "html_parts", "pdf_parts"]
 
 _NOT_TEXT = ["script", "style", "noscript", "template", "svg", "nav", "iframe", "button", "select", "dialog"]
+_XML = re.compile(r"\A\s*<\?xml[^>]*>")  # of xhtml; would be taken for text
 
 
 @contextmanager
@@ -53,7 +55,7 @@ def html_parts(source: Source) -> Iterator[Part]:
         from bs4 import BeautifulSoup
         from markdownify import MarkdownConverter
 
-        page = BeautifulSoup(_html_text(source), "lxml")
+        page = BeautifulSoup(_XML.sub("", _html_text(source), count=1), "lxml")
         title = page.title.get_text() if page.title else ""
         body = page.find("main") or page.find(None, {"role": "main"}) or page.body or page
         for tag in body.find_all([*_NOT_TEXT, "header", "footer"]):

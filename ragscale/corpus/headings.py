@@ -55,7 +55,8 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
     found = headings(text)
     yield "", "".join(rows[: found[0].start if found else None])
     path: list[Heading] = []
-    for heading, after in zip(found, [*found[1:], None], strict=True):
+    for at, heading in enumerate(found):
+        after = found[at + 1] if at + 1 < len(found) else None
         path = [*(above for above in path if above.level < heading.level), heading]
         body = "".join(rows[heading.stop : after.start if after else None])
         if not body.strip() and not (after and after.level > heading.level):

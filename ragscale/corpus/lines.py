@@ -91,17 +91,16 @@ def blocks(stream: IO[bytes]) -> Iterator[Line]:
 
     A block knows the line it starts on, so that a bad byte in it can be placed.
     """
-    rest = stream.read(_BLOCK)
-    offset = _mark(rest)
-    rest, number = rest[offset:], 1
-    while rest:
+    data = stream.read(_BLOCK)
+    offset = _mark(data)
+    data, number = data[offset:], 1
+    while data:
         more = stream.read(_BLOCK)
-        data = rest + more
         cut = _cut(data) if more else len(data)
         yield Line(number, offset, data[:cut])
         number += data.count(b"\n", 0, cut)
         offset += cut
-        rest = data[cut:]
+        data = data[cut:] + more
 
 
 def _mark(data: bytes) -> int:
@@ -114,7 +113,8 @@ def _cut(data: bytes) -> int:
         at = data.rfind(end)
         if at > 0:
             return at + len(end)
-    at = len(data) - 1
-    while at > max(1, len(data) - 4) and data[at] & 0xC0 == 0x80:  # inside a character
-        at -= 1
-    return at
+    for back in range(1, min(4, len(data))):
+        if data[-back] >= 0xC0:  # a character begins here: is it whole?
+            width = 2 if data[-back] < 0xE0 else 3 if data[-back] < 0xF0 else 4
+            return len(data) if back >= width else len(data) - back
+    return len(data)

@@ -81,13 +81,13 @@ def _file(model: str, name: str) -> Path | None:
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(model, name))
-    except EntryNotFoundError:
-        return None
     except Exception as error:  # the hub client raises errors of several HTTP libraries
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            return None  # the model is there, without such a file
         raise ModelFileError(
             f"tokenizer {model!r}: no such folder, and the hub did not deliver it ({type(error).__name__}: {error})",
             "Check the name and the network, or give the folder of a local model.",
