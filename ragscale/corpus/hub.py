@@ -68,8 +68,8 @@ def dataset_rows(text: str, columns: Columns) -> Iterator[Row]:
             yield Place(Path(text), "row", number), row
     except Exception as error:  # errors of its readers and of several HTTP libraries
         raise CorpusError(
-            f"{text}: broke off after row {number} ({type(error).__name__}: {error})",
-            "Check the network and try again.",
+            f"{text}: broke off after row {number} ({_line(error)})",
+            "Check its files, or the network, and try again.",
         ) from error
 
 
@@ -91,7 +91,7 @@ def _load(wanted: DatasetName, text: str) -> Any:
         )
     except Exception as error:  # as above
         raise CorpusError(
-            f"{text}: cannot be loaded ({type(error).__name__}: {error})",
+            f"{text}: cannot be loaded ({_line(error)})",
             "Check the name, the configuration, the split (hf:NAME:CONFIG:SPLIT) and the network.",
         ) from error
 
@@ -103,3 +103,8 @@ def _readable(feature: Any) -> bool:
     if isinstance(feature, datasets.Value):
         return "binary" not in feature.dtype
     return isinstance(feature, datasets.ClassLabel)
+
+
+def _line(error: Exception) -> str:
+    """A message of the library, which may have many lines, on one."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

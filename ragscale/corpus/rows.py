@@ -66,9 +66,9 @@ class Columns:
         Raises:
             BadDocument: No id, no text, or a column that was named otherwise than by default is missing.
         """
-        there, usual = list(present), Columns()
+        there = list(present)
         needed = [self.text] if self.numbered else [self.id, self.text]
-        needed += [mine for mine, default in zip(self.names[1::2], usual.names[1::2], strict=True) if mine != default]
+        needed += [mine for mine, default in zip(self.names[1::2], _USUAL.names[1::2], strict=True) if mine != default]
         missing = [name for name in needed if name not in there]
         if missing:
             raise BadDocument(
@@ -77,6 +77,9 @@ class Columns:
                 "Name the columns id, title and text, or say which they are: --columns text=NAME,id=NAME "
                 "(id=# numbers the rows).",
             )
+
+
+_USUAL = Columns()
 
 
 def passage_of(row: Any, place: Place, columns: Columns, name: str) -> Passage:
@@ -129,7 +132,7 @@ def _identity(value: Any) -> str:
 
 def _extras(row: dict[Any, Any], place: Place, columns: Columns) -> dict[str, Scalar]:
     """Metadata of a row: its other columns, and the members of an object named ``metadata``."""
-    reserved = {*columns.names, *Columns().names}
+    reserved = {*columns.names, *_USUAL.names}
     nested = row.get("metadata")
     both = {**(nested if isinstance(nested, dict) else {}), **row}
     found = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read
+from ragscale.errors import CorpusError
 from ragscale.types import Passage
 
 GUIDE = "intro\n\n# Guide\n\nwelcome\n\n## Install\n\nrun pip\n\n```\n# no heading\n```\n\n## Use\n\ncall it\n"
@@ -25,6 +26,15 @@ def passages(
     """All passages of some corpora."""
     records = read(corpora, chunking, columns=columns, fields=fields, problems=problems)
     return [record.passage for record in records]
+
+
+def complaint(path: Path, problems: Problems | None = None) -> str:
+    """What reading a corpus fails with; empty where it does not."""
+    try:
+        passages(path, problems=problems)
+    except CorpusError as error:
+        return str(error)
+    return ""
 
 
 def jsonl(rows: Sequence[Mapping[str, Any]]) -> bytes:

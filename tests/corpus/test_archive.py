@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made import GUIDE, docx, jsonl, passages, pdf, zipped
+from made import GUIDE, complaint, docx, jsonl, passages, pdf, zipped
 
 from ragscale.corpus import Problems
-from ragscale.errors import BadDocument, CorpusError
+from ragscale.errors import BadDocument
 
 
 def written(tmp_path: Path, data: bytes) -> Path:
@@ -112,7 +112,5 @@ def test_no_damage_is_more_than_a_bad_document(tmp_path: Path, data: st.DataObje
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(whole)))
-    try:
-        passages(written(tmp_path, bytes(damaged[:cut])), problems=Problems(keep_going=True))
-    except CorpusError as error:
-        assert "a.zip" in str(error)
+    message = complaint(written(tmp_path, bytes(damaged[:cut])), Problems(keep_going=True))
+    assert not message or "a.zip" in message

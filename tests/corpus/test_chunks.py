@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -23,7 +24,7 @@ TEXT = st.text(st.sampled_from("aB.!? \n\t\u3000\"')🦆é1#`-"), max_size=200) 
     st.characters(exclude_categories=["Cs"]), max_size=200
 )
 STORY = (
-    "Dr. Smith went to Washington. He met Mr. Fox at noon! \"Really?\" she said. It cost 3.5 dollars, i.e. nothing.\n\n"
+    'Dr. Smith went to Washington. He met Mr. Fox at noon! "Really?" she said. It cost 3.5 dollars, i.e. nothing.\n\n'
     "A new paragraph begins here. It ends here."
 )
 
@@ -73,7 +74,7 @@ def test_sizes_out_of_range(size: int, overlap: int | None) -> None:
 
 
 def test_unknown_way() -> None:
-    with pytest.raises(InvalidInput, match="unknown chunking 'pages'.*headings"):
+    with pytest.raises(InvalidInput, match=r"unknown chunking 'pages'.*headings"):
         Chunking(by="pages")  # type: ignore[arg-type]
 
 
@@ -138,7 +139,7 @@ def test_headings_become_paths() -> None:
 
 def test_overlap_repeats_the_end_of_the_chunk_before() -> None:
     found = [chunk for _, chunk in cut(" ".join(f"w{n}" for n in range(200)), Chunking(50, 20))]
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert after.split()[0] in before.split()[1:]
         assert set(after.split()) - set(before.split())
 

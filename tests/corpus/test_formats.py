@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made import docx, passages, pdf, zipped
+from made import complaint, docx, passages, pdf, zipped
 
 from ragscale.corpus import Chunking, Problems
-from ragscale.errors import BadDocument, CorpusError, MissingDependency
+from ragscale.errors import BadDocument, MissingDependency
 
 PAGE = """<!doctype html><html><head><title>The
  page</title><style>p {}</style></head><body><nav>menu</nav><header>site name</header>
@@ -84,13 +84,9 @@ def test_bad_html(tmp_path: Path, page: bytes, message: str) -> None:
 
 
 def test_deep_html_loses_nothing_silently(tmp_path: Path) -> None:
-    page = b"<div>" * 20_000 + b"needle"
-    try:
-        found = passages(written(tmp_path, "a.html", page))
-    except BadDocument as error:
-        assert "a.html" in str(error)
-    else:
-        assert "needle" in found[0].text
+    path = written(tmp_path, "a.html", b"<div>" * 20_000 + b"needle")
+    message = complaint(path)
+    assert "a.html" in message if message else "needle" in passages(path)[0].text
 
 
 def test_pages_of_a_pdf(tmp_path: Path) -> None:
@@ -150,10 +146,8 @@ def test_no_damage_is_more_than_a_bad_document(tmp_path: Path, name: str, data: 
     damaged = bytearray(whole)
     for _ in range(data.draw(st.integers(0, 8))):
         damaged[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        passages(written(tmp_path, name, bytes(damaged[: data.draw(st.integers(0, len(whole)))])))
-    except CorpusError as error:
-        assert name in str(error)
+    message = complaint(written(tmp_path, name, bytes(damaged[: data.draw(st.integers(0, len(whole)))])))
+    assert not message or name in message
 
 
 @pytest.mark.parametrize(("name", "library"), [("a.pdf", "pypdf"), ("a.docx", "docx"), ("a.html", "bs4")])

@@ -39,8 +39,11 @@ def test_which_lines_are_headings() -> None:
 def test_sections_lose_nothing_but_headings() -> None:
     found = list(sections(TEXT))
     assert found[0] == ("", "---\ntitle: not a heading\n---\n")
-    assert [path for path, _ in found[1:]] == ["A", "Under line", "Under line > B [link](x) *em*"] + [
-        "Under line > B [link](x) *em* > C"
+    assert [path for path, _ in found[1:]] == [
+        "A",
+        "Under line",
+        "Under line > B [link](x) *em*",
+        "Under line > B [link](x) *em* > C",
     ]
     assert found[2][1] == "\n> # quoted\n\n- # in a list\n\n"
     assert found[3][1].strip() == ""  # its heading is in the path of the next

@@ -25,7 +25,7 @@ configs:
   - split: test
     path: en/test.jsonl
 - config_name: de
-  data_files: de.csv
+  data_files: de.jsonl
 ---
 """
 
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     rows = [{"id": str(n), "title": "T", "text": f"text {n}", "year": 1990 + n, "tags": ["a"]} for n in range(3)]
     (root / "en" / "train.jsonl").write_bytes(jsonl(rows))
     (root / "en" / "test.jsonl").write_bytes(jsonl([{**rows[0], "id": "test"}]))
-    (root / "de.csv").write_text("id,text\nde1,Text\n")
+    (root / "de.jsonl").write_bytes(jsonl([{"id": "de1", "text": "Text"}]))
     return root
 
 
@@ -115,8 +115,9 @@ def test_rows_of_a_data_set_are_cut_when_asked(folder: Path) -> None:
 
 
 def test_bad_rows(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(jsonl([{"id": "a", "text": ""}, {"id": "b", "text": "x"}]))
-    name = f"hf:{tmp_path}"
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.jsonl").write_bytes(jsonl([{"id": "a", "text": ""}, {"id": "b", "text": "x"}]))
+    name = f"hf:{tmp_path}/d"
     with pytest.raises(BadDocument, match=rf"{name}, row 1: the row with id 'a' has no text"):
         passages(name)
     problems = Problems(keep_going=True)
@@ -144,14 +145,15 @@ def test_what_cannot_be_loaded(folder: Path, name: str, message: str) -> None:
 
 
 def test_no_text_column(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"id": ["1"], "body": ["x"]}), tmp_path / "a.parquet")
+    (tmp_path / "d").mkdir()
+    pq.write_table(pa.table({"id": ["1"], "body": ["x"]}), tmp_path / "d" / "a.parquet")
     with pytest.raises(CorpusError, match=r"no column text \(there are: id, body\).*--columns"):
-        passages(f"hf:{tmp_path}")
-    assert passages(f"hf:{tmp_path}", columns=Columns(text="body"))[0].text == "x"
+        passages(f"hf:{tmp_path}/d")
+    assert passages(f"hf:{tmp_path}/d", columns=Columns(text="body"))[0].text == "x"
 
 
 def test_a_stream_that_breaks_off(tmp_path: Path) -> None:
-    rows = [json.dumps({"id": str(n), "text": "x" * 50}) for n in range(400_000)]
+    rows = [json.dumps({"id": str(n), "text": "x" * 50_000}) for n in range(500)]
     (tmp_path / "a.jsonl").write_text("\n".join([*rows, '{"id": broken']))
     with pytest.raises(CorpusError, match=r"broke off after row [1-9][0-9]* \("):
         passages(f"hf:{tmp_path}", problems=Problems(keep_going=True))
