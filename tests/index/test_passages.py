@@ -98,7 +98,9 @@ def test_a_field_has_one_type(tmp_path: Path) -> None:
     fields = FieldTypes({"year": "int64"})
     fields.add({"year": 3.5}, SOMEWHERE)
     assert fields.types == {"year": "double"}
-    with pytest.raises(CorpusError, match=r"c\.jsonl, line 1: `year` is text \('then'\), in other passages .* a number"):
+    with pytest.raises(
+        CorpusError, match=r"c\.jsonl, line 1: `year` is text \('then'\), in other passages .* a number"
+    ):
         fields.add({"year": "then"}, SOMEWHERE)
     with pytest.raises(CorpusError, match="`year` is true or false"):
         fields.add({"year": True}, SOMEWHERE)
