@@ -15,6 +15,7 @@ __all__ = [
     "BudgetExceeded",
     "CorpusError",
     "EndpointError",
+    "IndexBusy",
     "IndexDamaged",
     "IndexMismatch",
     "InvalidInput",
@@ -67,6 +68,10 @@ class BadDocument(CorpusError):
         self.place = str(place)
         self.reason = reason
         super().__init__(f"{place}: {reason}", remedy)
+
+
+class IndexBusy(RagscaleError):
+    """An index that another process or thread is writing."""
 
 
 class IndexDamaged(RagscaleError):

@@ -56,8 +56,11 @@ class Chunking:
         object.__setattr__(self, "overlap", overlap)
 
     def counted_by(self, embedder: str | Path | None) -> Self:
-        """The same, with tokens counted by an embedder's tokenizer unless one is named already."""
-        if self.by != "tokens" or self.tokenizer or embedder is None:
+        """The same, with tokens counted by an embedder's tokenizer unless one is named already.
+
+        Endpoints (names with ``://``) do not show theirs: the default embedder's stays.
+        """
+        if self.by != "tokens" or self.tokenizer or embedder is None or "://" in str(embedder):
             return self
         return replace(self, tokenizer=str(embedder))
 
