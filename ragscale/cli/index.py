@@ -1,25 +1,25 @@
-"""``ragscale index build | info | verify`` and ``ragscale search``."""
+"""``ragscale index build | info | verify`` and ``ragscale search``; other commands on indexes have their own files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ragscale.cli import grow
+from ragscale.cli.progress import progress_bars
+
 if TYPE_CHECKING:
-    from ragscale.index import Progress
+    from ragscale.index import Manifest
     from ragscale.types import Hit
 
 __all__ = ["app", "search"]
 
 app = typer.Typer(help="Build, describe and check indexes.", no_args_is_help=True)
 
-_STAGES = {"read": "Reading", "bm25": "Terms", "embed": "Embedding"}
 _SNIPPET = 300
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
@@ -79,7 +79,7 @@ def build(
     from ragscale.index import Index
 
     with (
-        _progress() as progress,
+        progress_bars() as progress,
         Index.build(
             corpus,
             out,
@@ -110,19 +110,33 @@ def info(folder: Folder, as_json: AsJson = False) -> None:
         _echo_json(manifest.to_dict())
         return
     embedder = manifest.embedder
-    vectors = "none" if embedder is None else f"{embedder.dimension} dimensions, {manifest.factory}, {manifest.metric}"
     rows = {
         "passages": f"{manifest.passages:,}",
+        "rows": f"{manifest.rows:,}, {manifest.rows - manifest.passages:,} of them deleted",
+        "segments": ", ".join(f"{segment.name} ({segment.rows:,} rows)" for segment in manifest.segments),
         "embedder": "none" if embedder is None else f"{embedder.name} ({embedder.revision}), {embedder.dtype}",
-        "vectors": vectors,
+        "vectors": "none" if embedder is None else f"{embedder.dimension} dimensions, {manifest.metric}",
+        "dense": _dense(manifest),
         "lexical": ", ".join(f"{name} {value}" for name, value in manifest.lexical.items()),
-        "chunking": f"{manifest.chunking['size']} characters, {manifest.chunking['overlap']} shared (text files)",
+        "chunking": ", ".join(f"{name} {value}" for name, value in manifest.chunking.items()),
         "size": f"{sum(file.size for file in manifest.files.values()) / 1e6:,.1f} MB in {len(manifest.files)} files",
+        "generation": f"{manifest.generation}",
         "format": f"{manifest.format} (ragscale {manifest.ragscale})",
         "fingerprint": manifest.fingerprint,
     }
     for name, value in rows.items():
         typer.echo(f"{name:<12} {value}")
+
+
+def _dense(manifest: Manifest) -> str:
+    found = manifest.dense
+    if found is None:
+        return "none"
+    if not found.rows:
+        return f"{found.factory}: every search is exact ({found.reason})"
+    settings = "".join(f", {name} {value}" for name, value in found.settings.items())
+    later = manifest.rows - found.rows
+    return f"{found.factory}{settings}, refined {found.refine}x; {later:,} later rows are exact ({found.reason})"
 
 
 @app.command()
@@ -133,6 +147,12 @@ def verify(folder: Folder) -> None:
     manifest = Manifest.read(folder)
     check_files(folder, manifest)
     typer.echo(f"{folder}: {len(manifest.files)} files are as they were written")
+
+
+app.command()(grow.add)
+app.command()(grow.update)
+app.command()(grow.remove)
+app.command()(grow.compact)
 
 
 def search(
@@ -180,38 +200,3 @@ def _show(queries: list[str], found: list[list[Hit]]) -> None:
             text = " ".join(hit.passage.text.split())
             typer.echo(f"{rank}. {hit.passage.title or hit.passage.id} [{hit.passage.id}] {hit.score:.4f}")
             typer.echo(f"   {text if len(text) <= _SNIPPET else text[:_SNIPPET] + '...'}")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar a stage, on standard error, with passages a second and the time left."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), rate="")
-            task = bars.tasks[tasks[stage]]
-            speed = task.finished_speed or task.speed
-            bars.update(task.id, completed=done, total=total or None, rate=f"{speed:,.0f} passages/s" if speed else "")
-
-        yield report

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from ragscale.errors import IndexMismatch, InvalidInput, MissingDependency, Mode
 from ragscale.index.manifest import EmbedderInfo
 from ragscale.llm import weights
 
-__all__ = ["DEFAULT", "DEFAULT_NAME", "Dtype", "Embedder", "canonical_name"]
+__all__ = ["DEFAULT", "DEFAULT_NAME", "Dtype", "Embedder", "canonical_name", "refuse_other_name"]
 
 DEFAULT = "default"
 DEFAULT_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -33,6 +34,19 @@ def canonical_name(name: str | Path) -> str:
     """The name that the manifest records: hub names stay, the default model's aliases become its hub name."""
     text = str(name)
     return DEFAULT_NAME if text in (DEFAULT, DEFAULT_NAME, DEFAULT_NAME.rpartition("/")[2]) else text
+
+
+def refuse_other_name(folder: Path, info: EmbedderInfo | None, embedder: str | Path | None) -> None:
+    """Raise an `IndexMismatch` where `embedder` names another model than that of the index in `folder`.
+
+    The weights of a folder are compared when it is loaded.
+    """
+    built = None if info is None else info.name
+    if embedder is not None and not (built and Path(embedder).is_dir()) and canonical_name(embedder) != built:
+        raise IndexMismatch(
+            f"{folder} was built with {'no embedder' if built is None else built}, not with {canonical_name(embedder)}",
+            "Leave the embedder out, or build an index with the other one.",
+        )
 
 
 class Embedder:
@@ -55,6 +69,7 @@ class Embedder:
         dtype: Dtype = "auto",
         query_prompt: str | None = None,
         document_prompt: str | None = None,
+        recorded: str | None = None,
     ) -> Embedder:
         """Load a model to encode passages with.
 
@@ -63,12 +78,13 @@ class Embedder:
             dtype: ``"auto"`` is bfloat16 where the processor has instructions for it, else float32.
             query_prompt: Put before queries; the model's own where None.
             document_prompt: Put before passages; the model's own where None.
+            recorded: Revision of a hub model to fetch; the newest where None.
 
         Raises:
             ModelFileError: The model cannot be loaded or fetched.
             MissingDependency: sentence-transformers is not installed.
         """
-        folder, revision = _locate(canonical_name(name), None)
+        folder, revision = _locate(canonical_name(name), recorded)
         model = _load(folder)
         chosen = _dtype(dtype)
         # measured before the cast, in case a model refuses short inputs in half precision
@@ -87,6 +103,32 @@ class Embedder:
             document_prompt=_prompt(model, _DOCUMENT_PROMPTS) if document_prompt is None else document_prompt,
         )
         return cls(model, info)
+
+    @classmethod
+    def of(cls, info: EmbedderInfo, *, source: str | Path | None = None) -> Embedder:
+        """Load the model of an index to encode more passages with, as the others were encoded.
+
+        Args:
+            info: What the index was built with.
+            source: Where the same model lies on this machine, if not under its recorded name.
+
+        Raises:
+            IndexMismatch: The model found is another one.
+        """
+        found = cls.for_documents(
+            source or info.name,
+            dtype=cast("Dtype", info.dtype),
+            query_prompt=info.query_prompt,
+            document_prompt=info.document_prompt,
+            recorded=info.revision,
+        )
+        if replace(found.info, name=info.name) != info:
+            raise IndexMismatch(
+                f"the index was built with {info.name} at {info.revision}, found {found.info.name} at "
+                f"{found.info.revision}",
+                "Restore that model, or build the index again with this one.",
+            )
+        return cls(found._model, info)
 
     @classmethod
     def for_queries(cls, info: EmbedderInfo, *, source: str | Path | None = None) -> Embedder:

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from ragscale.errors import IndexMismatch
-from ragscale.index.dense import FLAT, VECTORS_FILE, DenseIndex, DenseInfo
+from ragscale.index.dense import DenseIndex
 from ragscale.index.embed import Embedder
 from ragscale.index.fusion import Ranking, reciprocal_rank_fusion
-from ragscale.index.lexical import Lexical, open_lexical
-from ragscale.index.manifest import Manifest
-from ragscale.index.passages import PassageStore
-from ragscale.index.vectors import Vectors
+from ragscale.index.lexical import Lexical
+from ragscale.index.snapshot import Snapshot
 from ragscale.types import Hit
 
 __all__ = ["HOWS", "Engine", "How", "SearchRequest"]
@@ -38,22 +36,25 @@ class Engine:
     """Loads each part when it is first needed; only ever used by one thread.
 
     Args:
-        folder: The index.
-        manifest: Its manifest.
-        passages: Its passages.
+        snapshot: The commit to search.
         embedder: Where the embedder lies on this machine, if not under its recorded name.
     """
 
-    def __init__(
-        self, folder: Path, manifest: Manifest, passages: PassageStore, *, embedder: str | Path | None = None
-    ) -> None:
-        self._folder = folder
-        self._manifest = manifest
-        self._passages = passages
+    def __init__(self, snapshot: Snapshot, *, embedder: str | Path | None = None) -> None:
+        self.snapshot = snapshot
+        self._manifest = snapshot.manifest
+        self._passages = snapshot.passages
         self._source = embedder
         self._embedder: Embedder | None = None
         self._dense: DenseIndex | None = None
         self._lexical: Lexical | None = None
+
+    def follow(self, snapshot: Snapshot) -> Engine:
+        """An engine for a later commit, with the models that this one has loaded."""
+        other = Engine(snapshot, embedder=self._source)
+        if snapshot.manifest.embedder == self._manifest.embedder:
+            other._embedder = self._embedder
+        return other
 
     def run(self, requests: Sequence[SearchRequest]) -> list[list[list[Hit]]]:
         """Hits of every query of every request, in order."""
@@ -105,31 +106,17 @@ class Engine:
     def _lexical_rankings(self, requests: Sequence[SearchRequest]) -> dict[tuple[str, int], Ranking]:
         keys = self._wanted(requests, "dense")
         if keys and self._lexical is None:
-            settings = self._manifest.lexical
-            lexical = open_lexical(self._folder / "bm25", settings["kind"], settings["terms"], segments=[self._folder])
-            self._refuse_replaced()
-            self._lexical = lexical
+            self._lexical = self.snapshot.open_lexical()
         return {(query, k): self._lexical.search([query], k)[0] for query, k in keys} if self._lexical else {}
 
     def _load_dense(self) -> tuple[DenseIndex, Embedder]:
         info = self._manifest.embedder
-        assert info is not None  # Index refuses dense searches otherwise
-        if self._dense is None:
-            rows, factory = self._manifest.passages, self._manifest.factory or FLAT
-            vectors = Vectors([self._folder / "vectors.f32"], [rows], info.dimension)
-            settings = {"nprobe": 16, "efSearch": 128}
-            dense = DenseIndex(
-                vectors,
-                DenseInfo(factory, 0 if factory == FLAT else rows, 10, settings, ""),
-                None if factory == FLAT else self._folder / VECTORS_FILE,
+        if info is None:  # Index refuses such requests, but it may have been reloaded since
+            raise IndexMismatch(
+                f"{self.snapshot.folder}: the index was replaced by one without vectors", 'Search with how="bm25".'
             )
-            self._refuse_replaced()
-            self._dense = dense
+        if self._dense is None:
+            self._dense = self.snapshot.open_dense()
         if self._embedder is None:
             self._embedder = Embedder.for_queries(info, source=self._source)
         return self._dense, self._embedder
-
-    def _refuse_replaced(self) -> None:
-        """Parts are opened when they are needed, and passages of one build must not meet vectors of another."""
-        if Manifest.read(self._folder).fingerprint != self._manifest.fingerprint:
-            raise IndexMismatch(f"{self._folder}: the index was replaced after it was opened", "Open it again.")
