@@ -59,7 +59,12 @@ def build(
     embedder: Annotated[
         str, typer.Option(help='"default" (all-MiniLM-L6-v2), a hub name, a model folder, or "none" for BM25 alone.')
     ] = "default",
-    factory: Annotated[str, typer.Option(help="FAISS factory string. Flat is exact.")] = "Flat",
+    factory: Annotated[
+        str, typer.Option(help="FAISS factory string. Flat is exact; auto chooses, and is exact for small corpora.")
+    ] = "auto",
+    memory: Annotated[
+        str | None, typer.Option(help="What auto may hold resident, as 8GB. Default: half of the machine's.")
+    ] = None,
     lexical: Annotated[Lexical, typer.Option(help="Library of the BM25 index.")] = Lexical.bm25s,
     chunk_size: Annotated[int, typer.Option(help="Most characters in a chunk of a text file.")] = 1000,
     chunk_overlap: Annotated[int, typer.Option(help="Most characters that neighbouring chunks share.")] = 100,
@@ -85,6 +90,7 @@ def build(
             out,
             embedder=None if embedder == "none" else embedder,
             factory=factory,
+            memory=memory,
             lexical=lexical.value,
             chunk_size=chunk_size,
             chunk_overlap=chunk_overlap,
@@ -97,7 +103,9 @@ def build(
         ) as index,
     ):
         summary = f"{out}: {len(index):,} passages, searched by {index.how}"
+        vectors = _dense(index.manifest)
     typer.echo(summary)
+    typer.echo(f"vectors: {vectors}")
 
 
 @app.command()

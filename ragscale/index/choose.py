@@ -29,13 +29,13 @@ _GPU_SUBQUANTIZERS = (96, 64, 56, 48, 40, 32, 28, 24, 20, 16, 12, 8, 4, 3, 2, 1)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
-def parse_memory(text: str) -> int:
+def parse_memory(text: str | int) -> int:
     """Bytes of ``"8GB"``, ``"500MB"``, ``"2GiB"`` or a plain number.
 
     Raises:
         InvalidInput: Anything else, or nothing.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", str(text), re.IGNORECASE)
     if match is None or not (size := float(match[1])):
         raise InvalidInput(f"memory {text!r} is not a size", "Give for instance 8GB, 500MB or 2GiB.")
     base = 1024 if match[3] else 1000

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,14 @@ class DenseIndex:
             found = gpu.clone(faiss, self._index, self._info.settings, gpus)
         if found is not None:
             self._index, self._on_gpu = found, True
+
+    def tuned(self, refine: int, settings: dict[str, int]) -> DenseIndex:
+        """The same open index with other search parameters; on a GPU both have them then."""
+        found = copy.copy(self)
+        found._info = replace(self._info, refine=refine, settings=settings)
+        if self._on_gpu:
+            gpu.set_parameters(load_faiss(), self._index, settings)
+        return found
 
     def search(self, vectors: NDArray[np.float32], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
         """The k nearest rows of each vector, best first.

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ragscale.index.vectors import Vectors
 
-__all__ = ["MOST_RESULTS", "Gpus", "clone", "count", "flat", "memory"]
+__all__ = ["MOST_RESULTS", "Gpus", "clone", "count", "flat", "memory", "set_parameters"]
 
 Gpus = Literal["shard", "replicate"]
 """How several GPUs share an index: a part each (more vectors), or a copy each (more queries a second)."""
@@ -88,11 +88,16 @@ def clone(faiss: Any, index: Any, settings: dict[str, int], gpus: Gpus | None) -
             options.shard = gpus == "shard"
             resources = [faiss.StandardGpuResources() for _ in range(cards)]
             found = faiss.index_cpu_to_gpu_multiple_py(resources, index, options, list(range(cards)))
-        if "nprobe" in settings:  # once: replicas take no parameters with a search
-            faiss.GpuParameterSpace().set_index_parameter(found, "nprobe", min(settings["nprobe"], MOST_RESULTS))
+        set_parameters(faiss, found, settings)
         return found
     except RuntimeError as error:
         return _refused(type(index).__name__, error)
+
+
+def set_parameters(faiss: Any, index: Any, settings: dict[str, int]) -> None:
+    """Set ``nprobe`` of an index on GPUs: replicas take no parameters with a search."""
+    if "nprobe" in settings:
+        faiss.GpuParameterSpace().set_index_parameter(index, "nprobe", min(settings["nprobe"], MOST_RESULTS))
 
 
 def _refused(kind: str, error: RuntimeError) -> None:
