@@ -23,7 +23,7 @@ from ragscale.index.grow import retune
 from ragscale.index.snapshot import Snapshot
 from ragscale.index.vectors import Vectors
 
-__all__ = ["Trial", "Tuning", "tune", "tune_index"]
+__all__ = ["Trial", "Tuning", "efforts", "tune", "tune_index"]
 
 _REFINES = (1, 2, 4, 8, 16, 32, 64)
 _EF = (16, 32, 64, 128, 256, 512, 1024)
@@ -148,7 +148,7 @@ def _search(measure: Callable[[dict[str, int], int], Trial], info: DenseInfo, re
     """The trials that reach the recall, one for each effort for which it is worth knowing."""
     good: list[Trial] = []
     refines = [1] if default_refine(info.factory) == 1 else list(_REFINES)
-    for settings in _efforts(info):
+    for settings in efforts(info):
         trial = measure(settings, refines[-1])
         if good and trial.milliseconds > min(other.milliseconds for other in good):
             break  # more effort costs more than what was found, with fewer candidates even
@@ -203,7 +203,7 @@ def _measure(
     return Trial(refine, settings, round(min(recall, 1.0), 4), round(1000 * seconds / len(asked), 4))
 
 
-def _efforts(info: DenseInfo) -> Iterator[dict[str, int]]:
+def efforts(info: DenseInfo) -> Iterator[dict[str, int]]:
     """Settings from the cheapest on."""
     if "nprobe" in info.settings:
         match = re.search(r"IVF(\d+)", info.factory)
