@@ -65,9 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder for corpora, indexes and vectors; kept")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the data sets")
     parser.add_argument("--passages", type=int, default=100_000, help="real passages (default: 100,000)")
-    parser.add_argument(
-        "--synthetic", type=int, default=1_000_000, help="synthetic vectors (default: 1,000,000; 0: none)"
-    )
+    parser.add_argument("--synthetic", type=int, default=1_000_000, help="synthetic vectors (default: 1,000,000)")
     parser.add_argument("--dimension", type=int, default=384, help="of synthetic vectors (default: 384)")
     parser.add_argument("--queries", type=int, default=512, help="queries a measurement (default: 512)")
     parser.add_argument("--factory", action="append", help="index type to measure; repeat (default: a choice by size)")
@@ -75,9 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--encode", type=int, default=2000, help="passages of the build section (default: 2,000)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each; ratios are of medians (default: 3)")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: for a busy machine")
-    parser.add_argument(
-        "--plot", type=Path, help="write recall against queries/s here (.svg or .png; needs matplotlib)"
-    )
+    parser.add_argument("--plot", type=Path, help="draw recall against queries/s here (needs matplotlib)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     unknown = [section for section in options.sections if section not in SECTIONS]

@@ -1,6 +1,6 @@
 """What `retrieval.py` searches: real passages embedded once, and synthetic vectors of any number.
 
-Everything is kept in a work folder and found again: embedding 100,000 passages takes a quarter of an hour or more, and a
+Everything is kept in a work folder and found again: embedding 100,000 passages takes a quarter of an hour or more. A
 killed run goes on where it was, because it is `Index.build` that does it.
 """
 
@@ -31,8 +31,8 @@ def rows(data: Path) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
     for name in (*SETS, POOL):
         path = data / name / "corpus.jsonl"
-        opened = path.open(encoding="utf-8") if path.is_file() else gzip.open(f"{path}.gz", "rt", encoding="utf-8")
-        with opened as lines:
+        opened: Any = open if path.is_file() else gzip.open
+        with opened(path if path.is_file() else f"{path}.gz", "rt", encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
                 if row["id"] not in seen:

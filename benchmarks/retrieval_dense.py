@@ -47,7 +47,7 @@ def measure_types(
             if row["recall"] >= _ENOUGH:
                 break
         path.unlink(missing_ok=True)
-    return found + [default_flat(name, vectors, queries, seconds, options)]
+    return [*found, default_flat(name, vectors, queries, seconds, options)]
 
 
 def types(rows: int, dimension: int) -> list[str]:

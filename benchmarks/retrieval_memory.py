@@ -1,8 +1,8 @@
 """A build of synthetic passages in this process, for its peak memory; `retrieval.py` starts it once a size.
 
 The embedder is replaced by one that draws vectors: what is measured is the pipeline, not a model. Reports the peak of
-all resident pages (VmHWM, mapped files included) and of anonymous memory (RssAnon, sampled), both above what the process
-had before, and the bytes of the finished index.
+all resident pages (VmHWM, mapped files included) and of anonymous memory (RssAnon, sampled), both above what the
+process had before, and the bytes of the finished index.
 
     python benchmarks/retrieval_memory.py PASSAGES FOLDER [FACTORY]
 """

@@ -39,7 +39,7 @@ def test_on_the_cpu(rows: int, dimension: int, memory: int, factory: str) -> Non
         (1_000_000, 16 * GB, "Flat"),
         (10_000_000, 16 * GB, "IVF16384,SQ8"),
         (36_000_000, 80 * GB, "Flat"),
-        (36_000_000, 8 * GB, "IVF16384,PQ96"),
+        (36_000_000, 8 * GB, "IVF8192,PQ96"),
     ],
 )
 def test_on_a_gpu(rows: int, gpu_memory: int, factory: str) -> None:

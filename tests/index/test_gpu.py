@@ -157,11 +157,8 @@ def test_other_kinds_are_cloned(tmp_path: Path, vectors: Vectors, calls: list[An
     path = tmp_path / VECTORS_FILE
     info = build_dense(vectors, path, factory="IVF8,SQ8")
     queries = unit(5, D, seed=1)
-    for gpus, call in (
-        (None, ("clone", 0)),
-        ("shard", ("clones", [0, 1], True)),
-        ("replicate", ("clones", [0, 1], False)),
-    ):
+    clones = {None: ("clone", 0), "shard": ("clones", [0, 1], True), "replicate": ("clones", [0, 1], False)}
+    for gpus, call in clones.items():
         calls.clear()
         index = DenseIndex(vectors, info, path, gpus=gpus)  # type: ignore[arg-type]
         assert calls == [call, ("nprobe", 1)]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from ragscale.cli import app
 from ragscale.errors import IndexBusy, InvalidInput
 from ragscale.index import Index, Manifest, dense, grow
-from ragscale.index.dense import VECTORS_FILE, DenseIndex, build_dense
+from ragscale.index.dense import VECTORS_FILE, DenseIndex, DenseInfo, build_dense
 from ragscale.index.tune import Trial, Tuning, tune, tune_index
 from ragscale.index.vectors import Vectors
 
@@ -72,9 +72,7 @@ def test_the_vector_itself_does_not_count(tmp_path: Path) -> None:
 
     array = unit(500, D)
     vectors = write_vectors(tmp_path, array)
-    info = replace(
-        build_dense(vectors, tmp_path / "unused", factory="Flat"), factory="HNSW8", settings={"efSearch": 16}
-    )
+    info = DenseInfo("HNSW8", 500, 1, {"efSearch": 16}, "")
     found = tune(Blind(), vectors, info, recall=0.9, k=5, sample=20)  # type: ignore[arg-type]
     assert {trial.recall for trial in found.trials} == {0.0}
 
