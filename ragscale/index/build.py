@@ -13,7 +13,7 @@ import numpy as np
 from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.commit import commit
-from ragscale.index.dense import METRIC, check_factory, require_faiss
+from ragscale.index.dense import AUTO, METRIC, check_factory, require_faiss
 from ragscale.index.embed import DEFAULT, Backend, Dtype, Embedder
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
@@ -31,8 +31,10 @@ class BuildOptions:
 
     embedder: str | Path | None = DEFAULT
     """``"default"``, a hub name, the folder of a local model, or None for a lexical-only index."""
-    factory: str = "Flat"
-    """FAISS factory string; Flat is exact."""
+    factory: str = AUTO
+    """FAISS factory string; Flat is exact, auto chooses by number, dimension, memory and device."""
+    memory: int | None = None
+    """Bytes that searching may hold resident, for auto; half of the machine's where None."""
     lexical: LexicalKind = "bm25s"
     chunking: Chunking = field(default_factory=Chunking)
     """How documents are cut."""
@@ -102,7 +104,7 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
             embedder=embedder.info if embedder else None,
             metric=METRIC if embedder else None,
         )
-        commit(folder, draft, None, old=None, factory=options.factory)
+        commit(folder, draft, None, old=None, factory=options.factory, memory=options.memory)
         put(folder, out)
 
 
@@ -164,6 +166,6 @@ def _embed(folder: Path, segments: Sequence[Segment], count: int, options: Build
         devices=options.devices,
     ) as embedder:
         # before hours of encoding, so that a wrong factory string fails in the first second
-        check_factory(options.factory, embedder.info.dimension, count)
+        check_factory(options.factory, embedder.info.dimension, count, memory=options.memory)
         embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report)
     return embedder

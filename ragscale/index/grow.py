@@ -342,8 +342,13 @@ def _is_compact(manifest: Manifest, size: int) -> bool:
     return covered and sizes == [size] * full + [rest] * (rest > 0)
 
 
-def reindex(path: str | Path, factory: str) -> DenseInfo:
+def reindex(path: str | Path, factory: str, *, memory: int | None = None) -> DenseInfo:
     """Index the stored vectors by another factory string; nothing is embedded.
+
+    Args:
+        path: The index folder.
+        factory: FAISS factory string, or ``"auto"``.
+        memory: Bytes that searching may hold resident, for ``"auto"``; half of the machine's where None.
 
     Raises:
         InvalidInput: A bad factory string, or the index has no vectors.
@@ -352,8 +357,10 @@ def reindex(path: str | Path, factory: str) -> DenseInfo:
     with _opened(path) as index:
         if index.manifest.embedder is None:
             raise InvalidInput(f"{index.folder} is a lexical-only index", "Build an index with an embedder.")
-        check_factory(factory, index.manifest.embedder.dimension, index.manifest.passages)
-        written = commit(index.folder, index.manifest, index.deleted, old=index.manifest, factory=factory)
+        check_factory(factory, index.manifest.embedder.dimension, index.manifest.rows, memory=memory)
+        written = commit(
+            index.folder, index.manifest, index.deleted, old=index.manifest, factory=factory, memory=memory
+        )
         assert written.dense is not None
         return written.dense
 
@@ -362,9 +369,13 @@ def retune(path: str | Path, dense: DenseInfo) -> None:
     """Commit other search settings for the same vectors and the same approximate index.
 
     Raises:
+        IndexBusy: The index was built anew since the settings were found.
         RagscaleError: As of `add`.
     """
     with _opened(path) as index:
+        now = index.manifest.dense
+        if now is None or (now.factory, now.rows) != (dense.factory, dense.rows):
+            raise IndexBusy(f"{index.folder}: the vectors' index was built anew meanwhile", "Tune it again.")
         commit(index.folder, index.manifest, index.deleted, old=replace(index.manifest, dense=dense))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ragscale.errors import IndexBusy, IndexDamaged, IndexMismatch
 from ragscale.index.commit import BM25_FOLDER, load_deleted, open_vectors
 from ragscale.index.dense import VECTORS_FILE, DenseIndex
+from ragscale.index.gpu import Gpus
 from ragscale.index.lexical import Lexical, open_lexical
 from ragscale.index.locks import Pin
 from ragscale.index.manifest import FileInfo, Manifest, check_files
@@ -26,6 +27,7 @@ class Snapshot:
     Args:
         folder: The index.
         known: Files whose checksum need not be computed again.
+        gpus: How several GPUs share the vectors; see `DenseIndex`.
 
     Raises:
         InvalidInput: Not an index.
@@ -34,8 +36,9 @@ class Snapshot:
         IndexBusy: Writers replaced one commit after the other while this was being opened.
     """
 
-    def __init__(self, folder: Path, known: Mapping[str, FileInfo] | None = None) -> None:
+    def __init__(self, folder: Path, known: Mapping[str, FileInfo] | None = None, *, gpus: Gpus | None = None) -> None:
         self.folder = folder
+        self.gpus = gpus
         for _ in range(_TRIES):
             self.manifest = Manifest.read(folder)
             try:
@@ -70,6 +73,7 @@ class Snapshot:
             info,
             self.generation / VECTORS_FILE if info.rows else None,
             deleted=load_deleted(self.folder, self.manifest),
+            gpus=self.gpus,
         )
         self._refuse_replaced()
         return index
