@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ragscale.corpus import Record, read
 from ragscale.errors import InvalidInput
-from ragscale.index import Index, build
+from ragscale.index import Index
 from ragscale.index.fusion import reciprocal_rank_fusion
 from ragscale.types import Hit
 
@@ -41,19 +39,13 @@ FILTERS = [
 
 
 @pytest.fixture(scope="module")
-def described(corpus: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+def described(
+    rows: list[dict[str, str]], write_corpus: Any, model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Index]:
     """The small corpus with metadata."""
-
-    def with_metadata(*arguments: Any, **options: Any) -> Iterator[Record]:
-        for record in read(*arguments, **options):
-            metadata = METADATA.get(record.passage.id, {})
-            yield replace(record, passage=replace(record.passage, metadata=metadata))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "read", with_metadata)
-        folder = tmp_path_factory.mktemp("described") / "index"
-        index = Index.build([corpus], folder, embedder=model, dtype="float32")
-    with index:
+    folder = tmp_path_factory.mktemp("described")
+    corpus = write_corpus(folder / "corpus.jsonl", [{**row, **METADATA.get(row["id"], {})} for row in rows])
+    with Index.build([corpus], folder / "index", embedder=model, dtype="float32") as index:
         yield index
 
 
