@@ -103,9 +103,9 @@ def build(
         ) as index,
     ):
         summary = f"{out}: {len(index):,} passages, searched by {index.how}"
-        vectors = _dense(index.manifest)
+        if index.manifest.dense is not None:
+            summary += f"\nvectors: {_dense(index.manifest)}"
     typer.echo(summary)
-    typer.echo(f"vectors: {vectors}")
 
 
 @app.command()
