@@ -23,7 +23,7 @@ from ragscale.index.locks import writing
 from ragscale.index.manifest import Manifest, check_files
 from ragscale.index.passages import IDS_FILE, PassageStore
 from ragscale.index.place import storage_errors
-from ragscale.index.segments import fill_vectors, write_texts
+from ragscale.index.segments import fill_vectors, new_segments, write_texts
 from ragscale.index.vectors import Vectors
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
@@ -196,20 +196,21 @@ def _grow(
         if not len(wanted) and np.array_equal(gone, deleted):
             return changes
         found.refuse_known(wanted, passages, gone)
-        segments = write_texts(
-            folder,
-            index.next_segment,
-            found.store,
-            wanted,
-            size=segment_rows,
-            fields=fields.types,
-            report=lambda done: report("bm25", done, len(wanted)),
-        )
-    if segments and old.embedder is not None:
-        encoder = Embedder.of(old.embedder, source=reading.embedder)
-        embed_segments(folder, segments, encoder, batch_size=batch_size, report=report)
-    draft = replace(old, segments=(*old.segments, *segments), fields=fields.types)
-    commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)
+        with new_segments(folder, index.next_segment, keep_embedded=True):
+            segments = write_texts(
+                folder,
+                index.next_segment,
+                found.store,
+                wanted,
+                size=segment_rows,
+                fields=fields.types,
+                report=lambda done: report("bm25", done, len(wanted)),
+            )
+            if segments and old.embedder is not None:
+                encoder = Embedder.of(old.embedder, source=reading.embedder)
+                embed_segments(folder, segments, encoder, batch_size=batch_size, report=report)
+            draft = replace(old, segments=(*old.segments, *segments), fields=fields.types)
+            commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)
     return changes
 
 
@@ -312,23 +313,32 @@ def compact(path: str | Path, *, segment_rows: int = SEGMENT_ROWS, progress: Pro
         rows = np.flatnonzero(~deleted)
         if _is_compact(old, segment_rows):
             return
-        segments = write_texts(
-            folder,
-            index.next_segment,
-            passages,
-            rows,
-            size=segment_rows,
-            fields=old.fields,
-            report=lambda done: report("bm25", done, len(rows)),
-        )
-        if old.embedder is not None:
-            vectors, start = open_vectors(folder, old), 0
-            for segment in segments:
-                part = rows[start : start + segment.rows]
-                fill_vectors(folder, segment, old.embedder, partial(_copied, vectors, part))
-                start += segment.rows
-        draft = replace(old, segments=tuple(segments))
-        commit(folder, draft, None, old=old, factory=old.dense.factory if old.dense else None)
+        fields = _live_fields(index)
+        with new_segments(folder, index.next_segment):
+            segments = write_texts(
+                folder,
+                index.next_segment,
+                passages,
+                rows,
+                size=segment_rows,
+                fields=fields,
+                report=lambda done: report("bm25", done, len(rows)),
+            )
+            if old.embedder is not None:
+                vectors, start = open_vectors(folder, old), 0
+                for segment in segments:
+                    part = rows[start : start + segment.rows]
+                    fill_vectors(folder, segment, old.embedder, partial(_copied, vectors, part))
+                    start += segment.rows
+            draft = replace(old, segments=tuple(segments), fields=fields)
+            commit(folder, draft, None, old=old, factory=old.dense.factory if old.dense else None)
+
+
+def _live_fields(index: _Open) -> dict[str, str]:
+    """Types of the metadata fields that a live passage has."""
+    table = index.passages.fields()
+    has = {name: table[name].is_valid().to_numpy() for name in table.column_names}
+    return {name: kind for name, kind in index.manifest.fields.items() if (has[name] & ~index.deleted).any()}
 
 
 def _copied(vectors: Vectors, rows: NDArray[np.int64], start: int, stop: int) -> NDArray[np.float32]:
@@ -342,8 +352,13 @@ def _is_compact(manifest: Manifest, size: int) -> bool:
     return covered and sizes == [size] * full + [rest] * (rest > 0)
 
 
-def reindex(path: str | Path, factory: str) -> DenseInfo:
+def reindex(path: str | Path, factory: str, *, memory: int | None = None) -> DenseInfo:
     """Index the stored vectors by another factory string; nothing is embedded.
+
+    Args:
+        path: The index folder.
+        factory: FAISS factory string, or ``"auto"``.
+        memory: Bytes that searching may hold resident, for ``"auto"``; half of the machine's where None.
 
     Raises:
         InvalidInput: A bad factory string, or the index has no vectors.
@@ -352,8 +367,10 @@ def reindex(path: str | Path, factory: str) -> DenseInfo:
     with _opened(path) as index:
         if index.manifest.embedder is None:
             raise InvalidInput(f"{index.folder} is a lexical-only index", "Build an index with an embedder.")
-        check_factory(factory, index.manifest.embedder.dimension, index.manifest.passages)
-        written = commit(index.folder, index.manifest, index.deleted, old=index.manifest, factory=factory)
+        check_factory(factory, index.manifest.embedder.dimension, index.manifest.rows, memory=memory)
+        written = commit(
+            index.folder, index.manifest, index.deleted, old=index.manifest, factory=factory, memory=memory
+        )
         assert written.dense is not None
         return written.dense
 
@@ -362,13 +379,18 @@ def retune(path: str | Path, dense: DenseInfo) -> None:
     """Commit other search settings for the same vectors and the same approximate index.
 
     Raises:
+        IndexBusy: The index was built anew since the settings were found.
         RagscaleError: As of `add`.
     """
     with _opened(path) as index:
+        now = index.manifest.dense
+        if now is None or (now.factory, now.rows) != (dense.factory, dense.rows):
+            raise IndexBusy(f"{index.folder}: the vectors' index was built anew meanwhile", "Tune it again.")
         commit(index.folder, index.manifest, index.deleted, old=replace(index.manifest, dense=dense))
 
 
 def sweep(path: str | Path) -> None:
     """Remove files of earlier commits that nobody reads any more; the next writer would do it too."""
-    with suppress(IndexBusy), _opened(path):
-        pass
+    folder = Path(path).resolve()
+    with suppress(IndexBusy), storage_errors(folder), writing(folder):
+        tidy(folder, Manifest.read(folder))
