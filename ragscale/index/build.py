@@ -10,17 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ragscale.corpus import Chunking, read
+from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.commit import commit
 from ragscale.index.dense import AUTO, METRIC, check_factory, require_faiss
 from ragscale.index.embed import DEFAULT, Dtype, Embedder
-from ragscale.index.fields import FieldTypes
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
 from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, SEGMENTS, Manifest, Segment, check_files
 from ragscale.index.place import put, storage_errors
-from ragscale.index.segments import embedded, write_texts
+from ragscale.index.segments import drop_vectors, embedded, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
 __all__ = ["BuildOptions", "build"]
@@ -38,7 +37,11 @@ class BuildOptions:
     """Bytes that searching may hold resident, for auto; half of the machine's where None."""
     lexical: LexicalKind = "bm25s"
     chunking: Chunking = field(default_factory=Chunking)
-    """Applies to text files."""
+    """How documents are cut."""
+    columns: Columns = field(default_factory=Columns)
+    """Which columns of tables mean what."""
+    problems: Problems | None = None
+    """Whether bad documents stop the build, which is the default, and what was left out."""
     query_prompt: str | None = None
     """Put before each query; the model's own where None."""
     document_prompt: str | None = None
@@ -72,7 +75,9 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
     out = out.resolve()  # a link to an index goes on pointing at it
     with storage_errors(out), _workplace(out) as folder:
         fields = FieldTypes()
-        with incoming(folder, read(corpora, options.chunking), fields, report) as found:
+        chunking = options.chunking.counted_by(options.embedder)
+        records = read(corpora, chunking, columns=options.columns, fields=fields, problems=options.problems)
+        with incoming(folder, records, report) as found:
             count = len(found)
             segments = write_texts(
                 folder,
@@ -83,14 +88,19 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
                 fields=fields.types,
                 report=lambda done: report("bm25", done, count),
             )
-        embedder = None if options.embedder is None else _embed(folder, segments, count, options, report)
+        embedder = None
+        if options.embedder is not None:
+            embedder = _embed(folder, segments, count, options, report)
+        else:
+            for segment in segments:
+                drop_vectors(folder, segment)
         draft = Manifest(
             generation=0,
             segments=tuple(segments),
             passages=count,
             content="",
             lexical=settings(options.lexical, 0),
-            chunking=asdict(options.chunking),
+            chunking=asdict(chunking),
             fields=fields.types,
             embedder=embedder.info if embedder else None,
             metric=METRIC if embedder else None,
