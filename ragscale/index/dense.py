@@ -67,7 +67,8 @@ class DenseIndex:
         gpus: gpu.Gpus | None = None,
     ) -> None:
         faiss = load_faiss()
-        self._vectors = vectors
+        self.vectors = self._vectors = vectors
+        """The stored vectors."""
         self._info = info
         self._live = None if deleted is None or not deleted.any() else ~deleted
         self._threads = faiss.omp_get_max_threads()
