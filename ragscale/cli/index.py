@@ -141,10 +141,10 @@ def build(
         ) as index,
     ):
         summary = f"{out}: {len(index):,} passages, searched by {index.how}"
-        vectors = _dense(index.manifest)
+        if index.manifest.dense is not None:
+            summary += f"\nvectors: {_dense(index.manifest)}"
     show_left_out(problems)
     typer.echo(summary)
-    typer.echo(f"vectors: {vectors}")
 
 
 @app.command()

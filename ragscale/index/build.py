@@ -19,7 +19,7 @@ from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
 from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, SEGMENTS, Manifest, Segment, check_files
 from ragscale.index.place import put, storage_errors
-from ragscale.index.segments import embedded, write_texts
+from ragscale.index.segments import drop_vectors, embedded, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
 __all__ = ["BuildOptions", "build"]
@@ -92,7 +92,12 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
                 fields=fields.types,
                 report=lambda done: report("bm25", done, count),
             )
-        embedder = None if options.embedder is None else _embed(folder, segments, count, options, report)
+        embedder = None
+        if options.embedder is not None:
+            embedder = _embed(folder, segments, count, options, report)
+        else:
+            for segment in segments:
+                drop_vectors(folder, segment)
         draft = Manifest(
             generation=0,
             segments=tuple(segments),

@@ -121,7 +121,7 @@ def take_step(index: Index, model: Model, step: tuple[str, list[int], int], corp
             assert index.remove(names) == Changes(removed=len(names))
             model.remove(names)
         else:
-            with pytest.raises(InvalidInput, match="no document and no passage|nothing would be left"):
+            with pytest.raises(InvalidInput, match=r"no document and no passage|nothing would be left"):
                 index.remove(names)
     elif what == "add":
         known, new = model.by_document(), Model(rows).by_document()
