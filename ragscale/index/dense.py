@@ -1,188 +1,234 @@
-"""The FAISS index: building it by factory string, and searching it in batches."""
+"""Dense search: exact on the stored vectors, or through a FAISS index whose candidates are scored again exactly."""
 
 from __future__ import annotations
 
-import importlib.util
-import re
-from collections.abc import Iterator
+import copy
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, MissingDependency
+from ragscale.errors import IndexDamaged, IndexMismatch, RagscaleError
+from ragscale.index import exact, gpu
+from ragscale.index.choose import AUTO, FLAT
+from ragscale.index.exact import Mask
+from ragscale.index.factory import DenseInfo, build_dense, check_factory, load_faiss, reason_of, require_faiss
 from ragscale.index.fusion import Ranking
+from ragscale.index.vectors import Vectors
 
-__all__ = ["METRIC", "VECTORS_FILE", "DenseIndex", "build_dense", "check_factory", "require_faiss"]
+__all__ = [
+    "AUTO",
+    "FLAT",
+    "METRIC",
+    "VECTORS_FILE",
+    "DenseIndex",
+    "DenseInfo",
+    "build_dense",
+    "check_factory",
+    "require_faiss",
+]
 
 VECTORS_FILE = "vectors.faiss"
 METRIC = "inner_product"
-_ORIGIN = re.compile(r"^(Error in .* at \S+:\d+: )?(Error: )?")
 _SLACK = 8
-_DECIMALS = 6
-
-
-def require_faiss() -> None:
-    """Raise a `MissingDependency` that names the extras unless a faiss is installed; imports nothing."""
-    if importlib.util.find_spec("faiss") is None:
-        raise _missing("not installed")
-
-
-def _missing(reason: object) -> MissingDependency:
-    return MissingDependency(
-        f"dense retrieval needs faiss ({reason})",
-        "Install one of the extras: pip install 'ragscale[cpu]', or pip install 'ragscale[gpu]' with an NVIDIA GPU.",
-    )
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise _missing(error) from error
-    if not hasattr(faiss, "index_factory"):  # what is left of two wheels after removing one
-        raise _missing("its installation is broken: remove faiss-cpu and faiss-gpu first")
-    return faiss
-
-
-def check_factory(factory: str, dimension: int, passages: int) -> Any:
-    """A new, empty FAISS index.
-
-    Raises:
-        InvalidInput: FAISS does not know the factory string, or not for this dimension, or it has more lists than there
-            are passages; known before anything is embedded.
-    """
-    faiss = _faiss()
-    try:
-        index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise InvalidInput(
-            f"factory {factory!r} is not one that FAISS can make for {dimension} dimensions ({_reason(error)})",
-            "Use for instance Flat, HNSW32, SQ8 or IVF256,Flat.",
-        ) from error
-    ivf = faiss.try_extract_index_ivf(index)
-    if ivf is not None and ivf.nlist > passages:
-        raise _untrainable(factory, passages, f"it has {ivf.nlist:,} lists")
-    return index
-
-
-def _untrainable(factory: str, passages: int, reason: str) -> InvalidInput:
-    return InvalidInput(
-        f"factory {factory!r} cannot be trained on {passages:,} passages ({reason})",
-        "Choose a factory with fewer centroids, or Flat, which needs no training.",
-    )
-
-
-def build_dense(index: Any, factory: str, vectors: Iterator[NDArray[np.float32]], sample: NDArray[np.float32]) -> None:
-    """Train and fill an index.
-
-    Args:
-        index: Of `check_factory`.
-        factory: Its factory string, for messages.
-        vectors: All vectors in row order, some at a time, shape (n, dimension) each.
-        sample: Vectors to train with, where the index has to be trained.
-
-    Raises:
-        InvalidInput: Fewer vectors than the index needs for its training.
-    """
-    if not index.is_trained:
-        try:
-            index.train(sample)
-        except RuntimeError as error:
-            raise _untrainable(factory, len(sample), _reason(error)) from error
-    for slab in vectors:
-        index.add(slab)
-    _probe(index)
-
-
-def _probe(index: Any) -> None:
-    """Let an inverted file search a sixteenth of its lists: FAISS's own default, one list, misses most neighbours."""
-    ivf = _faiss().try_extract_index_ivf(index)
-    if ivf is not None:
-        ivf.nprobe = max(1, ivf.nlist // 16)
-
-
-def write_dense(index: Any, path: Path) -> None:
-    """Store an index. Raises ``OSError`` where FAISS cannot write all of it."""
-    try:
-        _faiss().write_index(index, str(path))
-    except RuntimeError as error:
-        raise OSError(f"{path}: {_reason(error)}") from error
+_FEW_ROWS = 16_384
+_SHARE = 32
 
 
 class DenseIndex:
-    """A stored FAISS index, on the GPU where there is one; a GPU index must have one owner, which is the broker.
+    """Stored vectors and the FAISS index over them, opened for searching.
+
+    Where FAISS has GPUs, the index is put there, if it is of a kind that can be; it then belongs to the thread that
+    searches first, which in an `Index` is the broker's. On the CPU the FAISS file is memory-mapped, except for the
+    fast-scan kinds (``...fs``), whose small codes FAISS loads.
 
     Args:
-        folder: The index folder.
-        dimension: Of the vectors, as the manifest has it.
-        passages: Number of vectors, as the manifest has it.
+        vectors: The stored vectors.
+        info: How they are searched.
+        accelerator: The FAISS file; None for Flat.
+        deleted: One bool a row, True for rows that no search returns; None where nothing is deleted.
+        gpus: How several GPUs share the index: ``"shard"`` or ``"replicate"``; None for the first GPU alone.
+
+    Raises:
+        IndexDamaged: FAISS cannot read the file.
+        IndexMismatch: The file has another dimension or number of rows than `info` says.
     """
 
-    def __init__(self, folder: Path, *, dimension: int, passages: int) -> None:
-        faiss = _faiss()
-        path = folder / VECTORS_FILE
-        try:
-            index = faiss.read_index(str(path))
-        except RuntimeError as error:
-            raise IndexDamaged(f"{path}: FAISS cannot read it ({_reason(error)})", "Build the index again.") from error
-        if (index.d, index.ntotal) != (dimension, passages):
-            raise IndexMismatch(
-                f"{path}: {index.ntotal:,} vectors of {index.d} dimensions, "
-                f"the manifest says {passages:,} of {dimension}",
-                "Build the index again.",
-            )
-        # FAISS uses BLAS from 128,000 / d queries on by default; the gain is there from a handful (6.5x at 64)
-        faiss.cvar.distance_compute_blas_threshold = 4 * dimension
+    def __init__(
+        self,
+        vectors: Vectors,
+        info: DenseInfo,
+        accelerator: Path | None,
+        *,
+        deleted: Mask | None = None,
+        gpus: gpu.Gpus | None = None,
+    ) -> None:
+        faiss = load_faiss()
+        self.vectors = self._vectors = vectors
+        """The stored vectors."""
+        self._info = info
+        self._live = None if deleted is None or not deleted.any() else ~deleted
         self._threads = faiss.omp_get_max_threads()
-        self._index = _on_gpu(faiss, index)
-        self._dimension = dimension
+        self._index: Any = None if accelerator is None else _read(faiss, accelerator, vectors.dimension, info.rows)
+        self._on_gpu = False
+        if gpu.count(faiss):
+            self._to_gpu(faiss, gpus)
+        self._covered = self._index.ntotal if self._index is not None else 0
+        self._selects = self._index is not None and self._takes_selectors()
+        self._owner: int | None = None
 
-    def search(self, vectors: NDArray[np.float32], k: int) -> list[Ranking]:
+    def _to_gpu(self, faiss: Any, gpus: gpu.Gpus | None) -> None:
+        if self._index is None:
+            found = gpu.flat(faiss, self._vectors, gpus)
+        else:
+            found = gpu.clone(faiss, self._index, self._info.settings, gpus)
+        if found is not None:
+            self._index, self._on_gpu = found, True
+
+    def tuned(self, refine: int, settings: dict[str, int]) -> DenseIndex:
+        """The same open index with other search parameters; on a GPU both have them then."""
+        found = copy.copy(self)
+        found._info = replace(self._info, refine=refine, settings=settings)
+        if self._on_gpu:
+            gpu.set_parameters(load_faiss(), self._index, settings)
+        return found
+
+    def search(self, vectors: NDArray[np.float32], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
         """The k nearest rows of each vector, best first.
 
-        Scores are rounded to 6 decimals and equal ones are in row order: what FAISS computes for a query changes in
-        the seventh decimal with the size of the batch.
+        Scores are inner products with the stored vectors, rounded to 6 decimals; equal ones are in row order. Each
+        ranking has k rows, or all that may be returned where those are fewer: what an approximate index cannot give
+        is found by exact search.
+
+        Args:
+            vectors: Queries, shape (n, dimension).
+            k: Rows a query.
+            allowed: One bool a row, False for rows that must not be returned; None for all. Deleted rows never are.
 
         Raises:
             IndexMismatch: The vectors have another dimension.
-            InvalidInput: More results than this kind of index can give.
+            RagscaleError: The index is on a GPU and another thread has searched it.
         """
-        faiss = _faiss()
-        if vectors.shape[1] != self._dimension:
+        self._check_owner()
+        if vectors.shape[1] != self._vectors.dimension:
             raise IndexMismatch(
-                f"queries of {vectors.shape[1]} dimensions, the index has {self._dimension}",
+                f"queries of {vectors.shape[1]} dimensions, the index has {self._vectors.dimension}",
                 "Use the embedder that the index was built with.",
             )
         # one query on several threads takes a path twice as slow; the setting is per calling thread
-        faiss.omp_set_num_threads(1 if len(vectors) == 1 else self._threads)
-        # a few more than asked for, so that ties at the end of the list are cut by row order
-        wanted = min(k + _SLACK, self._index.ntotal)
+        load_faiss().omp_set_num_threads(1 if len(vectors) == 1 else self._threads)
+        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        mask = self._mask(allowed)
+        live = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
+        k = min(k, live)
+        if k == 0:
+            return [[] for _ in queries]
+        if self._index is None or self._is_small(live, k):
+            return exact.search(self._vectors, queries, k, mask)
+        found = exact.rank(self._vectors, queries, self._candidates(queries, k, mask, live), k + _SLACK)
+        again = [query for query, ranking in enumerate(found) if self._is_open(ranking, k, live)]
+        for query, ranking in zip(again, exact.search(self._vectors, queries[again], k, mask), strict=True):
+            found[query] = ranking
+        return [ranking[:k] for ranking in found]
+
+    def _check_owner(self) -> None:
+        if not self._on_gpu:
+            return
+        self._owner = self._owner or threading.get_ident()
+        if self._owner != threading.get_ident():
+            raise RagscaleError(
+                "an index on a GPU was searched from a second thread", "Search through `Index`, whose broker owns it."
+            )
+
+    def _is_open(self, ranking: Ranking, k: int, live: int) -> bool:
+        """Whether exact search must decide: rows are missing, or a tie in a flat index may go on beyond the last."""
+        if len(ranking) < k:
+            return True
+        return self._info.factory == FLAT and k < len(ranking) < live and ranking[-1][1] == ranking[k - 1][1]
+
+    def _mask(self, allowed: Mask | None) -> Mask | None:
+        if allowed is None or self._live is None:
+            return self._live if allowed is None else allowed
+        return allowed & self._live
+
+    def _is_small(self, live: int, k: int) -> bool:
+        """Whether exact search costs no more: few rows in question, or a good part of them wanted."""
+        wanted = k * self._info.refine + _SLACK
+        return live <= max(_FEW_ROWS, len(self._vectors) // _SHARE) or _SHARE * wanted >= self._covered
+
+    def _candidates(self, queries: NDArray[np.float32], k: int, mask: Mask | None, live: int) -> NDArray[np.int64]:
+        """Rows worth scoring, shape (n, m): of the FAISS index, and of the rows that it does not cover."""
+        wanted = k * self._info.refine + _SLACK
+        rows = self._accelerated(queries, wanted, mask, live)
+        if self._covered == len(self._vectors):
+            return rows
+        later = exact.nearest(self._vectors, queries, k + _SLACK, mask, start=self._covered)
+        return np.concatenate((rows, later), axis=1)
+
+    def _accelerated(
+        self, queries: NDArray[np.float32], wanted: int, mask: Mask | None, live: int
+    ) -> NDArray[np.int64]:
+        if mask is None:
+            return self._find(queries, wanted)
+        if self._selects:
+            return self._find(queries, wanted, mask[: self._covered])
+        # a kind without selectors: so many more candidates that as many are left, on average half as many again
+        more = min(self._covered, 3 * wanted * len(self._vectors) // (2 * live))
+        rows = self._find(queries, more)
+        rows[~mask[rows]] = -1
+        # a query that is left with fewer is searched exactly: with no candidates it comes back short
+        if more < self._covered:
+            rows[np.count_nonzero(rows >= 0, axis=1) < wanted] = -1
+        return rows
+
+    def _find(self, queries: NDArray[np.float32], count: int, mask: Mask | None = None) -> NDArray[np.int64]:
+        if self._on_gpu:  # parameters were set when it was put there; beyond the limit exact search steps in
+            if count > gpu.MOST_RESULTS:
+                return np.full((len(queries), 1), -1, dtype=np.int64)
+            return np.asarray(self._index.search(queries, count)[1], dtype=np.int64)
+        faiss, selector = load_faiss(), None
+        if mask is not None:
+            bits = np.packbits(mask, bitorder="little")
+            selector = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(bits))
+        parameters = _parameters(faiss, self._index, self._info.settings, selector)
+        return np.asarray(self._index.search(queries, count, params=parameters)[1], dtype=np.int64)
+
+    def _takes_selectors(self) -> bool:
+        """By trying: which kinds do differs from one FAISS to the next. None does on a GPU."""
+        if self._on_gpu:
+            return False
         try:
-            scores, rows = self._index.search(np.ascontiguousarray(vectors, dtype=np.float32), wanted)
-        except RuntimeError as error:  # on a GPU FAISS finds at most 2,048
-            raise InvalidInput(f"FAISS cannot find {wanted:,} passages ({_reason(error)})", "Lower k.") from error
-        scores = np.round(scores.astype(np.float64), _DECIMALS)
-        return [_ranking(rows[i], scores[i])[:k] for i in range(len(vectors))]
+            self._find(np.zeros((1, self._vectors.dimension), np.float32), 1, np.ones(self._covered, np.bool_))
+        except RuntimeError:
+            return False
+        return True
 
 
-def _ranking(rows: NDArray[np.int64], scores: NDArray[np.float64]) -> Ranking:
-    found = rows >= 0  # FAISS fills up with -1, which Python would read as the last passage
-    rows, scores = rows[found], scores[found]
-    return [(int(rows[i]), float(scores[i])) for i in np.lexsort((rows, -scores))]
-
-
-def _on_gpu(faiss: Any, index: Any) -> Any:
-    if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
-        return index
+def _read(faiss: Any, path: Path, dimension: int, rows: int) -> Any:
     try:
-        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    except RuntimeError:
-        return index  # a kind that has no GPU version (HNSW, refinement), or no room for it: the CPU searches it
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise IndexDamaged(f"{path}: FAISS cannot read it ({reason_of(error)})", "Build the index again.") from error
+    if (index.d, index.ntotal) != (dimension, rows):
+        raise IndexMismatch(
+            f"{path}: {index.ntotal:,} vectors of {index.d} dimensions, the manifest says {rows:,} of {dimension}",
+            "Build the index again.",
+        )
+    return index
 
 
-def _reason(error: RuntimeError) -> str:
-    """A FAISS message without the C++ signature and source line before it."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _ORIGIN.sub("", lines[-1]).strip()
+def _parameters(faiss: Any, index: Any, settings: dict[str, int], selector: Any) -> Any:
+    """Search parameters of the class that this kind of index wants; None where it wants none."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = _parameters(faiss, index.index, settings, selector)
+        return None if inner is None else faiss.SearchParametersPreTransform(index_params=inner)
+    chosen = {} if selector is None else {"sel": selector}
+    if faiss.try_extract_index_ivf(index) is not None:
+        return faiss.SearchParametersIVF(nprobe=settings["nprobe"], **chosen)
+    if hasattr(index, "hnsw"):
+        return faiss.SearchParametersHNSW(efSearch=settings["efSearch"], **chosen)
+    return faiss.SearchParameters(**chosen) if chosen else None

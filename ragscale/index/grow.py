@@ -1,0 +1,194 @@
+"""Adding and updating documents of an index; killed at any moment, they lose nothing. `upkeep` has the other writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, Record, read
+from ragscale.errors import InvalidInput
+from ragscale.index.commit import commit
+from ragscale.index.embed import Embedder, refuse_other_name
+from ragscale.index.hashes import ABSENT, CHANGED, UNCHANGED, compare, load_hashes
+from ragscale.index.incoming import Incoming
+from ragscale.index.manifest import Manifest
+from ragscale.index.opened import SHOWN, Changes, Opened, opened
+from ragscale.index.segments import new_segments, write_texts
+from ragscale.index.upkeep import compact, reindex, remove, retune, sweep
+from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
+
+__all__ = ["Changes", "add", "compact", "reindex", "remove", "retune", "sweep", "update"]
+
+
+def add(
+    path: str | Path,
+    corpora: Sequence[str | Path],
+    *,
+    columns: Columns | None = None,
+    problems: Problems | None = None,
+    embedder: str | Path | None = None,
+    batch_size: int = 64,
+    segment_rows: int = SEGMENT_ROWS,
+    progress: Progress | None = None,
+) -> Changes:
+    """Add the documents of some corpora; those that are in the index with the same content are skipped.
+
+    A document is what its passages name as such, or a passage alone. The same call after a kill goes on where it was.
+
+    Args:
+        path: The index folder.
+        corpora: As of `Index.build`; documents are cut as they were then.
+        columns: As of `Index.build`.
+        problems: As of `Index.build`: whether bad documents are skipped.
+        embedder: Where the embedder of the index lies on this machine, if not under its recorded name.
+        batch_size: Passages encoded at once.
+        segment_rows: Most rows of a segment.
+        progress: Called with stage, passages done and passages in all.
+
+    Raises:
+        CorpusError: The corpus cannot be indexed; names file and line.
+        InvalidInput: A document is in the index with other content, or there is no index.
+        IndexBusy: Another process is writing the index.
+        IndexDamaged: A file of the index is missing, cut short or changed.
+        IndexMismatch: Another embedder than that of the index.
+        RagscaleError: The disk is full; the index is as it was.
+    """
+    with opened(path) as index:
+        reading = _Reading(corpora, columns, problems, embedder)
+        return _grow(index, reading, batch_size, segment_rows, progress or silent)
+
+
+def update(
+    path: str | Path,
+    corpora: Sequence[str | Path],
+    *,
+    prune: bool = False,
+    columns: Columns | None = None,
+    problems: Problems | None = None,
+    embedder: str | Path | None = None,
+    batch_size: int = 64,
+    segment_rows: int = SEGMENT_ROWS,
+    progress: Progress | None = None,
+) -> Changes:
+    """Bring an index to the state of some corpora: new documents are added, changed ones replaced, no other embedded.
+
+    Args:
+        path: The index folder.
+        corpora: As of `add`.
+        prune: Whether documents that are not in the corpora are removed.
+        columns: As of `add`.
+        problems: As of `add`; nothing is pruned where a document could not be read.
+        embedder: As of `add`.
+        batch_size: Passages encoded at once.
+        segment_rows: Most rows of a segment.
+        progress: Called with stage, passages done and passages in all.
+
+    Raises:
+        RagscaleError: As of `add`, but for changed documents.
+    """
+    with opened(path) as index:
+        reading = _Reading(corpora, columns, problems, embedder)
+        return _grow(index, reading, batch_size, segment_rows, progress or silent, change=True, prune=prune)
+
+
+class _Reading(NamedTuple):
+    """A corpus that goes into an index."""
+
+    corpora: Sequence[str | Path]
+    columns: Columns | None
+    problems: Problems | None
+    embedder: str | Path | None
+    """Where the embedder of the index lies, if not under its recorded name."""
+
+    def records(self, old: Manifest, fields: FieldTypes) -> Iterator[Record]:
+        """The passages, cut as those of the index were."""
+        chunking = Chunking(**old.chunking)
+        if self.embedder is not None and old.embedder is not None and chunking.tokenizer == old.embedder.name:
+            chunking = replace(chunking, tokenizer=str(self.embedder))
+        return read(self.corpora, chunking, columns=self.columns, fields=fields, problems=self.problems)
+
+
+def _grow(
+    index: Opened,
+    reading: _Reading,
+    batch_size: int,
+    segment_rows: int,
+    report: Progress,
+    *,
+    change: bool = False,
+    prune: bool = False,
+) -> Changes:
+    folder, old, deleted, passages = index
+    if not reading.corpora:
+        raise InvalidInput("no corpus given", "Name at least one file or folder.")
+    refuse_other_name(folder, old.embedder, reading.embedder)
+    fields = FieldTypes(old.fields)
+    with incoming(folder, reading.records(old, fields), report) as found:
+        if prune and reading.problems is not None and reading.problems.count:
+            raise InvalidInput(
+                f"{reading.problems.count} bad documents were skipped, and would be pruned if they are in the index",
+                "Mend or remove them first, or leave out --prune or --keep-going.",
+            )
+        rows, before, after, counts = _states(index, found, whole=prune)
+        if not change:
+            _refuse_changed(found, after)
+        gone = deleted.copy()
+        gone[rows[before == CHANGED]] = True
+        if prune:
+            gone[rows[before == ABSENT]] = True
+        wanted = np.flatnonzero(after != UNCHANGED)
+        changes = Changes(counts[0], counts[1], counts[2], counts[3] if prune else 0, len(wanted))
+        if not len(wanted) and np.array_equal(gone, deleted):
+            return changes
+        found.refuse_known(wanted, passages, gone)
+        with new_segments(folder, index.next_segment, keep_embedded=True):
+            segments = write_texts(
+                folder,
+                index.next_segment,
+                found.store,
+                wanted,
+                size=segment_rows,
+                fields=fields.types,
+                report=lambda done: report("bm25", done, len(wanted)),
+            )
+            if segments and old.embedder is not None:
+                encoder = Embedder.of(old.embedder, source=reading.embedder)
+                embed_segments(folder, segments, encoder, batch_size=batch_size, report=report)
+            draft = replace(old, segments=(*old.segments, *segments), fields=fields.types)
+            commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)
+    return changes
+
+
+def _states(
+    index: Opened, found: Incoming, *, whole: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.int8], tuple[int, int, int, int]]:
+    """Live rows of the index whose documents matter, their states, those of the new rows, and `compare`'s counts."""
+    wanted = np.unique(found.hashes[:, 1])
+    rows, hashes, start = [], [found.hashes[:0]], 0
+    for segment in index.passages.folders:
+        part = load_hashes(segment)
+        here = ~index.deleted[start : start + len(part)]
+        if not whole:
+            here &= np.isin(part[:, 1], wanted)
+        rows.append(start + np.flatnonzero(here))
+        hashes.append(part[here])
+        start += len(part)
+    before, after, counts = compare(np.concatenate(hashes), found.hashes)
+    return np.concatenate(rows), before, after, counts
+
+
+def _refuse_changed(found: Incoming, after: NDArray[np.int8]) -> None:
+    changed = np.flatnonzero(after == CHANGED)
+    if len(changed):
+        _, first = np.unique(found.hashes[changed, 1], return_index=True)
+        names = [found.store[int(row)] for row in changed[np.sort(first)][:SHOWN]]
+        listed = ", ".join(repr(passage.document or passage.id) for passage in names)
+        raise InvalidInput(
+            f"{len(first):,} documents are in the index with other content: {listed}{', ...' * (len(first) > SHOWN)}",
+            "Replace them with `ragscale index update`, or leave them out.",
+        )
