@@ -31,11 +31,18 @@ class Drawn:
     info = EmbedderInfo("drawn", "0", "float32", DIMENSION, 128, "", "")
     pool = mixture(4096, DIMENSION, seed=7)
     calls = 0
+    lanes = 1
 
     @classmethod
     def for_documents(cls, *args: Any, **options: Any) -> Drawn:
         """In place of `Embedder.for_documents`."""
         return cls()
+
+    def __enter__(self) -> Drawn:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
     def encode_documents(self, texts: list[str], **options: Any) -> Any:
         """Vectors near some of the pool, other ones at each call."""
