@@ -12,7 +12,7 @@ from typing import Self
 
 from ragscale.corpus import Chunking
 from ragscale.errors import IndexMismatch, InvalidInput
-from ragscale.index.broker import Broker
+from ragscale.index.broker import Broker, Load
 from ragscale.index.build import BuildOptions, Progress, build
 from ragscale.index.dense import require_faiss
 from ragscale.index.embed import DEFAULT, Dtype, canonical_name
@@ -163,6 +163,11 @@ class Index:
     def passage(self, identity: str) -> Passage:
         """The passage with this id. Raises `InvalidInput` where there is none."""
         return self._passages.get(identity)
+
+    @property
+    def load(self) -> Load:
+        """How many searches wait, and how they were batched so far."""
+        return self._broker.load
 
     def __len__(self) -> int:
         return len(self._passages)
