@@ -139,7 +139,14 @@ class DenseIndex:
         self._index = _on_gpu(faiss, index)
         self._dimension = dimension
 
-    def search(self, vectors: NDArray[np.float32], k: int) -> list[Ranking]:
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Stored vectors."""
+        found: NDArray[np.float32] = self._index.reconstruct_batch(rows)
+        return found
+
+    def search(
+        self, vectors: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None
+    ) -> list[Ranking]:
         """The k nearest rows of each vector, best first.
 
         Scores are rounded to 6 decimals and equal ones are in row order: what FAISS computes for a query changes in
@@ -160,7 +167,8 @@ class DenseIndex:
         # a few more than asked for, so that ties at the end of the list are cut by row order
         wanted = min(k + _SLACK, self._index.ntotal)
         try:
-            scores, rows = self._index.search(np.ascontiguousarray(vectors, dtype=np.float32), wanted)
+            sel = None if allowed is None else faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.flatnonzero(allowed)))
+            scores, rows = self._index.search(np.ascontiguousarray(vectors, dtype=np.float32), wanted, params=sel)
         except RuntimeError as error:  # on a GPU FAISS finds at most 2,048
             raise InvalidInput(f"FAISS cannot find {wanted:,} passages ({_reason(error)})", "Lower k.") from error
         scores = np.round(scores.astype(np.float64), _DECIMALS)

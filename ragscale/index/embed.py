@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.errors import IndexMismatch, InvalidInput, MissingDependency, ModelFileError
+from ragscale.errors import IndexMismatch, InvalidInput, MissingDependency
 from ragscale.index.manifest import EmbedderInfo
+from ragscale.index.models import device, load, locate
 from ragscale.llm import weights
 
 __all__ = ["DEFAULT", "DEFAULT_NAME", "Dtype", "Embedder", "canonical_name"]
@@ -22,11 +20,8 @@ DEFAULT = "default"
 DEFAULT_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 Dtype = Literal["auto", "float32", "bfloat16"]
 
-_LOCAL = "sha256:"
 _QUERY_PROMPTS = ("query",)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-# pickled weights and exports of other frameworks are never fetched
-_NOT_FETCHED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.ot", "*.onnx", "onnx/*", "openvino/*", "*.pkl"]
 
 
 def canonical_name(name: str | Path) -> str:
@@ -125,57 +120,12 @@ def _encode(call: Any, texts: Sequence[str], *, prompt: str, batch_size: int) ->
 
 
 def _locate(name: str, recorded: str | None) -> tuple[Path, str]:
-    """Folder and revision of a model, of a hub model at the recorded revision."""
-    folder = weights.path("embedder") if name == DEFAULT_NAME else Path(name).expanduser()
-    if folder.is_dir():
-        return folder, _weights_hash(folder)
-    if Path(name).is_absolute() or name.startswith((".", "~")) or (recorded or "").startswith(_LOCAL):
-        raise ModelFileError(
-            f"embedder {name}: no such model folder",
-            "Check the path, or say where the model is now: Index.open(DIR, embedder=FOLDER).",
-        )
-    return _fetch(name, recorded)
-
-
-def _fetch(name: str, commit: str | None) -> tuple[Path, str]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        fetched = Path(snapshot_download(name, revision=commit, ignore_patterns=_NOT_FETCHED))
-    except HFValidationError as error:
-        raise InvalidInput(
-            f"embedder {name!r} is neither a folder nor a hub name ({error})", "Check the name."
-        ) from error
-    except Exception as error:  # the hub client raises errors of several HTTP libraries
-        raise ModelFileError(
-            f"embedder {name!r}: no such folder, and the hub did not deliver it ({type(error).__name__}: {error})",
-            "Check the name and the network, or give the folder of a local model.",
-        ) from error
-    return fetched, fetched.name
-
-
-def _weights_hash(folder: Path) -> str:
-    """SHA-256 of the safetensors file, or of the hashes of several; stray files beside the model do not count."""
-    digests = []
-    for part in _module_folders(folder):
-        for path in sorted(part.glob("*.safetensors")):
-            with path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    if not digests:
-        raise ModelFileError(f"{folder}: no .safetensors weights", "Pickled weights are not read: convert the model.")
-    return _LOCAL + (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())
-
-
-def _module_folders(folder: Path) -> list[Path]:
-    """Where the modules of a model have their weights; a plain transformers model is a single one."""
-    try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        return [folder / path for path in dict.fromkeys(module["path"] for module in modules)]
-    except FileNotFoundError:
-        return [folder]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelFileError(f"{folder / 'modules.json'}: damaged ({error})", "Fetch the model again.") from error
+    return locate(
+        str(weights.path("embedder")) if name == DEFAULT_NAME else name,
+        recorded,
+        role="embedder",
+        remedy="Check the path, or say where the model is now: Index.open(DIR, embedder=FOLDER).",
+    )
 
 
 def _load(folder: Path) -> Any:
@@ -183,36 +133,7 @@ def _load(folder: Path) -> Any:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise MissingDependency(f"sentence-transformers cannot be imported ({error})", "Reinstall ragscale.") from error
-    with _quiet():
-        try:
-            return SentenceTransformer(
-                str(folder), local_files_only=True, model_kwargs={"use_safetensors": True}, device=_device()
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelFileError(
-                f"{folder}: the embedder cannot be loaded ({error})", "Check or fetch it again."
-            ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bar of the library's own while it loads: it would tear ours."""
-    from transformers.utils import logging
-
-    control: Any = logging  # untyped
-    shown = control.is_progress_bar_enabled()
-    control.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            control.enable_progress_bar()
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return load(folder, "embedder", SentenceTransformer)
 
 
 def _dtype(wanted: Dtype) -> str:
@@ -222,7 +143,7 @@ def _dtype(wanted: Dtype) -> str:
         return wanted
     if wanted != "auto":
         raise InvalidInput(f"unknown dtype {wanted!r}", "Choose one of: auto, float32, bfloat16.")
-    if _device() == "cuda":
+    if device() == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     # private, and the only name torch has for it: absent on other processors and maybe in later versions
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)

@@ -1,36 +1,33 @@
-"""Answers batches of search requests with one encode and one search each; owned by the broker."""
+"""Answers batches of search requests with one encode, one search each and one rerank; owned by the broker."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ragscale.errors import IndexMismatch
 from ragscale.index.dense import DenseIndex
 from ragscale.index.embed import Embedder
-from ragscale.index.fusion import Ranking, reciprocal_rank_fusion
+from ragscale.index.fusion import Ranking, reciprocal_rank_fusion, weighted_fusion
 from ragscale.index.lexical import Lexical, open_lexical
 from ragscale.index.manifest import Manifest
-from ragscale.index.passages import PassageStore
+from ragscale.index.mmr import diversify
+from ragscale.index.passages import PassageStore, full_text
+from ragscale.index.request import How, SearchRequest
+from ragscale.index.rerank import Reranker
+from ragscale.index.where import Filter
 from ragscale.types import Hit
 
-__all__ = ["HOWS", "Engine", "How", "SearchRequest"]
+__all__ = ["Engine"]
 
-How = Literal["hybrid", "dense", "bm25"]
-HOWS: tuple[How, ...] = ("hybrid", "dense", "bm25")
-_FUSION_DEPTH = 50
+_MASKS = 8
 
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """One call of `Index.search`, checked."""
-
-    queries: tuple[str, ...]
-    k: int
-    """Hits a query."""
-    how: How
+_Key = tuple[str, int, Filter | None]
+"""What one ranking depends on: the query, how many rows, and among which."""
 
 
 class Engine:
@@ -53,73 +50,123 @@ class Engine:
         self._embedder: Embedder | None = None
         self._dense: DenseIndex | None = None
         self._lexical: Lexical | None = None
+        self._rerankers: dict[str, Reranker] = {}
+        self._masks: OrderedDict[Filter, NDArray[np.bool_]] = OrderedDict()
 
     def run(self, requests: Sequence[SearchRequest]) -> list[list[list[Hit]]]:
         """Hits of every query of every request, in order."""
         dense = self._dense_rankings(requests)
         lexical = self._lexical_rankings(requests)
-        return [[self._hits(request, query, dense, lexical) for query in request.queries] for request in requests]
+        found = [[self._fused(request, query, dense, lexical) for query in request.queries] for request in requests]
+        self._rerank(requests, found)
+        return [self._hits(request, rankings) for request, rankings in zip(requests, found, strict=True)]
 
-    def _hits(
-        self,
-        request: SearchRequest,
-        query: str,
-        dense: dict[tuple[str, int], Ranking],
-        lexical: dict[tuple[str, int], Ranking],
-    ) -> list[Hit]:
-        key = (query, self._depth(request))
-        if request.how == "hybrid":
-            rankings = ([row for row, _ in dense[key]], [row for row, _ in lexical[key]])
-            ranking = reciprocal_rank_fusion(rankings)[: request.k]
+    def _fused(
+        self, request: SearchRequest, query: str, dense: dict[_Key, Ranking], lexical: dict[_Key, Ranking]
+    ) -> Ranking:
+        key = self._key(request, query)
+        if request.how != "hybrid":
+            return (dense if request.how == "dense" else lexical)[key]
+        if request.weight is None:
+            fused = reciprocal_rank_fusion([row for row, _ in ranking] for ranking in (dense[key], lexical[key]))
         else:
-            ranking = (dense if request.how == "dense" else lexical)[key]
-        return [Hit(self._passages[row], score) for row, score in ranking]
+            fused = weighted_fusion((dense[key], lexical[key]), (request.weight, 1 - request.weight))
+        return fused[: request.candidates]
 
-    def _depth(self, request: SearchRequest) -> int:
-        """How many rows each ranking needs; never more than there are."""
-        wanted = max(request.k, _FUSION_DEPTH) if request.how == "hybrid" else request.k
-        return min(wanted, self._manifest.passages)
+    def _rerank(self, requests: Sequence[SearchRequest], found: list[list[Ranking]]) -> None:
+        """Order the candidates of the requests that ask for it: all pairs of a model in one call of it."""
+        for name in dict.fromkeys(request.rerank for request in requests if request.rerank):
+            chosen = [i for i, request in enumerate(requests) if request.rerank == name]
+            ranked = [pair for i in chosen for pair in zip(requests[i].queries, found[i], strict=True)]
+            pairs = list(dict.fromkeys((query, row) for query, ranking in ranked for row, _ in ranking))
+            texts = {row: full_text(self._passages[row]) for row in dict.fromkeys(row for _, row in pairs)}
+            if name not in self._rerankers:
+                self._rerankers[name] = Reranker(name)
+            scores = self._rerankers[name].scores([(query, texts[row]) for query, row in pairs])
+            score = dict(zip(pairs, scores, strict=True))
+            for i in chosen:
+                # sorting is stable: equal scores keep the order of the candidates
+                found[i] = [
+                    sorted(((row, score[query, row]) for row, _ in ranking), key=lambda pair: -pair[1])
+                    for query, ranking in zip(requests[i].queries, found[i], strict=True)
+                ]
 
-    def _wanted(self, requests: Sequence[SearchRequest], unused: How) -> list[tuple[str, int]]:
-        """Distinct (query, depth) pairs in order of appearance."""
-        keys = ((query, self._depth(r)) for r in requests if r.how != unused for query in r.queries)
+    def _hits(self, request: SearchRequest, rankings: list[Ranking]) -> list[list[Hit]]:
+        if request.mmr is not None:
+            take = self._load_dense().take
+            groups = [rankings] if request.mmr_union else [[ranking] for ranking in rankings]
+            rankings = [picks for group in groups for picks in diversify(group, take, request.k, request.mmr)]
+        return [[Hit(self._passages[row], score) for row, score in ranking[: request.k]] for ranking in rankings]
+
+    def _key(self, request: SearchRequest, query: str) -> _Key:
+        return query, min(request.candidates, self._manifest.passages), request.where
+
+    def _wanted(self, requests: Sequence[SearchRequest], unused: How) -> list[_Key]:
+        """Distinct rankings in order of appearance."""
+        keys = (self._key(r, query) for r in requests if r.how != unused for query in r.queries)
         return list(dict.fromkeys(keys))
 
-    def _dense_rankings(self, requests: Sequence[SearchRequest]) -> dict[tuple[str, int], Ranking]:
+    def _dense_rankings(self, requests: Sequence[SearchRequest]) -> dict[_Key, Ranking]:
         keys = self._wanted(requests, "bm25")
         if not keys:
             return {}
-        index, embedder = self._load_dense()
-        queries = list(dict.fromkeys(query for query, _ in keys))
+        index, embedder = self._load_dense(), self._load_embedder()
+        queries = list(dict.fromkeys(query for query, _, _ in keys))
         vectors = embedder.encode_queries(queries)
-        row = {query: number for number, query in enumerate(queries)}
-        found: dict[tuple[str, int], Ranking] = {}
+        number = {query: i for i, query in enumerate(queries)}
+        found: dict[_Key, Ranking] = {}
         # a search for each depth: approximate indexes look further for a larger k, so a cut is not the same
-        for depth in dict.fromkeys(depth for _, depth in keys):
-            group = [query for query, other in keys if other == depth]
-            rankings = index.search(vectors[[row[query] for query in group]], depth)
-            found.update({(query, depth): ranking for query, ranking in zip(group, rankings, strict=True)})
+        for depth, where in dict.fromkeys((depth, where) for _, depth, where in keys):
+            group = [key for key in keys if key[1:] == (depth, where)]
+            rows = [number[query] for query, _, _ in group]
+            found.update(zip(group, index.search(vectors[rows], depth, allowed=self._mask(where)), strict=True))
         return found
 
-    def _lexical_rankings(self, requests: Sequence[SearchRequest]) -> dict[tuple[str, int], Ranking]:
+    def _lexical_rankings(self, requests: Sequence[SearchRequest]) -> dict[_Key, Ranking]:
         keys = self._wanted(requests, "dense")
-        if keys and self._lexical is None:
+        found: dict[_Key, Ranking] = {}
+        for depth, where in dict.fromkeys((depth, where) for _, depth, where in keys):
+            group = [key for key in keys if key[1:] == (depth, where)]
+            queries = [query for query, _, _ in group]
+            rankings = self._load_lexical().search(queries, depth, allowed=self._mask(where))
+            found.update(zip(group, rankings, strict=True))
+        return found
+
+    def _mask(self, where: Filter | None) -> NDArray[np.bool_] | None:
+        """Rows that a filter lets through; the masks used last are kept, a byte a passage each."""
+        if where is None:
+            return None
+        if where in self._masks:
+            self._masks.move_to_end(where)
+        else:
+            self._masks[where] = where.mask(self._passages.fields())
+            if len(self._masks) > _MASKS:
+                self._masks.popitem(last=False)
+        return self._masks[where]
+
+    def _load_lexical(self) -> Lexical:
+        if self._lexical is None:
             settings = self._manifest.lexical
             lexical = open_lexical(self._folder, settings["kind"], settings["terms"])
             self._refuse_replaced()
             self._lexical = lexical
-        return {(query, k): self._lexical.search(query, k) for query, k in keys} if self._lexical else {}
+        return self._lexical
 
-    def _load_dense(self) -> tuple[DenseIndex, Embedder]:
+    def _load_dense(self) -> DenseIndex:
         info = self._manifest.embedder
-        assert info is not None  # Index refuses dense searches otherwise
+        assert info is not None  # a request for it is refused otherwise
         if self._dense is None:
             dense = DenseIndex(self._folder, dimension=info.dimension, passages=self._manifest.passages)
             self._refuse_replaced()
             self._dense = dense
+        return self._dense
+
+    def _load_embedder(self) -> Embedder:
+        info = self._manifest.embedder
+        assert info is not None  # a request for it is refused otherwise
         if self._embedder is None:
             self._embedder = Embedder.for_queries(info, source=self._source)
-        return self._dense, self._embedder
+        return self._embedder
 
     def _refuse_replaced(self) -> None:
         """Parts are opened when they are needed, and passages of one build must not meet vectors of another."""

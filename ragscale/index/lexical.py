@@ -25,7 +25,7 @@ _STEMMER = "english"
 class Lexical(Protocol):
     """A lexical index; not safe from several threads (one stemmer), its owner is the broker."""
 
-    def search(self, query: str, k: int) -> Ranking:
+    def search(self, queries: Sequence[str], k: int, *, allowed: Any = None) -> list[Ranking]:
         """The k best rows with a score above 0."""
         ...
 
@@ -75,8 +75,8 @@ def open_lexical(folder: Path, kind: LexicalKind, terms: int) -> Lexical:
 
 
 class _Nothing:
-    def search(self, query: str, k: int) -> Ranking:
-        return []
+    def search(self, queries: Sequence[str], k: int, *, allowed: Any = None) -> list[Ranking]:
+        return [[] for _ in queries]
 
 
 def _build_bm25s(target: Path, slabs: Iterator[list[str]]) -> int:
@@ -102,9 +102,13 @@ class _Bm25s:
 
         self._model = bm25s.BM25.load(folder, mmap=True, show_progress=False, backend="numpy")
 
-    def search(self, query: str, k: int) -> Ranking:
-        ids = self._model.get_tokens_ids(tokenize([query])[0])
-        return best_rows(self._model.get_scores_from_ids(ids), k) if ids else []
+    def search(self, queries: Sequence[str], k: int, *, allowed: Any = None) -> list[Ranking]:
+        found = []
+        for tokens in tokenize(queries):
+            ids = self._model.get_tokens_ids(tokens)
+            scores = self._model.get_scores_from_ids(ids) if ids else np.zeros(0)
+            found.append(best_rows(scores if allowed is None or not ids else scores * allowed, k))
+        return found
 
 
 def _write_tokens(target: Path, slabs: Iterator[list[str]]) -> int:
@@ -133,5 +137,5 @@ class _RankBm25:
             raise IndexDamaged(f"{folder / _TOKENS_FILE}: no rows", "Build the index again.")
         self._model = rank_bm25.BM25Okapi(tokens, k1=_K1, b=_B)
 
-    def search(self, query: str, k: int) -> Ranking:
-        return best_rows(np.asarray(self._model.get_scores(tokenize([query])[0])), k)
+    def search(self, queries: Sequence[str], k: int, *, allowed: Any = None) -> list[Ranking]:
+        return [best_rows(np.asarray(self._model.get_scores(tokens)) * (1 if allowed is None else allowed), k) for tokens in tokenize(queries)]

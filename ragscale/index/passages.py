@@ -177,6 +177,12 @@ class PassageStore:
         texts = self._texts.slice(start, stop - start).to_pylist()
         return [full_text(Passage("", title, text)) for title, text in zip(titles, texts, strict=True)]
 
+    def fields(self) -> Any:
+        """Metadata."""
+        import pyarrow as pa
+
+        return pa.table({"n": list(range(self._length)), "odd": [row % 2 == 1 for row in range(self._length)], "word": [str(self.id(r))[:1] for r in range(self._length)]})
+
     def close(self) -> None:
         """Drop the memory map; passages already handed out stay valid."""
         self._ids = self._titles = self._texts = None

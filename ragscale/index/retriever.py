@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from ragscale.corpus import Chunking
-from ragscale.errors import IndexMismatch, InvalidInput
+from ragscale.errors import IndexMismatch
 from ragscale.index.broker import Broker, Load
 from ragscale.index.build import BuildOptions, Progress, build
 from ragscale.index.dense import require_faiss
 from ragscale.index.embed import DEFAULT, Dtype, canonical_name
-from ragscale.index.engine import HOWS, Engine, How, SearchRequest
+from ragscale.index.engine import Engine
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest, check_files
 from ragscale.index.passages import PassageStore
+from ragscale.index.request import How, SearchOptions, SearchRequest, check_request
+from ragscale.index.view import Searching
 from ragscale.types import Hit, Passage
 
 __all__ = ["Index"]
@@ -139,26 +141,45 @@ class Index:
         """
         check_files(self.path, Manifest.read(self.path))
 
-    def search(self, queries: Sequence[str], k: int = 10, how: How | None = None) -> list[list[Hit]]:
+    def search(
+        self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]:
         """Search for several queries at once.
 
         Args:
             queries: None of them blank.
             k: Hits a query, at least 1; fewer come back where fewer match or exist.
-            how: ``"dense"`` (score: cosine), ``"bm25"`` (score: BM25, above 0), ``"hybrid"`` (score: reciprocal rank
-                fusion of the two); by default the index's own `how`.
+            how: ``"dense"`` (score: cosine), ``"bm25"`` (score: BM25, above 0), ``"hybrid"`` (score: fusion of the
+                two); by default the index's own `how`.
+            options: `weight`, `depth`, `where`, `rerank`, `mmr`, `mmr_union`, as `SearchOptions` describes them.
 
         Returns:
             A list of hits for each query, best first; equal scores in the order of the corpus.
 
         Raises:
-            InvalidInput: A blank query, k below 1, an unknown `how`, or vectors asked of a lexical-only index.
+            InvalidInput: A blank query, a value out of range, an unknown `how` or option, a filter that cannot be read
+                or names an unknown field, or vectors asked of a lexical-only index.
+            ModelFileError: The reranker cannot be loaded.
         """
-        return self._submit(queries, k, how).result()
+        return self._submit(queries, k, how, options).result()
 
-    async def asearch(self, queries: Sequence[str], k: int = 10, how: How | None = None) -> list[list[Hit]]:
+    async def asearch(
+        self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]:
         """`search` without blocking the event loop; cancelling it drops the request if it has not started."""
-        return await asyncio.wrap_future(self._submit(queries, k, how))
+        return await asyncio.wrap_future(self._submit(queries, k, how, options))
+
+    def searching(self, how: How | None = None, **options: Unpack[SearchOptions]) -> Searching:
+        """This index with settings for its searches, as an `Agent` takes it::
+
+            Agent(index.searching(rerank="models/reranker", where="year >= 1990"), llm)
+
+        Raises:
+            InvalidInput: As `search` does.
+        """
+        view = Searching(self, how, options)
+        self._check((), 1, view.how, options)
+        return view
 
     def passage(self, identity: str) -> Passage:
         """The passage with this id. Raises `InvalidInput` where there is none."""
@@ -188,27 +209,14 @@ class Index:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _submit(self, queries: Sequence[str], k: int, how: How | None) -> Future[list[list[Hit]]]:
-        how = how or self.how
-        if isinstance(queries, str):
-            raise InvalidInput(f"queries is one string ({queries!r})", "Give a list of queries.")
-        if how not in HOWS:
-            raise InvalidInput(f"unknown kind of search {how!r}", f"Choose one of: {', '.join(HOWS)}.")
-        if how != "bm25" and self.manifest.embedder is None:
-            raise InvalidInput(
-                f"{how} search needs vectors, {self.path} is a lexical-only index",
-                'Search with how="bm25", or build the index with an embedder.',
-            )
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise InvalidInput(f"k {k!r}, the least is 1", "Give the number of hits wanted for each query.")
-        return self._broker.submit(SearchRequest(tuple(_clean(query) for query in queries), k, how))
+    def _submit(
+        self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions
+    ) -> Future[list[list[Hit]]]:
+        return self._broker.submit(self._check(queries, k, how or self.how, options))
 
-
-def _clean(query: str) -> str:
-    if not isinstance(query, str) or not query.strip():
-        raise InvalidInput(f"query {query!r} is blank or not text", "Leave it out.")
-    # half a surrogate pair, as a model may write it in JSON, is nothing that a tokenizer accepts
-    return query.encode("utf-8", "replace").decode("utf-8")
+    def _check(self, queries: Sequence[str], k: int, how: How, options: SearchOptions) -> SearchRequest:
+        vectors = self.manifest.embedder is not None
+        return check_request(queries, k, how, options, fields=lambda: self._passages.fields().schema, vectors=vectors)
 
 
 def _check_embedder(folder: Path, manifest: Manifest, embedder: str | Path | None) -> None:
