@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ragscale.index import Progress
     from ragscale.types import Hit
 
-__all__ = ["app", "search"]
+__all__ = ["How", "Source", "app", "search"]
 
 app = typer.Typer(help="Build, describe and check indexes.", no_args_is_help=True)
 
@@ -23,6 +23,7 @@ _STAGES = {"read": "Reading", "bm25": "Terms", "embed": "Embedding"}
 _SNIPPET = 300
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
+Source = Annotated[str, typer.Argument(metavar="DIR|URL", help="The index, or the URL of one that is served.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -136,7 +137,7 @@ def verify(folder: Folder) -> None:
 
 
 def search(
-    folder: Folder,
+    source: Source,
     queries: Annotated[list[str], typer.Argument(metavar="QUERY...", help="One or more queries.")],
     how: Annotated[
         How | None, typer.Option(help="Default: hybrid where the index has vectors, else bm25.", show_default=False)
@@ -151,7 +152,7 @@ def search(
     """
     from ragscale.index import Index
 
-    with Index.open(folder) as index:
+    with Index.open(source) as index:
         found = index.search(queries, k=k, how=how.value if how else None)
     if not as_json:
         _show(queries, found)

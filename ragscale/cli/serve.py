@@ -21,6 +21,10 @@ def serve(
     token_env: Annotated[
         str, typer.Option(metavar="NAME", help="Environment variable that holds the token clients must send.")
     ] = "RAGSCALE_TOKEN",
+    rerank: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="A cross-encoder that clients may ask for: folder or hub name; repeatable."),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A bound, as in queue=512; repeatable. docs/serving.md lists them."),
@@ -45,6 +49,7 @@ def serve(
             port=port,
             token=token,
             limits=limits,
+            rerankers=rerank or [],
             started=lambda url: typer.echo(f"{folder}: {len(index):,} passages at {url}", err=True),
         )
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack, overload
 
 from ragscale.corpus import Chunking
-from ragscale.errors import IndexMismatch
+from ragscale.errors import IndexMismatch, InvalidInput
 from ragscale.index.broker import Broker, Load
 from ragscale.index.build import BuildOptions, Progress, build
 from ragscale.index.dense import require_faiss
@@ -23,6 +23,11 @@ from ragscale.index.passages import PassageStore
 from ragscale.index.request import How, SearchOptions, SearchRequest, check_request
 from ragscale.index.view import Searching
 from ragscale.types import Hit, Passage
+
+if TYPE_CHECKING:
+    from langchain_core.retrievers import BaseRetriever
+
+    from ragscale.index.remote import RemoteIndex
 
 __all__ = ["Index"]
 
@@ -106,25 +111,37 @@ class Index:
             force=force,
         )
         build([Path(corpus) for corpus in corpora], Path(out), options, progress)
-        return cls.open(out)
+        return cls.open(Path(out))
+
+    @overload
+    @classmethod
+    def open(cls, path: Path, *, embedder: str | Path | None = None) -> Index: ...
+
+    @overload
+    @classmethod
+    def open(cls, path: str, *, embedder: str | Path | None = None) -> Index | RemoteIndex: ...
 
     @classmethod
-    def open(cls, path: str | Path, *, embedder: str | Path | None = None) -> Index:
+    def open(cls, path: str | Path, *, embedder: str | Path | None = None) -> Index | RemoteIndex:
         """Open an index for searching; the embedder is loaded by the first search that needs it.
 
-        Checks the size of every file and the checksum of those up to 64 MiB; `verify` checks all.
+        A URL (``http://127.0.0.1:8765``) opens the index that ``ragscale serve`` shares there, as a `RemoteIndex`.
+        Else checks the size of every file and the checksum of those up to 64 MiB; `verify` checks all.
 
         Args:
-            path: The index folder.
+            path: The index folder, or the URL of a server.
             embedder: Name of the embedder that the index must have, or the folder where it lies on this machine; by
                 default the one that the manifest names.
 
         Raises:
-            InvalidInput: Not an index.
+            InvalidInput: Not an index, or an embedder named for a server, which has its own.
+            IndexServerError: The server cannot be reached, or refuses the token.
             IndexDamaged: A file is missing, cut short or changed.
             IndexMismatch: Another format version or another embedder.
             MissingDependency: The index has vectors and no faiss is installed.
         """
+        if isinstance(path, str) and path.startswith(("http://", "https://")):
+            return _open_remote(path, embedder)
         folder = Path(path)
         manifest = Manifest.read(folder)
         check_files(folder, manifest, hash_up_to=_HASHED_AT_OPEN)
@@ -181,6 +198,21 @@ class Index:
         self._check((), 1, view.how, options)
         return view
 
+    def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
+        """A LangChain retriever over this index::
+
+            retriever = index.as_retriever(k=5, where="year >= 1990")
+            retriever.invoke("who founded it"), await retriever.ainvoke("who founded it")
+
+        Its documents hold the passage's id, text, metadata and score; see `ragscale.index.langchain`.
+
+        Raises:
+            InvalidInput: As `search` does.
+        """
+        from ragscale.index.langchain import retriever
+
+        return retriever(self, k, how, options)
+
     def passage(self, identity: str) -> Passage:
         """The passage with this id. Raises `InvalidInput` where there is none."""
         return self._passages.get(identity)
@@ -217,6 +249,14 @@ class Index:
     def _check(self, queries: Sequence[str], k: int, how: How, options: SearchOptions) -> SearchRequest:
         vectors = self.manifest.embedder is not None
         return check_request(queries, k, how, options, fields=lambda: self._passages.fields().schema, vectors=vectors)
+
+
+def _open_remote(url: str, embedder: str | Path | None) -> RemoteIndex:
+    from ragscale.index.remote import RemoteIndex  # the HTTP client loads where it is used
+
+    if embedder is not None:
+        raise InvalidInput(f"embedder={embedder!r} for {url}", "Leave it out: the server has the embedder.")
+    return RemoteIndex(url)
 
 
 def _check_embedder(folder: Path, manifest: Manifest, embedder: str | Path | None) -> None:

@@ -26,9 +26,11 @@ class Limits:
     k: int = 1_000
     """Hits a query."""
     hits: int = 16_384
-    """Queries times k of a request."""
+    """Queries times k (or depth, where that is more) of a request."""
+    pairs: int = 2_048
+    """Queries times depth of a request that reranks."""
     characters: int = 4_000
-    """Characters of a query."""
+    """Characters of a query or a filter."""
     ids: int = 256
     """Passages that one request may ask for."""
     head_seconds: int = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.serve.limits import RefusedRequest
 
-__all__ = ["HANDLERS", "error_json", "error_reply", "json_reply"]
+__all__ = ["HANDLERS", "error_json", "error_reply", "json_reply", "told"]
 
 _GONE = 499  # nobody reads it; the usual mark of a client that went away, for the metrics
 _REMEDIES = {404: "The endpoints are in docs/serving.md.", 405: "See the header Allow."}
@@ -35,13 +36,19 @@ def error_reply(status: int, problem: str, remedy: str, headers: Mapping[str, st
     return json_reply(error_json(problem, remedy), status, headers)
 
 
+def told(error: RagscaleError, folder: Path) -> tuple[int, dict[str, Any]]:
+    """Status and body of an error of ours; where the index lies is not the client's business."""
+    problem = error.problem.replace(str(folder), folder.name)
+    body = {"error": {"problem": problem, "remedy": error.remedy}}
+    if isinstance(error, RefusedRequest):
+        return error.status, body
+    return (422 if isinstance(error, InvalidInput) else 500), body
+
+
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, RagscaleError)
-    if isinstance(error, RefusedRequest):
-        return error_reply(error.status, error.problem, error.remedy, error.headers)
-    folder = request.app.state.folder  # where the index lies is not the client's business
-    problem = error.problem.replace(str(folder), folder.name)
-    return error_reply(422 if isinstance(error, InvalidInput) else 500, problem, error.remedy)
+    status, body = told(error, request.app.state.folder)
+    return json_reply(body, status, error.headers if isinstance(error, RefusedRequest) else None)
 
 
 async def _http(request: Request, error: Exception) -> Response:

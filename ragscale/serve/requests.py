@@ -1,18 +1,17 @@
-"""Reads a request: its body within bounds, its JSON, its queries; every fault is a `RefusedRequest`."""
+"""Reads a request's body within bounds, and watches whether its client is still there."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from ragscale.errors import InvalidInput
 from ragscale.serve.limits import Limits, RefusedRequest
 
-__all__ = ["attended", "checked_k", "checked_queries", "read_json", "refuse_unknown"]
+__all__ = ["attended", "read_json"]
 
 T = TypeVar("T")
 
@@ -64,39 +63,6 @@ def _start(error: Exception) -> str:
     return (str(error) or type(error).__name__)[:200]
 
 
-def checked_queries(value: Any, limits: Limits) -> list[str]:
-    """The queries of a request: a list of texts, of allowed number and length. Raises `InvalidInput`."""
-    if not isinstance(value, list):
-        raise InvalidInput(f"queries is {_shown(value)}, not a list", 'Send {"queries": ["...", "..."]}.')
-    if len(value) > limits.queries:
-        raise InvalidInput(f"{len(value):,} queries, the limit is {limits.queries:,}", "Send several requests.")
-    for number, query in enumerate(value):
-        if not isinstance(query, str):
-            raise InvalidInput(f"query {number} is {_shown(query)}, not text", "Send texts.")
-        if len(query) > limits.characters:
-            raise InvalidInput(
-                f"query {number} has {len(query):,} characters, the limit is {limits.characters:,}", "Shorten it."
-            )
-    return value
-
-
-def checked_k(value: Any, queries: int, limits: Limits) -> int:
-    """The hits wanted for each query. Raises `InvalidInput`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limits.k:
-        raise InvalidInput(f"k is {_shown(value)}", f"Ask for 1 to {limits.k:,} hits a query.")
-    if value * queries > limits.hits:
-        raise InvalidInput(
-            f"{queries:,} queries with k={value:,} are {value * queries:,} hits, the limit is {limits.hits:,}",
-            "Send fewer queries, or a smaller k.",
-        )
-    return value
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
 async def attended(request: Request, work: Coroutine[Any, Any, T], seconds: float) -> T:
     """The result of `work`, unless its client goes away or its time is over: then it is cancelled.
 
@@ -125,10 +91,3 @@ async def _disconnected(request: Request) -> None:
     # The body was read to its end, so the next messages can only be empty parts or the disconnect.
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def refuse_unknown(body: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Refuse fields that nobody reads, so that a misspelt filter is not a search without it. Raises `InvalidInput`."""
-    for name in body:
-        if name not in known:
-            raise InvalidInput(f"unknown parameter {name[:60]!r}", f"Choose from: {', '.join(known)}.")

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -63,11 +63,12 @@ def serve(
     port: int = 8765,
     token: str | None = None,
     limits: Limits | None = None,
+    rerankers: Sequence[str] = (),
     started: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve an index until SIGINT or SIGTERM; what is in flight then is finished.
 
-    Call it in the main thread. The index is searched once before the port is opened, so that a missing embedder is an
+    Call it in the main thread. The index is searched once before the port is opened, so that a missing model is an
     error here, and no client waits for its loading. It stays open at the end.
 
     Args:
@@ -76,6 +77,7 @@ def serve(
         port: Port to listen on; 0 for any free one.
         token: What clients must send; see `read_token`.
         limits: Bounds of requests.
+        rerankers: Models that clients may name in `rerank`: folders or hub names.
         started: Called with the server's URL when it listens.
 
     Raises:
@@ -83,8 +85,9 @@ def serve(
         RagscaleError: The index cannot be searched.
     """
     limits = limits or Limits()
-    index.search(["ready?"], 1)
-    service = Service(index, limits=limits, token=token)
+    for rerank in (None, *rerankers):
+        index.search(["ready?"], 1, rerank=rerank)
+    service = Service(index, limits=limits, token=token, rerankers=rerankers)
     config = uvicorn.Config(
         service.app(),
         http=bounded(limits),
