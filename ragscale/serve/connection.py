@@ -22,6 +22,7 @@ def bounded(limits: Limits) -> type[H11Protocol]:
 
 class _Connection(H11Protocol):
     limits = Limits()
+    _surplus = False
     _head: asyncio.TimerHandle | None = None
     _reply: asyncio.TimerHandle | None = None
 
@@ -29,8 +30,10 @@ class _Connection(H11Protocol):
         super().connection_made(transport)
         # any byte that the client has not taken counts as paused, so that one timer sees them all
         transport.set_write_buffer_limits(high=0)
-        if len(self.connections) > self.limits.connections:
-            self._refuse(503, f"more than {self.limits.connections:,} connections", "Try again later.")
+        # they are told when they have sent something: a reply to what was not read yet may be lost
+        self._surplus = len(self.connections) > self.limits.connections
+        if len(self.connections) > 2 * self.limits.connections:
+            transport.abort()
         else:
             self._await_head()
 
@@ -41,6 +44,9 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
+            return
+        if self._surplus:
+            self._refuse(503, f"more than {self.limits.connections:,} connections", "Try again later.")
             return
         super().data_received(data)
         # what comes after a reply is the next head, or the rest of a body that nobody wants

@@ -31,7 +31,7 @@ def read_token(variable: str, host: str) -> str | None:
         host: Address that the server listens on.
 
     Raises:
-        InvalidInput: No token for a host that is not the loopback interface, or a short one.
+        InvalidInput: No token for a host that is not the loopback interface, or one that is short or no ASCII.
     """
     token = os.environ.get(variable, "").strip()
     if not token:
@@ -44,6 +44,11 @@ def read_token(variable: str, host: str) -> str | None:
     if len(token) < _SHORTEST_TOKEN:
         raise InvalidInput(
             f"the token in {variable} has {len(token)} characters, the least is {_SHORTEST_TOKEN}",
+            f"Make one with: {_NEW_TOKEN}",
+        )
+    if not all("!" <= letter <= "~" for letter in token):
+        raise InvalidInput(
+            f"the token in {variable} holds a space or something else that no HTTP header takes",
             f"Make one with: {_NEW_TOKEN}",
         )
     return token
