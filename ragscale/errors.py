@@ -14,6 +14,7 @@ __all__ = [
     "BudgetExceeded",
     "CorpusError",
     "EndpointError",
+    "IndexBusy",
     "IndexDamaged",
     "IndexMismatch",
     "IndexServerError",
@@ -52,6 +53,10 @@ class MissingDependency(RagscaleError):
 
 class CorpusError(RagscaleError):
     """A corpus that cannot be indexed: empty, duplicate ids, a row without text, invalid UTF-8."""
+
+
+class IndexBusy(RagscaleError):
+    """An index that another process or thread is writing."""
 
 
 class IndexDamaged(RagscaleError):

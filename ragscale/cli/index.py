@@ -1,25 +1,25 @@
-"""``ragscale index build | info | verify`` and ``ragscale search``."""
+"""``ragscale index build | info | verify`` and ``ragscale search``; other commands on indexes have their own files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ragscale.cli import grow
+from ragscale.cli.progress import progress_bars
+
 if TYPE_CHECKING:
-    from ragscale.index import Progress
+    from ragscale.index import Manifest
     from ragscale.types import Hit
 
 __all__ = ["How", "Source", "app", "search"]
 
 app = typer.Typer(help="Build, describe and check indexes.", no_args_is_help=True)
 
-_STAGES = {"read": "Reading", "bm25": "Terms", "embed": "Embedding"}
 _SNIPPET = 300
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
@@ -80,7 +80,7 @@ def build(
     from ragscale.index import Index
 
     with (
-        _progress() as progress,
+        progress_bars() as progress,
         Index.build(
             corpus,
             out,
@@ -111,19 +111,33 @@ def info(folder: Folder, as_json: AsJson = False) -> None:
         _echo_json(manifest.to_dict())
         return
     embedder = manifest.embedder
-    vectors = "none" if embedder is None else f"{embedder.dimension} dimensions, {manifest.factory}, {manifest.metric}"
     rows = {
         "passages": f"{manifest.passages:,}",
+        "rows": f"{manifest.rows:,}, {manifest.rows - manifest.passages:,} of them deleted",
+        "segments": ", ".join(f"{segment.name} ({segment.rows:,} rows)" for segment in manifest.segments),
         "embedder": "none" if embedder is None else f"{embedder.name} ({embedder.revision}), {embedder.dtype}",
-        "vectors": vectors,
+        "vectors": "none" if embedder is None else f"{embedder.dimension} dimensions, {manifest.metric}",
+        "dense": _dense(manifest),
         "lexical": ", ".join(f"{name} {value}" for name, value in manifest.lexical.items()),
-        "chunking": f"{manifest.chunking['size']} characters, {manifest.chunking['overlap']} shared (text files)",
+        "chunking": ", ".join(f"{name} {value}" for name, value in manifest.chunking.items()),
         "size": f"{sum(file.size for file in manifest.files.values()) / 1e6:,.1f} MB in {len(manifest.files)} files",
+        "generation": f"{manifest.generation}",
         "format": f"{manifest.format} (ragscale {manifest.ragscale})",
         "fingerprint": manifest.fingerprint,
     }
     for name, value in rows.items():
         typer.echo(f"{name:<12} {value}")
+
+
+def _dense(manifest: Manifest) -> str:
+    found = manifest.dense
+    if found is None:
+        return "none"
+    if not found.rows:
+        return f"{found.factory}: every search is exact ({found.reason})"
+    settings = "".join(f", {name} {value}" for name, value in found.settings.items())
+    later = manifest.rows - found.rows
+    return f"{found.factory}{settings}, refined {found.refine}x; {later:,} later rows are exact ({found.reason})"
 
 
 @app.command()
@@ -136,6 +150,12 @@ def verify(folder: Folder) -> None:
     typer.echo(f"{folder}: {len(manifest.files)} files are as they were written")
 
 
+app.command()(grow.add)
+app.command()(grow.update)
+app.command()(grow.remove)
+app.command()(grow.compact)
+
+
 def search(
     source: Source,
     queries: Annotated[list[str], typer.Argument(metavar="QUERY...", help="One or more queries.")],
@@ -143,17 +163,41 @@ def search(
         How | None, typer.Option(help="Default: hybrid where the index has vectors, else bm25.", show_default=False)
     ] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="Hits a query.")] = 10,
+    where: Annotated[
+        str | None, typer.Option(metavar="FILTER", help='Search only these, as in: year >= 1990 and lang = "en".')
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option(help="Hybrid: share of dense scores, 0 to 1. Default: reciprocal rank fusion.")
+    ] = None,
+    rerank: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Cross-encoder that orders the candidates: hub name or folder.")
+    ] = None,
+    mmr: Annotated[
+        float | None, typer.Option(help="Maximal marginal relevance, 1 (order stays) to 0 (unlike each other).")
+    ] = None,
+    mmr_union: Annotated[bool, typer.Option("--mmr-union", help="With --mmr: over the hits of all queries.")] = False,
+    depth: Annotated[int, typer.Option(help="Candidates that are fused, reranked and diversified.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Search an index.
 
     With --json, one query prints {"hits": [{"id", "title", "text", "score"}]}; several print
-    {"queries": [{"query", "hits": [...]}]} in their order.
+    {"queries": [{"query", "hits": [...]}]} in their order. A hit with metadata has it under "metadata".
     """
     from ragscale.index import Index
 
     with Index.open(source) as index:
-        found = index.search(queries, k=k, how=how.value if how else None)
+        found = index.search(
+            queries,
+            k=k,
+            how=how.value if how else None,
+            where=where,
+            weight=weight,
+            rerank=rerank,
+            mmr=mmr,
+            mmr_union=mmr_union,
+            depth=depth,
+        )
     if not as_json:
         _show(queries, found)
     elif len(queries) == 1:
@@ -164,7 +208,9 @@ def search(
 
 
 def _row(hit: Hit) -> dict[str, Any]:
-    return {"id": hit.passage.id, "title": hit.passage.title, "text": hit.passage.text, "score": hit.score}
+    passage = hit.passage
+    row = {"id": passage.id, "title": passage.title, "text": passage.text, "score": hit.score}
+    return {**row, "metadata": dict(passage.metadata)} if passage.metadata else row
 
 
 def _echo_json(value: Any) -> None:
@@ -181,38 +227,3 @@ def _show(queries: list[str], found: list[list[Hit]]) -> None:
             text = " ".join(hit.passage.text.split())
             typer.echo(f"{rank}. {hit.passage.title or hit.passage.id} [{hit.passage.id}] {hit.score:.4f}")
             typer.echo(f"   {text if len(text) <= _SNIPPET else text[:_SNIPPET] + '...'}")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar a stage, on standard error, with passages a second and the time left."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), rate="")
-            task = bars.tasks[tasks[stage]]
-            speed = task.finished_speed or task.speed
-            bars.update(task.id, completed=done, total=total or None, rate=f"{speed:,.0f} passages/s" if speed else "")
-
-        yield report

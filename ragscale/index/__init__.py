@@ -1,18 +1,20 @@
-"""Indexes: build, open, search; every search of every thread meets in one broker."""
+"""Indexes: build, open, grow, search; every search of every thread meets in one broker."""
 
 from __future__ import annotations
 
-from ragscale.index.build import Progress
 from ragscale.index.embed import DEFAULT_NAME
+from ragscale.index.grow import Changes, reindex, retune
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest, check_files
 from ragscale.index.request import HOWS, How, SearchOptions
 from ragscale.index.retriever import Index
 from ragscale.index.view import Searching
+from ragscale.index.writer import Progress
 
 __all__ = [
     "DEFAULT_NAME",
     "HOWS",
+    "Changes",
     "How",
     "Index",
     "LexicalKind",
@@ -21,4 +23,6 @@ __all__ = [
     "SearchOptions",
     "Searching",
     "check_files",
+    "reindex",
+    "retune",
 ]

@@ -1,32 +1,29 @@
-"""Building an index: corpus to passages, passages to vectors and terms, all in a folder renamed at the end."""
+"""Building an index: adding to an empty one, in a folder beside the destination that takes its name at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ragscale.corpus import Chunking, read
-from ragscale.errors import InvalidInput
-from ragscale.index.dense import METRIC, VECTORS_FILE, build_dense, check_factory, require_faiss, write_dense
+from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.index.commit import commit
+from ragscale.index.dense import METRIC, check_factory, require_faiss
 from ragscale.index.embed import DEFAULT, Dtype, Embedder
-from ragscale.index.lexical import KINDS, LexicalKind, build_lexical, settings
-from ragscale.index.manifest import MANIFEST_FILE, EmbedderInfo, Manifest, scan
-from ragscale.index.passages import PassageStore, PassageWriter
-from ragscale.index.place import new_folder
+from ragscale.index.fields import FieldTypes
+from ragscale.index.lexical import KINDS, LexicalKind, settings
+from ragscale.index.locks import writing
+from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, SEGMENTS, Manifest, Segment, check_files
+from ragscale.index.place import put, storage_errors
+from ragscale.index.segments import embedded, write_texts
+from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
-__all__ = ["BuildOptions", "Progress", "build"]
-
-Progress = Callable[[str, int, int], None]
-"""Called with the stage (``"read"``, ``"bm25"``, ``"embed"``), passages done and in all (0: not known yet)."""
-
-_SLAB = 4096
-_BATCHES_A_CALL = 4
-_RAW_FILE = "vectors.f32"
-_TRAINING_ROWS = 262_144
+__all__ = ["BuildOptions", "build"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +45,8 @@ class BuildOptions:
     """Number format in which passages are encoded."""
     batch_size: int = 64
     """Passages encoded at once."""
+    segment_rows: int = SEGMENT_ROWS
+    """Most rows of a segment."""
     force: bool = False
     """Whether an index at the destination is replaced."""
 
@@ -56,38 +55,46 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
     """Build an index at `out`.
 
     The corpus is read and checked as a whole before the first passage is embedded. Nothing stands at `out` until the
-    index is complete, and an index that was there stays untouched until then.
+    index is complete, and an index that was there stays untouched until then. The same call after a kill goes on where
+    it was.
 
     Raises:
         CorpusError: The corpus cannot be indexed.
         InvalidInput: `out` exists and `force` is off, or is no index; a bad factory, lexical index or chunking.
+        IndexBusy: Another process is building at `out`, or is writing the index that is to be replaced.
         MissingDependency: No faiss for a dense index.
         RagscaleError: The disk is full or not writable.
     """
-    report = progress or (lambda stage, done, total: None)
     _check(corpora, out, options)
-    with new_folder(out) as folder:
-        with PassageWriter(folder) as writer:
-            for record in read(corpora, options.chunking):
-                writer.add(record)
-                if len(writer) % 1000 == 0:
-                    report("read", len(writer), 0)
-            writer.finish()
-            report("read", len(writer), len(writer))
-        with PassageStore(folder) as passages:
-            terms = build_lexical(folder, options.lexical, _slabs(passages, "bm25", report))
-            info = None if options.embedder is None else _embed(folder, passages, options, report)
-            count = len(passages)
-        manifest = Manifest(
+    report = progress or silent
+    out = out.resolve()  # a link to an index goes on pointing at it
+    with storage_errors(out), _workplace(out) as folder:
+        fields = FieldTypes()
+        with incoming(folder, read(corpora, options.chunking), fields, report) as found:
+            count = len(found)
+            segments = write_texts(
+                folder,
+                0,
+                found.store,
+                np.arange(count),
+                size=options.segment_rows,
+                fields=fields.types,
+                report=lambda done: report("bm25", done, count),
+            )
+        embedder = None if options.embedder is None else _embed(folder, segments, count, options, report)
+        draft = Manifest(
+            generation=0,
+            segments=tuple(segments),
             passages=count,
-            lexical=settings(options.lexical, terms),
-            chunking={"size": options.chunking.size, "overlap": options.chunking.overlap},
-            embedder=info,
-            factory=options.factory if info else None,
-            metric=METRIC if info else None,
-            files=scan(folder),
+            content="",
+            lexical=settings(options.lexical, 0),
+            chunking=asdict(options.chunking),
+            fields=fields.types,
+            embedder=embedder.info if embedder else None,
+            metric=METRIC if embedder else None,
         )
-        manifest.write(folder)
+        commit(folder, draft, None, old=None, factory=options.factory)
+        put(folder, out)
 
 
 def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
@@ -96,8 +103,9 @@ def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
         raise InvalidInput("no corpus given", "Name at least one file or folder.")
     if options.lexical not in KINDS:
         raise InvalidInput(f"unknown lexical index {options.lexical!r}", f"Choose one of: {', '.join(KINDS)}.")
-    if options.batch_size < 1:
-        raise InvalidInput(f"batch size {options.batch_size}, the least is 1", "Give a number such as 64.")
+    for name, value in (("batch size", options.batch_size), ("segment size", options.segment_rows)):
+        if value < 1:
+            raise InvalidInput(f"{name} {value}, the least is 1", "Give a number such as 64.")
     if options.embedder is not None:
         require_faiss()
     if out.exists() or out.is_symlink():
@@ -109,15 +117,34 @@ def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
             )
 
 
-def _slabs(passages: PassageStore, stage: str, report: Progress) -> Iterator[list[str]]:
-    """Texts in row order, some at a time; reports each slab once its consumer comes back for the next."""
-    for start in range(0, len(passages), _SLAB):
-        stop = min(start + _SLAB, len(passages))
-        yield passages.texts(start, stop)
-        report(stage, stop, len(passages))
+@contextmanager
+def _workplace(out: Path) -> Iterator[Path]:
+    """The locked folder in which the index for `out` grows; kept on an error if anything in it was embedded."""
+    folder = out.parent / f".{out.name}.building"
+    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        _reopen(folder)
+        try:
+            yield folder
+        except BaseException:
+            if not embedded(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
-def _embed(folder: Path, passages: PassageStore, options: BuildOptions, report: Progress) -> EmbedderInfo:
+def _reopen(folder: Path) -> None:
+    """Make what a killed build left ready to go on with; a finished index that is damaged is thrown away."""
+    if (folder / MANIFEST_FILE).exists():
+        try:
+            check_files(folder, Manifest.read(folder))
+        except RagscaleError:
+            shutil.rmtree(folder / SEGMENTS, ignore_errors=True)
+        (folder / MANIFEST_FILE).unlink()
+    shutil.rmtree(folder / GENERATIONS, ignore_errors=True)
+    (folder / GENERATIONS).mkdir()
+
+
+def _embed(folder: Path, segments: Sequence[Segment], count: int, options: BuildOptions, report: Progress) -> Embedder:
     assert options.embedder is not None
     embedder = Embedder.for_documents(
         options.embedder,
@@ -125,41 +152,7 @@ def _embed(folder: Path, passages: PassageStore, options: BuildOptions, report: 
         query_prompt=options.query_prompt,
         document_prompt=options.document_prompt,
     )
-    dimension = embedder.info.dimension
-    # made before hours of encoding, so that a wrong factory string fails in the first second
-    index = check_factory(options.factory, dimension, len(passages))
-    raw = folder / _RAW_FILE
-    done = 0
-    with raw.open("wb") as file:
-        for start in range(0, len(passages), _SLAB):
-            texts = passages.texts(start, start + _SLAB)
-            slab = np.empty((len(texts), dimension), dtype=np.float32)
-            for rows in _by_length(texts, _BATCHES_A_CALL * options.batch_size):
-                slab[rows] = embedder.encode_documents([texts[row] for row in rows], batch_size=options.batch_size)
-                done += len(rows)
-                report("embed", done, len(passages))
-            slab.tofile(file)
-    vectors = np.memmap(raw, dtype=np.float32, mode="r", shape=(len(passages), dimension))
-    build_dense(index, options.factory, _rows(vectors), _sample(vectors))
-    write_dense(index, folder / VECTORS_FILE)
-    del vectors
-    raw.unlink()
-    return embedder.info
-
-
-def _by_length(texts: list[str], size: int) -> Iterator[list[int]]:
-    """Positions in groups of like length, longest first: batches of one length need no padding, and twice the speed."""
-    order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
-
-
-def _rows(vectors: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    for start in range(0, len(vectors), _SLAB):
-        yield np.ascontiguousarray(vectors[start : start + _SLAB])
-
-
-def _sample(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """At most `_TRAINING_ROWS` rows, evenly spaced, so that the same corpus trains the same index."""
-    step = -(-len(vectors) // _TRAINING_ROWS)
-    return np.ascontiguousarray(vectors[::step])
+    # before hours of encoding, so that a wrong factory string fails in the first second
+    check_factory(options.factory, embedder.info.dimension, count)
+    embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report)
+    return embedder

@@ -1,10 +1,11 @@
-"""The FAISS index: building it by factory string, and searching it in batches."""
+"""Dense search: exact on the stored vectors, or through a FAISS index whose candidates are scored again exactly."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, MissingDependency
+from ragscale.index import exact
+from ragscale.index.exact import Mask
 from ragscale.index.fusion import Ranking
+from ragscale.index.vectors import Vectors
 
-__all__ = ["METRIC", "VECTORS_FILE", "DenseIndex", "build_dense", "check_factory", "require_faiss"]
+__all__ = ["METRIC", "VECTORS_FILE", "DenseIndex", "DenseInfo", "build_dense", "check_factory", "require_faiss"]
 
 VECTORS_FILE = "vectors.faiss"
 METRIC = "inner_product"
+FLAT = "Flat"
 _ORIGIN = re.compile(r"^(Error in .* at \S+:\d+: )?(Error: )?")
 _SLACK = 8
-_DECIMALS = 6
+_ADD_ROWS = 65_536
+_FEW_ROWS = 16_384
+_SHARE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DenseInfo:
+    """How vectors are searched, as the manifest records it."""
+
+    factory: str
+    """FAISS factory string, never ``"auto"``; ``"Flat"`` searches the stored vectors themselves."""
+    rows: int
+    """Rows, from the first on, that `VECTORS_FILE` covers; 0 for Flat. Later rows are searched exactly."""
+    refine: int
+    """Candidates a wanted hit that are scored again from the stored vectors; 1 for Flat."""
+    settings: dict[str, int]
+    """Search parameters of FAISS: ``nprobe`` or ``efSearch``; empty where there are none."""
+    reason: str
+    """Why this factory, in words."""
 
 
 def require_faiss() -> None:
@@ -46,14 +69,24 @@ def _faiss() -> Any:
     return faiss
 
 
-def check_factory(factory: str, dimension: int, passages: int) -> Any:
-    """A new, empty FAISS index.
+def check_factory(factory: str, dimension: int, passages: int) -> None:
+    """Refuse a factory string that cannot work, before anything is embedded.
 
     Raises:
-        InvalidInput: FAISS does not know the factory string, or not for this dimension, or it has more lists than there
-            are passages; known before anything is embedded.
+        InvalidInput: FAISS does not know it, or not for this dimension; it has more lists than there are passages; it
+            stores vectors or row numbers that the index has already.
     """
+    _empty(factory, dimension, passages)
+
+
+def _empty(factory: str, dimension: int, passages: int) -> Any:
+    """A new, untrained FAISS index."""
     faiss = _faiss()
+    if re.search(r"IDMap|Refine|RFlat", factory):
+        raise InvalidInput(
+            f"factory {factory!r} stores row numbers or vectors a second time",
+            "Leave out IDMap, Refine and RFlat: candidates are always scored again from the stored vectors.",
+        )
     try:
         index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
@@ -74,120 +107,214 @@ def _untrainable(factory: str, passages: int, reason: str) -> InvalidInput:
     )
 
 
-def build_dense(index: Any, factory: str, vectors: Iterator[NDArray[np.float32]], sample: NDArray[np.float32]) -> None:
-    """Train and fill an index.
+def build_dense(
+    vectors: Vectors,
+    path: Path,
+    *,
+    factory: str = FLAT,
+    reason: str = "as asked for",
+    progress: Callable[[int, int], None] | None = None,
+) -> DenseInfo:
+    """Train a FAISS index on a sample, fill it block by block and write it; nothing is written for Flat.
 
     Args:
-        index: Of `check_factory`.
-        factory: Its factory string, for messages.
-        vectors: All vectors in row order, some at a time, shape (n, dimension) each.
-        sample: Vectors to train with, where the index has to be trained.
+        vectors: All stored vectors, deleted ones included.
+        path: The file to write.
+        factory: FAISS factory string.
+        reason: Why this factory, for `DenseInfo`.
+        progress: Called with the rows added and their number after each block.
 
     Raises:
-        InvalidInput: Fewer vectors than the index needs for its training.
+        InvalidInput: As `check_factory`, or fewer vectors than the training needs.
+        OSError: FAISS cannot write the file.
     """
+    index = _empty(factory, vectors.dimension, len(vectors))
+    if factory == FLAT:
+        return DenseInfo(FLAT, 0, 1, {}, reason)
+    faiss = _faiss()
+    ivf = faiss.try_extract_index_ivf(index)
     if not index.is_trained:
         try:
-            index.train(sample)
+            index.train(_sample(vectors, 0 if ivf is None else ivf.nlist))
         except RuntimeError as error:
-            raise _untrainable(factory, len(sample), _reason(error)) from error
-    for slab in vectors:
-        index.add(slab)
-    _probe(index)
-
-
-def _probe(index: Any) -> None:
-    """Let an inverted file search a sixteenth of its lists: FAISS's own default, one list, misses most neighbours."""
-    ivf = _faiss().try_extract_index_ivf(index)
-    if ivf is not None:
-        ivf.nprobe = max(1, ivf.nlist // 16)
-
-
-def write_dense(index: Any, path: Path) -> None:
-    """Store an index. Raises ``OSError`` where FAISS cannot write all of it."""
+            raise _untrainable(factory, len(vectors), _reason(error)) from error
+    for first, block in vectors.blocks(_ADD_ROWS):
+        index.add(block)
+        if progress is not None:
+            progress(first + len(block), len(vectors))
     try:
-        _faiss().write_index(index, str(path))
+        faiss.write_index(index, str(path))
     except RuntimeError as error:
         raise OSError(f"{path}: {_reason(error)}") from error
+    return DenseInfo(factory, len(vectors), _refine(factory), _settings(faiss, index), reason)
+
+
+def _sample(vectors: Vectors, lists: int) -> NDArray[np.float32]:
+    """Evenly spaced rows, so that the same corpus trains the same index; 64 a list, where FAISS wants 39 to 256."""
+    wanted = min(len(vectors), max(65_536, 64 * lists))
+    return vectors.take(np.arange(wanted, dtype=np.int64) * len(vectors) // wanted)
+
+
+def _refine(factory: str) -> int:
+    """Candidates a hit by how much the codes lose: one bit a dimension, products of centroids, 8 bits, nothing."""
+    if "RaBitQ" in factory:
+        return 30 if "IVF" in factory else 10
+    if re.search(r"PQ|RQ|LSQ|PCA", factory):
+        return 20
+    return 2 if "SQ" in factory else 1
+
+
+def _settings(faiss: Any, index: Any) -> dict[str, int]:
+    """A sixteenth of the lists: FAISS's own default, one list, misses most neighbours."""
+    ivf = faiss.try_extract_index_ivf(index)
+    if ivf is not None:
+        return {"nprobe": max(1, ivf.nlist // 16)}
+    return {"efSearch": 128} if hasattr(faiss.downcast_index(index), "hnsw") else {}
 
 
 class DenseIndex:
-    """A stored FAISS index, on the GPU where there is one; a GPU index must have one owner, which is the broker.
+    """Stored vectors and the FAISS index over them, opened for searching; used by one thread, the broker's.
+
+    The FAISS file is memory-mapped, except for the fast-scan kinds (``...fs``), whose small codes FAISS loads.
 
     Args:
-        folder: The index folder.
-        dimension: Of the vectors, as the manifest has it.
-        passages: Number of vectors, as the manifest has it.
+        vectors: The stored vectors.
+        info: How they are searched.
+        accelerator: The FAISS file; None for Flat.
+        deleted: One bool a row, True for rows that no search returns; None where nothing is deleted.
+
+    Raises:
+        IndexDamaged: FAISS cannot read the file.
+        IndexMismatch: The file has another dimension or number of rows than `info` says.
     """
 
-    def __init__(self, folder: Path, *, dimension: int, passages: int) -> None:
+    def __init__(
+        self, vectors: Vectors, info: DenseInfo, accelerator: Path | None, *, deleted: Mask | None = None
+    ) -> None:
         faiss = _faiss()
-        path = folder / VECTORS_FILE
-        try:
-            index = faiss.read_index(str(path))
-        except RuntimeError as error:
-            raise IndexDamaged(f"{path}: FAISS cannot read it ({_reason(error)})", "Build the index again.") from error
-        if (index.d, index.ntotal) != (dimension, passages):
-            raise IndexMismatch(
-                f"{path}: {index.ntotal:,} vectors of {index.d} dimensions, "
-                f"the manifest says {passages:,} of {dimension}",
-                "Build the index again.",
-            )
-        # FAISS uses BLAS from 128,000 / d queries on by default; the gain is there from a handful (6.5x at 64)
-        faiss.cvar.distance_compute_blas_threshold = 4 * dimension
+        self.vectors = self._vectors = vectors
+        """The stored vectors."""
+        self._info = info
+        self._live = None if deleted is None or not deleted.any() else ~deleted
         self._threads = faiss.omp_get_max_threads()
-        self._index = _on_gpu(faiss, index)
-        self._dimension = dimension
+        self._index = None if accelerator is None else _read(faiss, accelerator, vectors.dimension, info.rows)
+        self._selects = self._index is not None and self._takes_selectors()
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Stored vectors."""
-        found: NDArray[np.float32] = self._index.reconstruct_batch(rows)
-        return found
-
-    def search(
-        self, vectors: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None
-    ) -> list[Ranking]:
+    def search(self, vectors: NDArray[np.float32], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
         """The k nearest rows of each vector, best first.
 
-        Scores are rounded to 6 decimals and equal ones are in row order: what FAISS computes for a query changes in
-        the seventh decimal with the size of the batch.
+        Scores are inner products with the stored vectors, rounded to 6 decimals; equal ones are in row order. Each
+        ranking has k rows, or all that may be returned where those are fewer: what an approximate index cannot give
+        is found by exact search.
+
+        Args:
+            vectors: Queries, shape (n, dimension).
+            k: Rows a query.
+            allowed: One bool a row, False for rows that must not be returned; None for all. Deleted rows never are.
 
         Raises:
             IndexMismatch: The vectors have another dimension.
-            InvalidInput: More results than this kind of index can give.
         """
-        faiss = _faiss()
-        if vectors.shape[1] != self._dimension:
+        if vectors.shape[1] != self._vectors.dimension:
             raise IndexMismatch(
-                f"queries of {vectors.shape[1]} dimensions, the index has {self._dimension}",
+                f"queries of {vectors.shape[1]} dimensions, the index has {self._vectors.dimension}",
                 "Use the embedder that the index was built with.",
             )
         # one query on several threads takes a path twice as slow; the setting is per calling thread
-        faiss.omp_set_num_threads(1 if len(vectors) == 1 else self._threads)
-        # a few more than asked for, so that ties at the end of the list are cut by row order
-        wanted = min(k + _SLACK, self._index.ntotal)
+        _faiss().omp_set_num_threads(1 if len(vectors) == 1 else self._threads)
+        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        mask = self._mask(allowed)
+        live = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
+        k = min(k, live)
+        if k == 0:
+            return [[] for _ in queries]
+        if self._index is None or self._is_small(live, k):
+            return exact.search(self._vectors, queries, k, mask)
+        found = exact.rank(self._vectors, queries, self._candidates(queries, k, mask, live), k)
+        short = [query for query, ranking in enumerate(found) if len(ranking) < k]
+        for query, ranking in zip(short, exact.search(self._vectors, queries[short], k, mask), strict=True):
+            found[query] = ranking
+        return found
+
+    def _mask(self, allowed: Mask | None) -> Mask | None:
+        if allowed is None or self._live is None:
+            return self._live if allowed is None else allowed
+        return allowed & self._live
+
+    def _is_small(self, live: int, k: int) -> bool:
+        """Whether exact search costs no more: few rows in question, or a good part of them wanted."""
+        wanted = k * self._info.refine + _SLACK
+        return live <= max(_FEW_ROWS, len(self._vectors) // _SHARE) or _SHARE * wanted >= self._info.rows
+
+    def _candidates(self, queries: NDArray[np.float32], k: int, mask: Mask | None, live: int) -> NDArray[np.int64]:
+        """Rows worth scoring, shape (n, m): of the FAISS index, and of the rows that it does not cover."""
+        wanted = k * self._info.refine + _SLACK
+        rows = self._accelerated(queries, wanted, mask, live)
+        if self._info.rows == len(self._vectors):
+            return rows
+        later = exact.nearest(self._vectors, queries, k + _SLACK, mask, start=self._info.rows)
+        return np.concatenate((rows, later), axis=1)
+
+    def _accelerated(
+        self, queries: NDArray[np.float32], wanted: int, mask: Mask | None, live: int
+    ) -> NDArray[np.int64]:
+        if mask is None:
+            return self._find(queries, wanted)
+        if self._selects:
+            return self._find(queries, wanted, mask[: self._info.rows])
+        # a kind without selectors: so many more candidates that as many are left, on average half as many again
+        more = min(self._info.rows, 3 * wanted * len(self._vectors) // (2 * live))
+        rows = self._find(queries, more)
+        rows[~mask[rows]] = -1
+        # a query that is left with fewer is searched exactly: with no candidates it comes back short
+        if more < self._info.rows:
+            rows[np.count_nonzero(rows >= 0, axis=1) < wanted] = -1
+        return rows
+
+    def _find(self, queries: NDArray[np.float32], count: int, mask: Mask | None = None) -> NDArray[np.int64]:
+        faiss = _faiss()
+        selector, bits = None, None
+        if mask is not None:
+            bits = np.packbits(mask, bitorder="little")
+            selector = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(bits))
+        parameters = _parameters(faiss, self._index, self._info.settings, selector)
+        _, rows = self._index.search(queries, count, params=parameters)  # type: ignore[union-attr]
+        return np.asarray(rows, dtype=np.int64)
+
+    def _takes_selectors(self) -> bool:
+        """By trying: which kinds do differs from one FAISS to the next."""
         try:
-            sel = None if allowed is None else faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.flatnonzero(allowed)))
-            scores, rows = self._index.search(np.ascontiguousarray(vectors, dtype=np.float32), wanted, params=sel)
-        except RuntimeError as error:  # on a GPU FAISS finds at most 2,048
-            raise InvalidInput(f"FAISS cannot find {wanted:,} passages ({_reason(error)})", "Lower k.") from error
-        scores = np.round(scores.astype(np.float64), _DECIMALS)
-        return [_ranking(rows[i], scores[i])[:k] for i in range(len(vectors))]
+            self._find(np.zeros((1, self._vectors.dimension), np.float32), 1, np.ones(self._info.rows, np.bool_))
+        except RuntimeError:
+            return False
+        return True
 
 
-def _ranking(rows: NDArray[np.int64], scores: NDArray[np.float64]) -> Ranking:
-    found = rows >= 0  # FAISS fills up with -1, which Python would read as the last passage
-    rows, scores = rows[found], scores[found]
-    return [(int(rows[i]), float(scores[i])) for i in np.lexsort((rows, -scores))]
-
-
-def _on_gpu(faiss: Any, index: Any) -> Any:
-    if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
-        return index
+def _read(faiss: Any, path: Path, dimension: int, rows: int) -> Any:
     try:
-        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    except RuntimeError:
-        return index  # a kind that has no GPU version (HNSW, refinement), or no room for it: the CPU searches it
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise IndexDamaged(f"{path}: FAISS cannot read it ({_reason(error)})", "Build the index again.") from error
+    if (index.d, index.ntotal) != (dimension, rows):
+        raise IndexMismatch(
+            f"{path}: {index.ntotal:,} vectors of {index.d} dimensions, the manifest says {rows:,} of {dimension}",
+            "Build the index again.",
+        )
+    return index
+
+
+def _parameters(faiss: Any, index: Any, settings: dict[str, int], selector: Any) -> Any:
+    """Search parameters of the class that this kind of index wants; None where it wants none."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = _parameters(faiss, index.index, settings, selector)
+        return None if inner is None else faiss.SearchParametersPreTransform(index_params=inner)
+    chosen = {} if selector is None else {"sel": selector}
+    if faiss.try_extract_index_ivf(index) is not None:
+        return faiss.SearchParametersIVF(nprobe=settings["nprobe"], **chosen)
+    if hasattr(index, "hnsw"):
+        return faiss.SearchParametersHNSW(efSearch=settings["efSearch"], **chosen)
+    return faiss.SearchParameters(**chosen) if chosen else None
 
 
 def _reason(error: RuntimeError) -> str:

@@ -1,20 +1,24 @@
-"""Embedders: sentence-transformers models by name or folder, the packaged MiniLM by default."""
+"""Embedders: sentence-transformers models by name or folder, the packaged MiniLM by default, or an endpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import IndexMismatch, InvalidInput, MissingDependency
+from ragscale.index.backends import Backend, accelerate, check_backend
+from ragscale.index.endpoint import Endpoint, is_endpoint
 from ragscale.index.manifest import EmbedderInfo
 from ragscale.index.models import device, load, locate
 from ragscale.llm import weights
 
-__all__ = ["DEFAULT", "DEFAULT_NAME", "Dtype", "Embedder", "canonical_name"]
+__all__ = ["DEFAULT", "DEFAULT_NAME", "Backend", "Dtype", "Embedder", "canonical_name", "refuse_other_name"]
 
 DEFAULT = "default"
 DEFAULT_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -30,15 +34,44 @@ def canonical_name(name: str | Path) -> str:
     return DEFAULT_NAME if text in (DEFAULT, DEFAULT_NAME, DEFAULT_NAME.rpartition("/")[2]) else text
 
 
+def refuse_other_name(folder: Path, info: EmbedderInfo | None, embedder: str | Path | None) -> None:
+    """Raise an `IndexMismatch` where `embedder` names another model than that of the index in `folder`.
+
+    The weights of a folder, and the vectors of an endpoint, are compared when it is loaded.
+    """
+    built = None if info is None else info.name
+    if embedder is None or (built and (Path(embedder).is_dir() or (is_endpoint(built) and is_endpoint(embedder)))):
+        return
+    if canonical_name(embedder) != built:
+        raise IndexMismatch(
+            f"{folder} was built with {'no embedder' if built is None else built}, not with {canonical_name(embedder)}",
+            "Leave the embedder out, or build an index with the other one.",
+        )
+
+
+class Encoder(Protocol):
+    """What an `Embedder` runs."""
+
+    def encode(self, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
+        """Vectors of any length, shape (len(texts), dimension)."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
 class Embedder:
-    """A loaded sentence-transformers model; not safe from several threads, its owner is the broker or a build.
+    """A loaded model or an endpoint; not safe from several threads, its owner is the broker or a build.
 
     Queries and documents differ by prompt, and by number format: documents may be encoded in bfloat16 (twice as fast
     where the processor has the instructions, the stored vectors never change afterwards), queries are always encoded in
-    float32, so that what a query is batched with moves its vector by 1e-7 and not by 1e-2.
+    float32, so that what a query is batched with moves its vector by 1e-7 and not by 1e-2. An endpoint chooses its own.
+
+    A context manager; closing it stops the processes of `devices`.
     """
 
-    def __init__(self, model: Any, info: EmbedderInfo) -> None:
+    def __init__(self, model: Encoder, info: EmbedderInfo) -> None:
         self._model = model
         self.info = info
 
@@ -50,28 +83,40 @@ class Embedder:
         dtype: Dtype = "auto",
         query_prompt: str | None = None,
         document_prompt: str | None = None,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
+        recorded: str | None = None,
     ) -> Embedder:
         """Load a model to encode passages with.
 
         Args:
-            name: ``"default"``, a hub name or the folder of a local model.
-            dtype: ``"auto"`` is bfloat16 where the processor has instructions for it, else float32.
+            name: ``"default"``, a hub name, the folder of a local model, or ``"endpoint:URL#MODEL"``.
+            dtype: ``"auto"`` is bfloat16 where the processor has instructions for it, else float32. An endpoint has
+                its own, and only ``"auto"`` fits it.
             query_prompt: Put before queries; the model's own where None.
             document_prompt: Put before passages; the model's own where None.
+            backend: What computes: ``"torch"``, ``"openvino"`` or ``"onnx"``; see `ragscale.index.backends`.
+            devices: Devices of worker processes that share the work, for instance ``["cuda:0", "cuda:1"]`` or
+                ``["cpu", "cpu"]``; by default this process does it all. Each holds a copy of the model.
+            recorded: Revision of a hub model to fetch; the newest where None.
 
         Raises:
+            EndpointError: The endpoint cannot be reached.
+            InvalidInput: Settings that exclude each other.
             ModelFileError: The model cannot be loaded or fetched.
-            MissingDependency: sentence-transformers is not installed.
+            MissingDependency: sentence-transformers, or the package of a backend, is not installed.
         """
-        folder, revision = _locate(canonical_name(name), None)
+        if is_endpoint(name):
+            _check_endpoint(dtype, backend, devices)
+            return _served(str(name), query_prompt or "", document_prompt or "")
+        chosen = _dtype(dtype, backend)
+        if devices and backend != "torch":
+            raise InvalidInput(f"backend {backend} runs in one process", "Leave devices out, or use torch.")
+        folder, revision = _locate(canonical_name(name), recorded)
+        check_backend(backend)
         model = _load(folder)
-        chosen = _dtype(dtype)
         # measured before the cast, in case a model refuses short inputs in half precision
-        dimension = int(_encode(model.encode, ["dimension"], prompt="", batch_size=1).shape[1])
-        if chosen == "bfloat16":
-            import torch
-
-            model.to(dtype=torch.bfloat16)
+        dimension = int(_encode(_Local(model), ["dimension"], prompt="", query=False, batch_size=1).shape[1])
         info = EmbedderInfo(
             name=canonical_name(name),
             revision=revision,
@@ -81,42 +126,135 @@ class Embedder:
             query_prompt=_prompt(model, _QUERY_PROMPTS) if query_prompt is None else query_prompt,
             document_prompt=_prompt(model, _DOCUMENT_PROMPTS) if document_prompt is None else document_prompt,
         )
-        return cls(model, info)
+        accelerate(model, backend, half=chosen == "bfloat16")
+        return cls(_Local(model, devices), info)
 
     @classmethod
-    def for_queries(cls, info: EmbedderInfo, *, source: str | Path | None = None) -> Embedder:
+    def of(
+        cls,
+        info: EmbedderInfo,
+        *,
+        source: str | Path | None = None,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
+    ) -> Embedder:
+        """Load the model of an index to encode more passages with, as the others were encoded.
+
+        Args:
+            info: What the index was built with.
+            source: Where the same model lies on this machine, or is served, if not under its recorded name.
+            backend: What computes.
+            devices: Devices of worker processes that share the work.
+
+        Raises:
+            IndexMismatch: The model found is another one.
+        """
+        if is_endpoint(info.name):
+            return cls.for_queries(info, source=source)
+        found = cls.for_documents(
+            source or info.name,
+            dtype=cast("Dtype", info.dtype),
+            query_prompt=info.query_prompt,
+            document_prompt=info.document_prompt,
+            backend=backend,
+            devices=devices,
+            recorded=info.revision,
+        )
+        if replace(found.info, name=info.name) != info:
+            found.close()
+            raise IndexMismatch(
+                f"the index was built with {info.name} at {info.revision}, found {found.info.name} at "
+                f"{found.info.revision}",
+                "Restore that model, or build the index again with this one.",
+            )
+        return cls(found._model, info)
+
+    @classmethod
+    def for_queries(
+        cls, info: EmbedderInfo, *, source: str | Path | None = None, backend: Backend = "torch"
+    ) -> Embedder:
         """Load the model of an index, in float32, to encode queries with.
 
         Args:
             info: What the index was built with.
-            source: Where the same model lies on this machine, if not under its recorded name.
+            source: Where the same model lies on this machine, or is served, if not under its recorded name.
+            backend: What computes.
 
         Raises:
+            EndpointError: The endpoint cannot be reached.
             IndexMismatch: The model found has other weights.
         """
+        if is_endpoint(info.name):
+            served = Endpoint(str(source or info.name))
+            served.check(info)
+            return cls(served, info)
         folder, revision = _locate(canonical_name(source or info.name), info.revision)
         if revision != info.revision:
             raise IndexMismatch(
                 f"the index was built with {info.name} at {info.revision}, found {revision} in {folder.name}",
                 "Restore that model, or build the index again with this one.",
             )
-        return cls(_load(folder), info)
+        check_backend(backend)
+        model = _load(folder)
+        accelerate(model, backend, half=False)
+        return cls(_Local(model), info)
 
     def encode_queries(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
         """Vectors of length 1, shape (len(texts), dimension)."""
-        return _encode(self._model.encode_query, texts, prompt=self.info.query_prompt, batch_size=batch_size)
+        return _encode(self._model, texts, prompt=self.info.query_prompt, query=True, batch_size=batch_size)
 
     def encode_documents(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
         """Vectors of length 1, shape (len(texts), dimension); batches are formed by length, results in given order."""
-        return _encode(self._model.encode_document, texts, prompt=self.info.document_prompt, batch_size=batch_size)
+        return _encode(self._model, texts, prompt=self.info.document_prompt, query=False, batch_size=batch_size)
+
+    def close(self) -> None:
+        """Stop worker processes, close connections. Idempotent."""
+        self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
 
 
-def _encode(call: Any, texts: Sequence[str], *, prompt: str, batch_size: int) -> NDArray[np.float32]:
-    vectors = call(list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True)
+class _Local:
+    """A sentence-transformers model, in this process or in one for each of some devices."""
+
+    def __init__(self, model: Any, devices: Sequence[str] = ()) -> None:
+        self._model = model
+        self._pool = model.start_multi_process_pool(list(devices)) if devices else None
+
+    def encode(self, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
+        call = self._model.encode_query if query else self._model.encode_document
+        found: NDArray[np.float32] = call(
+            list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False, pool=self._pool
+        )
+        return found
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._model.stop_multi_process_pool(self._pool)
+            self._pool = None
+
+
+def _encode(model: Encoder, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
+    vectors = model.encode(texts, prompt=prompt, query=query, batch_size=batch_size)
     found = np.ascontiguousarray(vectors, dtype=np.float32)
     # here and not in the model: a bfloat16 norm is off by up to 1e-2
     found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     return found
+
+
+def _served(name: str, query_prompt: str, document_prompt: str) -> Embedder:
+    served = Endpoint(name)
+    return Embedder(served, served.info(query_prompt, document_prompt))
+
+
+def _check_endpoint(dtype: str, backend: str, devices: Sequence[str]) -> None:
+    for option, value, default in (("dtype", dtype, "auto"), ("backend", backend, "torch"), ("devices", devices, ())):
+        if value != default and list(value) != list(default):
+            raise InvalidInput(f"{option} {value!r} for an endpoint, which computes as it likes", "Leave it out.")
 
 
 def _locate(name: str, recorded: str | None) -> tuple[Path, str]:
@@ -136,13 +274,17 @@ def _load(folder: Path) -> Any:
     return load(folder, "embedder", SentenceTransformer)
 
 
-def _dtype(wanted: Dtype) -> str:
+def _dtype(wanted: Dtype, backend: Backend) -> str:
     import torch
 
+    if backend == "onnx" and wanted == "bfloat16":
+        raise InvalidInput("dtype bfloat16 with backend onnx, which computes in float32", "Use openvino or torch.")
     if wanted in ("float32", "bfloat16"):
         return wanted
     if wanted != "auto":
         raise InvalidInput(f"unknown dtype {wanted!r}", "Choose one of: auto, float32, bfloat16.")
+    if backend == "onnx":
+        return "float32"
     if device() == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     # private, and the only name torch has for it: absent on other processors and maybe in later versions

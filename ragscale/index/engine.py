@@ -13,20 +13,21 @@ from ragscale.errors import IndexMismatch
 from ragscale.index.dense import DenseIndex
 from ragscale.index.embed import Embedder
 from ragscale.index.fusion import Ranking, reciprocal_rank_fusion, weighted_fusion
-from ragscale.index.lexical import Lexical, open_lexical
-from ragscale.index.manifest import Manifest
+from ragscale.index.lexical import Lexical
+from ragscale.index.manifest import EmbedderInfo
 from ragscale.index.mmr import diversify
-from ragscale.index.passages import PassageStore, full_text
+from ragscale.index.passages import full_text
 from ragscale.index.request import How, SearchRequest
 from ragscale.index.rerank import Reranker
-from ragscale.index.where import Filter
+from ragscale.index.snapshot import Snapshot
+from ragscale.index.where import compile_filter
 from ragscale.types import Hit
 
 __all__ = ["Engine"]
 
 _MASKS = 8
 
-_Key = tuple[str, int, Filter | None]
+_Key = tuple[str, int, str | None]
 """What one ranking depends on: the query, how many rows, and among which."""
 
 
@@ -34,24 +35,28 @@ class Engine:
     """Loads each part when it is first needed; only ever used by one thread.
 
     Args:
-        folder: The index.
-        manifest: Its manifest.
-        passages: Its passages.
+        snapshot: The commit to search.
         embedder: Where the embedder lies on this machine, if not under its recorded name.
     """
 
-    def __init__(
-        self, folder: Path, manifest: Manifest, passages: PassageStore, *, embedder: str | Path | None = None
-    ) -> None:
-        self._folder = folder
-        self._manifest = manifest
-        self._passages = passages
+    def __init__(self, snapshot: Snapshot, *, embedder: str | Path | None = None) -> None:
+        self.snapshot = snapshot
+        self._manifest = snapshot.manifest
+        self._passages = snapshot.passages
         self._source = embedder
         self._embedder: Embedder | None = None
         self._dense: DenseIndex | None = None
         self._lexical: Lexical | None = None
         self._rerankers: dict[str, Reranker] = {}
-        self._masks: OrderedDict[Filter, NDArray[np.bool_]] = OrderedDict()
+        self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
+
+    def follow(self, snapshot: Snapshot) -> Engine:
+        """An engine for a later commit, with the models that this one has loaded."""
+        other = Engine(snapshot, embedder=self._source)
+        other._rerankers = self._rerankers
+        if snapshot.manifest.embedder == self._manifest.embedder:
+            other._embedder = self._embedder
+        return other
 
     def run(self, requests: Sequence[SearchRequest]) -> list[list[list[Hit]]]:
         """Hits of every query of every request, in order."""
@@ -93,7 +98,7 @@ class Engine:
 
     def _hits(self, request: SearchRequest, rankings: list[Ranking]) -> list[list[Hit]]:
         if request.mmr is not None:
-            take = self._load_dense().take
+            take = self._load_dense().vectors.take
             groups = [rankings] if request.mmr_union else [[ranking] for ranking in rankings]
             rankings = [picks for group in groups for picks in diversify(group, take, request.k, request.mmr)]
         return [[Hit(self._passages[row], score) for row, score in ranking[: request.k]] for ranking in rankings]
@@ -132,43 +137,39 @@ class Engine:
             found.update(zip(group, rankings, strict=True))
         return found
 
-    def _mask(self, where: Filter | None) -> NDArray[np.bool_] | None:
+    def _mask(self, where: str | None) -> NDArray[np.bool_] | None:
         """Rows that a filter lets through; the masks used last are kept, a byte a passage each."""
         if where is None:
             return None
         if where in self._masks:
             self._masks.move_to_end(where)
         else:
-            self._masks[where] = where.mask(self._passages.fields())
+            fields = self._passages.fields()
+            self._masks[where] = compile_filter(where, fields.schema).mask(fields)
             if len(self._masks) > _MASKS:
                 self._masks.popitem(last=False)
         return self._masks[where]
 
     def _load_lexical(self) -> Lexical:
         if self._lexical is None:
-            settings = self._manifest.lexical
-            lexical = open_lexical(self._folder, settings["kind"], settings["terms"])
-            self._refuse_replaced()
-            self._lexical = lexical
+            self._lexical = self.snapshot.open_lexical()
         return self._lexical
 
     def _load_dense(self) -> DenseIndex:
-        info = self._manifest.embedder
-        assert info is not None  # a request for it is refused otherwise
+        self._embedder_info()
         if self._dense is None:
-            dense = DenseIndex(self._folder, dimension=info.dimension, passages=self._manifest.passages)
-            self._refuse_replaced()
-            self._dense = dense
+            self._dense = self.snapshot.open_dense()
         return self._dense
 
     def _load_embedder(self) -> Embedder:
-        info = self._manifest.embedder
-        assert info is not None  # a request for it is refused otherwise
         if self._embedder is None:
-            self._embedder = Embedder.for_queries(info, source=self._source)
+            self._embedder = Embedder.for_queries(self._embedder_info(), source=self._source)
         return self._embedder
 
-    def _refuse_replaced(self) -> None:
-        """Parts are opened when they are needed, and passages of one build must not meet vectors of another."""
-        if Manifest.read(self._folder).fingerprint != self._manifest.fingerprint:
-            raise IndexMismatch(f"{self._folder}: the index was replaced after it was opened", "Open it again.")
+    def _embedder_info(self) -> EmbedderInfo:
+        info = self._manifest.embedder
+        if info is None:  # Index refuses such requests, but it may have been reloaded since
+            raise IndexMismatch(
+                f"{self.snapshot.folder}: the index was replaced by one without vectors", 'Search with how="bm25".'
+            )
+        return info

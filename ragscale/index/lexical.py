@@ -1,39 +1,48 @@
-"""BM25 beside the vectors: bm25s (fast, memory-mapped) or rank-bm25 (the reference)."""
+"""BM25 beside the vectors: bm25s's postings on disk (fast, memory-mapped), or rank-bm25 (the reference)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ragscale.errors import IndexDamaged, InvalidInput
+from ragscale.errors import InvalidInput
+from ragscale.index.exact import Mask
 from ragscale.index.fusion import Ranking, best_rows
+from ragscale.index.postings import K1, B, build_postings, live_rows, merged_vocabulary
 
-__all__ = ["KINDS", "Lexical", "LexicalKind", "build_lexical", "open_lexical", "settings", "tokenize"]
+__all__ = ["KINDS", "Lexical", "LexicalKind", "TermCounter", "build_postings", "open_lexical", "settings", "tokenize"]
 
 LexicalKind = Literal["bm25s", "rank-bm25"]
 KINDS: tuple[LexicalKind, ...] = ("bm25s", "rank-bm25")
-FOLDER = "bm25"
-_TOKENS_FILE = "tokens.arrow"
-_K1, _B = 1.5, 0.75
 _STOPWORDS = "english"
 _STEMMER = "english"
+_log = logging.getLogger(__name__)
 
 
 class Lexical(Protocol):
-    """A lexical index; not safe from several threads (one stemmer), its owner is the broker."""
+    """A lexical index; not safe from several threads, its owner is the broker."""
 
-    def search(self, queries: Sequence[str], k: int, *, allowed: Any = None) -> list[Ranking]:
-        """The k best rows with a score above 0."""
+    def search(self, queries: Sequence[str], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
+        """The k best rows of each query with a score above 0, equal scores in row order.
+
+        Args:
+            queries: Plain text.
+            k: Rows a query; fewer come back where fewer match.
+            allowed: One bool a row, False for rows that must not be returned; None for all.
+        """
         ...
 
 
 def settings(kind: LexicalKind, terms: int) -> dict[str, Any]:
     """What the manifest records."""
     method = "lucene" if kind == "bm25s" else "okapi"
-    common = {"k1": _K1, "b": _B, "stopwords": _STOPWORDS, "stemmer": _STEMMER}
+    common = {"k1": K1, "b": B, "stopwords": _STOPWORDS, "stemmer": _STEMMER}
     return {"kind": kind, "method": method, **common, "terms": terms}
 
 
@@ -49,49 +58,65 @@ def tokenize(texts: Sequence[str]) -> list[list[str]]:
     return found
 
 
-def build_lexical(folder: Path, kind: LexicalKind, slabs: Iterator[list[str]]) -> int:
-    """Write a lexical index under ``folder/bm25``.
+class TermCounter:
+    """Counts the terms of texts for a segment; its vocabulary grows in order of appearance.
 
     Args:
-        folder: The index folder.
-        kind: Which library.
-        slabs: All texts in row order, some at a time.
+        vocabulary: The terms it starts with, as a segment under way has them.
+    """
 
-    Returns:
-        The number of distinct terms; with 0 (nothing but stop words) nothing can ever be found.
+    def __init__(self, vocabulary: Sequence[str] = ()) -> None:
+        self._numbers = {term: number for number, term in enumerate(vocabulary)}
+
+    def count(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32], list[str]]:
+        """Count the terms of some more texts.
+
+        Returns:
+            (term number, count) pairs of one text after the other, shape (m, 2), terms of a text in order of
+            appearance; the number of pairs of each text; the terms that are new, in the order of their numbers.
+        """
+        known = len(self._numbers)
+        flat: list[int] = []
+        lengths = []
+        for tokens in tokenize(texts):
+            counts = Counter(tokens)
+            lengths.append(len(counts))
+            for term, count in counts.items():
+                flat += (self._numbers.setdefault(term, len(self._numbers)), count)
+        new = list(self._numbers)[known:]
+        return np.array(flat, dtype=np.int32).reshape(-1, 2), np.array(lengths, dtype=np.int32), new
+
+
+def open_lexical(
+    folder: Path,
+    kind: LexicalKind,
+    terms: int,
+    *,
+    segments: Sequence[Path] = (),
+    deleted: Mask | None = None,
+) -> Lexical:
+    """Open a lexical index.
+
+    Args:
+        folder: What `build_postings` wrote, for ``"bm25s"``.
+        kind: Which library.
+        terms: Number of terms of live rows; with 0 (nothing but stop words) nothing is ever found.
+        segments: The segments' folders; ``"rank-bm25"`` counts their terms anew.
+        deleted: One bool a row, for ``"rank-bm25"``; the postings of ``"bm25s"`` have live rows only.
+
+    Raises:
+        InvalidInput: An unknown kind.
     """
     if kind not in KINDS:
         raise InvalidInput(f"unknown lexical index {kind!r}", f"Choose one of: {', '.join(KINDS)}.")
-    target = folder / FOLDER
-    target.mkdir()
-    return _build_bm25s(target, slabs) if kind == "bm25s" else _write_tokens(target, slabs)
-
-
-def open_lexical(folder: Path, kind: LexicalKind, terms: int) -> Lexical:
-    """Open what `build_lexical` wrote."""
     if terms == 0:
         return _Nothing()
-    return _Bm25s(folder / FOLDER) if kind == "bm25s" else _RankBm25(folder / FOLDER)
+    return _Bm25s(folder) if kind == "bm25s" else _RankBm25(segments, deleted)
 
 
 class _Nothing:
-    def search(self, queries: Sequence[str], k: int, *, allowed: Any = None) -> list[Ranking]:
+    def search(self, queries: Sequence[str], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
         return [[] for _ in queries]
-
-
-def _build_bm25s(target: Path, slabs: Iterator[list[str]]) -> int:
-    import bm25s
-
-    # ids in order of appearance: bm25s numbers its own vocabulary by the order of a set, which differs run by run
-    vocabulary: dict[str, int] = {}
-    rows: list[list[int]] = []
-    for texts in slabs:
-        rows.extend([vocabulary.setdefault(token, len(vocabulary)) for token in tokens] for tokens in tokenize(texts))
-    if vocabulary:
-        model = bm25s.BM25(k1=_K1, b=_B, method="lucene", backend="numpy")
-        model.index((rows, vocabulary), create_empty_token=False, show_progress=False)
-        model.save(target, show_progress=False)
-    return len(vocabulary)
 
 
 class _Bm25s:
@@ -101,41 +126,68 @@ class _Bm25s:
         import bm25s
 
         self._model = bm25s.BM25.load(folder, mmap=True, show_progress=False, backend="numpy")
+        scores = self._model.scores
+        self._postings = tuple(np.asarray(scores[name]) for name in ("data", "indices", "indptr"))
+        self._scores = np.zeros(scores["num_docs"], dtype=np.float32)
+        self._kernel = _kernel()
 
-    def search(self, queries: Sequence[str], k: int, *, allowed: Any = None) -> list[Ranking]:
-        found = []
-        for tokens in tokenize(queries):
-            ids = self._model.get_tokens_ids(tokens)
-            scores = self._model.get_scores_from_ids(ids) if ids else np.zeros(0)
-            found.append(best_rows(scores if allowed is None or not ids else scores * allowed, k))
-        return found
+    def search(self, queries: Sequence[str], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
+        terms = [self._model.get_tokens_ids(tokens) for tokens in tokenize(queries)]
+        if self._kernel is None:
+            return [self._slowly(numbers, k, allowed) for numbers in terms]
+        k = min(k, len(self._scores))
+        rows, values = np.empty((len(terms), k), dtype=np.int64), np.empty((len(terms), k), dtype=np.float32)
+        found = np.empty(len(terms), dtype=np.int64)
+        flat = np.array([number for numbers in terms for number in numbers], dtype=np.int64)
+        ends = np.cumsum([len(numbers) for numbers in terms], dtype=np.int64)
+        mask = np.empty(0, dtype=np.bool_) if allowed is None else np.ascontiguousarray(allowed)
+        self._kernel(flat, ends, *self._postings, mask, self._scores, rows, values, found)
+        return [
+            list(zip(rows[query, :count].tolist(), values[query, :count].tolist(), strict=True))
+            for query, count in enumerate(found)
+        ]
+
+    def _slowly(self, terms: list[int], k: int, allowed: Mask | None) -> Ranking:
+        if not terms:
+            return []
+        return best_rows(_masked(self._model.get_scores_from_ids(terms), allowed), k)
 
 
-def _write_tokens(target: Path, slabs: Iterator[list[str]]) -> int:
-    import pyarrow as pa
-
-    terms: set[str] = set()
-    schema = pa.schema([("tokens", pa.large_list(pa.large_string()))])
-    with pa.ipc.new_file(str(target / _TOKENS_FILE), schema) as writer:
-        for texts in slabs:
-            tokens = tokenize(texts)
-            terms.update(*tokens)
-            writer.write_batch(pa.record_batch([tokens], schema=schema))
-    return len(terms)
+def _kernel() -> Any:
+    """The compiled search, or None where numba is not installed: numpy then needs some thirty times as long."""
+    try:
+        from ragscale.index.kernel import search
+    except ImportError as error:
+        _log.info("BM25 runs on numpy: numba cannot be imported (%s); pip install numba", error)
+        return None
+    return search
 
 
 class _RankBm25:
-    """The Okapi variant of rank-bm25, counted anew from the stored tokens: for comparison, not for size."""
+    """The Okapi variant of rank-bm25, counted anew from the stored terms: for comparison, not for size."""
 
-    def __init__(self, folder: Path) -> None:
-        import pyarrow as pa
+    def __init__(self, segments: Sequence[Path], deleted: Mask | None) -> None:
         import rank_bm25
 
-        with pa.memory_map(str(folder / _TOKENS_FILE)) as source:
-            tokens = pa.ipc.open_file(source).read_all().column("tokens").to_pylist()
-        if not tokens:
-            raise IndexDamaged(f"{folder / _TOKENS_FILE}: no rows", "Build the index again.")
-        self._model = rank_bm25.BM25Okapi(tokens, k1=_K1, b=_B)
+        vocabulary, numbers = merged_vocabulary(segments)
+        self._numbers = {term: number for number, term in enumerate(vocabulary)}
+        documents: list[list[int]] = []
+        rows: list[int] = []
+        for row, pairs in live_rows(segments, numbers, deleted):
+            rows.append(row)
+            documents.append([number for number, count in pairs for _ in range(count)])
+        self._rows = np.array(rows, dtype=np.int64)
+        self._model = rank_bm25.BM25Okapi(documents, k1=K1, b=B)
 
-    def search(self, queries: Sequence[str], k: int, *, allowed: Any = None) -> list[Ranking]:
-        return [best_rows(np.asarray(self._model.get_scores(tokens)) * (1 if allowed is None else allowed), k) for tokens in tokenize(queries)]
+    def search(self, queries: Sequence[str], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
+        mask = None if allowed is None else allowed[self._rows]
+        found = []
+        for tokens in tokenize(queries):
+            scores = self._model.get_scores([self._numbers[token] for token in tokens if token in self._numbers])
+            ranking = best_rows(_masked(np.asarray(scores), mask), k)
+            found.append([(int(self._rows[place]), score) for place, score in ranking])
+        return found
+
+
+def _masked(scores: NDArray[np.floating], allowed: Mask | None) -> NDArray[np.floating]:
+    return scores if allowed is None else np.where(allowed, scores, 0)

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
+from ragscale.index.dense import DenseInfo
+from ragscale.index.place import sync
 
-__all__ = ["FORMAT", "MANIFEST_FILE", "EmbedderInfo", "FileInfo", "Manifest", "check_files", "scan"]
+__all__ = [
+    "FORMAT",
+    "GENERATIONS",
+    "HASHED_FILE",
+    "HASHED_TOTAL",
+    "MANIFEST_FILE",
+    "SEGMENTS",
+    "EmbedderInfo",
+    "FileInfo",
+    "Manifest",
+    "Segment",
+    "check_files",
+    "scan",
+]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the index layout; another one is refused."""
 MANIFEST_FILE = "manifest.json"
+SEGMENTS = "segments"
+GENERATIONS = "generations"
+HASHED_FILE = 64 << 20
+"""Largest file of which opening an index computes the checksum, in bytes."""
+HASHED_TOTAL = 1 << 30
+"""Most bytes of which opening an index computes checksums: about a second."""
 _REBUILD = "Build the index again with `ragscale index build ... --force`, or restore it from a copy."
 
 
@@ -49,41 +71,90 @@ class EmbedderInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """Everything that decides what a search returns."""
+class Segment:
+    """A folder of rows that never changes again."""
 
+    name: str
+    """Its folder under `SEGMENTS`: six digits."""
+    rows: int
+
+    def path(self, folder: Path) -> Path:
+        """Where it lies in the index at `folder`."""
+        return folder / SEGMENTS / self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A commit: everything that decides what a search returns, and every file in use."""
+
+    generation: int
+    """Number of the folder with the derived files; grows with each commit."""
+    segments: tuple[Segment, ...]
+    """In row order."""
     passages: int
-    """Number of passages."""
+    """Live passages: rows that are not deleted."""
+    content: str
+    """SHA-256 over the content hashes of the live rows in their order."""
     lexical: dict[str, Any]
     """Library, variant, parameters and number of terms of the lexical index."""
-    chunking: dict[str, int]
-    """Size and overlap, in characters, with which text files were cut."""
+    chunking: dict[str, Any]
+    """How documents were cut; see `ragscale.corpus.Chunking`."""
+    fields: dict[str, str]
+    """Type of each metadata field, by Arrow's names."""
     embedder: EmbedderInfo | None = None
     """None for a lexical-only index."""
-    factory: str | None = None
-    """FAISS factory string of the vectors."""
+    dense: DenseInfo | None = None
+    """How vectors are searched; None for a lexical-only index."""
     metric: str | None = None
     """``"inner_product"`` on vectors of length 1, that is the cosine."""
     files: dict[str, FileInfo] = field(default_factory=dict)
     """By path relative to the folder, ``/`` between parts."""
     format: int = FORMAT
     ragscale: str = field(default_factory=lambda: metadata.version("ragscale"))
-    """Version that built it; for the reader, not checked."""
+    """Version that wrote it; for the reader, not checked."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of all segments, deleted ones included."""
+        return sum(segment.rows for segment in self.segments)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all of the above: equal fingerprints mean equal search results."""
-        canonical = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        """SHA-256 of what was indexed and how: equal fingerprints mean equal search results up to rounding.
+
+        Not of how it came about: neither the generation nor the segments count, and deleted rows only where an
+        approximate index was trained with them.
+        """
+        dense = None if self.dense is None else {**asdict(self.dense), "reason": ""}
+        lexical = {name: value for name, value in self.lexical.items() if name != "terms"}
+        embedder = None if self.embedder is None else asdict(self.embedder)
+        trained = self.rows if self.dense is not None and self.dense.rows else 0
+        parts = [self.format, self.passages, self.content, lexical, self.chunking, embedder, dense, trained]
+        return _sha256_of(parts)
+
+    def generation_path(self, folder: Path) -> Path:
+        """Where the derived files lie in the index at `folder`."""
+        return folder / GENERATIONS / f"{self.generation:06d}"
+
+    def segment_paths(self, folder: Path) -> list[Path]:
+        """Where the segments lie, in row order."""
+        return [segment.path(folder) for segment in self.segments]
 
     def to_dict(self) -> dict[str, Any]:
-        """As `manifest.json` holds it."""
-        return {**asdict(self), "fingerprint": self.fingerprint}
+        """As `manifest.json` holds it: with the fingerprint, and a checksum of all the rest."""
+        values = {**asdict(self), "fingerprint": self.fingerprint}
+        return {**values, "checksum": _sha256_of(values)}
 
     def write(self, folder: Path) -> None:
-        """Write `manifest.json`: the last file of a build."""
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-        (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+        """Replace `manifest.json` in one step: this is the commit."""
+        work = folder / f"{MANIFEST_FILE}.writing"
+        work.write_text(self._text(), encoding="utf-8")
+        sync(work)
+        work.replace(folder / MANIFEST_FILE)
+        sync(folder, deep=False)
+
+    def _text(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -101,8 +172,9 @@ class Manifest:
                 f"Build one: `ragscale index build CORPUS --out {folder}`.",
             )
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            text = path.read_bytes().decode("utf-8")
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise IndexDamaged(f"{path}: damaged ({error})", _REBUILD) from error
         version = data.get("format") if isinstance(data, dict) else None
         if isinstance(version, int) and version != FORMAT:
@@ -112,17 +184,19 @@ class Manifest:
             )
         try:
             manifest = cls._from_dict(data)
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise IndexDamaged(f"{path}: damaged ({error})", _REBUILD) from error
-        if manifest.fingerprint != data["fingerprint"]:
-            raise IndexDamaged(f"{path}: its content does not have its fingerprint", _REBUILD)
+        if manifest._text() != text:
+            raise IndexDamaged(f"{path}: damaged (its content does not have its checksum)", _REBUILD)
         return manifest
 
     @classmethod
     def _from_dict(cls, data: dict[str, Any]) -> Manifest:
         values = {f.name: data[f.name] for f in fields(cls)}
-        if values["embedder"] is not None:
-            values["embedder"] = EmbedderInfo(**values["embedder"])
+        values["segments"] = tuple(Segment(**segment) for segment in values["segments"])
+        for name, kind in (("embedder", EmbedderInfo), ("dense", DenseInfo)):
+            if values[name] is not None:
+                values[name] = kind(**values[name])
         values["files"] = {name: FileInfo(**info) for name, info in values["files"].items()}
         for name in values["files"]:
             part = PurePosixPath(name)
@@ -131,34 +205,48 @@ class Manifest:
         return cls(**values)
 
 
-def scan(folder: Path) -> dict[str, FileInfo]:
-    """Size and checksum of every file in a folder, the manifest left out, by sorted relative path."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_FILE)
+def scan(folder: Path, part: Path) -> dict[str, FileInfo]:
+    """Size and checksum of every file in a part of an index, by sorted path relative to the index."""
+    paths = sorted(path for path in part.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): FileInfo(path.stat().st_size, _sha256(path)) for path in paths}
 
 
-def check_files(folder: Path, manifest: Manifest, *, hash_up_to: int | None = None) -> None:
+def check_files(
+    folder: Path, manifest: Manifest, *, at_open: bool = False, known: Mapping[str, FileInfo] | None = None
+) -> None:
     """Compare the files of an index with its manifest.
 
     Args:
         folder: The index.
         manifest: Its manifest.
-        hash_up_to: Largest file, in bytes, whose checksum is computed; None for all. Sizes are always compared.
+        at_open: Whether to compute checksums only of files up to `HASHED_FILE` bytes, smallest first and `HASHED_TOTAL`
+            bytes in all; sizes are always compared.
+        known: Files whose checksum was found right before; only their size is compared.
 
     Raises:
         IndexDamaged: A file is missing, has another size or another checksum.
     """
-    for name, info in manifest.files.items():
+    read = 0
+    for name, info in sorted(manifest.files.items(), key=lambda item: (item[1].size, item[0])):
         path = folder / name
         if not path.is_file():
             raise IndexDamaged(f"{path}: missing", _REBUILD)
         size = path.stat().st_size
         if size != info.size:
             raise IndexDamaged(f"{path}: {size:,} bytes, the manifest says {info.size:,}", _REBUILD)
-        if (hash_up_to is None or size <= hash_up_to) and _sha256(path) != info.sha256:
+        if known is not None and known.get(name) == info:
+            continue
+        read += size
+        wanted = not at_open or (size <= HASHED_FILE and read <= HASHED_TOTAL)
+        if wanted and _sha256(path) != info.sha256:
             raise IndexDamaged(f"{path}: its checksum is not that of the manifest", _REBUILD)
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,10 +1,9 @@
-"""Passages in an Arrow file that is read by memory map, and a compact table from id to row."""
+"""Passages in Arrow files that are read by memory map, and a compact table from id to row."""
 
 from __future__ import annotations
 
-import hashlib
-from array import array
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,14 +11,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.corpus import Place, Record
-from ragscale.errors import CorpusError, InvalidInput
+from ragscale.errors import InvalidInput
+from ragscale.index.fields import FieldWriter, read_fields
+from ragscale.index.hashes import HASHES_FILE, id_hash, row_hashes
 from ragscale.types import Passage
 
-__all__ = ["IDS_FILE", "PASSAGES_FILE", "PassageStore", "PassageWriter", "full_text"]
+__all__ = ["IDS_FILE", "PASSAGES_FILE", "PassageStore", "PassageWriter", "full_text", "id_table"]
 
 PASSAGES_FILE = "passages.arrow"
 IDS_FILE = "ids.npy"
+_COLUMNS = ("id", "document", "title", "text", "metadata")
 _BATCH = 4096
 
 
@@ -28,128 +29,148 @@ def full_text(passage: Passage) -> str:
     return f"{passage.title}\n{passage.text}" if passage.title else passage.text
 
 
-def _hash(identity: str) -> int:
-    return int.from_bytes(hashlib.blake2b(identity.encode("utf-8"), digest_size=8).digest(), "little")
+def id_table(hashes: NDArray[np.uint64], rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """What `IDS_FILE` holds: the hashes of some ids in ascending order, and under each its row; shape (2, n)."""
+    order = np.argsort(hashes, kind="stable")
+    return np.stack([hashes[order], rows[order].astype(np.uint64)])
 
 
 class PassageWriter:
-    """Writes passages as they come; a context manager.
-
-    Holds one batch of texts and 16 bytes a passage, so that a corpus of any size passes through.
+    """Writes the passages of a folder as they come, and their hashes; holds one batch; a context manager.
 
     Args:
-        folder: Where `PASSAGES_FILE` and `IDS_FILE` are written.
+        folder: Where the files are written.
+        fields: Types of the metadata fields to write as columns; see `FieldTypes`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fields: Mapping[str, str] | None = None) -> None:
         import pyarrow as pa
 
-        self._folder = folder
         # 64-bit offsets: a batch of long texts may pass 2 GiB
-        self._schema = pa.schema([(name, pa.large_string()) for name in ("id", "title", "text")])
+        self._schema = pa.schema([(name, pa.large_string()) for name in _COLUMNS])
         self._writer = pa.ipc.new_file(str(folder / PASSAGES_FILE), self._schema)
+        self._hashes = (folder / HASHES_FILE).open("wb")
+        self._fields = FieldWriter(folder, fields) if fields else None
         self._rows: list[Passage] = []
-        self._hashes = array("Q")
-        self._numbers = array("Q")
-        self._sources: list[tuple[int, Place]] = []
+        self._length = 0
 
-    def add(self, record: Record) -> None:
-        """Append one passage; its row is the count of those before it."""
-        if not self._sources or record.place.file != self._sources[-1][1].file:
-            self._sources.append((len(self._hashes), record.place))
-        self._hashes.append(_hash(record.passage.id))
-        self._numbers.append(record.place.number)
-        self._rows.append(record.passage)
+    def add(self, passage: Passage) -> NDArray[np.uint64]:
+        """Append a passage; its row is the count of those before it. Returns its hashes."""
+        hashes = row_hashes(passage)
+        self._hashes.write(hashes.tobytes())
+        self._rows.append(passage)
+        self._length += 1
         if len(self._rows) == _BATCH:
             self._flush()
+        return hashes
 
     def __len__(self) -> int:
-        return len(self._hashes)
-
-    def finish(self) -> None:
-        """Write the rest and the id table.
-
-        Raises:
-            CorpusError: Two passages have the same id; names both places.
-        """
-        self._flush()
-        self._writer.close()
-        hashes = np.array(self._hashes, dtype=np.uint64)
-        order = np.argsort(hashes, kind="stable")
-        self._refuse_duplicates(hashes, order)
-        np.save(self._folder / IDS_FILE, np.stack([hashes[order], order.astype(np.uint64)]), allow_pickle=False)
+        return self._length
 
     def _flush(self) -> None:
         import pyarrow as pa
 
         if self._rows:
-            columns = [[getattr(row, name) for row in self._rows] for name in self._schema.names]
+            columns = [[_cell(row, name) for row in self._rows] for name in _COLUMNS]
             self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+            if self._fields:
+                self._fields.add([row.metadata for row in self._rows])
             self._rows.clear()
 
-    def _refuse_duplicates(self, hashes: NDArray[np.uint64], order: NDArray[np.int64]) -> None:
-        ranked = hashes[order]
-        suspects = np.unique(ranked[1:][ranked[1:] == ranked[:-1]])
-        if not suspects.size:
-            return
-        with PassageStore(self._folder, ids=np.stack([ranked, order.astype(np.uint64)])) as store:
-            first: dict[str, int] = {}
-            for row in np.flatnonzero(np.isin(hashes, suspects)).tolist():
-                identity = store.id(row)
-                if identity in first:
-                    raise CorpusError(
-                        f"duplicate id {identity!r}: {self._place(first[identity])} and {self._place(row)}",
-                        "Remove one of them or rename its id.",
-                    )
-                first[identity] = row
-
-    def _place(self, row: int) -> Place:
-        source = next(place for start, place in reversed(self._sources) if start <= row)
-        return Place(source.file, source.unit, self._numbers[row])
+    def close(self) -> None:
+        """Write the rest and close the files."""
+        try:
+            self._flush()
+        finally:
+            self._hashes.close()
+            self._writer.close()
+            if self._fields:
+                self._fields.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._writer.close()
+        self.close()
+
+
+def _cell(passage: Passage, name: str) -> str:
+    if name == "metadata":
+        return json.dumps(dict(passage.metadata)) if passage.metadata else ""
+    return str(getattr(passage, name))
 
 
 class PassageStore:
-    """Reads what `PassageWriter` wrote, by row or by id; safe from many threads; a context manager.
+    """Reads what `PassageWriter` wrote to some folders, as one row space; safe from many threads; a context manager.
 
     Args:
-        folder: The index folder.
-        ids: The id table, where it is not on disk yet.
+        folders: In row order.
+        ids: The table of `id_table`; without it no passage is found by id.
     """
 
-    def __init__(self, folder: Path, *, ids: NDArray[np.uint64] | None = None) -> None:
+    def __init__(self, folders: Sequence[Path], ids: NDArray[np.uint64] | None = None) -> None:
         import pyarrow as pa
 
-        self._file: Any = pa.memory_map(str(folder / PASSAGES_FILE))
-        table = pa.ipc.open_file(self._file).read_all()
-        self._ids, self._titles, self._texts = (table.column(name) for name in ("id", "title", "text"))
-        self._length: int = table.num_rows
-        loaded = np.load(folder / IDS_FILE, mmap_mode="r", allow_pickle=False) if ids is None else ids
-        self._hashes, self._order = loaded
+        self._files: list[Any] = []
+        self._batches: list[Any] = []
+        self._segments: list[tuple[Path, int]] = []
+        for folder in folders:
+            file = pa.memory_map(str(folder / PASSAGES_FILE))
+            self._files.append(file)
+            reader = pa.ipc.open_file(file)
+            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+            self._batches += batches
+            self._segments.append((folder, sum(batch.num_rows for batch in batches)))
+        # where each batch starts, and where the last one ends
+        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
+        self._hashes: NDArray[np.uint64]
+        self._hashes, self._order = np.empty((2, 0), dtype=np.uint64) if ids is None else ids
 
     def __len__(self) -> int:
-        return self._length
+        """Rows, deleted ones included."""
+        return int(self._starts[-1])
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the rows are, in their order."""
+        return [folder for folder, _ in self._segments]
+
+    @property
+    def id_hashes(self) -> NDArray[np.uint64]:
+        """Hashes of the ids of all passages that are found by id, in ascending order."""
+        return self._hashes
 
     def id(self, row: int) -> str:
         """Id of a row."""
-        return str(self._ids[row].as_py())
+        batch, local = self._find(row)
+        return str(batch.column(0)[local].as_py())
 
     def __getitem__(self, row: int) -> Passage:
         """Passage of a row, 0 to `len` - 1."""
-        return Passage(self._ids[row].as_py(), self._titles[row].as_py(), self._texts[row].as_py())
+        batch, local = self._find(row)
+        return _passage(*(column[local].as_py() for column in batch.columns))
 
-    def __iter__(self) -> Iterator[Passage]:
-        return (self[row] for row in range(self._length))
+    def take(self, rows: NDArray[np.int64]) -> Iterator[Passage]:
+        """Passages of some rows, in ascending order; a batch in memory at a time."""
+        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(numbers)) + 1) if len(rows) else ():
+            number = numbers[part[0]]
+            columns = self._batches[number].take(rows[part] - self._starts[number]).to_pydict()
+            for cells in zip(*(columns[name] for name in _COLUMNS), strict=True):
+                yield _passage(*cells)
+
+    def texts(self, start: int, stop: int) -> list[str]:
+        """`full_text` of the rows from `start` up to, not including, `stop`."""
+        return [full_text(passage) for passage in self.take(np.arange(start, min(stop, len(self))))]
+
+    def fields(self) -> Any:
+        """Metadata as a ``pyarrow.Table``, a row a row and a column a field; no columns where there is no metadata."""
+        return read_fields(self._segments)
 
     def row(self, identity: str) -> int | None:
         """Row of an id, or None where there is no such passage."""
         try:
-            wanted = np.uint64(_hash(identity))
+            wanted = np.uint64(id_hash(identity))
         except UnicodeEncodeError:
             return None  # half a surrogate pair is in no UTF-8 file
         at = int(np.searchsorted(self._hashes, wanted))
@@ -168,28 +189,26 @@ class PassageStore:
         """
         row = self.row(identity)
         if row is None:
-            raise InvalidInput(f"no passage {identity!r} among {self._length:,}", "Use an id that a search returned.")
+            count = len(self._hashes)
+            raise InvalidInput(f"no passage {identity!r} among {count:,}", "Use an id that a search returned.")
         return self[row]
 
-    def texts(self, start: int, stop: int) -> list[str]:
-        """`full_text` of the rows from `start` up to, not including, `stop`."""
-        titles = self._titles.slice(start, stop - start).to_pylist()
-        texts = self._texts.slice(start, stop - start).to_pylist()
-        return [full_text(Passage("", title, text)) for title, text in zip(titles, texts, strict=True)]
-
-    def fields(self) -> Any:
-        """Metadata."""
-        import pyarrow as pa
-
-        return pa.table({"n": list(range(self._length)), "odd": [row % 2 == 1 for row in range(self._length)], "word": [str(self.id(r))[:1] for r in range(self._length)]})
+    def _find(self, row: int) -> tuple[Any, int]:
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._batches[number], row - int(self._starts[number])
 
     def close(self) -> None:
-        """Drop the memory map; passages already handed out stay valid."""
-        self._ids = self._titles = self._texts = None
-        self._file.close()
+        """Drop the memory maps; passages already handed out stay valid."""
+        self._batches.clear()
+        for file in self._files:
+            file.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _passage(identity: str, document: str, title: str, text: str, metadata: str) -> Passage:
+    return Passage(identity, title, text, document, json.loads(metadata) if metadata else {})

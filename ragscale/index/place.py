@@ -7,61 +7,48 @@ import errno
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ragscale.errors import RagscaleError
+from ragscale.index.locks import writing
 
-__all__ = ["new_folder"]
+__all__ = ["put", "storage_errors", "sync"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A temporary sibling of `out` to write in; takes its place at the end, or vanishes on any error.
+def put(folder: Path, out: Path) -> None:
+    """Give `folder` the name `out`; an index that is there is replaced and removed.
 
-    A folder that is at `out` is replaced: on Linux by exchanging the two names in one system call, so that there is
-    always one or the other.
+    On Linux the two names are exchanged in one system call, so that there is always one or the other.
 
     Raises:
-        RagscaleError: In place of any ``OSError``: the disk is full or the path is not writable.
+        IndexBusy: The index at `out` is being written.
     """
-    out = out.resolve()  # a link to an index goes on pointing at it
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".building", dir=out.parent))
-    except OSError as error:
-        raise _storage_error(error, out) from error
-    try:
-        yield folder
-        folder.chmod(0o777 & ~_umask())  # mkdtemp makes it private
-        for path in (*folder.rglob("*"), folder):
-            _sync(path)
-        _put(folder, out)
-        _sync(out.parent)
-    except OSError as error:
-        raise _storage_error(error, out) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)  # after an exchange this is the old one
-
-
-def _put(folder: Path, out: Path) -> None:
-    if not out.exists():
+    if out.exists():
+        with writing(out):  # until it is gone, so that no writer begins in what is about to be removed
+            _replace(folder, out)
+    else:
         folder.rename(out)
-    elif not _exchange(folder, out):
-        old = folder.with_suffix(".old")
-        out.rename(old)
-        try:
-            folder.rename(out)
-        except OSError:
-            old.rename(out)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+    sync(out.parent, deep=False)
+
+
+def _replace(folder: Path, out: Path) -> None:
+    if _exchange(folder, out):
+        shutil.rmtree(folder, ignore_errors=True)  # by now the old one
+        return
+    old = folder.with_suffix(".old")
+    out.rename(old)
+    try:
+        folder.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -74,19 +61,28 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
 
 
-def _sync(path: Path) -> None:
-    """Wait until the disk has it: the new name must never be there before the data."""
-    descriptor = os.open(path, os.O_RDONLY)
+def sync(path: Path, *, deep: bool = True) -> None:
+    """Wait until the disk has a file or folder: a new name must never be there before the data.
+
+    Args:
+        path: What.
+        deep: Of a folder, also everything in it; otherwise only the names.
+    """
+    for part in (*(path.rglob("*") if deep else ()), path):
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def storage_errors(out: Path) -> Iterator[None]:
+    """Turn any ``OSError`` of the block into a `RagscaleError` about `out`: the disk is full, or not writable."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        yield
+    except OSError as error:
+        raise _storage_error(error, out) from error
 
 
 def _storage_error(error: OSError, out: Path) -> RagscaleError:
@@ -96,6 +92,7 @@ def _storage_error(error: OSError, out: Path) -> RagscaleError:
         free = shutil.disk_usage(next(path for path in out.parents if path.exists())).free
         return RagscaleError(
             f"{out}: no space left on the disk ({free / 1e6:,.1f} MB free)",
-            "Free some space or choose another --out; what was there before is unchanged.",
+            "Free some space and run it again, which goes on with what is embedded; "
+            "an index that was there is unchanged.",
         )
     return RagscaleError(f"{out}: the index cannot be written ({error})", "Check the path and its permissions.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from ragscale.errors import InvalidInput
-from ragscale.index.where import Filter, compile_filter
+from ragscale.index.where import compile_filter
 
 __all__ = ["DEPTH", "HOWS", "How", "SearchOptions", "SearchRequest", "check_request"]
 
@@ -51,7 +51,7 @@ class SearchRequest:
     how: How
     weight: float | None = None
     depth: int = DEPTH
-    where: Filter | None = None
+    where: str | None = None
     rerank: str | None = None
     mmr: float | None = None
     mmr_union: bool = False
@@ -89,6 +89,8 @@ def check_request(
             f"unknown option {unknown[0]!r} of a search", f"There are: {', '.join(SearchOptions.__annotations__)}."
         )
     where = options.get("where")
+    if where is not None:
+        compile_filter(where, fields())  # here and not in the engine alone, so that its errors come before any work
     rerank = options.get("rerank")
     request = SearchRequest(
         queries=tuple(_clean(query) for query in queries),
@@ -96,7 +98,7 @@ def check_request(
         how=how,
         weight=_share("weight", options.get("weight")),
         depth=_count("depth", options.get("depth", DEPTH), "Give the number of candidates for each query."),
-        where=None if where is None else compile_filter(where, fields()),
+        where=where,
         rerank=None if rerank is None else str(rerank),
         mmr=_share("mmr", options.get("mmr")),
         mmr_union=bool(options.get("mmr_union", False)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -11,17 +12,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, overload
 
 from ragscale.corpus import Chunking
-from ragscale.errors import IndexMismatch, InvalidInput
+from ragscale.errors import InvalidInput
+from ragscale.index import grow
 from ragscale.index.broker import Broker, Load
-from ragscale.index.build import BuildOptions, Progress, build
+from ragscale.index.build import BuildOptions, build
 from ragscale.index.dense import require_faiss
-from ragscale.index.embed import DEFAULT, Dtype, canonical_name
+from ragscale.index.embed import DEFAULT, Dtype, refuse_other_name
 from ragscale.index.engine import Engine
+from ragscale.index.grow import Changes
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest, check_files
-from ragscale.index.passages import PassageStore
 from ragscale.index.request import How, SearchOptions, SearchRequest, check_request
+from ragscale.index.snapshot import Snapshot
 from ragscale.index.view import Searching
+from ragscale.index.writer import SEGMENT_ROWS, Progress
 from ragscale.types import Hit, Passage
 
 if TYPE_CHECKING:
@@ -31,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Index"]
 
-_HASHED_AT_OPEN = 64 << 20
-
 
 class Index:
     """Passages with a lexical index and, usually, vectors; made by `Index.build` or `Index.open`.
@@ -41,19 +43,39 @@ class Index:
     waits together. A context manager.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, *, embedder: str | Path | None = None) -> None:
+    def __init__(self, path: Path, *, embedder: str | Path | None = None) -> None:
+        snapshot = Snapshot(path)
+        refuse_other_name(path, snapshot.manifest.embedder, embedder)
+        if snapshot.manifest.embedder is not None:
+            require_faiss()
         self.path = path
-        self.manifest = manifest
-        """What the index was made with."""
-        self.fingerprint = manifest.fingerprint
-        """Equal for two indexes only if they return the same; for cache keys and reports."""
-        self.how: How = "bm25" if manifest.embedder is None else "hybrid"
-        """What a search does by default: hybrid where the index has vectors, else BM25."""
-        self._passages = PassageStore(path)
-        engine = Engine(path, manifest, self._passages, embedder=embedder)
-        self._broker: Broker[SearchRequest, list[list[Hit]]] = Broker(engine.run, name=f"ragscale-broker-{path.name}")
+        self._source = embedder
+        self._reloading = threading.Lock()
+        self._current = _Current(Engine(snapshot, embedder=embedder))
+        self._broker: Broker[SearchRequest, list[list[Hit]]] = Broker(
+            self._current.run, name=f"ragscale-broker-{path.name}"
+        )
         # also when the index is forgotten, and at the end of the program
-        self._finalizer = weakref.finalize(self, self._broker.close)
+        self._finalizer = weakref.finalize(self, _stop, self._broker, self._current)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the commit that is open was made with."""
+        return self._snapshot.manifest
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two indexes only if they return the same, up to rounding; for cache keys and reports."""
+        return self.manifest.fingerprint
+
+    @property
+    def how(self) -> How:
+        """What a search does by default: hybrid where the index has vectors, else BM25."""
+        return "bm25" if self.manifest.embedder is None else "hybrid"
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._current.engine.snapshot
 
     @classmethod
     def build(
@@ -70,6 +92,7 @@ class Index:
         document_prompt: str | None = None,
         dtype: Dtype = "auto",
         batch_size: int = 64,
+        segment_rows: int = SEGMENT_ROWS,
         force: bool = False,
         progress: Progress | None = None,
     ) -> Index:
@@ -89,6 +112,7 @@ class Index:
             dtype: Number format in which passages are encoded: ``"auto"`` (bfloat16 where the processor has
                 instructions for it), ``"float32"`` or ``"bfloat16"``.
             batch_size: Passages encoded at once.
+            segment_rows: Most rows of one of the folders that the index consists of.
             force: Replace an index that is at `out`.
             progress: Called with stage, passages done and passages in all.
 
@@ -108,6 +132,7 @@ class Index:
             document_prompt=document_prompt,
             dtype=dtype,
             batch_size=batch_size,
+            segment_rows=segment_rows,
             force=force,
         )
         build([Path(corpus) for corpus in corpora], Path(out), options, progress)
@@ -126,7 +151,8 @@ class Index:
         """Open an index for searching; the embedder is loaded by the first search that needs it.
 
         A URL (``http://127.0.0.1:8765``) opens the index that ``ragscale serve`` shares there, as a `RemoteIndex`.
-        Else checks the size of every file and the checksum of those up to 64 MiB; `verify` checks all.
+        Else checks the size of every file, and the checksum of those up to 64 MiB, smallest first, up to 1 GiB in all:
+        about a second. Larger ones are mapped and not read before they are searched; `verify` checks all.
 
         Args:
             path: The index folder, or the URL of a server.
@@ -142,13 +168,58 @@ class Index:
         """
         if isinstance(path, str) and path.startswith(("http://", "https://")):
             return _open_remote(path, embedder)
-        folder = Path(path)
-        manifest = Manifest.read(folder)
-        check_files(folder, manifest, hash_up_to=_HASHED_AT_OPEN)
-        _check_embedder(folder, manifest, embedder)
-        if manifest.embedder is not None:
-            require_faiss()
-        return cls(folder, manifest, embedder=embedder)
+        return cls(Path(path), embedder=embedder)
+
+    def add(self, corpora: Sequence[str | Path], *, batch_size: int = 64, progress: Progress | None = None) -> Changes:
+        """Add the documents of some corpora and move to the new commit; see `ragscale.index.grow.add`."""
+        return self._write(
+            grow.add(self.path, corpora, embedder=self._source, batch_size=batch_size, progress=progress)
+        )
+
+    def update(
+        self,
+        corpora: Sequence[str | Path],
+        *,
+        prune: bool = False,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> Changes:
+        """Add new documents, replace changed ones and move to the new commit; see `ragscale.index.grow.update`."""
+        return self._write(
+            grow.update(
+                self.path, corpora, prune=prune, embedder=self._source, batch_size=batch_size, progress=progress
+            )
+        )
+
+    def remove(self, names: Sequence[str]) -> Changes:
+        """Remove documents or passages by id and move to the new commit; see `ragscale.index.grow.remove`."""
+        return self._write(grow.remove(self.path, names))
+
+    def compact(self, *, progress: Progress | None = None) -> None:
+        """Drop the rows of removed documents and move to the new commit; see `ragscale.index.grow.compact`."""
+        grow.compact(self.path, progress=progress)
+        self._write(Changes())
+
+    def _write(self, changes: Changes) -> Changes:
+        if self.reload():
+            grow.sweep(self.path)
+        return changes
+
+    def reload(self) -> bool:
+        """Move to the newest commit of the index; searches under way end on the one that they began with.
+
+        Returns:
+            Whether there was a newer one.
+
+        Raises:
+            RagscaleError: As of `open`; the commit that was open stays so.
+        """
+        with self._reloading:
+            old = self._current.engine
+            if Manifest.read(self.path) == old.snapshot.manifest and old.snapshot.in_place():
+                return False
+            self._current.engine = old.follow(Snapshot(self.path, known=old.snapshot.manifest.files))
+            return True
 
     def verify(self) -> None:
         """Compute the checksum of every file again.
@@ -215,7 +286,7 @@ class Index:
 
     def passage(self, identity: str) -> Passage:
         """The passage with this id. Raises `InvalidInput` where there is none."""
-        return self._passages.get(identity)
+        return self._snapshot.passages.get(identity)
 
     @property
     def load(self) -> Load:
@@ -223,10 +294,10 @@ class Index:
         return self._broker.load
 
     def __len__(self) -> int:
-        return len(self._passages)
+        return self.manifest.passages
 
     def __contains__(self, identity: object) -> bool:
-        return isinstance(identity, str) and self._passages.row(identity) is not None
+        return isinstance(identity, str) and self._snapshot.passages.row(identity) is not None
 
     def __repr__(self) -> str:
         return f"Index({str(self.path)!r}, {len(self):,} passages, {self.how})"
@@ -248,7 +319,9 @@ class Index:
 
     def _check(self, queries: Sequence[str], k: int, how: How, options: SearchOptions) -> SearchRequest:
         vectors = self.manifest.embedder is not None
-        return check_request(queries, k, how, options, fields=lambda: self._passages.fields().schema, vectors=vectors)
+        return check_request(
+            queries, k, how, options, fields=lambda: self._snapshot.passages.fields().schema, vectors=vectors
+        )
 
 
 def _open_remote(url: str, embedder: str | Path | None) -> RemoteIndex:
@@ -259,12 +332,17 @@ def _open_remote(url: str, embedder: str | Path | None) -> RemoteIndex:
     return RemoteIndex(url)
 
 
-def _check_embedder(folder: Path, manifest: Manifest, embedder: str | Path | None) -> None:
-    built = None if manifest.embedder is None else manifest.embedder.name
-    if embedder is None or (built and Path(embedder).is_dir()):
-        return  # the weights of a folder are compared when it is loaded
-    if canonical_name(embedder) != built:
-        raise IndexMismatch(
-            f"{folder} was built with {'no embedder' if built is None else built}, not with {canonical_name(embedder)}",
-            "Open it without naming an embedder, or build an index with the other one.",
-        )
+class _Current:
+    """The engine in use; apart from `Index`, so that the broker does not keep a forgotten index alive."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def run(self, requests: Sequence[SearchRequest]) -> list[list[list[Hit]]]:
+        """`Engine.run` of the newest commit."""
+        return self.engine.run(requests)
+
+
+def _stop(broker: Broker[SearchRequest, list[list[Hit]]], current: _Current) -> None:
+    broker.close()
+    current.engine.snapshot.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -66,6 +67,11 @@ def compile_filter(text: str, schema: Any) -> Filter:
         raise InvalidInput(f"filter {text!r} is blank or not text", "Leave it out to search all passages.")
     if len(text) > _LONGEST:
         raise InvalidInput(f"filter of {len(text):,} characters, the most is {_LONGEST:,}", "Shorten it.")
+    return _compiled(text, schema)
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str, schema: Any) -> Filter:
     try:
         return Filter(text, _Compiler(text, schema).condition(_parse(text)))
     except RecursionError:

@@ -76,7 +76,7 @@ def test_info_shows_what_the_manifest_holds(built: Path) -> None:
 
 def test_verify(built: Path) -> None:
     assert "files are as they were written" in run("index", "verify", built).stdout
-    path = built / "passages.arrow"
+    path = built / "segments" / "000000" / "passages.arrow"
     path.write_bytes(path.read_bytes()[:-8] + b"\0" * 8)
     result = run("index", "verify", built)
     assert result.exit_code == 1

@@ -1,76 +1,175 @@
-"""FAISS: inner products, ties, missing results, and clear errors for what FAISS says badly."""
+"""Dense search through FAISS indexes: exact scores, masks that lose nothing, rows added since, clear errors."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from stored import unit, write_vectors
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, MissingDependency
-from ragscale.index.dense import VECTORS_FILE, DenseIndex, build_dense, check_factory, require_faiss, write_dense
+from ragscale.index import dense, exact
+from ragscale.index.dense import VECTORS_FILE, DenseIndex, build_dense, check_factory, require_faiss
+from ragscale.index.exact import Mask
+from ragscale.index.vectors import Vectors
 
-Vectors = NDArray[np.float32]
-
-
-def unit(count: int, dimension: int = 16, seed: int = 0) -> Vectors:
-    found = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
-
-
-def stored(folder: Path, vectors: Vectors, factory: str = "Flat") -> DenseIndex:
-    index = check_factory(factory, vectors.shape[1], len(vectors))
-    build_dense(index, factory, iter([vectors[:100], vectors[100:]]), vectors)
-    write_dense(index, folder / VECTORS_FILE)
-    return DenseIndex(folder, dimension=vectors.shape[1], passages=len(vectors))
+D = 32
+SELECTING = ["SQ8", "HNSW16", "IVF16,SQ8", "IVF16,PQ8x4fs", "IVF16,RaBitQfs", "PCA16,IVF16,SQ8", "PCA16,SQ8", "RaBitQ"]
+NOT_SELECTING = ["PQ16", "RaBitQfs", "PQ16x4fs", "PCA16,PQ8x4fs"]
 
 
-@pytest.mark.parametrize("queries", [1, 3, 64])
-def test_flat_is_the_exact_inner_product(tmp_path: Path, queries: int) -> None:
-    vectors, wanted = unit(500), unit(queries, seed=1)
-    found = stored(tmp_path, vectors).search(wanted, 10)
-    for query, ranking in zip(wanted, found, strict=True):
-        scores = vectors @ query
-        assert min(scores[[row for row, _ in ranking]]) >= np.sort(scores)[-10] - 1e-6
-        np.testing.assert_allclose([score for _, score in ranking], np.sort(scores)[::-1][:10], atol=2e-6)
+@pytest.fixture(autouse=True)
+def small_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Approximate search also where exact search of a test's few rows would do."""
+    monkeypatch.setattr(dense, "_FEW_ROWS", 0)
+    monkeypatch.setattr(dense, "_SHARE", 1_000_000)
+    monkeypatch.setattr(DenseIndex, "_is_small", lambda self, live, k: False)
 
 
-@pytest.mark.parametrize("queries", [1, 64])
-def test_equal_vectors_come_in_row_order(tmp_path: Path, queries: int) -> None:
-    vectors = unit(300)
-    vectors[[5, 77, 150, 290]] = vectors[10]
-    index = stored(tmp_path, vectors)
-    for k in (2, 5):
-        for ranking in index.search(np.repeat(vectors[10:11], queries, axis=0), k):
-            assert [row for row, _ in ranking] == [5, 10, 77, 150, 290][:k]
+@pytest.fixture
+def vectors(tmp_path: Path) -> Vectors:
+    """2,000 rows in two files."""
+    return write_vectors(tmp_path, unit(2000, D), [800])
 
 
-def test_more_results_than_vectors(tmp_path: Path) -> None:
-    assert len(stored(tmp_path, unit(5)).search(unit(1), 100)[0]) == 5
+def opened(folder: Path, vectors: Vectors, factory: str, *, deleted: Mask | None = None, **changes: Any) -> DenseIndex:
+    path = folder / VECTORS_FILE
+    info = build_dense(vectors, path, factory=factory)
+    return DenseIndex(vectors, replace(info, **changes), None if factory == "Flat" else path, deleted=deleted)
 
 
-def test_missing_results_are_left_out(tmp_path: Path) -> None:
-    """An inverted file of which one list is searched finds fewer than asked for; FAISS fills up with -1."""
-    ranking = stored(tmp_path, unit(400), "IVF8,Flat").search(unit(1, seed=3), 400)[0]
-    assert 0 < len(ranking) < 400
-    assert all(0 <= row < 400 for row, _ in ranking)
-    assert len({row for row, _ in ranking}) == len(ranking)
+def recall(found: list, wanted: list) -> float:
+    pairs = zip(found, wanted, strict=True)
+    return float(
+        np.mean([len({row for row, _ in one} & {row for row, _ in other}) / len(other) for one, other in pairs])
+    )
 
 
-@pytest.mark.parametrize("factory", ["HNSW16", "SQ8", "IVF4,SQ8", "PCA8,Flat"])
-def test_other_factories(tmp_path: Path, factory: str) -> None:
-    vectors = unit(600)
-    ranking = stored(tmp_path, vectors, factory).search(vectors[7:8], 5)[0]
-    assert 7 in [row for row, _ in ranking]
+def test_flat_is_exact_search(tmp_path: Path, vectors: Vectors) -> None:
+    queries = unit(7, D, seed=1)
+    assert opened(tmp_path, vectors, "Flat").search(queries, 10) == exact.search(vectors, queries, 10)
+    assert not (tmp_path / VECTORS_FILE).exists()
 
 
-def test_inverted_files_search_a_sixteenth_of_their_lists(tmp_path: Path) -> None:
-    stored(tmp_path, unit(1300), "PCA8,IVF32,Flat")
-    index = faiss.read_index(str(tmp_path / VECTORS_FILE))
-    assert faiss.extract_index_ivf(index).nprobe == 2
+@pytest.mark.parametrize("factory", [*SELECTING, *NOT_SELECTING])
+def test_scores_are_exact_whatever_the_index(tmp_path: Path, vectors: Vectors, factory: str) -> None:
+    queries = unit(20, D, seed=1)
+    found = opened(tmp_path, vectors, factory).search(queries, 10)
+    truth = [dict(ranking) for ranking in exact.search(vectors, queries, 2000)]
+    for ranking, scores in zip(found, truth, strict=True):
+        assert ranking == sorted(ranking, key=lambda pair: (-pair[1], pair[0]))
+        assert all(scores[row] == score for row, score in ranking)
+        assert len(ranking) == 10
+    assert recall(found, exact.search(vectors, queries, 10)) > 0.6
+
+
+@pytest.mark.parametrize("factory", [*SELECTING, *NOT_SELECTING])
+@pytest.mark.parametrize("share", [0.9, 0.3])
+def test_masks_lose_no_hits(tmp_path: Path, vectors: Vectors, factory: str, share: float) -> None:
+    """As many as there are, the allowed ones only, and found as well as without a mask."""
+    rng = np.random.default_rng(5)
+    allowed, deleted = rng.random(2000) < share, rng.random(2000) < 0.2
+    mask = allowed & ~deleted
+    queries = unit(20, D, seed=1)
+    index = opened(tmp_path, vectors, factory, deleted=deleted)
+    assert index._selects is (factory in SELECTING)
+    found = index.search(queries, 10, allowed=allowed)
+    assert all(mask[row] for ranking in found for row, _ in ranking)
+    assert all(len(ranking) == 10 for ranking in found)
+    plain = recall(opened(tmp_path, vectors, factory).search(queries, 10), exact.search(vectors, queries, 10))
+    assert recall(found, exact.search(vectors, queries, 10, mask)) > plain - 0.1
+
+
+@pytest.mark.parametrize("factory", ["PQ16", "RaBitQfs", "HNSW16", "IVF16,SQ8"])
+def test_a_mask_that_takes_the_nearest_rows(tmp_path: Path, vectors: Vectors, factory: str) -> None:
+    """Everything near the query is refused: the rest is found all the same."""
+    query = unit(1, D, seed=1)
+    nearest = [row for row, _ in exact.search(vectors, query, 1500)[0]]
+    allowed = np.ones(2000, dtype=np.bool_)
+    allowed[nearest] = False
+    wanted = exact.search(vectors, query, 10, allowed)
+    found = opened(tmp_path, vectors, factory).search(query, 10, allowed=allowed)
+    assert all(allowed[row] for row, _ in found[0])
+    assert len(found[0]) == 10
+    if factory in NOT_SELECTING:
+        assert found == wanted
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW16", "RaBitQfs", "IVF16,SQ8"])
+def test_few_allowed_and_none(tmp_path: Path, vectors: Vectors, factory: str) -> None:
+    index, query = opened(tmp_path, vectors, factory), unit(1, D, seed=1)
+    allowed = np.zeros(2000, dtype=np.bool_)
+    assert index.search(query, 10, allowed=allowed) == [[]]
+    allowed[[3, 700, 1999]] = True
+    assert {row for row, _ in index.search(query, 10, allowed=allowed)[0]} == {3, 700, 1999}
+    assert index.search(query, 10, allowed=allowed) == exact.search(vectors, query, 3, allowed)
+
+
+@pytest.mark.parametrize("factory", ["HNSW16", "RaBitQfs", "IVF16,SQ8"])
+def test_rows_added_since_are_searched_too(tmp_path: Path, factory: str) -> None:
+    array = unit(2000, D)
+    old = write_vectors(tmp_path, array[:1500])
+    info = build_dense(old, tmp_path / VECTORS_FILE, factory=factory)
+    vectors = write_vectors(tmp_path, array, [1500, 1600])
+    deleted = np.zeros(2000, dtype=np.bool_)
+    deleted[1990:] = True
+    index = DenseIndex(vectors, info, tmp_path / VECTORS_FILE, deleted=deleted)
+    queries = array[[5, 1501, 1777, 1995]]
+    first = [ranking[0][0] for ranking in index.search(queries, 5)]
+    assert first[:3] == [5, 1501, 1777]
+    assert first[3] != 1995
+
+
+@pytest.mark.parametrize("factory", ["Flat", "SQ8", "IVF8,Flat", "HNSW16"])
+def test_more_results_than_vectors(tmp_path: Path, factory: str) -> None:
+    """An inverted file of which one list is searched finds fewer than asked for; the rest comes from exact search."""
+    vectors = write_vectors(tmp_path, unit(400, D))
+    ranking = opened(tmp_path, vectors, factory).search(unit(1, D, seed=3), 500)[0]
+    assert sorted(row for row, _ in ranking) == list(range(400))
+
+
+def test_small_searches_are_exact(tmp_path: Path, vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    index, queries = opened(tmp_path, vectors, "PQ4x4fs", refine=1), unit(5, D, seed=2)
+    assert index.search(queries, 10) == exact.search(vectors, queries, 10)
+
+
+def test_settings_and_refinement_are_used(tmp_path: Path, vectors: Vectors) -> None:
+    queries = unit(40, D, seed=2)
+    wanted = exact.search(vectors, queries, 10)
+
+    def found(factory: str, **changes: Any) -> float:
+        return recall(opened(tmp_path, vectors, factory, **changes).search(queries, 10), wanted)
+
+    assert found("IVF64,Flat", settings={"nprobe": 1}) < found("IVF64,Flat", settings={"nprobe": 16})
+    assert found("IVF64,Flat", settings={"nprobe": 64}) == 1
+    assert found("PQ4x4fs", refine=1) < found("PQ4x4fs", refine=50)
+    assert found("PCA16,IVF64,Flat", settings={"nprobe": 1}) < found("PCA16,IVF64,Flat", settings={"nprobe": 64})
+    assert found("HNSW4", settings={"efSearch": 1}) < found("HNSW4", settings={"efSearch": 500})
+
+
+def test_inverted_files_search_a_sixteenth_of_their_lists(tmp_path: Path, vectors: Vectors) -> None:
+    info = build_dense(vectors, tmp_path / VECTORS_FILE, factory="PCA8,IVF32,Flat")
+    assert (info.settings, info.rows) == ({"nprobe": 2}, 2000)
+
+
+def test_the_same_vectors_make_the_same_file(tmp_path: Path, vectors: Vectors) -> None:
+    for name in "ab":
+        build_dense(vectors, tmp_path / name, factory="IVF16,SQ8")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_progress(tmp_path: Path, vectors: Vectors) -> None:
+    seen: list[tuple[int, int]] = []
+    build_dense(
+        vectors, tmp_path / VECTORS_FILE, factory="SQ8", progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(800, 2000), (2000, 2000)]
 
 
 @pytest.mark.parametrize("factory", ["Flatt", "IVF", "PQ5", ""])
@@ -82,31 +181,39 @@ def test_a_bad_factory_string(factory: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_too_few_passages_to_train() -> None:
+@pytest.mark.parametrize("factory", ["IDMap,SQ8", "SQ8,RFlat", "PQ4,Refine(SQ8)"])
+def test_factories_that_store_things_twice(factory: str) -> None:
+    with pytest.raises(InvalidInput, match="a second time") as caught:
+        check_factory(factory, 16, 1000)
+    assert "always scored again" in caught.value.remedy
+
+
+def test_too_few_passages_to_train(tmp_path: Path) -> None:
     with pytest.raises(
         InvalidInput, match=r"'IVF64,Flat' cannot be trained on 10 passages \(it has 64 lists\)"
     ) as caught:
         check_factory("IVF64,Flat", 16, 10)
     assert "Flat" in caught.value.remedy
-    index = check_factory("PQ4", 16, 10)
+    check_factory("PQ4", 16, 10)
     with pytest.raises(InvalidInput, match="'PQ4' cannot be trained on 10 passages"):
-        build_dense(index, "PQ4", iter([unit(10)]), unit(10))
+        build_dense(write_vectors(tmp_path, unit(10)), tmp_path / "f", factory="PQ4")
 
 
-def test_wrong_dimension(tmp_path: Path) -> None:
-    index = stored(tmp_path, unit(20))
-    with pytest.raises(IndexMismatch, match="queries of 8 dimensions, the index has 16"):
-        index.search(unit(1, 8), 3)
-    with pytest.raises(IndexMismatch, match="20 vectors of 16 dimensions, the manifest says 20 of 32"):
-        DenseIndex(tmp_path, dimension=32, passages=20)
-    with pytest.raises(IndexMismatch, match="the manifest says 21 of 16"):
-        DenseIndex(tmp_path, dimension=16, passages=21)
-
-
-def test_a_file_that_faiss_cannot_read(tmp_path: Path) -> None:
-    (tmp_path / VECTORS_FILE).write_bytes(b"not a faiss index")
+def test_files_that_do_not_fit(tmp_path: Path, vectors: Vectors) -> None:
+    path = tmp_path / VECTORS_FILE
+    info = build_dense(vectors, path, factory="SQ8")
+    with pytest.raises(IndexMismatch, match="queries of 8 dimensions, the index has 32"):
+        DenseIndex(vectors, info, path).search(unit(1, 8), 3)
+    with pytest.raises(IndexMismatch, match="2,000 vectors of 32 dimensions, the manifest says 1,999 of 32"):
+        DenseIndex(vectors, replace(info, rows=1999), path)
+    path.write_bytes(b"not a faiss index")
     with pytest.raises(IndexDamaged, match="FAISS cannot read it"):
-        DenseIndex(tmp_path, dimension=16, passages=1)
+        DenseIndex(vectors, info, path)
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path, vectors: Vectors) -> None:
+    with pytest.raises(OSError, match="absent"):
+        build_dense(vectors, tmp_path / "absent" / "f", factory="SQ8")
 
 
 def test_without_faiss_the_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,3 +223,27 @@ def test_without_faiss_the_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> 
         require_faiss()
     with pytest.raises(MissingDependency, match=r"ragscale\[cpu\]"):
         check_factory("Flat", 4, 1)
+
+
+def anonymous() -> int:
+    """Bytes of memory that no file backs."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("factory", ["HNSW16", "IVF16,Flat", "IVF16,SQ8", "SQ8", "PQ32", "RaBitQ", "PCA32,SQ8"])
+def test_files_are_mapped_not_loaded(tmp_path: Path, factory: str) -> None:
+    """All kinds but fast scan, whose codes are repacked in memory."""
+    vectors = write_vectors(tmp_path, np.tile(unit(20_000, 64), (2, 1)))
+    path = tmp_path / VECTORS_FILE
+    index = faiss.index_factory(64, factory, faiss.METRIC_INNER_PRODUCT)
+    if factory == "HNSW16":
+        index.hnsw.efConstruction = 4
+    index.train(vectors.take(np.arange(5000)))
+    index.add(vectors.take(np.arange(40_000)))
+    faiss.write_index(index, str(path))
+    info = dense.DenseInfo(factory, 40_000, 1, {"nprobe": 1, "efSearch": 16}, "")
+    before = anonymous()
+    DenseIndex(vectors, info, path)
+    assert anonymous() - before < 0.5 * path.stat().st_size

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragscale.index.fusion import RRF_K, best_rows, reciprocal_rank_fusion
+from ragscale.index.fusion import RRF_K, Ranking, best_rows, reciprocal_rank_fusion, weighted_fusion
 
 SCORES = st.lists(st.sampled_from([0.0, -1.0, 0.5, 1.0, 2.0, 3.0]), max_size=60)
 RANKING = st.lists(st.integers(0, 30), unique=True, max_size=20)
@@ -39,3 +39,33 @@ def test_fusing_one_ranking_keeps_its_order(ranking: list[int]) -> None:
 def test_ties_go_to_the_item_named_first() -> None:
     assert [row for row, _ in reciprocal_rank_fusion([[7, 3], [3, 7]])] == [7, 3]
     assert [name for name, _ in reciprocal_rank_fusion([["b"], ["a"]])] == ["b", "a"]
+
+
+SCORED = RANKING.flatmap(
+    lambda rows: st.lists(st.floats(-5, 5), min_size=len(rows), max_size=len(rows)).map(
+        lambda scores: list(zip(rows, sorted(scores, reverse=True), strict=True))
+    )
+)
+
+
+@given(SCORED, SCORED, st.floats(0, 1))
+def test_weighted_fusion_sums_scaled_scores(one: Ranking, other: Ranking, weight: float) -> None:
+    found = dict(weighted_fusion([one, other], [weight, 1 - weight]))
+    assert list(found) == [row for row, _ in sorted(found.items(), key=lambda pair: -pair[1])]
+    for row in {row for row, _ in one + other}:
+        wanted = 0.0
+        for ranking, share in ((one, weight), (other, 1 - weight)):
+            if row in dict(ranking):
+                low, high = min(s for _, s in ranking), max(s for _, s in ranking)
+                wanted += share * ((dict(ranking)[row] - low) / (high - low) if high > low else 1)
+        assert abs(found[row] - wanted) < 1e-9
+
+
+@given(SCORED)
+def test_all_weight_on_one_side_keeps_its_order(ranking: Ranking) -> None:
+    found = [row for row, _ in weighted_fusion([ranking, [(99, 3.0), (98, 1.0)]], [1.0, 0.0])]
+    assert [row for row in found if row < 98] == [row for row, _ in ranking]
+
+
+def test_ties_of_weighted_fusion_go_to_the_row_named_first() -> None:
+    assert [row for row, _ in weighted_fusion([[(7, 2.0)], [(3, 9.0)]], [0.5, 0.5])] == [7, 3]

@@ -12,8 +12,10 @@ import pytest
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
 from ragscale.index import Index, Manifest
-from ragscale.index import retriever as retriever_module
-from ragscale.index.manifest import MANIFEST_FILE, EmbedderInfo, FileInfo
+from ragscale.index import manifest as manifest_module
+from ragscale.index.dense import DenseInfo
+from ragscale.index.locks import LOCK_FILE
+from ragscale.index.manifest import MANIFEST_FILE, EmbedderInfo, FileInfo, Segment
 
 MakeModel = Callable[..., Path]
 
@@ -32,7 +34,16 @@ def edit(folder: Path, **changes: object) -> None:
 def test_round_trip(tmp_path: Path) -> None:
     info = EmbedderInfo("n", "r", "float32", 3, 256, "q: ", "d: ")
     manifest = Manifest(
-        passages=2, lexical={"kind": "bm25s"}, chunking={}, embedder=info, files={"a/b": FileInfo(3, "f")}
+        generation=3,
+        segments=(Segment("000000", 2), Segment("000007", 1)),
+        passages=2,
+        content="c",
+        lexical={"kind": "bm25s", "terms": 9},
+        chunking={},
+        fields={"year": "int64"},
+        embedder=info,
+        dense=DenseInfo("HNSW8", 3, 1, {"efSearch": 128}, "as asked for"),
+        files={"a/b": FileInfo(3, "f")},
     )
     manifest.write(tmp_path)
     assert Manifest.read(tmp_path) == manifest
@@ -40,14 +51,15 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_every_file_is_listed(dense: Index) -> None:
     on_disk = {p.relative_to(dense.path).as_posix() for p in dense.path.rglob("*") if p.is_file()}
-    assert on_disk == {*dense.manifest.files, MANIFEST_FILE}
-    assert {"passages.arrow", "ids.npy", "vectors.faiss"} < on_disk
+    assert on_disk == {*dense.manifest.files, MANIFEST_FILE, LOCK_FILE}
+    wanted = {"segments/000000/passages.arrow", "segments/000000/vectors.f32", "generations/000001/ids.npy"}
+    assert wanted < on_disk
     assert not any("pickle" in name or name.endswith((".pkl", ".bin")) for name in on_disk)
     dense.verify()
 
 
 def test_truncated_files_are_refused_by_open(dense: Index, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retriever_module, "_HASHED_AT_OPEN", -1)  # sizes alone must be enough
+    monkeypatch.setattr(manifest_module, "HASHED_FILE", -1)  # sizes alone must be enough
     for name in dense.manifest.files:
         path = copy / name
         whole = path.read_bytes()
@@ -86,13 +98,14 @@ def test_a_damaged_manifest_is_refused(copy: Path) -> None:
         path.write_bytes(whole[:cut])
         with pytest.raises(IndexDamaged, match="damaged"):
             Index.open(copy)
-    path.write_bytes(whole.replace(b"inner", b"outer"))
-    with pytest.raises(IndexDamaged, match="does not have its fingerprint"):
-        Index.open(copy)
+    for changed in (whole.replace(b"inner", b"outer"), whole + b" ", whole.replace(b": 1", b":  1")):
+        path.write_bytes(changed)
+        with pytest.raises(IndexDamaged, match="does not have its checksum"):
+            Index.open(copy)
     path.write_bytes(b"\xff" + whole)
     with pytest.raises(IndexDamaged, match="damaged"):
         Index.open(copy)
-    for text in ("[]", "{}", '{"format": 1}'):
+    for text in ("[]", "{}", '{"format": 2}', "[" * 100_000):
         path.write_text(text)
         with pytest.raises(IndexDamaged, match="damaged"):
             Index.open(copy)
@@ -106,7 +119,7 @@ def test_paths_outside_the_folder_are_refused(copy: Path) -> None:
 
 def test_another_format_version(copy: Path) -> None:
     edit(copy, format=99)
-    with pytest.raises(IndexMismatch, match="index format 99, this ragscale reads 1") as caught:
+    with pytest.raises(IndexMismatch, match="index format 99, this ragscale reads 2") as caught:
         Index.open(copy)
     assert "Build the index again" in caught.value.remedy
 

@@ -1,10 +1,13 @@
-"""Passages go through the Arrow file unchanged and are found by id."""
+"""Passages go through the Arrow files unchanged, over any number of folders, and are found by id and by field."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,54 +15,136 @@ from hypothesis import strategies as st
 from ragscale.corpus import Place, Record
 from ragscale.errors import CorpusError, InvalidInput
 from ragscale.index import passages as module
-from ragscale.index.passages import PassageStore, PassageWriter, full_text
-from ragscale.types import Passage
+from ragscale.index.fields import FieldTypes
+from ragscale.index.hashes import load_hashes, row_hashes, take_hashes
+from ragscale.index.incoming import Incoming
+from ragscale.index.passages import PassageStore, PassageWriter, full_text, id_table
+from ragscale.types import Passage, Scalar
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+NUMBERS = st.integers(-(2**63), 2**63 - 1)
+METADATA = st.fixed_dictionaries(
+    {}, optional={"year": NUMBERS, "lang": TEXT, "open": st.booleans(), "size": st.floats(allow_nan=False)}
+)
+PASSAGES = st.builds(Passage, TEXT, TEXT, TEXT, TEXT, METADATA)
+SOMEWHERE = Place(Path("c.jsonl"), "line", 1)
 
 
-def write(folder: Path, found: list[Passage], file: str = "c.jsonl") -> None:
-    with PassageWriter(folder) as writer:
-        for number, passage in enumerate(found, 1):
-            writer.add(Record(passage, Place(Path(file), "line", number)))
-        writer.finish()
+def types_of(found: Sequence[Passage]) -> dict[str, str]:
+    fields = FieldTypes()
+    for passage in found:
+        fields.add(passage.metadata, SOMEWHERE)
+    return fields.types
 
 
-@given(st.lists(st.builds(Passage, TEXT, TEXT, TEXT), unique_by=lambda p: p.id, min_size=1, max_size=30), st.data())
-@settings(deadline=None, max_examples=60)
-def test_round_trip(found: list[Passage], data: st.DataObject) -> None:
-    batch = data.draw(st.integers(1, 8))
+def write(folder: Path, found: Sequence[Passage]) -> Path:
+    folder.mkdir()
+    with PassageWriter(folder, types_of(found)) as writer:
+        for passage in found:
+            writer.add(passage)
+    return folder
+
+
+def opened(folders: Sequence[Path]) -> PassageStore:
+    ids = np.concatenate([load_hashes(folder)[:, 0] for folder in folders])
+    return PassageStore(folders, id_table(ids, np.arange(len(ids))))
+
+
+@given(st.lists(st.lists(PASSAGES, max_size=12), min_size=1, max_size=4), st.data())
+@settings(max_examples=60)
+def test_round_trip(parts: list[list[Passage]], data: st.DataObject) -> None:
+    unique = {passage.id: passage for part in parts for passage in part}
+    parts = [[passage for passage in part if unique.pop(passage.id, None)] for part in parts]
+    found = [passage for part in parts for passage in part]
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_BATCH", batch)
-        write(Path(name), found)
-        with PassageStore(Path(name)) as store:
-            assert list(store) == found
+        patch.setattr(module, "_BATCH", data.draw(st.integers(1, 5)))
+        folders = [write(Path(name, str(number)), part) for number, part in enumerate(parts)]
+        with opened(folders) as store:
+            assert len(store) == len(found)
+            assert [store[row] for row in range(len(found))] == found
             assert [store.row(passage.id) for passage in found] == list(range(len(found)))
-            assert store.texts(0, len(found)) == [full_text(passage) for passage in found]
+            start, stop = data.draw(st.integers(0, len(found))), data.draw(st.integers(0, len(found) + 3))
+            assert store.texts(start, stop) == [full_text(passage) for passage in found[start:stop]]
+            rows = np.flatnonzero(data.draw(st.lists(st.booleans(), min_size=len(found), max_size=len(found))))
+            assert list(store.take(rows)) == [found[row] for row in rows]
+            hashes = take_hashes(folders, rows)
+            assert [list(row) for row in hashes] == [list(row_hashes(found[row])) for row in rows]
             stranger = data.draw(TEXT)
             assert (store.row(stranger) is None) == (stranger not in {passage.id for passage in found})
+            assert columns(store) == {
+                name: [passage.metadata.get(name) for passage in found] for name in sorted(types_of(found))
+            }
 
 
-def test_ids_of_one_hash_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_hash", lambda identity: len(identity))
+def columns(store: PassageStore) -> Any:
+    return store.fields().to_pydict()
+
+
+def test_fields_of_all_segments_make_one_table(tmp_path: Path) -> None:
+    def part(number: int, *rows: dict[str, Scalar]) -> Path:
+        found = [Passage(f"{number}-{row}", "", "text", "", metadata) for row, metadata in enumerate(rows)]
+        return write(tmp_path / str(number), found)
+
+    folders = [part(0, {"year": 1990}, {}), part(1, {}), part(2, {"year": 1990.5, "lang": "en"})]
+    with opened(folders) as store:
+        assert columns(store) == {"lang": [None, None, None, "en"], "year": [1990.0, None, None, 1990.5]}
+        assert store[0].metadata == {"year": 1990}  # a passage comes back as it was
+        assert [str(column.type) for column in store.fields().columns] == ["large_string", "double"]
+    with opened(folders[1:2]) as store:
+        assert store.fields().num_columns == 0
+
+
+def test_a_field_has_one_type(tmp_path: Path) -> None:
+    fields = FieldTypes({"year": "int64"})
+    fields.add({"year": 3.5}, SOMEWHERE)
+    assert fields.types == {"year": "double"}
+    with pytest.raises(CorpusError, match=r"c\.jsonl, line 1: `year` is text \('then'\), in other passages .* a number"):
+        fields.add({"year": "then"}, SOMEWHERE)
+    with pytest.raises(CorpusError, match="`year` is true or false"):
+        fields.add({"year": True}, SOMEWHERE)
+    with pytest.raises(CorpusError, match="beyond 64 bits"):
+        fields.add({"big": 2**63}, SOMEWHERE)
+
+
+def test_hashes_tell_apart_what_differs() -> None:
+    def content(*parts: str, **metadata: Scalar) -> tuple[int, ...]:
+        return tuple(row_hashes(Passage(*parts, metadata=metadata)).tolist())
+
+    seen = [
+        content("a", "b", "c"),
+        content("a", "bc", ""),
+        content("a", "", "b\nc"),
+        content("a", "b", "c", "d"),
+        content("a", "b", "c", year=1),
+        content("a", "b", "c", year=1.0),
+        content("a", "b", "c", year=True),
+        content("a", "b", "c", year="1"),
+    ]
+    assert len({hashes[3:] for hashes in seen}) == len(seen)
+    assert content("a", "b", "c", x=1, y=2) == content("a", "b", "c", y=2, x=1)
+    assert content("a", "", "t")[1:3] == content("a#0", "", "t", "a")[1:3]
+
+
+def test_ids_of_one_hash_are_told_apart(tmp_path: Path) -> None:
     found = [Passage(identity, "", "text") for identity in ("aa", "b", "bb", "cc", "c")]
-    write(tmp_path, found)
-    with PassageStore(tmp_path) as store:
-        assert [store.row(passage.id) for passage in found] == [0, 1, 2, 3, 4]
-        assert store.row("dd") is None
+    folder = write(tmp_path / "0", found)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "id_hash", len)
+        hashes = np.array([len(passage.id) for passage in found], dtype=np.uint64)
+        with PassageStore([folder], id_table(hashes, np.arange(5))) as store:
+            assert [store.row(passage.id) for passage in found] == [0, 1, 2, 3, 4]
+            assert store.row("dd") is None
 
 
 def test_duplicates_name_both_places(tmp_path: Path) -> None:
-    with PassageWriter(tmp_path) as writer:
-        for file, number, identity in (("a", 1, "x"), ("a", 2, "y"), ("b", 1, "z"), ("b", 7, "y"), ("c", 9, "x")):
-            writer.add(Record(Passage(identity, "", "text"), Place(Path(file), "line", number)))
-        with pytest.raises(CorpusError, match="duplicate id 'y': a, line 2 and b, line 7"):
-            writer.finish()
+    rows = (("a", 1, "x"), ("a", 2, "y"), ("b", 1, "z"), ("b", 7, "y"), ("c", 9, "x"))
+    records = [Record(Passage(identity, "", "text"), Place(Path(file), "line", n)) for file, n, identity in rows]
+    with pytest.raises(CorpusError, match="duplicate id 'y': a, line 2 and b, line 7"):
+        Incoming(tmp_path, records, FieldTypes())
 
 
 def test_unknown_ids(tmp_path: Path) -> None:
-    write(tmp_path, [Passage("a", "", "text")])
-    with PassageStore(tmp_path) as store:
+    with opened([write(tmp_path / "0", [Passage("a", "", "text")])]) as store:
         assert store.row("\ud83d") is None
         with pytest.raises(InvalidInput, match="no passage 'b' among 1"):
             store.get("b")

@@ -221,7 +221,8 @@ def test_a_forgotten_index_stops_its_thread(corpus: Path, tmp_path: Path) -> Non
 
 def test_an_approximate_index_answers(corpus: Path, model: Path, tmp_path: Path) -> None:
     with Index.build([corpus], tmp_path / "index", embedder=model, factory="HNSW8") as index:
-        assert index.manifest.factory == "HNSW8"
+        assert index.manifest.dense is not None
+        assert (index.manifest.dense.factory, index.manifest.dense.rows) == ("HNSW8", len(index))
         assert len(index.search(["Paris"], k=5, how="dense")[0]) == 5
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Served, StartServer
+from servers import Served, StartServer
 
 TOKEN = "a-token-of-some-length"
 

@@ -1,0 +1,80 @@
+"""``ragscale index add | update | remove | compact``: an index after it was built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ragscale.cli.progress import progress_bars
+
+if TYPE_CHECKING:
+    from ragscale.index import Changes
+
+__all__ = ["add", "compact", "remove", "update"]
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
+Corpora = Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Files or folders, as for `build`.")]
+EmbedderFolder = Annotated[
+    str | None,
+    typer.Option(help="Where the index's embedder lies, if not under its recorded name.", show_default=False),
+]
+BatchSize = Annotated[int, typer.Option(help="Passages encoded at once.")]
+
+
+def add(folder: Folder, corpus: Corpora, embedder: EmbedderFolder = None, batch_size: BatchSize = 64) -> None:
+    """Add documents; those that are there with the same content are skipped. After a kill the same command goes on."""
+    from ragscale.index.grow import add
+
+    with progress_bars() as progress:
+        changes = add(folder, corpus, embedder=embedder, batch_size=batch_size, progress=progress)
+    _say(folder, changes)
+
+
+def update(
+    folder: Folder,
+    corpus: Corpora,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove documents that are not in the corpora.")] = False,
+    embedder: EmbedderFolder = None,
+    batch_size: BatchSize = 64,
+) -> None:
+    """Add new documents and replace changed ones; nothing else is embedded. After a kill the same command goes on."""
+    from ragscale.index.grow import update
+
+    with progress_bars() as progress:
+        changes = update(folder, corpus, prune=prune, embedder=embedder, batch_size=batch_size, progress=progress)
+    _say(folder, changes)
+
+
+def remove(
+    folder: Folder, names: Annotated[list[str], typer.Argument(metavar="ID...", help="Documents or passages.")]
+) -> None:
+    """Remove documents or single passages from all searches."""
+    from ragscale.index.grow import remove
+
+    remove(folder, names)
+    typer.echo(f"{folder}: {len(dict.fromkeys(names)):,} removed")
+
+
+def compact(folder: Folder) -> None:
+    """Drop the rows of removed documents; nothing is embedded."""
+    from ragscale.index import Manifest
+    from ragscale.index.grow import compact
+
+    before = Manifest.read(folder).rows
+    with progress_bars() as progress:
+        compact(folder, progress=progress)
+    after = Manifest.read(folder).rows
+    typer.echo(f"{folder}: {before:,} rows before, {after:,} now")
+
+
+def _say(folder: Path, changes: Changes) -> None:
+    counts = {
+        "added": changes.added,
+        "changed": changes.changed,
+        "unchanged": changes.unchanged,
+        "removed": changes.removed,
+    }
+    listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    typer.echo(f"{folder}: documents {listed}; {changes.passages:,} passages written")

@@ -1,0 +1,49 @@
+"""Progress bars of what reads, counts and embeds passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ragscale.index import Progress
+
+__all__ = ["progress_bars"]
+
+_STAGES = {"read": "Reading", "bm25": "Terms", "embed": "Embedding"}
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """A bar a stage, on standard error, with passages a second and the time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), rate="")
+            task = bars.tasks[tasks[stage]]
+            speed = task.finished_speed or task.speed
+            bars.update(task.id, completed=done, total=total or None, rate=f"{speed:,.0f} passages/s" if speed else "")
+
+        yield report

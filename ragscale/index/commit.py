@@ -1,0 +1,175 @@
+"""Commits: derives a generation from the segments, then makes it the index by replacing the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragscale.index.dense import FLAT, VECTORS_FILE, DenseInfo, build_dense
+from ragscale.index.hashes import load_hashes
+from ragscale.index.lexical import build_postings
+from ragscale.index.locks import in_use
+from ragscale.index.manifest import GENERATIONS, SEGMENTS, FileInfo, Manifest, scan
+from ragscale.index.passages import IDS_FILE, id_table
+from ragscale.index.place import sync
+from ragscale.index.segments import RAW_FILE
+from ragscale.index.vectors import Vectors
+
+__all__ = ["BM25_FOLDER", "DELETED_FILE", "commit", "load_deleted", "open_vectors", "tidy"]
+
+DELETED_FILE = "deleted.npy"
+BM25_FOLDER = "bm25"
+_WRITING = ".writing"
+_BLOCK = 65_536
+
+Deleted = NDArray[np.bool_] | None
+"""One truth value a row; None where nothing is deleted."""
+
+
+def load_deleted(folder: Path, manifest: Manifest) -> Deleted:
+    """Which rows of an index are deleted."""
+    path = manifest.generation_path(folder) / DELETED_FILE
+    if not path.is_file():
+        return None
+    return np.unpackbits(np.load(path, allow_pickle=False), count=manifest.rows).astype(bool)
+
+
+def open_vectors(folder: Path, manifest: Manifest) -> Vectors:
+    """Map the stored vectors of an index that has some."""
+    assert manifest.embedder is not None
+    files = [path / RAW_FILE for path in manifest.segment_paths(folder)]
+    return Vectors(files, [segment.rows for segment in manifest.segments], manifest.embedder.dimension)
+
+
+def commit(
+    folder: Path, draft: Manifest, deleted: Deleted, *, old: Manifest | None, factory: str | None = None
+) -> Manifest:
+    """Make the state that `draft` describes the state of the index.
+
+    Args:
+        folder: The index; the caller holds its lock.
+        draft: Segments and settings; all that is derived from them is computed here.
+        deleted: Which rows are deleted.
+        old: The manifest until now; what did not change is taken over from it.
+        factory: FAISS factory string to build the vectors' index by; None keeps that of `old`, rebuilt where too many
+            rows are not in it.
+
+    Returns:
+        The manifest that was written.
+    """
+    if deleted is not None and not deleted.any():
+        deleted = None
+    number = 1 + max((int(path.stem) for path in (folder / GENERATIONS).glob("[0-9]*")), default=0)
+    number = max(number, 1 + old.generation if old else 0)
+    draft = replace(draft, generation=number, files={})
+    target = draft.generation_path(folder)
+    work = target.with_suffix(_WRITING)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    draft = _derive(folder, work, draft, deleted, old, factory)
+    sync(work)
+    work.rename(target)
+    sync(target.parent, deep=False)
+    manifest = replace(draft, files=_files(folder, draft, old))
+    manifest.write(folder)
+    tidy(folder, manifest)
+    return manifest
+
+
+def _derive(
+    folder: Path, work: Path, draft: Manifest, deleted: Deleted, old: Manifest | None, factory: str | None
+) -> Manifest:
+    """Write the files of a generation; the draft with what they say."""
+    before = None if old is None else old.generation_path(folder)
+    if old is not None and before is not None and _same_rows(folder, draft, deleted, old):
+        for path in sorted(before.rglob("*")):
+            if path.is_file() and path.name != VECTORS_FILE:
+                _take_over(path, work / path.relative_to(before))
+        draft = replace(draft, passages=old.passages, content=old.content, lexical=old.lexical)
+    else:
+        segments = draft.segment_paths(folder)
+        passages, content = _write_rows(work, segments, deleted)
+        terms = build_postings(work / BM25_FOLDER, segments, deleted)
+        draft = replace(draft, passages=passages, content=content, lexical={**draft.lexical, "terms": terms})
+    if draft.embedder is None:
+        return draft
+    if factory is None and old is not None and old.dense is not None and _covers_enough(draft, old.dense):
+        if before is not None and (before / VECTORS_FILE).is_file():
+            _take_over(before / VECTORS_FILE, work / VECTORS_FILE)
+        return replace(draft, dense=old.dense)
+    factory = factory or (old.dense.factory if old and old.dense else FLAT)
+    return replace(draft, dense=build_dense(open_vectors(folder, draft), work / VECTORS_FILE, factory=factory))
+
+
+def _same_rows(folder: Path, draft: Manifest, deleted: Deleted, old: Manifest) -> bool:
+    before = load_deleted(folder, old)
+    if before is None or deleted is None:
+        return draft.segments == old.segments and before is deleted
+    return draft.segments == old.segments and np.array_equal(before, deleted)
+
+
+def _covers_enough(draft: Manifest, dense: DenseInfo) -> bool:
+    """Whether few enough rows are searched one by one beside an approximate index."""
+    return dense.rows == 0 or 4 * (draft.rows - dense.rows) <= draft.rows
+
+
+def _write_rows(work: Path, segments: list[Path], deleted: Deleted) -> tuple[int, str]:
+    """Write the id table and the deleted rows; the number of live rows and the hash of their content."""
+    content = hashlib.sha256()
+    ids, rows, start = [], [], 0
+    for segment in segments:
+        hashes = load_hashes(segment)
+        for first in range(0, len(hashes), _BLOCK):
+            block = hashes[first : first + _BLOCK]
+            here = np.arange(start + first, start + first + len(block))
+            live = np.ones(len(block), dtype=bool) if deleted is None else ~deleted[here]
+            content.update(block[live, 3:].tobytes())
+            ids.append(block[live, 0])
+            rows.append(here[live])
+        start += len(hashes)
+    table = id_table(np.concatenate(ids), np.concatenate(rows))
+    np.save(work / IDS_FILE, table, allow_pickle=False)
+    if deleted is not None:
+        np.save(work / DELETED_FILE, np.packbits(deleted), allow_pickle=False)
+    return table.shape[1], content.hexdigest()
+
+
+def _take_over(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, target)
+
+
+def _files(folder: Path, draft: Manifest, old: Manifest | None) -> dict[str, FileInfo]:
+    """All files in use; checksums of those of `old` are known."""
+    found: dict[str, FileInfo] = {}
+    for segment in draft.segments:
+        prefix = f"{SEGMENTS}/{segment.name}/"
+        known = {name: info for name, info in old.files.items() if name.startswith(prefix)} if old else {}
+        found.update(known or scan(folder, segment.path(folder)))
+    found.update(scan(folder, draft.generation_path(folder)))
+    return found
+
+
+def tidy(folder: Path, manifest: Manifest) -> None:
+    """Remove what the manifest does not name and nobody reads; not the segments that a killed writer can go on with."""
+    pinned = False
+    for path in sorted((folder / GENERATIONS).iterdir()):
+        if path != manifest.generation_path(folder):
+            with in_use(path) as used:
+                pinned |= used
+                if not used:
+                    shutil.rmtree(path, ignore_errors=True)
+    named = [segment.name for segment in manifest.segments]
+    for path in sorted((folder / SEGMENTS).iterdir()):
+        # a pinned generation may need any of the older ones
+        if not pinned and path.name not in named and path.name < max(named):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,177 @@
+"""Segments: what is worth money (passages, terms, vectors), written once, resumed where a killed process was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragscale.index.hashes import load_hashes, take_hashes
+from ragscale.index.lexical import TermCounter
+from ragscale.index.manifest import SEGMENTS, EmbedderInfo, Segment
+from ragscale.index.passages import PassageStore, PassageWriter, full_text
+from ragscale.index.place import sync
+from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
+
+__all__ = ["JOURNAL_FILE", "RAW_FILE", "SLAB", "embedded", "fill_vectors", "write_texts"]
+
+RAW_FILE = "vectors.f32"
+JOURNAL_FILE = "journal.jsonl"
+SLAB = 4096
+"""Rows between two lines of the journal: the most that is embedded again after a kill."""
+_WRITING = ".writing"
+
+Report = Callable[[int], None]
+"""Called with the rows done so far."""
+MakeVectors = Callable[[int, int], NDArray[np.float32]]
+"""Vectors of the rows of a segment from a start up to, not including, a stop."""
+
+
+def write_texts(
+    folder: Path,
+    first: int,
+    store: PassageStore,
+    rows: NDArray[np.int64],
+    *,
+    size: int,
+    fields: Mapping[str, str],
+    report: Report,
+) -> list[Segment]:
+    """Write passages and their terms to new segments; those that a killed process left with the same rows are kept.
+
+    Args:
+        folder: The index.
+        first: Number of the first segment; all from there on are this writer's to overwrite.
+        store: Where the passages are.
+        rows: Which of them, in ascending order.
+        size: Most rows of a segment.
+        fields: Types of the metadata fields.
+        report: Progress.
+
+    Returns:
+        The segments, sealed but for their vectors.
+    """
+    found = []
+    for number, start in enumerate(range(0, len(rows), size), first):
+        part = rows[start : start + size]
+        segment = Segment(f"{number:06d}", len(part))
+        target = segment.path(folder)
+        if not (target.is_dir() and np.array_equal(load_hashes(target), take_hashes(store.folders, part))):
+            _discard(folder, number)
+            _write_text(target, store, part, fields, partial(_shifted, report, start))
+        report(start + len(part))
+        found.append(segment)
+    _discard(folder, first + len(found))
+    return found
+
+
+def _shifted(report: Report, start: int, done: int) -> None:
+    report(start + done)
+
+
+def _discard(folder: Path, first: int) -> None:
+    """Remove what an earlier writer left from a number on."""
+    for path in sorted((folder / SEGMENTS).glob("*")):
+        if path.name >= f"{first:06d}":
+            shutil.rmtree(path)
+
+
+def _write_text(
+    target: Path, store: PassageStore, rows: NDArray[np.int64], fields: Mapping[str, str], report: Report
+) -> None:
+    work = target.with_suffix(_WRITING)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    counter = TermCounter()
+    with ExitStack() as stack:
+        writer = stack.enter_context(PassageWriter(work, fields))
+        names = (TERMS_FILE, LENGTHS_FILE, VOCABULARY_FILE)
+        terms, lengths, vocabulary = (stack.enter_context((work / name).open("wb")) for name in names)
+        for start in range(0, len(rows), SLAB):
+            slab = list(store.take(rows[start : start + SLAB]))
+            for passage in slab:
+                writer.add(passage)
+            pairs, counts, new = counter.count([full_text(passage) for passage in slab])
+            terms.write(np.ascontiguousarray(pairs, dtype="<i4").tobytes())
+            lengths.write(np.ascontiguousarray(counts, dtype="<i4").tobytes())
+            vocabulary.write("".join(f"{term}\n" for term in new).encode("utf-8"))
+            report(start + len(slab))
+    sync(work)
+    work.rename(target)
+    sync(target.parent, deep=False)
+
+
+def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeVectors) -> int:
+    """Bring a segment's vectors to their full number, from wherever a killed process was.
+
+    Args:
+        folder: The index.
+        segment: With its texts written.
+        info: What makes the vectors; those of anything else are thrown away.
+        make: Makes them; called with at most `SLAB` rows.
+
+    Returns:
+        The number of rows that were made.
+    """
+    path, journal = segment.path(folder) / RAW_FILE, segment.path(folder) / JOURNAL_FILE
+    width = info.dimension * np.dtype(np.float32).itemsize
+    header = json.dumps(asdict(info))
+    done, end = _journalled(path, journal, header, width)
+    if done == segment.rows:
+        return 0
+    with path.open("ab") as vectors, journal.open("ab") as lines:
+        vectors.truncate(done * width)
+        lines.truncate(end)
+        if not end:
+            _append(lines, header)
+            sync(path.parent, deep=False)
+        for start in range(done, segment.rows, SLAB):
+            stop = min(start + SLAB, segment.rows)
+            vectors.write(np.ascontiguousarray(make(start, stop), dtype="<f4").tobytes())
+            _flush(vectors)
+            # only now, so that a line never counts vectors that the disk has not
+            _append(lines, json.dumps({"rows": stop}))
+    return segment.rows - done
+
+
+def _journalled(path: Path, journal: Path, header: str, width: int) -> tuple[int, int]:
+    """Rows that are safe, and where the journal's last whole line ends."""
+    if not (path.is_file() and journal.is_file()):
+        return 0, 0
+    lines = journal.read_bytes().splitlines(keepends=True)
+    if not lines or lines[0] != header.encode() + b"\n":
+        return 0, 0
+    done, end = 0, len(lines[0])
+    for line in lines[1:]:
+        try:
+            rows = json.loads(line)["rows"]
+        except (ValueError, KeyError, TypeError):
+            break
+        if not line.endswith(b"\n") or path.stat().st_size < rows * width:
+            break
+        done, end = rows, end + len(line)
+    return done, end
+
+
+def _append(lines: IO[bytes], line: str) -> None:
+    lines.write(line.encode() + b"\n")
+    _flush(lines)
+
+
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def embedded(folder: Path) -> bool:
+    """Whether the segments of a folder hold any vectors: work that is worth keeping when something fails."""
+    return any(path.stat().st_size for path in folder.glob(f"{SEGMENTS}/*/{RAW_FILE}"))
