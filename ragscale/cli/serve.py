@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,10 @@ def serve(
     rerank: Annotated[
         list[str] | None,
         typer.Option(metavar="MODEL", help="A cross-encoder that clients may ask for: folder or hub name; repeatable."),
+    ] = None,
+    watch: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", min=1, help="Look for changes of the index so often. Default: upon SIGHUP."),
     ] = None,
     limit: Annotated[
         list[str] | None,
@@ -50,7 +55,8 @@ def serve(
             token=token,
             limits=limits,
             rerankers=rerank or [],
-            started=lambda url: typer.echo(f"{folder}: {len(index):,} passages at {url}", err=True),
+            watch=watch,
+            tell=partial(typer.echo, err=True),
         )
 
 

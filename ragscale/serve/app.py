@@ -32,6 +32,7 @@ T = TypeVar("T")
 _K = 10  # of `Index.search`
 _TOPK = 3  # of Search-R1's own server
 _SLICE = 256  # queries that go to the broker together, so that one large request leaves room for others
+_RELOADS = 3  # a search that a reload overtook is repeated, so that no reply mixes two commits
 
 
 class Service:
@@ -77,7 +78,9 @@ class Service:
         body = await read_json(request, self.limits)
         wanted = parse_search({"queries": body.get("queries"), "k": body.get("topk") or _TOPK}, self.limits, k=_TOPK)
         asked = [query for query in wanted.queries if query.strip()]  # a model may write an empty one: no hits
-        found = iter(await self._admitted(request, len(asked), partial(self._search, replace(wanted, queries=asked))))
+        work = partial(self._search, replace(wanted, queries=asked))
+        _, hits_of_asked = await self._admitted(request, len(asked), work)
+        found = iter(hits_of_asked)
         lists = [next(found) if query.strip() else [] for query in wanted.queries]
         row = _scored if body.get("return_scores") else _document
         return json_reply({"result": [[row(hit) for hit in hits] for hits in lists]})
@@ -86,8 +89,7 @@ class Service:
         """Everything that `Index.search` can do, by the same names."""
         body = await read_json(request, self.limits)
         search = self._parse(body)
-        fingerprint = self.index.fingerprint
-        found = await self._admitted(request, len(search.queries), partial(self._search, search))
+        fingerprint, found = await self._admitted(request, len(search.queries), partial(self._search, search))
         how = search.how or self.index.how
         return json_reply({"fingerprint": fingerprint, "how": how, "results": _rows(found)})
 
@@ -110,8 +112,7 @@ class Service:
                 f"the limits are {self.limits.queries:,} and {self.limits.hits:,}",
                 "Send several requests.",
             )
-        fingerprint = self.index.fingerprint
-        results = await self._admitted(request, queries, partial(self._all, searches))
+        fingerprint, results = await self._admitted(request, queries, partial(self._all, searches))
         return json_reply({"fingerprint": fingerprint, "results": results})
 
     async def _all(self, searches: Sequence[Search | RagscaleError]) -> list[dict[str, Any]]:
@@ -146,11 +147,18 @@ class Service:
             found += await self.index.asearch(part, search.k, search.how, **search.options)
         return found
 
-    async def _admitted(self, request: Request, queries: int, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _admitted(
+        self, request: Request, queries: int, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> tuple[str, T]:
+        """What `work` finds, and the fingerprint of the index that it searched."""
         with self._gate.admit(queries):
-            result = await attended(request, work(), self.limits.search_seconds)
-        self._metrics.searched(queries)
-        return result
+            for _ in range(_RELOADS):
+                fingerprint = self.index.fingerprint
+                result = await attended(request, work(), self.limits.search_seconds)
+                if fingerprint == self.index.fingerprint:
+                    self._metrics.searched(queries)
+                    return fingerprint, result
+        raise RefusedRequest(503, "the index changes all the time", "Try again later.", {"Retry-After": "5"})
 
     async def passages(self, request: Request) -> Response:
         """Passages by id, in the order asked for."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
 
-from ragscale.errors import InvalidInput
+from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import Index
 from ragscale.serve.app import Service
 from ragscale.serve.connection import bounded
@@ -69,9 +71,10 @@ def serve(
     token: str | None = None,
     limits: Limits | None = None,
     rerankers: Sequence[str] = (),
-    started: Callable[[str], None] = lambda url: None,
+    watch: int | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Serve an index until SIGINT or SIGTERM; what is in flight then is finished.
+    """Serve an index until SIGINT or SIGTERM; what is in flight then is finished. SIGHUP moves to its newest commit.
 
     Call it in the main thread. The index is searched once before the port is opened, so that a missing model is an
     error here, and no client waits for its loading. It stays open at the end.
@@ -83,7 +86,8 @@ def serve(
         token: What clients must send; see `read_token`.
         limits: Bounds of requests.
         rerankers: Models that clients may name in `rerank`: folders or hub names.
-        started: Called with the server's URL when it listens.
+        watch: Seconds after which to look for a newer commit of the index, again and again; None for SIGHUP alone.
+        tell: Called with a line about the server when it listens and when it moved to another commit.
 
     Raises:
         InvalidInput: The address cannot be listened on.
@@ -108,25 +112,55 @@ def serve(
         h11_max_incomplete_event_size=1 << 16,
     )
     with _listening(host, port) as listener:
-        started(_url(listener))
-        _Server(config, service).run(sockets=[listener])
+        tell(f"{index.path}: {len(index):,} passages at {_url(listener)}")
+        _Server(config, service, watch, tell).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Ends in a return, not in the signal that stopped it."""
+    """Reloads its index, and ends in a return, not in the signal that stopped it."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, watch: int | None, tell: Callable[[str], None]
+    ) -> None:
         super().__init__(config)
         self._service = service
+        self._watch = watch
+        self._tell = tell
+        self._looked = time.monotonic()
+        self._wanted = False
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        due = self._watch is not None and time.monotonic() >= self._looked + self._watch
+        if (self._wanted or due) and (self._reloading is None or self._reloading.done()):
+            self._wanted = False
+            self._looked = time.monotonic()
+            self._reloading = asyncio.create_task(self._reload())
+        return await super().on_tick(counter)
+
+    async def _reload(self) -> None:
+        index = self._service.index
+        try:
+            if await asyncio.to_thread(index.reload):
+                self._tell(f"{index.path}: reloaded, {len(index):,} passages")
+        except RagscaleError as error:
+            self._tell(f"{index.path}: not reloaded: {error}")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {signal.SIGINT: self._stop, signal.SIGTERM: self._stop}
+        if hasattr(signal, "SIGHUP"):  # not on Windows
+            handlers[signal.SIGHUP] = self._want_reload
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _want_reload(self, number: int, frame: object) -> None:
+        self._wanted = True
 
     def _stop(self, number: int, frame: object) -> None:
         self.force_exit = self.should_exit and number == signal.SIGINT  # Ctrl-C twice waits for nobody

@@ -41,8 +41,8 @@ StartServer = Callable[..., AbstractContextManager[Served]]
 
 @contextmanager
 def started(folder: Path, *words: str, log: Path, **variables: str) -> Iterator[Served]:
-    command = [sys.executable, "-c", "from ragscale.cli import app; app()", "serve", str(folder), "--port", "0", *words]
     """Runs ``ragscale serve`` on a free port, with these words and environment variables."""
+    command = [sys.executable, "-c", "from ragscale.cli import app; app()", "serve", str(folder), "--port", "0", *words]
     with log.open("wb") as stderr:
         process = subprocess.Popen(command, stderr=stderr, env={**os.environ, **variables})
     try:
