@@ -1,7 +1,7 @@
 """Runs jobs of the kill tests, each in a forked process that can be killed; imports are paid for once.
 
-Reads a job a line (JSON) and answers with two lines: the pid, and how it ended. Never uses OpenMP itself, since forks of
-a process that did hang.
+Reads a job a line (JSON) and answers with two lines: the pid, and how it ended. It never uses OpenMP itself: a fork of a
+process that did hangs.
 """
 
 from __future__ import annotations

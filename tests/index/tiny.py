@@ -15,7 +15,23 @@ from ragscale.index.embed import Embedder
 from ragscale.index.manifest import EmbedderInfo
 
 INFO = EmbedderInfo("tiny", "sha256:0", "float32", 16, 0, "", "")
-WORDS = "river ice bread violin paris radium glacier chain yeast string capital metal wheel poland salt".split()
+WORDS = [
+    "river",
+    "ice",
+    "bread",
+    "violin",
+    "paris",
+    "radium",
+    "glacier",
+    "chain",
+    "yeast",
+    "string",
+    "capital",
+    "metal",
+    "wheel",
+    "poland",
+    "salt",
+]
 
 Row = dict[str, Any]
 
