@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 
 import httpx
 import pytest
@@ -74,6 +77,15 @@ def test_tokens_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         read_token("SECRET", "127.0.0.1")
     monkeypatch.setenv("SECRET", f" {TOKEN}\n")
     assert read_token("SECRET", "0.0.0.0") == TOKEN
+
+
+def test_the_page_names_every_limit_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| ([\d, ]+) \|", page, re.MULTILINE)
+    told: dict[str, int] = {}
+    for names, values in rows:
+        told |= zip(re.findall(r"\w+", names), (int(v.replace(",", "")) for v in values.split(", ")), strict=True)
+    assert told == asdict(Limits())
 
 
 def test_limits_from_words() -> None:
