@@ -11,8 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ragscale.errors import InvalidInput
 from ragscale.index import Index
 from ragscale.index.wire import hit_from_json, passage_from_json
+from ragscale.serve.limits import Limits
+from ragscale.serve.searches import parse_search
 
 QUERIES = ["who discovered rhodium", "  ", "camera lucida", "half \ud83d a pair"]
 Client = Callable[..., httpx.AsyncClient]
@@ -209,3 +212,16 @@ async def test_any_json_is_answered_or_refused(client: Client, body: dict[str, A
     assert response.status_code in (200, 422)
     if response.status_code == 422:
         error(response)
+
+
+def test_rerankers_are_those_of_the_operator() -> None:
+    limits = Limits(pairs=100, hits=1000)
+    body = {"queries": ["a", "b"], "rerank": "mine", "depth": 50}
+    assert parse_search(body, limits, k=10, rerankers=["mine"]).options == {"rerank": "mine", "depth": 50}
+    for change, problem in (
+        ({"rerank": "other"}, "other.* is not served here"),
+        ({"depth": 51}, "51 candidates each, the limit is 100"),
+        ({"queries": ["a"] * 3, "depth": None}, "3 queries with 50 candidates each"),
+    ):
+        with pytest.raises(InvalidInput, match=problem):
+            parse_search({**body, **change}, limits, k=10, rerankers=["mine"])
