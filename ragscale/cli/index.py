@@ -70,7 +70,12 @@ def build(
     embedder: Annotated[
         str, typer.Option(help='"default" (all-MiniLM-L6-v2), a hub name, a model folder, or "none" for BM25 alone.')
     ] = "default",
-    factory: Annotated[str, typer.Option(help="FAISS factory string. Flat is exact.")] = "Flat",
+    factory: Annotated[
+        str, typer.Option(help="FAISS factory string. Flat is exact; auto chooses, and is exact for small corpora.")
+    ] = "auto",
+    memory: Annotated[
+        str | None, typer.Option(help="What auto may hold resident, as 8GB. Default: half of the machine's.")
+    ] = None,
     lexical: Annotated[Lexical, typer.Option(help="Library of the BM25 index.")] = Lexical.bm25s,
     chunk_by: ChunkBy = By.characters,
     chunk_size: ChunkSize = None,
@@ -101,6 +106,7 @@ def build(
             out,
             embedder=None if embedder == "none" else embedder,
             factory=factory,
+            memory=memory,
             lexical=lexical.value,
             chunk_by=chunk_by.value,
             chunk_size=chunk_size,
@@ -117,8 +123,10 @@ def build(
         ) as index,
     ):
         summary = f"{out}: {len(index):,} passages, searched by {index.how}"
+        vectors = _dense(index.manifest)
     show_left_out(problems)
     typer.echo(summary)
+    typer.echo(f"vectors: {vectors}")
 
 
 @app.command()

@@ -13,13 +13,13 @@ import numpy as np
 from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.commit import commit
-from ragscale.index.dense import METRIC, check_factory, require_faiss
+from ragscale.index.dense import AUTO, METRIC, check_factory, require_faiss
 from ragscale.index.embed import DEFAULT, Dtype, Embedder
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
 from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, SEGMENTS, Manifest, Segment, check_files
 from ragscale.index.place import put, storage_errors
-from ragscale.index.segments import embedded, write_texts
+from ragscale.index.segments import drop_vectors, embedded, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
 __all__ = ["BuildOptions", "build"]
@@ -31,8 +31,10 @@ class BuildOptions:
 
     embedder: str | Path | None = DEFAULT
     """``"default"``, a hub name, the folder of a local model, or None for a lexical-only index."""
-    factory: str = "Flat"
-    """FAISS factory string; Flat is exact."""
+    factory: str = AUTO
+    """FAISS factory string; Flat is exact, auto chooses by number, dimension, memory and device."""
+    memory: int | None = None
+    """Bytes that searching may hold resident, for auto; half of the machine's where None."""
     lexical: LexicalKind = "bm25s"
     chunking: Chunking = field(default_factory=Chunking)
     """How documents are cut."""
@@ -86,7 +88,12 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
                 fields=fields.types,
                 report=lambda done: report("bm25", done, count),
             )
-        embedder = None if options.embedder is None else _embed(folder, segments, count, options, report)
+        embedder = None
+        if options.embedder is not None:
+            embedder = _embed(folder, segments, count, options, report)
+        else:
+            for segment in segments:
+                drop_vectors(folder, segment)
         draft = Manifest(
             generation=0,
             segments=tuple(segments),
@@ -98,7 +105,7 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
             embedder=embedder.info if embedder else None,
             metric=METRIC if embedder else None,
         )
-        commit(folder, draft, None, old=None, factory=options.factory)
+        commit(folder, draft, None, old=None, factory=options.factory, memory=options.memory)
         put(folder, out)
 
 
@@ -158,6 +165,6 @@ def _embed(folder: Path, segments: Sequence[Segment], count: int, options: Build
         document_prompt=options.document_prompt,
     )
     # before hours of encoding, so that a wrong factory string fails in the first second
-    check_factory(options.factory, embedder.info.dimension, count)
+    check_factory(options.factory, embedder.info.dimension, count, memory=options.memory)
     embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report)
     return embedder

@@ -16,9 +16,11 @@ from ragscale.errors import InvalidInput
 from ragscale.index import grow
 from ragscale.index.broker import Broker, Load
 from ragscale.index.build import BuildOptions, build
+from ragscale.index.choose import AUTO, parse_memory
 from ragscale.index.dense import require_faiss
 from ragscale.index.embed import DEFAULT, Dtype, refuse_other_name
 from ragscale.index.engine import Engine
+from ragscale.index.gpu import Gpus
 from ragscale.index.grow import Changes
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest, check_files
@@ -43,8 +45,8 @@ class Index:
     waits together. A context manager.
     """
 
-    def __init__(self, path: Path, *, embedder: str | Path | None = None) -> None:
-        snapshot = Snapshot(path)
+    def __init__(self, path: Path, *, embedder: str | Path | None = None, gpus: Gpus | None = None) -> None:
+        snapshot = Snapshot(path, gpus=gpus)
         refuse_other_name(path, snapshot.manifest.embedder, embedder)
         if snapshot.manifest.embedder is not None:
             require_faiss()
@@ -84,7 +86,8 @@ class Index:
         out: str | Path,
         *,
         embedder: str | Path | None = DEFAULT,
-        factory: str = "Flat",
+        factory: str = AUTO,
+        memory: str | int | None = None,
         lexical: LexicalKind = "bm25s",
         chunk_by: By = "characters",
         chunk_size: int | None = None,
@@ -107,7 +110,10 @@ class Index:
             out: Folder to write; appears complete or not at all.
             embedder: ``"default"`` (all-MiniLM-L6-v2), a hub name, the folder of a local sentence-transformers model,
                 or None for a lexical-only index, which needs neither torch nor faiss.
-            factory: FAISS factory string; ``"Flat"`` is exact.
+            factory: FAISS factory string; ``"Flat"`` is exact, ``"auto"`` chooses by number of passages, dimension,
+                memory and device, and is exact for small corpora.
+            memory: What searching may hold resident, for ``"auto"``: ``"8GB"`` or bytes; half of the machine's where
+                None.
             lexical: ``"bm25s"``, or ``"rank-bm25"``, the slow reference.
             chunk_by: What decides where documents are cut: ``"characters"``, ``"tokens"`` (of the embedder),
                 ``"sentences"`` or ``"headings"``.
@@ -136,6 +142,7 @@ class Index:
         options = BuildOptions(
             embedder=embedder,
             factory=factory,
+            memory=None if memory is None else parse_memory(memory),
             lexical=lexical,
             chunking=Chunking(chunk_size, chunk_overlap, chunk_by, chunk_rows),
             columns=columns or Columns(),
@@ -152,14 +159,18 @@ class Index:
 
     @overload
     @classmethod
-    def open(cls, path: Path, *, embedder: str | Path | None = None) -> Index: ...
+    def open(cls, path: Path, *, embedder: str | Path | None = None, gpus: Gpus | None = None) -> Index: ...
 
     @overload
     @classmethod
-    def open(cls, path: str, *, embedder: str | Path | None = None) -> Index | RemoteIndex: ...
+    def open(
+        cls, path: str, *, embedder: str | Path | None = None, gpus: Gpus | None = None
+    ) -> Index | RemoteIndex: ...
 
     @classmethod
-    def open(cls, path: str | Path, *, embedder: str | Path | None = None) -> Index | RemoteIndex:
+    def open(
+        cls, path: str | Path, *, embedder: str | Path | None = None, gpus: Gpus | None = None
+    ) -> Index | RemoteIndex:
         """Open an index for searching; the embedder is loaded by the first search that needs it.
 
         A URL (``http://127.0.0.1:8765``) opens the index that ``ragscale serve`` shares there, as a `RemoteIndex`.
@@ -170,17 +181,19 @@ class Index:
             path: The index folder, or the URL of a server.
             embedder: Name of the embedder that the index must have, or the folder where it lies on this machine; by
                 default the one that the manifest names.
+            gpus: How several GPUs share the vectors: ``"shard"`` (a part each, for more vectors) or ``"replicate"`` (a
+                copy each, for more searches); None for the first GPU alone, or the CPU where there is none.
 
         Raises:
-            InvalidInput: Not an index, or an embedder named for a server, which has its own.
+            InvalidInput: Not an index, or an embedder or GPUs for a server, which has its own.
             IndexServerError: The server cannot be reached, or refuses the token.
             IndexDamaged: A file is missing, cut short or changed.
             IndexMismatch: Another format version or another embedder.
             MissingDependency: The index has vectors and no faiss is installed.
         """
         if isinstance(path, str) and path.startswith(("http://", "https://")):
-            return _open_remote(path, embedder)
-        return cls(Path(path), embedder=embedder)
+            return _open_remote(path, embedder, gpus)
+        return cls(Path(path), embedder=embedder, gpus=gpus)
 
     def add(
         self,
@@ -255,7 +268,9 @@ class Index:
             old = self._current.engine
             if Manifest.read(self.path) == old.snapshot.manifest and old.snapshot.in_place():
                 return False
-            self._current.engine = old.follow(Snapshot(self.path, known=old.snapshot.manifest.files))
+            self._current.engine = old.follow(
+                Snapshot(self.path, known=old.snapshot.manifest.files, gpus=old.snapshot.gpus)
+            )
             return True
 
     def verify(self) -> None:
@@ -361,11 +376,11 @@ class Index:
         )
 
 
-def _open_remote(url: str, embedder: str | Path | None) -> RemoteIndex:
+def _open_remote(url: str, embedder: str | Path | None, gpus: Gpus | None) -> RemoteIndex:
     from ragscale.index.remote import RemoteIndex  # the HTTP client loads where it is used
 
-    if embedder is not None:
-        raise InvalidInput(f"embedder={embedder!r} for {url}", "Leave it out: the server has the embedder.")
+    if embedder is not None or gpus is not None:
+        raise InvalidInput(f"embedder={embedder!r}, gpus={gpus!r} for {url}", "Leave them out: the server has its own.")
     return RemoteIndex(url)
 
 

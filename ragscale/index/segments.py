@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,16 @@ from ragscale.index.passages import PassageStore, PassageWriter, full_text
 from ragscale.index.place import sync
 from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
 
-__all__ = ["JOURNAL_FILE", "RAW_FILE", "SLAB", "embedded", "fill_vectors", "write_texts"]
+__all__ = [
+    "JOURNAL_FILE",
+    "RAW_FILE",
+    "SLAB",
+    "drop_vectors",
+    "embedded",
+    "fill_vectors",
+    "new_segments",
+    "write_texts",
+]
 
 RAW_FILE = "vectors.f32"
 JOURNAL_FILE = "journal.jsonl"
@@ -172,6 +181,30 @@ def _flush(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def embedded(folder: Path) -> bool:
-    """Whether the segments of a folder hold any vectors: work that is worth keeping when something fails."""
-    return any(path.stat().st_size for path in folder.glob(f"{SEGMENTS}/*/{RAW_FILE}"))
+def embedded(folder: Path, first: int = 0) -> bool:
+    """Whether the segments from a number on hold any vectors: work that is worth keeping when something fails."""
+    found = folder.glob(f"{SEGMENTS}/*/{RAW_FILE}")
+    return any(path.stat().st_size for path in found if path.parent.name >= f"{first:06d}")
+
+
+def drop_vectors(folder: Path, segment: Segment) -> None:
+    """Remove the vectors that a killed writer left, where the index is to have none."""
+    for name in (RAW_FILE, JOURNAL_FILE):
+        (segment.path(folder) / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def new_segments(folder: Path, first: int, *, keep_embedded: bool = False) -> Iterator[None]:
+    """Remove the segments from a number on where the block fails.
+
+    Args:
+        folder: The index.
+        first: Number of the first new segment.
+        keep_embedded: Whether they stay if any has vectors, for the same call to go on with.
+    """
+    try:
+        yield
+    except BaseException:
+        if not (keep_embedded and embedded(folder, first)):
+            _discard(folder, first)
+        raise
