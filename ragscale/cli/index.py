@@ -55,6 +55,14 @@ class Dtype(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class Backend(StrEnum):
+    """Choices of ``--backend``."""
+
+    torch = "torch"
+    openvino = "openvino"
+    onnx = "onnx"
+
+
 class How(StrEnum):
     """Choices of ``--how``."""
 
@@ -68,7 +76,10 @@ def build(
     corpus: Corpora,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the new index.")],
     embedder: Annotated[
-        str, typer.Option(help='"default" (all-MiniLM-L6-v2), a hub name, a model folder, or "none" for BM25 alone.')
+        str,
+        typer.Option(
+            help='"default" (all-MiniLM-L6-v2), a hub name, a model folder, endpoint:URL#MODEL, or "none" (BM25 alone).'
+        ),
     ] = "default",
     factory: Annotated[
         str, typer.Option(help="FAISS factory string. Flat is exact; auto chooses, and is exact for small corpora.")
@@ -93,6 +104,12 @@ def build(
         Dtype, typer.Option(help="Passages are encoded in this; auto: bfloat16 where the processor has it.")
     ] = Dtype.auto,
     batch_size: Annotated[int, typer.Option(help="Passages encoded at once.")] = 64,
+    backend: Annotated[
+        Backend, typer.Option(help="What computes the vectors; openvino and onnx on the CPU.")
+    ] = Backend.torch,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Device of a worker process, such as cuda:0; repeat it for several.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an index that is there.")] = False,
 ) -> None:
     """Index a corpus. Nothing stands at DIR until the index is complete."""
@@ -118,6 +135,8 @@ def build(
             document_prompt=document_prompt,
             dtype=dtype.value,
             batch_size=batch_size,
+            backend=backend.value,
+            devices=device or (),
             force=force,
             progress=progress,
         ) as index,

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ragscale.cli.index import Backend
 from ragscale.errors import InvalidInput, MissingDependency
 
 __all__ = ["serve"]
+
+
+class Gpus(StrEnum):
+    """Choices of ``--gpus``."""
+
+    shard = "shard"
+    replicate = "replicate"
 
 
 def serve(
@@ -22,6 +31,10 @@ def serve(
     token_env: Annotated[
         str, typer.Option(metavar="NAME", help="Environment variable that holds the token clients must send.")
     ] = "RAGSCALE_TOKEN",
+    backend: Annotated[Backend, typer.Option(help="What computes the vectors of queries.")] = Backend.torch,
+    gpus: Annotated[
+        Gpus | None, typer.Option(help="How several GPUs share the vectors: a part each, or a copy each.")
+    ] = None,
     rerank: Annotated[
         list[str] | None,
         typer.Option(metavar="MODEL", help="A cross-encoder that clients may ask for: folder or hub name; repeatable."),
@@ -47,7 +60,7 @@ def serve(
 
     limits = Limits.parse(dict(_setting(word) for word in limit or []))
     token = read_token(token_env, host)
-    with Index.open(folder) as index:
+    with Index.open(folder, backend=backend.value, gpus=gpus.value if gpus else None) as index:
         run(
             index,
             host=host,

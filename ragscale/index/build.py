@@ -14,7 +14,7 @@ from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.commit import commit
 from ragscale.index.dense import AUTO, METRIC, check_factory, require_faiss
-from ragscale.index.embed import DEFAULT, Dtype, Embedder
+from ragscale.index.embed import DEFAULT, Backend, Dtype, Embedder
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
 from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, SEGMENTS, Manifest, Segment, check_files
@@ -52,6 +52,10 @@ class BuildOptions:
     """Passages encoded at once."""
     segment_rows: int = SEGMENT_ROWS
     """Most rows of a segment."""
+    backend: Backend = "torch"
+    """What computes the vectors; see `ragscale.index.backends`."""
+    devices: tuple[str, ...] = ()
+    """Devices of worker processes that share the encoding; none where empty."""
     force: bool = False
     """Whether an index at the destination is replaced."""
 
@@ -158,13 +162,15 @@ def _reopen(folder: Path) -> None:
 
 def _embed(folder: Path, segments: Sequence[Segment], count: int, options: BuildOptions, report: Progress) -> Embedder:
     assert options.embedder is not None
-    embedder = Embedder.for_documents(
+    with Embedder.for_documents(
         options.embedder,
         dtype=options.dtype,
         query_prompt=options.query_prompt,
         document_prompt=options.document_prompt,
-    )
-    # before hours of encoding, so that a wrong factory string fails in the first second
-    check_factory(options.factory, embedder.info.dimension, count, memory=options.memory)
-    embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report)
+        backend=options.backend,
+        devices=options.devices,
+    ) as embedder:
+        # before hours of encoding, so that a wrong factory string fails in the first second
+        check_factory(options.factory, embedder.info.dimension, count, memory=options.memory)
+        embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report)
     return embedder

@@ -52,6 +52,9 @@ def refuse_other_name(folder: Path, info: EmbedderInfo | None, embedder: str | P
 class Encoder(Protocol):
     """What an `Embedder` runs."""
 
+    lanes: int
+    """Batches that it works on at once."""
+
     def encode(self, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
         """Vectors of any length, shape (len(texts), dimension)."""
         ...
@@ -74,6 +77,11 @@ class Embedder:
     def __init__(self, model: Encoder, info: EmbedderInfo) -> None:
         self._model = model
         self.info = info
+
+    @property
+    def lanes(self) -> int:
+        """Batches that it works on at once: a call should bring a few times as many."""
+        return self._model.lanes
 
     @classmethod
     def for_documents(
@@ -160,7 +168,7 @@ class Embedder:
             devices=devices,
             recorded=info.revision,
         )
-        if replace(found.info, name=info.name) != info:
+        if not info.same_as(replace(found.info, name=info.name)):
             found.close()
             raise IndexMismatch(
                 f"the index was built with {info.name} at {info.revision}, found {found.info.name} at "
@@ -223,12 +231,18 @@ class _Local:
 
     def __init__(self, model: Any, devices: Sequence[str] = ()) -> None:
         self._model = model
+        self.lanes = max(1, len(devices))
         self._pool = model.start_multi_process_pool(list(devices)) if devices else None
 
     def encode(self, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
         call = self._model.encode_query if query else self._model.encode_document
         found: NDArray[np.float32] = call(
-            list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False, pool=self._pool
+            list(texts),
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=False,
+            pool=self._pool,
+            chunk_size=batch_size if self._pool else None,
         )
         return found
 

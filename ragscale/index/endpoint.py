@@ -1,8 +1,8 @@
 """Embeddings of an endpoint that speaks the OpenAI dialect (``/v1/embeddings``): vLLM, llama.cpp, hosted services.
 
-An endpoint does not prove which weights it serves. So the index records, as the embedder's revision, the model's name
-there and the first components of the vector of a fixed text; before the first search the text is embedded again, and
-vectors that point elsewhere are refused.
+An endpoint does not prove which weights it serves. So the index records the first numbers of the vector of a fixed
+text; before the first search, and before passages are added, the text is embedded again, and a vector that points
+elsewhere is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import threading
 import weakref
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,8 +28,7 @@ __all__ = ["Endpoint", "is_endpoint"]
 
 PREFIX = "endpoint:"
 _PROBE = "The quick brown fox jumps over the lazy dog."
-_COMPONENTS = 32
-_LEAST_COSINE = 0.99
+_NUMBERS = 32
 _TINY = 1e-12
 _IN_FLIGHT = 8
 _ATTEMPTS = 6
@@ -56,6 +56,9 @@ class Endpoint:
         InvalidInput: No URL.
     """
 
+    lanes = _IN_FLIGHT
+    """Batches at once."""
+
     def __init__(self, name: str, *, timeout: float = 180.0) -> None:
         url, _, model = name.removeprefix(PREFIX).partition("#")
         self._transport = Transport(url, timeout=timeout)
@@ -73,16 +76,16 @@ class Endpoint:
         """
         entry = self._wait(self._entry())
         model = self._model = str(entry["id"])
-        probe = self._probe()
-        shown = ",".join(f"{value:.4f}" for value in probe[:_COMPONENTS])
+        dimension, probe = self._probe()
         return EmbedderInfo(
             name=f"{PREFIX}{self._transport.shown}#{model}",
-            revision=f"{entry.get('root') or model}|{shown}",
+            revision=str(entry.get("root") or model),
             dtype="served",
-            dimension=len(probe),
+            dimension=dimension,
             max_tokens=int(entry.get("max_model_len") or 0),
             query_prompt=query_prompt,
             document_prompt=document_prompt,
+            probe=probe,
         )
 
     def check(self, info: EmbedderInfo) -> None:
@@ -93,13 +96,11 @@ class Endpoint:
         """
         if self._model is None:
             self._model = str(self._wait(self._entry())["id"])
-        probe = self._probe()
-        recorded = np.array([float(value) for value in info.revision.rpartition("|")[2].split(",")])
-        cosine = _cosine(probe[:_COMPONENTS], recorded) if len(probe) == info.dimension else 0.0
-        if cosine < _LEAST_COSINE:
+        dimension, probe = self._probe()
+        if not info.same_as(replace(info, dimension=dimension, probe=probe)):
             raise IndexMismatch(
                 f"{self._transport.shown} embeds with {self._model} otherwise than {info.name} did when the index was "
-                f"built ({len(probe)} dimensions, then {info.dimension}; cosine {cosine:.3f} for the same text)",
+                f"built: a fixed text has another vector (of {dimension} numbers, then {info.dimension})",
                 "Serve the model that the index was built with, or build the index again with this one.",
             )
 
@@ -126,10 +127,11 @@ class Endpoint:
             future.cancel()
             raise
 
-    def _probe(self) -> NDArray[np.float32]:
+    def _probe(self) -> tuple[int, str]:
+        """Dimension, and the first numbers of the unit vector of a fixed text."""
         vector = self.encode([_PROBE], prompt="", query=False, batch_size=1)[0]
-        unit: NDArray[np.float32] = vector / max(float(np.linalg.norm(vector)), _TINY)
-        return unit
+        unit = vector / max(float(np.linalg.norm(vector)), _TINY)
+        return len(vector), ",".join(f"{value:.4f}" for value in unit[:_NUMBERS])
 
     async def _entry(self) -> dict[str, Any]:
         """What the endpoint lists about the model."""
@@ -191,10 +193,6 @@ class Endpoint:
         if len(vectors) != len(texts) or len(shapes) != 1 or not np.isfinite(vectors).all():
             raise self._transport.broken(f"{len(vectors)} embeddings for {len(texts)} texts, or with odd numbers", 0)
         return vectors
-
-
-def _cosine(one: NDArray[np.float32], other: NDArray[np.float64]) -> float:
-    return float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), _TINY))
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ragscale.errors import IndexMismatch
 from ragscale.index.dense import DenseIndex
-from ragscale.index.embed import Embedder
+from ragscale.index.embed import Backend, Embedder
 from ragscale.index.fusion import Ranking, reciprocal_rank_fusion, weighted_fusion
 from ragscale.index.lexical import Lexical
 from ragscale.index.manifest import EmbedderInfo
@@ -26,9 +26,11 @@ from ragscale.types import Hit
 __all__ = ["Engine"]
 
 _MASKS = 8
+_DECIMALS = 6
 
 _Key = tuple[str, int, str | None]
 """What one ranking depends on: the query, how many rows, and among which."""
+_Vectors = dict[str, NDArray[np.float32]]
 
 
 class Engine:
@@ -37,13 +39,15 @@ class Engine:
     Args:
         snapshot: The commit to search.
         embedder: Where the embedder lies on this machine, if not under its recorded name.
+        backend: What computes the vectors of queries.
     """
 
-    def __init__(self, snapshot: Snapshot, *, embedder: str | Path | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, *, embedder: str | Path | None = None, backend: Backend = "torch") -> None:
         self.snapshot = snapshot
         self._manifest = snapshot.manifest
         self._passages = snapshot.passages
         self._source = embedder
+        self._backend = backend
         self._embedder: Embedder | None = None
         self._dense: DenseIndex | None = None
         self._lexical: Lexical | None = None
@@ -52,7 +56,7 @@ class Engine:
 
     def follow(self, snapshot: Snapshot) -> Engine:
         """An engine for a later commit, with the models that this one has loaded."""
-        other = Engine(snapshot, embedder=self._source)
+        other = Engine(snapshot, embedder=self._source, backend=self._backend)
         other._rerankers = self._rerankers
         if snapshot.manifest.embedder == self._manifest.embedder:
             other._embedder = self._embedder
@@ -60,14 +64,22 @@ class Engine:
 
     def run(self, requests: Sequence[SearchRequest]) -> list[list[list[Hit]]]:
         """Hits of every query of every request, in order."""
-        dense = self._dense_rankings(requests)
+        vectors = self._encode(requests)
+        dense = self._dense_rankings(requests, vectors)
         lexical = self._lexical_rankings(requests)
-        found = [[self._fused(request, query, dense, lexical) for query in request.queries] for request in requests]
+        found = [
+            [self._fused(request, query, dense, lexical, vectors) for query in request.queries] for request in requests
+        ]
         self._rerank(requests, found)
         return [self._hits(request, rankings) for request, rankings in zip(requests, found, strict=True)]
 
     def _fused(
-        self, request: SearchRequest, query: str, dense: dict[_Key, Ranking], lexical: dict[_Key, Ranking]
+        self,
+        request: SearchRequest,
+        query: str,
+        dense: dict[_Key, Ranking],
+        lexical: dict[_Key, Ranking],
+        vectors: _Vectors,
     ) -> Ranking:
         key = self._key(request, query)
         if request.how != "hybrid":
@@ -75,8 +87,16 @@ class Engine:
         if request.weight is None:
             fused = reciprocal_rank_fusion([row for row, _ in ranking] for ranking in (dense[key], lexical[key]))
         else:
-            fused = weighted_fusion((dense[key], lexical[key]), (request.weight, 1 - request.weight))
+            every = self._with_cosines(dense[key], lexical[key], vectors[query])
+            fused = weighted_fusion(every, lexical[key], request.weight)
         return fused[: request.candidates]
+
+    def _with_cosines(self, dense: Ranking, lexical: Ranking, vector: NDArray[np.float32]) -> Ranking:
+        """The dense ranking, and the rows that BM25 alone found with their cosines: none of them counts as unlike."""
+        known = {row for row, _ in dense}
+        rows = np.array([row for row, _ in lexical if row not in known], dtype=np.int64)
+        cosines = np.round((self._load_dense().vectors.take(rows) @ vector).astype(np.float64), _DECIMALS)
+        return [*dense, *zip(rows.tolist(), cosines.tolist(), strict=True)]
 
     def _rerank(self, requests: Sequence[SearchRequest], found: list[list[Ranking]]) -> None:
         """Order the candidates of the requests that ask for it: all pairs of a model in one call of it."""
@@ -111,20 +131,20 @@ class Engine:
         keys = (self._key(r, query) for r in requests if r.how != unused for query in r.queries)
         return list(dict.fromkeys(keys))
 
-    def _dense_rankings(self, requests: Sequence[SearchRequest]) -> dict[_Key, Ranking]:
+    def _encode(self, requests: Sequence[SearchRequest]) -> _Vectors:
+        """Vectors of all queries that need one, in one call of the embedder."""
+        queries = list(dict.fromkeys(query for query, _, _ in self._wanted(requests, "bm25")))
+        return dict(zip(queries, self._load_embedder().encode_queries(queries), strict=True)) if queries else {}
+
+    def _dense_rankings(self, requests: Sequence[SearchRequest], vectors: _Vectors) -> dict[_Key, Ranking]:
         keys = self._wanted(requests, "bm25")
-        if not keys:
-            return {}
-        index, embedder = self._load_dense(), self._load_embedder()
-        queries = list(dict.fromkeys(query for query, _, _ in keys))
-        vectors = embedder.encode_queries(queries)
-        number = {query: i for i, query in enumerate(queries)}
         found: dict[_Key, Ranking] = {}
         # a search for each depth: approximate indexes look further for a larger k, so a cut is not the same
         for depth, where in dict.fromkeys((depth, where) for _, depth, where in keys):
             group = [key for key in keys if key[1:] == (depth, where)]
-            rows = [number[query] for query, _, _ in group]
-            found.update(zip(group, index.search(vectors[rows], depth, allowed=self._mask(where)), strict=True))
+            batch = np.stack([vectors[query] for query, _, _ in group])
+            rankings = self._load_dense().search(batch, depth, allowed=self._mask(where))
+            found.update(zip(group, rankings, strict=True))
         return found
 
     def _lexical_rankings(self, requests: Sequence[SearchRequest]) -> dict[_Key, Ranking]:
@@ -163,7 +183,7 @@ class Engine:
 
     def _load_embedder(self) -> Embedder:
         if self._embedder is None:
-            self._embedder = Embedder.for_queries(self._embedder_info(), source=self._source)
+            self._embedder = Embedder.for_queries(self._embedder_info(), source=self._source, backend=self._backend)
         return self._embedder
 
     def _embedder_info(self) -> EmbedderInfo:

@@ -53,30 +53,29 @@ def reciprocal_rank_fusion(rankings: Iterable[Sequence[T]]) -> list[tuple[T, flo
     return _sorted(fused)
 
 
-def weighted_fusion(rankings: Iterable[Ranking], weights: Sequence[float]) -> Ranking:
-    """Fuse rankings by their scores: a row scores the weighted sum of its scores, each scaled to 0..1 by `min_max`.
+def weighted_fusion(dense: Ranking, lexical: Ranking, weight: float) -> Ranking:
+    """Fuse by scores: `weight` of the dense score scaled to 0..1, the rest of the lexical score divided by its best.
 
-    The smallest score of a ranking is taken for the rows that are not in it, as they score no higher. Scaling by the
-    scores' theoretical bounds instead would put a gap between the last row of a ranking and those that it does not
-    list. Ties as in `reciprocal_rank_fusion`.
+    Ties as in `reciprocal_rank_fusion`.
 
     Args:
-        rankings: Best first.
-        weights: One a ranking.
+        dense: Every row of both rankings with its cosine, which is scaled by the largest and the smallest of them:
+            cosines of one query lie in a narrow band that differs from query to query.
+        lexical: BM25 scores, best first; a row that is not listed counts as 0, the least that BM25 gives.
+        weight: Share of the dense score, from 0 to 1.
     """
-    fused: dict[int, float] = {}
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for row, score in min_max(ranking).items():
-            fused[row] = fused.get(row, 0.0) + weight * score
+    best = lexical[0][1] if lexical else 1.0
+    fused = {row: weight * score for row, score in min_max(dense).items()}
+    for row, score in lexical:
+        fused[row] += (1 - weight) * score / best
     return _sorted(fused)
 
 
-def min_max(ranking: Ranking) -> dict[int, float]:
-    """Scores of a ranking scaled to 0 (its last) .. 1 (its first); 1 for all where all are equal."""
-    if not ranking:
-        return {}
-    high, low = ranking[0][1], ranking[-1][1]
-    return {row: (score - low) / (high - low) if high > low else 1.0 for row, score in ranking}
+def min_max(scored: Ranking) -> dict[int, float]:
+    """Scores scaled to 0 (the smallest) .. 1 (the largest); 1 for all where all are equal."""
+    scores = [score for _, score in scored]
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    return {row: (score - low) / (high - low) if high > low else 1.0 for row, score in scored}
 
 
 def _sorted(fused: Mapping[T, float]) -> list[tuple[T, float]]:

@@ -23,8 +23,8 @@ class SearchOptions(TypedDict, total=False):
 
     weight: float | None
     """How a hybrid search fuses its two rankings: None for reciprocal rank fusion, which looks at ranks alone; a number
-    from 0 to 1 for weighted fusion of the scores, of which dense search has this share and BM25 the rest. Scores are
-    scaled to 0..1 query by query. None by default."""
+    from 0 to 1 for weighted fusion of the scores, of which dense search has this share and BM25 the rest; see
+    `ragscale.index.fusion`. None by default."""
     depth: int
     """Candidates a query that are fused, reranked and diversified, 50 by default; never fewer than k."""
     where: str | None

@@ -18,7 +18,7 @@ from ragscale.index.broker import Broker, Load
 from ragscale.index.build import BuildOptions, build
 from ragscale.index.choose import AUTO, parse_memory
 from ragscale.index.dense import require_faiss
-from ragscale.index.embed import DEFAULT, Dtype, refuse_other_name
+from ragscale.index.embed import DEFAULT, Backend, Dtype, refuse_other_name
 from ragscale.index.engine import Engine
 from ragscale.index.gpu import Gpus
 from ragscale.index.grow import Changes
@@ -45,7 +45,14 @@ class Index:
     waits together. A context manager.
     """
 
-    def __init__(self, path: Path, *, embedder: str | Path | None = None, gpus: Gpus | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        embedder: str | Path | None = None,
+        backend: Backend = "torch",
+        gpus: Gpus | None = None,
+    ) -> None:
         snapshot = Snapshot(path, gpus=gpus)
         refuse_other_name(path, snapshot.manifest.embedder, embedder)
         if snapshot.manifest.embedder is not None:
@@ -53,7 +60,7 @@ class Index:
         self.path = path
         self._source = embedder
         self._reloading = threading.Lock()
-        self._current = _Current(Engine(snapshot, embedder=embedder))
+        self._current = _Current(Engine(snapshot, embedder=embedder, backend=backend))
         self._broker: Broker[SearchRequest, list[list[Hit]]] = Broker(
             self._current.run, name=f"ragscale-broker-{path.name}"
         )
@@ -99,6 +106,8 @@ class Index:
         document_prompt: str | None = None,
         dtype: Dtype = "auto",
         batch_size: int = 64,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
         segment_rows: int = SEGMENT_ROWS,
         force: bool = False,
         progress: Progress | None = None,
@@ -109,7 +118,8 @@ class Index:
             corpora: Files, folders and names of data sets; see `ragscale.corpus.KINDS`.
             out: Folder to write; appears complete or not at all.
             embedder: ``"default"`` (all-MiniLM-L6-v2), a hub name, the folder of a local sentence-transformers model,
-                or None for a lexical-only index, which needs neither torch nor faiss.
+                ``"endpoint:URL#MODEL"`` (any that speaks the OpenAI dialect), or None for a lexical-only index, which
+                needs neither torch nor faiss.
             factory: FAISS factory string; ``"Flat"`` is exact, ``"auto"`` chooses by number of passages, dimension,
                 memory and device, and is exact for small corpora.
             memory: What searching may hold resident, for ``"auto"``: ``"8GB"`` or bytes; half of the machine's where
@@ -128,6 +138,10 @@ class Index:
             dtype: Number format in which passages are encoded: ``"auto"`` (bfloat16 where the processor has
                 instructions for it), ``"float32"`` or ``"bfloat16"``.
             batch_size: Passages encoded at once.
+            backend: What computes the vectors: ``"torch"``, ``"openvino"`` or ``"onnx"``; the last two on the CPU.
+            devices: Devices of worker processes that share the encoding, such as ``["cuda:0", "cuda:1"]`` or
+                ``["cpu", "cpu"]``; by default this process does it all. A script that gives some needs the usual
+                ``if __name__ == "__main__"``.
             segment_rows: Most rows of one of the folders that the index consists of.
             force: Replace an index that is at `out`.
             progress: Called with stage, passages done and passages in all.
@@ -151,6 +165,8 @@ class Index:
             document_prompt=document_prompt,
             dtype=dtype,
             batch_size=batch_size,
+            backend=backend,
+            devices=tuple(devices),
             segment_rows=segment_rows,
             force=force,
         )
@@ -159,17 +175,24 @@ class Index:
 
     @overload
     @classmethod
-    def open(cls, path: Path, *, embedder: str | Path | None = None, gpus: Gpus | None = None) -> Index: ...
+    def open(
+        cls, path: Path, *, embedder: str | Path | None = None, backend: Backend = "torch", gpus: Gpus | None = None
+    ) -> Index: ...
 
     @overload
     @classmethod
     def open(
-        cls, path: str, *, embedder: str | Path | None = None, gpus: Gpus | None = None
+        cls, path: str, *, embedder: str | Path | None = None, backend: Backend = "torch", gpus: Gpus | None = None
     ) -> Index | RemoteIndex: ...
 
     @classmethod
     def open(
-        cls, path: str | Path, *, embedder: str | Path | None = None, gpus: Gpus | None = None
+        cls,
+        path: str | Path,
+        *,
+        embedder: str | Path | None = None,
+        backend: Backend = "torch",
+        gpus: Gpus | None = None,
     ) -> Index | RemoteIndex:
         """Open an index for searching; the embedder is loaded by the first search that needs it.
 
@@ -179,8 +202,9 @@ class Index:
 
         Args:
             path: The index folder, or the URL of a server.
-            embedder: Name of the embedder that the index must have, or the folder where it lies on this machine; by
-                default the one that the manifest names.
+            embedder: Name of the embedder that the index must have, or the folder where it lies on this machine, or the
+                endpoint that serves it now; by default the one that the manifest names.
+            backend: What computes the vectors of queries: ``"torch"``, ``"openvino"`` or ``"onnx"``.
             gpus: How several GPUs share the vectors: ``"shard"`` (a part each, for more vectors) or ``"replicate"`` (a
                 copy each, for more searches); None for the first GPU alone, or the CPU where there is none.
 
@@ -192,8 +216,12 @@ class Index:
             MissingDependency: The index has vectors and no faiss is installed.
         """
         if isinstance(path, str) and path.startswith(("http://", "https://")):
-            return _open_remote(path, embedder, gpus)
-        return cls(Path(path), embedder=embedder, gpus=gpus)
+            if embedder is not None or backend != "torch" or gpus is not None:
+                raise InvalidInput(f"embedder, backend or gpus for {path}", "Leave them out: the server has its own.")
+            from ragscale.index.remote import RemoteIndex  # the HTTP client loads where it is used
+
+            return RemoteIndex(path)
+        return cls(Path(path), embedder=embedder, backend=backend, gpus=gpus)
 
     def add(
         self,
@@ -374,14 +402,6 @@ class Index:
         return check_request(
             queries, k, how, options, fields=lambda: self._snapshot.passages.fields().schema, vectors=vectors
         )
-
-
-def _open_remote(url: str, embedder: str | Path | None, gpus: Gpus | None) -> RemoteIndex:
-    from ragscale.index.remote import RemoteIndex  # the HTTP client loads where it is used
-
-    if embedder is not None or gpus is not None:
-        raise InvalidInput(f"embedder={embedder!r}, gpus={gpus!r} for {url}", "Leave them out: the server has its own.")
-    return RemoteIndex(url)
 
 
 class _Current:

@@ -133,15 +133,14 @@ def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeV
     """
     path, journal = segment.path(folder) / RAW_FILE, segment.path(folder) / JOURNAL_FILE
     width = info.dimension * np.dtype(np.float32).itemsize
-    header = json.dumps(asdict(info))
-    done, end = _journalled(path, journal, header, width)
+    done, end = _journalled(path, journal, info, width)
     if done == segment.rows:
         return 0
     with path.open("ab") as vectors, journal.open("ab") as lines:
         vectors.truncate(done * width)
         lines.truncate(end)
         if not end:
-            _append(lines, header)
+            _append(lines, json.dumps(asdict(info)))
             sync(path.parent, deep=False)
         for start in range(done, segment.rows, SLAB):
             stop = min(start + SLAB, segment.rows)
@@ -152,12 +151,15 @@ def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeV
     return segment.rows - done
 
 
-def _journalled(path: Path, journal: Path, header: str, width: int) -> tuple[int, int]:
+def _journalled(path: Path, journal: Path, info: EmbedderInfo, width: int) -> tuple[int, int]:
     """Rows that are safe, and where the journal's last whole line ends."""
     if not (path.is_file() and journal.is_file()):
         return 0, 0
     lines = journal.read_bytes().splitlines(keepends=True)
-    if not lines or lines[0] != header.encode() + b"\n":
+    try:
+        if not info.same_as(EmbedderInfo(**json.loads(lines[0]))):
+            return 0, 0
+    except (IndexError, ValueError, TypeError):  # nothing, or half a line
         return 0, 0
     done, end = 0, len(lines[0])
     for line in lines[1:]:

@@ -81,7 +81,7 @@ def embed_segments(
                 texts = store.texts(start, stop)
                 slab = np.empty((len(texts), embedder.info.dimension), dtype=np.float32)
                 done = first + start
-                for rows in _by_length(texts, _BATCHES_A_CALL * batch_size):
+                for rows in _by_length(texts, _BATCHES_A_CALL * batch_size * embedder.lanes):
                     slab[rows] = embedder.encode_documents([texts[row] for row in rows], batch_size=batch_size)
                     done += len(rows)
                     report("embed", done, total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def test_vectors_are_those_of_the_model(server: tuple[Server, str], monkeypatch:
     with Embedder.for_documents(f"endpoint:{url}#small", document_prompt="text: ") as embedder:
         info = embedder.info
         assert (info.name, info.dimension, info.max_tokens) == (f"endpoint:{url}#small", 32, 64)
-        assert info.revision.startswith("org/small|")
+        assert (info.revision, len(info.probe.split(","))) == ("org/small", 32)
         found = embedder.encode_documents(TEXTS, batch_size=8)
     np.testing.assert_allclose(found, state.embedder.encode_documents([f"text: {t}" for t in TEXTS]), atol=1e-5)
     asked = state.requests[1:]  # after the probe
@@ -118,11 +119,38 @@ def test_another_model_behind_the_same_name_is_refused(
     info = Embedder.for_documents(f"endpoint:{url}").info
     Embedder.for_queries(info).close()
     state.embedder = Embedder.for_documents(make_model(5), dtype="float32")
-    with pytest.raises(IndexMismatch, match=r"embeds with small otherwise than .* cosine"):
+    with pytest.raises(IndexMismatch, match=r"embeds with small otherwise than .* another vector"):
         Embedder.for_queries(info)
     state.embedder = Embedder.for_documents(make_model(5, hidden=16), dtype="float32")
-    with pytest.raises(IndexMismatch, match="16 dimensions, then 32"):
+    with pytest.raises(IndexMismatch, match="of 16 numbers, then 32"):
         Embedder.for_queries(info)
+
+
+def test_a_servers_noise_is_no_other_model(server: tuple[Server, str]) -> None:
+    info = Embedder.for_documents(f"endpoint:{server[1]}").info
+    numbers = [float(number) for number in info.probe.split(",")]
+    moved = replace(info, probe=",".join(str(number + 0.003 * (-1) ** i) for i, number in enumerate(numbers)))
+    assert info.same_as(moved)
+    assert moved.same_as(info)
+    assert not info.same_as(replace(info, probe=",".join(str(-number) for number in numbers)))
+    assert not info.same_as(replace(info, probe=""))
+    assert not info.same_as(replace(info, probe=info.probe.rpartition(",")[0]))
+    assert not info.same_as(replace(moved, revision="other"))
+
+
+def test_more_passages_come_from_the_same_model(
+    server: tuple[Server, str], corpus: Path, tmp_path: Path, make_model: Callable[..., Path]
+) -> None:
+    state, url = server
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"id": "new", "title": "", "text": "A lighthouse on a cliff."}\n')
+    with Index.build([corpus], tmp_path / "index", embedder=f"endpoint:{url}") as index:
+        index.add([more])
+        assert index.search(["A lighthouse on a cliff."], k=1, how="dense")[0][0].passage.id == "new"
+        state.embedder = Embedder.for_documents(make_model(5), dtype="float32")
+        more.write_text('{"id": "newer", "title": "", "text": "A lamp."}\n')
+        with pytest.raises(IndexMismatch, match="another vector"):
+            index.add([more])
 
 
 def test_failures_are_retried(server: tuple[Server, str]) -> None:
@@ -174,7 +202,7 @@ def test_broken_answers(
 def test_which_model(server: tuple[Server, str]) -> None:
     state, url = server
     state.models = []
-    assert Embedder.for_documents(f"endpoint:{url}#small").info.revision.startswith("small|")
+    assert Embedder.for_documents(f"endpoint:{url}#small").info.revision == "small"
     state.models = [{"id": "one"}, {"id": "two"}]
     with pytest.raises(EndpointError, match="lists 2 models") as caught:
         Embedder.for_documents(f"endpoint:{url}")

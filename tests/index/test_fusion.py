@@ -48,24 +48,22 @@ SCORED = RANKING.flatmap(
 )
 
 
-@given(SCORED, SCORED, st.floats(0, 1))
-def test_weighted_fusion_sums_scaled_scores(one: Ranking, other: Ranking, weight: float) -> None:
-    found = dict(weighted_fusion([one, other], [weight, 1 - weight]))
+@given(SCORED.filter(bool), st.data(), st.floats(0, 1))
+def test_weighted_fusion_sums_scaled_scores(dense: Ranking, data: st.DataObject, weight: float) -> None:
+    rows = data.draw(st.lists(st.sampled_from([row for row, _ in dense]), unique=True))
+    lexical = [(row, 5.0 / rank) for rank, row in enumerate(rows, 1)]
+    found = dict(weighted_fusion(dense, lexical, weight))
     assert list(found) == [row for row, _ in sorted(found.items(), key=lambda pair: -pair[1])]
-    for row in {row for row, _ in one + other}:
-        wanted = 0.0
-        for ranking, share in ((one, weight), (other, 1 - weight)):
-            if row in dict(ranking):
-                low, high = min(s for _, s in ranking), max(s for _, s in ranking)
-                wanted += share * ((dict(ranking)[row] - low) / (high - low) if high > low else 1)
-        assert abs(found[row] - wanted) < 1e-9
+    low, high = min(score for _, score in dense), max(score for _, score in dense)
+    for row, score in dense:
+        scaled = (score - low) / (high - low) if high > low else 1
+        assert abs(found[row] - weight * scaled - (1 - weight) * dict(lexical).get(row, 0) / 5) < 1e-9
 
 
 @given(SCORED)
-def test_all_weight_on_one_side_keeps_its_order(ranking: Ranking) -> None:
-    found = [row for row, _ in weighted_fusion([ranking, [(99, 3.0), (98, 1.0)]], [1.0, 0.0])]
-    assert [row for row in found if row < 98] == [row for row, _ in ranking]
+def test_all_weight_on_the_dense_side_keeps_its_order(ranking: Ranking) -> None:
+    assert [row for row, _ in weighted_fusion(ranking, [], 1.0)] == [row for row, _ in ranking]
 
 
 def test_ties_of_weighted_fusion_go_to_the_row_named_first() -> None:
-    assert [row for row, _ in weighted_fusion([[(7, 2.0)], [(3, 9.0)]], [0.5, 0.5])] == [7, 3]
+    assert weighted_fusion([(7, 2.0), (3, 1.0)], [(3, 9.0)], 0.5) == [(7, 0.5), (3, 0.5)]

@@ -15,7 +15,6 @@ from ragscale.budget import Budget
 from ragscale.errors import InvalidInput
 from ragscale.index import Index
 from ragscale.index.embed import Embedder
-from ragscale.index.fusion import Ranking, min_max
 from ragscale.index.request import SearchRequest
 from ragscale.types import Hit
 
@@ -27,19 +26,22 @@ def ids(hits: Sequence[Hit]) -> list[str]:
 
 
 @pytest.mark.parametrize("weight", [0, 0.3, 1])
-def test_a_weight_mixes_scaled_scores(dense: Index, weight: float) -> None:
-    numbers = {hit.passage.id: row for row, hit in enumerate(dense.search(["x"], k=99, how="dense")[0])}
-
-    def scaled(hits: Sequence[Hit]) -> dict[int, float]:
-        ranking: Ranking = [(numbers[hit.passage.id], hit.score) for hit in hits]
-        return min_max(ranking)
-
+@pytest.mark.parametrize("depth", [3, 50])
+def test_a_weight_mixes_scaled_scores(dense: Index, weight: float, depth: int) -> None:
+    """Cosines count for all candidates, also for those that BM25 alone found."""
     for query in QUERIES:
-        one, other = (scaled(dense.search([query], k=50, how=how)[0]) for how in ("dense", "bm25"))  # type: ignore[arg-type]
-        wanted = {row: weight * one.get(row, 0) + (1 - weight) * other.get(row, 0) for row in {**one, **other}}
-        found = dense.search([query], k=50, how="hybrid", weight=weight)[0]
-        assert {numbers[hit.passage.id]: hit.score for hit in found} == pytest.approx(wanted)
-        assert [hit.score for hit in found] == sorted(wanted.values(), reverse=True)
+        cosines = {hit.passage.id: hit.score for hit in dense.search([query], k=99, how="dense")[0]}
+        words = {hit.passage.id: hit.score for hit in dense.search([query], k=depth, how="bm25")[0]}
+        candidates = dict.fromkeys([*list(cosines)[:depth], *words])
+        low, high = min(map(cosines.__getitem__, candidates)), max(map(cosines.__getitem__, candidates))
+        best = max(words.values())
+        wanted = {
+            name: weight * (cosines[name] - low) / (high - low) + (1 - weight) * words.get(name, 0) / best
+            for name in candidates
+        }
+        found = dense.search([query], k=depth, how="hybrid", weight=weight, depth=depth)[0]
+        assert [hit.score for hit in found] == pytest.approx(sorted(wanted.values(), reverse=True)[:depth], abs=1e-4)
+        assert all(hit.score == pytest.approx(wanted[hit.passage.id], abs=1e-4) for hit in found)
 
 
 def test_mmr_at_1_changes_nothing(dense: Index) -> None:
