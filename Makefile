@@ -38,7 +38,7 @@ $(DEMO): corpora/elements/passages.jsonl $(INSTALLED) | models
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,embedded,langchain,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,embedded,langchain,serve,dev]'
 	touch $(INSTALLED)
 
 clean:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ragscale import modes
     from ragscale.agent import Agent
     from ragscale.index import Index
+    from ragscale.index.remote import RemoteIndex
 
 __all__ = [
     "Agent",
@@ -32,12 +33,13 @@ __all__ = [
     "Ledger",
     "Passage",
     "RagscaleError",
+    "RemoteIndex",
     "Spend",
     "modes",
 ]
 __version__ = "0.1.0"
 
-_LAZY = {"Agent": "ragscale.agent", "Index": "ragscale.index"}
+_LAZY = {"Agent": "ragscale.agent", "Index": "ragscale.index", "RemoteIndex": "ragscale.index.remote"}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from ragscale import modes
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.index import How, Index, Searching
+from ragscale.index.remote import RemoteIndex
 from ragscale.llm import LLM, load
 from ragscale.modes.moves import Context
 from ragscale.modes.run import Run, compiled
@@ -33,7 +34,8 @@ class Agent:
     """Answers questions over an index. Works in a script, in a notebook's running loop and from threads.
 
     Args:
-        index: An open `Index`, one with search settings (`Index.searching`), or the folder of one.
+        index: An open `Index`, one with search settings (`Index.searching`), the folder of one, or
+            the URL of one that ``ragscale serve`` shares.
         llm: A model, or a specification as `ragscale.llm.load` takes it.
         mode: The mode of calls that name none: a name or a `Mode` object.
         budget: Limits of each question.
@@ -49,7 +51,7 @@ class Agent:
 
     def __init__(
         self,
-        index: Index | Searching | str | Path,
+        index: Index | RemoteIndex | Searching | str | Path,
         llm: LLM | str | Any = "embedded",
         mode: str | modes.Mode = "chain",
         budget: Budget | None = None,

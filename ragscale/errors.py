@@ -18,6 +18,7 @@ __all__ = [
     "IndexBusy",
     "IndexDamaged",
     "IndexMismatch",
+    "IndexServerError",
     "InvalidInput",
     "MissingDependency",
     "ModelError",
@@ -80,6 +81,10 @@ class IndexDamaged(RagscaleError):
 
 class IndexMismatch(RagscaleError):
     """An index that is whole but not the one asked for: other format version, other embedder, other dimension."""
+
+
+class IndexServerError(RagscaleError):
+    """An index server that cannot be reached, is busy, refuses the token or failed."""
 
 
 class ModelFileError(RagscaleError):

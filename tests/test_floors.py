@@ -13,7 +13,7 @@ FLOORS = {
     "budget": 2, "corpus": 2, "llm": 2, "prompts": 2,
     "index": 3,
     "modes": 4,
-    "agent": 5,
+    "agent": 5, "serve": 5,
     "eval": 6,
     "cli": 7,
 }  # fmt: skip

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from ragscale import __version__
-from ragscale.cli import ask, doctor, eval, index, model, modes, tune
+from ragscale.cli import ask, doctor, eval, index, model, modes, serve, tune
 from ragscale.errors import RagscaleError
 
 __all__ = ["app"]
@@ -64,6 +64,7 @@ def root(
 app.command("ask")(ask.ask)
 app.command("search")(index.search)
 app.command("eval")(eval.evaluate)
+app.command("serve")(serve.serve)
 app.command("modes")(modes.modes)
 app.command("doctor")(doctor.doctor)
 index.app.command("tune")(tune.tune)

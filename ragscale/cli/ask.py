@@ -9,13 +9,13 @@ import typer
 from ragscale.cli.common import (
     AsJson,
     Calls,
-    Folder,
     HowOption,
     Llm,
     Queries,
     Rounds,
     Seconds,
     Seed,
+    Source,
     Tokens,
     budget_of,
     opened,
@@ -34,7 +34,7 @@ __all__ = ["ask"]
 
 
 def ask(
-    folder: Folder,
+    source: Source,
     question: Annotated[str, typer.Argument(help="In natural language.")],
     mode: Annotated[str, typer.Option(help="A mode, with parameters where needed: tree(expand=2).")] = "chain",
     llm: Llm = "embedded",
@@ -60,7 +60,7 @@ def ask(
     chosen = spec.parse(mode)
     budget = budget_of(rounds, tokens, queries, calls, seconds)
     errors = Console(stderr=True, quiet=as_json)
-    with opened(folder, llm, budget, seed=seed, how=how) as agent:
+    with opened(source, llm, budget, seed=seed, how=how) as agent:
         answer = _watch(errors, agent, question, chosen)
         if as_json:
             print_json(answer.to_dict())

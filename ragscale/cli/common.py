@@ -6,12 +6,11 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ragscale.cli.index import How
+from ragscale.cli.index import How, Source
 
 if TYPE_CHECKING:
     from ragscale.agent import Agent
@@ -20,20 +19,19 @@ if TYPE_CHECKING:
 __all__ = [
     "AsJson",
     "Calls",
-    "Folder",
     "HowOption",
     "Llm",
     "Queries",
     "Rounds",
     "Seconds",
     "Seed",
+    "Source",
     "Tokens",
     "budget_of",
     "opened",
     "print_json",
 ]
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Llm = Annotated[
     str,
@@ -65,11 +63,11 @@ def budget_of(
 
 
 @contextmanager
-def opened(folder: Path, llm: str, budget: Budget, *, seed: int, how: How | None) -> Iterator[Agent]:
+def opened(source: str, llm: str, budget: Budget, *, seed: int, how: How | None) -> Iterator[Agent]:
     """An agent over the index, closed at the end."""
     from ragscale.agent import Agent
 
-    agent = Agent(folder, llm, budget=budget, seed=seed, how=how.value if how else None)
+    agent = Agent(source, llm, budget=budget, seed=seed, how=how.value if how else None)
     try:
         yield agent
     finally:

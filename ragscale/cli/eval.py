@@ -12,13 +12,13 @@ import typer
 from ragscale.cli.common import (
     AsJson,
     Calls,
-    Folder,
     HowOption,
     Llm,
     Queries,
     Rounds,
     Seconds,
     Seed,
+    Source,
     Tokens,
     budget_of,
     opened,
@@ -36,7 +36,7 @@ _ALL = "once,chain,parallel,tree"
 
 
 def evaluate(
-    folder: Folder,
+    source: Source,
     questions: Annotated[
         Path, typer.Argument(metavar="QUESTIONS.jsonl", help="id, question, answers and, if known, supporting.")
     ],
@@ -72,7 +72,7 @@ def evaluate(
     loaded = load_questions(questions)
     errors = Console(stderr=True)
     budget = budget_of(rounds, tokens, queries, calls, seconds)
-    with opened(folder, llm, budget, seed=seed, how=how) as agent, _progress(errors) as progress:
+    with opened(source, llm, budget, seed=seed, how=how) as agent, _progress(errors) as progress:
         reports = evaluate_sync(
             agent,
             loaded,

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from ragscale.index import Manifest
     from ragscale.types import Hit
 
-__all__ = ["app", "search"]
+__all__ = ["How", "Source", "app", "search"]
 
 app = typer.Typer(help="Build, describe and check indexes.", no_args_is_help=True)
 
 _SNIPPET = 300
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
+Source = Annotated[str, typer.Argument(metavar="DIR|URL", help="The index, or the URL of one that is served.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -204,7 +205,7 @@ app.command()(grow.compact)
 
 
 def search(
-    folder: Folder,
+    source: Source,
     queries: Annotated[list[str], typer.Argument(metavar="QUERY...", help="One or more queries.")],
     how: Annotated[
         How | None, typer.Option(help="Default: hybrid where the index has vectors, else bm25.", show_default=False)
@@ -233,7 +234,7 @@ def search(
     """
     from ragscale.index import Index
 
-    with Index.open(folder) as index:
+    with Index.open(source) as index:
         found = index.search(
             queries,
             k=k,

@@ -7,14 +7,25 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from ragscale.errors import InvalidInput, RagscaleError
 
-__all__ = ["Broker"]
+__all__ = ["Broker", "Load"]
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
+
+
+class Load(NamedTuple):
+    """What a broker does, for metrics."""
+
+    waiting: int
+    """Requests that wait for the next batch."""
+    batches: int
+    """Batches begun so far."""
+    requests: int
+    """Requests in those batches."""
 
 
 class Broker(Generic[Request, Result]):
@@ -44,6 +55,13 @@ class Broker(Generic[Request, Result]):
         self._worker: threading.Thread | None = None
         self._process = os.getpid()
         self._closed = False
+        self._batches = 0
+        self._requests = 0
+
+    @property
+    def load(self) -> Load:
+        """What waits now, and what was run so far."""
+        return Load(self._queue.qsize(), self._batches, self._requests)
 
     def submit(self, request: Request) -> Future[Result]:
         """Hand in a request; cancelling its future drops it if it has not started.
@@ -97,11 +115,13 @@ class Broker(Generic[Request, Result]):
                     open_for_more = False
                     break
                 waiting.append(entry)
-            self._serve([(request, future) for request, future in waiting if future.set_running_or_notify_cancel()])
+            batch = [(request, future) for request, future in waiting if future.set_running_or_notify_cancel()]
+            if batch:
+                self._batches += 1
+                self._requests += len(batch)
+                self._serve(batch)
 
     def _serve(self, batch: list[tuple[Request, Future[Result]]]) -> None:
-        if not batch:
-            return
         try:
             results = self._run([request for request, _ in batch])
         except BaseException as error:

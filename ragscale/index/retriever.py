@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack, overload
 
 from ragscale.corpus import By, Chunking, Columns, Problems
+from ragscale.errors import InvalidInput
 from ragscale.index import grow
-from ragscale.index.broker import Broker
+from ragscale.index.broker import Broker, Load
 from ragscale.index.build import BuildOptions, build
 from ragscale.index.choose import AUTO, parse_memory
 from ragscale.index.dense import require_faiss
@@ -28,6 +29,11 @@ from ragscale.index.snapshot import Snapshot
 from ragscale.index.view import Searching
 from ragscale.index.writer import SEGMENT_ROWS, Progress
 from ragscale.types import Hit, Passage
+
+if TYPE_CHECKING:
+    from langchain_core.retrievers import BaseRetriever
+
+    from ragscale.index.remote import RemoteIndex
 
 __all__ = ["Index"]
 
@@ -165,7 +171,19 @@ class Index:
             force=force,
         )
         build([Path(corpus) for corpus in corpora], Path(out), options, progress)
-        return cls.open(out)
+        return cls.open(Path(out))
+
+    @overload
+    @classmethod
+    def open(
+        cls, path: Path, *, embedder: str | Path | None = None, backend: Backend = "torch", gpus: Gpus | None = None
+    ) -> Index: ...
+
+    @overload
+    @classmethod
+    def open(
+        cls, path: str, *, embedder: str | Path | None = None, backend: Backend = "torch", gpus: Gpus | None = None
+    ) -> Index | RemoteIndex: ...
 
     @classmethod
     def open(
@@ -175,14 +193,15 @@ class Index:
         embedder: str | Path | None = None,
         backend: Backend = "torch",
         gpus: Gpus | None = None,
-    ) -> Index:
+    ) -> Index | RemoteIndex:
         """Open an index for searching; the embedder is loaded by the first search that needs it.
 
-        Checks the size of every file, and the checksum of those up to 64 MiB, smallest first, up to 1 GiB in all: about
-        a second. Larger ones are mapped and not read before they are searched; `verify` checks all.
+        A URL (``http://127.0.0.1:8765``) opens the index that ``ragscale serve`` shares there, as a `RemoteIndex`.
+        Else checks the size of every file, and the checksum of those up to 64 MiB, smallest first, up to 1 GiB in all:
+        about a second. Larger ones are mapped and not read before they are searched; `verify` checks all.
 
         Args:
-            path: The index folder.
+            path: The index folder, or the URL of a server.
             embedder: Name of the embedder that the index must have, or the folder where it lies on this machine, or the
                 endpoint that serves it now; by default the one that the manifest names.
             backend: What computes the vectors of queries: ``"torch"``, ``"openvino"`` or ``"onnx"``.
@@ -190,11 +209,18 @@ class Index:
                 copy each, for more searches); None for the first GPU alone, or the CPU where there is none.
 
         Raises:
-            InvalidInput: Not an index.
+            InvalidInput: Not an index, or an embedder or GPUs for a server, which has its own.
+            IndexServerError: The server cannot be reached, or refuses the token.
             IndexDamaged: A file is missing, cut short or changed.
             IndexMismatch: Another format version or another embedder.
             MissingDependency: The index has vectors and no faiss is installed.
         """
+        if isinstance(path, str) and path.startswith(("http://", "https://")):
+            if embedder is not None or backend != "torch" or gpus is not None:
+                raise InvalidInput(f"embedder, backend or gpus for {path}", "Leave them out: the server has its own.")
+            from ragscale.index.remote import RemoteIndex  # the HTTP client loads where it is used
+
+            return RemoteIndex(path)
         return cls(Path(path), embedder=embedder, backend=backend, gpus=gpus)
 
     def add(
@@ -323,9 +349,29 @@ class Index:
         self._check((), 1, view.how, options)
         return view
 
+    def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
+        """A LangChain retriever over this index::
+
+            retriever = index.as_retriever(k=5, where="year >= 1990")
+            retriever.invoke("who founded it"), await retriever.ainvoke("who founded it")
+
+        Its documents hold the passage's id, text, metadata and score; see `ragscale.index.langchain`.
+
+        Raises:
+            InvalidInput: As `search` does.
+        """
+        from ragscale.index.langchain import retriever
+
+        return retriever(self, k, how, options)
+
     def passage(self, identity: str) -> Passage:
         """The passage with this id. Raises `InvalidInput` where there is none."""
         return self._snapshot.passages.get(identity)
+
+    @property
+    def load(self) -> Load:
+        """How many searches wait, and how they were batched so far."""
+        return self._broker.load
 
     def __len__(self) -> int:
         return self.manifest.passages

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from ragscale.types import Hit, Passage
 
 if TYPE_CHECKING:
-    from ragscale.index.manifest import Manifest
+    from ragscale.index.remote import RemoteIndex
     from ragscale.index.request import How, SearchOptions
     from ragscale.index.retriever import Index
 
@@ -25,22 +24,12 @@ class Searching:
     and passages; closing it closes the index.
     """
 
-    def __init__(self, index: Index, how: How | None, options: SearchOptions) -> None:
+    def __init__(self, index: Index | RemoteIndex, how: How | None, options: SearchOptions) -> None:
         self.index = index
         self.how: How = how or index.how
         """What a search does by default."""
         self.options = options
         """The settings, by the keywords of `Index.search`."""
-
-    @property
-    def path(self) -> Path:
-        """The index folder."""
-        return self.index.path
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the index was made with."""
-        return self.index.manifest
 
     @property
     def fingerprint(self) -> str:
@@ -75,7 +64,7 @@ class Searching:
 
     def __repr__(self) -> str:
         settings = "".join(f", {name}={value!r}" for name, value in self.options.items())
-        return f"Searching({str(self.path)!r}, how={self.how!r}{settings})"
+        return f"Searching({self.index!r}, how={self.how!r}{settings})"
 
     def close(self) -> None:
         """Close the index."""

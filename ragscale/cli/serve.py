@@ -1,0 +1,80 @@
+"""``ragscale serve``: an index for many clients."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ragscale.cli.index import Backend
+from ragscale.errors import InvalidInput, MissingDependency
+
+__all__ = ["serve"]
+
+
+class Gpus(StrEnum):
+    """Choices of ``--gpus``."""
+
+    shard = "shard"
+    replicate = "replicate"
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The index.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; any but the loopback one needs a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 8765,
+    token_env: Annotated[
+        str, typer.Option(metavar="NAME", help="Environment variable that holds the token clients must send.")
+    ] = "RAGSCALE_TOKEN",
+    backend: Annotated[Backend, typer.Option(help="What computes the vectors of queries.")] = Backend.torch,
+    gpus: Annotated[
+        Gpus | None, typer.Option(help="How several GPUs share the vectors: a part each, or a copy each.")
+    ] = None,
+    rerank: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="A cross-encoder that clients may ask for: folder or hub name; repeatable."),
+    ] = None,
+    watch: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", min=1, help="Look for changes of the index so often. Default: upon SIGHUP."),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A bound, as in queue=512; repeatable. docs/serving.md lists them."),
+    ] = None,
+) -> None:
+    """Serve an index over HTTP: POST /retrieve (Search-R1, RAG-R1), /v1 (ragscale's client), /health, /metrics."""
+    try:
+        from ragscale.serve import Limits, read_token
+        from ragscale.serve import serve as run
+    except ImportError as error:
+        raise MissingDependency(
+            f"the server needs {error.name}", "Install it with: pip install 'ragscale[serve]'"
+        ) from None
+    from ragscale.index import Index
+
+    limits = Limits.parse(dict(_setting(word) for word in limit or []))
+    token = read_token(token_env, host)
+    with Index.open(folder, backend=backend.value, gpus=gpus.value if gpus else None) as index:
+        run(
+            index,
+            host=host,
+            port=port,
+            token=token,
+            limits=limits,
+            rerankers=rerank or [],
+            watch=watch,
+            tell=partial(typer.echo, err=True),
+        )
+
+
+def _setting(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise InvalidInput(f"--limit {word!r} has no value", "Write it as in --limit queue=512.")
+    return name, value

@@ -1,0 +1,222 @@
+"""`RemoteIndex`: an index behind ``ragscale serve``, used like one on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, RagscaleError
+from ragscale.index.broker import Broker, Load
+from ragscale.index.client import Client
+from ragscale.index.request import How, SearchOptions
+from ragscale.index.view import Searching
+from ragscale.index.wire import hit_from_json, passage_from_json
+from ragscale.types import Hit, Passage
+
+if TYPE_CHECKING:
+    from langchain_core.retrievers import BaseRetriever
+
+__all__ = ["RemoteIndex"]
+
+_KEPT = 50_000  # passages, some 50 MB
+
+
+_Answer = list[list[Hit]] | RagscaleError
+
+
+class RemoteIndex:
+    """An index that another process serves, so that many notebooks share one embedder and one GPU.
+
+    Searches like `Index`. Those that wait while a request is on its way make up the next one together. Safe from any
+    number of threads and event loops; a context manager.
+
+    Args:
+        url: Of the server, as in ``http://127.0.0.1:8765``.
+        token_env: Environment variable with the server's token; read at each request, never stored.
+        timeout: Seconds that one request may take.
+        attempts: How often a request is sent where the server is busy or the connection breaks; the waits in between
+            double from a quarter of a second, and are never shorter than the server asks for (up to 30 s).
+
+    Raises:
+        IndexServerError: Nothing answers there, the token is wrong, or it is not a ragscale server.
+        InvalidInput: `url` is not an http(s) URL, or holds credentials.
+    """
+
+    def __init__(
+        self, url: str, *, token_env: str = "RAGSCALE_TOKEN", timeout: float = 120.0, attempts: int = 5
+    ) -> None:
+        self._client = Client(url, token_env=token_env, timeout=timeout, attempts=attempts)
+        self.url = self._client.url
+        """Of the server."""
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[str, Passage] = OrderedDict()
+        self._open(attempts=1)  # a wrong URL should not take seconds to be noticed
+        self._broker: Broker[dict[str, Any], _Answer] = Broker(self._run, name="ragscale-remote")
+        self._finalizer = weakref.finalize(self, _close, self._broker, self._client)
+
+    def reload(self) -> None:
+        """Go on with what the server serves now; until then, a changed index is refused. Raises as opening does."""
+        self._open()
+
+    def _open(self, attempts: int | None = None) -> None:
+        about = self._client.get("/v1/index", attempts=attempts)
+        with self._client.reading(), self._lock:
+            self.fingerprint: str = about["fingerprint"]
+            """Of the served index, as it was when this was opened or reloaded."""
+            self.how: How = about["how"]
+            """What a search does by default."""
+            self._length = int(about["passages"])
+            self._most = int(about["limits"]["queries"]), int(about["limits"]["hits"])
+            self._seen.clear()
+
+    def search(
+        self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]:
+        """Search for several queries at once; arguments and result as in `Index.search`.
+
+        Raises:
+            IndexMismatch: The server's index is not the one that was opened.
+            IndexServerError: The server is gone, busy beyond patience, refuses the token or failed.
+            InvalidInput: As in `Index.search`; or the search passes a limit of the server.
+        """
+        return _result(self._submit(queries, k, how, options).result())
+
+    async def asearch(
+        self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]:
+        """`search` without blocking the event loop; cancelling it drops the request if it was not sent."""
+        return _result(await asyncio.wrap_future(self._submit(queries, k, how, options)))
+
+    def searching(self, how: How | None = None, **options: Unpack[SearchOptions]) -> Searching:
+        """This index with settings for its searches, as an `Agent` takes it; see `Index.searching`."""
+        self.search([], 1, how, **options)
+        return Searching(self, how, options)
+
+    def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
+        """A LangChain retriever over this index; see `Index.as_retriever`."""
+        from ragscale.index.langchain import retriever
+
+        return retriever(self, k, how, options)
+
+    def passage(self, identity: str) -> Passage:
+        """The passage with this id; asks the server unless a search brought it. Raises `InvalidInput` as `Index`."""
+        with self._lock:
+            known = self._seen.get(identity)
+        if known is not None:
+            return known
+        answer = self._client.get("/v1/passages", params={"id": identity})
+        with self._client.reading():
+            self._refuse_changed(answer["fingerprint"])
+            passage = passage_from_json(answer["passages"][0])
+        self._keep([passage])
+        return passage
+
+    @property
+    def load(self) -> Load:
+        """How many searches wait here, and how they were batched so far."""
+        return self._broker.load
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __contains__(self, identity: object) -> bool:
+        try:
+            return isinstance(identity, str) and bool(self.passage(identity))
+        except InvalidInput:
+            return False
+
+    def __repr__(self) -> str:
+        return f"RemoteIndex({self.url!r}, {len(self):,} passages, {self.how})"
+
+    def close(self) -> None:
+        """Finish the searches under way and close the connections; later searches are refused. Idempotent."""
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _submit(self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions) -> Future[_Answer]:
+        if isinstance(queries, str):
+            raise InvalidInput(f"queries is one string ({queries!r})", "Give a list of queries.")
+        settings = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+        return self._broker.submit({"queries": list(queries), "k": k, "how": how or self.how, **settings})
+
+    def _run(self, searches: Sequence[dict[str, Any]]) -> list[_Answer]:
+        """Send what waits in as few requests as the server's limits allow.
+
+        An error is a result, and not raised: the broker would send every search again alone.
+        """
+        answers: list[_Answer] = []
+        while len(answers) < len(searches):
+            part = self._fitting(searches[len(answers) :])
+            try:
+                answers += self._send(part)
+            except RagscaleError as error:
+                answers += [error] * len(part)
+        return answers
+
+    def _fitting(self, searches: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        """The first searches that together keep the server's limits; at least one, whose fault it then is."""
+        queries = hits = 0
+        for number, search in enumerate(searches):
+            queries += len(search["queries"])
+            hits += len(search["queries"]) * search["k"] if isinstance(search["k"], int) else 0
+            if number and (queries > self._most[0] or hits > self._most[1]):
+                return searches[:number]
+        return searches
+
+    def _send(self, searches: Sequence[dict[str, Any]]) -> list[_Answer]:
+        reply = self._client.post("/v1/batch", {"searches": list(searches)})
+        with self._client.reading():
+            self._refuse_changed(reply["fingerprint"])
+            answers = [_answer(result) for result in reply["results"]]
+            if len(answers) != len(searches):
+                raise ValueError
+        for answer in answers:
+            if not isinstance(answer, RagscaleError):
+                self._keep([hit.passage for hits in answer for hit in hits])
+        return answers
+
+    def _refuse_changed(self, fingerprint: str) -> None:
+        if fingerprint != self.fingerprint:
+            raise IndexMismatch(
+                f"{self.url} serves another index now ({fingerprint[:12]}, opened was {self.fingerprint[:12]})",
+                "Call reload() or open it again; runs under way would mix two indexes.",
+            )
+
+    def _keep(self, passages: Sequence[Passage]) -> None:
+        with self._lock:
+            for passage in passages:
+                self._seen[passage.id] = passage
+                self._seen.move_to_end(passage.id)
+            while len(self._seen) > _KEPT:
+                self._seen.popitem(last=False)
+
+
+def _answer(result: dict[str, Any]) -> _Answer:
+    if "error" in result:
+        kind = InvalidInput if result["status"] == 422 else IndexServerError
+        return kind(result["error"]["problem"], result["error"]["remedy"])
+    return [[hit_from_json(hit) for hit in hits] for hits in result["hits"]]
+
+
+def _result(answer: _Answer) -> list[list[Hit]]:
+    if isinstance(answer, RagscaleError):
+        raise copy.copy(answer)  # several searches may share it
+    return answer
+
+
+def _close(broker: Broker[Any, Any], client: Client) -> None:
+    broker.close()
+    client.close()

@@ -1,0 +1,35 @@
+"""Passages and hits as JSON between an index server and its clients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ragscale.types import Hit, Passage
+
+__all__ = ["hit_from_json", "hit_to_json", "passage_from_json", "passage_to_json"]
+
+
+def passage_to_json(passage: Passage) -> dict[str, Any]:
+    """``{"id", "title", "text", "document", "metadata"}``."""
+    return {
+        "id": passage.id,
+        "title": passage.title,
+        "text": passage.text,
+        "document": passage.document,
+        "metadata": dict(passage.metadata),
+    }
+
+
+def hit_to_json(hit: Hit) -> dict[str, Any]:
+    """A passage with its ``"score"``."""
+    return {**passage_to_json(hit.passage), "score": hit.score}
+
+
+def passage_from_json(data: dict[str, Any]) -> Passage:
+    """The inverse of `passage_to_json`. Raises ``KeyError`` or ``TypeError`` where it is none."""
+    return Passage(data["id"], data["title"], data["text"], data["document"], dict(data["metadata"]))
+
+
+def hit_from_json(data: dict[str, Any]) -> Hit:
+    """The inverse of `hit_to_json`. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where it is none."""
+    return Hit(passage_from_json(data), float(data["score"]))

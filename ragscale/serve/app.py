@@ -1,0 +1,218 @@
+"""The endpoints of an index server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from ragscale import __version__
+from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.index import HOWS, Index
+from ragscale.index.wire import hit_to_json, passage_to_json
+from ragscale.serve.door import Door
+from ragscale.serve.limits import Gate, Limits, RefusedRequest
+from ragscale.serve.metrics import CONTENT_TYPE, Metrics
+from ragscale.serve.replies import HANDLERS, json_reply, told
+from ragscale.serve.requests import attended, read_json
+from ragscale.serve.searches import PARAMETERS, Search, parse_search, refuse_unknown
+from ragscale.types import Hit, Passage
+
+__all__ = ["Service"]
+
+T = TypeVar("T")
+_K = 10  # of `Index.search`
+_TOPK = 3  # of Search-R1's own server
+_SLICE = 256  # queries that go to the broker together, so that one large request leaves room for others
+_RELOADS = 3  # a search that a reload overtook is repeated, so that no reply mixes two commits
+
+
+class Service:
+    """What the endpoints share.
+
+    Args:
+        index: Open; searches of all requests meet in its broker.
+        limits: Bounds of requests.
+        token: What clients must send, or None for a server on the loopback interface.
+        rerankers: Models that clients may name in `rerank`.
+    """
+
+    def __init__(
+        self, index: Index, *, limits: Limits, token: str | None = None, rerankers: Sequence[str] = ()
+    ) -> None:
+        self.index = index
+        self.limits = limits
+        self.stopping = False
+        """Set when the server is told to stop; it is not ready any more then."""
+        self._gate = Gate(limits.queue)
+        self._metrics = Metrics(index, self._gate)
+        self._token = token
+        self._rerankers = tuple(rerankers)
+
+    def app(self) -> ASGIApp:
+        """The ASGI application."""
+        routes = [
+            Route("/retrieve", self.retrieve, methods=["POST"]),
+            Route("/v1/search", self.search, methods=["POST"]),
+            Route("/v1/batch", self.batch, methods=["POST"]),
+            Route("/v1/passages", self.passages, methods=["GET"]),
+            Route("/v1/index", self.about, methods=["GET"]),
+            Route("/health", self.health, methods=["GET"]),
+            Route("/health/live", self.live, methods=["GET"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
+        ]
+        inner = Starlette(routes=routes, exception_handlers=HANDLERS)
+        inner.state.folder = self.index.path
+        return Door(inner, self._metrics, paths=[route.path for route in routes], token=self._token)
+
+    async def retrieve(self, request: Request) -> Response:
+        """The dialect of Search-R1 and RAG-R1: as lenient as its servers, since its clients read no errors."""
+        body = await read_json(request, self.limits)
+        wanted = parse_search({"queries": body.get("queries"), "k": body.get("topk") or _TOPK}, self.limits, k=_TOPK)
+        asked = [query for query in wanted.queries if query.strip()]  # a model may write an empty one: no hits
+        work = partial(self._search, replace(wanted, queries=asked))
+        _, hits_of_asked = await self._admitted(request, len(asked), work)
+        found = iter(hits_of_asked)
+        lists = [next(found) if query.strip() else [] for query in wanted.queries]
+        row = _scored if body.get("return_scores") else _document
+        return json_reply({"result": [[row(hit) for hit in hits] for hits in lists]})
+
+    async def search(self, request: Request) -> Response:
+        """Everything that `Index.search` can do, by the same names."""
+        body = await read_json(request, self.limits)
+        search = self._parse(body)
+        fingerprint, found = await self._admitted(request, len(search.queries), partial(self._search, search))
+        how = search.how or self.index.how
+        return json_reply({"fingerprint": fingerprint, "how": how, "results": _rows(found)})
+
+    async def batch(self, request: Request) -> Response:
+        """Several searches, each with settings of its own, in one request; one that fails leaves the others alone."""
+        body = await read_json(request, self.limits)
+        refuse_unknown(body, ("searches",))
+        bodies = body.get("searches")
+        if not isinstance(bodies, list) or not all(isinstance(item, dict) for item in bodies):
+            raise InvalidInput("searches is no list of objects", 'Send {"searches": [{"queries": ["..."]}]}.')
+        if len(bodies) > self.limits.queries:
+            raise InvalidInput(f"{len(bodies):,} searches, the limit is {self.limits.queries:,}", "Send fewer.")
+        searches = [self._parsed(item) for item in bodies]
+        whole = [search for search in searches if isinstance(search, Search)]
+        queries = sum(len(search.queries) for search in whole)
+        hits = sum(len(search.queries) * search.depth for search in whole)
+        if queries > self.limits.queries or hits > self.limits.hits:
+            raise InvalidInput(
+                f"{queries:,} queries and {hits:,} candidates in all, "
+                f"the limits are {self.limits.queries:,} and {self.limits.hits:,}",
+                "Send several requests.",
+            )
+        fingerprint, results = await self._admitted(request, queries, partial(self._all, searches))
+        return json_reply({"fingerprint": fingerprint, "results": results})
+
+    async def _all(self, searches: Sequence[Search | RagscaleError]) -> list[dict[str, Any]]:
+        return await asyncio.gather(*(self._one(search) for search in searches))
+
+    async def _one(self, search: Search | RagscaleError) -> dict[str, Any]:
+        try:
+            if isinstance(search, RagscaleError):
+                raise search
+            return {"hits": _rows(await self._search(search))}
+        except RagscaleError as error:
+            status, body = told(error, self.index.path)
+            return {**body, "status": status}
+
+    def _parsed(self, body: dict[str, Any]) -> Search | RagscaleError:
+        try:
+            return self._parse(body)
+        except RagscaleError as error:
+            return error
+
+    def _parse(self, body: dict[str, Any]) -> Search:
+        refuse_unknown(body, PARAMETERS)
+        return parse_search(body, self.limits, k=_K, rerankers=self._rerankers)
+
+    async def _search(self, search: Search) -> list[list[Hit]]:
+        queries = search.queries
+        # an option may look at all queries of a search together
+        size = max(1, len(queries)) if search.options else _SLICE
+        found: list[list[Hit]] = []
+        for start in range(0, len(queries) or 1, size):
+            part = queries[start : start + size]
+            found += await self.index.asearch(part, search.k, search.how, **search.options)
+        return found
+
+    async def _admitted(
+        self, request: Request, queries: int, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> tuple[str, T]:
+        """What `work` finds, and the fingerprint of the index that it searched."""
+        with self._gate.admit(queries):
+            for _ in range(_RELOADS):
+                fingerprint = self.index.fingerprint
+                result = await attended(request, work(), self.limits.search_seconds)
+                if fingerprint == self.index.fingerprint:
+                    self._metrics.searched(queries)
+                    return fingerprint, result
+        raise RefusedRequest(503, "the index changes all the time", "Try again later.", {"Retry-After": "5"})
+
+    async def passages(self, request: Request) -> Response:
+        """Passages by id, in the order asked for."""
+        ids = request.query_params.getlist("id")
+        if not 1 <= len(ids) <= self.limits.ids:
+            raise InvalidInput(f"{len(ids)} ids", f"Ask for 1 to {self.limits.ids}: /v1/passages?id=...&id=...")
+        try:
+            found = [passage_to_json(self.index.passage(identity)) for identity in ids]
+        except InvalidInput as error:
+            raise RefusedRequest(404, error.problem, error.remedy) from None
+        return json_reply({"fingerprint": self.index.fingerprint, "passages": found})
+
+    async def about(self, request: Request) -> Response:
+        """What a client needs to know before it searches."""
+        return json_reply(
+            {
+                "ragscale": __version__,
+                "name": self.index.path.name,
+                "fingerprint": self.index.fingerprint,
+                "passages": len(self.index),
+                "how": self.index.how,
+                "hows": list(HOWS) if self.index.how != "bm25" else ["bm25"],
+                "parameters": list(PARAMETERS),
+                "rerankers": list(self._rerankers),
+                "limits": asdict(self.limits),
+            }
+        )
+
+    async def health(self, request: Request) -> Response:
+        """Whether searches are taken: the readiness of an orchestrator."""
+        return json_reply({"status": "stopping" if self.stopping else "ok"}, 503 if self.stopping else 200)
+
+    async def live(self, request: Request) -> Response:
+        """Whether the process answers at all."""
+        return json_reply({"status": "ok"})
+
+    async def metrics(self, request: Request) -> Response:
+        """For Prometheus."""
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _rows(found: list[list[Hit]]) -> list[list[dict[str, Any]]]:
+    return [[hit_to_json(hit) for hit in hits] for hits in found]
+
+
+def _document(hit: Hit) -> dict[str, str]:
+    return {"id": hit.passage.id, "contents": _contents(hit.passage)}
+
+
+def _scored(hit: Hit) -> dict[str, Any]:
+    return {"document": _document(hit), "score": hit.score}
+
+
+def _contents(passage: Passage) -> str:
+    """Quoted title, line break, text: clients cut at the first line break."""
+    title = " ".join(passage.title.split())
+    return f'"{title}"\n{passage.text}'

@@ -1,0 +1,120 @@
+"""How much a server takes, and for how long it waits; what it answers beyond that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+from ragscale.errors import InvalidInput, RagscaleError
+
+__all__ = ["Gate", "Limits", "RefusedRequest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of a server. All are at least 1."""
+
+    queue: int = 8_192
+    """Queries waiting or being searched, of all requests together; beyond it 429."""
+    connections: int = 1_000
+    """Open connections; beyond it 503."""
+    body: int = 4 << 20
+    """Bytes of a request's body; beyond it 413."""
+    queries: int = 4_096
+    """Queries in a request."""
+    k: int = 1_000
+    """Hits a query."""
+    hits: int = 16_384
+    """Queries times k (or depth, where that is more) of a request."""
+    pairs: int = 2_048
+    """Queries times depth of a request that reranks."""
+    characters: int = 4_000
+    """Characters of a query or a filter."""
+    ids: int = 256
+    """Passages that one request may ask for."""
+    head_seconds: int = 10
+    """For a request's head to arrive whole, from its first byte or from the start of the connection."""
+    body_seconds: int = 30
+    """For a request's body to arrive whole; beyond it 408."""
+    search_seconds: int = 60
+    """For a search, its wait in the queue included; beyond it 504."""
+    reply_seconds: int = 30
+    """For the client to take a reply; beyond it the connection is cut."""
+    idle_seconds: int = 30
+    """Between requests on one connection."""
+    shutdown_seconds: int = 60
+    """For what is in flight, once the server was told to stop."""
+
+    def __post_init__(self) -> None:
+        for name in NAMES:
+            value = getattr(self, name)
+            if value < 1:
+                raise InvalidInput(f"limit {name}={value}, the least is 1", "Give a whole number of 1 or more.")
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, str]) -> Limits:
+        """Limits from words like those of ``--limit queue=512``.
+
+        Raises:
+            InvalidInput: An unknown name, or no whole number.
+        """
+        values: dict[str, int] = {}
+        for name, value in settings.items():
+            if name not in NAMES:
+                raise InvalidInput(f"unknown limit {name!r}", f"Choose one of: {', '.join(NAMES)}.")
+            try:
+                values[name] = int(value)
+            except ValueError:
+                raise InvalidInput(f"limit {name}={value!r} is no whole number", f"As in {name}=100.") from None
+        return cls(**values)
+
+
+NAMES = tuple(f.name for f in fields(Limits))
+
+
+class RefusedRequest(RagscaleError):
+    """A request that is answered with an HTTP error.
+
+    Args:
+        status: HTTP status.
+        problem: What is wrong.
+        remedy: What the client can do.
+        headers: Further headers of the reply.
+    """
+
+    def __init__(self, status: int, problem: str, remedy: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem, remedy)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+class Gate:
+    """Counts queries in, and refuses at once what does not fit: the queue behind it stays bounded.
+
+    Used by one event loop only, so it needs no lock.
+
+    Args:
+        limit: Queries that may be inside.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.inside = 0
+        """Queries admitted and not answered yet."""
+
+    @contextmanager
+    def admit(self, queries: int) -> Iterator[None]:
+        """Hold room for the queries of a request. Raises `RefusedRequest` (429) where there is none."""
+        if self.inside + queries > self.limit:
+            raise RefusedRequest(
+                429,
+                f"{self.inside} queries are waiting or in flight, {queries} more pass the limit of {self.limit}",
+                "Send them again after the seconds in Retry-After, or fewer at a time.",
+                {"Retry-After": "1"},
+            )
+        self.inside += queries
+        try:
+            yield
+        finally:
+            self.inside -= queries

@@ -1,0 +1,95 @@
+"""What a request asks for, held to the server's limits; the index itself checks the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ragscale.errors import InvalidInput
+from ragscale.index import SearchOptions
+from ragscale.index.request import DEPTH
+from ragscale.serve.limits import Limits
+
+__all__ = ["OPTIONS", "PARAMETERS", "Search", "parse_search", "refuse_unknown"]
+
+OPTIONS = tuple(SearchOptions.__annotations__)
+PARAMETERS = ("queries", "k", "how", *OPTIONS)
+"""Of a search: those of `Index.search`, by the same names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One call of `Index.search`."""
+
+    queries: Sequence[str]
+    k: int
+    how: Any
+    """None for the index's own."""
+    options: dict[str, Any]
+
+    @property
+    def depth(self) -> int:
+        """Candidates a query."""
+        depth = self.options.get("depth", DEPTH if self.options.get("rerank") else 1)
+        return max(self.k, depth) if isinstance(depth, int) else self.k
+
+
+def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Sequence[str] = ()) -> Search:
+    """A search from JSON.
+
+    Args:
+        data: The fields of `PARAMETERS`; others are ignored.
+        limits: What it must keep.
+        k: Hits a query where it does not say.
+        rerankers: Models that clients may name: loading any other would let them choose what this machine reads.
+
+    Raises:
+        InvalidInput: It passes a limit, names another reranker, or its queries or k are not what they should be.
+    """
+    options = {name: data[name] for name in OPTIONS if data.get(name) is not None}
+    search = Search(_queries(data.get("queries"), limits), data.get("k", k), data.get("how"), options)
+    if isinstance(search.k, bool) or not isinstance(search.k, int) or not 1 <= search.k <= limits.k:
+        raise InvalidInput(f"k is {_shown(search.k)}", f"Ask for 1 to {limits.k:,} hits a query.")
+    reranker = options.get("rerank")
+    if reranker is not None and reranker not in rerankers:
+        allowed = ", ".join(rerankers) or "none"
+        raise InvalidInput(f"the reranker {_shown(reranker)} is not served here", f"There are: {allowed}.")
+    where = options.get("where", "")
+    if isinstance(where, str) and len(where) > limits.characters:
+        raise InvalidInput(f"a filter of {len(where):,} characters, the limit is {limits.characters:,}", "Shorten it.")
+    most = limits.hits if reranker is None else limits.pairs
+    if search.depth * len(search.queries) > most:
+        raise InvalidInput(
+            f"{len(search.queries):,} queries with {search.depth:,} candidates each, the limit is {most:,} in all",
+            "Send fewer queries, or a smaller k or depth.",
+        )
+    return search
+
+
+def _queries(value: Any, limits: Limits) -> list[str]:
+    if not isinstance(value, list):
+        raise InvalidInput(f"queries is {_shown(value)}, not a list", 'Send {"queries": ["...", "..."]}.')
+    if len(value) > limits.queries:
+        raise InvalidInput(f"{len(value):,} queries, the limit is {limits.queries:,}", "Send several requests.")
+    for number, query in enumerate(value):
+        if not isinstance(query, str):
+            raise InvalidInput(f"query {number} is {_shown(query)}, not text", "Send texts.")
+        if len(query) > limits.characters:
+            raise InvalidInput(
+                f"query {number} has {len(query):,} characters, the limit is {limits.characters:,}", "Shorten it."
+            )
+    return value
+
+
+def refuse_unknown(data: dict[str, Any], known: Sequence[str]) -> None:
+    """Refuse fields that nobody reads, so that a misspelt filter is no search without it. Raises `InvalidInput`."""
+    for name in data:
+        if name not in known:
+            raise InvalidInput(f"unknown parameter {name[:60]!r}", f"Choose from: {', '.join(known)}.")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

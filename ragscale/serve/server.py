@@ -1,0 +1,185 @@
+"""Runs the server: its socket, its signals, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import uvicorn
+
+from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.index import Index
+from ragscale.serve.app import Service
+from ragscale.serve.connection import bounded
+from ragscale.serve.limits import Limits
+
+__all__ = ["read_token", "serve"]
+
+_SHORTEST_TOKEN = 16
+_NEW_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+
+
+def read_token(variable: str, host: str) -> str | None:
+    """The token in an environment variable; needed wherever others than this machine can reach the server.
+
+    Args:
+        variable: Name of the environment variable.
+        host: Address that the server listens on.
+
+    Raises:
+        InvalidInput: No token for a host that is not the loopback interface, or one that is short or no ASCII.
+    """
+    token = os.environ.get(variable, "").strip()
+    if not token:
+        if _is_loopback(host):
+            return None
+        raise InvalidInput(
+            f"{host} can be reached from other machines, and {variable} holds no token",
+            f"Put one into the variable {variable}, for instance from: {_NEW_TOKEN}",
+        )
+    if len(token) < _SHORTEST_TOKEN:
+        raise InvalidInput(
+            f"the token in {variable} has {len(token)} characters, the least is {_SHORTEST_TOKEN}",
+            f"Make one with: {_NEW_TOKEN}",
+        )
+    if not all("!" <= letter <= "~" for letter in token):
+        raise InvalidInput(
+            f"the token in {variable} holds a space or something else that no HTTP header takes",
+            f"Make one with: {_NEW_TOKEN}",
+        )
+    return token
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def serve(
+    index: Index,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token: str | None = None,
+    limits: Limits | None = None,
+    rerankers: Sequence[str] = (),
+    watch: int | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Serve an index until SIGINT or SIGTERM; what is in flight then is finished. SIGHUP moves to its newest commit.
+
+    Call it in the main thread. The index is searched once before the port is opened, so that a missing model is an
+    error here, and no client waits for its loading. It stays open at the end.
+
+    Args:
+        index: Open.
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one.
+        token: What clients must send; see `read_token`.
+        limits: Bounds of requests.
+        rerankers: Models that clients may name in `rerank`: folders or hub names.
+        watch: Seconds after which to look for a newer commit of the index, again and again; None for SIGHUP alone.
+        tell: Called with a line about the server when it listens and when it moved to another commit.
+
+    Raises:
+        InvalidInput: The address cannot be listened on.
+        RagscaleError: The index cannot be searched.
+    """
+    limits = limits or Limits()
+    for rerank in (None, *rerankers):
+        index.search(["ready?"], 1, rerank=rerank)
+    service = Service(index, limits=limits, token=token, rerankers=rerankers)
+    config = uvicorn.Config(
+        service.app(),
+        http=bounded(limits),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=limits.idle_seconds,
+        timeout_graceful_shutdown=limits.shutdown_seconds,
+        h11_max_incomplete_event_size=1 << 16,
+    )
+    with _listening(host, port) as listener:
+        tell(f"{index.path}: {len(index):,} passages at {_url(listener)}")
+        _Server(config, service, watch, tell).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Reloads its index, and ends in a return, not in the signal that stopped it."""
+
+    def __init__(
+        self, config: uvicorn.Config, service: Service, watch: int | None, tell: Callable[[str], None]
+    ) -> None:
+        super().__init__(config)
+        self._service = service
+        self._watch = watch
+        self._tell = tell
+        self._looked = time.monotonic()
+        self._wanted = False
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        due = self._watch is not None and time.monotonic() >= self._looked + self._watch
+        if (self._wanted or due) and (self._reloading is None or self._reloading.done()):
+            self._wanted = False
+            self._looked = time.monotonic()
+            self._reloading = asyncio.create_task(self._reload())
+        return await super().on_tick(counter)
+
+    async def _reload(self) -> None:
+        index = self._service.index
+        try:
+            if await asyncio.to_thread(index.reload):
+                self._tell(f"{index.path}: reloaded, {len(index):,} passages")
+        except RagscaleError as error:
+            self._tell(f"{index.path}: not reloaded: {error}")
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        handlers = {signal.SIGINT: self._stop, signal.SIGTERM: self._stop}
+        if hasattr(signal, "SIGHUP"):  # not on Windows
+            handlers[signal.SIGHUP] = self._want_reload
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _want_reload(self, number: int, frame: object) -> None:
+        self._wanted = True
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.force_exit = self.should_exit and number == signal.SIGINT  # Ctrl-C twice waits for nobody
+        self.should_exit = self._service.stopping = True
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=1024)
+    except (OSError, OverflowError) as error:
+        raise InvalidInput(
+            f"cannot listen on {host}:{port} ({error})", "Choose another --port, or an address of this machine."
+        ) from None
+    with listener:
+        yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

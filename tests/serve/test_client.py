@@ -1,0 +1,200 @@
+"""The client against a scripted HTTP server: what is repeated, what is not, and what is no ragscale server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+import ragscale as rs
+from ragscale.errors import IndexServerError, InvalidInput, RagscaleError
+from ragscale.index import client as http
+
+ABOUT = {"fingerprint": "f" * 64, "how": "bm25", "passages": 2, "limits": {"queries": 4, "hits": 20}}
+HIT = {"id": "a", "title": "A", "text": "a", "document": "", "metadata": {"year": 1990}, "score": 1.5}
+Reply = tuple[int, Any, dict[str, str]]
+
+
+class Script:
+    """Answers `/v1/index`, and everything else from `replies`, the last of them for ever; None closes unanswered."""
+
+    def __init__(self) -> None:
+        self.replies: list[Reply | Callable[[Any], Reply] | None] = []
+        self.asked: list[Any] = []
+        self.tokens: list[str | None] = []
+        self.url = ""
+
+    def next(self, body: Any) -> Reply | None:
+        self.asked.append(body)
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        return reply(body) if callable(reply) else reply
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    """A running scripted server."""
+    script = Script()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send(200, ABOUT, {}) if self.path == "/v1/index" else self.do_POST()
+
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+            script.tokens.append(self.headers.get("authorization"))
+            reply = script.next(json.loads(raw) if raw else None)
+            if reply is not None:
+                self.send(*reply)
+
+        def send(self, status: int, body: Any, headers: dict[str, str]) -> None:
+            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(raw)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None: ...  # of a client that did not wait
+
+    server = Quiet(("127.0.0.1", 0), Handler)
+    script.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield script
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def good(body: Any) -> Reply:
+    found = [{"hits": [[HIT] for _ in search["queries"]]} for search in body["searches"]]
+    return 200, {"fingerprint": "f" * 64, "results": found}, {}
+
+
+BUSY: Reply = (429, {"error": {"problem": "full", "remedy": "wait"}}, {"Retry-After": "0.6"})
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between attempts, none of them waited."""
+    waits: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
+    return waits
+
+
+def test_a_busy_server_is_asked_again_when_it_says(script: Script, waits: list[float]) -> None:
+    script.replies = [BUSY, BUSY, None, (503, b"<html>", {"Retry-After": "1e9"}), good]
+    with rs.RemoteIndex(script.url) as remote:
+        ((hit,),) = remote.search(["x"])
+    assert hit == rs.Hit(rs.Passage("a", "A", "a", metadata={"year": 1990}), 1.5)
+    assert len(script.asked) == 5
+    assert waits[0] == 0.6
+    assert waits[1] >= 0.6
+    assert 0.5 <= waits[2] <= 1.0  # a broken connection: the third backoff
+    assert waits[3] == 30.0
+
+
+def test_patience_has_an_end(script: Script, waits: list[float]) -> None:
+    script.replies = [BUSY]
+    with rs.RemoteIndex(script.url, attempts=3) as remote, pytest.raises(IndexServerError, match=r": full\. wait"):
+        remote.search(["x"])
+    assert (len(script.asked), len(waits)) == (3, 2)
+
+
+REFUSALS: list[tuple[Reply, type[RagscaleError], str]] = [
+    ((422, {"error": {"problem": "k is 0", "remedy": "r"}}, {}), InvalidInput, "k is 0"),
+    ((413, {"error": {"problem": "large", "remedy": "r"}}, {}), InvalidInput, "large"),
+    ((500, {"error": {"problem": "damaged", "remedy": "r"}}, {}), IndexServerError, "damaged"),
+    ((504, {"error": {"problem": "late", "remedy": "r"}}, {}), IndexServerError, "late"),
+    ((404, b"<html>", {}), IndexServerError, "answered with HTTP 404"),
+    ((302, b"", {"Location": "http://elsewhere.example/"}), IndexServerError, "answered with HTTP 302"),
+    ((200, b"<html>", {}), IndexServerError, "does not understand"),
+    ((200, [], {}), IndexServerError, "does not understand"),
+    ((200, {"results": []}, {}), IndexServerError, "does not understand"),
+    ((200, {"fingerprint": "f" * 64, "results": []}, {}), IndexServerError, "does not understand"),
+    ((200, {"fingerprint": "f" * 64, "results": [{"hits": [[{}]]}]}, {}), IndexServerError, "does not understand"),
+]
+
+
+@pytest.mark.parametrize(("reply", "kind", "problem"), REFUSALS)
+def test_what_another_attempt_would_not_help(
+    script: Script, waits: list[float], reply: Reply, kind: type[RagscaleError], problem: str
+) -> None:
+    script.replies = [reply]
+    with rs.RemoteIndex(script.url) as remote, pytest.raises(kind, match=problem):
+        remote.search(["x"])
+    assert (len(script.asked), waits) == (1, [])
+
+
+def test_a_failure_is_told_to_all_who_waited_and_costs_one_request(script: Script) -> None:
+    import asyncio
+
+    script.replies = [(500, {"error": {"problem": "damaged", "remedy": ""}}, {})]
+
+    async def many(remote: rs.RemoteIndex) -> list[object]:
+        return await asyncio.gather(*(remote.asearch(["x"], 1) for _ in range(4)), return_exceptions=True)
+
+    with rs.RemoteIndex(script.url) as remote:
+        errors = asyncio.run(many(remote))
+    assert [type(error) for error in errors] == [IndexServerError] * 4
+    assert len(script.asked) <= 2  # the first alone, the others behind it together
+    assert len({id(error) for error in errors}) == 4
+
+
+def test_requests_keep_the_limits_of_the_server(script: Script) -> None:
+    script.replies = [good]
+    with rs.RemoteIndex(script.url) as remote:
+        bodies = [{"queries": ["x"] * n, "k": k} for n, k in [(1, 1), (3, 2), (1, 1), (2, 9), (1, 2), (9, 1), (1, 1)]]
+        found = remote._run(bodies)
+    assert [len(hits) for hits in found] == [1, 3, 1, 2, 1, 9, 1]  # type: ignore[arg-type]
+    sent = [[len(search["queries"]) for search in asked["searches"]] for asked in script.asked]
+    assert sent == [[1, 3], [1, 2], [1], [9], [1]]
+
+
+def test_the_token_is_sent_and_shown_nowhere(
+    script: Script, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RAGSCALE_TOKEN", "very-secret-token")
+    script.replies = [good, (401, {}, {})]
+    with caplog.at_level(0), rs.RemoteIndex(script.url) as remote:
+        remote.search(["x"])
+        with pytest.raises(IndexServerError) as caught:
+            remote.search(["x"])
+        assert script.tokens == ["Bearer very-secret-token"] * 2
+        assert "very-secret" not in f"{caught.value} {remote!r} {caplog.text}"
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://", "is not the URL of a server"),
+        ("http://me:secret@127.0.0.1:1", "holds credentials"),
+        ("http://127.0.0.1:1/?token=secret", "holds credentials or a query"),
+    ],
+)
+def test_urls_that_are_refused(url: str, problem: str) -> None:
+    with pytest.raises(InvalidInput, match=problem) as caught:
+        rs.Index.open(url)
+    assert "secret@" not in str(caught.value)
+
+
+def test_a_slow_server_is_not_asked_twice(script: Script, waits: list[float]) -> None:
+    done = threading.Event()
+
+    def slow(body: Any) -> Reply:
+        done.wait(30)
+        return good(body)
+
+    script.replies = [slow]
+    with rs.RemoteIndex(script.url, timeout=0.3) as remote, pytest.raises(IndexServerError, match=r"within 0\.3 s"):
+        remote.search(["x"])
+    done.set()
+    assert (len(script.asked), waits) == (1, [])
+    assert http._LONGEST_WAIT == 30

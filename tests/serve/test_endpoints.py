@@ -1,0 +1,227 @@
+"""The endpoints: the Search-R1 dialect to the letter, the native one, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ragscale.errors import InvalidInput
+from ragscale.index import Index
+from ragscale.index.wire import hit_from_json, passage_from_json
+from ragscale.serve.limits import Limits
+from ragscale.serve.searches import parse_search
+
+QUERIES = ["who discovered rhodium", "  ", "camera lucida", "half \ud83d a pair"]
+Client = Callable[..., httpx.AsyncClient]
+
+
+def error(response: httpx.Response) -> tuple[int, str]:
+    """Status and problem; every error has this shape."""
+    body = response.json()
+    assert list(body) == ["error"]
+    assert set(body["error"]) == {"problem", "remedy"}
+    assert body["error"]["problem"]
+    return response.status_code, body["error"]["problem"]
+
+
+def passages2string(results: list[dict[str, Any]]) -> str:
+    """How the clients of Search-R1 and RAG-R1 read a list of hits."""
+    text = ""
+    for number, item in enumerate(results):
+        title, *rest = item["document"]["contents"].split("\n")
+        text += f"Doc {number + 1}(Title: {title}) " + "\n".join(rest) + "\n"
+    return text
+
+
+async def test_retrieve_speaks_the_dialect(client: Client, index: Index) -> None:
+    body = {"queries": QUERIES[:3], "topk": 2, "return_scores": True}
+    async with client() as http:
+        answer = (await http.post("/retrieve", json=body)).json()
+    assert list(answer) == ["result"]
+    first, blank, third = answer["result"]
+    assert blank == []
+    for hits, found in zip((first, third), index.search([QUERIES[0], QUERIES[2]], 2), strict=True):
+        assert [hit["document"]["id"] for hit in hits] == [hit.passage.id for hit in found]
+        assert [hit["score"] for hit in hits] == [hit.score for hit in found]
+        assert hits
+        assert all(set(hit["document"]) == {"id", "contents"} for hit in hits)
+    assert passages2string(first).startswith('Doc 1(Title: "Rhodium") Rhodium, symbol Rh')
+
+
+@pytest.mark.parametrize("extra", [{}, {"topk": None}, {"topk": 0, "return_scores": False}, {"user": "x"}])
+async def test_retrieve_without_scores_gives_bare_documents(client: Client, extra: dict[str, Any]) -> None:
+    async with client() as http:
+        response = await http.post("/retrieve", json={"queries": ["gold silver"], **extra})
+    (documents,) = response.json()["result"]
+    assert len(documents) == 3
+    assert [set(document) for document in documents] == [{"id", "contents"}] * 3
+
+
+async def test_a_large_request_is_cut_and_put_together_again(client: Client, index: Index) -> None:
+    queries = [f"gold {i}" if i % 7 else "" for i in range(700)]
+    async with client() as http:
+        answer = (await http.post("/retrieve", json={"queries": queries, "topk": 1})).json()["result"]
+    assert len(answer) == 700
+    assert [bool(hits) for hits in answer] == [bool(query) for query in queries]
+    assert index.load.batches >= 3
+
+
+async def test_search_is_that_of_the_index(client: Client, index: Index) -> None:
+    async with client() as http:
+        answer = (await http.post("/v1/search", json={"queries": ["gold", "lead"], "k": 4, "where": None})).json()
+        empty = (await http.post("/v1/search", json={"queries": []})).json()
+    assert answer["fingerprint"] == index.fingerprint
+    assert answer["how"] == "bm25"
+    assert [[hit_from_json(hit) for hit in hits] for hits in answer["results"]] == index.search(["gold", "lead"], 4)
+    assert empty["results"] == []
+
+
+async def test_a_failed_search_of_a_batch_leaves_the_others_alone(client: Client, index: Index) -> None:
+    searches = [{"queries": ["gold"], "k": 1}, {"queries": ["gold"], "k": 0}, {"queries": ["lead", "tin"]}, {"qs": []}]
+    async with client() as http:
+        first, second, third, fourth = (await http.post("/v1/batch", json={"searches": searches})).json()["results"]
+    assert [[hit_from_json(hit) for hit in hits] for hits in first["hits"]] == index.search(["gold"], 1)
+    assert [[hit_from_json(hit) for hit in hits] for hits in third["hits"]] == index.search(["lead", "tin"])
+    assert (second["status"], second["error"]["problem"]) == (422, "k is 0")
+    assert fourth["error"]["problem"] == "unknown parameter 'qs'"
+
+
+async def test_passages_by_id(client: Client, index: Index) -> None:
+    async with client(ids=2) as http:
+        ids = ["element-gold", "element-lead"]
+        found = (await http.get("/v1/passages", params={"id": ids})).json()["passages"]
+        absent = error(await http.get("/v1/passages", params={"id": "no/such ö"}))
+        many = error(await http.get("/v1/passages", params={"id": ["a", "b", "c"]}))
+        none = error(await http.get("/v1/passages"))
+    assert [passage_from_json(passage) for passage in found] == [index.passage(identity) for identity in ids]
+    assert absent == (404, "no passage 'no/such ö' among 415")
+    assert (many, none) == ((422, "3 ids"), (422, "0 ids"))
+
+
+async def test_about(client: Client, index: Index) -> None:
+    async with client() as http:
+        about = (await http.get("/v1/index")).json()
+        health = await http.get("/health")
+    assert (about["passages"], about["how"], about["fingerprint"]) == (415, "bm25", index.fingerprint)
+    assert about["limits"]["k"] == 1000
+    assert str(index.path) not in json.dumps(about)
+    assert (health.status_code, health.json()) == (200, {"status": "ok"})
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"queries": "gold"}, 'queries is "gold", not a list'),
+    ({}, "queries is null"),
+    ({"queries": ["a", 5]}, "query 1 is 5, not text"),
+    ({"queries": ["a"] * 6}, "6 queries, the limit is 5"),
+    ({"queries": ["a" * 21]}, "query 0 has 21 characters, the limit is 20"),
+    ({"queries": ["a"], "k": 11}, "k is 11"),
+    ({"queries": ["a"], "k": True}, "k is true"),
+    ({"queries": ["a"], "k": "3"}, 'k is "3"'),
+    ({"queries": ["a"], "k": 1e400}, "k is Infinity"),
+    ({"queries": ["a"] * 5, "k": 10}, "5 queries with 10 candidates each, the limit is 40 in all"),
+    ({"queries": ["a"], "depth": 41}, "1 queries with 41 candidates each"),
+    ({"queries": [" "]}, "query ' ' is blank"),
+    ({"queries": ["a"], "how": "dense"}, "dense search needs vectors"),
+    ({"queries": ["a"], "how": 7}, "unknown kind of search 7"),
+    ({"queries": ["a"], "K": 7}, "unknown parameter 'K'"),
+    ({"queries": ["a"], "where": "year >"}, "filter 'year >' cannot be read"),
+    ({"queries": ["a"], "where": "x" * 21}, "a filter of 21 characters"),
+    ({"queries": ["a"], "rerank": "/etc"}, 'the reranker "/etc" is not served here'),
+    ({"queries": ["a"], "mmr": 3}, "mmr 3 is not between"),
+]
+
+
+@pytest.mark.parametrize(("body", "problem"), REFUSED, ids=lambda value: str(value)[:40])
+async def test_refused_searches(client: Client, index: Index, body: dict[str, Any], problem: str) -> None:
+    async with client(queries=5, characters=20, k=10, hits=40) as http:
+        status, told = error(await http.post("/v1/search", content=json.dumps(body)))
+    assert (status, told[: len(problem)]) == (422, problem)
+    assert str(index.path) not in told
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[1]", b"null", b"[" * 100_000, b"1" * 5000])
+async def test_what_is_no_json_object(client: Client, content: bytes) -> None:
+    async with client() as http:
+        for path in ("/retrieve", "/v1/search", "/v1/batch"):
+            assert error(await http.post(path, content=content))[0] == 400
+
+
+async def test_unknown_paths_and_methods(client: Client) -> None:
+    async with client() as http:
+        assert error(await http.get("/nope")) == (404, "GET /nope: Not Found")
+        response = await http.get("/retrieve")
+        assert error(response)[0] == 405
+        assert response.headers["allow"] == "POST"
+        metrics = (await http.get("/metrics")).text
+    assert 'ragscale_requests_total{endpoint="other",status="404"} 1.0' in metrics
+    assert 'ragscale_requests_total{endpoint="/retrieve",status="405"} 1.0' in metrics
+
+
+async def test_metrics_count_what_was_done(client: Client) -> None:
+    async with client() as http:
+        await http.post("/v1/search", json={"queries": ["gold", "tin"]})
+        await http.post("/retrieve", json={"queries": ["gold"]})
+        response = await http.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = response.text.splitlines()
+    assert "ragscale_queries_total 3.0" in lines
+    assert "ragscale_queries_in_flight 0.0" in lines
+    assert "ragscale_queue_depth 0.0" in lines
+    assert "ragscale_batches_total 2.0" in lines
+    assert 'ragscale_request_seconds_count{endpoint="/v1/search"} 1.0' in lines
+
+
+async def test_a_server_error_tells_nothing_of_the_inside(client: Client, index: Index, monkeypatch: Any) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(index, "asearch", broken)
+    transport = client()._transport
+    transport.raise_app_exceptions = False  # type: ignore[attr-defined]
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        status, problem = error(await http.post("/v1/search", json={"queries": ["gold"]}))
+    assert (status, problem) == (500, "the server failed (ZeroDivisionError)")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["queries", "k", "how", "searches"]), inner),
+    max_leaves=12,
+)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "queries": st.lists(st.text(max_size=10)) | JSON,
+        "searches": st.lists(st.fixed_dictionaries({"queries": st.lists(st.text(max_size=5)) | JSON})) | JSON,
+        **dict.fromkeys(("k", "topk", "how", "where", "rerank", "mmr", "depth", "weight", "return_scores"), JSON),
+    },
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=FIELDS, path=st.sampled_from(["/retrieve", "/v1/search", "/v1/batch"]))
+async def test_any_json_is_answered_or_refused(client: Client, body: dict[str, Any], path: str) -> None:
+    async with client() as http:
+        response = await http.post(path, content=json.dumps(body))
+    assert response.status_code in (200, 422)
+    if response.status_code == 422:
+        error(response)
+
+
+def test_rerankers_are_those_of_the_operator() -> None:
+    limits = Limits(pairs=100, hits=1000)
+    body = {"queries": ["a", "b"], "rerank": "mine", "depth": 50}
+    assert parse_search(body, limits, k=10, rerankers=["mine"]).options == {"rerank": "mine", "depth": 50}
+    for change, problem in (
+        ({"rerank": "other"}, "other.* is not served here"),
+        ({"depth": 51}, "51 candidates each, the limit is 100"),
+        ({"queries": ["a"] * 3, "depth": None}, "3 queries with 50 candidates each"),
+    ):
+        with pytest.raises(InvalidInput, match=problem):
+            parse_search({**body, **change}, limits, k=10, rerankers=["mine"])

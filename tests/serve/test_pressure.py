@@ -1,0 +1,160 @@
+"""A bounded queue, time-outs and clients that go away, in this process and with the broker held at will."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from ragscale.index import Index
+from ragscale.serve.app import Service
+from ragscale.serve.limits import Limits
+
+Client = Callable[..., httpx.AsyncClient]
+
+
+class Held:
+    """Keeps the broker's worker in its batch until it is let go, and notes what was searched."""
+
+    def __init__(self, index: Index) -> None:
+        self.searched: list[str] = []
+        self.go = threading.Event()
+        self._run = index._broker._run
+        index._broker._run = self  # type: ignore[assignment]
+
+    def __call__(self, requests: Sequence[Any]) -> Any:
+        self.searched += [query for request in requests for query in request.queries]
+        assert self.go.wait(30)
+        return self._run(requests)
+
+
+@pytest.fixture
+def held(index: Index) -> Iterator[Held]:
+    held = Held(index)
+    yield held
+    held.go.set()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - of another thread
+            await asyncio.sleep(0.002)
+
+
+async def post(http: httpx.AsyncClient, *queries: str) -> httpx.Response:
+    return await http.post("/v1/search", json={"queries": queries})
+
+
+async def test_what_does_not_fit_is_refused_at_once(client: Client, index: Index, held: Held) -> None:
+    async with client(queue=4, queries=4) as http:
+        first = asyncio.create_task(post(http, "gold"))
+        await until(lambda: held.searched == ["gold"])
+        second = asyncio.create_task(post(http, "tin", "lead"))
+        await until(lambda: index.load.waiting == 1)
+        refused = await post(http, "zinc", "iron")
+        third = asyncio.create_task(post(http, "zinc"))
+        await until(lambda: index.load.waiting == 2)
+        also_refused = await post(http, "iron")
+        metrics = (await http.get("/metrics")).text.splitlines()
+        held.go.set()
+        answered = await asyncio.gather(first, second, third)
+        after = await post(http, "zinc", "iron")
+    assert [response.status_code for response in answered] == [200, 200, 200]
+    for response in (refused, also_refused):
+        assert response.status_code == 429
+        assert response.headers["retry-after"] == "1"
+    assert refused.json()["error"]["problem"] == ("3 queries are waiting or in flight, 2 more pass the limit of 4")
+    assert "ragscale_queries_in_flight 4.0" in metrics
+    assert "ragscale_queue_depth 2.0" in metrics
+    assert 'ragscale_requests_total{endpoint="/v1/search",status="429"} 2.0' in metrics
+    assert after.status_code == 200
+
+
+async def test_health_is_answered_under_load(client: Client, held: Held) -> None:
+    async with client(queue=1, queries=1) as http:
+        waiting = asyncio.create_task(post(http, "gold"))
+        await until(lambda: held.searched == ["gold"])
+        assert (await http.get("/health")).status_code == 200
+        held.go.set()
+        assert (await waiting).status_code == 200
+
+
+async def test_a_search_that_takes_too_long_is_given_up(client: Client, held: Held) -> None:
+    async with client(search_seconds=1) as http:
+        running = asyncio.create_task(post(http, "gold"))
+        await until(lambda: held.searched == ["gold"])
+        second = await post(http, "tin")
+        first = await running
+        metrics = (await http.get("/metrics")).text.splitlines()
+        held.go.set()
+        assert (await post(http, "lead")).status_code == 200
+    assert [first.status_code, second.status_code] == [504, 504]
+    assert first.json()["error"]["problem"] == "the search took longer than 1 s"
+    assert "ragscale_queries_in_flight 0.0" in metrics
+    # what had not begun was dropped
+    assert held.searched == ["gold", "lead"]
+
+
+class Dead:
+    """A client at the level of ASGI that goes away when told."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.sent: list[Any] = []
+        self.gone = asyncio.Event()
+        self._messages = iter([{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}])
+
+    async def receive(self) -> Any:
+        for message in self._messages:
+            return message
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+
+SCOPE = {
+    "type": "http", "method": "POST", "path": "/v1/search", "raw_path": b"/v1/search", "root_path": "",
+    "query_string": b"", "headers": [(b"host", b"localhost")], "http_version": "1.1", "scheme": "http",
+    "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 81),
+}  # fmt: skip
+
+
+async def test_a_client_that_goes_away_takes_its_search_with_it(index: Index, held: Held) -> None:
+    service = Service(index, limits=Limits())
+    app = service.app()
+    alive, dead = Dead({"queries": ["gold"]}), Dead({"queries": ["tin"]})
+    tasks = []
+    for client in (alive, dead):
+        tasks.append(asyncio.create_task(app(dict(SCOPE), client.receive, client.send)))
+        await until(lambda: service._gate.inside == len(tasks))
+        await until(lambda: held.searched == ["gold"])
+    dead.gone.set()
+    await tasks[1]
+    assert service._gate.inside == 1
+    held.go.set()
+    await tasks[0]
+    assert (alive.sent[0]["status"], dead.sent[0]["status"]) == (200, 499)
+    assert held.searched == ["gold"]
+    assert b'endpoint="/v1/search",status="499"} 1.0' in service._metrics.text()
+
+
+async def chunks(size: int, count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b" " * size
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_large_body_is_refused(client: Client, declared: bool) -> None:
+    async with client(body=1000) as http:
+        content = b" " * 1001 if declared else chunks(400, 3)
+        response = await http.post("/retrieve", content=content)
+        fits = await http.post("/retrieve", content=b'{"queries": []}'.ljust(1000))
+    assert response.status_code == 413
+    assert response.json()["error"]["problem"].endswith("bytes or more, the limit is 1,000")
+    assert fits.status_code == 200
