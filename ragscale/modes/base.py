@@ -62,6 +62,8 @@ class State(TypedDict, total=False):
     """Id rankings for the closing answer beside those of `chain`: a list a query."""
     chain: list[Step]
     """The steps on which the closing answer rests."""
+    known: str
+    """What the planner last said is known."""
     stop: Annotated[str, _first]
     """Why the run must close: ``"budget:<dimension>"`` or ``"failed"``; the first reason stays."""
     reason: Annotated[str, _first]
@@ -76,7 +78,7 @@ def initial(question: str) -> State:
     """The state that a run starts from."""
     zero = Spend().to_dict()
     return State(
-        question=question, total=zero, serial=zero, trace=[], found=[], chain=[], stop="", reason="",
+        question=question, total=zero, serial=zero, trace=[], found=[], chain=[], known="", stop="", reason="",
         failed=[], text="", citations=[],
     )  # fmt: skip
 
@@ -169,6 +171,7 @@ class Mode(ABC):
                 with contextlib.suppress(BudgetExceeded):
                     found = await moves.retrieve([state["question"]], self.k)
             ids = [id for id, _ in reciprocal_rank_fusion([*found, *(step["passages"] for step in state["chain"])])]
-            return await moves.close(state["question"], ids[: self.context], state["chain"], state["stop"])
+            ids = ids[: self.context]
+            return await moves.close(state["question"], ids, state["chain"], state["known"], state["stop"])
 
         return node(answer)

@@ -69,11 +69,9 @@ class Chain(Mode):
             most = min(tries + self.repeats + 1, 4 * self.steps)
             for attempt in range(tries, most):
                 hot = self.temperature if attempt > tries else 0.0
-                for query in await moves.plan(state["question"], seen, steps, temperature=hot, attempt=attempt):
-                    if not query:
-                        return {"query": "", "tries": attempt + 1}
+                for query, said in await moves.plan(state["question"], seen, steps, temperature=hot, attempt=attempt):
                     if normalise(query) not in known:
-                        return {"query": query, "tries": attempt + 1}
+                        return {"query": query, "known": said, "tries": attempt + 1}
                     moves.note("plan", "repeats an earlier sub-query, discarded", input=query)
             return {"query": "", "tries": most}
 

@@ -15,7 +15,7 @@ from ragscale.budget import Ledger
 from ragscale.errors import BudgetExceeded, ModelError
 from ragscale.llm.base import Score
 from ragscale.modes.calls import Calls, Context, Retriever
-from ragscale.prompts import NO_INFORMATION, Step, parse
+from ragscale.prompts import NO_INFORMATION, Plan, Step, parse
 from ragscale.types import Event, Move, Spend
 
 __all__ = ["Context", "Moves", "Retriever", "share", "typical"]
@@ -36,7 +36,7 @@ class Moves(Calls):
         temperature: float = 0.0,
         n: int = 1,
         attempt: int = 0,
-    ) -> list[str]:
+    ) -> list[Plan]:
         """Write `n` next sub-queries, from the passages `seen` (ids) and the earlier steps.
 
         A malformed sample is left out; its tokens are charged.
@@ -53,11 +53,13 @@ class Moves(Calls):
             attempt=attempt,
             passages=shown,
         )
-        found = [parse.queries(text, 1) for text in texts]
-        for text, queries in zip(texts, found, strict=True):
+        plans = []
+        for text in texts:
+            queries = parse.queries(text, 1)
             if not queries:
                 self.note("plan", "malformed turn", output=text)
-        return [query for queries in found for query in queries]
+            plans += [Plan(query, parse.known(text)) for query in queries]
+        return plans
 
     async def retrieve(self, queries: list[str], k: int) -> list[list[str]]:
         """Send the queries of one round to the index as one batch; the ids of each query's hits, best first."""
@@ -122,11 +124,15 @@ class Moves(Calls):
         self.record(Event("score", self.branch, input=last, score=score.logprob, spend=cost, note=note))
         return score.logprob
 
-    async def close(self, question: str, ids: Sequence[str], chain: Sequence[Step], stop: str) -> dict[str, Any]:
+    async def close(
+        self, question: str, ids: Sequence[str], chain: Sequence[Step], known: str, stop: str
+    ) -> dict[str, Any]:
         """Write the closing answer, from the best passages that fit, out of the share that was held for it."""
         self.context.ledger.release_closing()
         try:
-            messages, shown = await self.fit(lambda docs: prompts.answer(question, docs, chain), ids, ANSWER_TOKENS)
+            messages, shown = await self.fit(
+                lambda docs: prompts.answer(question, docs, chain, known), ids, ANSWER_TOKENS
+            )
             texts = await self.write(
                 "answer", messages, max_tokens=ANSWER_TOKENS, schema=parse.ANSWER_SCHEMA, passages=shown
             )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from langgraph.graph import END, START, StateGraph
 
 from ragscale.errors import InvalidInput
-from ragscale.modes.base import Mode, State, Update, node
+from ragscale.modes.base import Mode, State, Update, node, unless_stopped
 from ragscale.modes.moves import Context, Moves
 from ragscale.prompts import conversation, parse
 from ragscale.prompts.conversation import Profile, Turn
@@ -32,25 +32,28 @@ class _ParallelState(State, total=False):
 class Parallel(Mode):
     """Up to `max_queries` queries a round, `rounds` rounds; the model answers when it has read enough.
 
-    ``max_queries=1`` is RAG-R1's single-query mode. Costs a model call a round and one or two to end. A malformed turn
+    ``max_queries=1`` is RAG-R1's single-query mode. Costs a model call a round and one or two to end. The question
+    itself is the first round, as a model without RAG-R1's training plans better once it has seen what that finds; in
+    the tags profile the model's queries are, as published, with the question in a free place. A malformed turn
     is tried again and never searched; when a turn only repeats earlier queries, or rounds or budget run out, the
     reserved closing answer is written from all passages found.
     """
 
     name: ClassVar[str] = "parallel"
+    least: ClassVar[dict[str, float]] = {"question_k": 0}
 
     k: int = 3
     """Passages retrieved a query."""
+    question_k: int = 5
+    """Passages retrieved for the question itself, in a round before the first turn; 0 as published."""
     rounds: int = 4
-    """Most rounds."""
+    """Most rounds of the model's queries."""
     max_queries: int = 3
     """Most queries a round."""
     temperature: float = 0.7
-    """Of every turn."""
+    """Of every turn in the tags profile; of a second try in the JSON profile, where the first is greedy."""
     turn_tokens: int = 1024
     """Longest turn."""
-    ask_question: bool = True
-    """Whether a free place in the first round goes to the question itself."""
     profile: Profile = "json"
     """Format of a turn: ``"json"`` for any instruct model, ``"tags"`` for the published RAG-R1 checkpoints."""
 
@@ -60,44 +63,54 @@ class Parallel(Mode):
             raise InvalidInput(f"parallel: profile={self.profile!r} is unknown", "Use 'json' or 'tags'.")
 
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
-        """think -> retrieve -> think ... -> answer."""
+        """look -> think -> retrieve -> think ... -> answer."""
         graph = StateGraph(_ParallelState, Context)
+        if self._looks():
+            graph.add_node("look", node(self._look))
+            graph.add_conditional_edges("look", unless_stopped("think"), ["think", "answer"])
         graph.add_node("think", node(self._think))
         graph.add_node("retrieve", node(self._retrieve))
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "think")
+        graph.add_edge(START, "look" if self._looks() else "think")
         graph.add_conditional_edges("think", self._after_thinking, ["retrieve", "answer", END])
         graph.add_conditional_edges("retrieve", self._after_retrieving, ["think", "answer"])
         graph.add_edge("answer", END)
         return graph
+
+    async def _look(self, moves: Moves, state: _ParallelState) -> Update:
+        found = await moves.retrieve([state["question"]], self.question_k)
+        return {"found": found, "turns": [Turn(said="", queries=[state["question"]], passages=found)]}
 
     async def _think(self, moves: Moves, state: _ParallelState) -> Update:
         turns = state.get("turns", [])
         shown = [id for turn in turns for ids in turn["passages"] for id in ids]
         passages = {id: moves.context.index.passage(id) for id in shown}
         chat = conversation.messages(state["question"], turns, passages, most=self.max_queries, profile=self.profile)
-        schema = parse.queries_schema(self.max_queries, least=0 if turns else 1) if self.profile == "json" else None
+        schema = parse.queries_schema(self.max_queries, least=0) if self.profile == "json" else None
         asked = {normalise(query) for turn in turns for query in turn["queries"]}
+        known = state["known"]
         for attempt in range(_TRIES):
             [said] = await moves.write(
                 "plan", chat, max_tokens=self.turn_tokens, least=min(_SHORTEST, self.turn_tokens),
-                temperature=self.temperature, schema=schema, attempt=attempt, passages=shown,
+                temperature=self.temperature if attempt or not schema else 0.0, schema=schema, attempt=attempt,
+                passages=shown,
             )  # fmt: skip
             reply = conversation.parse(said, most=self.max_queries, profile=self.profile)
             if reply.answer:
                 return {"text": reply.answer, "citations": moves.cite(reply.answer, [], shown)}
+            known = reply.known or known
             new = [query for query in reply.queries if normalise(query) not in asked]
             if new:
-                free = self.ask_question and not turns and len(new) < self.max_queries
+                free = not turns and len(new) < self.max_queries
                 free = free and normalise(state["question"]) not in map(normalise, new)
-                return {"said": said, "queries": [state["question"], *new] if free else new}
+                return {"said": said, "queries": [state["question"], *new] if free else new, "known": known}
             if reply.enough:
                 break
             if reply.queries:
                 moves.note("plan", "only repeats earlier queries: nothing left to look up", output=said)
                 break
             moves.note("plan", "malformed turn", output=said)
-        return {"queries": []}
+        return {"queries": [], "known": known}
 
     async def _retrieve(self, moves: Moves, state: _ParallelState) -> Update:
         found = await moves.retrieve(state["queries"], self.k)
@@ -115,4 +128,8 @@ class Parallel(Mode):
         return "retrieve" if state.get("queries") and not state["stop"] else "answer"
 
     async def _after_retrieving(self, state: _ParallelState) -> str:
-        return "answer" if state["stop"] or len(state["turns"]) >= self.rounds else "think"
+        rounds = len(state["turns"]) - self._looks()
+        return "answer" if state["stop"] or rounds >= self.rounds else "think"
+
+    def _looks(self) -> bool:
+        return self.profile == "json" and self.question_k > 0

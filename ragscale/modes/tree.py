@@ -12,7 +12,7 @@ from langgraph.types import Send
 
 from ragscale.modes.base import Mode, State, Update, branch, node, unless_stopped
 from ragscale.modes.moves import Context, Moves, share, typical
-from ragscale.prompts import Step
+from ragscale.prompts import Plan, Step
 from ragscale.prompts.parse import normalise
 from ragscale.types import Spend
 
@@ -35,8 +35,8 @@ class Shape(NamedTuple):
 class _TreeState(State, total=False):
     shape: list[int]
     """The current level's `Shape`."""
-    queries: list[str]
-    """Its distinct new sub-queries."""
+    plans: list[list[str]]
+    """Its distinct new sub-queries, each with what was known when it was asked (`Plan`)."""
     part: dict[str, int]
     """The share of the budget that each branch about to be sent gets."""
     children: Annotated[list[tuple[str, Step]], operator.add]
@@ -103,30 +103,30 @@ class Tree(Mode):
         """Size the level, then sample its sub-queries and keep the distinct new ones."""
         chain, shape = state["chain"], self._shape(moves, state)
         known = {normalise(step["query"]) for step in chain}
-        distinct: dict[str, str] = {}
+        distinct: dict[str, Plan] = {}
         for attempt in range(2):
             alone = shape.expand == 1
             hot = self.temperature if attempt or not alone else 0.0
             n = 1 if alone else shape.expand + max(0, self.samples - self.expand)
-            queries = await moves.plan(
+            plans = await moves.plan(
                 state["question"], self._seen(state), chain, temperature=hot, n=n, attempt=attempt,
             )  # fmt: skip
-            for query in queries:
-                if normalise(query) not in known:
-                    distinct.setdefault(normalise(query), query)
+            for plan in plans:
+                if normalise(plan.query) not in known:
+                    distinct.setdefault(normalise(plan.query), plan)
             if distinct:
                 break
             moves.note("plan", "only repeats of earlier sub-queries, discarded")
-        queries = list(distinct.values())[: shape.expand]
-        return {"shape": list(shape), "queries": queries, "part": share(moves.ledger, len(queries) or 1)}
+        kept = [list(plan) for plan in distinct.values()][: shape.expand]
+        return {"shape": list(shape), "plans": kept, "part": share(moves.ledger, len(kept) or 1)}
 
     async def _to_children(self, state: _TreeState) -> list[Send] | str:
-        if state["stop"] or not state["queries"]:
+        if state["stop"] or not state["plans"]:
             return "answer"
         level = len(state["chain"])
         return [
             Send("child", _payload(state, f"{level}.{i}", state["part"]) | {"query": query})
-            for i, query in enumerate(state["queries"])
+            for i, (query, _) in enumerate(state["plans"])
         ]
 
     async def _child(self, moves: Moves, state: Any) -> Update:
@@ -159,9 +159,9 @@ class Tree(Mode):
         chain, shape = list(state["chain"]), Shape(*state["shape"])
         child = moves.branch.rsplit(".", 1)[0]
         for _ in range(min(shape.depth, self.steps - len(chain))):
-            queries = await moves.plan(state["question"], self._seen(state), chain, temperature=self.temperature)
+            plans = await moves.plan(state["question"], self._seen(state), chain, temperature=self.temperature)
             known = {normalise(step["query"]) for step in chain}
-            new = [query for query in queries if normalise(query) not in known]
+            new = [plan.query for plan in plans if normalise(plan.query) not in known]
             if not new:
                 moves.note("plan", "nothing new to ask, the rollout ends here")
                 break
@@ -179,7 +179,8 @@ class Tree(Mode):
             queries = [child["query"] for _, child in children]
             score = means[best] if scores[name] else None
             moves.note("select", f"kept {name}", input=queries, output=step["query"], score=score)
-        return {"chain": [*state["chain"], step]}
+        known = state["plans"][int(name.rsplit(".", 1)[1])][1]
+        return {"chain": [*state["chain"], step], "known": known}
 
     async def _to_next(self, state: _TreeState) -> str:
         return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"

@@ -40,27 +40,30 @@ class Reply:
     """Only in the tags profile; in the JSON profile the answer is a call of its own, as in every other mode."""
     enough: bool = False
     """Whether the model has nothing left to look up."""
+    known: str = ""
+    """What it says is known; only in the JSON profile."""
 
 
 _JSON = """You look up pages of an encyclopedia to answer a question, up to %d at once. From the documents found so \
 far, say what is known, what is still missing, and what to look up next: names of persons, works, places or things, \
-never one that was looked up before. If nothing is missing, leave queries empty. Reply in JSON.
+never one that is already a document's title, never one that was looked up before. If nothing is missing, leave \
+queries empty. Reply in JSON.
 
 Question: Who is older, the singer of the album Parachutes or Ridley Scott?
-{"known": "nothing yet", "missing": "the singer of Parachutes, both births", "queries": ["Parachutes album", \
-"Ridley Scott"]}
-
-Question: Who is older, the singer of the album Parachutes or Ridley Scott?
-Looked up: Parachutes album; Ridley Scott
 [1] Parachutes: Parachutes is the debut album by the band Coldplay, released in 2000.
-[2] Ridley Scott: Ridley Scott is an English director, born in 1937.
-{"known": "Parachutes is by Coldplay, Ridley Scott was born in 1937", "missing": "the singer of Coldplay, his birth", \
-"queries": ["Coldplay singer"]}
+{"known": "Parachutes is by Coldplay", "missing": "the singer of Coldplay, his birth, the birth of Ridley Scott", \
+"queries": ["Coldplay singer", "Ridley Scott"]}
 
-Question: Who directed the film Jaws?
-Looked up: Jaws film
-[1] Jaws (film): Jaws is a 1975 film directed by Steven Spielberg.
-{"known": "Jaws was directed by Steven Spielberg", "missing": "nothing", "queries": []}"""
+Question: Who created the series in which "Winter Is Coming" is the first episode?
+[1] Winter Is Coming: "Winter Is Coming" is the first episode of Game of Thrones, first aired in 2011.
+{"known": "Winter Is Coming is an episode of Game of Thrones", "missing": "the creator of Game of Thrones", \
+"queries": ["Game of Thrones creator"]}
+
+Question: Who is older, Steven Spielberg or Ridley Scott?
+[1] Steven Spielberg: Steven Spielberg is an American director, born in 1946.
+Looked up: Ridley Scott
+[2] Ridley Scott: Ridley Scott is an English director, born in 1937.
+{"known": "Steven Spielberg was born in 1946, Ridley Scott in 1937", "missing": "nothing", "queries": []}"""
 
 _TAGS = """Answer the question. Reason inside <think> and </think> first. If you need knowledge, search with \
 <search> query 1, query 2 </search>, at most %d queries, one fact each; the results come between <information> and \
@@ -85,7 +88,8 @@ def messages(
     blocks = [f"Question: {clean(question)}"]
     number = 0
     for turn in turns:
-        blocks.append(f"Looked up: {clean('; '.join(turn['queries']))}")
+        if turn["queries"] != [question]:
+            blocks.append(f"Looked up: {clean('; '.join(turn['queries']))}")
         for id in (id for ids in turn["passages"] for id in ids):
             number += 1
             blocks.append(numbered(number, beginning(passages[id])))
@@ -116,7 +120,7 @@ def parse(text: str, *, most: int, profile: Profile = "json") -> Reply:
     if not isinstance(value, dict) or not isinstance(value.get("queries"), list):
         return Reply()
     found = parsing.queries(text, most)
-    return Reply(queries=found, enough=not value["queries"])
+    return Reply(queries=found, enough=not value["queries"], known=parsing.known(text))
 
 
 def _parse_tags(text: str, most: int) -> Reply:

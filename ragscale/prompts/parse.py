@@ -10,6 +10,7 @@ __all__ = [
     "ANSWER_SCHEMA",
     "answer",
     "encodable",
+    "known",
     "load",
     "normalise",
     "queries",
@@ -32,6 +33,8 @@ _PREFIX = re.compile(
     r"|(?:intermediate |next |follow-?up |sub-?)?(?:query|question|search)\s*\d*\s*:)\s*",
     re.IGNORECASE,
 )
+
+_NOTHING = ("", "nothing", "nothing yet", "none", "unknown")
 
 _QUOTED = re.compile(r"^([\"'`]+)(.*?)\1,?$")
 _FENCE = re.compile(r"^\s*```\w*\s")
@@ -96,6 +99,14 @@ def queries(text: str, most: int) -> list[str]:
         if normalise(query):
             distinct.setdefault(normalise(query), query)
     return list(distinct.values())[:most]
+
+
+def known(text: str) -> str:
+    """What a planner's turn says is known, on one line; empty where it says nothing."""
+    value = load(text)
+    said = value.get("known") if isinstance(value, dict) else None
+    said = " ".join(encodable(said).split()) if isinstance(said, str) else ""
+    return "" if normalise(said) in _NOTHING else said
 
 
 def _lines(text: str) -> list[str]:

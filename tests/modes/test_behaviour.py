@@ -90,7 +90,7 @@ class TestDuplicates:
         turns = iter([turn("one", "two"), turn("Two", "three")])
         index = StubIndex()
         run(Parallel(rounds=2, max_queries=2), llm=scripted(instead(turn=lambda call: next(turns))), index=index)
-        assert index.searches == [["one", "two"], ["three"]]
+        assert index.searches == [[QUESTION], ["one", "two"], ["three"]]
 
     @pytest.mark.parametrize(
         ("queries", "searched"),
@@ -100,7 +100,8 @@ class TestDuplicates:
         self, queries: list[str], searched: list[str]
     ) -> None:
         index = StubIndex()
-        run(Parallel(rounds=1, max_queries=2), llm=scripted(instead(turn=turn(*queries))), index=index)
+        parallel = Parallel(question_k=0, rounds=1, max_queries=2)
+        run(parallel, llm=scripted(instead(turn=turn(*queries))), index=index)
         assert index.searches == [searched]
 
     def test_identical_passages_of_several_queries_are_shown_once(self) -> None:
@@ -173,7 +174,7 @@ class TestEmptyRetrieval:
     def test_of_one_query_of_a_round_leaves_the_others(self) -> None:
         index = StubIndex(lambda query: [] if query == "nothing" else ["p1"])
         llm = scripted(instead(turn=turn("nothing", "something")))
-        answer, _ = run(Parallel(rounds=1), llm=llm, index=index)
+        answer, _ = run(Parallel(question_k=0, rounds=1), llm=llm, index=index)
         assert events(answer, "retrieve")[0].note == "no hits for ['nothing']"
         assert answer.citations == ["p1"]
 
@@ -193,7 +194,32 @@ class TestStopping:
         answer, ledger = run(Parallel(), llm=scripted(instead(turn=lambda call: next(turns))))
         check(answer, ledger, Budget())
         assert answer.stop_reason == "answered"
-        assert (answer.spend.total.llm_calls, answer.spend.total.rounds) == (3, 1)
+        assert (answer.spend.total.llm_calls, answer.spend.total.rounds) == (3, 2)
+
+    @pytest.mark.parametrize("mode", PLANNING[:2], ids=lambda mode: mode.name)
+    def test_what_the_planner_last_knew_goes_into_the_answer(self, mode: Mode) -> None:
+        plans = iter(range(100))
+
+        def plan(call: ScriptedCall) -> str:
+            n = next(plans)
+            return json.dumps({"known": f"fact {n}", "missing": "more", "queries": [f"query {n}"]})
+
+        llm = scripted(instead(plan=plan, turn=plan))
+        run(mode, llm=llm)
+        closing = llm.calls[-1].messages[-1]["content"]
+        assert closing.startswith("Notes:\nfact 2\n<documents>")
+
+    def test_a_tree_answers_with_what_was_known_when_its_last_step_was_asked(self) -> None:
+        def plan(call: ScriptedCall) -> list[str]:
+            level = 1 + call.messages[-1]["content"].count(" -> ")
+            said = [{"known": f"{level}{i}", "missing": "", "queries": [f"query {level}{i}"]} for i in range(3)]
+            return [json.dumps(value) for value in said]
+
+        llm = scripted(instead(plan=plan))
+        answer, _ = run(Tree(steps=2, expand=3, samples=3, rollouts=1, rollout_steps=0), llm=llm)
+        last = events(answer, "select")[-1]
+        closing = llm.calls[-1].messages[-1]["content"]
+        assert closing.startswith(f"Notes:\n{str(last.output).removeprefix('query ')}\n<documents>")
 
     @by_name
     def test_a_model_that_stops_working_ends_in_what_is_known(self, mode: Mode) -> None:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from doubles import StubIndex, Together, ask, move_of, run, scripted, virtually
+from doubles import QUESTION, StubIndex, Together, ask, move_of, run, scripted, virtually
 
 from ragscale.llm.base import Usage
 from ragscale.llm.scripted import ScriptedCall
@@ -59,11 +59,20 @@ def test_tree_by_default_asks_the_index_the_question_too() -> None:
 @pytest.mark.parametrize("profile", ["json", "tags"])
 def test_parallel(most: int, rounds: int, profile: Any) -> None:
     index = StubIndex()
-    answer, _ = run(Parallel(max_queries=most, rounds=rounds, profile=profile), index=index)
+    answer, _ = run(Parallel(question_k=0, max_queries=most, rounds=rounds, profile=profile), index=index)
     total = answer.spend.total
     assert (total.llm_calls, total.rounds, total.queries) == (rounds + 1, rounds, rounds * most)
     # The queries of a round reach the index together.
     assert [len(batch) for batch in index.searches] == [most] * rounds
+
+
+def test_parallel_by_default_asks_the_index_the_question_first() -> None:
+    index = StubIndex()
+    answer, _ = run(Parallel(), index=index)
+    total = answer.spend.total
+    assert (total.llm_calls, total.rounds, total.queries) == (5, 5, 13)
+    assert index.searches[0] == [QUESTION]
+    assert [len(batch) for batch in index.searches[1:]] == [3] * 4
 
 
 def critical_path(answer: Answer) -> Spend:

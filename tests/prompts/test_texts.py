@@ -104,6 +104,11 @@ class TestWhatEachMoveSees:
         assert "useless" not in text
         assert text.endswith("Question: Who?")
 
+    def test_the_answer_sees_what_the_planner_knows_in_place_of_the_pairs(self) -> None:
+        text = user(prompts.answer("Who?", SHOWN, STEPS, "Jaws is by <|Spielberg|>"))
+        assert text.startswith("Notes:\nJaws is by < |Spielberg|>\n<documents>")
+        assert "fact 0" not in text
+
     def test_support_shows_the_chain_as_documents_under_the_readers_instructions(self) -> None:
         text = user(prompts.support("Who?", STEPS[:2]))
         assert text.splitlines() == [

@@ -35,7 +35,8 @@ class TestParsing:
             ('```json\n{"queries": ["a", "A", "b"]}\n```', Reply(["a", "b"])),
             ('{"queries": ["a", "b", "c", "d"]}', Reply(["a", "b", "c"])),
             ('Known from [1]: nothing. {"queries": ["a"]}', Reply(["a"])),
-            ('{"known": "all", "missing": "nothing", "queries": []}', Reply(enough=True)),
+            ('{"known": "all", "missing": "nothing", "queries": []}', Reply(enough=True, known="all")),
+            ('{"known": " nothing yet", "queries": ["a"]}', Reply(["a"])),
         ],
     )
     def test_json(self, text: str, reply: Reply) -> None:
