@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,24 @@ from ragscale.index.passages import PassageStore, PassageWriter, full_text
 from ragscale.index.place import sync
 from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
 
-__all__ = ["JOURNAL_FILE", "RAW_FILE", "SLAB", "embedded", "fill_vectors", "write_texts"]
+__all__ = ["JOURNAL_FILE", "RAW_FILE", "SLAB", "Slab", "embedded", "fill_vectors", "missing", "write_texts"]
 
 RAW_FILE = "vectors.f32"
 JOURNAL_FILE = "journal.jsonl"
 SLAB = 4096
 """Rows between two lines of the journal: the most that is embedded again after a kill."""
 _WRITING = ".writing"
+
+
+class Slab(NamedTuple):
+    """Rows of one segment whose vectors are made and written together."""
+
+    folder: Path
+    """Of the segment."""
+    start: int
+    stop: int
+    """The row after the last one."""
+
 
 Report = Callable[[int], None]
 """Called with the rows done so far."""
@@ -124,15 +135,14 @@ def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeV
     """
     path, journal = segment.path(folder) / RAW_FILE, segment.path(folder) / JOURNAL_FILE
     width = info.dimension * np.dtype(np.float32).itemsize
-    header = json.dumps(asdict(info))
-    done, end = _journalled(path, journal, header, width)
+    done, end = _journalled(segment.path(folder), info)
     if done == segment.rows:
         return 0
     with path.open("ab") as vectors, journal.open("ab") as lines:
         vectors.truncate(done * width)
         lines.truncate(end)
         if not end:
-            _append(lines, header)
+            _append(lines, json.dumps(asdict(info)))
             sync(path.parent, deep=False)
         for start in range(done, segment.rows, SLAB):
             stop = min(start + SLAB, segment.rows)
@@ -143,8 +153,18 @@ def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeV
     return segment.rows - done
 
 
-def _journalled(path: Path, journal: Path, header: str, width: int) -> tuple[int, int]:
-    """Rows that are safe, and where the journal's last whole line ends."""
+def missing(folder: Path, segment: Segment, info: EmbedderInfo) -> list[Slab]:
+    """What `fill_vectors` will ask for, in its order."""
+    done, _ = _journalled(segment.path(folder), info)
+    return [
+        Slab(segment.path(folder), start, min(start + SLAB, segment.rows)) for start in range(done, segment.rows, SLAB)
+    ]
+
+
+def _journalled(segment: Path, info: EmbedderInfo) -> tuple[int, int]:
+    """Rows of a segment whose vectors are safe, and where the last whole line of its journal ends."""
+    path, journal = segment / RAW_FILE, segment / JOURNAL_FILE
+    header, width = json.dumps(asdict(info)), info.dimension * np.dtype(np.float32).itemsize
     if not (path.is_file() and journal.is_file()):
         return 0, 0
     lines = journal.read_bytes().splitlines(keepends=True)
