@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ragscale.types import Spend
 
 __all__ = [
+    "BadDocument",
     "BudgetExceeded",
     "CorpusError",
     "EndpointError",
@@ -51,7 +52,22 @@ class MissingDependency(RagscaleError):
 
 
 class CorpusError(RagscaleError):
-    """A corpus that cannot be indexed: empty, duplicate ids, a row without text, invalid UTF-8."""
+    """A corpus that cannot be indexed: absent, empty, of an unknown kind, with duplicate ids or a bad document."""
+
+
+class BadDocument(CorpusError):
+    """A file, an archive member or a row that cannot be read; a build that keeps going reports it and skips it.
+
+    Args:
+        place: Where it stands: file, archive and member, with line or row.
+        reason: What is wrong with it; no final full stop.
+        remedy: What to do about it, as a sentence.
+    """
+
+    def __init__(self, place: object, reason: str, remedy: str = "") -> None:
+        self.place = str(place)
+        self.reason = reason
+        super().__init__(f"{place}: {reason}", remedy)
 
 
 class IndexBusy(RagscaleError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragscale.cli.progress import progress_bars
+from ragscale.cli.reading import ColumnNames, Corpora, KeepGoing, columns_of, problems_shown, show_left_out
 
 if TYPE_CHECKING:
     from ragscale.index import Changes
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["add", "compact", "remove", "update"]
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
-Corpora = Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Files or folders, as for `build`.")]
 EmbedderFolder = Annotated[
     str | None,
     typer.Option(help="Where the index's embedder lies, if not under its recorded name.", show_default=False),
@@ -23,12 +23,29 @@ EmbedderFolder = Annotated[
 BatchSize = Annotated[int, typer.Option(help="Passages encoded at once.")]
 
 
-def add(folder: Folder, corpus: Corpora, embedder: EmbedderFolder = None, batch_size: BatchSize = 64) -> None:
+def add(
+    folder: Folder,
+    corpus: Corpora,
+    columns: ColumnNames = None,
+    keep_going: KeepGoing = False,
+    embedder: EmbedderFolder = None,
+    batch_size: BatchSize = 64,
+) -> None:
     """Add documents; those that are there with the same content are skipped. After a kill the same command goes on."""
     from ragscale.index.grow import add
 
+    problems = problems_shown(keep_going)
     with progress_bars() as progress:
-        changes = add(folder, corpus, embedder=embedder, batch_size=batch_size, progress=progress)
+        changes = add(
+            folder,
+            corpus,
+            columns=columns_of(columns),
+            problems=problems,
+            embedder=embedder,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    show_left_out(problems)
     _say(folder, changes)
 
 
@@ -36,14 +53,27 @@ def update(
     folder: Folder,
     corpus: Corpora,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents that are not in the corpora.")] = False,
+    columns: ColumnNames = None,
+    keep_going: KeepGoing = False,
     embedder: EmbedderFolder = None,
     batch_size: BatchSize = 64,
 ) -> None:
     """Add new documents and replace changed ones; nothing else is embedded. After a kill the same command goes on."""
     from ragscale.index.grow import update
 
+    problems = problems_shown(keep_going)
     with progress_bars() as progress:
-        changes = update(folder, corpus, prune=prune, embedder=embedder, batch_size=batch_size, progress=progress)
+        changes = update(
+            folder,
+            corpus,
+            prune=prune,
+            columns=columns_of(columns),
+            problems=problems,
+            embedder=embedder,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    show_left_out(problems)
     _say(folder, changes)
 
 

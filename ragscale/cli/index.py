@@ -11,6 +11,19 @@ import typer
 
 from ragscale.cli import grow
 from ragscale.cli.progress import progress_bars
+from ragscale.cli.reading import (
+    By,
+    ChunkBy,
+    ChunkOverlap,
+    ChunkRows,
+    ChunkSize,
+    ColumnNames,
+    Corpora,
+    KeepGoing,
+    columns_of,
+    problems_shown,
+    show_left_out,
+)
 
 if TYPE_CHECKING:
     from ragscale.index import Manifest
@@ -51,18 +64,19 @@ class How(StrEnum):
 
 @app.command()
 def build(
-    corpus: Annotated[
-        list[Path],
-        typer.Argument(help="Files .jsonl, .jsonl.gz, .parquet (id, title, text), or folders of .md and .txt files."),
-    ],
+    corpus: Corpora,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the new index.")],
     embedder: Annotated[
         str, typer.Option(help='"default" (all-MiniLM-L6-v2), a hub name, a model folder, or "none" for BM25 alone.')
     ] = "default",
     factory: Annotated[str, typer.Option(help="FAISS factory string. Flat is exact.")] = "Flat",
     lexical: Annotated[Lexical, typer.Option(help="Library of the BM25 index.")] = Lexical.bm25s,
-    chunk_size: Annotated[int, typer.Option(help="Most characters in a chunk of a text file.")] = 1000,
-    chunk_overlap: Annotated[int, typer.Option(help="Most characters that neighbouring chunks share.")] = 100,
+    chunk_by: ChunkBy = By.characters,
+    chunk_size: ChunkSize = None,
+    chunk_overlap: ChunkOverlap = None,
+    chunk_rows: ChunkRows = False,
+    columns: ColumnNames = None,
+    keep_going: KeepGoing = False,
     query_prompt: Annotated[
         str | None, typer.Option(help="Put before each query. Default: the embedder's own.")
     ] = None,
@@ -78,6 +92,7 @@ def build(
     """Index a corpus. Nothing stands at DIR until the index is complete."""
     from ragscale.index import Index
 
+    problems = problems_shown(keep_going)
     with (
         progress_bars() as progress,
         Index.build(
@@ -86,8 +101,12 @@ def build(
             embedder=None if embedder == "none" else embedder,
             factory=factory,
             lexical=lexical.value,
+            chunk_by=chunk_by.value,
             chunk_size=chunk_size,
             chunk_overlap=chunk_overlap,
+            chunk_rows=chunk_rows,
+            columns=columns_of(columns),
+            problems=problems,
             query_prompt=query_prompt,
             document_prompt=document_prompt,
             dtype=dtype.value,
@@ -97,12 +116,14 @@ def build(
         ) as index,
     ):
         summary = f"{out}: {len(index):,} passages, searched by {index.how}"
+    show_left_out(problems)
     typer.echo(summary)
 
 
 @app.command()
 def info(folder: Folder, as_json: AsJson = False) -> None:
     """Say what an index was made with."""
+    from ragscale.corpus import Chunking
     from ragscale.index import Manifest
 
     manifest = Manifest.read(folder)
@@ -118,7 +139,7 @@ def info(folder: Folder, as_json: AsJson = False) -> None:
         "vectors": "none" if embedder is None else f"{embedder.dimension} dimensions, {manifest.metric}",
         "dense": _dense(manifest),
         "lexical": ", ".join(f"{name} {value}" for name, value in manifest.lexical.items()),
-        "chunking": ", ".join(f"{name} {value}" for name, value in manifest.chunking.items()),
+        "chunking": str(Chunking(**manifest.chunking)),
         "size": f"{sum(file.size for file in manifest.files.values()) / 1e6:,.1f} MB in {len(manifest.files)} files",
         "generation": f"{manifest.generation}",
         "format": f"{manifest.format} (ragscale {manifest.ragscale})",

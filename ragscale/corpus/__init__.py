@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from ragscale.corpus.folder import Chunking
-from ragscale.corpus.read import read
+from ragscale.corpus.chunks import By, Chunking
+from ragscale.corpus.fields import FieldTypes
+from ragscale.corpus.problems import Problem, Problems
+from ragscale.corpus.read import KINDS, STDIN, read
 from ragscale.corpus.record import Place, Record
+from ragscale.corpus.rows import Columns
 
-__all__ = ["Chunking", "Place", "Record", "read"]
+__all__ = [
+    "KINDS",
+    "STDIN",
+    "By",
+    "Chunking",
+    "Columns",
+    "FieldTypes",
+    "Place",
+    "Problem",
+    "Problems",
+    "Record",
+    "read",
+]

@@ -2,55 +2,202 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
-from ragscale.corpus.folder import SUFFIXES, Chunking, read_folder, read_text
+from ragscale.corpus.archive import members
+from ragscale.corpus.chunks import Chunking, Cutter
+from ragscale.corpus.documents import Part, document_records, markdown_parts, text_parts
+from ragscale.corpus.fields import FieldTypes
+from ragscale.corpus.formats import docx_parts, html_parts, pdf_parts
+from ragscale.corpus.hub import PREFIX, dataset_rows
+from ragscale.corpus.lines import DAMAGE
+from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import Record
-from ragscale.corpus.tables import read_jsonl, read_parquet
-from ragscale.errors import CorpusError
+from ragscale.corpus.rows import Columns, Row, passage_of
+from ragscale.corpus.separated import csv_rows
+from ragscale.corpus.source import Source, file_source, walk
+from ragscale.corpus.tables import jsonl_rows, parquet_rows, wikipedia_rows
+from ragscale.errors import BadDocument, CorpusError
+from ragscale.types import Passage
 
-__all__ = ["read"]
+__all__ = ["KINDS", "STDIN", "kind_of", "read"]
+
+STDIN = "-"
+"""Name of the corpus that is jsonl on standard input."""
+
+_SUFFIXES = {
+    "jsonl": (".jsonl", ".ndjson"),
+    "csv": (".csv", ".tsv"),
+    "txt": (".txt",),
+    "parquet": (".parquet",),
+    "md": (".md", ".markdown"),
+    "html": (".html", ".htm", ".xhtml"),
+    "pdf": (".pdf",),
+    "docx": (".docx",),
+    "zip": (".zip",),
+}
+_COMPRESSED = ("jsonl", "csv", "txt", "wikipedia")
+_WIKIPEDIA = re.compile(r"wiki_[0-9]+")
+
+KINDS = (
+    ".jsonl, .csv, .tsv, .txt and wikiextractor's wiki_00 (all also .gz or .bz2), .parquet, .md, .html, .pdf, .docx, "
+    ".zip of these, folders of these, - (jsonl on standard input), hf:NAME (a Hugging Face data set)"
+)
+"""What can be read, in words."""
 
 
-def read(corpora: Sequence[Path], chunking: Chunking | None = None) -> Iterator[Record]:
-    """Passages of all corpora in the order given, streamed.
+def kind_of(name: str) -> str | None:
+    """Which reader a file has by its name; None where it has none."""
+    last = name.lower().rpartition("/")[2]
+    bare = re.sub(r"\.(gz|bz2)$", "", last)
+    kind = next((kind for kind, suffixes in _SUFFIXES.items() if bare.endswith(suffixes)), None)
+    if kind is None and _WIKIPEDIA.fullmatch(bare):
+        kind = "wikipedia"
+    return kind if bare == last or kind in _COMPRESSED else None
+
+
+def read(
+    corpora: Sequence[str | Path],
+    chunking: Chunking | None = None,
+    *,
+    columns: Columns | None = None,
+    fields: FieldTypes | None = None,
+    problems: Problems | None = None,
+) -> Iterator[Record]:
+    """Passages of all corpora in the order given, streamed: the same corpora give the same passages in the same order.
 
     Ids are not compared here: who stores the passages finds duplicates without holding all ids as text.
 
     Args:
-        corpora: Files ``.jsonl``, ``.jsonl.gz``, ``.parquet``, ``.md``, ``.txt``, or folders of the last two.
-        chunking: How text files are cut; `Chunking()` where absent.
+        corpora: Files, folders or names; see `KINDS`.
+        chunking: How documents are cut; `Chunking()` where absent.
+        columns: Which columns of tables mean what; `Columns()` where absent.
+        fields: Metadata fields known already; grows by those of the corpora. One type a field holds over all of it.
+        problems: Whether bad documents stop the reading, which is the default, and what was left out.
 
     Raises:
-        CorpusError: A corpus is absent, of an unknown kind, without passages, or has a bad row (with file and line).
+        BadDocument: A bad file, archive member or row, unless `problems` keeps going.
+        CorpusError: A corpus is absent, of an unknown kind or without passages; none has one.
+        InvalidInput: A chunk size beyond what the tokenizer's model reads.
+        MissingDependency: A library for one of the documents is not installed.
+        ModelFileError: The tokenizer that chunks are counted with cannot be loaded.
     """
-    for path in corpora:
-        found = False
-        try:
-            for record in _open(path, chunking or Chunking()):
-                found = True
-                yield record
-        except OSError as error:
-            raise CorpusError(f"{path}: cannot be read ({error})", "Check the file and its permissions.") from error
-        if not found:
-            kinds = f" A folder needs {' or '.join(SUFFIXES)} files." if path.is_dir() else ""
-            raise CorpusError(f"{path}: the corpus is empty", f"Give a corpus with at least one passage.{kinds}")
-
-
-def _open(path: Path, chunking: Chunking) -> Iterator[Record]:
-    name = path.name.lower()
-    if path.is_dir():
-        return read_folder(path, chunking)
-    if not path.exists():
-        raise CorpusError(f"{path}: no such file or folder", "Check the path of the corpus.")
-    if name.endswith((".jsonl", ".jsonl.gz")):
-        return read_jsonl(path)
-    if name.endswith(".parquet"):
-        return read_parquet(path)
-    if name.endswith(SUFFIXES):
-        return read_text(path, path.name, chunking)
-    raise CorpusError(
-        f"{path}: unknown kind of corpus",
-        "Known are .jsonl, .jsonl.gz, .parquet, .md, .txt and folders of .md and .txt.",
+    problems = problems or Problems()
+    reader = _Reader(
+        Cutter(chunking or Chunking()), columns or Columns(), FieldTypes() if fields is None else fields, problems
     )
+    found_any = False
+    for corpus in corpora:
+        found, skipped = False, problems.count
+        for record in reader.corpus(str(corpus)):
+            found = found_any = True
+            yield record
+        if not found and problems.count == skipped:
+            raise CorpusError(
+                f"{corpus}: the corpus is empty", f"Give one with at least one passage. Read are {KINDS}."
+            )
+    if not found_any and problems.count:
+        raise CorpusError(f"no passage in all: {problems.count} bad documents were skipped", str(problems.first[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    cutter: Cutter
+    columns: Columns
+    fields: FieldTypes
+    problems: Problems
+
+    def corpus(self, name: str) -> Iterator[Record]:
+        path = Path(name)
+        if name == STDIN:
+            # the descriptor itself, so that whoever reads from sys.stdin later still can
+            return self.source(Source("stdin", path, 0, lambda: open(0, "rb", closefd=False)), "jsonl")
+        if name.startswith(PREFIX):
+            return self.rows(dataset_rows(name, self.columns), name.removeprefix(PREFIX))
+        if path.is_dir():
+            return self.folder(path)
+        if not path.exists():
+            raise CorpusError(f"{path}: no such file or folder", "Check the path of the corpus.")
+        kind = kind_of(path.name)
+        if kind is None:
+            raise CorpusError(f"{path}: unknown kind of corpus", f"Read are {KINDS}.")
+        return self.source(file_source(path, path.name), kind)
+
+    def folder(self, root: Path) -> Iterator[Record]:
+        for path, name in walk(root, self.problems):
+            kind = self.wanted(name)
+            if kind:
+                try:
+                    source = file_source(path, name)
+                except BadDocument as error:
+                    self.problems.add(error)
+                else:
+                    yield from self.source(source, kind, prefix=f"{name}/")
+
+    def wanted(self, name: str, *, inside: bool = False) -> str | None:
+        """The kind of a file, or None and a count of those that are left out."""
+        kind = kind_of(name)
+        if kind == "zip" and inside:
+            self.problems.leave_out("zip archives in archives")
+            return None
+        if kind is None:
+            self.problems.leave_out(f"{PurePosixPath(name).suffix.lower() or 'other'} files")
+        return kind
+
+    def source(self, source: Source, kind: str, prefix: str = "") -> Iterator[Record]:
+        """Passages of one file; `prefix` goes before the names of an archive's members."""
+        try:
+            if kind == "zip":
+                yield from self.archive(source, prefix)
+            elif kind in ("jsonl", "csv", "parquet", "wikipedia"):
+                yield from self.rows(self.table(source, kind), source.name, articles=kind == "wikipedia")
+            else:
+                yield from document_records(source, self.parts(source, kind), self.cutter, self.fields)
+        except BadDocument as error:
+            self.problems.add(error)
+        except DAMAGE as error:
+            reason = f"damaged or unreadable ({error})"
+            self.problems.add(BadDocument(source.place, reason, "Check the file and its permissions."))
+
+    def archive(self, source: Source, prefix: str) -> Iterator[Record]:
+        for member in members(source, self.problems):
+            kind = self.wanted(member.name, inside=True)
+            if kind:
+                yield from self.source(replace(member, name=prefix + member.name), kind)
+
+    def table(self, source: Source, kind: str) -> Iterator[Row]:
+        if kind == "csv":
+            return csv_rows(source, self.columns, self.fields)
+        if kind == "parquet":
+            return parquet_rows(source, self.columns)
+        return wikipedia_rows(source, self.problems) if kind == "wikipedia" else jsonl_rows(source)
+
+    def parts(self, source: Source, kind: str) -> Iterator[Part]:
+        if kind == "pdf":
+            return pdf_parts(source, self.problems)
+        return {"txt": text_parts, "md": markdown_parts, "html": html_parts, "docx": docx_parts}[kind](source)
+
+    def rows(self, rows: Iterable[Row], name: str, *, articles: bool = False) -> Iterator[Record]:
+        """Passages of the rows of a table; long ones in chunks where that is asked for, and always for articles."""
+        for place, row in rows:
+            try:
+                passage = passage_of(row, place, self.columns, name)
+                pieces = self.pieces(passage, articles) if articles or self.cutter.chunking.rows else [passage]
+                for piece in pieces:
+                    self.fields.add(piece.metadata, place)
+            except BadDocument as error:
+                self.problems.add(error)
+            else:
+                yield from (Record(piece, place) for piece in pieces)
+
+    def pieces(self, whole: Passage, articles: bool) -> list[Passage]:
+        """Chunks of a row, which becomes their document unless it names another."""
+        found = []
+        for number, (heading, text) in enumerate(self.cutter.cut(whole.text, whole.title, markdown=not articles)):
+            title = " > ".join(part for part in (whole.title, heading) if part)
+            metadata = {**whole.metadata, "heading": heading} if heading else whole.metadata
+            found.append(Passage(f"{whole.id}#{number}", title, text, whole.document or whole.id, metadata))
+        return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from ragscale.errors import CorpusError
+from ragscale.errors import BadDocument
 from ragscale.types import Passage
 
-__all__ = ["Place", "Record", "passage_of"]
+__all__ = ["Place", "Record", "shown", "whole_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,9 @@ class Place:
     """Where a passage was read."""
 
     file: Path
+    """A file; for a member of an archive, the archive's path and the member's name joined."""
     unit: Literal["line", "row", "chunk"]
-    """What `number` counts: lines of a jsonl file, rows of a parquet file, chunks of a text file."""
+    """What `number` counts: lines of jsonl and csv files, rows of tables, chunks of a document."""
     number: int
     """Lines and rows count from 1, chunks from 0 as in their ids."""
 
@@ -34,52 +35,30 @@ class Record:
     place: Place
 
 
-def passage_of(row: Any, place: Place) -> Passage:
-    """Check one row of a jsonl or parquet file.
+def whole_text(text: str, name: str, place: object) -> str:
+    """The text itself, once it is known to fit in a UTF-8 file.
 
-    Args:
-        row: Should map ``id`` (text or whole number), ``text`` and maybe ``title``; other keys are ignored.
-        place: Where the row stands, for the message.
+    JSON and pdf can hold half a character (``\\ud83d``), csv cells read here stand for invalid bytes the same way.
 
     Raises:
-        CorpusError: The row is no mapping, lacks an id or a text, or holds something that is not text.
+        BadDocument: Half a surrogate pair, or a byte that is not UTF-8.
     """
-    if not isinstance(row, dict):
-        raise CorpusError(
-            f"{place}: a JSON {type(row).__name__}, not an object",
-            'Write each row as {"id": ..., "title": ..., "text": ...}.',
-        )
-    identity = row.get("id")
-    if isinstance(identity, int) and not isinstance(identity, bool):
-        identity = str(identity)
-    if not isinstance(identity, str) or not identity.strip():
-        raise CorpusError(f"{place}: no id ({identity!r})", "Give every row an id: a non-empty text or a whole number.")
-    text = row.get("text")
-    if not isinstance(text, str) or not text.strip():
-        raise CorpusError(
-            f"{place}: the row with id {identity!r} has no text ({_shown(text)})", "Fill in `text` or remove the row."
-        )
-    title = row.get("title")
-    if title is None:
-        title = ""
-    if not isinstance(title, str):
-        raise CorpusError(f"{place}: the title of {identity!r} is not text ({_shown(title)})", "Make it a string.")
-    for name, value in (("id", identity), ("title", title), ("text", text)):
-        _refuse_surrogates(name, value, place)
-    return Passage(identity, title, text)
-
-
-def _refuse_surrogates(name: str, value: str, place: Place) -> None:
-    """JSON can escape half a character (``\\ud83d``), which no UTF-8 file can store."""
     try:
-        value.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise CorpusError(
-            f"{place}: `{name}` holds half a surrogate pair ({value[error.start]!r}) at character {error.start}",
+        code = ord(text[error.start])
+        if 0xDC80 <= code <= 0xDCFF:  # what `surrogateescape` makes of a byte
+            what = f"invalid UTF-8 in `{name}`, byte 0x{code - 0xDC00:02x} at character {error.start}"
+            raise BadDocument(place, what, "Convert the file to UTF-8, for instance with iconv.") from None
+        raise BadDocument(
+            place,
+            f"`{name}` holds half a surrogate pair ({text[error.start]!r}) at character {error.start}",
             "Remove it, or write the whole character.",
         ) from None
+    return text
 
 
-def _shown(value: Any) -> str:
+def shown(value: object) -> str:
+    """A value in a message, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,109 +1,110 @@
-"""Readers of jsonl, jsonl.gz and parquet files with the columns id, title and text."""
+"""Readers of jsonl, Wikipedia and parquet files: one row a passage, other columns as metadata."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, cast
+from typing import Any
 
-from ragscale.corpus.record import Place, Record, passage_of
-from ragscale.errors import CorpusError
+from ragscale.corpus.lines import DAMAGE, lines, reading_from
+from ragscale.corpus.problems import Problems
+from ragscale.corpus.record import Place
+from ragscale.corpus.rows import Columns, Row
+from ragscale.corpus.source import Source
+from ragscale.errors import BadDocument
 
-__all__ = ["read_jsonl", "read_parquet"]
+__all__ = ["jsonl_rows", "parquet_rows", "wikipedia_rows"]
 
-_BOM = b"\xef\xbb\xbf"
 _ROWS_AT_ONCE = 1024
 
 
-def read_jsonl(path: Path) -> Iterator[Record]:
-    """Passages of a ``.jsonl`` or ``.jsonl.gz`` file, in order; blank lines are skipped.
+def jsonl_rows(source: Source) -> Iterator[Row]:
+    """Rows of a jsonl file, which may be compressed; blank lines are skipped.
 
     Raises:
-        CorpusError: A line that is not UTF-8 (with its byte offset in the uncompressed file), not JSON or not a
-            passage; a gzip file that is damaged or cut short.
+        BadDocument: A compressed file that is damaged or cut short; says after which line.
     """
-    offset = 0
     number = 0
     try:
-        with cast("IO[bytes]", gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as lines:
-            for number, line in enumerate(lines, 1):
-                place = Place(path, "line", number)
-                text = _decode(line, place, offset)
-                offset += len(line)
-                if text.strip():
-                    yield Record(passage_of(_parse(text, place), place), place)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise CorpusError(
-            f"{path}: damaged gzip file after line {number} ({error})", "Compress or download the file again."
-        ) from error
-
-
-def _decode(line: bytes, place: Place, offset: int) -> str:
-    if place.number == 1 and line.startswith(_BOM):
-        line, offset = line[len(_BOM) :], offset + len(_BOM)
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{place}: invalid UTF-8, byte 0x{line[error.start]:02x} at offset {offset + error.start} of the file",
-            "Convert the file to UTF-8, for instance with iconv.",
-        ) from error
+        with reading_from(source) as stream:
+            for line in lines(stream):
+                number = line.number
+                place = Place(source.place, "line", number)
+                try:
+                    text = line.decode(place)
+                    if text.strip():
+                        yield place, _parse(text, place)
+                except BadDocument as error:
+                    yield place, error
+    except DAMAGE as error:
+        reason = f"damaged or unreadable after line {number} ({error})"
+        raise BadDocument(source.place, reason, "Check the file, or download it again.") from error
 
 
 def _parse(text: str, place: Place) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CorpusError(f"{place}: not JSON ({error})", "Write one JSON object on each line.") from error
+        raise BadDocument(place, f"not JSON ({error})", "Write one JSON object on each line.") from error
 
 
-def read_parquet(path: Path) -> Iterator[Record]:
-    """Passages of a parquet file, in order, a few rows in memory at a time.
+def wikipedia_rows(source: Source, problems: Problems) -> Iterator[Row]:
+    """Articles in a file of wikiextractor's JSON output.
+
+    Articles without text, which it writes for redirects and pages that are only a template, are left out and counted.
+    """
+    for place, row in jsonl_rows(source):
+        if isinstance(row, dict) and row.get("text") == "":
+            problems.leave_out("articles without text")
+        else:
+            yield place, row
+
+
+def parquet_rows(source: Source, columns: Columns) -> Iterator[Row]:
+    """Rows of a parquet file, a few in memory at a time; columns of lists, objects and bytes are not read.
 
     Raises:
-        CorpusError: Not a parquet file, no ``id`` or ``text`` column, or a row that is not a passage.
+        BadDocument: Not a parquet file, damaged, or without the columns for ids and texts.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise CorpusError(
-            f"{path}: not a parquet file ({error})", "Check the file, or rename it to what it is."
-        ) from error
-    with file:
-        present = file.schema_arrow.names
-        missing = [name for name in ("id", "text") if name not in present]
-        if missing:
-            raise CorpusError(
-                f"{path}: no column {' and no column '.join(missing)} (there are: {', '.join(present)})",
-                "Name the columns id, title and text.",
-            )
-        wanted = [name for name in ("id", "title", "text") if name in present]
-        number = 0
+    with source.seekable() as stream:
         try:
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=wanted):
-                columns = {name: batch.column(name) for name in wanted}
-                for row in range(batch.num_rows):
-                    number += 1
-                    place = Place(path, "row", number)
-                    values = {name: _value(column[row], name, place) for name, column in columns.items()}
-                    yield Record(passage_of(values, place), place)
+            file = pq.ParquetFile(stream)
         except (pa.ArrowException, OSError) as error:
-            raise CorpusError(
-                f"{path}: damaged parquet file after row {number} ({error})", "Write or download the file again."
-            ) from error
+            reason = f"not a parquet file ({error})"
+            raise BadDocument(source.place, reason, "Check the file, or rename it to what it is.") from error
+        with file:
+            columns.check(file.schema_arrow.names, source.place)
+            number = 0
+            try:
+                for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=_readable(file.schema_arrow)):
+                    for row in range(batch.num_rows):
+                        number += 1
+                        place = Place(source.place, "row", number)
+                        yield place, _values(batch, row, place)
+            except (pa.ArrowException, OSError) as error:
+                reason = f"damaged parquet file after row {number} ({error})"
+                raise BadDocument(source.place, reason, "Write or download the file again.") from error
 
 
-def _value(scalar: object, name: str, place: Place) -> object:
-    try:
-        return scalar.as_py()  # type: ignore[attr-defined]
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{place}: invalid UTF-8 in `{name}`, byte 0x{error.object[error.start]:02x} at its offset {error.start}",
-            "Write the column again as UTF-8 text.",
-        ) from error
+def _readable(schema: Any) -> list[str]:
+    """Names of the columns that can hold text, numbers, truth values or times."""
+    from pyarrow import types
+
+    binary = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+    unread = (types.is_nested, *binary)
+    return [field.name for field in schema if not any(test(field.type) for test in unread)]
+
+
+def _values(batch: Any, row: int, place: Place) -> dict[str, Any] | BadDocument:
+    values = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            values[name] = column[row].as_py()
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            reason = f"invalid UTF-8 in `{name}`, byte 0x{byte:02x} at its offset {error.start}"
+            return BadDocument(place, reason, "Write the column again as UTF-8 text.")
+    return values

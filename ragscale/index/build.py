@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ragscale.corpus import Chunking, read
+from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.commit import commit
 from ragscale.index.dense import METRIC, check_factory, require_faiss
 from ragscale.index.embed import DEFAULT, Dtype, Embedder
-from ragscale.index.fields import FieldTypes
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
 from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, SEGMENTS, Manifest, Segment, check_files
@@ -36,7 +35,11 @@ class BuildOptions:
     """FAISS factory string; Flat is exact."""
     lexical: LexicalKind = "bm25s"
     chunking: Chunking = field(default_factory=Chunking)
-    """Applies to text files."""
+    """How documents are cut."""
+    columns: Columns = field(default_factory=Columns)
+    """Which columns of tables mean what."""
+    problems: Problems | None = None
+    """Whether bad documents stop the build, which is the default, and what was left out."""
     query_prompt: str | None = None
     """Put before each query; the model's own where None."""
     document_prompt: str | None = None
@@ -70,7 +73,9 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
     out = out.resolve()  # a link to an index goes on pointing at it
     with storage_errors(out), _workplace(out) as folder:
         fields = FieldTypes()
-        with incoming(folder, read(corpora, options.chunking), fields, report) as found:
+        chunking = options.chunking.counted_by(options.embedder)
+        records = read(corpora, chunking, columns=options.columns, fields=fields, problems=options.problems)
+        with incoming(folder, records, report) as found:
             count = len(found)
             segments = write_texts(
                 folder,
@@ -88,7 +93,7 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
             passages=count,
             content="",
             lexical=settings(options.lexical, 0),
-            chunking=asdict(options.chunking),
+            chunking=asdict(chunking),
             fields=fields.types,
             embedder=embedder.info if embedder else None,
             metric=METRIC if embedder else None,

@@ -1,4 +1,4 @@
-"""Metadata as typed columns, for filters: what type a field has, and files of them that are read by memory map."""
+"""Metadata as typed columns, for filters, in files that are read by memory map."""
 
 from __future__ import annotations
 
@@ -6,42 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ragscale.corpus import Place
-from ragscale.errors import CorpusError
 from ragscale.types import Scalar
 
-__all__ = ["FIELDS_FILE", "FieldTypes", "FieldWriter", "read_fields"]
+__all__ = ["FIELDS_FILE", "FieldWriter", "read_fields"]
 
 FIELDS_FILE = "fields.arrow"
-_KINDS = {bool: "bool", int: "int64", float: "double", str: "large_string"}
-_WORDS = {"bool": "true or false", "int64": "a whole number", "double": "a number", "large_string": "text"}
-_NUMBERS = {"int64", "double"}
-
-
-class FieldTypes:
-    """The type of each metadata field seen so far, by Arrow's names; whole numbers give way to other numbers."""
-
-    def __init__(self, types: Mapping[str, str] | None = None) -> None:
-        self.types: dict[str, str] = dict(types or {})
-
-    def add(self, metadata: Mapping[str, Scalar], place: Place) -> None:
-        """Take note of a passage's metadata.
-
-        Raises:
-            CorpusError: A field has another type than before, or a whole number needs more than 64 bits.
-        """
-        for name, value in metadata.items():
-            kind = _KINDS[type(value)]
-            if kind == "int64" and not -(2**63) <= int(value) < 2**63:
-                raise CorpusError(f"{place}: `{name}` is {value}, beyond 64 bits", "Write it as text.")
-            known = self.types.setdefault(name, kind)
-            if kind != known:
-                if not {kind, known} <= _NUMBERS:
-                    raise CorpusError(
-                        f"{place}: `{name}` is {_WORDS[kind]} ({value!r}), in other passages it is {_WORDS[known]}",
-                        "Give a field the same type everywhere, or two fields.",
-                    )
-                self.types[name] = "double"
 
 
 class FieldWriter:

@@ -12,12 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.corpus import Chunking, read
+from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, Record, read
 from ragscale.errors import IndexBusy, InvalidInput
 from ragscale.index.commit import commit, load_deleted, open_vectors, tidy
 from ragscale.index.dense import DenseInfo, check_factory
 from ragscale.index.embed import Embedder, refuse_other_name
-from ragscale.index.fields import FieldTypes
 from ragscale.index.hashes import ABSENT, CHANGED, UNCHANGED, compare, document_hash, load_hashes
 from ragscale.index.incoming import Incoming
 from ragscale.index.locks import writing
@@ -80,6 +79,8 @@ def add(
     path: str | Path,
     corpora: Sequence[str | Path],
     *,
+    columns: Columns | None = None,
+    problems: Problems | None = None,
     embedder: str | Path | None = None,
     batch_size: int = 64,
     segment_rows: int = SEGMENT_ROWS,
@@ -91,7 +92,9 @@ def add(
 
     Args:
         path: The index folder.
-        corpora: As of `Index.build`; text files are cut as they were then.
+        corpora: As of `Index.build`; documents are cut as they were then.
+        columns: As of `Index.build`.
+        problems: As of `Index.build`: whether bad documents are skipped.
         embedder: Where the embedder of the index lies on this machine, if not under its recorded name.
         batch_size: Passages encoded at once.
         segment_rows: Most rows of a segment.
@@ -106,7 +109,8 @@ def add(
         RagscaleError: The disk is full; the index is as it was.
     """
     with _opened(path) as index:
-        return _grow(index, corpora, embedder, batch_size, segment_rows, progress or silent)
+        reading = _Reading(corpora, columns, problems, embedder)
+        return _grow(index, reading, batch_size, segment_rows, progress or silent)
 
 
 def update(
@@ -114,6 +118,8 @@ def update(
     corpora: Sequence[str | Path],
     *,
     prune: bool = False,
+    columns: Columns | None = None,
+    problems: Problems | None = None,
     embedder: str | Path | None = None,
     batch_size: int = 64,
     segment_rows: int = SEGMENT_ROWS,
@@ -125,6 +131,8 @@ def update(
         path: The index folder.
         corpora: As of `add`.
         prune: Whether documents that are not in the corpora are removed.
+        columns: As of `add`.
+        problems: As of `add`; nothing is pruned where a document could not be read.
         embedder: As of `add`.
         batch_size: Passages encoded at once.
         segment_rows: Most rows of a segment.
@@ -134,13 +142,30 @@ def update(
         RagscaleError: As of `add`, but for changed documents.
     """
     with _opened(path) as index:
-        return _grow(index, corpora, embedder, batch_size, segment_rows, progress or silent, change=True, prune=prune)
+        reading = _Reading(corpora, columns, problems, embedder)
+        return _grow(index, reading, batch_size, segment_rows, progress or silent, change=True, prune=prune)
+
+
+class _Reading(NamedTuple):
+    """A corpus that goes into an index."""
+
+    corpora: Sequence[str | Path]
+    columns: Columns | None
+    problems: Problems | None
+    embedder: str | Path | None
+    """Where the embedder of the index lies, if not under its recorded name."""
+
+    def records(self, old: Manifest, fields: FieldTypes) -> Iterator[Record]:
+        """The passages, cut as those of the index were."""
+        chunking = Chunking(**old.chunking)
+        if self.embedder is not None and old.embedder is not None and chunking.tokenizer == old.embedder.name:
+            chunking = replace(chunking, tokenizer=str(self.embedder))
+        return read(self.corpora, chunking, columns=self.columns, fields=fields, problems=self.problems)
 
 
 def _grow(
     index: _Open,
-    corpora: Sequence[str | Path],
-    embedder: str | Path | None,
+    reading: _Reading,
     batch_size: int,
     segment_rows: int,
     report: Progress,
@@ -149,12 +174,16 @@ def _grow(
     prune: bool = False,
 ) -> Changes:
     folder, old, deleted, passages = index
-    if not corpora:
+    if not reading.corpora:
         raise InvalidInput("no corpus given", "Name at least one file or folder.")
-    refuse_other_name(folder, old.embedder, embedder)
+    refuse_other_name(folder, old.embedder, reading.embedder)
     fields = FieldTypes(old.fields)
-    records = read([Path(corpus) for corpus in corpora], Chunking(**old.chunking))
-    with incoming(folder, records, fields, report) as found:
+    with incoming(folder, reading.records(old, fields), report) as found:
+        if prune and reading.problems is not None and reading.problems.count:
+            raise InvalidInput(
+                f"{reading.problems.count} bad documents were skipped, and would be pruned if they are in the index",
+                "Mend or remove them first, or leave out --prune or --keep-going.",
+            )
         rows, before, after, counts = _states(index, found, whole=prune)
         if not change:
             _refuse_changed(found, after)
@@ -177,7 +206,7 @@ def _grow(
             report=lambda done: report("bm25", done, len(wanted)),
         )
     if segments and old.embedder is not None:
-        encoder = Embedder.of(old.embedder, source=embedder)
+        encoder = Embedder.of(old.embedder, source=reading.embedder)
         embed_segments(folder, segments, encoder, batch_size=batch_size, report=report)
     draft = replace(old, segments=(*old.segments, *segments), fields=fields.types)
     commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ragscale.corpus import Place, Record
 from ragscale.errors import CorpusError
-from ragscale.index.fields import FieldTypes
 from ragscale.index.hashes import Hashes, load_hashes
 from ragscale.index.passages import PassageStore, PassageWriter
 
@@ -26,19 +25,17 @@ class Incoming:
     Args:
         folder: An empty folder.
         records: The corpus.
-        fields: Types of the metadata fields that there are already.
 
     Raises:
-        CorpusError: Two passages have the same id (names both places), or a field changes its type.
+        CorpusError: Two passages have the same id (names both places).
     """
 
-    def __init__(self, folder: Path, records: Iterable[Record], fields: FieldTypes) -> None:
+    def __init__(self, folder: Path, records: Iterable[Record]) -> None:
         self._numbers = array("Q")
         self._sources: list[tuple[int, Place]] = []
         with PassageWriter(folder) as writer:
             for record in records:
                 self._note(record.place)
-                fields.add(record.passage.metadata, record.place)
                 writer.add(record.passage)
         self.store = PassageStore([folder])
         self.hashes: Hashes = load_hashes(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ragscale.corpus import Chunking
+from ragscale.corpus import By, Chunking, Columns, Problems
 from ragscale.errors import InvalidInput
 from ragscale.index import grow
 from ragscale.index.broker import Broker
@@ -79,8 +79,12 @@ class Index:
         embedder: str | Path | None = DEFAULT,
         factory: str = "Flat",
         lexical: LexicalKind = "bm25s",
-        chunk_size: int = Chunking().size,
-        chunk_overlap: int = Chunking().overlap,
+        chunk_by: By = "characters",
+        chunk_size: int | None = None,
+        chunk_overlap: int | None = None,
+        chunk_rows: bool = False,
+        columns: Columns | None = None,
+        problems: Problems | None = None,
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         dtype: Dtype = "auto",
@@ -92,14 +96,20 @@ class Index:
         """Build an index and open it.
 
         Args:
-            corpora: Files (.jsonl, .jsonl.gz, .parquet, .md, .txt) or folders of .md and .txt files.
+            corpora: Files, folders and names of data sets; see `ragscale.corpus.KINDS`.
             out: Folder to write; appears complete or not at all.
             embedder: ``"default"`` (all-MiniLM-L6-v2), a hub name, the folder of a local sentence-transformers model,
                 or None for a lexical-only index, which needs neither torch nor faiss.
             factory: FAISS factory string; ``"Flat"`` is exact.
             lexical: ``"bm25s"``, or ``"rank-bm25"``, the slow reference.
-            chunk_size: Most characters in a chunk of a text file.
-            chunk_overlap: Characters that neighbouring chunks share at most.
+            chunk_by: What decides where documents are cut: ``"characters"``, ``"tokens"`` (of the embedder),
+                ``"sentences"`` or ``"headings"``.
+            chunk_size: Most characters (tokens) in a chunk; by default 1,000 (250).
+            chunk_overlap: Characters (tokens) that neighbouring chunks share at most; by default a tenth of the size.
+            chunk_rows: Cut the texts of rows too.
+            columns: Which columns of tables mean what; id, title, text and document by default.
+            problems: Give ``Problems(keep_going=True)`` to skip bad documents instead of stopping; it holds what was
+                left out afterwards.
             query_prompt: Put before each query when it is embedded; the model's own where None.
             document_prompt: Put before each passage when it is embedded; the model's own where None.
             dtype: Number format in which passages are encoded: ``"auto"`` (bfloat16 where the processor has
@@ -120,7 +130,9 @@ class Index:
             embedder=embedder,
             factory=factory,
             lexical=lexical,
-            chunking=Chunking(chunk_size, chunk_overlap),
+            chunking=Chunking(chunk_size, chunk_overlap, chunk_by, chunk_rows),
+            columns=columns or Columns(),
+            problems=problems,
             query_prompt=query_prompt,
             document_prompt=document_prompt,
             dtype=dtype,
@@ -151,10 +163,26 @@ class Index:
         """
         return cls(Path(path), embedder=embedder)
 
-    def add(self, corpora: Sequence[str | Path], *, batch_size: int = 64, progress: Progress | None = None) -> Changes:
+    def add(
+        self,
+        corpora: Sequence[str | Path],
+        *,
+        columns: Columns | None = None,
+        problems: Problems | None = None,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> Changes:
         """Add the documents of some corpora and move to the new commit; see `ragscale.index.grow.add`."""
         return self._write(
-            grow.add(self.path, corpora, embedder=self._source, batch_size=batch_size, progress=progress)
+            grow.add(
+                self.path,
+                corpora,
+                columns=columns,
+                problems=problems,
+                embedder=self._source,
+                batch_size=batch_size,
+                progress=progress,
+            )
         )
 
     def update(
@@ -162,13 +190,22 @@ class Index:
         corpora: Sequence[str | Path],
         *,
         prune: bool = False,
+        columns: Columns | None = None,
+        problems: Problems | None = None,
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> Changes:
         """Add new documents, replace changed ones and move to the new commit; see `ragscale.index.grow.update`."""
         return self._write(
             grow.update(
-                self.path, corpora, prune=prune, embedder=self._source, batch_size=batch_size, progress=progress
+                self.path,
+                corpora,
+                prune=prune,
+                columns=columns,
+                problems=problems,
+                embedder=self._source,
+                batch_size=batch_size,
+                progress=progress,
             )
         )
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ragscale.corpus import Record
 from ragscale.index.embed import Embedder
-from ragscale.index.fields import FieldTypes
 from ragscale.index.incoming import Incoming
 from ragscale.index.manifest import Segment
 from ragscale.index.passages import PassageStore
@@ -49,20 +48,19 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def incoming(folder: Path, records: Iterable[Record], fields: FieldTypes, report: Progress) -> Iterator[Incoming]:
+def incoming(folder: Path, records: Iterable[Record], report: Progress) -> Iterator[Incoming]:
     """The passages of a corpus, read and checked, for as long as the block runs.
 
     Args:
         folder: The index that they are for.
         records: The corpus.
-        fields: Types of its metadata fields; those that are new are added.
         report: Progress.
     """
     scratch = folder / _INCOMING
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
-        found = Incoming(scratch, _counted(records, report), fields)
+        found = Incoming(scratch, _counted(records, report))
         report("read", len(found), len(found))
         yield found
     finally:

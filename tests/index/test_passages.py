@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragscale.corpus import Place, Record
+from ragscale.corpus import FieldTypes, Place, Record
 from ragscale.errors import CorpusError, InvalidInput
 from ragscale.index import passages as module
-from ragscale.index.fields import FieldTypes
 from ragscale.index.hashes import load_hashes, row_hashes, take_hashes
 from ragscale.index.incoming import Incoming
 from ragscale.index.passages import PassageStore, PassageWriter, full_text, id_table
@@ -94,39 +93,6 @@ def test_fields_of_all_segments_make_one_table(tmp_path: Path) -> None:
         assert store.fields().num_columns == 0
 
 
-def test_a_field_has_one_type(tmp_path: Path) -> None:
-    fields = FieldTypes({"year": "int64"})
-    fields.add({"year": 3.5}, SOMEWHERE)
-    assert fields.types == {"year": "double"}
-    with pytest.raises(
-        CorpusError, match=r"c\.jsonl, line 1: `year` is text \('then'\), in other passages .* a number"
-    ):
-        fields.add({"year": "then"}, SOMEWHERE)
-    with pytest.raises(CorpusError, match="`year` is true or false"):
-        fields.add({"year": True}, SOMEWHERE)
-    with pytest.raises(CorpusError, match="beyond 64 bits"):
-        fields.add({"big": 2**63}, SOMEWHERE)
-
-
-def test_hashes_tell_apart_what_differs() -> None:
-    def content(*parts: str, **metadata: Scalar) -> tuple[int, ...]:
-        return tuple(row_hashes(Passage(*parts, metadata=metadata)).tolist())
-
-    seen = [
-        content("a", "b", "c"),
-        content("a", "bc", ""),
-        content("a", "", "b\nc"),
-        content("a", "b", "c", "d"),
-        content("a", "b", "c", year=1),
-        content("a", "b", "c", year=1.0),
-        content("a", "b", "c", year=True),
-        content("a", "b", "c", year="1"),
-    ]
-    assert len({hashes[3:] for hashes in seen}) == len(seen)
-    assert content("a", "b", "c", x=1, y=2) == content("a", "b", "c", y=2, x=1)
-    assert content("a", "", "t")[1:3] == content("a#0", "", "t", "a")[1:3]
-
-
 def test_ids_of_one_hash_are_told_apart(tmp_path: Path) -> None:
     found = [Passage(identity, "", "text") for identity in ("aa", "b", "bb", "cc", "c")]
     folder = write(tmp_path / "0", found)
@@ -142,7 +108,7 @@ def test_duplicates_name_both_places(tmp_path: Path) -> None:
     rows = (("a", 1, "x"), ("a", 2, "y"), ("b", 1, "z"), ("b", 7, "y"), ("c", 9, "x"))
     records = [Record(Passage(identity, "", "text"), Place(Path(file), "line", n)) for file, n, identity in rows]
     with pytest.raises(CorpusError, match="duplicate id 'y': a, line 2 and b, line 7"):
-        Incoming(tmp_path, records, FieldTypes())
+        Incoming(tmp_path, records)
 
 
 def test_unknown_ids(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""Members of zip archives as sources: nothing is unpacked to a path, and a bomb is refused before it is read."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import PurePosixPath
+from typing import IO
+
+from ragscale.corpus.problems import Problems
+from ragscale.corpus.source import Source
+from ragscale.errors import BadDocument
+
+__all__ = ["members", "open_zip"]
+
+_FREE = 256 << 20
+_RATIO = 100
+
+
+@contextmanager
+def open_zip(source: Source, stream: IO[bytes], kind: str) -> Iterator[zipfile.ZipFile]:
+    """A zip file that does not unpack to more than 256 MiB and a hundred times its own size.
+
+    The sizes are those that its directory states: `zipfile` never reads more of a member than that.
+
+    Raises:
+        BadDocument: No zip file, damaged, or a bomb.
+    """
+    try:
+        archive = zipfile.ZipFile(stream)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+        raise BadDocument(
+            source.place, f"not a {kind} file, encrypted or damaged ({error})", "Check or save it again."
+        ) from error
+    with archive:
+        unpacked = sum(info.file_size for info in archive.infolist())
+        limit = _FREE + _RATIO * source.size
+        if unpacked > limit:
+            raise BadDocument(
+                source.place,
+                f"unpacks to {unpacked:,} bytes, the limit is {limit:,} (256 MiB and a hundred times its own size)",
+                "Unpack it yourself if you trust it, and give the folder.",
+            )
+        yield archive
+
+
+def members(source: Source, problems: Problems) -> Iterator[Source]:
+    """Files of a zip archive by sorted name; folders and hidden files are left out, names that climb are bad.
+
+    Raises:
+        BadDocument: The archive as a whole cannot be read.
+    """
+    with source.open() as stream, open_zip(source, stream, "zip") as archive:
+        for info in sorted(archive.infolist(), key=lambda info: info.filename):
+            name = PurePosixPath(info.filename.replace("\\", "/"))
+            if info.is_dir() or any(part.startswith(".") and part != ".." for part in name.parts):
+                continue
+            place = f"{source.place}, member {info.filename!r}"
+            if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+                problems.add(BadDocument(place, "its name leads out of the archive", "Rename it."))
+            elif info.flag_bits & 1:
+                problems.add(BadDocument(place, "encrypted", "Unpack it with its password first."))
+            else:
+                opener = partial(_open, archive, info, place)
+                yield Source(name.as_posix(), source.place / name, info.file_size, opener, on_disk=False)
+
+
+def _open(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> IO[bytes]:
+    try:
+        return archive.open(info)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise BadDocument(place, f"cannot be unpacked ({error})", "Make the archive again.") from error

@@ -1,0 +1,108 @@
+"""Documents: what their readers yield, the readers of plain text and Markdown, and how parts become passages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ragscale.corpus.chunks import Cutter
+from ragscale.corpus.fields import FieldTypes
+from ragscale.corpus.headings import headings
+from ragscale.corpus.lines import Line, blocks, reading_from
+from ragscale.corpus.record import Place, Record, whole_text
+from ragscale.corpus.source import Source
+from ragscale.errors import BadDocument
+from ragscale.types import Passage, Scalar
+
+__all__ = ["DOCUMENT_LIMIT", "Part", "document_records", "markdown_part", "markdown_parts", "text_parts", "utf8"]
+
+DOCUMENT_LIMIT = 64 << 20
+"""Most bytes in a document that is taken apart as a whole: md, html, docx."""
+_NEWLINES = re.compile(r"\r\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a document that no chunk crosses."""
+
+    title: str
+    """Of the document."""
+    text: str
+    """Lines end in ``\\n``."""
+    markdown: bool = False
+    """Whether the text is Markdown."""
+    metadata: dict[str, Scalar] = field(default_factory=dict)
+
+
+def document_records(source: Source, parts: Iterable[Part], cutter: Cutter, fields: FieldTypes) -> Iterator[Record]:
+    """Chunks of a document; ids are ``name#n``, n from 0.
+
+    Raises:
+        BadDocument: Nothing in it but white space, or metadata that does not fit with other documents'.
+    """
+    number = 0
+    for part in parts:
+        for heading, text in cutter.cut(part.text, part.title, markdown=part.markdown):
+            place = Place(source.place, "chunk", number)
+            metadata: dict[str, Scalar] = {"path": source.name, **part.metadata}
+            if heading:
+                metadata["heading"] = heading
+            fields.add(metadata, place)
+            yield Record(Passage(f"{source.name}#{number}", heading or part.title, text, source.name, metadata), place)
+            number += 1
+    if not number:
+        raise BadDocument(source.place, "no text in it", "Fill the file or remove it.")
+
+
+def text_parts(source: Source) -> Iterator[Part]:
+    """A text file in blocks, after a pass over it that finds invalid bytes before the first passage is made.
+
+    Raises:
+        BadDocument: Invalid UTF-8, with line and byte offset.
+    """
+    with reading_from(source) as stream:
+        for block in blocks(stream):
+            utf8(block, source)
+    with reading_from(source) as stream:
+        for block in blocks(stream):
+            yield Part(source.stem, utf8(block, source))
+
+
+def markdown_parts(source: Source) -> Iterator[Part]:
+    """A Markdown file, titled by its first heading.
+
+    Raises:
+        BadDocument: Invalid UTF-8, or too large.
+    """
+    data = source.read(DOCUMENT_LIMIT)
+    mark = b"\xef\xbb\xbf"
+    start = len(mark) if data.startswith(mark) else 0
+    yield markdown_part(source, utf8(Line(1, start, data[start:]), source))
+
+
+def markdown_part(source: Source, text: str, title: str = "") -> Part:
+    """A whole document as Markdown, titled as said, else by its first heading, else by its name.
+
+    Raises:
+        BadDocument: Text that UTF-8 cannot hold.
+    """
+    text = whole_text(_NEWLINES.sub("\n", text), "text", source.place)
+    title = " ".join(whole_text(title, "title", source.place).split())
+    if not title:
+        title = next((heading.text for heading in headings(text) if heading.text), source.stem)
+    return Part(title, text, markdown=True)
+
+
+def utf8(block: Line, source: Source) -> str:
+    """The text of a block of lines, their ends made ``\\n``.
+
+    Raises:
+        BadDocument: Invalid UTF-8; names the line.
+    """
+    line = block.number
+    try:
+        return _NEWLINES.sub("\n", block.data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line += block.data.count(b"\n", 0, error.start)
+    return block.decode(f"{source.place}, line {line}")

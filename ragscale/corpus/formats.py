@@ -1,0 +1,182 @@
+"""Readers of html, pdf and docx documents; their libraries are the optional extra ``documents``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from ragscale.corpus.archive import open_zip
+from ragscale.corpus.documents import DOCUMENT_LIMIT, Part, markdown_part
+from ragscale.corpus.problems import Problems
+from ragscale.corpus.record import whole_text
+from ragscale.corpus.source import Source
+from ragscale.errors import BadDocument, MissingDependency, RagscaleError
+
+if TYPE_CHECKING:
+    from docx.table import Table
+    from docx.text.paragraph import Paragraph
+    from pypdf import PdfReader
+
+__all__ = ["docx_parts", "html_parts", "pdf_parts"]
+
+_NOT_TEXT = ["script", "style", "noscript", "template", "svg", "nav", "iframe", "button", "select", "dialog"]
+_XML = re.compile(r"\A\s*<\?xml[^>]*>")  # of xhtml; would be taken for text
+
+
+@contextmanager
+def _parsing(source: Source, kind: str) -> Iterator[None]:
+    """Turns whatever a library raises on a hostile file into an error that names the file."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependency(
+            f"{source.place}: reading {kind} needs {error.name}, which is not installed",
+            "Install it: pip install 'ragscale[documents]'.",
+        ) from error
+    except (RagscaleError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadDocument(
+            source.place, f"damaged {kind} file ({type(error).__name__}: {error})", "Save or download it again."
+        ) from error
+
+
+def html_parts(source: Source) -> Iterator[Part]:
+    """An html page as Markdown without links and pictures: its ``<main>`` part if it has one, else its body; without
+    navigation, scripts and, outside of articles, page headers and footers.
+
+    Raises:
+        BadDocument: Bytes that are not in the encoding that the page declares (UTF-8 where it declares none).
+        MissingDependency: beautifulsoup4, lxml or markdownify is not installed.
+    """
+    with _parsing(source, "html"):
+        from bs4 import BeautifulSoup
+        from markdownify import MarkdownConverter
+
+        page = BeautifulSoup(_XML.sub("", _html_text(source), count=1), "lxml")
+        title = page.title.get_text() if page.title else ""
+        body = page.find("main") or page.find(None, {"role": "main"}) or page.body or page
+        for tag in body.find_all([*_NOT_TEXT, "header", "footer"]):
+            if tag.name not in ("header", "footer") or not tag.find_parent(["main", "article", "section"]):
+                tag.decompose()
+        for tag in body.find_all("a", class_="headerlink"):  # the paragraph signs of documentation
+            tag.decompose()
+        converter = MarkdownConverter(
+            heading_style="ATX",
+            bullets="-",
+            strip=["a", "img", "title"],
+            escape_asterisks=False,
+            escape_underscores=False,
+            escape_misc=False,
+        )
+        part = markdown_part(source, converter.convert_soup(body).strip(), title)
+    yield part
+
+
+def _html_text(source: Source) -> str:
+    from bs4.dammit import EncodingDetector
+
+    data, marked = EncodingDetector.strip_byte_order_mark(source.read(DOCUMENT_LIMIT))
+    encoding = marked or EncodingDetector.find_declared_encoding(data, is_html=True) or "utf-8"
+    # as the web has it
+    codec = "cp1252" if encoding.lower() in ("iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii") else encoding
+    try:
+        return data.decode(codec)
+    except LookupError:
+        raise BadDocument(source.place, f"unknown encoding {encoding!r}", "Convert the file to UTF-8.") from None
+    except UnicodeDecodeError as error:
+        raise BadDocument(
+            source.place,
+            f"invalid {encoding}, byte 0x{data[error.start]:02x} at offset {error.start}",
+            "Convert the file to UTF-8, or declare its encoding in a meta tag.",
+        ) from error
+
+
+def pdf_parts(source: Source, problems: Problems) -> Iterator[Part]:
+    """Pages of a pdf file, each a part with its number (from 1) as ``page``; pages without text are counted.
+
+    Raises:
+        BadDocument: Encrypted, damaged, or without any text.
+        MissingDependency: pypdf is not installed.
+    """
+    with _parsing(source, "pdf"), source.seekable() as stream:
+        from pypdf import PdfReader
+
+        reader = PdfReader(stream)
+        _decrypt(reader, source)
+        title = " ".join(str(reader.metadata.title or "").split()) if reader.metadata else ""
+        title = whole_text(title, "title", source.place) or source.stem
+        texts = [_pdf_text(page.extract_text(), number, source) for number, page in enumerate(reader.pages, 1)]
+    if not any(texts):
+        raise BadDocument(
+            source.place,
+            f"no text on its {len(texts)} pages; it may be scanned",
+            "Recognize its text first, for instance with `ocrmypdf in.pdf out.pdf`.",
+        )
+    for number, text in enumerate(texts, 1):
+        if text:
+            yield Part(title, text, metadata={"page": number})
+        else:
+            problems.leave_out("pdf pages without text")
+
+
+def _decrypt(reader: PdfReader, source: Source) -> None:
+    from pypdf.errors import DependencyError
+
+    remedy = "Decrypt it first, for instance with `qpdf --decrypt in.pdf out.pdf`."
+    try:
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise BadDocument(source.place, "encrypted with a password", remedy)
+    except DependencyError as error:
+        raise BadDocument(source.place, f"encrypted ({error})", f"Install that package. {remedy}") from error
+
+
+def _pdf_text(text: str, number: int, source: Source) -> str:
+    with suppress(UnicodeDecodeError):  # pypdf leaves the halves of characters beyond 16 bits apart
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    return whole_text(text.strip(), "text", f"{source.place}, page {number}")
+
+
+def docx_parts(source: Source) -> Iterator[Part]:
+    """A docx file as Markdown: headings by their styles, list items, tables row by row; no headers or footnotes.
+
+    Raises:
+        BadDocument: Encrypted, damaged, or unpacking to too much.
+        MissingDependency: python-docx is not installed.
+    """
+    with _parsing(source, "docx"), source.seekable() as stream:
+        import docx
+        from docx.table import Table
+
+        with open_zip(source, stream, "docx"):
+            stream.seek(0)
+        document = docx.Document(stream)
+        blocks = [
+            _table(block) if isinstance(block, Table) else _paragraph(block) for block in document.iter_inner_content()
+        ]
+        title = document.core_properties.title
+        part = markdown_part(source, "\n\n".join(block for block in blocks if block.strip()), title)
+    yield part
+
+
+def _paragraph(paragraph: Paragraph) -> str:
+    style = (paragraph.style.name if paragraph.style else None) or ""
+    text = paragraph.text.strip()
+    if style == "Title":
+        return f"# {text}" if text else ""
+    kind, _, level = style.rpartition(" ")
+    if kind == "Heading" and level.isdigit() and text:
+        return f"{'#' * min(int(level), 6)} {text}"
+    return f"- {text}" if style.startswith("List") and text else text
+
+
+def _table(table: Table) -> str:
+    rows = []
+    for row in table.rows:
+        cells: dict[Any, str] = {
+            cell._tc: " ".join(cell.text.split()) for cell in row.cells
+        }  # a merged cell comes twice
+        rows.append(" | ".join(cells.values()))
+    return "\n".join(rows)

@@ -1,0 +1,145 @@
+"""Rows of tables, whatever file they come from: checked, and made passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from ragscale.corpus.fields import scalar
+from ragscale.corpus.record import Place, shown, whole_text
+from ragscale.errors import BadDocument, InvalidInput
+from ragscale.types import Passage, Scalar
+
+__all__ = ["Columns", "Row", "passage_of"]
+
+NUMBERED = "#"
+
+Row = tuple[Place, Any]
+"""A row and where it stands; in its place a `BadDocument` where it could not even be taken apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which columns of a table (keys of a JSON object) mean what; all others are metadata."""
+
+    id: str = "id"
+    """Text or whole numbers, unique in the corpus. ``"#"`` numbers the rows: ``file.csv#1``."""
+    title: str = "title"
+    """May be absent."""
+    text: str = "text"
+    document: str = "document"
+    """Id of the document that the passage is a part of; may be absent."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Columns of an option such as ``text=contents,id=#``.
+
+        Raises:
+            InvalidInput: Not of that form, or a meaning that is none of the four.
+        """
+        known = [field.name for field in fields(cls)]
+        found = {}
+        for part in text.split(","):
+            meaning, equals, column = (piece.strip() for piece in part.partition("="))
+            if meaning not in known or not equals or not column:
+                raise InvalidInput(
+                    f"columns {text!r}: cannot read {part.strip()!r}",
+                    f"Write MEANING=COLUMN, with commas between; the meanings are {', '.join(known)}.",
+                )
+            found[meaning] = column
+        return cls(**found)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether ids are made from the numbers of the rows."""
+        return self.id == NUMBERED
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that are no metadata."""
+        return (self.id, self.title, self.text, self.document)
+
+    def check(self, present: Iterable[str], place: object) -> None:
+        """Compare with the header of a table.
+
+        Raises:
+            BadDocument: No id, no text, or a column that was named otherwise than by default is missing.
+        """
+        there = list(present)
+        needed = [self.text] if self.numbered else [self.id, self.text]
+        needed += [mine for mine, default in zip(self.names[1::2], _USUAL.names[1::2], strict=True) if mine != default]
+        missing = [name for name in needed if name not in there]
+        if missing:
+            raise BadDocument(
+                place,
+                f"no column {' and no column '.join(missing)} (there are: {', '.join(there)})",
+                "Name the columns id, title and text, or say which they are: --columns text=NAME,id=NAME "
+                "(id=# numbers the rows).",
+            )
+
+
+_USUAL = Columns()
+
+
+def passage_of(row: Any, place: Place, columns: Columns, name: str) -> Passage:
+    """Check one row.
+
+    Args:
+        row: Should map column names to values, text and id among them.
+        place: Where the row stands, for messages and for numbered ids.
+        columns: Which column means what.
+        name: What numbered ids start with.
+
+    Raises:
+        BadDocument: The row is no mapping, lacks an id or a text, or holds something that cannot be stored.
+    """
+    if isinstance(row, BadDocument):
+        raise row
+    if not isinstance(row, dict):
+        remedy = 'Write each row as {"id": ..., "title": ..., "text": ...}.'
+        raise BadDocument(place, f"a JSON {type(row).__name__}, not an object", remedy)
+    identity = f"{name}#{place.number}" if columns.numbered else _identity(row.get(columns.id))
+    if not identity:
+        reason = f"no {columns.id} ({shown(row.get(columns.id))})"
+        raise BadDocument(place, reason, "Give every row an id: a non-empty text or a whole number.")
+    text = row.get(columns.text)
+    if not isinstance(text, str) or not text.strip():
+        reason = f"the row with id {identity!r} has no {columns.text} ({shown(text)})"
+        raise BadDocument(place, reason, f"Fill in `{columns.text}` or remove the row.")
+    title = row.get(columns.title)
+    if title is None:
+        title = ""
+    if not isinstance(title, str):
+        raise BadDocument(place, f"the title of {identity!r} is not text ({shown(title)})", "Make it a string.")
+    document = row.get(columns.document)
+    if document is not None and not _identity(document) and document != "":
+        reason = f"the document of {identity!r} is no id ({shown(document)})"
+        raise BadDocument(place, reason, "Make it a text or a whole number.")
+    for label, value in (("id", identity), ("title", title), ("text", text)):
+        whole_text(value, label, place)
+    return Passage(
+        identity, title, text, whole_text(_identity(document), "document", place), _extras(row, place, columns)
+    )
+
+
+def _identity(value: Any) -> str:
+    """Empty where the value is no id."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value.strip() else ""
+
+
+def _extras(row: dict[Any, Any], place: Place, columns: Columns) -> dict[str, Scalar]:
+    """Metadata of a row: its other columns, and the members of an object named ``metadata``."""
+    reserved = {*columns.names, *_USUAL.names}
+    nested = row.get("metadata")
+    both = {**(nested if isinstance(nested, dict) else {}), **row}
+    found = {}
+    for name, value in both.items():
+        if name in reserved or not isinstance(name, str):
+            continue
+        kept = scalar(value, name, place)
+        if kept is not None:
+            found[whole_text(name, "name of a field", place)] = kept
+    return found

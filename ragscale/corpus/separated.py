@@ -1,0 +1,125 @@
+"""Reader of csv and tsv files: a header, then one row a passage; a first pass finds the type of each column."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ragscale.corpus.fields import FieldTypes
+from ragscale.corpus.lines import LINE_LIMIT, Line, lines, reading_from
+from ragscale.corpus.record import Place
+from ragscale.corpus.rows import Columns, Row
+from ragscale.corpus.source import Source
+from ragscale.errors import BadDocument
+
+__all__ = ["csv_rows"]
+
+_INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+_TRUTH = {"true": True, "false": False}
+
+
+def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[Row]:
+    """Rows of a csv or tsv file with a header.
+
+    The separator is the one of comma, semicolon, tab and bar (tab first, where the file is named .tsv) that finds the
+    text column in the header. An empty cell is an absent value, a column without a name is left out. A metadata column
+    holds truth values, whole numbers or numbers where all its cells do, else text, as where `fields` knows it as text;
+    numbers that would not come out as they went in, such as those with leading zeros, are text.
+
+    Raises:
+        BadDocument: No header with the columns for ids and texts, or one that names a column twice.
+    """
+    separator = _separator(source, columns)
+    header = _header(source, separator, columns)
+    kinds = _kinds(_rows(source, separator, header), header, columns)
+    kinds = {name: "str" if fields.types.get(name) == "large_string" else kind for name, kind in kinds.items()}
+    for place, cells in _rows(source, separator, header):
+        if isinstance(cells, BadDocument):
+            yield place, cells
+        else:
+            named = zip(header, cells, strict=True)
+            yield place, {name: _value(cell, kinds.get(name, "str")) for name, cell in named if name and cell}
+
+
+def _separator(source: Source, columns: Columns) -> str:
+    with reading_from(source) as stream:
+        first = next(lines(stream), Line(1, 0, b""))
+    text = first.decode(Place(source.place, "line", 1))
+    candidates = "\t,;|" if ".tsv" in source.name.lower() else ",;\t|"
+    found = (mark for mark in candidates if columns.text in next(csv.reader([text], delimiter=mark), []))
+    return next(found, candidates[0])
+
+
+def _header(source: Source, separator: str, columns: Columns) -> list[str]:
+    place = Place(source.place, "line", 1)
+    _, header = next(_rows(source, separator), (place, []))
+    if isinstance(header, BadDocument):
+        raise header
+    columns.check(header, place)
+    twice = next((name for at, name in enumerate(header) if name and name in header[:at]), None)
+    if twice is not None:
+        raise BadDocument(place, f"two columns are named {twice!r}", "Rename one of them.")
+    return list(header)
+
+
+def _kinds(rows: Iterator[Row], header: list[str], columns: Columns) -> dict[str, str]:
+    """The narrowest type of each metadata column; text for those without a value."""
+    possible = {at: ["bool", "int", "float"] for at, name in enumerate(header) if name not in columns.names}
+    kinds: dict[str, str] = dict.fromkeys((header[at] for at in possible), "str")
+    for _, cells in rows:
+        if isinstance(cells, BadDocument):
+            continue
+        for at, candidates in possible.items():
+            if cells[at]:
+                candidates[:] = [kind for kind in candidates if _fits(cells[at], kind)]
+                kinds[header[at]] = candidates[0] if candidates else "str"
+    return kinds
+
+
+def _fits(cell: str, kind: str) -> bool:
+    if kind == "bool":
+        return cell.lower() in _TRUTH
+    if _INT.fullmatch(cell):
+        return True
+    # longer whole numbers would lose digits
+    return kind == "float" and not cell.lstrip("-").isdigit() and bool(_FLOAT.fullmatch(cell)) and cell[-1].isalnum()
+
+
+def _value(cell: str, kind: str) -> str | int | float | bool:
+    if kind == "bool":
+        return _TRUTH[cell.lower()]
+    return int(cell) if kind == "int" else float(cell) if kind == "float" else cell
+
+
+def _rows(source: Source, separator: str, header: list[str] | None = None) -> Iterator[Row]:
+    """All rows that are not blank; those after the header, and held to its width, where it is given."""
+    csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
+    with reading_from(source) as stream:
+        reader = csv.reader(_texts(stream, source), delimiter=separator, strict=True)
+        if header is not None:
+            next(reader, None)
+        while True:
+            place = Place(source.place, "line", reader.line_num + 1)
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                yield place, BadDocument(place, f"not csv ({error})", "Quote the cell, or double the quotes in it.")
+                continue
+            if cells is None:
+                return
+            if header is not None and cells and len(cells) != len(header):
+                reason = f"{len(cells)} cells, the header has {len(header)}"
+                yield place, BadDocument(place, reason, "Quote cells that hold a separator or a line break.")
+            elif cells:
+                yield place, cells
+
+
+def _texts(stream: Any, source: Source) -> Iterator[str]:
+    for line in lines(stream):
+        if not line.whole:
+            line.decode(Place(source.place, "line", line.number))
+        # an invalid byte stays in its cell: then that row is bad and no other
+        yield line.data.decode("utf-8", "surrogateescape")

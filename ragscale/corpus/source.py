@@ -1,0 +1,93 @@
+"""Files to read, wherever they lie: on disk, in a folder, in an archive."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ragscale.corpus.problems import Problems
+from ragscale.errors import BadDocument
+
+__all__ = ["Source", "file_source", "walk"]
+
+_SPOOL = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of a corpus."""
+
+    name: str
+    """Path within the corpus, ``/`` between parts: the document's id, and what the ids of its chunks start with."""
+    place: Path
+    """Where errors point."""
+    size: int
+    """Bytes; 0 where it is not known."""
+    open: Callable[[], IO[bytes]]
+    """A stream from the start of the file."""
+    on_disk: bool = True
+    """Whether that stream can jump at no cost."""
+
+    @property
+    def stem(self) -> str:
+        """The last part of the name without its suffix."""
+        return Path(self.name).stem
+
+    def read(self, limit: int) -> bytes:
+        """The whole file.
+
+        Raises:
+            BadDocument: It has more than `limit` bytes.
+        """
+        with self.open() as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise BadDocument(self.place, f"more than {limit:,} bytes in one document", "Split it into several files.")
+        return data
+
+    @contextmanager
+    def seekable(self) -> Iterator[IO[bytes]]:
+        """A stream to jump about in; what lies in an archive is copied to a temporary file that has no name."""
+        with self.open() as stream:
+            if self.on_disk:
+                yield stream
+                return
+            with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as copy:
+                shutil.copyfileobj(stream, copy)
+                copy.seek(0)
+                yield copy
+
+
+def file_source(path: Path, name: str) -> Source:
+    """A file on disk.
+
+    Raises:
+        BadDocument: It is gone, or no regular file.
+    """
+    if not path.is_file():
+        raise BadDocument(path, "not a regular file", "Remove it, or what the link points to is missing.")
+    return Source(name, path, path.stat().st_size, lambda: path.open("rb"))
+
+
+def walk(root: Path, problems: Problems) -> Iterator[tuple[Path, str]]:
+    """Files under `root` with their names relative to it, those of a folder before its subfolders, sorted.
+
+    Hidden files and folders and links to folders are left out; a folder that cannot be listed is a bad document.
+    """
+
+    def unreadable(error: OSError) -> None:
+        reason = f"cannot be listed ({error.strerror})"
+        problems.add(BadDocument(error.filename, reason, "Check its permissions."))
+
+    for folder, folders, files in os.walk(root, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                path = Path(folder, name)
+                yield path, path.relative_to(root).as_posix()

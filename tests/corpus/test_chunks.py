@@ -1,0 +1,183 @@
+"""Chunking by characters, tokens, sentences and headings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made import GUIDE
+
+from ragscale.corpus import By, Chunking
+from ragscale.corpus.chunks import Cutter
+from ragscale.corpus.splitters import sentences, split_sentences
+from ragscale.corpus.tokens import TokenCounter
+from ragscale.errors import InvalidInput, ModelFileError
+from ragscale.llm import weights
+
+TEXT = st.text(st.sampled_from("aB.!? \n\t\u3000\"')🦆é1#`-"), max_size=200) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=200
+)
+STORY = (
+    'Dr. Smith went to Washington. He met Mr. Fox at noon! "Really?" she said. It cost 3.5 dollars, i.e. nothing.\n\n'
+    "A new paragraph begins here. It ends here."
+)
+
+
+def cut(text: str, chunking: Chunking, title: str = "", markdown: bool = False) -> list[tuple[str, str]]:
+    return list(Cutter(chunking).cut(text, title, markdown=markdown))
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Path:
+    """The folder of the default embedder."""
+    if weights.damage("embedder"):
+        pytest.skip("the default embedder is not in the cache: ragscale model fetch")
+    return weights.path("embedder")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with a tokenizer of single words that reads 10 tokens, two of them its own."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=4)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 10}))
+    return folder
+
+
+def test_defaults_depend_on_what_is_counted() -> None:
+    assert (Chunking().size, Chunking().overlap) == (1000, 100)
+    assert (Chunking(by="tokens").size, Chunking(by="tokens").overlap) == (250, 25)
+    assert Chunking(50, 0, "sentences").overlap == 0
+    for by in get_args(By):
+        chunking = Chunking(by=by, rows=True)
+        assert Chunking(**json.loads(json.dumps(asdict(chunking)))) == chunking
+    assert str(Chunking(by="tokens", rows=True)) == "documents and rows by tokens, 250 tokens at most, 25 shared"
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(0, 0), (10, 10), (10, -1), (-5, None)])
+def test_sizes_out_of_range(size: int, overlap: int | None) -> None:
+    with pytest.raises(InvalidInput, match=f"chunk (size {size}|overlap {overlap})"):
+        Chunking(size, overlap)
+
+
+def test_unknown_way() -> None:
+    with pytest.raises(InvalidInput, match=r"unknown chunking 'pages'.*headings"):
+        Chunking(by="pages")  # type: ignore[arg-type]
+
+
+def test_the_embedder_counts_unless_another_model_does() -> None:
+    assert Chunking(by="tokens").counted_by("a/b").tokenizer == "a/b"
+    assert Chunking(by="tokens", tokenizer="c/d").counted_by("a/b").tokenizer == "c/d"
+    assert Chunking(by="tokens").counted_by(None).tokenizer == ""
+    assert Chunking().counted_by("a/b").tokenizer == ""
+
+
+@pytest.mark.parametrize("by", ["characters", "sentences", "headings"])
+@given(text=TEXT, size=st.integers(3, 100), markdown=st.booleans())
+@settings(max_examples=100)
+def test_chunks_fit_and_hold_every_word(by: By, text: str, size: int, markdown: bool) -> None:
+    text = text.replace("\r", "\n")
+    found = cut(text, Chunking(size, 0, by), markdown=markdown)
+    assert all(chunk.strip() and len(chunk) <= size for _, chunk in found)
+    if by != "headings" or not markdown:
+        assert "".join("".join(chunk.split()) for _, chunk in found) == "".join(text.split())
+        return
+    for word in text.replace("#", " ").replace("-", " ").split():  # in some chunk, or in a path
+        assert all(character in "".join(path + chunk for path, chunk in found) for character in word)
+
+
+@given(TEXT)
+@settings(max_examples=200)
+def test_sentences_add_up_to_their_text(text: str) -> None:
+    assert "".join(sentences(text)) == text
+
+
+def test_sentences_stay_whole() -> None:
+    assert [s.strip() for s in sentences(STORY)][:3] == [
+        "Dr. Smith went to Washington.",
+        "He met Mr. Fox at noon!",
+        '"Really?" she said.',
+    ]
+    found = split_sentences(STORY, 60, 0)
+    assert found[0] == "Dr. Smith went to Washington. He met Mr. Fox at noon!"
+    assert all(chunk[-1] in '.!?"' for chunk in found)
+    with_overlap = split_sentences(STORY, 60, 30)
+    assert with_overlap[1].startswith("He met Mr. Fox at noon!")
+
+
+def test_a_sentence_longer_than_a_chunk_is_cut_between_words() -> None:
+    found = split_sentences("Short one. " + "word " * 30 + "end. Next one.", 40, 0)
+    assert all(len(chunk) <= 40 for chunk in found)
+    assert " ".join(found).split() == ["Short", "one.", *["word"] * 30, "end.", "Next", "one."]
+
+
+def test_headings_become_paths() -> None:
+    assert cut(GUIDE, Chunking(by="headings"), markdown=True) == [
+        ("", "intro"),
+        ("Guide", "welcome"),
+        ("Guide > Install", "run pip\n\n```\n# no heading\n```"),
+        ("Guide > Use", "call it"),
+    ]
+    assert cut(GUIDE, Chunking(by="headings")) == [("", GUIDE.strip())]
+    long = cut("# A\n\n" + "word " * 100, Chunking(100, 20, "headings"), markdown=True)
+    assert len(long) > 4
+    assert {path for path, _ in long} == {"A"}
+
+
+def test_overlap_repeats_the_end_of_the_chunk_before() -> None:
+    found = [chunk for _, chunk in cut(" ".join(f"w{n}" for n in range(200)), Chunking(50, 20))]
+    for before, after in pairwise(found):
+        assert after.split()[0] in before.split()[1:]
+        assert set(after.split()) - set(before.split())
+
+
+def test_tokens_are_counted_with_the_title(tiny: Path) -> None:
+    text = " ".join(f"w{n}" for n in range(40))
+    count = TokenCounter(str(tiny))
+    assert count(text) == 40
+    for title, size in [("", 8), ("a b c", 5), ("a b c d e f g h i j", 4)]:
+        found = [chunk for _, chunk in cut(text, Chunking(8, 0, "tokens", tokenizer=str(tiny)), title)]
+        assert " ".join(found) == text
+        assert max(map(count, found)) == size
+
+
+def test_tokens_beyond_the_model(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"chunk size 9 tokens, the model .* reads 8 \(10 less 2 of its own\)"):
+        Cutter(Chunking(9, 0, "tokens", tokenizer=str(tiny)))
+    with pytest.raises(ModelFileError, match=r"no tokenizer\.json"):
+        Cutter(Chunking(9, 0, "tokens", tokenizer=str(tmp_path)))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelFileError, match="not a tokenizer"):
+        Cutter(Chunking(9, 0, "tokens", tokenizer=str(tmp_path)))
+
+
+def test_a_tokenizer_that_the_hub_does_not_deliver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelFileError, match="tokenizer 'nobody/nothing-at-all': no such folder"):
+        TokenCounter("nobody/nothing-at-all")
+
+
+def test_no_chunk_is_cut_off_by_the_default_embedder(minilm: Path) -> None:
+    from transformers import AutoTokenizer
+
+    rest = "Zażółć gęślą jaźń 🦆, pneumonoultramicroscopicsilicovolcanoconiosis 12,345.67! "
+    text = "\n\n".join((STORY + rest) * n for n in (1, 2, 10))
+    found = [chunk for _, chunk in cut(text, Chunking(by="tokens"), "A title of some words")]
+    tokenizer = AutoTokenizer.from_pretrained(str(minilm))
+    lengths = [len(tokenizer(f"A title of some words\n{chunk}")["input_ids"]) for chunk in found]
+    assert 128 < max(lengths) <= 256
+    with pytest.raises(InvalidInput, match="chunk size 255 tokens, the model default reads 254"):
+        Cutter(Chunking(255, 0, "tokens"))

@@ -1,0 +1,184 @@
+"""Reading jsonl, Wikipedia and parquet files: good rows, and every bad one with its place in the message."""
+
+from __future__ import annotations
+
+import bz2
+import datetime
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made import jsonl, passages
+
+from ragscale.corpus import Chunking, Columns, Problems, read
+from ragscale.corpus.lines import LINE_LIMIT
+from ragscale.errors import BadDocument, CorpusError
+from ragscale.types import Passage
+
+ROWS = [
+    {"id": "a", "title": "Ada", "text": "Ada Lovelace wrote notes.", "year": 1843},
+    {"id": 2, "text": "Zażółć gęślą jaźń 🦆"},
+]
+PASSAGES = [
+    Passage("a", "Ada", "Ada Lovelace wrote notes.", metadata={"year": 1843}),
+    Passage("2", "", "Zażółć gęślą jaźń 🦆"),
+]
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def test_jsonl_with_blank_lines_and_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + jsonl(ROWS).replace(b"\n", b"\r\n\r\n") + b"\n\n")
+    assert passages(path) == PASSAGES
+    assert [str(record.place) for record in read([path])] == [f"{path}, line 1", f"{path}, line 3"]
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
+def test_compressed_jsonl(tmp_path: Path, suffix: str, pack: object) -> None:
+    path = tmp_path / f"c.jsonl{suffix}"
+    path.write_bytes(pack(jsonl(ROWS)))  # type: ignore[operator]
+    assert passages(path) == PASSAGES
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT
+NAMES = TEXT.filter(lambda name: name not in ("id", "title", "text", "document", "metadata"))
+
+
+@given(st.dictionaries(NAMES, SCALARS | st.lists(SCALARS), max_size=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_scalar_columns_of_jsonl_come_back_as_metadata(tmp_path: Path, columns: dict[str, object]) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(jsonl([{"id": "a", "text": "x", **columns}]))
+    kept = {name: value for name, value in columns.items() if value is not None and not isinstance(value, list)}
+    found = passages(path)[0].metadata
+    assert found == kept
+    assert {name: type(value) for name, value in found.items()} == {name: type(value) for name, value in kept.items()}
+
+
+def test_members_of_a_metadata_object_are_columns(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(jsonl([{"id": "a", "text": "x", "metadata": {"url": "u", "n": 1, "more": {}}, "n": 2}]))
+    assert passages(path)[0].metadata == {"url": "u", "n": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the corpus is empty"),
+        (b"\n  \n", "the corpus is empty"),
+        (b'{"id":"a","text":"x"}\n{"id":', "line 2: not JSON"),
+        (b"[1]", "line 1: a JSON list, not an object"),
+        (b"[" * 100_000, "line 1: not JSON"),
+        (b'{"text":"x"}', "line 1: no id (None)"),
+        (b'{"id":true,"text":"x"}', "line 1: no id (True)"),
+        (b'{"id":" ","text":"x"}', "line 1: no id (' ')"),
+        (b'{"id":"a"}', "line 1: the row with id 'a' has no text (None)"),
+        (b'{"id":"a","text":" \\n"}', "line 1: the row with id 'a' has no text (' \\n')"),
+        (b'{"id":"a","text":["x"]}', "has no text (['x'])"),
+        (b'{"id":"a","text":"x","title":3}', "the title of 'a' is not text (3)"),
+        (b'{"id":"a","text":"x","document":[1]}', "the document of 'a' is no id ([1])"),
+        (b'{"id":"a","text":"x\\ud83d"}', "line 1: `text` holds half a surrogate pair ('\\ud83d') at character 1"),
+        (b'{"id":"a","text":"x","n":"\\ud83d"}', "line 1: `n` holds half a surrogate pair"),
+        (b'{"id":"a","text":"x","\\ud83d":1}', "line 1: `name of a field` holds half a surrogate pair"),
+        (b'{"id":"a","text":"x","n":9223372036854775808}', "field `n` is a number of 64 bits, 63 fit"),
+        (b'{"id":"a","text":"x"}\n{"id":"b","text":"\xff"}', "line 2: invalid UTF-8, byte 0xff at offset 40 "),
+        (b'\xef\xbb\xbf{"id":"a","text":"\xff"}', "line 1: invalid UTF-8, byte 0xff at offset 21 "),
+    ],
+)
+def test_bad_jsonl_names_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(CorpusError) as caught:
+        passages(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_a_line_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b'{"id":"a","text":"')
+        for _ in range(2 * LINE_LIMIT // (1 << 20)):
+            file.write(b"x" * (1 << 20))
+        file.write(b'"}\n{"id":"b","text":"short"}\n')
+    problems = Problems(keep_going=True)
+    assert [p.id for p in passages(path, problems=problems)] == ["b"]
+    assert str(problems.first[0]) == f"{path}, line 1: a line of more than {LINE_LIMIT:,} bytes"
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
+def test_compressed_file_cut_short(tmp_path: Path, suffix: str, pack: object) -> None:
+    path = tmp_path / f"c.jsonl{suffix}"
+    whole = pack(b"".join(b'{"id":%d,"text":"%d"}\n' % (n, n * n) for n in range(40_000)))  # type: ignore[operator]
+    path.write_bytes(whole[: len(whole) * 9 // 10])
+    with pytest.raises(BadDocument, match=r"damaged or unreadable after line [1-9]"):
+        passages(path)
+    path.write_bytes(b"plain text")
+    with pytest.raises(BadDocument, match="damaged or unreadable after line 0"):
+        passages(path)
+
+
+def test_wikipedia_articles_are_documents(tmp_path: Path) -> None:
+    (tmp_path / "AA").mkdir()
+    article = {"id": "12", "revid": "9", "url": "https://w?curid=12", "title": "A", "text": "one two\n\n" * 40}
+    (tmp_path / "AA" / "wiki_00").write_bytes(jsonl([article, {**article, "id": "13", "text": ""}]))
+    (tmp_path / "AA" / "wiki_01.bz2").write_bytes(bz2.compress(jsonl([{**article, "id": "14", "text": "short"}])))
+    problems = Problems()
+    found = passages(tmp_path, chunking=Chunking(100, 0), problems=problems)
+    assert [p.id for p in found] == ["12#0", "12#1", "12#2", "12#3", "14#0"]
+    assert found[-1] == Passage("14#0", "A", "short", "14", {"revid": "9", "url": "https://w?curid=12"})
+    assert problems.left_out == {"articles without text": 1}
+
+
+def test_parquet_with_and_without_titles(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"text": ["x", "y"], "id": ["1", "2"], "title": ["T", None], "n": [1, None]}), path)
+    assert passages(path) == [Passage("1", "T", "x", metadata={"n": 1}), Passage("2", "", "y")]
+    pq.write_table(pa.table({"text": ["x"], "id": [7], "document": [3]}), path)
+    assert passages(path) == [Passage("7", "", "x", "3")]
+
+
+def test_types_of_parquet_columns(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    day = datetime.date(2020, 2, 3)
+    table = {"id": ["1"], "text": ["x"], "on": [day], "blob": [b"\xff"], "tags": [["a"]], "nan": [float("nan")]}
+    pq.write_table(pa.table({**table, "half": pa.array([0.5], pa.float32()), "ok": [True]}), path)
+    assert passages(path)[0].metadata == {"on": "2020-02-03", "half": 0.5, "ok": True}
+
+
+def test_bad_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    path.write_bytes(b"nothing of the sort")
+    with pytest.raises(CorpusError, match="not a parquet file"):
+        passages(path)
+    pq.write_table(pa.table({"body": ["x"], "id": ["1"]}), path)
+    with pytest.raises(CorpusError, match=r"no column text \(there are: body, id\).*--columns"):
+        passages(path)
+    assert passages(path, columns=Columns(text="body"))[0].text == "x"
+    with pytest.raises(CorpusError, match="no column headline"):
+        passages(path, columns=Columns(text="body", title="headline"))
+    pq.write_table(pa.table({"id": ["1", "2"], "text": ["x", None]}), path)
+    with pytest.raises(CorpusError, match="row 2: the row with id '2' has no text"):
+        passages(path)
+    invalid = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xff"))
+    pq.write_table(pa.table({"id": ["1"], "text": invalid}), path)
+    with pytest.raises(CorpusError, match="row 1: invalid UTF-8 in `text`, byte 0xff at its offset 1"):
+        passages(path)
+    pq.write_table(pa.table({"id": pa.array([], pa.string()), "text": pa.array([], pa.string())}), path)
+    with pytest.raises(CorpusError, match="the corpus is empty"):
+        passages(path)
+
+
+def test_damaged_pages_of_a_parquet_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"id": [str(n) for n in range(5000)], "text": ["x" * 40] * 5000}), path)
+    data = bytearray(path.read_bytes())
+    data[100:2000] = bytes(1900)
+    path.write_bytes(data)
+    with pytest.raises(BadDocument, match="damaged parquet file after row 0"):
+        passages(path)
