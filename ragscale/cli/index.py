@@ -54,6 +54,13 @@ class Dtype(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class BuildEngine(StrEnum):
+    """Choices of ``--engine``."""
+
+    local = "local"
+    ray = "ray"
+
+
 class How(StrEnum):
     """Choices of ``--how``."""
 
@@ -87,6 +94,9 @@ def build(
         Dtype, typer.Option(help="Passages are encoded in this; auto: bfloat16 where the processor has it.")
     ] = Dtype.auto,
     batch_size: Annotated[int, typer.Option(help="Passages encoded at once.")] = 64,
+    engine: Annotated[
+        BuildEngine, typer.Option(help="What reads and embeds: this process, or Ray (the cluster at RAY_ADDRESS).")
+    ] = BuildEngine.local,
     force: Annotated[bool, typer.Option("--force", help="Replace an index that is there.")] = False,
 ) -> None:
     """Index a corpus. Nothing stands at DIR until the index is complete."""
@@ -111,6 +121,7 @@ def build(
             document_prompt=document_prompt,
             dtype=dtype.value,
             batch_size=batch_size,
+            engine=engine.value,
             force=force,
             progress=progress,
         ) as index,

@@ -8,8 +8,9 @@ it as a row, and it is raised here as itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ragscale.corpus import STDIN, Chunking, Columns, FieldTypes, Piece, Problem
 from ragscale.errors import BadDocument, InvalidInput, MissingDependency, RagscaleError
 from ragscale.index.embed import Embedder
 from ragscale.index.segments import Slab
-from ragscale.index.tasks import SlabEncoder, read_pieces, record_of
+from ragscale.index.tasks import SlabEncoder, read_pieces, record_of, unpacked
 from ragscale.index.writer import EncodeSlabs, Tell
 
 __all__ = ["connected", "encoder", "read"]
@@ -47,7 +48,7 @@ def connected() -> Iterator[None]:
     """
     try:
         import ray
-        import ray.data  # noqa: F401  # has dependencies of its own
+        import ray.data  # has dependencies of its own
     except ImportError as error:
         raise MissingDependency(
             f"engine ray needs ray[data], which cannot be imported ({error})",
@@ -72,7 +73,12 @@ def connected() -> Iterator[None]:
 
 
 def read(
-    corpora: Sequence[str | Path], chunking: Chunking, *, columns: Columns, fields: FieldTypes, problems: Problems
+    corpora: Sequence[str | Path],
+    chunking: Chunking,
+    *,
+    columns: Columns,
+    fields: FieldTypes,
+    problems: Problems | None = None,
 ) -> Iterator[Record]:
     """`ragscale.corpus.read` on Ray: the same passages in the same order, read a file a task.
 
@@ -80,16 +86,17 @@ def read(
 
     Raises:
         InvalidInput: Standard input, which no other node can read.
-        RagscaleError: As of `ragscale.corpus.read`, or a task was lost.
+        RagscaleError: As of `ragscale.corpus.read`, or Ray lost a task.
     """
     if STDIN in map(str, corpora):
         raise InvalidInput("standard input (-) with the engine ray", "Write it to a file that all nodes see.")
+    problems = problems or Problems()
     reader = Reader(chunking, columns, fields, problems)
     groups = [list(reader.pieces(str(corpus))) for corpus in corpora]
-    items = [{**piece.to_dict(), "path": _absolute(piece)} for group in groups for piece in group]
+    items = [{**asdict(piece), "path": _absolute(piece)} for group in groups for piece in group]
     settings = {"chunking": chunking, "columns": columns, "keep_going": problems.keep_going}
-    rows = _stream(items, read_pieces, blocks=_READ_TASKS, fn_kwargs=settings)
-    yield from checked(corpora, (_records(rows, len(group), fields, problems) for group in groups), problems)
+    found = _stream(items, read_pieces, blocks=_READ_TASKS, batch_size=None, fn_kwargs=settings)
+    yield from checked(corpora, (_records(found, len(group), fields, problems) for group in groups), problems)
 
 
 def _absolute(piece: Piece) -> str:
@@ -143,9 +150,11 @@ def encoder(embedder: Embedder, source: str | Path, batch_size: int) -> EncodeSl
     return partial(_encode, (embedder.info, where, batch_size), embedder.info.dimension)
 
 
-def _encode(settings: tuple[Any, ...], dimension: int, slabs: Sequence[Slab], tell: Tell) -> Iterator[NDArray[np.float32]]:
+def _encode(
+    settings: tuple[Any, ...], dimension: int, slabs: Sequence[Slab], tell: Tell
+) -> Iterator[NDArray[np.float32]]:
     items = [{"folder": str(slab.folder.resolve()), "start": slab.start, "stop": slab.stop} for slab in slabs]
-    rows = _stream(items, SlabEncoder, blocks=len(items), fn_constructor_args=settings, **_actors())
+    rows = _stream(items, SlabEncoder, blocks=len(items), batch_size=1, fn_constructor_args=settings, **_actors())
     for slab, (kind, *values) in zip(slabs, rows, strict=True):
         if kind == "error":
             raise _error(*values)
@@ -189,10 +198,10 @@ def _stream(items: list[dict[str, Any]], task: Any, *, blocks: int, **options: A
     context.enable_progress_bars = False
     with ray.data.DataContext.current(context):
         made = ray.data.from_items(items, override_num_blocks=min(blocks, len(items)))
-        made = made.map_batches(task, batch_size=1, batch_format="pyarrow", **options)
+        made = made.map_batches(task, batch_format="pyarrow", **options)
     try:
         for table in made.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from _unpacked(table)
+            yield from unpacked(table)
     except RayError as error:
         raise RagscaleError(f"Ray gave up: {_line(error)}", _GO_ON) from error
 

@@ -15,7 +15,7 @@ from ragscale.corpus import By, Chunking, Columns, Problems
 from ragscale.errors import InvalidInput
 from ragscale.index import grow
 from ragscale.index.broker import Broker
-from ragscale.index.build import BuildOptions, build
+from ragscale.index.build import BuildEngine, BuildOptions, build
 from ragscale.index.dense import require_faiss
 from ragscale.index.embed import DEFAULT, Dtype, refuse_other_name
 from ragscale.index.engine import HOWS, Engine, How, SearchRequest
@@ -90,6 +90,7 @@ class Index:
         dtype: Dtype = "auto",
         batch_size: int = 64,
         segment_rows: int = SEGMENT_ROWS,
+        engine: BuildEngine = "local",
         force: bool = False,
         progress: Progress | None = None,
     ) -> Index:
@@ -116,6 +117,7 @@ class Index:
                 instructions for it), ``"float32"`` or ``"bfloat16"``.
             batch_size: Passages encoded at once.
             segment_rows: Most rows of one of the folders that the index consists of.
+            engine: ``"local"``, or ``"ray"`` to read and embed on Ray; docs/corpora.md says what a cluster needs.
             force: Replace an index that is at `out`.
             progress: Called with stage, passages done and passages in all.
 
@@ -138,6 +140,7 @@ class Index:
             dtype=dtype,
             batch_size=batch_size,
             segment_rows=segment_rows,
+            engine=engine,
             force=force,
         )
         build([Path(corpus) for corpus in corpora], Path(out), options, progress)
