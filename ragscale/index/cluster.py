@@ -7,6 +7,7 @@ it as a row, and it is raised here as itself.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -59,13 +60,16 @@ def connected() -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of its own kinds, of sockets, and bare ones
         where = os.environ.get("RAY_ADDRESS")
         raise RagscaleError(
             f"Ray {f'at {where} does not answer' if where else 'cannot be started'} ({_line(error)})",
             "Check RAY_ADDRESS and the cluster (`ray status`), or use the engine local.",
         ) from error
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.get_name() == "console":
+            handler.setLevel(logging.WARNING)  # it would write between our progress bars
     try:
         yield
     finally:
@@ -158,8 +162,8 @@ def _encode(
     for slab, (kind, *values) in zip(slabs, rows, strict=True):
         if kind == "error":
             raise _error(*values)
-        yield np.frombuffer(values[0], dtype=np.float32).reshape(slab.stop - slab.start, dimension)
         tell(slab.stop - slab.start)
+        yield np.frombuffer(values[0], dtype=np.float32).reshape(slab.stop - slab.start, dimension)
 
 
 def _actors() -> dict[str, Any]:
@@ -167,7 +171,8 @@ def _actors() -> dict[str, Any]:
     import ray
     from ray.data import ActorPoolStrategy
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    found: Any = ray.nodes  # untyped
+    nodes = [node["Resources"] for node in found() if node["Alive"]]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     if gpus:
         return {"num_gpus": 1, "compute": ActorPoolStrategy(min_size=1, max_size=gpus)}
@@ -197,8 +202,8 @@ def _stream(items: list[dict[str, Any]], task: Any, *, blocks: int, **options: A
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     with ray.data.DataContext.current(context):
-        made = ray.data.from_items(items, override_num_blocks=min(blocks, len(items)))
-        made = made.map_batches(task, batch_format="pyarrow", **options)
+        dataset = ray.data.from_items(items, override_num_blocks=min(blocks, len(items)))
+        made = dataset.map_batches(task, batch_format="pyarrow", **options)
     try:
         for table in made.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from unpacked(table)
