@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -99,8 +99,8 @@ def read(
     groups = [list(reader.pieces(str(corpus))) for corpus in corpora]
     items = [{**asdict(piece), "path": _absolute(piece)} for group in groups for piece in group]
     settings = {"chunking": chunking, "columns": columns, "keep_going": problems.keep_going}
-    found = _stream(items, read_pieces, blocks=_READ_TASKS, batch_size=None, fn_kwargs=settings)
-    yield from checked(corpora, (_records(found, len(group), fields, problems) for group in groups), problems)
+    with closing(_stream(items, read_pieces, blocks=_READ_TASKS, batch_size=None, fn_kwargs=settings)) as found:
+        yield from checked(corpora, (_records(found, len(group), fields, problems) for group in groups), problems)
 
 
 def _absolute(piece: Piece) -> str:
@@ -158,12 +158,13 @@ def _encode(
     settings: tuple[Any, ...], dimension: int, slabs: Sequence[Slab], tell: Tell
 ) -> Iterator[NDArray[np.float32]]:
     items = [{"folder": str(slab.folder.resolve()), "start": slab.start, "stop": slab.stop} for slab in slabs]
-    rows = _stream(items, SlabEncoder, blocks=len(items), batch_size=1, fn_constructor_args=settings, **_actors())
-    for slab, (kind, *values) in zip(slabs, rows, strict=True):
-        if kind == "error":
-            raise _error(*values)
-        tell(slab.stop - slab.start)
-        yield np.frombuffer(values[0], dtype=np.float32).reshape(slab.stop - slab.start, dimension)
+    made = _stream(items, SlabEncoder, blocks=len(items), batch_size=1, fn_constructor_args=settings, **_actors())
+    with closing(made) as rows:
+        for slab, (kind, *values) in zip(slabs, rows, strict=True):
+            if kind == "error":
+                raise _error(*values)
+            tell(slab.stop - slab.start)
+            yield np.frombuffer(values[0], dtype=np.float32).reshape(slab.stop - slab.start, dimension)
 
 
 def _actors() -> dict[str, Any]:
@@ -181,7 +182,7 @@ def _actors() -> dict[str, Any]:
     return {"num_cpus": each, "compute": ActorPoolStrategy(min_size=1, max_size=sum(n // each for n in cpus))}
 
 
-def _stream(items: list[dict[str, Any]], task: Any, *, blocks: int, **options: Any) -> Iterator[Any]:
+def _stream(items: list[dict[str, Any]], task: Any, *, blocks: int, **options: Any) -> Generator[Any, None, None]:
     """The rows that tasks (or actors) make of some items, in the order of the items, while they are made.
 
     Args:
@@ -219,6 +220,8 @@ def _error(kind: str, problem: str, remedy: str) -> RagscaleError:
 
 
 def _line(error: BaseException) -> str:
-    """The gist of an error whose message may be a page."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:500]
+    """The gist of an error whose message may be a page: of a task, what it raised itself."""
+    text = str(error).partition("\nThe above exception was")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    gist = lines[-1] if "Traceback" in text or "ray::" in text else f"{type(error).__name__}: {lines[0]}"
+    return gist[:500]

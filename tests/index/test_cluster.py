@@ -225,7 +225,7 @@ def test_ray_gives_up_in_one_line() -> None:
     def fail(table: pa.Table) -> pa.Table:
         raise ValueError("out of luck")
 
-    with pytest.raises(RagscaleError, match="^Ray gave up: .*out of luck") as caught:
+    with pytest.raises(RagscaleError, match=r"^Ray gave up: .*out of luck") as caught:
         list(cluster._stream([{"n": 1}], fail, blocks=1, batch_size=1))
     assert len(str(caught.value).splitlines()) == 1
 
