@@ -1,6 +1,6 @@
 """64 concurrent searches through the broker against one raw batch, and against one query after the other.
 
-*raw*: sentence-transformers and FAISS called directly with all queries at once, row numbers for results.
+*raw*: sentence-transformers and FAISS's exact index called directly with all queries at once, row numbers for results.
 *single*: the same calls, a query at a time. *broker*: as many tasks in an event loop as there are queries, each of
 them awaiting `Index.asearch` of one, with passages for results. Runs alternate; ratios are those of the medians.
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ragscale.index import DEFAULT_NAME, Index
-from ragscale.index.dense import VECTORS_FILE
+from ragscale.index.commit import open_vectors
 from ragscale.llm import weights
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -103,7 +103,9 @@ def raw_search(index: Index, options: argparse.Namespace) -> Callable[[list[str]
         raise SystemExit(f"{index.path} has no vectors")
     folder = weights.path("embedder") if info.name == DEFAULT_NAME else info.name
     model = SentenceTransformer(str(folder), local_files_only=True)
-    vectors = faiss.read_index(str(index.path / VECTORS_FILE))
+    vectors = faiss.IndexFlatIP(info.dimension)
+    for _, block in open_vectors(index.path, index.manifest).blocks():
+        vectors.add(block)
 
     def search(queries: list[str]) -> Any:
         encoded = model.encode_query(queries, batch_size=64, normalize_embeddings=True, show_progress_bar=False)

@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from ragscale import modes
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, InvalidInput
-from ragscale.index import How, Index
+from ragscale.index import How, Index, Searching
 from ragscale.llm import LLM, load
 from ragscale.modes.moves import Context
 from ragscale.modes.run import Run, compiled
@@ -33,7 +33,7 @@ class Agent:
     """Answers questions over an index. Works in a script, in a notebook's running loop and from threads.
 
     Args:
-        index: An open `Index`, or the folder of one.
+        index: An open `Index`, one with search settings (`Index.searching`), or the folder of one.
         llm: A model, or a specification as `ragscale.llm.load` takes it.
         mode: The mode of calls that name none: a name or a `Mode` object.
         budget: Limits of each question.
@@ -49,7 +49,7 @@ class Agent:
 
     def __init__(
         self,
-        index: Index | str | Path,
+        index: Index | Searching | str | Path,
         llm: LLM | str | Any = "embedded",
         mode: str | modes.Mode = "chain",
         budget: Budget | None = None,
@@ -60,7 +60,7 @@ class Agent:
     ) -> None:
         self.mode = modes.get(mode)
         self.budget = budget or Budget()
-        self.index = index if isinstance(index, Index) else Index.open(Path(index))
+        self.index = Index.open(index) if isinstance(index, str | Path) else index
         self.llm = load(llm)
         self.seed = seed
         self.how = how

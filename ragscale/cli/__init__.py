@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from ragscale import __version__
-from ragscale.cli import ask, doctor, eval, index, model, modes
+from ragscale.cli import ask, doctor, eval, index, model, modes, tune
 from ragscale.errors import RagscaleError
 
 __all__ = ["app"]
@@ -66,5 +66,7 @@ app.command("search")(index.search)
 app.command("eval")(eval.evaluate)
 app.command("modes")(modes.modes)
 app.command("doctor")(doctor.doctor)
+index.app.command("tune")(tune.tune)
+index.app.command("reindex")(tune.reindex)
 app.add_typer(index.app, name="index")
 app.add_typer(model.app, name="model")

@@ -61,6 +61,14 @@ class BuildEngine(StrEnum):
     ray = "ray"
 
 
+class Backend(StrEnum):
+    """Choices of ``--backend``."""
+
+    torch = "torch"
+    openvino = "openvino"
+    onnx = "onnx"
+
+
 class How(StrEnum):
     """Choices of ``--how``."""
 
@@ -74,9 +82,17 @@ def build(
     corpus: Corpora,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the new index.")],
     embedder: Annotated[
-        str, typer.Option(help='"default" (all-MiniLM-L6-v2), a hub name, a model folder, or "none" for BM25 alone.')
+        str,
+        typer.Option(
+            help='"default" (all-MiniLM-L6-v2), a hub name, a model folder, endpoint:URL#MODEL, or "none" (BM25 alone).'
+        ),
     ] = "default",
-    factory: Annotated[str, typer.Option(help="FAISS factory string. Flat is exact.")] = "Flat",
+    factory: Annotated[
+        str, typer.Option(help="FAISS factory string. Flat is exact; auto chooses, and is exact for small corpora.")
+    ] = "auto",
+    memory: Annotated[
+        str | None, typer.Option(help="What auto may hold resident, as 8GB. Default: half of the machine's.")
+    ] = None,
     lexical: Annotated[Lexical, typer.Option(help="Library of the BM25 index.")] = Lexical.bm25s,
     chunk_by: ChunkBy = By.characters,
     chunk_size: ChunkSize = None,
@@ -97,6 +113,12 @@ def build(
     engine: Annotated[
         BuildEngine, typer.Option(help="What reads and embeds: this process, or Ray (the cluster at RAY_ADDRESS).")
     ] = BuildEngine.local,
+    backend: Annotated[
+        Backend, typer.Option(help="What computes the vectors; openvino and onnx on the CPU.")
+    ] = Backend.torch,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Device of a worker process, such as cuda:0; repeat it for several.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an index that is there.")] = False,
 ) -> None:
     """Index a corpus. Nothing stands at DIR until the index is complete."""
@@ -110,6 +132,7 @@ def build(
             out,
             embedder=None if embedder == "none" else embedder,
             factory=factory,
+            memory=memory,
             lexical=lexical.value,
             chunk_by=chunk_by.value,
             chunk_size=chunk_size,
@@ -122,11 +145,15 @@ def build(
             dtype=dtype.value,
             batch_size=batch_size,
             engine=engine.value,
+            backend=backend.value,
+            devices=device or (),
             force=force,
             progress=progress,
         ) as index,
     ):
         summary = f"{out}: {len(index):,} passages, searched by {index.how}"
+        if index.manifest.dense is not None:
+            summary += f"\nvectors: {_dense(index.manifest)}"
     show_left_out(problems)
     typer.echo(summary)
 
@@ -194,17 +221,41 @@ def search(
         How | None, typer.Option(help="Default: hybrid where the index has vectors, else bm25.", show_default=False)
     ] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="Hits a query.")] = 10,
+    where: Annotated[
+        str | None, typer.Option(metavar="FILTER", help='Search only these, as in: year >= 1990 and lang = "en".')
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option(help="Hybrid: share of dense scores, 0 to 1. Default: reciprocal rank fusion.")
+    ] = None,
+    rerank: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Cross-encoder that orders the candidates: hub name or folder.")
+    ] = None,
+    mmr: Annotated[
+        float | None, typer.Option(help="Maximal marginal relevance, 1 (order stays) to 0 (unlike each other).")
+    ] = None,
+    mmr_union: Annotated[bool, typer.Option("--mmr-union", help="With --mmr: over the hits of all queries.")] = False,
+    depth: Annotated[int, typer.Option(help="Candidates that are fused, reranked and diversified.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Search an index.
 
     With --json, one query prints {"hits": [{"id", "title", "text", "score"}]}; several print
-    {"queries": [{"query", "hits": [...]}]} in their order.
+    {"queries": [{"query", "hits": [...]}]} in their order. A hit with metadata has it under "metadata".
     """
     from ragscale.index import Index
 
     with Index.open(folder) as index:
-        found = index.search(queries, k=k, how=how.value if how else None)
+        found = index.search(
+            queries,
+            k=k,
+            how=how.value if how else None,
+            where=where,
+            weight=weight,
+            rerank=rerank,
+            mmr=mmr,
+            mmr_union=mmr_union,
+            depth=depth,
+        )
     if not as_json:
         _show(queries, found)
     elif len(queries) == 1:
@@ -215,7 +266,9 @@ def search(
 
 
 def _row(hit: Hit) -> dict[str, Any]:
-    return {"id": hit.passage.id, "title": hit.passage.title, "text": hit.passage.text, "score": hit.score}
+    passage = hit.passage
+    row = {"id": passage.id, "title": passage.title, "text": passage.text, "score": hit.score}
+    return {**row, "metadata": dict(passage.metadata)} if passage.metadata else row
 
 
 def _echo_json(value: Any) -> None:

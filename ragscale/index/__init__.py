@@ -1,13 +1,14 @@
-"""Indexes: build, open, search; every search of every thread meets in one broker."""
+"""Indexes: build, open, grow, search; every search of every thread meets in one broker."""
 
 from __future__ import annotations
 
 from ragscale.index.embed import DEFAULT_NAME
-from ragscale.index.engine import HOWS, How
 from ragscale.index.grow import Changes, reindex, retune
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest, check_files
+from ragscale.index.request import HOWS, How, SearchOptions
 from ragscale.index.retriever import Index
+from ragscale.index.view import Searching
 from ragscale.index.writer import Progress
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "LexicalKind",
     "Manifest",
     "Progress",
+    "SearchOptions",
+    "Searching",
     "check_files",
     "reindex",
     "retune",

@@ -15,13 +15,13 @@ from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import cluster
 from ragscale.index.commit import commit
-from ragscale.index.dense import METRIC, check_factory, require_faiss
-from ragscale.index.embed import DEFAULT, Dtype, Embedder
+from ragscale.index.dense import AUTO, METRIC, check_factory, require_faiss
+from ragscale.index.embed import DEFAULT, Backend, Dtype, Embedder
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
 from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, SEGMENTS, Manifest, Segment, check_files
 from ragscale.index.place import put, storage_errors
-from ragscale.index.segments import embedded, write_texts
+from ragscale.index.segments import drop_vectors, embedded, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
 __all__ = ["BuildEngine", "BuildOptions", "build"]
@@ -36,8 +36,10 @@ class BuildOptions:
 
     embedder: str | Path | None = DEFAULT
     """``"default"``, a hub name, the folder of a local model, or None for a lexical-only index."""
-    factory: str = "Flat"
-    """FAISS factory string; Flat is exact."""
+    factory: str = AUTO
+    """FAISS factory string; Flat is exact, auto chooses by number, dimension, memory and device."""
+    memory: int | None = None
+    """Bytes that searching may hold resident, for auto; half of the machine's where None."""
     lexical: LexicalKind = "bm25s"
     chunking: Chunking = field(default_factory=Chunking)
     """How documents are cut."""
@@ -57,6 +59,10 @@ class BuildOptions:
     """Most rows of a segment."""
     engine: BuildEngine = "local"
     """What reads and embeds."""
+    backend: Backend = "torch"
+    """What computes the vectors; see `ragscale.index.backends`."""
+    devices: tuple[str, ...] = ()
+    """Devices of worker processes that share the encoding; none where empty."""
     force: bool = False
     """Whether an index at the destination is replaced."""
 
@@ -95,7 +101,12 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
                 fields=fields.types,
                 report=lambda done: report("bm25", done, count),
             )
-        embedder = None if options.embedder is None else _embed(folder, segments, count, options, report)
+        embedder = None
+        if options.embedder is not None:
+            embedder = _embed(folder, segments, count, options, report)
+        else:
+            for segment in segments:
+                drop_vectors(folder, segment)
         draft = Manifest(
             generation=0,
             segments=tuple(segments),
@@ -107,7 +118,7 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
             embedder=embedder.info if embedder else None,
             metric=METRIC if embedder else None,
         )
-        commit(folder, draft, None, old=None, factory=options.factory)
+        commit(folder, draft, None, old=None, factory=options.factory, memory=options.memory)
         put(folder, out)
 
 
@@ -119,6 +130,9 @@ def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
         raise InvalidInput(f"unknown lexical index {options.lexical!r}", f"Choose one of: {', '.join(KINDS)}.")
     if options.engine not in get_args(BuildEngine):
         raise InvalidInput(f"unknown engine {options.engine!r}", f"Choose one of: {', '.join(get_args(BuildEngine))}.")
+    if options.engine == "ray" and options.devices:
+        given = ", ".join(options.devices)
+        raise InvalidInput(f"devices {given} with the engine ray, which finds them itself", "Leave them out.")
     for name, value in (("batch size", options.batch_size), ("segment size", options.segment_rows)):
         if value < 1:
             raise InvalidInput(f"{name} {value}, the least is 1", "Give a number such as 64.")
@@ -162,14 +176,18 @@ def _reopen(folder: Path) -> None:
 
 def _embed(folder: Path, segments: Sequence[Segment], count: int, options: BuildOptions, report: Progress) -> Embedder:
     assert options.embedder is not None
-    embedder = Embedder.for_documents(
+    with Embedder.for_documents(
         options.embedder,
         dtype=options.dtype,
         query_prompt=options.query_prompt,
         document_prompt=options.document_prompt,
-    )
-    # before hours of encoding, so that a wrong factory string fails in the first second
-    check_factory(options.factory, embedder.info.dimension, count)
-    encode = cluster.encoder(embedder, options.embedder, options.batch_size) if options.engine == "ray" else None
-    embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report, encode=encode)
+        backend=options.backend,
+        devices=options.devices,
+    ) as embedder:
+        # before hours of encoding, so that a wrong factory string fails in the first second
+        check_factory(options.factory, embedder.info.dimension, count, memory=options.memory)
+        encode = None
+        if options.engine == "ray":
+            encode = cluster.encoder(embedder.info, options.embedder, options.batch_size, options.backend)
+        embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report, encode=encode)
     return embedder

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from ragscale import errors
 from ragscale.corpus import STDIN, Chunking, Columns, FieldTypes, Piece, Problems, Reader, Record, checked
 from ragscale.errors import BadDocument, InvalidInput, MissingDependency, RagscaleError
-from ragscale.index.embed import Embedder
+from ragscale.index.embed import Backend
+from ragscale.index.endpoint import is_endpoint
+from ragscale.index.manifest import EmbedderInfo
 from ragscale.index.segments import Slab
 from ragscale.index.tasks import SlabEncoder, read_pieces, record_of, unpacked
 from ragscale.index.writer import EncodeSlabs, Tell
@@ -140,43 +142,46 @@ def _with(bad: Record, record: Record) -> bool:
     return one == other or (one.unit == other.unit == "chunk" and one.file == other.file)
 
 
-def encoder(embedder: Embedder, source: str | Path, batch_size: int) -> EncodeSlabs:
+def encoder(info: EmbedderInfo, source: str | Path, batch_size: int, backend: Backend = "torch") -> EncodeSlabs:
     """An `EncodeSlabs` of Ray actors, each with a copy of the model: one a GPU, or one for every few CPUs.
 
     All nodes must see the index under the same path, and the model where it is a folder.
 
     Args:
-        embedder: What the vectors must be made with.
-        source: Its name or folder.
+        info: What the vectors must be made with.
+        source: Name or folder of that model, or its endpoint.
         batch_size: Passages encoded at once.
+        backend: What computes.
     """
     where = str(Path(source).resolve()) if Path(source).is_dir() else str(source)
-    return partial(_encode, (embedder.info, where, batch_size), embedder.info.dimension)
+    return partial(_encode, info, where, batch_size, backend)
 
 
 def _encode(
-    settings: tuple[Any, ...], dimension: int, slabs: Sequence[Slab], tell: Tell
+    info: EmbedderInfo, source: str, batch_size: int, backend: Backend, slabs: Sequence[Slab], tell: Tell
 ) -> Iterator[NDArray[np.float32]]:
     items = [{"folder": str(slab.folder.resolve()), "start": slab.start, "stop": slab.stop} for slab in slabs]
-    made = _stream(items, SlabEncoder, blocks=len(items), batch_size=1, fn_constructor_args=settings, **_actors())
+    room = _actors(gpus=backend == "torch" and not is_endpoint(info.name)) if items else {}
+    settings = (info, source, batch_size, backend)
+    made = _stream(items, SlabEncoder, blocks=len(items), batch_size=1, fn_constructor_args=settings, **room)
     with closing(made) as rows:
         for slab, (kind, *values) in zip(slabs, rows, strict=True):
             if kind == "error":
                 raise _error(*values)
             tell(slab.stop - slab.start)
-            yield np.frombuffer(values[0], dtype=np.float32).reshape(slab.stop - slab.start, dimension)
+            yield np.frombuffer(values[0], dtype=np.float32).reshape(slab.stop - slab.start, info.dimension)
 
 
-def _actors() -> dict[str, Any]:
+def _actors(gpus: bool) -> dict[str, Any]:
     """How many actors there may be, and what each holds; Ray starts as many as there is room for."""
     import ray
     from ray.data import ActorPoolStrategy
 
     found: Any = ray.nodes  # untyped
     nodes = [node["Resources"] for node in found() if node["Alive"]]
-    gpus = int(sum(node.get("GPU", 0) for node in nodes))
-    if gpus:
-        return {"num_gpus": 1, "compute": ActorPoolStrategy(min_size=1, max_size=gpus)}
+    cards = int(sum(node.get("GPU", 0) for node in nodes)) if gpus else 0
+    if cards:
+        return {"num_gpus": 1, "compute": ActorPoolStrategy(min_size=1, max_size=cards)}
     cpus = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
     each = min(_CPUS_AN_ACTOR, *cpus)
     return {"num_cpus": each, "compute": ActorPoolStrategy(min_size=1, max_size=sum(n // each for n in cpus))}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.index.dense import FLAT, VECTORS_FILE, DenseInfo, build_dense
+from ragscale.index.dense import AUTO, VECTORS_FILE, DenseInfo, build_dense
 from ragscale.index.hashes import load_hashes
 from ragscale.index.lexical import build_postings
 from ragscale.index.locks import in_use
@@ -48,7 +48,13 @@ def open_vectors(folder: Path, manifest: Manifest) -> Vectors:
 
 
 def commit(
-    folder: Path, draft: Manifest, deleted: Deleted, *, old: Manifest | None, factory: str | None = None
+    folder: Path,
+    draft: Manifest,
+    deleted: Deleted,
+    *,
+    old: Manifest | None,
+    factory: str | None = None,
+    memory: int | None = None,
 ) -> Manifest:
     """Make the state that `draft` describes the state of the index.
 
@@ -59,6 +65,7 @@ def commit(
         old: The manifest until now; what did not change is taken over from it.
         factory: FAISS factory string to build the vectors' index by; None keeps that of `old`, rebuilt where too many
             rows are not in it.
+        memory: Bytes that searching may hold resident, for the factory ``"auto"``.
 
     Returns:
         The manifest that was written.
@@ -72,7 +79,7 @@ def commit(
     work = target.with_suffix(_WRITING)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    draft = _derive(folder, work, draft, deleted, old, factory)
+    draft = _derive(folder, work, draft, deleted, old, factory, memory)
     sync(work)
     work.rename(target)
     sync(target.parent, deep=False)
@@ -83,7 +90,13 @@ def commit(
 
 
 def _derive(
-    folder: Path, work: Path, draft: Manifest, deleted: Deleted, old: Manifest | None, factory: str | None
+    folder: Path,
+    work: Path,
+    draft: Manifest,
+    deleted: Deleted,
+    old: Manifest | None,
+    factory: str | None,
+    memory: int | None,
 ) -> Manifest:
     """Write the files of a generation; the draft with what they say."""
     before = None if old is None else old.generation_path(folder)
@@ -103,8 +116,13 @@ def _derive(
         if before is not None and (before / VECTORS_FILE).is_file():
             _take_over(before / VECTORS_FILE, work / VECTORS_FILE)
         return replace(draft, dense=old.dense)
-    factory = factory or (old.dense.factory if old and old.dense else FLAT)
-    return replace(draft, dense=build_dense(open_vectors(folder, draft), work / VECTORS_FILE, factory=factory))
+    known = old.dense if old is not None else None
+    factory = factory or (known.factory if known else AUTO)
+    vectors = open_vectors(folder, draft)
+    dense = build_dense(vectors, work / VECTORS_FILE, factory=factory, memory=memory)
+    if known is not None and known.factory == factory:  # the same index of other rows keeps what it was tuned to
+        dense = replace(dense, refine=known.refine, settings=known.settings, reason=known.reason)
+    return replace(draft, dense=dense)
 
 
 def _same_rows(folder: Path, draft: Manifest, deleted: Deleted, old: Manifest) -> bool:

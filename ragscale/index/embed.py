@@ -1,33 +1,31 @@
-"""Embedders: sentence-transformers models by name or folder, the packaged MiniLM by default."""
+"""Embedders: sentence-transformers models by name or folder, the packaged MiniLM by default, or an endpoint."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.errors import IndexMismatch, InvalidInput, MissingDependency, ModelFileError
+from ragscale.errors import IndexMismatch, InvalidInput, MissingDependency
+from ragscale.index.backends import Backend, accelerate, check_backend
+from ragscale.index.endpoint import Endpoint, is_endpoint
 from ragscale.index.manifest import EmbedderInfo
+from ragscale.index.models import device, load, locate
 from ragscale.llm import weights
 
-__all__ = ["DEFAULT", "DEFAULT_NAME", "Dtype", "Embedder", "canonical_name", "refuse_other_name"]
+__all__ = ["DEFAULT", "DEFAULT_NAME", "Backend", "Dtype", "Embedder", "canonical_name", "refuse_other_name"]
 
 DEFAULT = "default"
 DEFAULT_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 Dtype = Literal["auto", "float32", "bfloat16"]
 
-_LOCAL = "sha256:"
 _QUERY_PROMPTS = ("query",)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-# pickled weights and exports of other frameworks are never fetched
-_NOT_FETCHED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.ot", "*.onnx", "onnx/*", "openvino/*", "*.pkl"]
 
 
 def canonical_name(name: str | Path) -> str:
@@ -39,27 +37,51 @@ def canonical_name(name: str | Path) -> str:
 def refuse_other_name(folder: Path, info: EmbedderInfo | None, embedder: str | Path | None) -> None:
     """Raise an `IndexMismatch` where `embedder` names another model than that of the index in `folder`.
 
-    The weights of a folder are compared when it is loaded.
+    The weights of a folder, and the vectors of an endpoint, are compared when it is loaded.
     """
     built = None if info is None else info.name
-    if embedder is not None and not (built and Path(embedder).is_dir()) and canonical_name(embedder) != built:
+    if embedder is None or (built and (Path(embedder).is_dir() or (is_endpoint(built) and is_endpoint(embedder)))):
+        return
+    if canonical_name(embedder) != built:
         raise IndexMismatch(
             f"{folder} was built with {'no embedder' if built is None else built}, not with {canonical_name(embedder)}",
             "Leave the embedder out, or build an index with the other one.",
         )
 
 
+class Encoder(Protocol):
+    """What an `Embedder` runs."""
+
+    lanes: int
+    """Batches that it works on at once."""
+
+    def encode(self, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
+        """Vectors of any length, shape (len(texts), dimension)."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
 class Embedder:
-    """A loaded sentence-transformers model; not safe from several threads, its owner is the broker or a build.
+    """A loaded model or an endpoint; not safe from several threads, its owner is the broker or a build.
 
     Queries and documents differ by prompt, and by number format: documents may be encoded in bfloat16 (twice as fast
     where the processor has the instructions, the stored vectors never change afterwards), queries are always encoded in
-    float32, so that what a query is batched with moves its vector by 1e-7 and not by 1e-2.
+    float32, so that what a query is batched with moves its vector by 1e-7 and not by 1e-2. An endpoint chooses its own.
+
+    A context manager; closing it stops the processes of `devices`.
     """
 
-    def __init__(self, model: Any, info: EmbedderInfo) -> None:
+    def __init__(self, model: Encoder, info: EmbedderInfo) -> None:
         self._model = model
         self.info = info
+
+    @property
+    def lanes(self) -> int:
+        """Batches that it works on at once: a call should bring a few times as many."""
+        return self._model.lanes
 
     @classmethod
     def for_documents(
@@ -69,30 +91,40 @@ class Embedder:
         dtype: Dtype = "auto",
         query_prompt: str | None = None,
         document_prompt: str | None = None,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
         recorded: str | None = None,
     ) -> Embedder:
         """Load a model to encode passages with.
 
         Args:
-            name: ``"default"``, a hub name or the folder of a local model.
-            dtype: ``"auto"`` is bfloat16 where the processor has instructions for it, else float32.
+            name: ``"default"``, a hub name, the folder of a local model, or ``"endpoint:URL#MODEL"``.
+            dtype: ``"auto"`` is bfloat16 where the processor has instructions for it, else float32. An endpoint has
+                its own, and only ``"auto"`` fits it.
             query_prompt: Put before queries; the model's own where None.
             document_prompt: Put before passages; the model's own where None.
+            backend: What computes: ``"torch"``, ``"openvino"`` or ``"onnx"``; see `ragscale.index.backends`.
+            devices: Devices of worker processes that share the work, for instance ``["cuda:0", "cuda:1"]`` or
+                ``["cpu", "cpu"]``; by default this process does it all. Each holds a copy of the model.
             recorded: Revision of a hub model to fetch; the newest where None.
 
         Raises:
+            EndpointError: The endpoint cannot be reached.
+            InvalidInput: Settings that exclude each other.
             ModelFileError: The model cannot be loaded or fetched.
-            MissingDependency: sentence-transformers is not installed.
+            MissingDependency: sentence-transformers, or the package of a backend, is not installed.
         """
+        if is_endpoint(name):
+            _check_endpoint(dtype, backend, devices)
+            return _served(str(name), query_prompt or "", document_prompt or "")
+        chosen = _dtype(dtype, backend)
+        if devices and backend != "torch":
+            raise InvalidInput(f"backend {backend} runs in one process", "Leave devices out, or use torch.")
         folder, revision = _locate(canonical_name(name), recorded)
+        check_backend(backend)
         model = _load(folder)
-        chosen = _dtype(dtype)
         # measured before the cast, in case a model refuses short inputs in half precision
-        dimension = int(_encode(model.encode, ["dimension"], prompt="", batch_size=1).shape[1])
-        if chosen == "bfloat16":
-            import torch
-
-            model.to(dtype=torch.bfloat16)
+        dimension = int(_encode(_Local(model), ["dimension"], prompt="", query=False, batch_size=1).shape[1])
         info = EmbedderInfo(
             name=canonical_name(name),
             revision=revision,
@@ -102,27 +134,42 @@ class Embedder:
             query_prompt=_prompt(model, _QUERY_PROMPTS) if query_prompt is None else query_prompt,
             document_prompt=_prompt(model, _DOCUMENT_PROMPTS) if document_prompt is None else document_prompt,
         )
-        return cls(model, info)
+        accelerate(model, backend, half=chosen == "bfloat16")
+        return cls(_Local(model, devices), info)
 
     @classmethod
-    def of(cls, info: EmbedderInfo, *, source: str | Path | None = None) -> Embedder:
+    def of(
+        cls,
+        info: EmbedderInfo,
+        *,
+        source: str | Path | None = None,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
+    ) -> Embedder:
         """Load the model of an index to encode more passages with, as the others were encoded.
 
         Args:
             info: What the index was built with.
-            source: Where the same model lies on this machine, if not under its recorded name.
+            source: Where the same model lies on this machine, or is served, if not under its recorded name.
+            backend: What computes.
+            devices: Devices of worker processes that share the work.
 
         Raises:
             IndexMismatch: The model found is another one.
         """
+        if is_endpoint(info.name):
+            return cls.for_queries(info, source=source)
         found = cls.for_documents(
             source or info.name,
             dtype=cast("Dtype", info.dtype),
             query_prompt=info.query_prompt,
             document_prompt=info.document_prompt,
+            backend=backend,
+            devices=devices,
             recorded=info.revision,
         )
-        if replace(found.info, name=info.name) != info:
+        if not info.same_as(replace(found.info, name=info.name)):
+            found.close()
             raise IndexMismatch(
                 f"the index was built with {info.name} at {info.revision}, found {found.info.name} at "
                 f"{found.info.revision}",
@@ -131,93 +178,106 @@ class Embedder:
         return cls(found._model, info)
 
     @classmethod
-    def for_queries(cls, info: EmbedderInfo, *, source: str | Path | None = None) -> Embedder:
+    def for_queries(
+        cls, info: EmbedderInfo, *, source: str | Path | None = None, backend: Backend = "torch"
+    ) -> Embedder:
         """Load the model of an index, in float32, to encode queries with.
 
         Args:
             info: What the index was built with.
-            source: Where the same model lies on this machine, if not under its recorded name.
+            source: Where the same model lies on this machine, or is served, if not under its recorded name.
+            backend: What computes.
 
         Raises:
+            EndpointError: The endpoint cannot be reached.
             IndexMismatch: The model found has other weights.
         """
+        if is_endpoint(info.name):
+            served = Endpoint(str(source or info.name))
+            served.check(info)
+            return cls(served, info)
         folder, revision = _locate(canonical_name(source or info.name), info.revision)
         if revision != info.revision:
             raise IndexMismatch(
                 f"the index was built with {info.name} at {info.revision}, found {revision} in {folder.name}",
                 "Restore that model, or build the index again with this one.",
             )
-        return cls(_load(folder), info)
+        check_backend(backend)
+        model = _load(folder)
+        accelerate(model, backend, half=False)
+        return cls(_Local(model), info)
 
     def encode_queries(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
         """Vectors of length 1, shape (len(texts), dimension)."""
-        return _encode(self._model.encode_query, texts, prompt=self.info.query_prompt, batch_size=batch_size)
+        return _encode(self._model, texts, prompt=self.info.query_prompt, query=True, batch_size=batch_size)
 
     def encode_documents(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
         """Vectors of length 1, shape (len(texts), dimension); batches are formed by length, results in given order."""
-        return _encode(self._model.encode_document, texts, prompt=self.info.document_prompt, batch_size=batch_size)
+        return _encode(self._model, texts, prompt=self.info.document_prompt, query=False, batch_size=batch_size)
+
+    def close(self) -> None:
+        """Stop worker processes, close connections. Idempotent."""
+        self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
 
 
-def _encode(call: Any, texts: Sequence[str], *, prompt: str, batch_size: int) -> NDArray[np.float32]:
-    vectors = call(list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True)
+class _Local:
+    """A sentence-transformers model, in this process or in one for each of some devices."""
+
+    def __init__(self, model: Any, devices: Sequence[str] = ()) -> None:
+        self._model = model
+        self.lanes = max(1, len(devices))
+        self._pool = model.start_multi_process_pool(list(devices)) if devices else None
+
+    def encode(self, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
+        call = self._model.encode_query if query else self._model.encode_document
+        found: NDArray[np.float32] = call(
+            list(texts),
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=False,
+            pool=self._pool,
+            chunk_size=batch_size if self._pool else None,
+        )
+        return found
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._model.stop_multi_process_pool(self._pool)
+            self._pool = None
+
+
+def _encode(model: Encoder, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
+    vectors = model.encode(texts, prompt=prompt, query=query, batch_size=batch_size)
     found = np.ascontiguousarray(vectors, dtype=np.float32)
     # here and not in the model: a bfloat16 norm is off by up to 1e-2
     found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     return found
 
 
+def _served(name: str, query_prompt: str, document_prompt: str) -> Embedder:
+    served = Endpoint(name)
+    return Embedder(served, served.info(query_prompt, document_prompt))
+
+
+def _check_endpoint(dtype: str, backend: str, devices: Sequence[str]) -> None:
+    for option, value, default in (("dtype", dtype, "auto"), ("backend", backend, "torch"), ("devices", devices, ())):
+        if value != default and list(value) != list(default):
+            raise InvalidInput(f"{option} {value!r} for an endpoint, which computes as it likes", "Leave it out.")
+
+
 def _locate(name: str, recorded: str | None) -> tuple[Path, str]:
-    """Folder and revision of a model, of a hub model at the recorded revision."""
-    folder = weights.path("embedder") if name == DEFAULT_NAME else Path(name).expanduser()
-    if folder.is_dir():
-        return folder, _weights_hash(folder)
-    if Path(name).is_absolute() or name.startswith((".", "~")) or (recorded or "").startswith(_LOCAL):
-        raise ModelFileError(
-            f"embedder {name}: no such model folder",
-            "Check the path, or say where the model is now: Index.open(DIR, embedder=FOLDER).",
-        )
-    return _fetch(name, recorded)
-
-
-def _fetch(name: str, commit: str | None) -> tuple[Path, str]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        fetched = Path(snapshot_download(name, revision=commit, ignore_patterns=_NOT_FETCHED))
-    except HFValidationError as error:
-        raise InvalidInput(
-            f"embedder {name!r} is neither a folder nor a hub name ({error})", "Check the name."
-        ) from error
-    except Exception as error:  # the hub client raises errors of several HTTP libraries
-        raise ModelFileError(
-            f"embedder {name!r}: no such folder, and the hub did not deliver it ({type(error).__name__}: {error})",
-            "Check the name and the network, or give the folder of a local model.",
-        ) from error
-    return fetched, fetched.name
-
-
-def _weights_hash(folder: Path) -> str:
-    """SHA-256 of the safetensors file, or of the hashes of several; stray files beside the model do not count."""
-    digests = []
-    for part in _module_folders(folder):
-        for path in sorted(part.glob("*.safetensors")):
-            with path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    if not digests:
-        raise ModelFileError(f"{folder}: no .safetensors weights", "Pickled weights are not read: convert the model.")
-    return _LOCAL + (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())
-
-
-def _module_folders(folder: Path) -> list[Path]:
-    """Where the modules of a model have their weights; a plain transformers model is a single one."""
-    try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        return [folder / path for path in dict.fromkeys(module["path"] for module in modules)]
-    except FileNotFoundError:
-        return [folder]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelFileError(f"{folder / 'modules.json'}: damaged ({error})", "Fetch the model again.") from error
+    return locate(
+        str(weights.path("embedder")) if name == DEFAULT_NAME else name,
+        recorded,
+        role="embedder",
+        remedy="Check the path, or say where the model is now: Index.open(DIR, embedder=FOLDER).",
+    )
 
 
 def _load(folder: Path) -> Any:
@@ -225,46 +285,21 @@ def _load(folder: Path) -> Any:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise MissingDependency(f"sentence-transformers cannot be imported ({error})", "Reinstall ragscale.") from error
-    with _quiet():
-        try:
-            return SentenceTransformer(
-                str(folder), local_files_only=True, model_kwargs={"use_safetensors": True}, device=_device()
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelFileError(
-                f"{folder}: the embedder cannot be loaded ({error})", "Check or fetch it again."
-            ) from error
+    return load(folder, "embedder", SentenceTransformer)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bar of the library's own while it loads: it would tear ours."""
-    from transformers.utils import logging
-
-    control: Any = logging  # untyped
-    shown = control.is_progress_bar_enabled()
-    control.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            control.enable_progress_bar()
-
-
-def _device() -> str:
+def _dtype(wanted: Dtype, backend: Backend) -> str:
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _dtype(wanted: Dtype) -> str:
-    import torch
-
+    if backend == "onnx" and wanted == "bfloat16":
+        raise InvalidInput("dtype bfloat16 with backend onnx, which computes in float32", "Use openvino or torch.")
     if wanted in ("float32", "bfloat16"):
         return wanted
     if wanted != "auto":
         raise InvalidInput(f"unknown dtype {wanted!r}", "Choose one of: auto, float32, bfloat16.")
-    if _device() == "cuda":
+    if backend == "onnx":
+        return "float32"
+    if device() == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     # private, and the only name torch has for it: absent on other processors and maybe in later versions
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)

@@ -57,9 +57,11 @@ class Pin:
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BaseException:
+            except BlockingIOError:
                 os.close(descriptor)
                 raise
+            except OSError:  # a file system without locks, where a writer's lock fails too
+                pass
             self._descriptor = descriptor
             self._release = weakref.finalize(self, os.close, descriptor)
 

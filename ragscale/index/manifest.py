@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -34,6 +35,7 @@ FORMAT = 2
 MANIFEST_FILE = "manifest.json"
 SEGMENTS = "segments"
 GENERATIONS = "generations"
+_LEAST_COSINE = 0.99
 HASHED_FILE = 64 << 20
 """Largest file of which opening an index computes the checksum, in bytes."""
 HASHED_TOTAL = 1 << 30
@@ -68,6 +70,23 @@ class EmbedderInfo:
     """Put before each query."""
     document_prompt: str
     """Put before each passage."""
+    probe: str = ""
+    """Of an endpoint, which does not prove its weights: the first numbers of the vector of a fixed text."""
+
+    def same_as(self, other: EmbedderInfo) -> bool:
+        """Whether the vectors of both are comparable: equal, but for what little a server's numbers move."""
+        if replace(self, probe="") != replace(other, probe=""):
+            return False
+        return self.probe == other.probe or _agree(self.probe, other.probe)
+
+
+def _agree(one: str, other: str) -> bool:
+    """Whether two probes point the same way; batches move them by a thousandth, another model by far more."""
+    if not (one and other):
+        return False
+    a, b = ([float(value) for value in probe.split(",")] for probe in (one, other))
+    product = sum(x * y for x, y in zip(a, b, strict=False))
+    return len(a) == len(b) and product >= _LEAST_COSINE * max(math.hypot(*a) * math.hypot(*b), 1e-12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,23 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from ragscale.corpus import By, Chunking, Columns, Problems
-from ragscale.errors import InvalidInput
 from ragscale.index import grow
 from ragscale.index.broker import Broker
 from ragscale.index.build import BuildEngine, BuildOptions, build
+from ragscale.index.choose import AUTO, parse_memory
 from ragscale.index.dense import require_faiss
-from ragscale.index.embed import DEFAULT, Dtype, refuse_other_name
-from ragscale.index.engine import HOWS, Engine, How, SearchRequest
+from ragscale.index.embed import DEFAULT, Backend, Dtype, refuse_other_name
+from ragscale.index.engine import Engine
+from ragscale.index.gpu import Gpus
 from ragscale.index.grow import Changes
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest, check_files
+from ragscale.index.request import How, SearchOptions, SearchRequest, check_request
 from ragscale.index.snapshot import Snapshot
+from ragscale.index.view import Searching
 from ragscale.index.writer import SEGMENT_ROWS, Progress
 from ragscale.types import Hit, Passage
 
@@ -36,15 +39,22 @@ class Index:
     waits together. A context manager.
     """
 
-    def __init__(self, path: Path, *, embedder: str | Path | None = None) -> None:
-        snapshot = Snapshot(path)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        embedder: str | Path | None = None,
+        backend: Backend = "torch",
+        gpus: Gpus | None = None,
+    ) -> None:
+        snapshot = Snapshot(path, gpus=gpus)
         refuse_other_name(path, snapshot.manifest.embedder, embedder)
         if snapshot.manifest.embedder is not None:
             require_faiss()
         self.path = path
         self._source = embedder
         self._reloading = threading.Lock()
-        self._current = _Current(Engine(snapshot, embedder=embedder))
+        self._current = _Current(Engine(snapshot, embedder=embedder, backend=backend))
         self._broker: Broker[SearchRequest, list[list[Hit]]] = Broker(
             self._current.run, name=f"ragscale-broker-{path.name}"
         )
@@ -77,7 +87,8 @@ class Index:
         out: str | Path,
         *,
         embedder: str | Path | None = DEFAULT,
-        factory: str = "Flat",
+        factory: str = AUTO,
+        memory: str | int | None = None,
         lexical: LexicalKind = "bm25s",
         chunk_by: By = "characters",
         chunk_size: int | None = None,
@@ -89,6 +100,8 @@ class Index:
         document_prompt: str | None = None,
         dtype: Dtype = "auto",
         batch_size: int = 64,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
         segment_rows: int = SEGMENT_ROWS,
         engine: BuildEngine = "local",
         force: bool = False,
@@ -100,8 +113,12 @@ class Index:
             corpora: Files, folders and names of data sets; see `ragscale.corpus.KINDS`.
             out: Folder to write; appears complete or not at all.
             embedder: ``"default"`` (all-MiniLM-L6-v2), a hub name, the folder of a local sentence-transformers model,
-                or None for a lexical-only index, which needs neither torch nor faiss.
-            factory: FAISS factory string; ``"Flat"`` is exact.
+                ``"endpoint:URL#MODEL"`` (any that speaks the OpenAI dialect), or None for a lexical-only index, which
+                needs neither torch nor faiss.
+            factory: FAISS factory string; ``"Flat"`` is exact, ``"auto"`` chooses by number of passages, dimension,
+                memory and device, and is exact for small corpora.
+            memory: What searching may hold resident, for ``"auto"``: ``"8GB"`` or bytes; half of the machine's where
+                None.
             lexical: ``"bm25s"``, or ``"rank-bm25"``, the slow reference.
             chunk_by: What decides where documents are cut: ``"characters"``, ``"tokens"`` (of the embedder),
                 ``"sentences"`` or ``"headings"``.
@@ -116,6 +133,10 @@ class Index:
             dtype: Number format in which passages are encoded: ``"auto"`` (bfloat16 where the processor has
                 instructions for it), ``"float32"`` or ``"bfloat16"``.
             batch_size: Passages encoded at once.
+            backend: What computes the vectors: ``"torch"``, ``"openvino"`` or ``"onnx"``; the last two on the CPU.
+            devices: Devices of worker processes that share the encoding, such as ``["cuda:0", "cuda:1"]`` or
+                ``["cpu", "cpu"]``; by default this process does it all. A script that gives some needs the usual
+                ``if __name__ == "__main__"``.
             segment_rows: Most rows of one of the folders that the index consists of.
             engine: ``"local"``, or ``"ray"`` to read and embed on Ray; docs/corpora.md says what a cluster needs.
             force: Replace an index that is at `out`.
@@ -131,6 +152,7 @@ class Index:
         options = BuildOptions(
             embedder=embedder,
             factory=factory,
+            memory=None if memory is None else parse_memory(memory),
             lexical=lexical,
             chunking=Chunking(chunk_size, chunk_overlap, chunk_by, chunk_rows),
             columns=columns or Columns(),
@@ -139,6 +161,8 @@ class Index:
             document_prompt=document_prompt,
             dtype=dtype,
             batch_size=batch_size,
+            backend=backend,
+            devices=tuple(devices),
             segment_rows=segment_rows,
             engine=engine,
             force=force,
@@ -147,7 +171,14 @@ class Index:
         return cls.open(out)
 
     @classmethod
-    def open(cls, path: str | Path, *, embedder: str | Path | None = None) -> Index:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        embedder: str | Path | None = None,
+        backend: Backend = "torch",
+        gpus: Gpus | None = None,
+    ) -> Index:
         """Open an index for searching; the embedder is loaded by the first search that needs it.
 
         Checks the size of every file, and the checksum of those up to 64 MiB, smallest first, up to 1 GiB in all: about
@@ -155,8 +186,11 @@ class Index:
 
         Args:
             path: The index folder.
-            embedder: Name of the embedder that the index must have, or the folder where it lies on this machine; by
-                default the one that the manifest names.
+            embedder: Name of the embedder that the index must have, or the folder where it lies on this machine, or the
+                endpoint that serves it now; by default the one that the manifest names.
+            backend: What computes the vectors of queries: ``"torch"``, ``"openvino"`` or ``"onnx"``.
+            gpus: How several GPUs share the vectors: ``"shard"`` (a part each, for more vectors) or ``"replicate"`` (a
+                copy each, for more searches); None for the first GPU alone, or the CPU where there is none.
 
         Raises:
             InvalidInput: Not an index.
@@ -164,7 +198,7 @@ class Index:
             IndexMismatch: Another format version or another embedder.
             MissingDependency: The index has vectors and no faiss is installed.
         """
-        return cls(Path(path), embedder=embedder)
+        return cls(Path(path), embedder=embedder, backend=backend, gpus=gpus)
 
     def add(
         self,
@@ -239,7 +273,9 @@ class Index:
             old = self._current.engine
             if Manifest.read(self.path) == old.snapshot.manifest and old.snapshot.in_place():
                 return False
-            self._current.engine = old.follow(Snapshot(self.path, known=old.snapshot.manifest.files))
+            self._current.engine = old.follow(
+                Snapshot(self.path, known=old.snapshot.manifest.files, gpus=old.snapshot.gpus)
+            )
             return True
 
     def verify(self) -> None:
@@ -250,26 +286,45 @@ class Index:
         """
         check_files(self.path, Manifest.read(self.path))
 
-    def search(self, queries: Sequence[str], k: int = 10, how: How | None = None) -> list[list[Hit]]:
+    def search(
+        self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]:
         """Search for several queries at once.
 
         Args:
             queries: None of them blank.
             k: Hits a query, at least 1; fewer come back where fewer match or exist.
-            how: ``"dense"`` (score: cosine), ``"bm25"`` (score: BM25, above 0), ``"hybrid"`` (score: reciprocal rank
-                fusion of the two); by default the index's own `how`.
+            how: ``"dense"`` (score: cosine), ``"bm25"`` (score: BM25, above 0), ``"hybrid"`` (score: fusion of the
+                two); by default the index's own `how`.
+            options: `weight`, `depth`, `where`, `rerank`, `mmr`, `mmr_union`, as `SearchOptions` describes them.
 
         Returns:
             A list of hits for each query, best first; equal scores in the order of the corpus.
 
         Raises:
-            InvalidInput: A blank query, k below 1, an unknown `how`, or vectors asked of a lexical-only index.
+            InvalidInput: A blank query, a value out of range, an unknown `how` or option, a filter that cannot be read
+                or names an unknown field, or vectors asked of a lexical-only index.
+            ModelFileError: The reranker cannot be loaded.
         """
-        return self._submit(queries, k, how).result()
+        return self._submit(queries, k, how, options).result()
 
-    async def asearch(self, queries: Sequence[str], k: int = 10, how: How | None = None) -> list[list[Hit]]:
+    async def asearch(
+        self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]:
         """`search` without blocking the event loop; cancelling it drops the request if it has not started."""
-        return await asyncio.wrap_future(self._submit(queries, k, how))
+        return await asyncio.wrap_future(self._submit(queries, k, how, options))
+
+    def searching(self, how: How | None = None, **options: Unpack[SearchOptions]) -> Searching:
+        """This index with settings for its searches, as an `Agent` takes it::
+
+            Agent(index.searching(rerank="models/reranker", where="year >= 1990"), llm)
+
+        Raises:
+            InvalidInput: As `search` does.
+        """
+        view = Searching(self, how, options)
+        self._check((), 1, view.how, options)
+        return view
 
     def passage(self, identity: str) -> Passage:
         """The passage with this id. Raises `InvalidInput` where there is none."""
@@ -294,27 +349,16 @@ class Index:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _submit(self, queries: Sequence[str], k: int, how: How | None) -> Future[list[list[Hit]]]:
-        how = how or self.how
-        if isinstance(queries, str):
-            raise InvalidInput(f"queries is one string ({queries!r})", "Give a list of queries.")
-        if how not in HOWS:
-            raise InvalidInput(f"unknown kind of search {how!r}", f"Choose one of: {', '.join(HOWS)}.")
-        if how != "bm25" and self.manifest.embedder is None:
-            raise InvalidInput(
-                f"{how} search needs vectors, {self.path} is a lexical-only index",
-                'Search with how="bm25", or build the index with an embedder.',
-            )
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise InvalidInput(f"k {k!r}, the least is 1", "Give the number of hits wanted for each query.")
-        return self._broker.submit(SearchRequest(tuple(_clean(query) for query in queries), k, how))
+    def _submit(
+        self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions
+    ) -> Future[list[list[Hit]]]:
+        return self._broker.submit(self._check(queries, k, how or self.how, options))
 
-
-def _clean(query: str) -> str:
-    if not isinstance(query, str) or not query.strip():
-        raise InvalidInput(f"query {query!r} is blank or not text", "Leave it out.")
-    # half a surrogate pair, as a model may write it in JSON, is nothing that a tokenizer accepts
-    return query.encode("utf-8", "replace").decode("utf-8")
+    def _check(self, queries: Sequence[str], k: int, how: How, options: SearchOptions) -> SearchRequest:
+        vectors = self.manifest.embedder is not None
+        return check_request(
+            queries, k, how, options, fields=lambda: self._snapshot.passages.fields().schema, vectors=vectors
+        )
 
 
 class _Current:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,18 @@ from ragscale.index.passages import PassageStore, PassageWriter, full_text
 from ragscale.index.place import sync
 from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
 
-__all__ = ["JOURNAL_FILE", "RAW_FILE", "SLAB", "Slab", "embedded", "fill_vectors", "missing", "write_texts"]
+__all__ = [
+    "JOURNAL_FILE",
+    "RAW_FILE",
+    "SLAB",
+    "Slab",
+    "drop_vectors",
+    "embedded",
+    "fill_vectors",
+    "missing",
+    "new_segments",
+    "write_texts",
+]
 
 RAW_FILE = "vectors.f32"
 JOURNAL_FILE = "journal.jsonl"
@@ -164,11 +175,14 @@ def missing(folder: Path, segment: Segment, info: EmbedderInfo) -> list[Slab]:
 def _journalled(segment: Path, info: EmbedderInfo) -> tuple[int, int]:
     """Rows of a segment whose vectors are safe, and where the last whole line of its journal ends."""
     path, journal = segment / RAW_FILE, segment / JOURNAL_FILE
-    header, width = json.dumps(asdict(info)), info.dimension * np.dtype(np.float32).itemsize
+    width = info.dimension * np.dtype(np.float32).itemsize
     if not (path.is_file() and journal.is_file()):
         return 0, 0
     lines = journal.read_bytes().splitlines(keepends=True)
-    if not lines or lines[0] != header.encode() + b"\n":
+    try:
+        if not info.same_as(EmbedderInfo(**json.loads(lines[0]))):
+            return 0, 0
+    except (IndexError, ValueError, TypeError):  # nothing, or half a line
         return 0, 0
     done, end = 0, len(lines[0])
     for line in lines[1:]:
@@ -192,6 +206,30 @@ def _flush(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def embedded(folder: Path) -> bool:
-    """Whether the segments of a folder hold any vectors: work that is worth keeping when something fails."""
-    return any(path.stat().st_size for path in folder.glob(f"{SEGMENTS}/*/{RAW_FILE}"))
+def embedded(folder: Path, first: int = 0) -> bool:
+    """Whether the segments from a number on hold any vectors: work that is worth keeping when something fails."""
+    found = folder.glob(f"{SEGMENTS}/*/{RAW_FILE}")
+    return any(path.stat().st_size for path in found if path.parent.name >= f"{first:06d}")
+
+
+def drop_vectors(folder: Path, segment: Segment) -> None:
+    """Remove the vectors that a killed writer left, where the index is to have none."""
+    for name in (RAW_FILE, JOURNAL_FILE):
+        (segment.path(folder) / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def new_segments(folder: Path, first: int, *, keep_embedded: bool = False) -> Iterator[None]:
+    """Remove the segments from a number on where the block fails.
+
+    Args:
+        folder: The index.
+        first: Number of the first new segment.
+        keep_embedded: Whether they stay if any has vectors, for the same call to go on with.
+    """
+    try:
+        yield
+    except BaseException:
+        if not (keep_embedded and embedded(folder, first)):
+            _discard(folder, first)
+        raise

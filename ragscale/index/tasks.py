@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragscale.corpus import Chunking, Columns, FieldTypes, Piece, Place, Problem, Problems, Reader, Record
 from ragscale.errors import BadDocument, RagscaleError
-from ragscale.index.embed import Embedder
+from ragscale.index.embed import Backend, Embedder
 from ragscale.index.manifest import EmbedderInfo
 from ragscale.index.segments import Slab
 from ragscale.index.writer import encode_slab
@@ -101,12 +101,14 @@ class SlabEncoder:
         info: What the vectors must be made with.
         source: Name or folder of that model.
         batch_size: Passages encoded at once.
+        backend: What computes.
     """
 
-    def __init__(self, info: EmbedderInfo, source: str, batch_size: int) -> None:
+    def __init__(self, info: EmbedderInfo, source: str, batch_size: int, backend: Backend = "torch") -> None:
         self._info = info
         self._source = source
         self._batch_size = batch_size
+        self._backend = backend
         self._embedder: Embedder | None = None
 
     def __call__(self, slabs: Table) -> Table:
@@ -116,7 +118,7 @@ class SlabEncoder:
     def _encode(self, slab: dict[str, Any]) -> bytes:
         try:
             if self._embedder is None:  # not before: what is raised here is sent, what is raised by a start is not
-                self._embedder = Embedder.of(self._info, source=self._source)
+                self._embedder = Embedder.of(self._info, source=self._source, backend=self._backend)
             where = Slab(Path(slab["folder"]), slab["start"], slab["stop"])
             return _VECTORS + encode_slab(self._embedder, where, self._batch_size).astype("<f4", copy=False).tobytes()
         except RagscaleError as error:

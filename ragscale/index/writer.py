@@ -123,7 +123,7 @@ def encode_slab(embedder: Embedder, slab: Slab, batch_size: int, tell: Tell | No
     with PassageStore([slab.folder]) as store:
         texts = store.texts(slab.start, slab.stop)
     vectors = np.empty((len(texts), embedder.info.dimension), dtype=np.float32)
-    for rows in _by_length(texts, _BATCHES_A_CALL * batch_size):
+    for rows in _by_length(texts, _BATCHES_A_CALL * batch_size * embedder.lanes):
         vectors[rows] = embedder.encode_documents([texts[row] for row in rows], batch_size=batch_size)
         if tell:
             tell(len(rows))

@@ -86,3 +86,30 @@ def test_a_corpus_on_standard_input(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--embedder", "none"], input=rows, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert "3 passages" in done.stdout
+
+
+def test_add_and_update_read_like_build(folder: Path) -> None:
+    index, corpus = folder / "index", folder / "corpus"
+    options = ["--columns", "id=key,text=body", "--keep-going"]
+    assert build(folder, *options, "--chunk-by", "headings").exit_code == 0
+    (corpus / "e.md").write_text("# More\n\nfirst\n\n## Still more\n\nlast\n")
+
+    def run(command: str, *words: object) -> Result:
+        return CliRunner().invoke(root, ["index", command, str(index), str(corpus), *map(str, words)])
+
+    assert isinstance(run("add", *options[:2]).exception, BadDocument)
+    added = run("add", *options)
+    assert added.exit_code == 0, added.output
+    assert "documents 1 added, 0 changed, 2 unchanged" in added.stdout
+    assert "1 bad documents skipped" in added.stderr
+    refused = run("update", "--prune", *options)
+    assert "1 bad documents were skipped, and would be pruned" in str(refused.exception)
+    (corpus / "d.txt").unlink()
+    (corpus / "a.md").unlink()
+    assert "1 removed" in run("update", "--prune", *options).stdout
+    with Index.open(index) as opened:
+        assert opened.search(["last"], k=1)[0][0].passage.title == "More > Still more"
+    (corpus / "b.csv").write_text("key,body,year\nb2,a row,unknown\n")
+    assert "field `year` is text here ('unknown') and was a whole number before" in str(
+        run("add", *options[:2]).exception
+    )

@@ -44,7 +44,7 @@ def here(items: list[dict[str, Any]], task: Any, *, batch_size: int | None, **op
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine ray without Ray."""
     monkeypatch.setattr(cluster, "_stream", here)
-    monkeypatch.setattr(cluster, "_actors", dict)
+    monkeypatch.setattr(cluster, "_actors", lambda gpus: {})
     monkeypatch.setattr(cluster, "connected", nullcontext)
 
 
@@ -148,6 +148,8 @@ def test_corpora_that_cannot_be_read(tmp_path: Path) -> None:
             Index.build(corpora, tmp_path / "index", embedder=None, engine="ray")
     with pytest.raises(InvalidInput, match="standard input"):
         Index.build([Path("-")], tmp_path / "index", embedder=None, engine="ray")
+    with pytest.raises(InvalidInput, match="devices cpu, cpu with the engine ray"):
+        Index.build([good], tmp_path / "index", engine="ray", devices=["cpu", "cpu"])
     with pytest.raises(InvalidInput, match="unknown engine 'spark'"):
         Index.build([good], tmp_path / "index", embedder=None, engine="spark")  # type: ignore[arg-type]
 

@@ -20,7 +20,7 @@ from ragscale.index.vectors import Vectors
 
 D = 32
 SELECTING = ["SQ8", "HNSW16", "IVF16,SQ8", "IVF16,PQ8x4fs", "IVF16,RaBitQfs", "PCA16,IVF16,SQ8", "PCA16,SQ8", "RaBitQ"]
-NOT_SELECTING = ["PQ16", "RaBitQfs", "PQ16x4fs", "PCA16,PQ8x4fs"]
+NOT_SELECTING = ["PQ16x4np", "RaBitQfs", "PQ16x4fs", "PCA16,PQ8x4fs"]
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_masks_lose_no_hits(tmp_path: Path, vectors: Vectors, factory: str, shar
     assert recall(found, exact.search(vectors, queries, 10, mask)) > plain - 0.1
 
 
-@pytest.mark.parametrize("factory", ["PQ16", "RaBitQfs", "HNSW16", "IVF16,SQ8"])
+@pytest.mark.parametrize("factory", ["PQ16x4np", "RaBitQfs", "HNSW16", "IVF16,SQ8"])
 def test_a_mask_that_takes_the_nearest_rows(tmp_path: Path, vectors: Vectors, factory: str) -> None:
     """Everything near the query is refused: the rest is found all the same."""
     query = unit(1, D, seed=1)
@@ -232,7 +232,7 @@ def anonymous() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-@pytest.mark.parametrize("factory", ["HNSW16", "IVF16,Flat", "IVF16,SQ8", "SQ8", "PQ32", "RaBitQ", "PCA32,SQ8"])
+@pytest.mark.parametrize("factory", ["HNSW16", "IVF16,Flat", "IVF16,SQ8", "SQ8", "PQ32x4np", "RaBitQ", "PCA32,SQ8"])
 def test_files_are_mapped_not_loaded(tmp_path: Path, factory: str) -> None:
     """All kinds but fast scan, whose codes are repacked in memory."""
     vectors = write_vectors(tmp_path, np.tile(unit(20_000, 64), (2, 1)))

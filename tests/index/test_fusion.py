@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragscale.index.fusion import RRF_K, best_rows, reciprocal_rank_fusion
+from ragscale.index.fusion import RRF_K, Ranking, best_rows, reciprocal_rank_fusion, weighted_fusion
 
 SCORES = st.lists(st.sampled_from([0.0, -1.0, 0.5, 1.0, 2.0, 3.0]), max_size=60)
 RANKING = st.lists(st.integers(0, 30), unique=True, max_size=20)
@@ -39,3 +39,31 @@ def test_fusing_one_ranking_keeps_its_order(ranking: list[int]) -> None:
 def test_ties_go_to_the_item_named_first() -> None:
     assert [row for row, _ in reciprocal_rank_fusion([[7, 3], [3, 7]])] == [7, 3]
     assert [name for name, _ in reciprocal_rank_fusion([["b"], ["a"]])] == ["b", "a"]
+
+
+SCORED = RANKING.flatmap(
+    lambda rows: st.lists(st.floats(-5, 5), min_size=len(rows), max_size=len(rows)).map(
+        lambda scores: list(zip(rows, sorted(scores, reverse=True), strict=True))
+    )
+)
+
+
+@given(SCORED.filter(bool), st.data(), st.floats(0, 1))
+def test_weighted_fusion_sums_scaled_scores(dense: Ranking, data: st.DataObject, weight: float) -> None:
+    rows = data.draw(st.lists(st.sampled_from([row for row, _ in dense]), unique=True))
+    lexical = [(row, 5.0 / rank) for rank, row in enumerate(rows, 1)]
+    found = dict(weighted_fusion(dense, lexical, weight))
+    assert list(found) == [row for row, _ in sorted(found.items(), key=lambda pair: -pair[1])]
+    low, high = min(score for _, score in dense), max(score for _, score in dense)
+    for row, score in dense:
+        scaled = (score - low) / (high - low) if high > low else 1
+        assert abs(found[row] - weight * scaled - (1 - weight) * dict(lexical).get(row, 0) / 5) < 1e-9
+
+
+@given(SCORED)
+def test_all_weight_on_the_dense_side_keeps_its_order(ranking: Ranking) -> None:
+    assert [row for row, _ in weighted_fusion(ranking, [], 1.0)] == [row for row, _ in ranking]
+
+
+def test_ties_of_weighted_fusion_go_to_the_row_named_first() -> None:
+    assert weighted_fusion([(7, 2.0), (3, 1.0)], [(3, 9.0)], 0.5) == [(7, 0.5), (3, 0.5)]

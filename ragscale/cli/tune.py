@@ -1,0 +1,82 @@
+"""``ragscale index tune | reindex``: settings and kinds of the vectors' index, without embedding anything again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ragscale.index.tune import Trial
+
+__all__ = ["reindex", "tune"]
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
+
+
+def tune(
+    folder: Folder,
+    recall: Annotated[float, typer.Option(help="Wanted share of the k nearest passages that a search finds.")] = 0.95,
+    k: Annotated[int, typer.Option("-k", "--k", help="Hits that count.")] = 10,
+    sample: Annotated[int, typer.Option(help="Stored passages to search for, each without itself.")] = 256,
+    queries: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='Questions besides: a line each, or jsonl with "question".')
+    ] = None,
+) -> None:
+    """Measure recall against exact search; keep the cheapest settings that reach the wanted recall."""
+    from ragscale.index.tune import tune_index
+
+    typer.echo(f"{'settings':<20} {'refine':>6} {'recall':>7} {'ms/query':>9}")
+    found = tune_index(
+        folder, recall=recall, k=k, sample=sample, queries=_questions(queries) if queries else (), report=_show
+    )
+    best = f"{_settings(found.chosen) or 'no settings'}, refine {found.chosen.refine}: {found.chosen.recall:.3f}"
+    if found.reached:
+        typer.echo(f"kept: {best} of the {k} nearest, {found.queries:,} queries")
+        return
+    typer.echo(f"recall {recall:g} is not reached, nothing was changed. The best is {best}.", err=True)
+    typer.echo(
+        f"Use codes that lose less: `ragscale index reindex {folder} --factory auto --memory 16GB`, an SQ8 factory, "
+        "or Flat, which is exact.",
+        err=True,
+    )
+    raise typer.Exit(1)
+
+
+def reindex(
+    folder: Folder,
+    factory: Annotated[str, typer.Option(help="FAISS factory string, or auto.")] = "auto",
+    memory: Annotated[
+        str | None, typer.Option(help="What auto may hold resident, as 8GB. Default: half of the machine's.")
+    ] = None,
+) -> None:
+    """Index the stored vectors in another way; nothing is embedded again."""
+    from ragscale.index import grow
+    from ragscale.index.choose import parse_memory
+
+    info = grow.reindex(folder, factory, memory=None if memory is None else parse_memory(memory))
+    typer.echo(f"{folder}: {info.factory} ({info.reason})")
+
+
+def _questions(path: Path) -> list[str]:
+    from ragscale.errors import InvalidInput
+
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            found.append(str(json.loads(line)["question"]) if line.startswith("{") else line.strip())
+        except (ValueError, KeyError) as error:
+            raise InvalidInput(f'{path}:{number}: no row with "question" ({error})', "Correct the line.") from error
+    return found
+
+
+def _settings(trial: Trial) -> str:
+    return ", ".join(f"{name} {value}" for name, value in trial.settings.items())
+
+
+def _show(trial: Trial) -> None:
+    typer.echo(f"{_settings(trial) or '-':<20} {trial.refine:>6} {trial.recall:>7.3f} {trial.milliseconds:>9.3f}")

@@ -1,0 +1,201 @@
+"""Embeddings of an endpoint that speaks the OpenAI dialect (``/v1/embeddings``): vLLM, llama.cpp, hosted services.
+
+An endpoint does not prove which weights it serves. So the index records the first numbers of the vector of a fixed
+text; before the first search, and before passages are added, the text is embedded again, and a vector that points
+elsewhere is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import weakref
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragscale.errors import EndpointError, IndexMismatch
+from ragscale.index.manifest import EmbedderInfo
+from ragscale.llm.retry import attempts
+from ragscale.llm.transport import RefusedError, Transport
+
+__all__ = ["Endpoint", "is_endpoint"]
+
+PREFIX = "endpoint:"
+_PROBE = "The quick brown fox jumps over the lazy dog."
+_NUMBERS = 32
+_TINY = 1e-12
+_IN_FLIGHT = 8
+_ATTEMPTS = 6
+_TOO_LONG = re.compile(r"length|too (?:long|large|many)|context|exceed|maximum", re.IGNORECASE)
+
+T = TypeVar("T")
+
+
+def is_endpoint(name: str | Path) -> bool:
+    """Whether an embedder's name is that of an endpoint."""
+    return str(name).startswith(PREFIX)
+
+
+class Endpoint:
+    """Embeds texts by requests of one batch each, some in flight at a time, each retried a few times.
+
+    Works from any one thread, also beside a running event loop: it has a loop of its own.
+
+    Args:
+        name: ``"endpoint:URL#MODEL"``, as in ``"endpoint:http://localhost:8000/v1#BAAI/bge-m3"``; without ``#MODEL``
+            the only model that the endpoint lists. The key is read from the environment variable `OPENAI_API_KEY`.
+        timeout: Seconds that one request may take.
+
+    Raises:
+        InvalidInput: No URL.
+    """
+
+    lanes = _IN_FLIGHT
+    """Batches at once."""
+
+    def __init__(self, name: str, *, timeout: float = 180.0) -> None:
+        url, _, model = name.removeprefix(PREFIX).partition("#")
+        self._transport = Transport(url, timeout=timeout)
+        self._model = model or None
+        self._loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self._loop.run_forever, name="ragscale-embeddings", daemon=True)
+        thread.start()
+        self._finalizer = weakref.finalize(self, _stop, self._loop, thread)
+
+    def info(self, query_prompt: str, document_prompt: str) -> EmbedderInfo:
+        """What an index records; asks the endpoint for its model and the vector of a fixed text.
+
+        Raises:
+            EndpointError: It cannot be reached, refuses the key, or serves no such model.
+        """
+        entry = self._wait(self._entry())
+        model = self._model = str(entry["id"])
+        dimension, probe = self._probe()
+        return EmbedderInfo(
+            name=f"{PREFIX}{self._transport.shown}#{model}",
+            revision=str(entry.get("root") or model),
+            dtype="served",
+            dimension=dimension,
+            max_tokens=int(entry.get("max_model_len") or 0),
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            probe=probe,
+        )
+
+    def check(self, info: EmbedderInfo) -> None:
+        """Compare with what an index was built with.
+
+        Raises:
+            IndexMismatch: The vectors have another dimension or another direction.
+        """
+        if self._model is None:
+            self._model = str(self._wait(self._entry())["id"])
+        dimension, probe = self._probe()
+        if not info.same_as(replace(info, dimension=dimension, probe=probe)):
+            raise IndexMismatch(
+                f"{self._transport.shown} embeds with {self._model} otherwise than {info.name} did when the index was "
+                f"built: a fixed text has another vector (of {dimension} numbers, then {info.dimension})",
+                "Serve the model that the index was built with, or build the index again with this one.",
+            )
+
+    def encode(self, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
+        """Vectors as they come, shape (len(texts), dimension).
+
+        A text that is too long for the model is cut in half until it is taken.
+
+        Raises:
+            EndpointError: The endpoint cannot be reached, or refuses the key.
+            ModelError: A request failed six times, or was refused.
+        """
+        return self._wait(self._all([prompt + text for text in texts], batch_size))
+
+    def close(self) -> None:
+        """Stop the loop. Idempotent."""
+        self._finalizer()
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _probe(self) -> tuple[int, str]:
+        """Dimension, and the first numbers of the unit vector of a fixed text."""
+        vector = self.encode([_PROBE], prompt="", query=False, batch_size=1)[0]
+        unit = vector / max(float(np.linalg.norm(vector)), _TINY)
+        return len(vector), ",".join(f"{value:.4f}" for value in unit[:_NUMBERS])
+
+    async def _entry(self) -> dict[str, Any]:
+        """What the endpoint lists about the model."""
+        try:
+            answer = await self._transport.get("models")
+        except EndpointError:
+            if self._model is None:
+                raise
+            return {"id": self._model}  # some servers list nothing
+        data = answer.get("data") if isinstance(answer, dict) else None
+        entries = [entry for entry in data or () if isinstance(entry, dict) and "id" in entry]
+        if self._model is not None:
+            return next((entry for entry in entries if entry["id"] == self._model), {"id": self._model})
+        if len(entries) != 1:
+            raise EndpointError(
+                f"{self._transport.shown} lists {len(entries)} models, one must be named",
+                f"Write {PREFIX}{self._transport.shown}#MODEL.",
+            )
+        return entries[0]
+
+    async def _all(self, texts: Sequence[str], batch_size: int) -> NDArray[np.float32]:
+        room = asyncio.Semaphore(_IN_FLIGHT)
+
+        async def one(start: int) -> list[NDArray[np.float32]]:
+            async with room:
+                return await self._batch(texts[start : start + batch_size])
+
+        tasks = [asyncio.ensure_future(one(start)) for start in range(0, len(texts), batch_size)]
+        try:
+            parts = await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            raise
+        return np.stack([vector for part in parts for vector in part])
+
+    async def _batch(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        try:
+            async for attempt in attempts(_ATTEMPTS):
+                with attempt:
+                    return await self._request(texts)
+        except RefusedError as error:
+            if not _TOO_LONG.search(error.problem) or (len(texts) == 1 and len(texts[0]) < 2):
+                raise
+        if len(texts) == 1:
+            return await self._batch([texts[0][: len(texts[0]) // 2]])
+        half = len(texts) // 2
+        return [*await self._batch(texts[:half]), *await self._batch(texts[half:])]
+
+    async def _request(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        body = {"model": self._model, "input": list(texts), "encoding_format": "float"}
+        answer = await self._transport.post("embeddings", body)
+        try:
+            rows = sorted(answer["data"], key=lambda row: row["index"])
+            vectors = [np.array(row["embedding"], dtype=np.float32) for row in rows]
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._transport.broken("embeddings in an unknown form", 0) from error
+        shapes = {vector.shape for vector in vectors}
+        if len(vectors) != len(texts) or len(shapes) != 1 or not np.isfinite(vectors).all():
+            raise self._transport.broken(f"{len(vectors)} embeddings for {len(texts)} texts, or with odd numbers", 0)
+        return vectors
+
+
+def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    loop.call_soon_threadsafe(loop.stop)
+    if thread is not threading.current_thread():
+        thread.join(5)

@@ -1,0 +1,181 @@
+"""FAISS indexes by factory string: resolved, checked, built block by block and written."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragscale.errors import InvalidInput, MissingDependency
+from ragscale.index import gpu
+from ragscale.index.choose import AUTO, FLAT, choose_factory, default_refine
+from ragscale.index.vectors import Vectors
+
+__all__ = ["DenseInfo", "build_dense", "check_factory", "load_faiss", "reason_of", "require_faiss"]
+
+_ORIGIN = re.compile(r"^(Error in .* at \S+:\d+: )?(Error: )?")
+_ADD_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class DenseInfo:
+    """How vectors are searched, as the manifest records it."""
+
+    factory: str
+    """FAISS factory string, never ``"auto"``; ``"Flat"`` searches the stored vectors themselves."""
+    rows: int
+    """Rows, from the first on, that `VECTORS_FILE` covers; 0 for Flat. Later rows are searched exactly."""
+    refine: int
+    """Candidates a wanted hit that are scored again from the stored vectors; 1 for Flat."""
+    settings: dict[str, int]
+    """Search parameters of FAISS: ``nprobe`` or ``efSearch``; empty where there are none."""
+    reason: str
+    """Why this factory, in words."""
+
+
+def require_faiss() -> None:
+    """Raise a `MissingDependency` that names the extras unless a faiss is installed; imports nothing."""
+    if importlib.util.find_spec("faiss") is None:
+        raise _missing("not installed")
+
+
+def _missing(reason: object) -> MissingDependency:
+    return MissingDependency(
+        f"dense retrieval needs faiss ({reason})",
+        "Install one of the extras: pip install 'ragscale[cpu]', or pip install 'ragscale[gpu]' with an NVIDIA GPU.",
+    )
+
+
+def load_faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise _missing(error) from error
+    if not hasattr(faiss, "index_factory"):  # what is left of two wheels after removing one
+        raise _missing("its installation is broken: remove faiss-cpu and faiss-gpu first")
+    return faiss
+
+
+def check_factory(
+    factory: str, dimension: int, passages: int, *, memory: int | None = None, gpus: gpu.Gpus | None = None
+) -> tuple[str, str]:
+    """Resolve ``"auto"``, and refuse a factory string that cannot work, before anything is embedded.
+
+    Args:
+        factory: FAISS factory string, or ``"auto"``.
+        dimension: Of the vectors.
+        passages: Number of vectors.
+        memory: For ``"auto"``: bytes that searching and building may hold; half of the machine's where None.
+        gpus: For ``"auto"``: how several GPUs will share the index.
+
+    Returns:
+        A factory string that FAISS knows, and why it is this one.
+
+    Raises:
+        InvalidInput: FAISS does not know it, or not for this dimension; it has more lists than there are passages; it
+            stores vectors or row numbers that the index has already; nothing fits in `memory`.
+    """
+    load_faiss()
+    reason = "as asked for"
+    if factory == AUTO:
+        factory, reason = choose_factory(passages, dimension, memory=memory, gpu_memory=gpu.memory(gpus))
+    _empty(factory, dimension, passages)
+    return factory, reason
+
+
+def _empty(factory: str, dimension: int, passages: int) -> Any:
+    """A new, untrained FAISS index."""
+    faiss = load_faiss()
+    if re.search(r"IDMap|Refine|RFlat", factory):
+        raise InvalidInput(
+            f"factory {factory!r} stores row numbers or vectors a second time",
+            "Leave out IDMap, Refine and RFlat: candidates are always scored again from the stored vectors.",
+        )
+    try:
+        index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise InvalidInput(
+            f"factory {factory!r} is not one that FAISS can make for {dimension} dimensions ({reason_of(error)})",
+            "Use for instance Flat, HNSW32, SQ8 or IVF256,Flat.",
+        ) from error
+    ivf = faiss.try_extract_index_ivf(index)
+    if ivf is not None and ivf.nlist > passages:
+        raise _untrainable(factory, passages, f"it has {ivf.nlist:,} lists")
+    return index
+
+
+def _untrainable(factory: str, passages: int, reason: str) -> InvalidInput:
+    return InvalidInput(
+        f"factory {factory!r} cannot be trained on {passages:,} passages ({reason})",
+        "Choose a factory with fewer centroids, or Flat, which needs no training.",
+    )
+
+
+def build_dense(
+    vectors: Vectors,
+    path: Path,
+    *,
+    factory: str = AUTO,
+    memory: int | None = None,
+    gpus: gpu.Gpus | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DenseInfo:
+    """Train a FAISS index on a sample, fill it block by block and write it; nothing is written for Flat.
+
+    Args:
+        vectors: All stored vectors, deleted ones included.
+        path: The file to write.
+        factory: FAISS factory string, or ``"auto"``.
+        memory: As for `check_factory`.
+        gpus: As for `check_factory`.
+        progress: Called with the rows added and their number after each block.
+
+    Raises:
+        InvalidInput: As `check_factory`, or fewer vectors than the training needs.
+        OSError: FAISS cannot write the file.
+    """
+    factory, reason = check_factory(factory, vectors.dimension, len(vectors), memory=memory, gpus=gpus)
+    if factory == FLAT:
+        return DenseInfo(FLAT, 0, 1, {}, reason)
+    faiss, index = load_faiss(), _empty(factory, vectors.dimension, len(vectors))
+    ivf = faiss.try_extract_index_ivf(index)
+    if not index.is_trained:
+        try:
+            index.train(_sample(vectors, 0 if ivf is None else ivf.nlist))
+        except RuntimeError as error:
+            raise _untrainable(factory, len(vectors), reason_of(error)) from error
+    for first, block in vectors.blocks(_ADD_ROWS):
+        index.add(block)
+        if progress is not None:
+            progress(first + len(block), len(vectors))
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        raise OSError(f"{path}: {reason_of(error)}") from error
+    return DenseInfo(factory, len(vectors), default_refine(factory), _settings(faiss, index), reason)
+
+
+def _sample(vectors: Vectors, lists: int) -> NDArray[np.float32]:
+    """Evenly spaced rows, so that the same corpus trains the same index; 64 a list, where FAISS wants 39 to 256."""
+    wanted = min(len(vectors), max(65_536, 64 * lists))
+    return vectors.take(np.arange(wanted, dtype=np.int64) * len(vectors) // wanted)
+
+
+def _settings(faiss: Any, index: Any) -> dict[str, int]:
+    """A sixteenth of the lists: FAISS's own default, one list, misses most neighbours."""
+    ivf = faiss.try_extract_index_ivf(index)
+    if ivf is not None:
+        return {"nprobe": max(1, ivf.nlist // 16)}
+    return {"efSearch": 128} if hasattr(faiss.downcast_index(index), "hnsw") else {}
+
+
+def reason_of(error: RuntimeError) -> str:
+    """A FAISS message without the C++ signature and source line before it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return _ORIGIN.sub("", lines[-1]).strip()

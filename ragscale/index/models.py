@@ -1,0 +1,125 @@
+"""Folders of embedders and rerankers: found on disk or fetched from the hub, safetensors only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
+
+__all__ = ["device", "load", "locate"]
+
+LOCAL = "sha256:"
+# pickled weights and exports of other frameworks are never fetched
+_NOT_FETCHED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.ot", "*.onnx", "onnx/*", "openvino/*", "*.pkl"]
+
+Model = TypeVar("Model")
+
+
+def locate(name: str, recorded: str | None = None, *, role: str, remedy: str = "Check the path.") -> tuple[Path, str]:
+    """Folder and revision of a model.
+
+    Args:
+        name: The folder of a local model, or a hub name.
+        recorded: The revision wanted: a hub model is fetched at that commit.
+        role: What the model is, for messages.
+        remedy: What to do where a folder is missing.
+
+    Returns:
+        The folder, and ``sha256:...`` of the weights of a local model or the commit of a hub model.
+
+    Raises:
+        InvalidInput: The name is neither a folder nor a hub name.
+        ModelFileError: No such folder, no safetensors weights, or the hub did not deliver.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder, _weights_hash(folder)
+    if folder.is_absolute() or name.startswith((".", "~")) or (recorded or "").startswith(LOCAL):
+        raise ModelFileError(f"{role} {name}: no such model folder", remedy)
+    return _fetch(name, recorded, role)
+
+
+def _fetch(name: str, commit: str | None, role: str) -> tuple[Path, str]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        fetched = Path(snapshot_download(name, revision=commit, ignore_patterns=_NOT_FETCHED))
+    except HFValidationError as error:
+        raise InvalidInput(
+            f"{role} {name!r} is neither a folder nor a hub name ({error})", "Check the name."
+        ) from error
+    except Exception as error:  # the hub client raises errors of several HTTP libraries
+        raise ModelFileError(
+            f"{role} {name!r}: no such folder, and the hub did not deliver it ({type(error).__name__}: {error})",
+            "Check the name and the network, or give the folder of a local model.",
+        ) from error
+    return fetched, fetched.name
+
+
+def _weights_hash(folder: Path) -> str:
+    """SHA-256 of the safetensors file, or of the hashes of several; stray files beside the model do not count."""
+    digests = []
+    for part in _module_folders(folder):
+        for path in sorted(part.glob("*.safetensors")):
+            with path.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if not digests:
+        raise ModelFileError(f"{folder}: no .safetensors weights", "Pickled weights are not read: convert the model.")
+    return LOCAL + (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())
+
+
+def _module_folders(folder: Path) -> list[Path]:
+    """Where the modules of a model have their weights; a plain transformers model is a single one."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        return [folder / path for path in dict.fromkeys(module["path"] for module in modules)]
+    except FileNotFoundError:
+        return [folder]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelFileError(f"{folder / 'modules.json'}: damaged ({error})", "Fetch the model again.") from error
+
+
+def load(folder: Path, role: str, make: Callable[..., Model]) -> Model:
+    """Call a sentence-transformers class on a folder: no network, no pickle, no bar, errors of ours.
+
+    Raises:
+        ModelFileError: The files cannot be loaded.
+        MissingDependency: A package that they need is not installed.
+    """
+    with _quiet():
+        try:
+            return make(str(folder), local_files_only=True, model_kwargs={"use_safetensors": True}, device=device())
+        except ImportError as error:
+            raise MissingDependency(f"{folder}: the {role} needs a package more ({error})", "Install it.") from error
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelFileError(
+                f"{folder}: the {role} cannot be loaded ({error})", "Check or fetch it again."
+            ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bar of the library's own while it loads: it would tear ours."""
+    from transformers.utils import logging
+
+    control: Any = logging  # untyped
+    shown = control.is_progress_bar_enabled()
+    control.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            control.enable_progress_bar()
+
+
+def device() -> str:
+    """``"cuda"`` where PyTorch sees a GPU, else ``"cpu"``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

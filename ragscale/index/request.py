@@ -1,0 +1,142 @@
+"""What can be asked of a search, and the checks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypedDict, get_args
+
+from ragscale.errors import InvalidInput
+from ragscale.index.where import compile_filter
+
+__all__ = ["DEPTH", "HOWS", "How", "SearchOptions", "SearchRequest", "check_request"]
+
+How = Literal["hybrid", "dense", "bm25"]
+HOWS: tuple[How, ...] = get_args(How)
+DEPTH = 50
+"""Candidates a query, where not said otherwise."""
+
+
+class SearchOptions(TypedDict, total=False):
+    """Keywords of `Index.search`, all optional."""
+
+    weight: float | None
+    """How a hybrid search fuses its two rankings: None for reciprocal rank fusion, which looks at ranks alone; a number
+    from 0 to 1 for weighted fusion of the scores, of which dense search has this share and BM25 the rest; see
+    `ragscale.index.fusion`. None by default."""
+    depth: int
+    """Candidates a query that are fused, reranked and diversified, 50 by default; never fewer than k."""
+    where: str | None
+    """Filter on metadata, as in ``year >= 1990 and lang = "en"``; see `ragscale.index.where`. Only passages that match
+    are searched. None by default."""
+    rerank: str | Path | None
+    """Cross-encoder that orders the `depth` best candidates: the folder of a sentence-transformers model or a hub name.
+    The score of a hit is then its raw output. None by default."""
+    mmr: float | None
+    """Maximal marginal relevance: from 1 (the order stays) down to 0 (hits unlike each other above all). The hits are
+    picked from the `depth` best; they keep their scores, so these no longer fall. Needs vectors. None by default."""
+    mmr_union: bool
+    """Whether `mmr` also keeps the hits of one query unlike those of the other queries of the same call. False by
+    default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """One call of `Index.search`, checked; the fields are those of `SearchOptions`."""
+
+    queries: tuple[str, ...]
+    k: int
+    """Hits a query."""
+    how: How
+    weight: float | None = None
+    depth: int = DEPTH
+    where: str | None = None
+    rerank: str | None = None
+    mmr: float | None = None
+    mmr_union: bool = False
+
+    @property
+    def candidates(self) -> int:
+        """Rows that each ranking needs."""
+        more = self.how == "hybrid" or self.rerank is not None or self.mmr is not None
+        return max(self.k, self.depth) if more else self.k
+
+
+def check_request(
+    queries: Sequence[str], k: int, how: How, options: SearchOptions, *, fields: Any, vectors: bool
+) -> SearchRequest:
+    """Check a call of `Index.search`.
+
+    Args:
+        queries: As given.
+        k: As given.
+        how: As given, or the index's own.
+        options: As given.
+        fields: Names and types of the metadata, a callable that gives a `pyarrow.Schema`: only filters need it.
+        vectors: Whether the index has them.
+
+    Raises:
+        InvalidInput: Whatever is out of range, unknown, or not to be had of this index.
+    """
+    if isinstance(queries, str):
+        raise InvalidInput(f"queries is one string ({queries!r})", "Give a list of queries.")
+    if how not in HOWS:
+        raise InvalidInput(f"unknown kind of search {how!r}", f"Choose one of: {', '.join(HOWS)}.")
+    unknown = [name for name in options if name not in SearchOptions.__annotations__]
+    if unknown:
+        raise InvalidInput(
+            f"unknown option {unknown[0]!r} of a search", f"There are: {', '.join(SearchOptions.__annotations__)}."
+        )
+    where = options.get("where")
+    if where is not None:
+        compile_filter(where, fields())  # here and not in the engine alone, so that its errors come before any work
+    rerank = options.get("rerank")
+    request = SearchRequest(
+        queries=tuple(_clean(query) for query in queries),
+        k=_count("k", k, "Give the number of hits wanted for each query."),
+        how=how,
+        weight=_share("weight", options.get("weight")),
+        depth=_count("depth", options.get("depth", DEPTH), "Give the number of candidates for each query."),
+        where=where,
+        rerank=None if rerank is None else str(rerank),
+        mmr=_share("mmr", options.get("mmr")),
+        mmr_union=bool(options.get("mmr_union", False)),
+    )
+    _check_combination(request, vectors)
+    return request
+
+
+def _check_combination(request: SearchRequest, vectors: bool) -> None:
+    if not vectors:
+        wanted = f"{request.how} search" if request.how != "bm25" else "mmr" if request.mmr is not None else None
+        if wanted:
+            raise InvalidInput(
+                f"{wanted} needs vectors, this is a lexical-only index",
+                'Search with how="bm25" and without mmr, or build the index with an embedder.',
+            )
+    if request.weight is not None and request.how != "hybrid":
+        raise InvalidInput(f"weight is of hybrid search, not of {request.how}", 'Leave it out, or use how="hybrid".')
+    if request.mmr_union and request.mmr is None:
+        raise InvalidInput("mmr_union without mmr", "Give mmr a number from 0 to 1, for instance 0.7.")
+
+
+def _count(name: str, value: Any, remedy: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInput(f"{name} {value!r}, the least is 1", remedy)
+    return value
+
+
+def _share(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidInput(f"{name} {value!r} is not between 0 and 1", "Give a number such as 0.5, or leave it out.")
+    return float(value)
+
+
+def _clean(query: str) -> str:
+    if not isinstance(query, str) or not query.strip():
+        raise InvalidInput(f"query {query!r} is blank or not text", "Leave it out.")
+    # half a surrogate pair, as a model may write it in JSON, is nothing that a tokenizer accepts
+    return query.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,226 @@
+"""Embeddings over HTTP: a server on this machine that answers with a model's vectors, or misbehaves."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ragscale.errors import EndpointError, IndexMismatch, InvalidInput, ModelError
+from ragscale.index import Index
+from ragscale.index.embed import Embedder
+from ragscale.index.endpoint import Endpoint
+
+Status = int
+TEXTS = [f"text number {i} " + "word " * (i % 7) for i in range(50)]
+
+
+class Server:
+    """What it serves, and what it was asked."""
+
+    def __init__(self, model: Path) -> None:
+        self.embedder = Embedder.for_documents(model, dtype="float32", query_prompt="", document_prompt="")
+        self.models: list[dict[str, Any]] = [{"id": "small", "root": "org/small", "max_model_len": 64}]
+        self.longest = 10_000
+        self.failures: list[Status] = []
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.spoil: Callable[[dict[str, Any]], Any] = lambda answer: answer
+        self.lock = threading.Lock()
+
+    def embed(self, body: dict[str, Any]) -> tuple[Status, Any]:
+        with self.lock:
+            self.requests.append(body)
+            if self.failures:
+                return self.failures.pop(0), {"error": {"message": "not now"}}
+            if max(map(len, body["input"])) > self.longest:
+                return 400, {"error": {"message": "maximum context length exceeded"}}
+            vectors = self.embedder.encode_documents(body["input"]) * 3
+        rows = [{"index": i, "embedding": vector.tolist()} for i, vector in enumerate(vectors)]
+        return 200, self.spoil({"data": rows[::-1], "model": body["model"]})  # order is by index
+
+    def answer(self, path: str, body: dict[str, Any] | None) -> tuple[Status, Any]:
+        if path == "/v1/models":
+            return 200, {"data": self.models}
+        return self.embed(body or {}) if path == "/v1/embeddings" else (404, {})
+
+
+@pytest.fixture
+def server(model: Path) -> Iterator[tuple[Server, str]]:
+    state = Server(model)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.reply(None)
+
+        def do_POST(self) -> None:
+            self.reply(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+
+        def reply(self, body: dict[str, Any] | None) -> None:
+            state.keys.append(self.headers["authorization"])
+            status, answer = state.answer(self.path, body)
+            text = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread.start()
+        yield state, f"http://127.0.0.1:{http.server_address[1]}/v1"
+        http.shutdown()
+        thread.join(10)
+
+
+def test_vectors_are_those_of_the_model(server: tuple[Server, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    state, url = server
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    with Embedder.for_documents(f"endpoint:{url}#small", document_prompt="text: ") as embedder:
+        info = embedder.info
+        assert (info.name, info.dimension, info.max_tokens) == (f"endpoint:{url}#small", 32, 64)
+        assert (info.revision, len(info.probe.split(","))) == ("org/small", 32)
+        found = embedder.encode_documents(TEXTS, batch_size=8)
+    np.testing.assert_allclose(found, state.embedder.encode_documents([f"text: {t}" for t in TEXTS]), atol=1e-5)
+    asked = state.requests[1:]  # after the probe
+    assert sorted(len(body["input"]) for body in asked) == [2, 8, 8, 8, 8, 8, 8]
+    assert {body["model"] for body in asked} == {"small"}
+    assert set(state.keys) == {"Bearer secret"}
+
+
+def test_an_index_over_an_endpoint(server: tuple[Server, str], corpus: Path, tmp_path: Path) -> None:
+    _, url = server
+    with Index.build([corpus], tmp_path / "index", embedder=f"endpoint:{url}") as index:
+        found = index.search(["Paris and the river Seine"], k=12, how="dense")[0]
+        assert len(found) == 12
+        assert "secret" not in (tmp_path / "index" / "manifest.json").read_text()
+    moved = f"endpoint:{url.replace('127.0.0.1', 'localhost')}#small"
+    with Index.open(tmp_path / "index", embedder=moved) as index:
+        assert index.search(["Paris and the river Seine"], k=12, how="dense")[0] == found
+    with pytest.raises(IndexMismatch, match="was built with endpoint:"):
+        Index.open(tmp_path / "index", embedder="default")
+
+
+def test_another_model_behind_the_same_name_is_refused(
+    server: tuple[Server, str], make_model: Callable[..., Path]
+) -> None:
+    state, url = server
+    info = Embedder.for_documents(f"endpoint:{url}").info
+    Embedder.for_queries(info).close()
+    state.embedder = Embedder.for_documents(make_model(5), dtype="float32")
+    with pytest.raises(IndexMismatch, match=r"embeds with small otherwise than .* another vector"):
+        Embedder.for_queries(info)
+    state.embedder = Embedder.for_documents(make_model(5, hidden=16), dtype="float32")
+    with pytest.raises(IndexMismatch, match="of 16 numbers, then 32"):
+        Embedder.for_queries(info)
+
+
+def test_a_servers_noise_is_no_other_model(server: tuple[Server, str]) -> None:
+    info = Embedder.for_documents(f"endpoint:{server[1]}").info
+    numbers = [float(number) for number in info.probe.split(",")]
+    moved = replace(info, probe=",".join(str(number + 0.003 * (-1) ** i) for i, number in enumerate(numbers)))
+    assert info.same_as(moved)
+    assert moved.same_as(info)
+    assert not info.same_as(replace(info, probe=",".join(str(-number) for number in numbers)))
+    assert not info.same_as(replace(info, probe=""))
+    assert not info.same_as(replace(info, probe=info.probe.rpartition(",")[0]))
+    assert not info.same_as(replace(moved, revision="other"))
+
+
+def test_more_passages_come_from_the_same_model(
+    server: tuple[Server, str], corpus: Path, tmp_path: Path, make_model: Callable[..., Path]
+) -> None:
+    state, url = server
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"id": "new", "title": "", "text": "A lighthouse on a cliff."}\n')
+    with Index.build([corpus], tmp_path / "index", embedder=f"endpoint:{url}") as index:
+        index.add([more])
+        assert index.search(["A lighthouse on a cliff."], k=1, how="dense")[0][0].passage.id == "new"
+        state.embedder = Embedder.for_documents(make_model(5), dtype="float32")
+        more.write_text('{"id": "newer", "title": "", "text": "A lamp."}\n')
+        with pytest.raises(IndexMismatch, match="another vector"):
+            index.add([more])
+
+
+def test_failures_are_retried(server: tuple[Server, str]) -> None:
+    state, url = server
+    embedder = Embedder.for_documents(f"endpoint:{url}")
+    state.failures = [500, 503]
+    assert embedder.encode_queries(["again"]).shape == (1, 32)
+    assert len(state.requests) == 4
+    state.failures = [401]
+    with pytest.raises(EndpointError, match="refused the key"):
+        embedder.encode_queries(["again"])
+    assert len(state.requests) == 5
+    state.failures = [422]
+    with pytest.raises(ModelError, match=r"refused the request .* not now"):
+        embedder.encode_queries(["again"])
+
+
+def test_texts_that_are_too_long_are_cut(server: tuple[Server, str]) -> None:
+    state, url = server
+    embedder = Embedder.for_documents(f"endpoint:{url}")
+    state.longest = 40
+    texts = ["short", "long " * 20, "also short"]
+    found = embedder.encode_documents(texts)
+    wanted = state.embedder.encode_documents(["short", ("long " * 20)[:25], "also short"])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda answer: [],
+        lambda answer: {"data": answer["data"][:-1]},
+        lambda answer: {"data": [{**row, "embedding": "text"} for row in answer["data"]]},
+        lambda answer: {"data": [{**row, "embedding": [float("nan")] * 32} for row in answer["data"]]},
+        lambda answer: {"data": [{"embedding": row["embedding"]} for row in answer["data"]]},
+    ],
+)
+def test_broken_answers(
+    server: tuple[Server, str], spoil: Callable[[dict[str, Any]], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ragscale.index.endpoint._ATTEMPTS", 1)
+    state, url = server
+    embedder = Embedder.for_documents(f"endpoint:{url}")
+    state.spoil = spoil
+    with pytest.raises(ModelError, match="answered with"):
+        embedder.encode_queries(["one", "two"])
+
+
+def test_which_model(server: tuple[Server, str]) -> None:
+    state, url = server
+    state.models = []
+    assert Embedder.for_documents(f"endpoint:{url}#small").info.revision == "small"
+    state.models = [{"id": "one"}, {"id": "two"}]
+    with pytest.raises(EndpointError, match="lists 2 models") as caught:
+        Embedder.for_documents(f"endpoint:{url}")
+    assert "#MODEL" in caught.value.remedy
+
+
+def test_what_does_not_fit_an_endpoint() -> None:
+    for options in ({"dtype": "bfloat16"}, {"backend": "onnx"}, {"devices": ["cpu"]}):
+        with pytest.raises(InvalidInput, match="for an endpoint"):
+            Embedder.for_documents("endpoint:http://127.0.0.1:9/v1#m", **options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="not a URL"):
+        Embedder.for_documents("endpoint:somewhere")
+    with pytest.raises(EndpointError, match="No model server"):
+        Embedder.for_documents("endpoint:http://127.0.0.1:9/v1#m")
+
+
+async def test_beside_a_running_loop(server: tuple[Server, str]) -> None:
+    endpoint = Endpoint(f"endpoint:{server[1]}#small")
+    assert endpoint.encode(["x"], prompt="", query=True, batch_size=4).shape == (1, 32)
+    endpoint.close()
+    endpoint.close()

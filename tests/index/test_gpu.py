@@ -1,0 +1,197 @@
+"""Searching on GPUs as far as a CPU allows: a faiss that says it has some, with CPU indexes that take no parameters.
+
+`benchmarks/gpu.py` compares with real cards.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from stored import unit, write_vectors
+
+from ragscale.errors import RagscaleError
+from ragscale.index import dense, exact, gpu
+from ragscale.index.dense import VECTORS_FILE, DenseIndex, build_dense
+from ragscale.index.vectors import Vectors
+
+D = 16
+
+
+class Card:
+    """Stands for an index on a GPU: no parameters with a search, 2,048 results at most."""
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+        self.ntotal = index.ntotal
+
+    def add(self, block: Any) -> None:
+        self.index.add(block)
+        self.ntotal = self.index.ntotal
+
+    def search(self, queries: Any, count: int) -> Any:
+        if count > 2048:
+            raise RuntimeError("k is limited to 2048")
+        return self.index.search(queries, count)
+
+
+class Several(Card):
+    """Stands for IndexShards and IndexReplicas."""
+
+    def __init__(self, dimension: int, threaded: bool, successive: bool = False) -> None:
+        super().__init__(faiss.IndexFlatIP(dimension))
+        self.held: list[Card] = []
+
+    def _hold(self, part: Card) -> None:
+        self.held.append(part)
+        self.ntotal = sum(part.ntotal for part in self.held)
+
+    add_shard = add_replica = _hold
+
+    def search(self, queries: Any, count: int) -> Any:
+        raise AssertionError("not needed here")
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is asked of a faiss that has two GPUs."""
+    made: list[Any] = []
+
+    class Configuration:
+        device = 0
+
+    class Parameters:
+        def set_index_parameter(self, index: Card, name: str, value: int) -> None:
+            made.append((name, value))
+            faiss.ParameterSpace().set_index_parameter(index.index, name, value)
+
+    def flat(resources: Any, dimension: int, configuration: Any) -> Card:
+        made.append(("flat", configuration.device))
+        return Card(faiss.IndexFlatIP(dimension))
+
+    def clone(resources: Any, device: int, index: Any) -> Card:
+        made.append(("clone", device))
+        if "HNSW" in type(index).__name__:
+            raise RuntimeError("Error in somewhere\nThis index type is not implemented on GPU.")
+        return Card(index)
+
+    def clone_to_all(resources: Any, index: Any, options: Any, cards: list[int]) -> Card:
+        made.append(("clones", cards, options.shard))
+        return Card(index)
+
+    monkeypatch.setattr(dense, "_FEW_ROWS", 0)
+    for name, value in {
+        "get_num_gpus": lambda: 2,
+        "StandardGpuResources": object,
+        "GpuIndexFlatConfig": Configuration,
+        "GpuIndexFlatIP": flat,
+        "GpuParameterSpace": Parameters,
+        "GpuMultipleClonerOptions": Configuration,
+        "index_cpu_to_gpu": clone,
+        "index_cpu_to_gpu_multiple_py": clone_to_all,
+        "IndexShards": Several,
+        "IndexReplicas": Several,
+    }.items():
+        monkeypatch.setattr(faiss, name, value, raising=False)
+    return made
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Vectors:
+    """2,000 rows in two files."""
+    return write_vectors(tmp_path, unit(2000, D), [900])
+
+
+def test_without_gpus_nothing_is_put_there(vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "flat", None)
+    assert gpu.count(faiss) == 0 or not hasattr(faiss, "StandardGpuResources")
+    assert gpu.memory("shard") is None
+    assert not DenseIndex(vectors, build_dense(vectors, Path("unused"), factory="Flat"), None)._on_gpu
+
+
+def test_flat_on_the_first_card(vectors: Vectors, calls: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "_BLOCK", 300)
+    info = build_dense(vectors, Path("unused"), factory="Flat")
+    index, queries = DenseIndex(vectors, info, None), unit(5, D, seed=1)
+    assert (calls, index._covered) == ([("flat", 0)], 2000)
+    assert index.search(queries, 10) == exact.search(vectors, queries, 10)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05])
+def test_masks_on_a_card(vectors: Vectors, calls: list[Any], share: float) -> None:
+    allowed, deleted = (np.random.default_rng(seed).random(2000) < share for seed in (1, 2))
+    info = build_dense(vectors, Path("unused"), factory="Flat")
+    index, queries = DenseIndex(vectors, info, None, deleted=deleted), unit(5, D, seed=1)
+    found = index.search(queries, 10, allowed=allowed)
+    assert found == exact.search(vectors, queries, 10, allowed & ~deleted)
+
+
+def test_ties_and_many_results_on_a_card(tmp_path: Path, calls: list[Any]) -> None:
+    array = unit(5000, D)
+    array[100:400] = array[7]
+    vectors = write_vectors(tmp_path, array)
+    index = DenseIndex(vectors, build_dense(vectors, tmp_path / "unused", factory="Flat"), None)
+    assert [row for row, _ in index.search(array[7:8], 5)[0]] == [7, 100, 101, 102, 103]
+    assert len(index.search(array[7:8], 3000)[0]) == 3000
+
+
+@pytest.mark.parametrize("gpus", ["shard", "replicate"])
+def test_flat_on_several_cards(vectors: Vectors, calls: list[Any], gpus: gpu.Gpus) -> None:
+    found = gpu.flat(faiss, vectors, gpus)
+    assert calls == [("flat", 0), ("flat", 1)]
+    stored = [faiss.rev_swig_ptr(part.index.get_xb(), part.ntotal * D).reshape(-1, D) for part in found.held]
+    everything = vectors.take(np.arange(2000))
+    if gpus == "shard":
+        assert [len(part) for part in stored] == [1000, 1000]
+        np.testing.assert_array_equal(np.concatenate(stored), everything)
+    else:
+        for part in stored:
+            np.testing.assert_array_equal(part, everything)
+
+
+def test_other_kinds_are_cloned(tmp_path: Path, vectors: Vectors, calls: list[Any]) -> None:
+    path = tmp_path / VECTORS_FILE
+    info = build_dense(vectors, path, factory="IVF8,SQ8")
+    queries = unit(5, D, seed=1)
+    clones = {None: ("clone", 0), "shard": ("clones", [0, 1], True), "replicate": ("clones", [0, 1], False)}
+    for gpus, call in clones.items():
+        calls.clear()
+        index = DenseIndex(vectors, info, path, gpus=gpus)  # type: ignore[arg-type]
+        assert calls == [call, ("nprobe", 1)]
+        assert index._on_gpu
+        assert all(len(ranking) == 10 for ranking in index.search(queries, 10))
+    assert index.tuned(4, {"nprobe": 8}).search(queries, 10) == exact.search(vectors, queries, 10)
+    assert calls[-1] == ("nprobe", 8)
+
+
+def test_what_faiss_does_not_put_there_is_searched_here(
+    tmp_path: Path, vectors: Vectors, calls: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / VECTORS_FILE
+    index = DenseIndex(vectors, build_dense(vectors, path, factory="HNSW8"), path)
+    assert not index._on_gpu
+    assert "IndexHNSWFlat is searched on the CPU" in caplog.text
+    assert "not implemented on GPU" in caplog.text
+    assert len(index.search(unit(1, D), 10)[0]) == 10
+
+
+def test_one_owner(vectors: Vectors, calls: list[Any]) -> None:
+    index = DenseIndex(vectors, build_dense(vectors, Path("unused"), factory="Flat"), None)
+    index.search(unit(1, D), 3)
+    caught: list[BaseException] = []
+
+    def other() -> None:
+        try:
+            index.search(unit(1, D), 3)
+        except RagscaleError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert "second thread" in str(caught[0])
+    assert len(index.search(unit(1, D), 3)[0]) == 3

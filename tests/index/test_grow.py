@@ -1,0 +1,359 @@
+"""Adding, updating, removing and compacting: always what a fresh build of the live documents would be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ragscale.errors import CorpusError, IndexBusy, IndexMismatch, InvalidInput, RagscaleError
+from ragscale.index import Index, commit, grow, reindex, retune
+from ragscale.index.grow import Changes
+from ragscale.index.locks import writing
+from ragscale.types import Hit
+
+Build = Callable[..., Index]
+QUERIES = ["river ice", "violin string chain", "w3 metal", "capital"]
+HOWS = ["dense", "bm25", "hybrid"]
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Builds an index of rows with the tiny embedder."""
+    tiny.install(monkeypatch, log=tmp_path / "embedded.log")
+
+    def make(rows: Sequence[tiny.Row], name: str = "index", **options: Any) -> Index:
+        corpus = tiny.write_rows(tmp_path / f"{name}.jsonl", rows)
+        return Index.build([corpus], tmp_path / name, **{"embedder": "tiny", "segment_rows": 7, **options})
+
+    return make
+
+
+def embedded(folder: Path) -> int:
+    """Passages embedded since the last call."""
+    log = folder / "embedded.log"
+    found = sum(int(line) for line in log.read_text().splitlines()) if log.exists() else 0
+    log.unlink(missing_ok=True)
+    return found
+
+
+def ids(hits: list[Hit]) -> list[str]:
+    return [hit.passage.id for hit in hits]
+
+
+def assert_same_searches(one: Index, other: Index) -> None:
+    """Equal hits with equal scores, those of equal score in any order."""
+    for how in HOWS:
+        for mine, theirs in zip(one.search(QUERIES, 100, how), other.search(QUERIES, 100, how), strict=True):
+            if how != "hybrid":  # ranks, and with them the fused scores, follow the order of ties
+                scores = [{hit.passage: round(hit.score, 5) for hit in hits} for hits in (mine, theirs)]
+                assert scores[0].keys() == scores[1].keys()
+                assert list(scores[0].values()) == pytest.approx([scores[1][p] for p in scores[0]], abs=3e-5)
+            assert set(ids(mine)) == set(ids(theirs))
+
+
+NUMBERS = st.lists(st.integers(0, 15), min_size=1, max_size=8, unique=True)
+STEPS = st.one_of(
+    st.tuples(st.just("add"), NUMBERS, st.just(0)),
+    st.tuples(st.just("update"), NUMBERS, st.integers(0, 2)),
+    st.tuples(st.just("prune"), NUMBERS, st.integers(0, 2)),
+    st.tuples(st.just("remove"), NUMBERS, st.just(0)),
+    st.tuples(st.just("compact"), st.just([]), st.just(0)),
+)
+
+
+def documents(numbers: Sequence[int], version: int) -> list[tiny.Row]:
+    """Even numbers are documents of their own, odd ones have two passages that lie apart."""
+    first = [{"id": f"d{n}", "text": tiny.text_of(n, version), "n": n} for n in numbers if n % 2 == 0]
+    for part in "ab":
+        texts = ((n, tiny.text_of(n + 20 * (part == "b"), version)) for n in numbers if n % 2)
+        first += [{"id": f"d{n}{part}", "document": f"d{n}", "text": text, "n": n} for n, text in texts]
+    return first
+
+
+class Model:
+    """What should be in the index: rows by document, in row order."""
+
+    def __init__(self, rows: list[tiny.Row]) -> None:
+        self.rows = rows
+
+    @staticmethod
+    def document(row: tiny.Row) -> str:
+        return str(row.get("document") or row["id"])
+
+    def by_document(self) -> dict[str, list[tiny.Row]]:
+        found: dict[str, list[tiny.Row]] = {}
+        for row in self.rows:
+            found.setdefault(self.document(row), []).append(row)
+        return found
+
+    def put(self, rows: list[tiny.Row], prune: bool) -> None:
+        before, after = self.by_document(), Model(rows).by_document()
+        changed = {name for name, found in after.items() if before.get(name) != found}
+        gone = changed | (before.keys() - after.keys() if prune else set())
+        kept = [row for row in self.rows if self.document(row) not in gone]
+        self.rows = kept + [row for row in rows if self.document(row) in changed]
+
+    def remove(self, names: list[str]) -> None:
+        self.rows = [row for row in self.rows if self.document(row) not in names]
+
+
+def take_step(index: Index, model: Model, step: tuple[str, list[int], int], corpus: Path) -> None:
+    what, numbers, version = step
+    rows = documents(numbers, version)
+    names = [f"d{n}" for n in numbers]
+    if what == "compact":
+        index.compact()
+    elif what == "remove":
+        known = model.by_document()
+        if all(name in known for name in names) and len(known) > len(names):
+            assert index.remove(names) == Changes(removed=len(names))
+            model.remove(names)
+        else:
+            with pytest.raises(InvalidInput, match=r"no document and no passage|nothing would be left"):
+                index.remove(names)
+    elif what == "add":
+        known, new = model.by_document(), Model(rows).by_document()
+        if any(name in known and known[name] != found for name, found in new.items()):
+            with pytest.raises(InvalidInput, match="index update"):
+                index.add([tiny.write_rows(corpus, rows)])
+        else:
+            index.add([tiny.write_rows(corpus, rows)])
+            model.put(rows, prune=False)
+    else:
+        index.update([tiny.write_rows(corpus, rows)], prune=what == "prune")
+        model.put(rows, prune=what == "prune")
+
+
+@given(st.lists(STEPS, min_size=1, max_size=7))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+def test_any_sequence_ends_where_a_fresh_build_would(steps: list[tuple[str, list[int], int]]) -> None:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        tiny.install(patch)
+        folder, model = Path(name), Model(documents(range(6), 0))
+        first = tiny.write_rows(folder / "first.jsonl", model.rows)
+        with Index.build([first], folder / "index", embedder="tiny", segment_rows=3) as index:
+            for step in steps:
+                take_step(index, model, step, folder / "step.jsonl")
+            last = tiny.write_rows(folder / "last.jsonl", model.rows)
+            with Index.build([last], folder / "fresh", embedder="tiny") as fresh:
+                assert len(index) == len(fresh) == len(model.rows)
+                assert index.fingerprint == fresh.fingerprint
+                assert_same_searches(index, fresh)
+                for row in model.rows:
+                    assert index.passage(row["id"]) == fresh.passage(row["id"])
+                index.compact()
+                assert index.manifest.rows == len(model.rows)
+                assert_same_searches(index, fresh)
+                assert index.fingerprint == fresh.fingerprint
+
+
+def test_only_what_is_new_or_changed_is_embedded(build: Build, tmp_path: Path) -> None:
+    with build(tiny.rows_of(range(20))) as index:
+        assert embedded(tmp_path) == 20
+        more = tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(15, 25)))
+        assert index.add([more]) == Changes(added=5, unchanged=5, passages=5)
+        assert embedded(tmp_path) == 5
+        assert index.add([more]) == Changes(unchanged=10)
+        assert index.manifest.generation == 2
+        changed = [*tiny.rows_of(range(22)), *tiny.rows_of(range(22, 26), version=1)]
+        corpus = tiny.write_rows(tmp_path / "changed.jsonl", changed)
+        with pytest.raises(InvalidInput, match="3 documents are in the index with other content: 'p22', 'p23', 'p24'"):
+            index.add([corpus])
+        assert index.update([corpus]) == Changes(added=1, changed=3, unchanged=22, passages=4)
+        assert embedded(tmp_path) == 4
+        assert index.passage("p23").text == tiny.text_of(23, 1)
+        assert index.update([more], prune=True) == Changes(changed=3, unchanged=7, removed=16, passages=3)
+        assert embedded(tmp_path) == 3
+        assert len(index) == 10
+        index.compact()
+        assert embedded(tmp_path) == 0
+
+
+def test_removal_holds_for_every_search(build: Build) -> None:
+    with build(documents(range(12), 0)) as index:
+        assert index.remove(["d3", "d4", "d5a"]) == Changes(removed=3)
+        found = {hit.passage.id for how in HOWS for hits in index.search(QUERIES, 100, how) for hit in hits}
+        assert not found & {"d3a", "d3b", "d4", "d5a"}
+        assert "d5b" in found
+        assert "d4" not in index
+        with pytest.raises(InvalidInput, match="no document and no passage 'd4', 'ghost'") as caught:
+            index.remove(["d1", "d4", "ghost"])
+        assert "Nothing was removed" in caught.value.remedy
+        assert "d1a" in index
+        with pytest.raises(InvalidInput, match="one string"):
+            index.remove("d1")
+        with pytest.raises(InvalidInput, match="nothing would be left"):
+            index.remove([f"d{n}" for n in (0, 1, 2, 5, 6, 7, 8, 9, 10, 11)])
+
+
+def test_ids_stay_unique(build: Build, tmp_path: Path) -> None:
+    with build([{"id": "a", "text": "one"}, {"id": "b#0", "document": "b", "text": "two"}]) as index:
+        corpus = tiny.write_rows(tmp_path / "c.jsonl", [{"id": "b#0", "document": "other", "text": "three"}])
+        with pytest.raises(
+            CorpusError, match=r"c\.jsonl, line 1: the id 'b#0' is in the index already, in document 'b'"
+        ):
+            index.add([corpus])
+        # where the document goes, its ids are free
+        moved = [{"id": "b#1", "document": "b", "text": "two"}, {"id": "b#0", "document": "other", "text": "three"}]
+        assert index.update([tiny.write_rows(corpus, moved)]) == Changes(added=1, changed=1, passages=2)
+        assert index.passage("b#0").document == "other"
+
+
+def test_metadata_of_all_commits(build: Build, tmp_path: Path) -> None:
+    with build([{"id": "a", "text": "one", "year": 1990}, {"id": "b", "text": "two"}]) as index:
+        index.add([tiny.write_rows(tmp_path / "c.jsonl", [{"id": "c", "text": "three", "year": 1.5, "lang": "en"}])])
+        assert index.manifest.fields == {"year": "double", "lang": "large_string"}
+        assert index._snapshot.passages.fields().to_pydict() == {"lang": [None, None, "en"], "year": [1990, None, 1.5]}
+        with pytest.raises(CorpusError, match="`lang` is a whole number"):
+            index.add([tiny.write_rows(tmp_path / "d.jsonl", [{"id": "d", "text": "four", "lang": 5}])])
+
+
+def test_a_reader_keeps_its_view_until_it_reloads(build: Build, tmp_path: Path) -> None:
+    with build(tiny.rows_of(range(20))) as writer, Index.open(writer.path) as reader:
+        before = reader.fingerprint
+        wanted = writer.search(QUERIES, 50, "hybrid")
+        writer.remove(["p1", "p2"])
+        writer.compact()
+        writer.add([tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(20, 40)))])
+        # nothing was loaded before the writes: files of the old commit are read only now
+        assert reader.search(QUERIES, 50, "hybrid") == wanted
+        assert reader.passage("p1").title == "Title 1"
+        assert (len(reader), reader.fingerprint) == (20, before)
+        assert reader.reload()
+        assert not reader.reload()
+        assert (len(reader), reader.fingerprint) == (38, writer.fingerprint)
+        assert reader.search(QUERIES, 50, "hybrid") == writer.search(QUERIES, 50, "hybrid")
+        grow.sweep(writer.path)
+        on_disk = {p.relative_to(writer.path).as_posix() for p in writer.path.rglob("*") if p.is_file()}
+        assert on_disk == {*writer.manifest.files, "manifest.json", ".lock"}
+
+
+def test_reloading_keeps_the_loaded_embedder(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with build(tiny.rows_of(range(20))) as index:
+        index.search(QUERIES, 5, "dense")
+        index.remove(["p1"])
+        monkeypatch.undo()  # from here on the embedder "tiny" cannot be loaded
+        assert len(index.search(QUERIES, 5, "dense")) == len(QUERIES)
+
+
+def test_reload_finds_an_index_that_was_replaced(build: Build) -> None:
+    with build(tiny.rows_of(range(5))) as old:
+        build(tiny.rows_of(range(9)), force=True).close()
+        with pytest.raises(IndexMismatch, match="replaced after it was opened"):
+            old.search(QUERIES)
+        assert old.reload()
+        assert len(old) == 9
+        assert old.search(QUERIES)
+
+
+def test_two_writers(build: Build, tmp_path: Path) -> None:
+    corpus = tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(20, 30)))
+    with build(tiny.rows_of(range(20))) as index:
+        with writing(index.path):
+            for write in (lambda: index.add([corpus]), lambda: index.remove(["p1"]), index.compact):
+                with pytest.raises(IndexBusy, match="another process is writing this index"):
+                    write()
+            with pytest.raises(IndexBusy, match="another process is writing"):
+                build(tiny.rows_of(range(5)), force=True)
+        assert index.add([corpus]).added == 10
+
+
+def test_the_lock_of_a_dead_process_is_free(build: Build) -> None:
+    with build(tiny.rows_of(range(20))) as index:
+        code = (
+            "import os, signal, sys; from pathlib import Path; from ragscale.index.locks import writing\n"
+            "with writing(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, index.path], check=False)
+        assert done.returncode == -9
+        assert index.remove(["p1"]).removed == 1
+
+
+def test_another_embedder_is_refused(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(20, 30)))
+    with build(tiny.rows_of(range(20))) as index:
+        before = index.fingerprint
+        with pytest.raises(IndexMismatch, match="was built with tiny, not with other"):
+            grow.add(index.path, [corpus], embedder="other")
+        tiny.install(monkeypatch, revision="sha256:1")
+        with pytest.raises(IndexMismatch, match="was built with tiny at sha256:0, found tiny at sha256:1"):
+            index.add([corpus])
+        assert Index.open(index.path).fingerprint == before
+
+
+def test_a_full_disk_leaves_the_index_as_it_was(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(20, 30)))
+    with build(tiny.rows_of(range(20))) as index:
+        embedded(tmp_path)
+        before = index.manifest
+
+        def full(*args: object, **options: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(np, "save", full)
+            with pytest.raises(RagscaleError, match="no space left on the disk"):
+                index.add([corpus])
+        assert not index.reload()
+        index.verify()
+        assert index.manifest == before
+        assert index.add([corpus]).added == 10
+        assert embedded(tmp_path) == 10  # once, before the disk was full
+
+
+def test_an_approximate_index_covers_its_rows_until_many_came_later(build: Build, tmp_path: Path) -> None:
+    def grown(start: int, stop: int) -> int:
+        rows = tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(start, stop)))
+        index.add([rows])
+        assert index.manifest.dense is not None
+        return index.manifest.dense.rows
+
+    with build(tiny.rows_of(range(100)), factory="HNSW8") as index:
+        assert grown(100, 130) == 100
+        assert grown(130, 140) == 140
+        index.remove(["p0", "p1"])
+        assert index.manifest.dense is not None
+        assert index.manifest.dense.rows == 140
+        index.compact()
+        assert index.manifest.dense.rows == 138
+        with build(tiny.rows_of(range(2, 140)), "fresh", factory="HNSW8") as fresh:
+            assert index.fingerprint == fresh.fingerprint
+
+
+def test_another_factory_without_embedding(build: Build, tmp_path: Path) -> None:
+    with build(tiny.rows_of(range(40))) as index:
+        index.remove(["p7"])
+        exact = index.search(QUERIES, 5, "dense")
+        embedded(tmp_path)
+        written = reindex(index.path, "IVF2,Flat")
+        assert (written.factory, written.rows) == ("IVF2,Flat", 40)
+        retune(index.path, commit.DenseInfo("IVF2,Flat", 40, 1, {"nprobe": 2}, "tuned"))
+        assert index.reload()
+        assert index.manifest.dense is not None
+        assert (index.manifest.dense.settings, index.manifest.dense.reason) == ({"nprobe": 2}, "tuned")
+        assert index.search(QUERIES, 5, "dense") == exact
+        assert embedded(tmp_path) == 0
+        with pytest.raises(InvalidInput, match="factory 'Nope'"):
+            reindex(index.path, "Nope")
+
+
+def test_a_lexical_index_grows_too(build: Build, tmp_path: Path) -> None:
+    with build(tiny.rows_of(range(10)), embedder=None) as index:
+        index.add([tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(10, 14)))])
+        assert ids(index.search(["w12"])[0]) == ["p12"]
+        with pytest.raises(IndexMismatch, match="was built with no embedder"):
+            grow.add(index.path, [tmp_path / "more.jsonl"], embedder="tiny")
+        with pytest.raises(InvalidInput, match="lexical-only"):
+            reindex(index.path, "Flat")

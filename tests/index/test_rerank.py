@@ -1,0 +1,138 @@
+"""Reranking with a cross-encoder that is made on the spot: its scores mean nothing, its order is exact."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ragscale.errors import InvalidInput, ModelFileError
+from ragscale.index import Index
+from ragscale.index.passages import full_text
+from ragscale.index.rerank import Reranker
+from ragscale.types import Hit
+
+QUERIES = ["Where was Marie Curie born?", "capital river", "two passages that say the same"]
+
+
+@pytest.fixture(scope="session")
+def make_reranker(make_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a cross-encoder of random weights by a seed."""
+
+    def make(seed: int = 0, *, labels: int = 1) -> Path:
+        import torch
+        from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+        folder = tmp_path_factory.mktemp("reranker")
+        tokenizer = AutoTokenizer.from_pretrained(make_model(seed))
+        torch.manual_seed(seed)
+        config = BertConfig(
+            vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+            num_labels=labels, initializer_range=0.5,
+        )  # fmt: skip
+        BertForSequenceClassification(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def reranker(make_reranker: Callable[..., Path]) -> Path:
+    return make_reranker()
+
+
+def ids(hits: Sequence[Hit]) -> list[str]:
+    return [hit.passage.id for hit in hits]
+
+
+def scored(reranker: Path, query: str, hits: Sequence[Hit]) -> list[float]:
+    """What the library itself says, pair by pair."""
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    model = CrossEncoder(str(reranker), device="cpu", local_files_only=True)
+    pairs = [(query, full_text(hit.passage)) for hit in hits]
+    return [float(model.predict([pair], activation_fn=torch.nn.Identity())[0]) for pair in pairs]
+
+
+@pytest.mark.parametrize("how", ["dense", "bm25", "hybrid"])
+def test_hits_are_in_the_order_of_the_model(dense: Index, reranker: Path, how: str) -> None:
+    plain = dense.search(QUERIES, k=50, how=how)  # type: ignore[arg-type]
+    found = dense.search(QUERIES, k=3, how=how, rerank=reranker)  # type: ignore[arg-type]
+    for query, candidates, hits in zip(QUERIES, plain, found, strict=True):
+        scores = scored(reranker, query, candidates)
+        assert len(set(np.round(scores, 3))) > len(scores) / 2  # the order is not that of the candidates by chance
+        best = sorted(zip(candidates, scores, strict=True), key=lambda pair: -round(pair[1], 5))[:3]
+        assert ids(hits) == [hit.passage.id for hit, _ in best]
+        assert [hit.score for hit in hits] == pytest.approx([score for _, score in best], abs=2e-5)
+
+
+def test_only_the_candidates_are_reranked(dense: Index, reranker: Path) -> None:
+    for query in QUERIES:
+        shallow = dense.search([query], k=2, how="dense", rerank=reranker, depth=4)[0]
+        assert set(ids(shallow)) <= set(ids(dense.search([query], k=4, how="dense")[0]))
+        assert ids(shallow) == ids(dense.search([query], k=4, how="dense", rerank=reranker, depth=1)[0])[:2]
+
+
+def test_equal_passages_keep_their_order(dense: Index, reranker: Path) -> None:
+    found = dense.search([QUERIES[2]], k=12, how="dense", rerank=reranker)[0]
+    twins = [hit for hit in found if hit.passage.id.startswith("twin")]
+    assert ids(twins) == ["twin-1", "twin-2"]
+    assert twins[0].score == twins[1].score
+
+
+def test_what_waits_together_is_one_call_of_the_model(
+    dense: Index, reranker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [dense.search([query], k=5, rerank=reranker)[0] for query in QUERIES]
+    calls: list[int] = []
+    busy, go = threading.Event(), threading.Event()
+    original = Reranker.scores
+
+    def slow(self: Reranker, pairs: Sequence[tuple[str, str]], **options: int) -> list[float]:
+        calls.append(len(pairs))
+        busy.set()
+        assert go.wait(30)
+        return original(self, pairs, **options)
+
+    monkeypatch.setattr(Reranker, "scores", slow)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(dense.search, ["warm"], 1, rerank=reranker)
+        assert busy.wait(30)
+        later = [pool.submit(dense.search, [query], 5, rerank=reranker) for query in QUERIES * 2]
+        while dense._broker._queue.qsize() < 6:
+            threading.Event().wait(0.001)
+        go.set()
+        assert first.result(30)
+        found = [future.result(30)[0] for future in later]
+    assert len(calls) == 2
+    for one, other in zip(alone * 2, found, strict=True):
+        assert ids(one) == ids(other)
+
+
+def test_rerankers_of_one_batch_do_not_mix(dense: Index, reranker: Path, make_reranker: Callable[..., Path]) -> None:
+    other = make_reranker(7)
+    alone = [dense.search(QUERIES, k=4, rerank=name) for name in (reranker, other, None)]
+    assert alone[0] != alone[1]
+    with ThreadPoolExecutor(6) as pool:
+        jobs = [pool.submit(dense.search, QUERIES, 4, rerank=name) for name in (reranker, other, None) * 2]
+        found = [job.result(60) for job in jobs]
+    for one, two in zip(alone * 2, found, strict=True):
+        assert [ids(hits) for hits in one] == [ids(hits) for hits in two]
+
+
+def test_models_that_cannot_rerank(
+    dense: Index, make_reranker: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InvalidInput, match="gives 3 scores a pair"):
+        dense.search(["x"], rerank=make_reranker(labels=3))
+    with pytest.raises(ModelFileError, match="no such model folder"):
+        dense.search(["x"], rerank=tmp_path / "absent")
+    with pytest.raises(ModelFileError, match=r"no \.safetensors weights"):
+        dense.search(["x"], rerank=tmp_path)
+    assert dense.search(["Paris"], k=1)[0]  # the broker goes on

@@ -1,0 +1,142 @@
+"""Tuning: recall as it is, the cheapest settings that reach it, and nothing changed where none does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stored import unit, write_vectors
+from typer.testing import CliRunner
+
+from ragscale.cli import app
+from ragscale.errors import IndexBusy, InvalidInput
+from ragscale.index import Index, Manifest, dense, grow
+from ragscale.index.dense import VECTORS_FILE, DenseIndex, DenseInfo, build_dense
+from ragscale.index.tune import Trial, Tuning, tune, tune_index
+from ragscale.index.vectors import Vectors
+
+D = 24
+
+
+@pytest.fixture(autouse=True)
+def small_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Approximate search also where exact search of a test's few rows would do."""
+    monkeypatch.setattr(DenseIndex, "_is_small", lambda self, live, k: False)
+    monkeypatch.setattr(dense, "_FEW_ROWS", 0)
+
+
+def tuned(folder: Path, vectors: Vectors, factory: str, recall: float, **options: object) -> Tuning:
+    info = build_dense(vectors, folder / VECTORS_FILE, factory=factory)
+    index = DenseIndex(vectors, info, folder / VECTORS_FILE)
+    return tune(index, vectors, info, recall=recall, k=10, sample=60, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("factory", ["IVF32,Flat", "IVF20,SQ8", "HNSW8", "PQ6x4fs", "IVF16,RaBitQfs"])
+def test_the_wanted_recall_is_reached(tmp_path: Path, factory: str) -> None:
+    found = tuned(tmp_path, write_vectors(tmp_path, unit(2000, D)), factory, 0.9)
+    assert found.reached
+    assert found.chosen.recall >= 0.9
+    assert found.queries == 60
+    enough = [trial for trial in found.trials if trial.recall >= 0.9]
+    assert found.chosen.milliseconds == min(trial.milliseconds for trial in enough)
+
+
+def test_more_lists_find_more(tmp_path: Path) -> None:
+    found = tuned(tmp_path, write_vectors(tmp_path, unit(2000, D)), "IVF32,Flat", 1)
+    recalls = [trial.recall for trial in found.trials]
+    assert [trial.settings["nprobe"] for trial in found.trials] == [1, 2, 4, 8, 16, 32][: len(recalls)]
+    assert recalls == sorted(recalls)
+    assert recalls[0] < recalls[-1] == 1
+
+
+def test_a_recall_out_of_reach(tmp_path: Path) -> None:
+    """Two numbers of 24, and few candidates: the best is what is reported."""
+    found = tuned(tmp_path, write_vectors(tmp_path, unit(3000, D)), "PCA2,SQ4", 0.999)
+    assert not found.reached
+    assert found.chosen.recall == max(trial.recall for trial in found.trials)
+
+
+def test_the_vector_itself_does_not_count(tmp_path: Path) -> None:
+    """An index that finds nothing but the vector asked for has a recall of 0."""
+
+    class Blind:
+        def tuned(self, refine: int, settings: dict[str, int]) -> Blind:
+            return self
+
+        def search(self, queries: np.ndarray, k: int) -> list[list[tuple[int, float]]]:
+            rows = [int(np.argmax(array @ query)) for query in queries]
+            return [[(row, 1.0)] for row in rows]
+
+    array = unit(500, D)
+    vectors = write_vectors(tmp_path, array)
+    info = DenseInfo("HNSW8", 500, 1, {"efSearch": 16}, "")
+    found = tune(Blind(), vectors, info, recall=0.9, k=5, sample=20)  # type: ignore[arg-type]
+    assert {trial.recall for trial in found.trials} == {0.0}
+
+
+def test_deleted_rows_are_neither_asked_nor_wanted(tmp_path: Path) -> None:
+    vectors = write_vectors(tmp_path, unit(1000, D))
+    deleted = np.arange(1000) % 2 == 0
+    info = build_dense(vectors, tmp_path / VECTORS_FILE, factory="IVF8,Flat")
+    index = DenseIndex(vectors, info, tmp_path / VECTORS_FILE, deleted=deleted)
+    seen: list[Trial] = []
+    found = tune(index, vectors, info, recall=1, k=10, sample=30, deleted=deleted, report=seen.append)
+    assert found.reached
+    assert tuple(seen) == found.trials
+
+
+@pytest.fixture
+def built(tmp_path: Path, model: Path, write_corpus: Callable[[Path, list[dict[str, str]]], Path]) -> Path:
+    """300 passages in 8 lists."""
+    rows = [{"id": f"p{n}", "title": "", "text": f"passage {n * 7919 % 1000} of {n}"} for n in range(300)]
+    corpus = write_corpus(tmp_path / "corpus.jsonl", rows)
+    Index.build([corpus], tmp_path / "index", embedder=model, factory="IVF8,Flat", dtype="float32").close()
+    return tmp_path / "index"
+
+
+def test_settings_are_committed_and_used(built: Path) -> None:
+    before = Manifest.read(built)
+    found = tune_index(built, recall=1, sample=50, queries=["passage 5"])
+    after = Manifest.read(built)
+    assert after.dense is not None
+    assert before.dense is not None
+    assert after.dense.settings == found.chosen.settings
+    assert after.generation == before.generation + 1
+    assert found.queries == 51
+    with Index.open(built) as index:
+        assert len(index.search(["passage 5"], 5, how="dense")[0]) == 5
+        index.verify()
+    with pytest.raises(IndexBusy, match="built anew"):
+        grow.retune(built, replace(after.dense, rows=7))
+
+
+def test_another_factory_without_embedding(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragscale.index.embed.Embedder.encode_documents", None)
+    info = grow.reindex(built, "auto", memory=10**9)
+    assert (info.factory, info.rows) == ("Flat", 0)
+    with pytest.raises(InvalidInput, match="a Flat index, which is exact: nothing to tune"):
+        tune_index(built)
+
+
+@pytest.mark.parametrize("options", [{"recall": 0}, {"recall": 1.5}, {"k": 0}, {"sample": 0}])
+def test_arguments_out_of_range(built: Path, options: dict[str, float]) -> None:
+    with pytest.raises(InvalidInput, match="cannot be measured"):
+        tune_index(built, **options)  # type: ignore[arg-type]
+
+
+def test_the_commands(built: Path, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"question": "passage 3"}\n\nplain text\n', encoding="utf-8")
+    shown = CliRunner().invoke(app, ["index", "tune", str(built), "--recall", "1", "--queries", str(questions)])
+    assert shown.exit_code == 0, shown.output
+    assert "nprobe 1 " in shown.output
+    assert "kept: nprobe" in shown.output
+    shown = CliRunner().invoke(app, ["index", "reindex", str(built), "--factory", "auto", "--memory", "1GB"])
+    assert shown.exit_code == 0, shown.output
+    assert "Flat (300 vectors of 32 dimensions are searched exactly" in shown.output
+    questions.write_text('{"query": 1}\n', encoding="utf-8")
+    shown = CliRunner().invoke(app, ["index", "tune", str(built), "--queries", str(questions)])
+    assert shown.exit_code == 1
