@@ -105,7 +105,8 @@ def embed_segments(
     def here(slabs: Sequence[Slab], tell: Tell) -> Iterator[NDArray[np.float32]]:
         return (encode_slab(embedder, slab, batch_size, tell) for slab in slabs)
 
-    tell(0)
+    if done:
+        tell(0)  # where a killed process was
     made = (encode or here)(slabs, tell)
     for segment in segments:
         fill_vectors(folder, segment, embedder.info, lambda start, stop: next(made))

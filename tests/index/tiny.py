@@ -39,17 +39,19 @@ Row = dict[str, Any]
 class TinyModel:
     """A text's vector is the sum of its words' directions: the same in any batch, on any machine."""
 
+    lanes = 1
+
     def __init__(self, log: Path | None = None) -> None:
         self._log = log
 
-    def encode_document(self, texts: Sequence[str], **options: Any) -> NDArray[np.float32]:
-        if self._log:
+    def encode(self, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
+        if self._log and not query:
             with self._log.open("a") as file:
                 file.write(f"{len(texts)}\n")
-        return self.encode_query(texts)
-
-    def encode_query(self, texts: Sequence[str], **options: Any) -> NDArray[np.float32]:
         return np.stack([sum((_direction(word) for word in text.split()), np.zeros(16)) for text in texts])
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
 
 def _direction(word: str) -> NDArray[np.float64]:
