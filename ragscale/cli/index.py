@@ -55,6 +55,13 @@ class Dtype(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class BuildEngine(StrEnum):
+    """Choices of ``--engine``."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Backend(StrEnum):
     """Choices of ``--backend``."""
 
@@ -104,6 +111,9 @@ def build(
         Dtype, typer.Option(help="Passages are encoded in this; auto: bfloat16 where the processor has it.")
     ] = Dtype.auto,
     batch_size: Annotated[int, typer.Option(help="Passages encoded at once.")] = 64,
+    engine: Annotated[
+        BuildEngine, typer.Option(help="What reads and embeds: this process, or Ray (the cluster at RAY_ADDRESS).")
+    ] = BuildEngine.local,
     backend: Annotated[
         Backend, typer.Option(help="What computes the vectors; openvino and onnx on the CPU.")
     ] = Backend.torch,
@@ -135,6 +145,7 @@ def build(
             document_prompt=document_prompt,
             dtype=dtype.value,
             batch_size=batch_size,
+            engine=engine.value,
             backend=backend.value,
             devices=device or (),
             force=force,

@@ -23,7 +23,7 @@ from ragscale.corpus.tables import jsonl_rows, parquet_rows, wikipedia_rows
 from ragscale.errors import BadDocument, CorpusError
 from ragscale.types import Passage
 
-__all__ = ["KINDS", "STDIN", "kind_of", "read"]
+__all__ = ["KINDS", "STDIN", "Piece", "Reader", "checked", "kind_of", "read"]
 
 STDIN = "-"
 """Name of the corpus that is jsonl on standard input."""
@@ -86,16 +86,29 @@ def read(
         ModelFileError: The tokenizer that chunks are counted with cannot be loaded.
     """
     problems = problems or Problems()
-    reader = _Reader(
-        Cutter(chunking or Chunking()), columns or Columns(), FieldTypes() if fields is None else fields, problems
-    )
+    fields = FieldTypes() if fields is None else fields
+    reader = Reader(chunking or Chunking(), columns or Columns(), fields, problems)
+    yield from checked(corpora, (reader.corpus(str(corpus)) for corpus in corpora), problems)
+
+
+def checked(corpora: Sequence[str | Path], found: Iterable[Iterator[Record]], problems: Problems) -> Iterator[Record]:
+    """The records of some corpora, none of which is empty.
+
+    Args:
+        corpora: Their names.
+        found: The records of each.
+        problems: What was left out so far; a corpus with nothing but bad documents is not empty.
+
+    Raises:
+        CorpusError: A corpus, or all of them together, has no passage.
+    """
     found_any = False
-    for corpus in corpora:
-        found, skipped = False, problems.count
-        for record in reader.corpus(str(corpus)):
-            found = found_any = True
+    for corpus, records in zip(corpora, found, strict=True):
+        empty, skipped = True, problems.count
+        for record in records:
+            empty, found_any = False, True
             yield record
-        if not found and problems.count == skipped:
+        if empty and problems.count == skipped:
             raise CorpusError(
                 f"{corpus}: the corpus is empty", f"Give one with at least one passage. Read are {KINDS}."
             )
@@ -104,40 +117,78 @@ def read(
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
-    cutter: Cutter
-    columns: Columns
-    fields: FieldTypes
-    problems: Problems
+class Piece:
+    """A part of a corpus that is read by itself: a file, or a corpus that is none."""
+
+    path: str
+    """Of the file, or the corpus' name."""
+    name: str = ""
+    """Of the file within its corpus; empty where the corpus is no file."""
+    prefix: str = ""
+    """What goes before the names of an archive's members."""
+
+
+class Reader:
+    """Reads corpora, or pieces of them one by one.
+
+    Args:
+        chunking: How documents are cut.
+        columns: Which columns of tables mean what.
+        fields: Metadata fields known already; grows.
+        problems: Whether bad documents stop the reading, and what was left out.
+
+    Raises:
+        InvalidInput: A chunk size beyond what the tokenizer's model reads.
+        ModelFileError: The tokenizer that chunks are counted with cannot be loaded.
+    """
+
+    def __init__(self, chunking: Chunking, columns: Columns, fields: FieldTypes, problems: Problems) -> None:
+        self.cutter = Cutter(chunking)
+        self.columns = columns
+        self.fields = fields
+        self.problems = problems
 
     def corpus(self, name: str) -> Iterator[Record]:
+        """Passages of a file, a folder or a data set."""
+        for piece in self.pieces(name):
+            yield from self.piece(piece)
+
+    def pieces(self, name: str) -> Iterator[Piece]:
+        """The pieces of a corpus, in their order.
+
+        Raises:
+            CorpusError: There is none of that name, or it is of an unknown kind.
+        """
         path = Path(name)
-        if name == STDIN:
-            # the descriptor itself, so that whoever reads from sys.stdin later still can
-            return self.source(Source("stdin", path, 0, lambda: open(0, "rb", closefd=False)), "jsonl")
-        if name.startswith(PREFIX):
-            return self.rows(dataset_rows(name, self.columns), name.removeprefix(PREFIX))
-        if path.is_dir():
-            return self.folder(path)
-        if not path.exists():
+        if name == STDIN or name.startswith(PREFIX):
+            yield Piece(name)
+        elif path.is_dir():
+            for file, inner in walk(path, self.problems):
+                if self._wanted(inner):
+                    yield Piece(str(file), inner, f"{inner}/")
+        elif not path.exists():
             raise CorpusError(f"{path}: no such file or folder", "Check the path of the corpus.")
-        kind = kind_of(path.name)
-        if kind is None:
+        elif kind_of(path.name) is None:
             raise CorpusError(f"{path}: unknown kind of corpus", f"Read are {KINDS}.")
-        return self.source(file_source(path, path.name), kind)
+        else:
+            yield Piece(name, path.name)
 
-    def folder(self, root: Path) -> Iterator[Record]:
-        for path, name in walk(root, self.problems):
-            kind = self.wanted(name)
-            if kind:
-                try:
-                    source = file_source(path, name)
-                except BadDocument as error:
-                    self.problems.add(error)
-                else:
-                    yield from self.source(source, kind, prefix=f"{name}/")
+    def piece(self, piece: Piece) -> Iterator[Record]:
+        """Passages of a piece."""
+        path = Path(piece.path)
+        if piece.path == STDIN:
+            # the descriptor itself, so that whoever reads from sys.stdin later still can
+            return self._source(Source("stdin", path, 0, lambda: open(0, "rb", closefd=False)), "jsonl")
+        if not piece.name:
+            return self._rows(dataset_rows(piece.path, self.columns), piece.path.removeprefix(PREFIX))
+        try:
+            source = file_source(path, piece.name)
+        except BadDocument as error:
+            self.problems.add(error)
+            return iter(())
+        return self._source(source, kind_of(piece.name) or "", piece.prefix)
 
-    def wanted(self, name: str, *, inside: bool = False) -> str | None:
+    def _wanted(self, name: str, *, inside: bool = False) -> str | None:
         """The kind of a file, or None and a count of those that are left out."""
         kind = kind_of(name)
         if kind == "zip" and inside:
@@ -147,45 +198,45 @@ class _Reader:
             self.problems.leave_out(f"{PurePosixPath(name).suffix.lower() or 'other'} files")
         return kind
 
-    def source(self, source: Source, kind: str, prefix: str = "") -> Iterator[Record]:
+    def _source(self, source: Source, kind: str, prefix: str = "") -> Iterator[Record]:
         """Passages of one file; `prefix` goes before the names of an archive's members."""
         try:
             if kind == "zip":
-                yield from self.archive(source, prefix)
+                yield from self._archive(source, prefix)
             elif kind in ("jsonl", "csv", "parquet", "wikipedia"):
-                yield from self.rows(self.table(source, kind), source.name, articles=kind == "wikipedia")
+                yield from self._rows(self._table(source, kind), source.name, articles=kind == "wikipedia")
             else:
-                yield from document_records(source, self.parts(source, kind), self.cutter, self.fields)
+                yield from document_records(source, self._parts(source, kind), self.cutter, self.fields)
         except BadDocument as error:
             self.problems.add(error)
         except DAMAGE as error:
             reason = f"damaged or unreadable ({error})"
             self.problems.add(BadDocument(source.place, reason, "Check the file and its permissions."))
 
-    def archive(self, source: Source, prefix: str) -> Iterator[Record]:
+    def _archive(self, source: Source, prefix: str) -> Iterator[Record]:
         for member in members(source, self.problems):
-            kind = self.wanted(member.name, inside=True)
+            kind = self._wanted(member.name, inside=True)
             if kind:
-                yield from self.source(replace(member, name=prefix + member.name), kind)
+                yield from self._source(replace(member, name=prefix + member.name), kind)
 
-    def table(self, source: Source, kind: str) -> Iterator[Row]:
+    def _table(self, source: Source, kind: str) -> Iterator[Row]:
         if kind == "csv":
             return csv_rows(source, self.columns, self.fields)
         if kind == "parquet":
             return parquet_rows(source, self.columns)
         return wikipedia_rows(source, self.problems) if kind == "wikipedia" else jsonl_rows(source)
 
-    def parts(self, source: Source, kind: str) -> Iterator[Part]:
+    def _parts(self, source: Source, kind: str) -> Iterator[Part]:
         if kind == "pdf":
             return pdf_parts(source, self.problems)
         return {"txt": text_parts, "md": markdown_parts, "html": html_parts, "docx": docx_parts}[kind](source)
 
-    def rows(self, rows: Iterable[Row], name: str, *, articles: bool = False) -> Iterator[Record]:
+    def _rows(self, rows: Iterable[Row], name: str, *, articles: bool = False) -> Iterator[Record]:
         """Passages of the rows of a table; long ones in chunks where that is asked for, and always for articles."""
         for place, row in rows:
             try:
                 passage = passage_of(row, place, self.columns, name)
-                pieces = self.pieces(passage, articles) if articles or self.cutter.chunking.rows else [passage]
+                pieces = self._cut(passage, articles) if articles or self.cutter.chunking.rows else [passage]
                 for piece in pieces:
                     self.fields.add(piece.metadata, place)
             except BadDocument as error:
@@ -193,7 +244,7 @@ class _Reader:
             else:
                 yield from (Record(piece, place) for piece in pieces)
 
-    def pieces(self, whole: Passage, articles: bool) -> list[Passage]:
+    def _cut(self, whole: Passage, articles: bool) -> list[Passage]:
         """Chunks of a row, which becomes their document unless it names another."""
         found = []
         for number, (heading, text) in enumerate(self.cutter.cut(whole.text, whole.title, markdown=not articles)):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
 from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read
 from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.index import cluster
 from ragscale.index.commit import commit
 from ragscale.index.dense import AUTO, METRIC, check_factory, require_faiss
 from ragscale.index.embed import DEFAULT, Backend, Dtype, Embedder
@@ -22,7 +24,10 @@ from ragscale.index.place import put, storage_errors
 from ragscale.index.segments import drop_vectors, embedded, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
-__all__ = ["BuildOptions", "build"]
+__all__ = ["BuildEngine", "BuildOptions", "build"]
+
+BuildEngine = Literal["local", "ray"]
+"""Where passages are read and embedded: in this process, or on Ray; see `ragscale.index.cluster`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,8 @@ class BuildOptions:
     """Passages encoded at once."""
     segment_rows: int = SEGMENT_ROWS
     """Most rows of a segment."""
+    engine: BuildEngine = "local"
+    """What reads and embeds."""
     backend: Backend = "torch"
     """What computes the vectors; see `ragscale.index.backends`."""
     devices: tuple[str, ...] = ()
@@ -71,16 +78,18 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
         CorpusError: The corpus cannot be indexed.
         InvalidInput: `out` exists and `force` is off, or is no index; a bad factory, lexical index or chunking.
         IndexBusy: Another process is building at `out`, or is writing the index that is to be replaced.
-        MissingDependency: No faiss for a dense index.
+        MissingDependency: No faiss for a dense index, no Ray for the engine ray.
         RagscaleError: The disk is full or not writable.
     """
     _check(corpora, out, options)
     report = progress or silent
     out = out.resolve()  # a link to an index goes on pointing at it
-    with storage_errors(out), _workplace(out) as folder:
+    ray = options.engine == "ray"
+    with storage_errors(out), _workplace(out) as folder, cluster.connected() if ray else nullcontext():
         fields = FieldTypes()
         chunking = options.chunking.counted_by(options.embedder)
-        records = read(corpora, chunking, columns=options.columns, fields=fields, problems=options.problems)
+        reading = cluster.read if ray else read
+        records = reading(corpora, chunking, columns=options.columns, fields=fields, problems=options.problems)
         with incoming(folder, records, report) as found:
             count = len(found)
             segments = write_texts(
@@ -119,6 +128,11 @@ def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
         raise InvalidInput("no corpus given", "Name at least one file or folder.")
     if options.lexical not in KINDS:
         raise InvalidInput(f"unknown lexical index {options.lexical!r}", f"Choose one of: {', '.join(KINDS)}.")
+    if options.engine not in get_args(BuildEngine):
+        raise InvalidInput(f"unknown engine {options.engine!r}", f"Choose one of: {', '.join(get_args(BuildEngine))}.")
+    if options.engine == "ray" and options.devices:
+        given = ", ".join(options.devices)
+        raise InvalidInput(f"devices {given} with the engine ray, which finds them itself", "Leave them out.")
     for name, value in (("batch size", options.batch_size), ("segment size", options.segment_rows)):
         if value < 1:
             raise InvalidInput(f"{name} {value}, the least is 1", "Give a number such as 64.")
@@ -172,5 +186,8 @@ def _embed(folder: Path, segments: Sequence[Segment], count: int, options: Build
     ) as embedder:
         # before hours of encoding, so that a wrong factory string fails in the first second
         check_factory(options.factory, embedder.info.dimension, count, memory=options.memory)
-        embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report)
+        encode = None
+        if options.engine == "ray":
+            encode = cluster.encoder(embedder.info, options.embedder, options.batch_size, options.backend)
+        embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report, encode=encode)
     return embedder

@@ -15,7 +15,7 @@ from ragscale.corpus import By, Chunking, Columns, Problems
 from ragscale.errors import InvalidInput
 from ragscale.index import grow
 from ragscale.index.broker import Broker, Load
-from ragscale.index.build import BuildOptions, build
+from ragscale.index.build import BuildEngine, BuildOptions, build
 from ragscale.index.choose import AUTO, parse_memory
 from ragscale.index.dense import require_faiss
 from ragscale.index.embed import DEFAULT, Backend, Dtype, refuse_other_name
@@ -109,6 +109,7 @@ class Index:
         backend: Backend = "torch",
         devices: Sequence[str] = (),
         segment_rows: int = SEGMENT_ROWS,
+        engine: BuildEngine = "local",
         force: bool = False,
         progress: Progress | None = None,
     ) -> Index:
@@ -143,6 +144,7 @@ class Index:
                 ``["cpu", "cpu"]``; by default this process does it all. A script that gives some needs the usual
                 ``if __name__ == "__main__"``.
             segment_rows: Most rows of one of the folders that the index consists of.
+            engine: ``"local"``, or ``"ray"`` to read and embed on Ray; docs/corpora.md says what a cluster needs.
             force: Replace an index that is at `out`.
             progress: Called with stage, passages done and passages in all.
 
@@ -168,6 +170,7 @@ class Index:
             backend=backend,
             devices=tuple(devices),
             segment_rows=segment_rows,
+            engine=engine,
             force=force,
         )
         build([Path(corpus) for corpus in corpora], Path(out), options, progress)

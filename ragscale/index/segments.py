@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,11 @@ __all__ = [
     "JOURNAL_FILE",
     "RAW_FILE",
     "SLAB",
+    "Slab",
     "drop_vectors",
     "embedded",
     "fill_vectors",
+    "missing",
     "new_segments",
     "write_texts",
 ]
@@ -38,6 +40,17 @@ JOURNAL_FILE = "journal.jsonl"
 SLAB = 4096
 """Rows between two lines of the journal: the most that is embedded again after a kill."""
 _WRITING = ".writing"
+
+
+class Slab(NamedTuple):
+    """Rows of one segment whose vectors are made and written together."""
+
+    folder: Path
+    """Of the segment."""
+    start: int
+    stop: int
+    """The row after the last one."""
+
 
 Report = Callable[[int], None]
 """Called with the rows done so far."""
@@ -133,7 +146,7 @@ def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeV
     """
     path, journal = segment.path(folder) / RAW_FILE, segment.path(folder) / JOURNAL_FILE
     width = info.dimension * np.dtype(np.float32).itemsize
-    done, end = _journalled(path, journal, info, width)
+    done, end = _journalled(segment.path(folder), info)
     if done == segment.rows:
         return 0
     with path.open("ab") as vectors, journal.open("ab") as lines:
@@ -151,8 +164,18 @@ def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeV
     return segment.rows - done
 
 
-def _journalled(path: Path, journal: Path, info: EmbedderInfo, width: int) -> tuple[int, int]:
-    """Rows that are safe, and where the journal's last whole line ends."""
+def missing(folder: Path, segment: Segment, info: EmbedderInfo) -> list[Slab]:
+    """What `fill_vectors` will ask for, in its order."""
+    done, _ = _journalled(segment.path(folder), info)
+    return [
+        Slab(segment.path(folder), start, min(start + SLAB, segment.rows)) for start in range(done, segment.rows, SLAB)
+    ]
+
+
+def _journalled(segment: Path, info: EmbedderInfo) -> tuple[int, int]:
+    """Rows of a segment whose vectors are safe, and where the last whole line of its journal ends."""
+    path, journal = segment / RAW_FILE, segment / JOURNAL_FILE
+    width = info.dimension * np.dtype(np.float32).itemsize
     if not (path.is_file() and journal.is_file()):
         return 0, 0
     lines = journal.read_bytes().splitlines(keepends=True)

@@ -15,15 +15,29 @@ from ragscale.index.embed import Embedder
 from ragscale.index.incoming import Incoming
 from ragscale.index.manifest import Segment
 from ragscale.index.passages import PassageStore
-from ragscale.index.segments import fill_vectors
+from ragscale.index.segments import Slab, fill_vectors, missing
 
-__all__ = ["SEGMENT_ROWS", "Progress", "embed_segments", "incoming", "silent"]
+__all__ = [
+    "SEGMENT_ROWS",
+    "EncodeSlabs",
+    "Progress",
+    "Tell",
+    "embed_segments",
+    "encode_slab",
+    "incoming",
+    "silent",
+]
 
 SEGMENT_ROWS = 1 << 20
 """Most rows of a segment, by default."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage (``"read"``, ``"bm25"``, ``"embed"``), passages done and in all (0: not known yet)."""
+
+Tell = Callable[[int], None]
+"""Called with a number of rows that are done."""
+EncodeSlabs = Callable[[Sequence[Slab], Tell], Iterator[NDArray[np.float32]]]
+"""Makes the vectors of some slabs, in their order, and tells how it gets on."""
 
 _INCOMING = "incoming"
 _BATCHES_A_CALL = 4
@@ -61,7 +75,13 @@ def _counted(records: Iterable[Record], report: Progress) -> Iterator[Record]:
 
 
 def embed_segments(
-    folder: Path, segments: Sequence[Segment], embedder: Embedder, *, batch_size: int, report: Progress
+    folder: Path,
+    segments: Sequence[Segment],
+    embedder: Embedder,
+    *,
+    batch_size: int,
+    report: Progress,
+    encode: EncodeSlabs | None = None,
 ) -> None:
     """Embed the rows of some segments that have no vectors yet.
 
@@ -71,26 +91,44 @@ def embed_segments(
         embedder: For documents.
         batch_size: Passages encoded at once.
         report: Progress.
+        encode: Makes the vectors; by default the embedder does, in this process.
     """
+    slabs = [slab for segment in segments for slab in missing(folder, segment, embedder.info)]
     total = sum(segment.rows for segment in segments)
-    first = 0
+    done = total - sum(slab.stop - slab.start for slab in slabs)
+
+    def tell(rows: int) -> None:
+        nonlocal done
+        done += rows
+        report("embed", done, total)
+
+    def here(slabs: Sequence[Slab], tell: Tell) -> Iterator[NDArray[np.float32]]:
+        return (encode_slab(embedder, slab, batch_size, tell) for slab in slabs)
+
+    if done:
+        tell(0)  # where a killed process was
+    made = (encode or here)(slabs, tell)
     for segment in segments:
-        with PassageStore([segment.path(folder)]) as store:
+        fill_vectors(folder, segment, embedder.info, lambda start, stop: next(made))
 
-            def encode(start: int, stop: int, store: PassageStore = store, first: int = first) -> NDArray[np.float32]:
-                texts = store.texts(start, stop)
-                slab = np.empty((len(texts), embedder.info.dimension), dtype=np.float32)
-                done = first + start
-                for rows in _by_length(texts, _BATCHES_A_CALL * batch_size * embedder.lanes):
-                    slab[rows] = embedder.encode_documents([texts[row] for row in rows], batch_size=batch_size)
-                    done += len(rows)
-                    report("embed", done, total)
-                return slab
 
-            made = fill_vectors(folder, segment, embedder.info, encode)
-        first += segment.rows
-        if not made:
-            report("embed", first, total)
+def encode_slab(embedder: Embedder, slab: Slab, batch_size: int, tell: Tell | None = None) -> NDArray[np.float32]:
+    """Vectors of the rows of a slab, in their order; the same wherever it is called.
+
+    Args:
+        embedder: For documents.
+        slab: Which rows.
+        batch_size: Passages encoded at once.
+        tell: Called with the rows done since the last call.
+    """
+    with PassageStore([slab.folder]) as store:
+        texts = store.texts(slab.start, slab.stop)
+    vectors = np.empty((len(texts), embedder.info.dimension), dtype=np.float32)
+    for rows in _by_length(texts, _BATCHES_A_CALL * batch_size * embedder.lanes):
+        vectors[rows] = embedder.encode_documents([texts[row] for row in rows], batch_size=batch_size)
+        if tell:
+            tell(len(rows))
+    return vectors
 
 
 def _by_length(texts: list[str], size: int) -> Iterator[list[int]]:
