@@ -19,9 +19,9 @@ from ragscale.index.dense import AUTO, METRIC, check_factory, require_faiss
 from ragscale.index.embed import DEFAULT, Backend, Dtype, Embedder
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
-from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, SEGMENTS, Manifest, Segment, check_files
-from ragscale.index.place import put, storage_errors
-from ragscale.index.segments import drop_vectors, embedded, write_texts
+from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, Manifest, Segment, check_files
+from ragscale.index.place import put, remove_folder, removed_name, storage_errors
+from ragscale.index.segments import discard, drop_vectors, embedded, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
 __all__ = ["BuildEngine", "BuildOptions", "build"]
@@ -153,12 +153,13 @@ def _workplace(out: Path) -> Iterator[Path]:
     folder = out.parent / f".{out.name}.building"
     folder.mkdir(parents=True, exist_ok=True)
     with writing(folder):
+        shutil.rmtree(removed_name(folder), ignore_errors=True)
         _reopen(folder)
         try:
             yield folder
         except BaseException:
             if not embedded(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder)
             raise
 
 
@@ -168,7 +169,7 @@ def _reopen(folder: Path) -> None:
         try:
             check_files(folder, Manifest.read(folder))
         except RagscaleError:
-            shutil.rmtree(folder / SEGMENTS, ignore_errors=True)
+            discard(folder, 0)
         (folder / MANIFEST_FILE).unlink()
     shutil.rmtree(folder / GENERATIONS, ignore_errors=True)
     (folder / GENERATIONS).mkdir()

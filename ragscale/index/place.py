@@ -14,7 +14,7 @@ from pathlib import Path
 from ragscale.errors import RagscaleError
 from ragscale.index.locks import writing
 
-__all__ = ["put", "storage_errors", "sync"]
+__all__ = ["put", "remove_folder", "removed_name", "storage_errors", "sync"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -39,7 +39,7 @@ def put(folder: Path, out: Path) -> None:
 
 def _replace(folder: Path, out: Path) -> None:
     if _exchange(folder, out):
-        shutil.rmtree(folder, ignore_errors=True)  # by now the old one
+        remove_folder(folder)  # by now the old one
         return
     old = folder.with_suffix(".old")
     out.rename(old)
@@ -49,6 +49,19 @@ def _replace(folder: Path, out: Path) -> None:
         old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder; a kill on the way leaves all of it, or the rest under the name of `removed_name`."""
+    aside = removed_name(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def removed_name(folder: Path) -> Path:
+    """Where `remove_folder` puts a folder first."""
+    return folder.with_name(f"{folder.name}.removed")
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -19,7 +19,7 @@ from ragscale.index.hashes import load_hashes, take_hashes
 from ragscale.index.lexical import TermCounter
 from ragscale.index.manifest import SEGMENTS, EmbedderInfo, Segment
 from ragscale.index.passages import PassageStore, PassageWriter, full_text
-from ragscale.index.place import sync
+from ragscale.index.place import remove_folder, sync
 from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "RAW_FILE",
     "SLAB",
     "Slab",
+    "discard",
     "drop_vectors",
     "embedded",
     "fill_vectors",
@@ -88,11 +89,11 @@ def write_texts(
         segment = Segment(f"{number:06d}", len(part))
         target = segment.path(folder)
         if not (target.is_dir() and np.array_equal(load_hashes(target), take_hashes(store.folders, part))):
-            _discard(folder, number)
+            discard(folder, number)
             _write_text(target, store, part, fields, partial(_shifted, report, start))
         report(start + len(part))
         found.append(segment)
-    _discard(folder, first + len(found))
+    discard(folder, first + len(found))
     return found
 
 
@@ -100,11 +101,11 @@ def _shifted(report: Report, start: int, done: int) -> None:
     report(start + done)
 
 
-def _discard(folder: Path, first: int) -> None:
+def discard(folder: Path, first: int) -> None:
     """Remove what an earlier writer left from a number on."""
     for path in sorted((folder / SEGMENTS).glob("*")):
         if path.name >= f"{first:06d}":
-            shutil.rmtree(path)
+            remove_folder(path)
 
 
 def _write_text(
@@ -231,5 +232,5 @@ def new_segments(folder: Path, first: int, *, keep_embedded: bool = False) -> It
         yield
     except BaseException:
         if not (keep_embedded and embedded(folder, first)):
-            _discard(folder, first)
+            discard(folder, first)
         raise
