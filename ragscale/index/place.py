@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ragscale.errors import RagscaleError
@@ -52,10 +52,11 @@ def _replace(folder: Path, out: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder; a kill on the way leaves all of it, or the rest under the name of `removed_name`."""
+    """Remove a folder, if it is there; a kill on the way leaves all of it, or a rest that has its `removed_name`."""
     aside = removed_name(folder)
     shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
+    with suppress(FileNotFoundError):
+        folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
 
 
