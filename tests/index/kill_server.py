@@ -12,12 +12,14 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import faiss  # noqa: F401
 import tiny
+from tqdm import tqdm
 
 from ragscale.index import Index, grow, segments
 
@@ -79,6 +81,8 @@ def _kill(pid: int, after: float) -> None:
 
 def main() -> None:
     """Serve until standard input ends."""
+    # tqdm's own lock is a semaphore that all forks share: a child killed while it holds it would stop all later ones
+    tqdm.set_lock(threading.RLock())
     with tempfile.TemporaryDirectory() as folder:  # imports what a job needs
         corpus = tiny.write_rows(Path(folder, "corpus.jsonl"), tiny.rows_of(range(3)))
         Index.build([corpus], Path(folder, "index"), embedder=None).close()
