@@ -47,8 +47,9 @@ class Server:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
-        code, seconds = self._process.stdout.readline().split()
-        return int(code), float(seconds)
+        answer = self._process.stdout.readline().split()
+        assert answer, f"the server ended with {self._process.wait(30)}"
+        return int(answer[0]), float(answer[1])
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -162,18 +163,18 @@ def suffer(world: World, kills: int, seed: int) -> None:
             before = world.wanted[what]
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(3600)
 def test_200_kills_at_random_moments(folder: Path, server: Server) -> None:
     suffer(World(folder, server), 200, seed=0)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(3600)
 def test_1000_kills_at_random_moments(folder: Path, server: Server) -> None:
     suffer(World(folder, server), 1000, seed=1)
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(3600)
 def test_a_kill_at_every_step_that_touches_the_disk(folder: Path, server: Server) -> None:
     world = World(folder, server, passages=12)
     before = world.state()
