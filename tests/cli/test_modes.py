@@ -60,7 +60,7 @@ def test_a_description_reads_the_docstrings_below_the_fields_own_and_inherited()
         "summary": "Searches twice, badly.",
         "parameters": [
             {"name": "k", "type": "int", "default": 3, "help": "Fewer than elsewhere."},
-            {"name": "context", "type": "int", "default": 10, "help": context},
+            {"name": "context", "type": "int", "default": 8, "help": context},
             {"name": "loud", "type": "bool", "default": False, "help": ""},
             {"name": "temperature", "type": "float", "default": 0.5, "help": "How hot."},
         ],

@@ -105,7 +105,7 @@ def test_reading_shows_the_best_passages_that_fit_the_window(window: int) -> Non
         assert event.spend.tokens <= window
     assert answers
     assert bool(event.spend.llm_calls) == bool(event.passages)
-    assert (window >= 200) == bool(event.passages)
+    assert (window >= 300) == bool(event.passages)  # the instructions and examples alone take over 200
 
 
 def test_a_retrieval_is_one_batch_and_one_round() -> None:
