@@ -63,8 +63,12 @@ def reindex(
 def _questions(path: Path) -> list[str]:
     from ragscale.errors import InvalidInput
 
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path}: cannot be read ({error})", "Give a UTF-8 file with a query a line.") from error
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:

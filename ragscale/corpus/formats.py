@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -104,6 +105,7 @@ def pdf_parts(source: Source, problems: Problems) -> Iterator[Part]:
     with _parsing(source, "pdf"), source.seekable() as stream:
         from pypdf import PdfReader
 
+        logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what stops it is our error, with the file's name
         reader = PdfReader(stream)
         _decrypt(reader, source)
         title = " ".join(str(reader.metadata.title or "").split()) if reader.metadata else ""

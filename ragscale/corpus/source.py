@@ -78,7 +78,8 @@ def file_source(path: Path, name: str) -> Source:
 def walk(root: Path, problems: Problems) -> Iterator[tuple[Path, str]]:
     """Files under `root` with their names relative to it, those of a folder before its subfolders, sorted.
 
-    Hidden files and folders and links to folders are left out; a folder that cannot be listed is a bad document.
+    Hidden files and folders, links to folders, and indexes are left out; a folder that cannot be listed is a bad
+    document, and so is a file whose name is not UTF-8.
     """
 
     def unreadable(error: OSError) -> None:
@@ -86,8 +87,25 @@ def walk(root: Path, problems: Problems) -> Iterator[tuple[Path, str]]:
         problems.add(BadDocument(error.filename, reason, "Check its permissions."))
 
     for folder, folders, files in os.walk(root, onerror=unreadable):
+        if "manifest.json" in files and {"segments", "generations"} <= set(folders):
+            problems.leave_out("indexes")
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith("."):
-                path = Path(folder, name)
+            if name.startswith("."):
+                continue
+            path = Path(folder, name)
+            if _is_text(str(path.relative_to(root))):
                 yield path, path.relative_to(root).as_posix()
+            else:
+                shown = os.fsencode(path).decode("utf-8", "replace")
+                problems.add(BadDocument(shown, "its name is not UTF-8, so no id can be made of it", "Rename it."))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -81,10 +81,18 @@ class Client:
             retry=retry_if_exception_type(_BusyError),
             reraise=True,
         )
-        return retrying(self._once, method, path, content)
+        try:
+            return retrying(self._once, method, path, content)
+        except _BusyError as error:
+            raise IndexServerError(error.problem, error.remedy) from None
 
     def _once(self, method: str, path: str, content: dict[str, Any]) -> dict[str, Any]:
         token = os.environ.get(self._token_env, "").strip()
+        if not token.isascii():
+            raise IndexServerError(
+                f"the token in {self._token_env} has characters that no HTTP header can carry",
+                "Use letters, digits and punctuation of ASCII, on the server too.",
+            )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             response = self._http.request(method, path, headers=headers, **content)

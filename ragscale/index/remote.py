@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import threading
 import weakref
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, RagscaleError
 from ragscale.index.broker import Broker, Load
 from ragscale.index.client import Client
-from ragscale.index.request import How, SearchOptions
+from ragscale.index.request import How, SearchOptions, clean
 from ragscale.index.view import Searching
 from ragscale.index.wire import hit_from_json, passage_from_json
 from ragscale.types import Hit, Passage
@@ -150,7 +151,12 @@ class RemoteIndex:
         if isinstance(queries, str):
             raise InvalidInput(f"queries is one string ({queries!r})", "Give a list of queries.")
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
-        return self._broker.submit({"queries": list(queries), "k": k, "how": how or self.how, **settings})
+        search = {"queries": [clean(query) for query in queries], "k": k, "how": self.how if how is None else how}
+        try:
+            json.dumps(search | settings, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"no search that JSON can carry ({error})", "Give numbers, texts and lists.") from None
+        return self._broker.submit(search | settings)
 
     def _run(self, searches: Sequence[dict[str, Any]]) -> list[_Answer]:
         """Send what waits in as few requests as the server's limits allow.

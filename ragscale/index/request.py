@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 from ragscale.errors import InvalidInput
 from ragscale.index.where import compile_filter
 
-__all__ = ["DEPTH", "HOWS", "How", "SearchOptions", "SearchRequest", "check_request"]
+__all__ = ["DEPTH", "HOWS", "How", "SearchOptions", "SearchRequest", "check_request", "clean"]
 
 How = Literal["hybrid", "dense", "bm25"]
 HOWS: tuple[How, ...] = get_args(How)
@@ -93,7 +93,7 @@ def check_request(
         compile_filter(where, fields())  # here and not in the engine alone, so that its errors come before any work
     rerank = options.get("rerank")
     request = SearchRequest(
-        queries=tuple(_clean(query) for query in queries),
+        queries=tuple(clean(query) for query in queries),
         k=_count("k", k, "Give the number of hits wanted for each query."),
         how=how,
         weight=_share("weight", options.get("weight")),
@@ -122,7 +122,9 @@ def _check_combination(request: SearchRequest, vectors: bool) -> None:
 
 
 def _count(name: str, value: Any, remedy: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(f"{name} {value!r} is no whole number", remedy)
+    if value < 1:
         raise InvalidInput(f"{name} {value!r}, the least is 1", remedy)
     return value
 
@@ -135,7 +137,8 @@ def _share(name: str, value: Any) -> float | None:
     return float(value)
 
 
-def _clean(query: str) -> str:
+def clean(query: str) -> str:
+    """A query as text that every tokenizer and every encoding takes. Raises `InvalidInput` for a blank one."""
     if not isinstance(query, str) or not query.strip():
         raise InvalidInput(f"query {query!r} is blank or not text", "Leave it out.")
     # half a surrogate pair, as a model may write it in JSON, is nothing that a tokenizer accepts

@@ -398,7 +398,7 @@ class Index:
     def _submit(
         self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions
     ) -> Future[list[list[Hit]]]:
-        return self._broker.submit(self._check(queries, k, how or self.how, options))
+        return self._broker.submit(self._check(queries, k, self.how if how is None else how, options))
 
     def _check(self, queries: Sequence[str], k: int, how: How, options: SearchOptions) -> SearchRequest:
         vectors = self.manifest.embedder is not None

@@ -13,6 +13,7 @@ from made import GUIDE, docx, jsonl, passages, pdf, zipped
 from ragscale.corpus import Chunking, Columns, FieldTypes, Problem, Problems, read
 from ragscale.corpus.read import kind_of
 from ragscale.errors import BadDocument, CorpusError
+from ragscale.index import Index
 from ragscale.types import Passage
 
 
@@ -229,3 +230,25 @@ def test_standard_input() -> None:
     rows = jsonl([{"id": n, "text": "x"} for n in range(3)])
     done = subprocess.run([sys.executable, "-c", code], input=rows, capture_output=True, check=True)
     assert done.stdout.decode().splitlines() == [f"{n} -, line {n + 1}" for n in range(3)]
+
+
+def test_an_index_among_the_documents_is_left_out(tmp_path: Path) -> None:
+    Index.build([_note(tmp_path, "a.md")], tmp_path / "index", embedder=None).close()
+    problems = Problems()
+    found = [record.passage.id for record in read([tmp_path], problems=problems)]
+    assert found == ["a.md#0"]
+    assert problems.left_out["indexes"] == 1
+
+
+def test_a_file_name_that_is_no_text_is_a_bad_document(tmp_path: Path) -> None:
+    _note(tmp_path, "good.md")
+    os.rename(_note(tmp_path, "bad.md"), os.fsencode(tmp_path) + b"/bad\xff.md")
+    with pytest.raises(BadDocument, match="name is not UTF-8"):
+        list(read([tmp_path]))
+    problems = Problems(keep_going=True)
+    assert [record.passage.id for record in read([tmp_path], problems=problems)] == ["good.md#0"]
+
+
+def _note(folder: Path, name: str) -> Path:
+    (folder / name).write_text("some words")
+    return folder / name
