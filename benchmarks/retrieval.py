@@ -150,7 +150,7 @@ def measure_broker(options: argparse.Namespace) -> dict[str, Any]:
 
 def measure_bm25(options: argparse.Namespace) -> dict[str, Any]:
     """Ours in one batch, rank-bm25 a few queries one by one; agreement where no term has the flawed idf."""
-    path = stored.real_index(options.work, options.data, options.passages)
+    path = stored.lexical_index(options.work, options.data, options.passages)
     manifest, segments = Manifest.read(path), Manifest.read(path).segment_paths(path)
     terms = manifest.lexical["terms"]
     ours = open_lexical(manifest.generation_path(path) / BM25_FOLDER, "bm25s", terms)

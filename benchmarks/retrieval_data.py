@@ -69,6 +69,14 @@ def real_index(work: Path, data: Path, passages: int) -> Path:
     return path
 
 
+def lexical_index(work: Path, data: Path, passages: int) -> Path:
+    """A lexical-only index of the same passages; nothing is embedded."""
+    path = work / f"lexical-{passages}"
+    if not (path / "manifest.json").is_file():
+        Index.build([corpus(work, data, passages)], path, embedder=None, progress=_progress).close()
+    return path
+
+
 def _progress(stage: str, done: int, total: int) -> None:
     if done % 10_240 == 0 or done == total:
         print(f"  {stage} {done:,} of {total:,}", flush=True)
