@@ -53,6 +53,7 @@ def _missing(reason: object) -> MissingDependency:
 
 
 def load_faiss() -> Any:
+    """The module faiss. Raises `MissingDependency` where it is absent or its installation is broken."""
     try:
         import faiss
     except ImportError as error:

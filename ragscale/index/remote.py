@@ -151,12 +151,12 @@ class RemoteIndex:
         if isinstance(queries, str):
             raise InvalidInput(f"queries is one string ({queries!r})", "Give a list of queries.")
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
-        search = {"queries": [clean(query) for query in queries], "k": k, "how": self.how if how is None else how}
+        settings |= {"k": k, "how": self.how if how is None else how}
         try:
-            json.dumps(search | settings, allow_nan=False)
+            json.dumps(settings, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"no search that JSON can carry ({error})", "Give numbers, texts and lists.") from None
-        return self._broker.submit(search | settings)
+        return self._broker.submit({"queries": [clean(query) for query in queries], **settings})
 
     def _run(self, searches: Sequence[dict[str, Any]]) -> list[_Answer]:
         """Send what waits in as few requests as the server's limits allow.
