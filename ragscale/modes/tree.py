@@ -99,10 +99,10 @@ class Tree(Mode):
         return graph
 
     async def _plan(self, moves: Moves, state: _TreeState) -> Update:
-        """Size the level, then sample its sub-queries and keep the distinct new ones."""
+        """Size the level, then sample its sub-queries and keep the distinct new ones that most samples ask."""
         chain, shape, notes = state["chain"], self._shape(moves, state), state["known"]
         known = {normalise(step["query"]) for step in chain}
-        distinct: dict[str, str] = {}
+        distinct: dict[str, list[str]] = {}  # the spellings of each
         for attempt in range(2):
             alone = shape.expand == 1
             hot = self.temperature if attempt or not alone else 0.0
@@ -116,11 +116,11 @@ class Tree(Mode):
                 return {"queries": [], "known": notes}
             for query, _ in plans:
                 if query and normalise(query) not in known:
-                    distinct.setdefault(normalise(query), query)
+                    distinct.setdefault(normalise(query), []).append(query)
             if distinct:
                 break
             moves.note("plan", "only repeats of earlier sub-queries, discarded")
-        kept = list(distinct.values())[: shape.expand]
+        kept = [same[0] for same in sorted(distinct.values(), key=len, reverse=True)][: shape.expand]
         return {"shape": list(shape), "queries": kept, "part": share(moves.ledger, len(kept) or 1), "known": notes}
 
     async def _to_children(self, state: _TreeState) -> list[Send] | str:

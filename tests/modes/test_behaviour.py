@@ -233,6 +233,15 @@ class TestStopping:
         last = str(events(answer, "select")[-1].output)
         assert f"</documents>\nNotes:\nagreed\n1. {last} -> " in llm.calls[-1].messages[-1]["content"]
 
+    def test_a_tree_expands_the_queries_that_most_samples_ask(self) -> None:
+        queries = ["once", "Thrice", "twice", "thrice", "twice.", "thrice"]
+
+        def plan(call: ScriptedCall) -> list[str]:
+            return [json.dumps({"known": "", "missing": "", "queries": [query]}) for query in queries]
+
+        answer, _ = run(Tree(steps=1, expand=2, samples=6, rollouts=1), llm=scripted(instead(plan=plan)))
+        assert events(answer, "select")[0].input == ["Thrice", "twice"]
+
     @by_name
     def test_a_model_that_stops_working_ends_in_what_is_known(self, mode: Mode) -> None:
         for at in range(8):
