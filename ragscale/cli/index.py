@@ -201,7 +201,7 @@ def _dense(manifest: Manifest) -> str:
 
 @app.command()
 def verify(folder: Folder) -> None:
-    """Compute the checksum of every file of an index again."""
+    """Compute the checksum of every file of an index again; says what helps where one is damaged."""
     from ragscale.index import Manifest, check_files
 
     manifest = Manifest.read(folder)
@@ -213,6 +213,7 @@ app.command()(grow.add)
 app.command()(grow.update)
 app.command()(grow.remove)
 app.command()(grow.compact)
+app.command()(grow.repair)
 
 
 def search(

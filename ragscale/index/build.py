@@ -17,9 +17,10 @@ from ragscale.index import cluster
 from ragscale.index.commit import commit
 from ragscale.index.dense import AUTO, METRIC, check_factory, require_faiss
 from ragscale.index.embed import DEFAULT, Backend, Dtype, Embedder
+from ragscale.index.files import check_files
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
-from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, Manifest, Segment, check_files
+from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, Manifest, Segment
 from ragscale.index.place import put, remove_folder, removed_name, storage_errors
 from ragscale.index.segments import discard, drop_vectors, embedded, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
