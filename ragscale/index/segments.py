@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ragscale.index.hashes import load_hashes, take_hashes
 from ragscale.index.lexical import TermCounter
-from ragscale.index.manifest import SEGMENTS, EmbedderInfo, Segment
+from ragscale.index.manifest import SEGMENTS, EmbedderInfo, Manifest, Segment
 from ragscale.index.passages import PassageStore, PassageWriter, full_text
 from ragscale.index.place import remove_folder, sync
 from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
@@ -221,7 +221,7 @@ def drop_vectors(folder: Path, segment: Segment) -> None:
 
 @contextmanager
 def new_segments(folder: Path, first: int, *, keep_embedded: bool = False) -> Iterator[None]:
-    """Remove the segments from a number on where the block fails.
+    """Remove the segments from a number on where the block fails before they are part of the index.
 
     Args:
         folder: The index.
@@ -231,6 +231,7 @@ def new_segments(folder: Path, first: int, *, keep_embedded: bool = False) -> It
     try:
         yield
     except BaseException:
-        if not (keep_embedded and embedded(folder, first)):
+        committed = any(segment.name >= f"{first:06d}" for segment in Manifest.read(folder).segments)
+        if not committed and not (keep_embedded and embedded(folder, first)):
             discard(folder, first)
         raise
