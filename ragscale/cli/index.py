@@ -122,7 +122,7 @@ def build(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an index that is there.")] = False,
 ) -> None:
-    """Index a corpus. Nothing stands at DIR until the index is complete."""
+    """Index a corpus. Nothing stands at DIR until the index is complete. After a kill the same command goes on."""
     from ragscale.index import Index
 
     problems = problems_shown(keep_going)

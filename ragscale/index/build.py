@@ -23,7 +23,7 @@ from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
 from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, Manifest, Segment
 from ragscale.index.place import put, remove_folder, removed_name, storage_errors
-from ragscale.index.segments import discard, drop_vectors, embedded, write_texts
+from ragscale.index.segments import discard, drop_vectors, embedded, note_kept, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
 __all__ = ["BuildEngine", "BuildOptions", "build"]
@@ -168,9 +168,11 @@ def _workplace(out: Path) -> Iterator[Path]:
         _reopen(folder)
         try:
             yield folder
-        except BaseException:
-            if not embedded(folder):
+        except BaseException as error:
+            done, rows = not folder.is_dir(), embedded(folder)  # it is gone once it has its name
+            if not rows:
                 remove_folder(folder)
+            note_kept(error, rows, done=done)
             raise
 
 
