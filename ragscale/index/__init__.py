@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ragscale.index.embed import DEFAULT_NAME
-from ragscale.index.grow import Changes, reindex, retune
+from ragscale.index.files import check_files
+from ragscale.index.grow import Changes, reindex, repair, retune
 from ragscale.index.lexical import LexicalKind
-from ragscale.index.manifest import Manifest, check_files
+from ragscale.index.manifest import Manifest
 from ragscale.index.request import HOWS, How, SearchOptions
 from ragscale.index.retriever import Index
 from ragscale.index.view import Searching
@@ -24,5 +25,6 @@ __all__ = [
     "Searching",
     "check_files",
     "reindex",
+    "repair",
     "retune",
 ]
