@@ -164,12 +164,17 @@ def share(ledger: Ledger, branches: int) -> dict[str, int]:
     return {name: max(0, int(amount // branches)) for name, amount in left.items() if amount != math.inf}
 
 
-def typical(state: Mapping[str, Any], move: Move, nominal: int, *, each_passage: bool = False) -> int:
-    """Mean tokens of a move (or of a passage in it) over the run so far; `nominal` before the first."""
+def typical(state: Mapping[str, Any], move: Move, nominal: int, *, each_passage: bool = False, samples: int = 1) -> int:
+    """Mean tokens of a move over the run so far, were it to draw `samples`, or of one passage in it.
+
+    `nominal` before the first.
+    """
     events = [event for event in state["trace"] if event["move"] == move and event["spend"]["llm_calls"]]
-    costs = [
-        Spend(**event["spend"]).tokens / (max(1, len(event["passages"])) if each_passage else 1) for event in events
-    ]
+    costs = []
+    for event in events:
+        spend, drawn = Spend(**event["spend"]), len(event["output"]) if isinstance(event["output"], list) else 1
+        cost = spend.prompt_tokens + spend.completion_tokens * samples / max(1, drawn)
+        costs.append(cost / (max(1, len(event["passages"])) if each_passage else 1))
     return math.ceil(fmean(costs)) if costs else nominal
 
 

@@ -106,9 +106,9 @@ class Tree(Mode):
         for attempt in range(2):
             alone = shape.expand == 1
             hot = self.temperature if attempt or not alone else 0.0
-            n = 1 if alone else shape.expand + max(0, self.samples - self.expand)
             plans = await moves.plan(
-                state["question"], state["seen"][: self.plan_k], chain, temperature=hot, n=n, attempt=attempt,
+                state["question"], state["seen"][: self.plan_k], chain,
+                temperature=hot, n=self._drawn(shape), attempt=attempt,
             )  # fmt: skip
             notes = noted(notes, _agreed(plans))
             if 2 * sum(not plan.query for plan in plans) > len(plans):
@@ -133,9 +133,9 @@ class Tree(Mode):
         ]
 
     async def _child(self, moves: Moves, state: Any) -> Update:
-        """Answer one sub-query of the level."""
+        """Answer one sub-query of the level; what it found is evidence for the closing answer, kept or not."""
         step = await _step(moves, state["query"], Shape(*state["shape"]).k)
-        return {"children": [(state["branch"], step)]}
+        return {"children": [(state["branch"], step)], "found": [step["passages"]]}
 
     async def _spread(self, moves: Moves, state: _TreeState) -> Update:
         """Join the children and share what is left among their rollouts; stop where no child came back."""
@@ -194,31 +194,40 @@ class Tree(Mode):
             BudgetExceeded: Not even a greedy level fits.
         """
         levels = self.steps - len(state["chain"])
-        few = min(self.k, 3)
+        few, least = min(self.k, 3), min(self.k, 2)
         depths = range(min(self.rollout_steps, levels - 1), -1, -1)
         shapes = [Shape(self.expand, self.rollouts, depth, self.k) for depth in depths]
         shapes += [Shape(expand, 1, 0, k) for k in (self.k, few) for expand in range(self.expand, 1, -1)]
-        shapes += [Shape(1, 0, 0, self.k)]
-        thin = self._cost(Shape(1, 0, 0, few), state)
+        shapes += [Shape(1, 0, 0, k) for k in (self.k, few)]
+        thin = self._cost(Shape(1, 0, 0, least), moves, state)
         for shape in shapes:
-            need = self._cost(shape, state) + (thin if levels > 1 else Spend())
+            need = self._cost(shape, moves, state) + (thin if levels > 1 else Spend())
             left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
             if left and need.rounds <= moves.ledger.rounds_left(moves.clock):
                 return shape
         moves.ledger.reserve(thin, clock=moves.clock).refund()  # half a level is money lost: raises if it does not fit
-        return Shape(1, 0, 0, few)
+        return Shape(1, 0, 0, least)
 
-    def _cost(self, shape: Shape, state: _TreeState) -> Spend:
+    def _drawn(self, shape: Shape) -> int:
+        """Sub-queries to sample for a level: as many more than children as the defaults have."""
+        return 1 if shape.expand == 1 else shape.expand + max(0, self.samples - self.expand)
+
+    def _cost(self, shape: Shape, moves: Moves, state: _TreeState) -> Spend:
         """What a level of that shape will cost, from what such moves have cost in this run so far."""
+        drawn = self._drawn(shape)
+        calls, each = (1, drawn) if moves.context.capabilities.samples else (drawn, 1)
+
+        def plan(samples: int) -> int:
+            return typical(state, "plan", 340 + 90 * self.plan_k + 50 * samples, samples=samples)
+
         # Typical of encyclopedia passages, until this run has costs of its own.
-        plan = typical(state, "plan", 400 + 90 * self.plan_k)
         read = shape.k * typical(state, "read", 140, each_passage=True)
-        score = typical(state, "score", 180)
+        score = typical(state, "score", 250)
         rolls = shape.expand * shape.rollouts
         steps = shape.expand + rolls * shape.depth
-        tokens = plan + steps * read + rolls * (shape.depth * plan + score)
+        tokens = calls * plan(each) + steps * read + rolls * (shape.depth * plan(1) + score)
         return Spend(
-            llm_calls=1 + steps + rolls * (shape.depth + 1),
+            llm_calls=calls + steps + rolls * (shape.depth + 1),
             prompt_tokens=tokens,
             queries=steps,
             rounds=1 + (shape.depth if shape.rollouts else 0),
