@@ -9,6 +9,7 @@ import typer
 
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import ColumnNames, Corpora, KeepGoing, columns_of, problems_shown, show_left_out
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from ragscale.index import Changes
@@ -96,7 +97,7 @@ def compact(folder: Folder) -> None:
     with progress_bars() as progress:
         compact(folder, progress=progress)
     after = Manifest.read(folder).rows
-    typer.echo(f"{folder}: {before:,} rows before, {after:,} now")
+    typer.echo(f"{folder}: {counted(before, 'row')} before, {after:,} now")
 
 
 def _say(folder: Path, changes: Changes) -> None:
@@ -107,4 +108,4 @@ def _say(folder: Path, changes: Changes) -> None:
         "removed": changes.removed,
     }
     listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    typer.echo(f"{folder}: documents {listed}; {changes.passages:,} passages written")
+    typer.echo(f"{folder}: documents {listed}; {counted(changes.passages, 'passage')} written")

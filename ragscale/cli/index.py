@@ -24,6 +24,7 @@ from ragscale.cli.reading import (
     problems_shown,
     show_left_out,
 )
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from ragscale.index import Manifest
@@ -152,7 +153,7 @@ def build(
             progress=progress,
         ) as index,
     ):
-        summary = f"{out}: {len(index):,} passages, searched by {index.how}"
+        summary = f"{out}: {counted(len(index), 'passage')}, searched by {index.how}"
         if index.manifest.dense is not None:
             summary += f"\nvectors: {_dense(index.manifest)}"
     show_left_out(problems)
@@ -173,7 +174,7 @@ def info(folder: Folder, as_json: AsJson = False) -> None:
     rows = {
         "passages": f"{manifest.passages:,}",
         "rows": f"{manifest.rows:,}, {manifest.rows - manifest.passages:,} of them deleted",
-        "segments": ", ".join(f"{segment.name} ({segment.rows:,} rows)" for segment in manifest.segments),
+        "segments": ", ".join(f"{segment.name} ({counted(segment.rows, 'row')})" for segment in manifest.segments),
         "embedder": "none" if embedder is None else f"{embedder.name} ({embedder.revision}), {embedder.dtype}",
         "vectors": "none" if embedder is None else f"{embedder.dimension} dimensions, {manifest.metric}",
         "dense": _dense(manifest),
@@ -195,8 +196,8 @@ def _dense(manifest: Manifest) -> str:
     if not found.rows:
         return f"{found.factory}: every search is exact ({found.reason})"
     settings = "".join(f", {name} {value}" for name, value in found.settings.items())
-    later = manifest.rows - found.rows
-    return f"{found.factory}{settings}, refined {found.refine}x; {later:,} later rows are exact ({found.reason})"
+    later = counted(manifest.rows - found.rows, "later row")
+    return f"{found.factory}{settings}, refined {found.refine}x; {later} searched exactly ({found.reason})"
 
 
 @app.command()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ragscale.words import counted
+
 if TYPE_CHECKING:
     from ragscale.index.tune import Trial
 
@@ -34,7 +36,7 @@ def tune(
     )
     best = f"{_settings(found.chosen) or 'no settings'}, refine {found.chosen.refine}: {found.chosen.recall:.3f}"
     if found.reached:
-        typer.echo(f"kept: {best} of the {k} nearest, {found.queries:,} queries")
+        typer.echo(f"kept: {best} of the {k} nearest, {counted(found.queries, 'query')}")
         return
     typer.echo(f"recall {recall:g} is not reached, nothing was changed. The best is {best}.", err=True)
     typer.echo(

@@ -14,6 +14,7 @@ from typing import Any
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
 from ragscale.index.dense import DenseInfo
 from ragscale.index.place import sync
+from ragscale.words import counted
 
 __all__ = [
     "FORMAT",
@@ -252,7 +253,7 @@ def check_files(
             raise IndexDamaged(f"{path}: missing", _REBUILD)
         size = path.stat().st_size
         if size != info.size:
-            raise IndexDamaged(f"{path}: {size:,} bytes, the manifest says {info.size:,}", _REBUILD)
+            raise IndexDamaged(f"{path}: {counted(size, 'byte')}, the manifest says {info.size:,}", _REBUILD)
         if known is not None and known.get(name) == info:
             continue
         read += size

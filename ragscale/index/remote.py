@@ -21,6 +21,7 @@ from ragscale.index.request import How, SearchOptions, clean
 from ragscale.index.view import Searching
 from ragscale.index.wire import hit_from_json, passage_from_json
 from ragscale.types import Hit, Passage
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
@@ -135,7 +136,7 @@ class RemoteIndex:
             return False
 
     def __repr__(self) -> str:
-        return f"RemoteIndex({self.url!r}, {len(self):,} passages, {self.how})"
+        return f"RemoteIndex({self.url!r}, {counted(len(self), 'passage')}, {self.how})"
 
     def close(self) -> None:
         """Finish the searches under way and close the connections; later searches are refused. Idempotent."""

@@ -29,6 +29,7 @@ from ragscale.index.snapshot import Snapshot
 from ragscale.index.view import Searching
 from ragscale.index.writer import SEGMENT_ROWS, Progress
 from ragscale.types import Hit, Passage
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
@@ -383,7 +384,7 @@ class Index:
         return isinstance(identity, str) and self._snapshot.passages.row(identity) is not None
 
     def __repr__(self) -> str:
-        return f"Index({str(self.path)!r}, {len(self):,} passages, {self.how})"
+        return f"Index({str(self.path)!r}, {counted(len(self), 'passage')}, {self.how})"
 
     def close(self) -> None:
         """Finish the searches under way and stop the broker; later searches are refused. Idempotent."""

@@ -169,7 +169,7 @@ def test_only_what_is_new_or_changed_is_embedded(build: Build, tmp_path: Path) -
         assert index.manifest.generation == 2
         changed = [*tiny.rows_of(range(22)), *tiny.rows_of(range(22, 26), version=1)]
         corpus = tiny.write_rows(tmp_path / "changed.jsonl", changed)
-        with pytest.raises(InvalidInput, match="3 documents are in the index with other content: 'p22', 'p23', 'p24'"):
+        with pytest.raises(InvalidInput, match="3 documents with other content in the index: 'p22', 'p23', 'p24'"):
             index.add([corpus])
         assert index.update([corpus]) == Changes(added=1, changed=3, unchanged=22, passages=4)
         assert embedded(tmp_path) == 4

@@ -136,7 +136,7 @@ def test_the_commands(built: Path, tmp_path: Path) -> None:
     assert "kept: nprobe" in shown.output
     shown = CliRunner().invoke(app, ["index", "reindex", str(built), "--factory", "auto", "--memory", "1GB"])
     assert shown.exit_code == 0, shown.output
-    assert "Flat (300 vectors of 32 dimensions are searched exactly" in shown.output
+    assert "Flat (exact search of 300 vectors of 32 dimensions takes milliseconds)" in shown.output
     questions.write_text('{"query": 1}\n', encoding="utf-8")
     shown = CliRunner().invoke(app, ["index", "tune", str(built), "--queries", str(questions)])
     assert shown.exit_code == 1
