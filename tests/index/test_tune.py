@@ -132,8 +132,14 @@ def test_the_commands(built: Path, tmp_path: Path) -> None:
     questions.write_text('{"question": "passage 3"}\n\nplain text\n', encoding="utf-8")
     shown = CliRunner().invoke(app, ["index", "tune", str(built), "--recall", "1", "--queries", str(questions)])
     assert shown.exit_code == 0, shown.output
-    assert "nprobe 1 " in shown.output
-    assert "kept: nprobe" in shown.output
+    header, *trials, kept = shown.stdout.splitlines()
+    assert header.split() == ["settings", "refine", "recall@10", "ms", "a", "query"]
+    assert [len(line) for line in trials] == [len(header)] * len(trials)
+    assert trials[0].startswith("nprobe 1 ")
+    assert kept.startswith("kept: nprobe")
+    assert kept.endswith("(recall 1.000), measured with 258 queries")
+    refused = CliRunner().invoke(app, ["index", "tune", str(built), "--recall", "2"])
+    assert (refused.exit_code, refused.stdout) == (1, "")
     shown = CliRunner().invoke(app, ["index", "reindex", str(built), "--factory", "auto", "--memory", "1GB"])
     assert shown.exit_code == 0, shown.output
     assert "Flat (exact search of 300 vectors of 32 dimensions takes milliseconds)" in shown.output
