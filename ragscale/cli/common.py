@@ -6,11 +6,10 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from ragscale.cli.index import How, Source
 
 if TYPE_CHECKING:
     from ragscale.agent import Agent
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsJson",
     "Calls",
+    "How",
     "HowOption",
     "Llm",
     "Queries",
@@ -32,6 +32,16 @@ __all__ = [
     "print_json",
 ]
 
+
+class How(StrEnum):
+    """Choices of ``--how``."""
+
+    hybrid = "hybrid"
+    dense = "dense"
+    bm25 = "bm25"
+
+
+Source = Annotated[str, typer.Argument(metavar="DIR|URL", help="The index, or the URL of one that is served.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Llm = Annotated[
     str,

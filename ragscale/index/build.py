@@ -20,7 +20,7 @@ from ragscale.index.embed import DEFAULT, Backend, Dtype, Embedder
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
 from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, Manifest, Segment, check_files
-from ragscale.index.place import put, remove_folder, removed_name, storage_errors
+from ragscale.index.place import put, remove_folder, removed_name, settled, storage_errors
 from ragscale.index.segments import discard, drop_vectors, embedded, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
@@ -83,7 +83,7 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
     """
     _check(corpora, out, options)
     report = progress or silent
-    out = out.resolve()  # a link to an index goes on pointing at it
+    out = settled(out)  # a link to an index goes on pointing at it
     ray = options.engine == "ray"
     with storage_errors(out), _workplace(out) as folder, cluster.connected() if ray else nullcontext():
         fields = FieldTypes()

@@ -75,6 +75,8 @@ class RemoteIndex:
             """Of the served index, as it was when this was opened or reloaded."""
             self.how: How = about["how"]
             """What a search does by default."""
+            self.about = about
+            """What the server told then of the index and of itself, as ``GET /v1/index`` gives it."""
             self._length = int(about["passages"])
             self._most = int(about["limits"]["queries"]), int(about["limits"]["hits"])
             self._seen.clear()

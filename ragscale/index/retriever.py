@@ -27,6 +27,7 @@ from ragscale.index.manifest import Manifest, check_files
 from ragscale.index.request import How, SearchOptions, SearchRequest, check_request
 from ragscale.index.snapshot import Snapshot
 from ragscale.index.view import Searching
+from ragscale.index.wire import is_url
 from ragscale.index.writer import SEGMENT_ROWS, Progress
 from ragscale.types import Hit, Passage
 from ragscale.words import counted
@@ -219,12 +220,12 @@ class Index:
             IndexMismatch: Another format version or another embedder.
             MissingDependency: The index has vectors and no faiss is installed.
         """
-        if isinstance(path, str) and path.startswith(("http://", "https://")):
+        if is_url(path):
             if embedder is not None or backend != "torch" or gpus is not None:
                 raise InvalidInput(f"embedder, backend or gpus for {path}", "Leave them out: the server has its own.")
             from ragscale.index.remote import RemoteIndex  # the HTTP client loads where it is used
 
-            return RemoteIndex(path)
+            return RemoteIndex(str(path))
         return cls(Path(path), embedder=embedder, backend=backend, gpus=gpus)
 
     def add(

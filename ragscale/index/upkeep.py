@@ -18,7 +18,7 @@ from ragscale.index.hashes import document_hash, load_hashes
 from ragscale.index.locks import writing
 from ragscale.index.manifest import Manifest
 from ragscale.index.opened import SHOWN, Changes, Opened, opened
-from ragscale.index.place import storage_errors
+from ragscale.index.place import settled, storage_errors
 from ragscale.index.segments import fill_vectors, new_segments, write_texts
 from ragscale.index.vectors import Vectors
 from ragscale.index.writer import SEGMENT_ROWS, Progress, silent
@@ -173,6 +173,6 @@ def retune(path: str | Path, dense: DenseInfo) -> None:
 
 def sweep(path: str | Path) -> None:
     """Remove files of earlier commits that nobody reads any more; the next writer would do it too."""
-    folder = Path(path).resolve()
+    folder = settled(Path(path))
     with suppress(IndexBusy), storage_errors(folder), writing(folder):
         tidy(folder, Manifest.read(folder))
