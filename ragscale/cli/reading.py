@@ -59,7 +59,7 @@ ColumnNames = Annotated[
         "--columns",
         metavar="MEANING=COLUMN,...",
         help="Columns of tables that are not named id, title, text and document: text=contents,id=_id. "
-        "id=# numbers the rows.",
+        "id=# makes ids of file names and line numbers.",
     ),
 ]
 KeepGoing = Annotated[bool, typer.Option("--keep-going", help="Report bad documents and skip them.")]
