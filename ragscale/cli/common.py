@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsJson",
     "Calls",
+    "Folder",
     "How",
     "HowOption",
     "Llm",
@@ -41,6 +43,7 @@ class How(StrEnum):
     bm25 = "bm25"
 
 
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 Source = Annotated[str, typer.Argument(metavar="DIR|URL", help="The index, or the URL of one that is served.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Llm = Annotated[

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ragscale.cli.common import Folder
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import ColumnNames, Corpora, KeepGoing, columns_of, problems_shown, show_left_out
 from ragscale.words import counted
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "compact", "remove", "update"]
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 EmbedderFolder = Annotated[
     str | None,
     typer.Option(help="Where the index's embedder lies, if not under its recorded name.", show_default=False),
@@ -35,19 +37,7 @@ def add(
     """Add documents; those that are there with the same content are skipped. After a kill the same command goes on."""
     from ragscale.index.grow import add
 
-    problems = problems_shown(keep_going)
-    with progress_bars() as progress:
-        changes = add(
-            folder,
-            corpus,
-            columns=columns_of(columns),
-            problems=problems,
-            embedder=embedder,
-            batch_size=batch_size,
-            progress=progress,
-        )
-    show_left_out(problems)
-    _say(folder, changes)
+    _grow(add, folder, corpus, columns, keep_going, embedder, batch_size)
 
 
 def update(
@@ -62,20 +52,7 @@ def update(
     """Add new documents and replace changed ones; nothing else is embedded. After a kill the same command goes on."""
     from ragscale.index.grow import update
 
-    problems = problems_shown(keep_going)
-    with progress_bars() as progress:
-        changes = update(
-            folder,
-            corpus,
-            prune=prune,
-            columns=columns_of(columns),
-            problems=problems,
-            embedder=embedder,
-            batch_size=batch_size,
-            progress=progress,
-        )
-    show_left_out(problems)
-    _say(folder, changes)
+    _grow(partial(update, prune=prune), folder, corpus, columns, keep_going, embedder, batch_size)
 
 
 def remove(
@@ -100,7 +77,28 @@ def compact(folder: Folder) -> None:
     typer.echo(f"{folder}: {counted(before, 'row')} before, {after:,} now")
 
 
-def _say(folder: Path, changes: Changes) -> None:
+def _grow(
+    write: Callable[..., Changes],
+    folder: Path,
+    corpus: list[Path],
+    columns: str | None,
+    keep_going: bool,
+    embedder: str | None,
+    batch_size: int,
+) -> None:
+    """What `add` and `update` have in common: bars while it works, and in the end what was done."""
+    problems = problems_shown(keep_going)
+    with progress_bars() as progress:
+        changes = write(
+            folder,
+            corpus,
+            columns=columns_of(columns),
+            problems=problems,
+            embedder=embedder,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    show_left_out(problems)
     counts = {
         "added": changes.added,
         "changed": changes.changed,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ragscale.cli import grow, info
-from ragscale.cli.common import AsJson, How, Source, print_json
+from ragscale.cli.common import AsJson, Folder, How, Source, print_json
 from ragscale.cli.info import dense_text
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import (
@@ -35,8 +35,6 @@ __all__ = ["app", "search"]
 app = typer.Typer(help="Build, describe and check indexes.", no_args_is_help=True)
 
 _SNIPPET = 300
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 
 
 class Lexical(StrEnum):

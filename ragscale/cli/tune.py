@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ragscale.cli.common import Folder
 from ragscale.words import counted
 
 if TYPE_CHECKING:
     from ragscale.index.tune import Trial
 
 __all__ = ["reindex", "tune"]
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 
 
 def tune(
