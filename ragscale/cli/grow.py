@@ -59,7 +59,7 @@ def remove(
     folder: Folder, names: Annotated[list[str], typer.Argument(metavar="ID...", help="Documents or passages.")]
 ) -> None:
     """Remove documents or single passages from all searches."""
-    from ragscale.index.grow import remove
+    from ragscale.index.upkeep import remove
 
     remove(folder, names)
     typer.echo(f"{folder}: {len(dict.fromkeys(names)):,} removed")
@@ -68,7 +68,7 @@ def remove(
 def compact(folder: Folder) -> None:
     """Drop the rows of removed documents; nothing is embedded."""
     from ragscale.index import Manifest
-    from ragscale.index.grow import compact
+    from ragscale.index.upkeep import compact
 
     before = Manifest.read(folder).rows
     with progress_bars() as progress:

@@ -53,10 +53,10 @@ def reindex(
     ] = None,
 ) -> None:
     """Index the stored vectors in another way; nothing is embedded again."""
-    from ragscale.index import grow
+    from ragscale.index import reindex as write
     from ragscale.index.choose import parse_memory
 
-    info = grow.reindex(folder, factory, memory=None if memory is None else parse_memory(memory))
+    info = write(folder, factory, memory=None if memory is None else parse_memory(memory))
     typer.echo(f"{folder}: {info.factory} ({info.reason})")
 
 

@@ -19,11 +19,10 @@ from ragscale.index.incoming import Incoming
 from ragscale.index.manifest import Manifest
 from ragscale.index.opened import SHOWN, Changes, Opened, opened
 from ragscale.index.segments import new_segments, write_texts
-from ragscale.index.upkeep import compact, reindex, remove, retune, sweep
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 from ragscale.words import counted
 
-__all__ = ["Changes", "add", "compact", "reindex", "remove", "retune", "sweep", "update"]
+__all__ = ["add", "update"]
 
 
 def add(

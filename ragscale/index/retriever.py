@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, Unpack, overload
 
 from ragscale.corpus import By, Chunking, Columns, Problems
 from ragscale.errors import InvalidInput
-from ragscale.index import grow
+from ragscale.index import grow, upkeep
 from ragscale.index.broker import Broker, Load
 from ragscale.index.build import BuildEngine, BuildOptions, build
 from ragscale.index.choose import AUTO, parse_memory
@@ -21,9 +21,9 @@ from ragscale.index.dense import require_faiss
 from ragscale.index.embed import DEFAULT, Backend, Dtype, refuse_other_name
 from ragscale.index.engine import Engine
 from ragscale.index.gpu import Gpus
-from ragscale.index.grow import Changes
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest, check_files
+from ragscale.index.opened import Changes
 from ragscale.index.request import How, SearchOptions, SearchRequest, check_request
 from ragscale.index.snapshot import Snapshot
 from ragscale.index.view import Searching
@@ -275,17 +275,17 @@ class Index:
         )
 
     def remove(self, names: Sequence[str]) -> Changes:
-        """Remove documents or passages by id and move to the new commit; see `ragscale.index.grow.remove`."""
-        return self._write(grow.remove(self.path, names))
+        """Remove documents or passages by id and move to the new commit; see `ragscale.index.upkeep.remove`."""
+        return self._write(upkeep.remove(self.path, names))
 
     def compact(self, *, progress: Progress | None = None) -> None:
-        """Drop the rows of removed documents and move to the new commit; see `ragscale.index.grow.compact`."""
-        grow.compact(self.path, progress=progress)
+        """Drop the rows of removed documents and move to the new commit; see `ragscale.index.upkeep.compact`."""
+        upkeep.compact(self.path, progress=progress)
         self._write(Changes())
 
     def _write(self, changes: Changes) -> Changes:
         if self.reload():
-            grow.sweep(self.path)
+            upkeep.sweep(self.path)
         return changes
 
     def reload(self) -> bool:

@@ -19,8 +19,8 @@ from ragscale.index.dense import FLAT, DenseIndex, DenseInfo
 from ragscale.index.embed import Embedder
 from ragscale.index.exact import Mask
 from ragscale.index.fusion import Ranking
-from ragscale.index.grow import retune
 from ragscale.index.snapshot import Snapshot
+from ragscale.index.upkeep import retune
 from ragscale.index.vectors import Vectors
 from ragscale.words import counted
 

@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragscale.errors import CorpusError, IndexBusy, IndexMismatch, InvalidInput, RagscaleError
-from ragscale.index import Index, commit, grow, reindex, retune
-from ragscale.index.grow import Changes
+from ragscale.index import Changes, Index, commit, grow, reindex, retune, upkeep
 from ragscale.index.locks import writing
 from ragscale.types import Hit
 
@@ -235,7 +234,7 @@ def test_a_reader_keeps_its_view_until_it_reloads(build: Build, tmp_path: Path) 
         assert not reader.reload()
         assert (len(reader), reader.fingerprint) == (38, writer.fingerprint)
         assert reader.search(QUERIES, 50, "hybrid") == writer.search(QUERIES, 50, "hybrid")
-        grow.sweep(writer.path)
+        upkeep.sweep(writer.path)
         on_disk = {p.relative_to(writer.path).as_posix() for p in writer.path.rglob("*") if p.is_file()}
         assert on_disk == {*writer.manifest.files, "manifest.json", ".lock"}
 

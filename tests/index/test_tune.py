@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ragscale.cli import app
 from ragscale.errors import IndexBusy, InvalidInput
-from ragscale.index import Index, Manifest, dense, grow
+from ragscale.index import Index, Manifest, dense, upkeep
 from ragscale.index.dense import VECTORS_FILE, DenseIndex, DenseInfo, build_dense
 from ragscale.index.tune import Trial, Tuning, tune, tune_index
 from ragscale.index.vectors import Vectors
@@ -110,12 +110,12 @@ def test_settings_are_committed_and_used(built: Path) -> None:
         assert len(index.search(["passage 5"], 5, how="dense")[0]) == 5
         index.verify()
     with pytest.raises(IndexBusy, match="built anew"):
-        grow.retune(built, replace(after.dense, rows=7))
+        upkeep.retune(built, replace(after.dense, rows=7))
 
 
 def test_another_factory_without_embedding(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ragscale.index.embed.Embedder.encode_documents", None)
-    info = grow.reindex(built, "auto", memory=10**9)
+    info = upkeep.reindex(built, "auto", memory=10**9)
     assert (info.factory, info.rows) == ("Flat", 0)
     with pytest.raises(InvalidInput, match="a Flat index, which is exact: nothing to tune"):
         tune_index(built)
