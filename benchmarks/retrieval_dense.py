@@ -21,6 +21,7 @@ from ragscale.index.vectors import Vectors
 K = 10
 BATCHES = (1, 16, 64)
 _ENOUGH = 0.995
+_GRAPH = 200_000  # building a graph of a million vectors takes an hour on two cores: ask for it by name
 Seconds = Callable[[Callable[[], Any], argparse.Namespace], float]
 
 
@@ -53,7 +54,8 @@ def measure_types(
 def types(rows: int, dimension: int) -> list[str]:
     """Exact, what ``auto`` chooses, and the kinds that people ask about."""
     lists = 2 ** round(np.log2(4 * np.sqrt(rows)))
-    kinds = ["Flat", choose_factory(rows, dimension)[0], "SQ8", "RaBitQfs", "HNSW32"]
+    kinds = ["Flat", choose_factory(rows, dimension)[0], "SQ8", "RaBitQfs"]
+    kinds += ["HNSW32"] if rows <= _GRAPH else []
     kinds += [f"IVF{lists},{codes}" for codes in ("Flat", "SQ8", "RaBitQfs", f"PQ{dimension // 4}x4fs")]
     return list(dict.fromkeys(kinds))
 

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from ragscale import __version__
 from ragscale.cli import ask, doctor, eval, index, model, modes, serve, tune
+from ragscale.cli.progress import Terminated
 from ragscale.errors import RagscaleError
 
 __all__ = ["app"]
@@ -23,18 +24,22 @@ class _Root(TyperGroup):
         except RagscaleError as error:
             if ctx.params.get("debug"):
                 raise
-            _complain(str(error))
+            _complain(str(error), error)
             raise typer.Exit(1) from error
+        except Terminated as error:
+            _complain("Terminated.", error)
+            raise typer.Exit(143) from error
         except KeyboardInterrupt as error:
-            _complain("Interrupted.")
+            _complain("Interrupted.", error)
             raise typer.Exit(130) from error
 
 
-def _complain(message: str) -> None:
+def _complain(message: str, error: BaseException) -> None:
+    """Show a message in a line, with what the error notes about work that is kept."""
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True).print(Text(message, style="red"), soft_wrap=True)
+    Console(stderr=True).print(Text(" ".join([message, *getattr(error, "__notes__", ())]), style="red"), soft_wrap=True)
 
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""``ragscale index add | update | remove | compact``: an index after it was built."""
+"""``ragscale index add | update | remove | compact | repair``: an index after it was built."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ragscale.words import counted
 if TYPE_CHECKING:
     from ragscale.index import Changes
 
-__all__ = ["add", "compact", "remove", "update"]
+__all__ = ["add", "compact", "remove", "repair", "update"]
 
 EmbedderFolder = Annotated[
     str | None,
@@ -75,6 +75,17 @@ def compact(folder: Folder) -> None:
         compact(folder, progress=progress)
     after = Manifest.read(folder).rows
     typer.echo(f"{folder}: {counted(before, 'row')} before, {after:,} now")
+
+
+def repair(folder: Folder) -> None:
+    """Derive damaged files again, where that can be done: all but passages, vectors and terms. Nothing is embedded."""
+    from ragscale.index.upkeep import repair
+
+    damaged = repair(folder)
+    if not damaged:
+        typer.echo(f"{folder}: no file is damaged, nothing was changed")
+    for name in damaged:
+        typer.echo(f"{folder}: derived again: {name}")
 
 
 def _grow(

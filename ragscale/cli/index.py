@@ -111,7 +111,7 @@ def build(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an index that is there.")] = False,
 ) -> None:
-    """Index a corpus. Nothing stands at DIR until the index is complete."""
+    """Index a corpus. Nothing stands at DIR until the index is complete. After a kill the same command goes on."""
     from ragscale.index import Index
 
     problems = problems_shown(keep_going)
@@ -153,7 +153,7 @@ app.command()(info.info)
 
 @app.command()
 def verify(folder: Folder) -> None:
-    """Compute the checksum of every file of an index again."""
+    """Compute the checksum of every file of an index again; says what helps where one is damaged."""
     from ragscale.index import Manifest, check_files
 
     manifest = Manifest.read(folder)
@@ -165,6 +165,7 @@ app.command()(grow.add)
 app.command()(grow.update)
 app.command()(grow.remove)
 app.command()(grow.compact)
+app.command()(grow.repair)
 
 
 def search(

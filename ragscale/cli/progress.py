@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ragscale.index import Progress
 
-__all__ = ["progress_bars"]
+__all__ = ["Terminated", "progress_bars"]
 
 _STAGES = {"read": "Reading", "bm25": "Terms", "embed": "Embedding"}
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM while a bar is shown; it stops the work as Ctrl-C does, so that what is embedded is kept."""
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise Terminated
+
+
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A bar a stage, on standard error, with passages a second and the time left."""
+    """A bar a stage, on standard error, with passages a second and the time left; SIGTERM raises `Terminated`."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -46,4 +55,8 @@ def progress_bars() -> Iterator[Progress]:
             speed = task.finished_speed or task.speed
             bars.update(task.id, completed=done, total=total or None, rate=f"{speed:,.0f} passages/s" if speed else "")
 
-        yield report
+        before = signal.signal(signal.SIGTERM, _terminate)
+        try:
+            yield report
+        finally:
+            signal.signal(signal.SIGTERM, before)

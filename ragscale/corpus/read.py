@@ -24,7 +24,7 @@ from ragscale.errors import BadDocument, CorpusError
 from ragscale.types import Passage
 from ragscale.words import counted
 
-__all__ = ["KINDS", "STDIN", "Piece", "Reader", "checked", "kind_of", "read"]
+__all__ = ["KINDS", "STDIN", "Piece", "Reader", "checked", "kind_of", "read", "refuse_unknown"]
 
 STDIN = "-"
 """Name of the corpus that is jsonl on standard input."""
@@ -58,6 +58,23 @@ def kind_of(name: str) -> str | None:
     if kind is None and _WIKIPEDIA.fullmatch(bare):
         kind = "wikipedia"
     return kind if bare == last or kind in _COMPRESSED else None
+
+
+def refuse_unknown(corpus: str) -> None:
+    """Raise a `CorpusError` where a corpus is absent or of an unknown kind; nothing is read."""
+    path = Path(corpus)
+    try:
+        if corpus == STDIN or corpus.startswith(PREFIX) or path.is_dir():
+            return
+        found = path.exists()
+    except OSError as error:
+        raise CorpusError(
+            f"{path}: cannot be read ({error.strerror})", "Check the path and its permissions."
+        ) from error
+    if not found:
+        raise CorpusError(f"{path}: no such file or folder", "Check the path of the corpus.")
+    if kind_of(path.name) is None:
+        raise CorpusError(f"{path}: unknown kind of corpus", f"Read are {KINDS}.")
 
 
 def read(
@@ -162,6 +179,7 @@ class Reader:
         Raises:
             CorpusError: There is none of that name, or it is of an unknown kind.
         """
+        refuse_unknown(name)
         path = Path(name)
         if name == STDIN or name.startswith(PREFIX):
             yield Piece(name)
@@ -169,10 +187,6 @@ class Reader:
             for file, inner in walk(path, self.problems):
                 if self._wanted(inner):
                     yield Piece(str(file), inner, f"{inner}/")
-        elif not path.exists():
-            raise CorpusError(f"{path}: no such file or folder", "Check the path of the corpus.")
-        elif kind_of(path.name) is None:
-            raise CorpusError(f"{path}: unknown kind of corpus", f"Read are {KINDS}.")
         else:
             yield Piece(name, path.name)
 

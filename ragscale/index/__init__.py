@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ragscale.index.embed import DEFAULT_NAME
+from ragscale.index.files import check_files
 from ragscale.index.lexical import LexicalKind
-from ragscale.index.manifest import Manifest, check_files
+from ragscale.index.manifest import Manifest
 from ragscale.index.opened import Changes
 from ragscale.index.request import HOWS, How, SearchOptions
 from ragscale.index.retriever import Index
-from ragscale.index.upkeep import reindex, retune
+from ragscale.index.upkeep import reindex, repair, retune
 from ragscale.index.view import Searching
 from ragscale.index.writer import Progress
 
@@ -25,5 +26,6 @@ __all__ = [
     "Searching",
     "check_files",
     "reindex",
+    "repair",
     "retune",
 ]

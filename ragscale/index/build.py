@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -11,17 +12,18 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read
+from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read, refuse_unknown
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import cluster
 from ragscale.index.commit import commit
 from ragscale.index.dense import AUTO, METRIC, check_factory, require_faiss
 from ragscale.index.embed import DEFAULT, Backend, Dtype, Embedder
+from ragscale.index.files import damaged_files, refuse_lost
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
-from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, Manifest, Segment, check_files
+from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, Manifest, Segment
 from ragscale.index.place import put, remove_folder, removed_name, settled, storage_errors
-from ragscale.index.segments import discard, drop_vectors, embedded, write_texts
+from ragscale.index.segments import discard, drop_vectors, embedded, note_kept, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
 __all__ = ["BuildEngine", "BuildOptions", "build"]
@@ -70,22 +72,30 @@ class BuildOptions:
 def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: Progress | None = None) -> None:
     """Build an index at `out`.
 
-    The corpus is read and checked as a whole before the first passage is embedded. Nothing stands at `out` until the
+    The embedder is loaded, or its endpoint asked, and the factory string tried before anything is read. The corpus is
+    read and checked as a whole before the first passage is embedded. Nothing stands at `out` until the
     index is complete, and an index that was there stays untouched until then. The same call after a kill goes on where
     it was.
 
     Raises:
         CorpusError: The corpus cannot be indexed.
+        EndpointError: The endpoint that is to embed cannot be reached.
         InvalidInput: `out` exists and `force` is off, or is no index; a bad factory, lexical index or chunking.
         IndexBusy: Another process is building at `out`, or is writing the index that is to be replaced.
         MissingDependency: No faiss for a dense index, no Ray for the engine ray.
+        ModelFileError: The embedder cannot be loaded.
         RagscaleError: The disk is full or not writable.
     """
     _check(corpora, out, options)
     report = progress or silent
     out = settled(out)  # a link to an index goes on pointing at it
     ray = options.engine == "ray"
-    with storage_errors(out), _workplace(out) as folder, cluster.connected() if ray else nullcontext():
+    with (
+        storage_errors(out),
+        _workplace(out) as folder,
+        cluster.connected() if ray else nullcontext(),
+        _embedder(options) as embedder,
+    ):
         fields = FieldTypes()
         chunking = options.chunking.counted_by(options.embedder)
         reading = cluster.read if ray else read
@@ -101,9 +111,8 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
                 fields=fields.types,
                 report=lambda done: report("bm25", done, count),
             )
-        embedder = None
-        if options.embedder is not None:
-            embedder = _embed(folder, segments, count, options, report)
+        if embedder is not None:
+            _embed(folder, segments, embedder, count, options, report)
         else:
             for segment in segments:
                 drop_vectors(folder, segment)
@@ -123,9 +132,11 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
 
 
 def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
-    """Everything that can be refused before work starts."""
+    """Everything that can be refused before work starts, but for the embedder's."""
     if not corpora:
         raise InvalidInput("no corpus given", "Name at least one file or folder.")
+    for corpus in corpora:
+        refuse_unknown(str(corpus))
     if options.lexical not in KINDS:
         raise InvalidInput(f"unknown lexical index {options.lexical!r}", f"Choose one of: {', '.join(KINDS)}.")
     if options.engine not in get_args(BuildEngine):
@@ -157,17 +168,20 @@ def _workplace(out: Path) -> Iterator[Path]:
         _reopen(folder)
         try:
             yield folder
-        except BaseException:
-            if not embedded(folder):
+        except BaseException as error:
+            done, rows = not folder.is_dir(), embedded(folder)  # it is gone once it has its name
+            if not rows:
                 remove_folder(folder)
+            note_kept(error, rows, done=done)
             raise
 
 
 def _reopen(folder: Path) -> None:
-    """Make what a killed build left ready to go on with; a finished index that is damaged is thrown away."""
+    """Make what a killed build left ready to go on with; a finished index of damaged segments is thrown away."""
     if (folder / MANIFEST_FILE).exists():
         try:
-            check_files(folder, Manifest.read(folder))
+            manifest = Manifest.read(folder)
+            refuse_lost(folder, manifest, damaged_files(folder, manifest))
         except RagscaleError:
             discard(folder, 0)
         (folder / MANIFEST_FILE).unlink()
@@ -175,8 +189,12 @@ def _reopen(folder: Path) -> None:
     (folder / GENERATIONS).mkdir()
 
 
-def _embed(folder: Path, segments: Sequence[Segment], count: int, options: BuildOptions, report: Progress) -> Embedder:
-    assert options.embedder is not None
+@contextmanager
+def _embedder(options: BuildOptions) -> Iterator[Embedder | None]:
+    """The embedder, loaded before the corpus is read: what it or FAISS refuses should not cost hours of reading."""
+    if options.embedder is None:
+        yield None
+        return
     with Embedder.for_documents(
         options.embedder,
         dtype=options.dtype,
@@ -185,10 +203,24 @@ def _embed(folder: Path, segments: Sequence[Segment], count: int, options: Build
         backend=options.backend,
         devices=options.devices,
     ) as embedder:
-        # before hours of encoding, so that a wrong factory string fails in the first second
-        check_factory(options.factory, embedder.info.dimension, count, memory=options.memory)
-        encode = None
-        if options.engine == "ray":
-            encode = cluster.encoder(embedder.info, options.embedder, options.batch_size, options.backend)
-        embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report, encode=encode)
-    return embedder
+        if options.factory != AUTO:
+            check_factory(options.factory, embedder.info.dimension, sys.maxsize)  # the number is not known yet
+        yield embedder
+
+
+def _embed(
+    folder: Path,
+    segments: Sequence[Segment],
+    embedder: Embedder,
+    count: int,
+    options: BuildOptions,
+    report: Progress,
+) -> None:
+    assert options.embedder is not None
+    # before hours of encoding: too few passages for its lists, or too little memory
+    check_factory(options.factory, embedder.info.dimension, count, memory=options.memory)
+    encode = None
+    if options.engine == "ray":
+        encode = cluster.encoder(embedder.info, options.embedder, options.batch_size, options.backend)
+    embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report, encode=encode)
+    embedder.close()  # FAISS may need the memory of its processes

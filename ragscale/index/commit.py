@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.index.dense import AUTO, VECTORS_FILE, DenseInfo, build_dense
+from ragscale.index.files import scan
 from ragscale.index.hashes import load_hashes
 from ragscale.index.lexical import build_postings
 from ragscale.index.locks import in_use
-from ragscale.index.manifest import GENERATIONS, SEGMENTS, FileInfo, Manifest, scan
+from ragscale.index.manifest import DELETED_FILE, GENERATIONS, SEGMENTS, FileInfo, Manifest
 from ragscale.index.passages import IDS_FILE, id_table
 from ragscale.index.place import sync
 from ragscale.index.segments import RAW_FILE
 from ragscale.index.vectors import Vectors
 
-__all__ = ["BM25_FOLDER", "DELETED_FILE", "commit", "load_deleted", "open_vectors", "tidy"]
+__all__ = ["BM25_FOLDER", "Deleted", "commit", "load_deleted", "open_vectors", "tidy"]
 
-DELETED_FILE = "deleted.npy"
 BM25_FOLDER = "bm25"
 _WRITING = ".writing"
 _BLOCK = 65_536
@@ -55,6 +56,7 @@ def commit(
     old: Manifest | None,
     factory: str | None = None,
     memory: int | None = None,
+    damaged: Collection[str] = (),
 ) -> Manifest:
     """Make the state that `draft` describes the state of the index.
 
@@ -66,6 +68,7 @@ def commit(
         factory: FAISS factory string to build the vectors' index by; None keeps that of `old`, rebuilt where too many
             rows are not in it.
         memory: Bytes that searching may hold resident, for the factory ``"auto"``.
+        damaged: Derived files of `old`, by their names there, to be derived again and not taken over.
 
     Returns:
         The manifest that was written.
@@ -79,7 +82,7 @@ def commit(
     work = target.with_suffix(_WRITING)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    draft = _derive(folder, work, draft, deleted, old, factory, memory)
+    draft = _derive(folder, work, draft, deleted, old, factory, memory, damaged)
     sync(work)
     work.rename(target)
     sync(target.parent, deep=False)
@@ -97,10 +100,12 @@ def _derive(
     old: Manifest | None,
     factory: str | None,
     memory: int | None,
+    damaged: Collection[str],
 ) -> Manifest:
     """Write the files of a generation; the draft with what they say."""
     before = None if old is None else old.generation_path(folder)
-    if old is not None and before is not None and _same_rows(folder, draft, deleted, old):
+    rows_are_whole = all(name.endswith(f"/{VECTORS_FILE}") for name in damaged)
+    if old is not None and before is not None and rows_are_whole and _same_rows(folder, draft, deleted, old):
         for path in sorted(before.rglob("*")):
             if path.is_file() and path.name != VECTORS_FILE:
                 _take_over(path, work / path.relative_to(before))
@@ -112,11 +117,13 @@ def _derive(
         draft = replace(draft, passages=passages, content=content, lexical={**draft.lexical, "terms": terms})
     if draft.embedder is None:
         return draft
-    if factory is None and old is not None and old.dense is not None and _covers_enough(draft, old.dense):
-        if before is not None and (before / VECTORS_FILE).is_file():
-            _take_over(before / VECTORS_FILE, work / VECTORS_FILE)
-        return replace(draft, dense=old.dense)
     known = old.dense if old is not None else None
+    if factory is None and known is not None and before is not None and _covers_enough(draft, known):
+        if any(name.endswith(f"/{VECTORS_FILE}") for name in damaged):
+            build_dense(open_vectors(folder, draft).head(known.rows), work / VECTORS_FILE, factory=known.factory)
+        elif known.rows:
+            _take_over(before / VECTORS_FILE, work / VECTORS_FILE)
+        return replace(draft, dense=known)
     factory = factory or (known.factory if known else AUTO)
     vectors = open_vectors(folder, draft)
     dense = build_dense(vectors, work / VECTORS_FILE, factory=factory, memory=memory)

@@ -212,7 +212,10 @@ def _read(faiss: Any, path: Path, dimension: int, rows: int) -> Any:
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
-        raise IndexDamaged(f"{path}: FAISS cannot read it ({reason_of(error)})", "Build the index again.") from error
+        raise IndexDamaged(
+            f"{path}: FAISS cannot read it ({reason_of(error)})",
+            "`ragscale index verify DIR` says what helps; where it finds no damage, build the index again.",
+        ) from error
     if (index.d, index.ntotal) != (dimension, rows):
         raise IndexMismatch(
             f"{path}: {counted(index.ntotal, 'vector')} of {counted(index.d, 'dimension')}, "

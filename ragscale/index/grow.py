@@ -128,7 +128,10 @@ def _grow(
         raise InvalidInput("no corpus given", "Name at least one file or folder.")
     refuse_other_name(folder, old.embedder, reading.embedder)
     fields = FieldTypes(old.fields)
-    with incoming(folder, reading.records(old, fields), report) as found:
+    with (
+        new_segments(folder, index.next_segment, keep_embedded=True),
+        incoming(folder, reading.records(old, fields), report) as found,
+    ):
         if prune and reading.problems is not None and reading.problems.count:
             raise InvalidInput(
                 f"{counted(reading.problems.count, 'bad document')} skipped, which --prune would remove from the index",
@@ -146,21 +149,20 @@ def _grow(
         if not len(wanted) and np.array_equal(gone, deleted):
             return changes
         found.refuse_known(wanted, passages, gone)
-        with new_segments(folder, index.next_segment, keep_embedded=True):
-            segments = write_texts(
-                folder,
-                index.next_segment,
-                found.store,
-                wanted,
-                size=segment_rows,
-                fields=fields.types,
-                report=lambda done: report("bm25", done, len(wanted)),
-            )
-            if segments and old.embedder is not None:
-                encoder = Embedder.of(old.embedder, source=reading.embedder)
-                embed_segments(folder, segments, encoder, batch_size=batch_size, report=report)
-            draft = replace(old, segments=(*old.segments, *segments), fields=fields.types)
-            commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)
+        segments = write_texts(
+            folder,
+            index.next_segment,
+            found.store,
+            wanted,
+            size=segment_rows,
+            fields=fields.types,
+            report=lambda done: report("bm25", done, len(wanted)),
+        )
+        if segments and old.embedder is not None:
+            encoder = Embedder.of(old.embedder, source=reading.embedder)
+            embed_segments(folder, segments, encoder, batch_size=batch_size, report=report)
+        draft = replace(old, segments=(*old.segments, *segments), fields=fields.types)
+        commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)
     return changes
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -15,21 +14,18 @@ from typing import Any
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
 from ragscale.index.dense import DenseInfo
 from ragscale.index.place import sync
-from ragscale.words import counted
 
 __all__ = [
+    "DELETED_FILE",
     "FORMAT",
     "GENERATIONS",
-    "HASHED_FILE",
-    "HASHED_TOTAL",
     "MANIFEST_FILE",
+    "REBUILD",
     "SEGMENTS",
     "EmbedderInfo",
     "FileInfo",
     "Manifest",
     "Segment",
-    "check_files",
-    "scan",
 ]
 
 FORMAT = 2
@@ -38,11 +34,10 @@ MANIFEST_FILE = "manifest.json"
 SEGMENTS = "segments"
 GENERATIONS = "generations"
 _LEAST_COSINE = 0.99
-HASHED_FILE = 64 << 20
-"""Largest file of which opening an index computes the checksum, in bytes."""
-HASHED_TOTAL = 1 << 30
-"""Most bytes of which opening an index computes checksums: about a second."""
-_REBUILD = "Build the index again with `ragscale index build ... --force`, or restore it from a copy."
+DELETED_FILE = "deleted.npy"
+"""Of a generation: which rows are deleted."""
+REBUILD = "Build the index again with `ragscale index build ... --force`, or restore it from a copy."
+"""What helps where nothing else does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +192,7 @@ class Manifest:
             text = path.read_bytes().decode("utf-8")
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise IndexDamaged(f"{path}: damaged ({error})", _REBUILD) from error
+            raise IndexDamaged(f"{path}: damaged ({error})", REBUILD) from error
         version = data.get("format") if isinstance(data, dict) else None
         if isinstance(version, int) and version != FORMAT:
             raise IndexMismatch(
@@ -207,9 +202,9 @@ class Manifest:
         try:
             manifest = cls._from_dict(data)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise IndexDamaged(f"{path}: damaged ({error})", _REBUILD) from error
+            raise IndexDamaged(f"{path}: damaged ({error})", REBUILD) from error
         if manifest._text() != text:
-            raise IndexDamaged(f"{path}: damaged (its content does not have its checksum)", _REBUILD)
+            raise IndexDamaged(f"{path}: damaged (its content does not have its checksum)", REBUILD)
         return manifest
 
     @classmethod
@@ -235,48 +230,6 @@ def _refuse_url(folder: Path) -> None:
             f"{url} is a URL, and this takes the folder of an index",
             "Give the folder, on the machine where it lies; `search`, `ask`, `eval` and `index info` take a URL.",
         )
-
-
-def scan(folder: Path, part: Path) -> dict[str, FileInfo]:
-    """Size and checksum of every file in a part of an index, by sorted path relative to the index."""
-    paths = sorted(path for path in part.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): FileInfo(path.stat().st_size, _sha256(path)) for path in paths}
-
-
-def check_files(
-    folder: Path, manifest: Manifest, *, at_open: bool = False, known: Mapping[str, FileInfo] | None = None
-) -> None:
-    """Compare the files of an index with its manifest.
-
-    Args:
-        folder: The index.
-        manifest: Its manifest.
-        at_open: Whether to compute checksums only of files up to `HASHED_FILE` bytes, smallest first and `HASHED_TOTAL`
-            bytes in all; sizes are always compared.
-        known: Files whose checksum was found right before; only their size is compared.
-
-    Raises:
-        IndexDamaged: A file is missing, has another size or another checksum.
-    """
-    read = 0
-    for name, info in sorted(manifest.files.items(), key=lambda item: (item[1].size, item[0])):
-        path = folder / name
-        if not path.is_file():
-            raise IndexDamaged(f"{path}: missing", _REBUILD)
-        size = path.stat().st_size
-        if size != info.size:
-            raise IndexDamaged(f"{path}: {counted(size, 'byte')}, the manifest says {info.size:,}", _REBUILD)
-        if known is not None and known.get(name) == info:
-            continue
-        read += size
-        wanted = not at_open or (size <= HASHED_FILE and read <= HASHED_TOTAL)
-        if wanted and _sha256(path) != info.sha256:
-            raise IndexDamaged(f"{path}: its checksum is not that of the manifest", _REBUILD)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256_of(value: Any) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.index.commit import load_deleted, tidy
+from ragscale.index.files import check_files
 from ragscale.index.locks import writing
-from ragscale.index.manifest import Manifest, check_files
+from ragscale.index.manifest import Manifest
 from ragscale.index.passages import IDS_FILE, PassageStore
 from ragscale.index.place import settled, storage_errors
 

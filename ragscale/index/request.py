@@ -92,6 +92,8 @@ def check_request(
     if where is not None:
         compile_filter(where, fields())  # here and not in the engine alone, so that its errors come before any work
     rerank = options.get("rerank")
+    if rerank is not None and not str(rerank).strip():
+        raise InvalidInput(f"rerank {rerank!r} names no model", "Give a hub name or a folder, or leave it out.")
     request = SearchRequest(
         queries=tuple(clean(query) for query in queries),
         k=_count("k", k, "Give the number of hits wanted for each query."),

@@ -20,9 +20,10 @@ from ragscale.index.choose import AUTO, parse_memory
 from ragscale.index.dense import require_faiss
 from ragscale.index.embed import DEFAULT, Backend, Dtype, refuse_other_name
 from ragscale.index.engine import Engine
+from ragscale.index.files import check_files
 from ragscale.index.gpu import Gpus
 from ragscale.index.lexical import LexicalKind
-from ragscale.index.manifest import Manifest, check_files
+from ragscale.index.manifest import Manifest
 from ragscale.index.opened import Changes
 from ragscale.index.request import How, SearchOptions, SearchRequest, check_request
 from ragscale.index.snapshot import Snapshot

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from ragscale.index.hashes import load_hashes, take_hashes
 from ragscale.index.lexical import TermCounter
-from ragscale.index.manifest import SEGMENTS, EmbedderInfo, Segment
+from ragscale.index.manifest import SEGMENTS, EmbedderInfo, Manifest, Segment
 from ragscale.index.passages import PassageStore, PassageWriter, full_text
 from ragscale.index.place import remove_folder, sync
 from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
+from ragscale.words import counted
 
 __all__ = [
     "JOURNAL_FILE",
@@ -33,6 +34,7 @@ __all__ = [
     "fill_vectors",
     "missing",
     "new_segments",
+    "note_kept",
     "write_texts",
 ]
 
@@ -173,18 +175,22 @@ def missing(folder: Path, segment: Segment, info: EmbedderInfo) -> list[Slab]:
     ]
 
 
-def _journalled(segment: Path, info: EmbedderInfo) -> tuple[int, int]:
-    """Rows of a segment whose vectors are safe, and where the last whole line of its journal ends."""
+def _journalled(segment: Path, info: EmbedderInfo | None = None) -> tuple[int, int]:
+    """Rows of a segment whose vectors are safe, and where the last whole line of its journal ends.
+
+    Vectors of anything but `info` do not count; where it is None, all do.
+    """
     path, journal = segment / RAW_FILE, segment / JOURNAL_FILE
-    width = info.dimension * np.dtype(np.float32).itemsize
     if not (path.is_file() and journal.is_file()):
         return 0, 0
     lines = journal.read_bytes().splitlines(keepends=True)
     try:
-        if not info.same_as(EmbedderInfo(**json.loads(lines[0]))):
-            return 0, 0
+        made_by = EmbedderInfo(**json.loads(lines[0]))
     except (IndexError, ValueError, TypeError):  # nothing, or half a line
         return 0, 0
+    if info is not None and not info.same_as(made_by):
+        return 0, 0
+    width = made_by.dimension * np.dtype(np.float32).itemsize
     done, end = 0, len(lines[0])
     for line in lines[1:]:
         try:
@@ -207,10 +213,26 @@ def _flush(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def embedded(folder: Path, first: int = 0) -> bool:
-    """Whether the segments from a number on hold any vectors: work that is worth keeping when something fails."""
-    found = folder.glob(f"{SEGMENTS}/*/{RAW_FILE}")
-    return any(path.stat().st_size for path in found if path.parent.name >= f"{first:06d}")
+def embedded(folder: Path, first: int = 0) -> int:
+    """Rows of the segments from a number on whose vectors are safe: work that is worth keeping when something fails."""
+    found = sorted(folder.glob(f"{SEGMENTS}/*/{JOURNAL_FILE}"))
+    return sum(_journalled(path.parent)[0] for path in found if path.parent.name >= f"{first:06d}")
+
+
+def note_kept(error: BaseException, rows: int, *, done: bool) -> None:
+    """Add to an error, for whoever shows it, what the same call need not do again.
+
+    Args:
+        error: What stopped the work.
+        rows: Of `embedded`.
+        done: Whether the work was complete.
+    """
+    if done:
+        error.add_note("The index is complete: only old files were left to remove.")
+    elif rows:
+        error.add_note(f"{counted(rows, 'embedded passage')} kept: the same command goes on from there.")
+    elif isinstance(error, KeyboardInterrupt):
+        error.add_note("Nothing is kept: the same command begins anew.")
 
 
 def drop_vectors(folder: Path, segment: Segment) -> None:
@@ -221,7 +243,7 @@ def drop_vectors(folder: Path, segment: Segment) -> None:
 
 @contextmanager
 def new_segments(folder: Path, first: int, *, keep_embedded: bool = False) -> Iterator[None]:
-    """Remove the segments from a number on where the block fails.
+    """Remove the segments from a number on where the block fails before they are part of the index.
 
     Args:
         folder: The index.
@@ -230,7 +252,10 @@ def new_segments(folder: Path, first: int, *, keep_embedded: bool = False) -> It
     """
     try:
         yield
-    except BaseException:
-        if not (keep_embedded and embedded(folder, first)):
+    except BaseException as error:
+        committed = any(segment.name >= f"{first:06d}" for segment in Manifest.read(folder).segments)
+        rows = embedded(folder, first) if keep_embedded else 0
+        if not committed and not rows:
             discard(folder, first)
+        note_kept(error, rows, done=committed)
         raise

@@ -11,10 +11,11 @@ import numpy as np
 from ragscale.errors import IndexBusy, IndexDamaged, IndexMismatch
 from ragscale.index.commit import BM25_FOLDER, load_deleted, open_vectors
 from ragscale.index.dense import VECTORS_FILE, DenseIndex
+from ragscale.index.files import check_files
 from ragscale.index.gpu import Gpus
 from ragscale.index.lexical import Lexical, open_lexical
 from ragscale.index.locks import Pin
-from ragscale.index.manifest import FileInfo, Manifest, check_files
+from ragscale.index.manifest import FileInfo, Manifest
 from ragscale.index.passages import IDS_FILE, PassageStore
 
 __all__ = ["Snapshot"]

@@ -1,8 +1,8 @@
-"""Removing documents, compacting, and indexing stored vectors another way: writes that embed nothing."""
+"""Removing documents, compacting, indexing stored vectors another way, repairing: writes that embed nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -12,18 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import IndexBusy, InvalidInput
-from ragscale.index.commit import commit, open_vectors, tidy
+from ragscale.index.commit import Deleted, commit, load_deleted, open_vectors, tidy
 from ragscale.index.dense import DenseInfo, check_factory
+from ragscale.index.files import damaged_files, refuse_lost
 from ragscale.index.hashes import document_hash, load_hashes
 from ragscale.index.locks import writing
-from ragscale.index.manifest import Manifest
+from ragscale.index.manifest import DELETED_FILE, Manifest
 from ragscale.index.opened import SHOWN, Changes, Opened, opened
+from ragscale.index.passages import IDS_FILE
 from ragscale.index.place import settled, storage_errors
 from ragscale.index.segments import fill_vectors, new_segments, write_texts
 from ragscale.index.vectors import Vectors
 from ragscale.index.writer import SEGMENT_ROWS, Progress, silent
 
-__all__ = ["compact", "reindex", "remove", "retune", "sweep"]
+__all__ = ["compact", "reindex", "remove", "repair", "retune", "sweep"]
 
 
 def remove(path: str | Path, names: Sequence[str]) -> Changes:
@@ -169,6 +171,44 @@ def retune(path: str | Path, dense: DenseInfo) -> None:
         if now is None or (now.factory, now.rows) != (dense.factory, dense.rows):
             raise IndexBusy(f"{index.folder}: the vectors' index was built anew meanwhile", "Tune it again.")
         commit(index.folder, index.manifest, index.deleted, old=replace(index.manifest, dense=dense))
+
+
+def repair(path: str | Path) -> list[str]:
+    """Derive the damaged files of an index again from its segments; nothing is embedded, and the fingerprint stays.
+
+    Reads every file, as `Index.verify` does, and writes a new generation; what is whole is taken over.
+
+    Args:
+        path: The index folder.
+
+    Returns:
+        The names of the files that were damaged, relative to the folder; empty where none is, and nothing was written.
+
+    Raises:
+        InvalidInput: Not an index.
+        IndexBusy: Another process is writing the index.
+        IndexDamaged: The manifest or a segment is damaged; nothing was changed.
+        RagscaleError: The disk is full; the index is as it was.
+    """
+    folder = settled(Path(path))
+    Manifest.read(folder)  # so that no lock file is made in what is no index
+    with storage_errors(folder), writing(folder):
+        manifest = Manifest.read(folder)
+        damaged = damaged_files(folder, manifest)
+        refuse_lost(folder, manifest, damaged)
+        if damaged:
+            commit(folder, manifest, _deleted(folder, manifest, damaged), old=manifest, damaged=damaged)
+    return sorted(damaged)
+
+
+def _deleted(folder: Path, manifest: Manifest, damaged: Collection[str]) -> Deleted:
+    """Which rows are deleted; where the file that says so is damaged, those that are missing in the table of ids."""
+    generation = manifest.generation_path(folder)
+    if (generation / DELETED_FILE).relative_to(folder).as_posix() not in damaged:
+        return load_deleted(folder, manifest)
+    gone = np.ones(manifest.rows, dtype=bool)
+    gone[np.load(generation / IDS_FILE, allow_pickle=False)[1].astype(np.int64)] = False
+    return gone
 
 
 def sweep(path: str | Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +60,13 @@ class Vectors:
         for first, part in self.parts:
             for begin in range(max(start - first, 0), len(part), size):
                 yield first + begin, part[begin : begin + size]
+
+    def head(self, rows: int) -> Self:
+        """The first so many rows, at most all, without copying."""
+        found = copy.copy(self)
+        found.parts = [(first, part[: rows - first]) for first, part in self.parts if first < rows]
+        found._rows = min(rows, self._rows)
+        return found
 
 
 def _mapped(path: Path, rows: int, dimension: int) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -35,8 +36,8 @@ class Shape(NamedTuple):
 class _TreeState(State, total=False):
     shape: list[int]
     """The current level's `Shape`."""
-    plans: list[list[str]]
-    """Its distinct new sub-queries, each with what was known when it was asked (`Plan`)."""
+    queries: list[str]
+    """Its distinct new sub-queries."""
     part: dict[str, int]
     """The share of the budget that each branch about to be sent gets."""
     children: Annotated[list[tuple[str, Step]], operator.add]
@@ -98,10 +99,10 @@ class Tree(Mode):
         return graph
 
     async def _plan(self, moves: Moves, state: _TreeState) -> Update:
-        """Size the level, then sample its sub-queries and keep the distinct new ones."""
-        chain, shape = state["chain"], self._shape(moves, state)
+        """Size the level, then sample its sub-queries and keep the distinct new ones that most samples ask."""
+        chain, shape, notes = state["chain"], self._shape(moves, state), state["known"]
         known = {normalise(step["query"]) for step in chain}
-        distinct: dict[str, Plan] = {}
+        distinct: dict[str, list[str]] = {}  # the spellings of each
         for attempt in range(2):
             alone = shape.expand == 1
             hot = self.temperature if attempt or not alone else 0.0
@@ -109,26 +110,26 @@ class Tree(Mode):
             plans = await moves.plan(
                 state["question"], state["seen"][: self.plan_k], chain, temperature=hot, n=n, attempt=attempt,
             )  # fmt: skip
-            enough = [plan.known for plan in plans if not plan.query]
-            if 2 * len(enough) > len(plans):
+            notes = noted(notes, _agreed(plans))
+            if 2 * sum(not plan.query for plan in plans) > len(plans):
                 moves.note("plan", "most say that nothing is missing")
-                return {"plans": [], "known": noted(state["known"], enough[0])}
-            for plan in plans:
-                if plan.query and normalise(plan.query) not in known:
-                    distinct.setdefault(normalise(plan.query), plan)
+                return {"queries": [], "known": notes}
+            for query, _ in plans:
+                if query and normalise(query) not in known:
+                    distinct.setdefault(normalise(query), []).append(query)
             if distinct:
                 break
             moves.note("plan", "only repeats of earlier sub-queries, discarded")
-        kept = [list(plan) for plan in distinct.values()][: shape.expand]
-        return {"shape": list(shape), "plans": kept, "part": share(moves.ledger, len(kept) or 1)}
+        kept = [same[0] for same in sorted(distinct.values(), key=len, reverse=True)][: shape.expand]
+        return {"shape": list(shape), "queries": kept, "part": share(moves.ledger, len(kept) or 1), "known": notes}
 
     async def _to_children(self, state: _TreeState) -> list[Send] | str:
-        if state["stop"] or not state["plans"]:
+        if state["stop"] or not state["queries"]:
             return "answer"
         level = len(state["chain"])
         return [
             Send("child", _payload(state, f"{level}.{i}", state["part"]) | {"query": query})
-            for i, (query, _) in enumerate(state["plans"])
+            for i, query in enumerate(state["queries"])
         ]
 
     async def _child(self, moves: Moves, state: Any) -> Update:
@@ -181,8 +182,7 @@ class Tree(Mode):
             queries = [child["query"] for _, child in children]
             score = means[best] if scores[name] else None
             moves.note("select", f"kept {name}", input=queries, output=step["query"], score=score)
-        said = state["plans"][int(name.rsplit(".", 1)[1])][1]
-        return {"chain": [*state["chain"], step], "known": noted(state["known"], said)}
+        return {"chain": [*state["chain"], step]}
 
     async def _to_next(self, state: _TreeState) -> str:
         return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
@@ -228,6 +228,13 @@ class Tree(Mode):
 async def _step(moves: Moves, query: str, k: int) -> Step:
     passages = (await moves.retrieve([query], k))[0]
     return Step(query=query, passages=passages, answer=await moves.read(query, passages))
+
+
+def _agreed(plans: list[Plan]) -> str:
+    """The sentence on what is known that most samples share; at least two of several, as a single one may invent."""
+    said = Counter(plan.known for plan in plans if plan.known)
+    [(known, count)] = said.most_common(1) or [("", 0)]
+    return known if count > 1 or len(plans) == 1 else ""
 
 
 def _payload(state: _TreeState, name: str, part: dict[str, int]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from ragscale.cli import index as commands
-from ragscale.errors import InvalidInput
+from ragscale.errors import IndexDamaged, InvalidInput
 
 root = typer.Typer()
 root.add_typer(commands.app, name="index")
@@ -67,3 +67,15 @@ def test_an_index_grows_and_shrinks(built: Path, tmp_path: Path) -> None:
     assert printed("index", "compact", built) == f"{built}: 5 rows before, 1 now\n"
     assert (info(built)["fingerprint"], info(built)["segments"]) == (fingerprint, [{"name": "000003", "rows": 1}])
     assert "files are as they were written" in printed("index", "verify", built)
+
+
+def test_verify_names_the_command_that_repairs(built: Path) -> None:
+    fingerprint = info(built)["fingerprint"]
+    assert printed("index", "repair", built) == f"{built}: no file is damaged, nothing was changed\n"
+    (built / "generations" / "000001" / "ids.npy").write_bytes(b"damaged")
+    refused = run("index", "verify", built).exception
+    assert isinstance(refused, IndexDamaged)
+    assert f"`ragscale index repair {built}`" in str(refused)
+    assert printed("index", "repair", built) == f"{built}: derived again: generations/000001/ids.npy\n"
+    assert "files are as they were written" in printed("index", "verify", built)
+    assert info(built)["fingerprint"] == fingerprint

@@ -10,12 +10,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 
-from ragscale.errors import CorpusError, InvalidInput, MissingDependency, RagscaleError
+from ragscale.errors import (
+    CorpusError,
+    EndpointError,
+    InvalidInput,
+    MissingDependency,
+    ModelFileError,
+    RagscaleError,
+)
 from ragscale.index import Index
+from ragscale.index import build as build_module
 from ragscale.index import place as place_module
 from ragscale.index import segments as segments_module
 from ragscale.index.commit import open_vectors
@@ -97,6 +107,55 @@ def test_bad_options(corpus: Path, model: Path, tmp_path: Path, options: dict[st
     with pytest.raises(InvalidInput, match=message):
         Index.build([corpus], tmp_path / "index", **chosen)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"factory": "nonsense"}, InvalidInput, "factory 'nonsense' is not one that FAISS can make for 32 dimensions"),
+        ({"factory": "PQ7x4fs"}, InvalidInput, "factory 'PQ7x4fs'"),  # 32 is no multiple of 7
+        ({"factory": "IDMap,Flat"}, InvalidInput, "stores row numbers"),
+        ({"embedder": "./no/such/model"}, ModelFileError, "no such model folder"),
+        ({"embedder": "endpoint:http://127.0.0.1:9/v1#m"}, EndpointError, "127.0.0.1:9"),
+        ({"embedder": "endpoint:nowhere"}, InvalidInput, "nowhere"),
+        ({"backend": "jax"}, InvalidInput, "unknown backend 'jax'"),
+        ({"dtype": "int3"}, InvalidInput, "unknown dtype 'int3'"),
+        ({"corpora": ["{corpus}", "none.jsonl"]}, CorpusError, r"none\.jsonl: no such file"),
+        ({"corpora": ["{corpus}", __file__]}, CorpusError, r"test_build\.py: unknown kind of corpus"),
+        ({"corpora": ["{corpus}", "n" * 300]}, CorpusError, "nnn: cannot be read .*name too long"),
+    ],
+)
+def test_what_can_be_known_before_is_refused_before_a_corpus_is_read(
+    corpus: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    kind: type[RagscaleError],
+    message: str,
+) -> None:
+    monkeypatch.setattr(build_module, "read", lambda *_, **__: pytest.fail("the corpus was read"))
+    chosen = {"embedder": model, "corpora": ["{corpus}"], **options}
+    corpora = [name.format(corpus=corpus) for name in chosen.pop("corpora")]
+    with pytest.raises(kind, match=message):
+        Index.build(corpora, tmp_path / "index", **chosen)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_build_that_was_never_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damage to what is derived costs no embedding, damage to a segment all of it."""
+    log = tmp_path / "embedded.log"
+    tiny.install(monkeypatch, log=log)
+    corpus, out = tiny.write_rows(tmp_path / "corpus.jsonl", tiny.rows_of(range(20))), tmp_path / "index"
+    Index.build([corpus], out, embedder="tiny").close()
+    for damaged, again in (("generations/000001/ids.npy", 0), ("segments/000000/vectors.f32", 20)):
+        log.unlink()
+        log.touch()
+        out.rename(tmp_path / ".index.building")
+        (tmp_path / ".index.building" / damaged).write_bytes(b"damaged")
+        with Index.build([corpus], out, embedder="tiny") as index:
+            index.verify()
+        assert sum(map(int, log.read_text().split())) == again
 
 
 def test_bad_corpora_leave_nothing_behind(corpus: Path, tmp_path: Path, rows: Rows, write_corpus: Write) -> None:

@@ -11,7 +11,7 @@ import tiny
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, RagscaleError
 from ragscale.index import Index, Manifest, check_files, upkeep
-from ragscale.index import manifest as manifest_module
+from ragscale.index import files as files_module
 from ragscale.index.manifest import MANIFEST_FILE
 
 CASES = 1000
@@ -69,6 +69,7 @@ def test_1000_damaged_files_are_refused(index: Path) -> None:
             path.write_bytes(data)
         for error in refusal(index):
             assert error.remedy
+            assert ("ragscale index repair" in error.remedy) == path.is_relative_to(index / "generations")
             assert str(path if path.name != MANIFEST_FILE else index) in str(error)
         path.write_bytes(whole)
     with Index.open(index) as opened:
@@ -93,7 +94,7 @@ def test_opening_computes_checksums_up_to_its_limits(index: Path, monkeypatch: p
     path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
     for name, limit in (("HASHED_FILE", len(whole) - 1), ("HASHED_TOTAL", len(whole))):
         with monkeypatch.context() as patch:
-            patch.setattr(manifest_module, name, limit)
+            patch.setattr(files_module, name, limit)
             check_files(index, Manifest.read(index), at_open=True)
             with pytest.raises(IndexDamaged, match="checksum"):
                 check_files(index, Manifest.read(index))

@@ -312,6 +312,26 @@ def test_a_full_disk_leaves_the_index_as_it_was(build: Build, tmp_path: Path, mo
         assert embedded(tmp_path) == 10  # once, before the disk was full
 
 
+@pytest.mark.parametrize("embedder", ["tiny", None])
+def test_what_is_committed_stays_when_tidying_is_interrupted(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedder: str | None
+) -> None:
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    corpus = tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(20, 30)))
+    with build(tiny.rows_of(range(20)), embedder=embedder) as index:
+        index.remove(["p1"])
+        for write, passages in ((lambda: index.compact(), 19), (lambda: index.add([corpus]), 29)):
+            with monkeypatch.context() as patch:
+                patch.setattr(commit, "tidy", stop)
+                with pytest.raises(KeyboardInterrupt):
+                    write()
+            assert index.reload()
+            index.verify()
+            assert len(index) == passages
+
+
 def test_an_approximate_index_covers_its_rows_until_many_came_later(build: Build, tmp_path: Path) -> None:
     def grown(start: int, stop: int) -> int:
         rows = tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(start, stop)))

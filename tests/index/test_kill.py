@@ -108,6 +108,10 @@ class World:
         }
         return {"fingerprint": manifest.fingerprint, **files}
 
+    def place(self) -> int:
+        """Which folder is the index: another one once a build has put its own there."""
+        return (self.folder / "index").stat().st_ino
+
     def embedded(self) -> int:
         """Passages embedded since the last call."""
         found = sum(int(line) for line in self.log.read_text().splitlines()) if self.log.exists() else 0
@@ -150,15 +154,19 @@ def suffer(world: World, kills: int, seed: int) -> None:
     while counted < kills:
         for what in world.jobs:
             world.embedded()
-            attempts = 0
+            attempts, builds = 0, 1
+            place = world.place()
             while (code := world.run(what, after=rng.uniform(0, 1.2 * world.seconds[what]))[0]) == KILLED:
                 attempts += 1
                 world.check_readable([before, world.wanted[what]])
+                # a build that was killed after it had put its index in place was done: the next one is a new one
+                builds += what == "build" and world.place() != place
+                place = world.place()
             # a removal that was killed after its commit finds nothing to remove
             assert code == 0 or (what == "remove" and attempts)
             counted += attempts
             world.check_complete(what)
-            rows = {"build": world.passages, "add": world.passages, "update": 21}.get(what, 0)
+            rows = {"build": builds * world.passages, "add": world.passages, "update": 21}.get(what, 0)
             assert world.embedded() <= rows + attempts * SLAB
             before = world.wanted[what]
 

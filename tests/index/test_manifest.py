@@ -12,7 +12,7 @@ import pytest
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
 from ragscale.index import Index, Manifest
-from ragscale.index import manifest as manifest_module
+from ragscale.index import files as files_module
 from ragscale.index.dense import DenseInfo
 from ragscale.index.locks import LOCK_FILE
 from ragscale.index.manifest import MANIFEST_FILE, EmbedderInfo, FileInfo, Segment
@@ -59,7 +59,7 @@ def test_every_file_is_listed(dense: Index) -> None:
 
 
 def test_truncated_files_are_refused_by_open(dense: Index, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest_module, "HASHED_FILE", -1)  # sizes alone must be enough
+    monkeypatch.setattr(files_module, "HASHED_FILE", -1)  # sizes alone must be enough
     for name in dense.manifest.files:
         path = copy / name
         whole = path.read_bytes()

@@ -88,6 +88,8 @@ def test_mmr_uses_the_stored_vectors(dense: Index) -> None:
         ({"mmr_union": True}, "mmr_union without mmr"),
         ({"depth": 0}, "depth 0, the least is 1"),
         ({"where": ""}, "filter '' is blank"),
+        ({"rerank": ""}, "rerank '' names no model"),
+        ({"rerank": " "}, "rerank ' ' names no model"),
         ({"where": "year >= 1990"}, "no field 'year'"),
         ({"limit": 3}, "unknown option 'limit'.*There are: weight, depth"),
     ],

@@ -221,17 +221,26 @@ class TestStopping:
         assert (answer.stop_reason, answer.spend.serial.rounds) == ("answered", 2)
         assert "after 1\n" in llm.calls[-1].messages[-1]["content"]
 
-    def test_a_tree_answers_with_what_was_known_when_its_last_step_was_asked(self) -> None:
+    def test_a_tree_notes_only_what_its_samples_agree_on(self) -> None:
         def plan(call: ScriptedCall) -> list[str]:
             level = 1 + call.messages[-1]["content"].count(" -> ")
-            said = [{"known": f"{level}{i}", "missing": "", "queries": [f"query {level}{i}"]} for i in range(3)]
+            known = {1: ["invented", "agreed", "agreed"], 2: ["one", "two", "three"]}[level]
+            said = [{"known": known[i], "missing": "", "queries": [f"query {level}{i}"]} for i in range(3)]
             return [json.dumps(value) for value in said]
 
         llm = scripted(instead(plan=plan))
         answer, _ = run(Tree(steps=2, expand=3, samples=3, rollouts=1, rollout_steps=0), llm=llm)
-        closing = llm.calls[-1].messages[-1]["content"]
-        first, second = (str(event.output).removeprefix("query ") for event in events(answer, "select"))
-        assert f"</documents>\nNotes:\n{first}\n{second}\n" in closing
+        last = str(events(answer, "select")[-1].output)
+        assert f"</documents>\nNotes:\nagreed\n1. {last} -> " in llm.calls[-1].messages[-1]["content"]
+
+    def test_a_tree_expands_the_queries_that_most_samples_ask(self) -> None:
+        queries = ["once", "Thrice", "twice", "thrice", "twice.", "thrice"]
+
+        def plan(call: ScriptedCall) -> list[str]:
+            return [json.dumps({"known": "", "missing": "", "queries": [query]}) for query in queries]
+
+        answer, _ = run(Tree(steps=1, expand=2, samples=6, rollouts=1), llm=scripted(instead(plan=plan)))
+        assert events(answer, "select")[0].input == ["Thrice", "twice"]
 
     @by_name
     def test_a_model_that_stops_working_ends_in_what_is_known(self, mode: Mode) -> None:

@@ -1,0 +1,106 @@
+"""The files of an index against its manifest: which are damaged, and whether they can be derived again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from ragscale.errors import IndexDamaged
+from ragscale.index.manifest import DELETED_FILE, GENERATIONS, REBUILD, FileInfo, Manifest
+from ragscale.index.passages import IDS_FILE
+from ragscale.words import counted
+
+__all__ = ["HASHED_FILE", "HASHED_TOTAL", "check_files", "damaged_files", "refuse_lost", "scan"]
+
+HASHED_FILE = 64 << 20
+"""Largest file of which opening an index computes the checksum, in bytes."""
+HASHED_TOTAL = 1 << 30
+"""Most bytes of which opening an index computes checksums: about a second."""
+
+
+def scan(folder: Path, part: Path) -> dict[str, FileInfo]:
+    """Size and checksum of every file in a part of an index, by sorted path relative to the index."""
+    paths = sorted(path for path in part.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): FileInfo(path.stat().st_size, _sha256(path)) for path in paths}
+
+
+def check_files(
+    folder: Path, manifest: Manifest, *, at_open: bool = False, known: Mapping[str, FileInfo] | None = None
+) -> None:
+    """Compare the files of an index with its manifest.
+
+    Args:
+        folder: The index.
+        manifest: Its manifest.
+        at_open: As of `damaged_files`.
+        known: As of `damaged_files`.
+
+    Raises:
+        IndexDamaged: A file is missing, has another size or another checksum. Names one that cannot be derived again if
+            there is any, else the command that derives them.
+    """
+    damaged = damaged_files(folder, manifest, at_open=at_open, known=known)
+    refuse_lost(folder, manifest, damaged)
+    for name, reason in damaged.items():
+        raise IndexDamaged(
+            f"{folder / name}: {reason}", f"Derive it again, nothing is embedded: `ragscale index repair {folder}`."
+        )
+
+
+def damaged_files(
+    folder: Path, manifest: Manifest, *, at_open: bool = False, known: Mapping[str, FileInfo] | None = None
+) -> dict[str, str]:
+    """What is wrong with each file that is not as the manifest says, by its name there.
+
+    Args:
+        folder: The index.
+        manifest: Its manifest.
+        at_open: Whether to compute checksums only of files up to `HASHED_FILE` bytes, smallest first and `HASHED_TOTAL`
+            bytes in all; sizes are always compared.
+        known: Files whose checksum was found right before; only their size is compared.
+    """
+    found, read = {}, 0
+    for name, info in sorted(manifest.files.items(), key=lambda item: (item[1].size, item[0])):
+        path = folder / name
+        if not path.is_file():
+            found[name] = "missing"
+            continue
+        size = path.stat().st_size
+        if size != info.size:
+            found[name] = f"{counted(size, 'byte')}, the manifest says {info.size:,}"
+            continue
+        if known is not None and known.get(name) == info:
+            continue
+        read += size
+        wanted = not at_open or (size <= HASHED_FILE and read <= HASHED_TOTAL)
+        if wanted and _sha256(path) != info.sha256:
+            found[name] = "its checksum is not that of the manifest"
+    return found
+
+
+def refuse_lost(folder: Path, manifest: Manifest, damaged: Mapping[str, str]) -> None:
+    """Raise an `IndexDamaged` where one of some damaged files cannot be derived again.
+
+    Segments cannot, for all else is derived from them. Which rows are deleted stands in two files, and one is enough.
+
+    Args:
+        folder: The index.
+        manifest: Its manifest.
+        damaged: As of `damaged_files`.
+    """
+    for name in _lost(manifest, damaged):
+        raise IndexDamaged(f"{folder / name}: {damaged[name]}", f"It cannot be derived again. {REBUILD}")
+
+
+def _lost(manifest: Manifest, damaged: Collection[str]) -> list[str]:
+    derived = f"{GENERATIONS}/{manifest.generation:06d}/"
+    deleted = [derived + DELETED_FILE, derived + IDS_FILE]
+    if all(name in damaged for name in deleted):
+        return deleted
+    return [name for name in damaged if not name.startswith(derived)]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
