@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from ragscale.types import Answer, Event, Spend
+from ragscale.words import counted
 
 __all__ = ["Branch", "answer_html", "branches", "cost", "line"]
 
@@ -70,7 +71,7 @@ def line(event: Event, name: Callable[[str], str] = str) -> str:
     if event.input:
         parts.append(_joined(event.input))
     if event.move == "retrieve":
-        parts.append(f"{len(event.passages)} passages: {'; '.join(map(name, event.passages))}")
+        parts.append(f"{counted(len(event.passages), 'passage')}: {'; '.join(map(name, event.passages))}")
     elif event.output:
         parts.append(_joined(event.output))
     if event.score is not None:
@@ -85,7 +86,7 @@ def cost(spend: Spend) -> str:
         cached = f" ({spend.cached_tokens:,} cached)" if spend.cached_tokens else ""
         parts.append(f"{spend.prompt_tokens:,}{cached} + {spend.completion_tokens:,} tokens")
     if spend.queries:
-        parts.append(f"{spend.queries} {'query' if spend.queries == 1 else 'queries'}")
+        parts.append(f"{counted(spend.queries, 'query')}")
     if spend.seconds:
         parts.append(f"{spend.seconds:.1f} s")
     return ", ".join(parts)
@@ -150,7 +151,7 @@ def _trace(trace: Sequence[Event]) -> str:
     if not trace:
         return ""
     root = branches(trace)
-    summary = f'<summary style="font-weight:600">Trace ({len(trace)} moves)</summary>'
+    summary = f'<summary style="font-weight:600">Trace ({counted(len(trace), "move")})</summary>'
     return f'<details style="margin-top:.7em">{summary}{_branch(root)}</details>'
 
 
@@ -162,7 +163,7 @@ def _branch(branch: Branch) -> str:
 def _folded(branch: Branch) -> str:
     events = list(branch.events())
     spent = cost(sum((event.spend for event in events), Spend()))
-    told = f'<span style="{_FAINT}">{len(events)} moves, {spent or "no cost"}</span>'
+    told = f'<span style="{_FAINT}">{counted(len(events), "move")}, {spent or "no cost"}</span>'
     return f"<details><summary>branch {escape(branch.name)} {told}</summary>{_branch(branch)}</details>"
 
 

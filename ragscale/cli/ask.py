@@ -21,6 +21,7 @@ from ragscale.cli.common import (
     opened,
     print_json,
 )
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +87,7 @@ def _watch(console: Console, agent: Agent, question: str, mode: Mode) -> Answer:
             if isinstance(item, Event):
                 spent += item.spend
                 console.print(view.event_text(item, name), no_wrap=True, overflow="ellipsis")
-                status.update(f"{mode.name}: {spent.llm_calls} calls, {cost(spent)}")
+                status.update(f"{mode.name}: {counted(spent.llm_calls, 'call')}, {cost(spent)}")
     return cast("Answer", item)  # a stream always ends with its answer
 
 

@@ -6,11 +6,11 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from ragscale.cli.index import How, Source
 
 if TYPE_CHECKING:
     from ragscale.agent import Agent
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AsJson",
     "Calls",
+    "Folder",
+    "How",
     "HowOption",
     "Llm",
     "Queries",
@@ -32,6 +34,17 @@ __all__ = [
     "print_json",
 ]
 
+
+class How(StrEnum):
+    """Choices of ``--how``."""
+
+    hybrid = "hybrid"
+    dense = "dense"
+    bm25 = "bm25"
+
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
+Source = Annotated[str, typer.Argument(metavar="DIR|URL", help="The index, or the URL of one that is served.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Llm = Annotated[
     str,

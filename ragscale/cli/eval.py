@@ -24,6 +24,7 @@ from ragscale.cli.common import (
     opened,
     print_json,
 )
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +97,7 @@ def _warn(errors: Console, reports: dict[str, ModeReport]) -> None:
     for name, report in reports.items():
         if report.failed:
             errors.print(
-                f"{name}: {report.failed} of {report.n} questions failed (see `reason` in their lines). "
+                f"{name}: {report.failed} of {counted(report.n, 'question')} failed (see `reason` in their lines). "
                 "The same command tries them again.",
                 style="yellow",
                 markup=False,

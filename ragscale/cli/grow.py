@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ragscale.cli.common import Folder
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import ColumnNames, Corpora, KeepGoing, columns_of, problems_shown, show_left_out
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from ragscale.index import Changes
 
 __all__ = ["add", "compact", "remove", "repair", "update"]
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 EmbedderFolder = Annotated[
     str | None,
     typer.Option(help="Where the index's embedder lies, if not under its recorded name.", show_default=False),
@@ -34,19 +37,7 @@ def add(
     """Add documents; those that are there with the same content are skipped. After a kill the same command goes on."""
     from ragscale.index.grow import add
 
-    problems = problems_shown(keep_going)
-    with progress_bars() as progress:
-        changes = add(
-            folder,
-            corpus,
-            columns=columns_of(columns),
-            problems=problems,
-            embedder=embedder,
-            batch_size=batch_size,
-            progress=progress,
-        )
-    show_left_out(problems)
-    _say(folder, changes)
+    _grow(add, folder, corpus, columns, keep_going, embedder, batch_size)
 
 
 def update(
@@ -61,27 +52,14 @@ def update(
     """Add new documents and replace changed ones; nothing else is embedded. After a kill the same command goes on."""
     from ragscale.index.grow import update
 
-    problems = problems_shown(keep_going)
-    with progress_bars() as progress:
-        changes = update(
-            folder,
-            corpus,
-            prune=prune,
-            columns=columns_of(columns),
-            problems=problems,
-            embedder=embedder,
-            batch_size=batch_size,
-            progress=progress,
-        )
-    show_left_out(problems)
-    _say(folder, changes)
+    _grow(partial(update, prune=prune), folder, corpus, columns, keep_going, embedder, batch_size)
 
 
 def remove(
     folder: Folder, names: Annotated[list[str], typer.Argument(metavar="ID...", help="Documents or passages.")]
 ) -> None:
     """Remove documents or single passages from all searches."""
-    from ragscale.index.grow import remove
+    from ragscale.index.upkeep import remove
 
     remove(folder, names)
     typer.echo(f"{folder}: {len(dict.fromkeys(names)):,} removed")
@@ -90,18 +68,18 @@ def remove(
 def compact(folder: Folder) -> None:
     """Drop the rows of removed documents; nothing is embedded."""
     from ragscale.index import Manifest
-    from ragscale.index.grow import compact
+    from ragscale.index.upkeep import compact
 
     before = Manifest.read(folder).rows
     with progress_bars() as progress:
         compact(folder, progress=progress)
     after = Manifest.read(folder).rows
-    typer.echo(f"{folder}: {before:,} rows before, {after:,} now")
+    typer.echo(f"{folder}: {counted(before, 'row')} before, {after:,} now")
 
 
 def repair(folder: Folder) -> None:
     """Derive damaged files again, where that can be done: all but passages, vectors and terms. Nothing is embedded."""
-    from ragscale.index.grow import repair
+    from ragscale.index.upkeep import repair
 
     damaged = repair(folder)
     if not damaged:
@@ -110,7 +88,28 @@ def repair(folder: Folder) -> None:
         typer.echo(f"{folder}: derived again: {name}")
 
 
-def _say(folder: Path, changes: Changes) -> None:
+def _grow(
+    write: Callable[..., Changes],
+    folder: Path,
+    corpus: list[Path],
+    columns: str | None,
+    keep_going: bool,
+    embedder: str | None,
+    batch_size: int,
+) -> None:
+    """What `add` and `update` have in common: bars while it works, and in the end what was done."""
+    problems = problems_shown(keep_going)
+    with progress_bars() as progress:
+        changes = write(
+            folder,
+            corpus,
+            columns=columns_of(columns),
+            problems=problems,
+            embedder=embedder,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    show_left_out(problems)
     counts = {
         "added": changes.added,
         "changed": changes.changed,
@@ -118,4 +117,4 @@ def _say(folder: Path, changes: Changes) -> None:
         "removed": changes.removed,
     }
     listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    typer.echo(f"{folder}: documents {listed}; {changes.passages:,} passages written")
+    typer.echo(f"{folder}: documents {listed}; {counted(changes.passages, 'passage')} written")

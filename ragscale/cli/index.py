@@ -1,15 +1,16 @@
-"""``ragscale index build | info | verify`` and ``ragscale search``; other commands on indexes have their own files."""
+"""``ragscale index build | verify`` and ``ragscale search``; other commands on indexes have their own files."""
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ragscale.cli import grow
+from ragscale.cli import grow, info
+from ragscale.cli.common import AsJson, Folder, How, Source, print_json
+from ragscale.cli.info import dense_text
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import (
     By,
@@ -24,20 +25,16 @@ from ragscale.cli.reading import (
     problems_shown,
     show_left_out,
 )
+from ragscale.words import counted
 
 if TYPE_CHECKING:
-    from ragscale.index import Manifest
     from ragscale.types import Hit
 
-__all__ = ["How", "Source", "app", "search"]
+__all__ = ["app", "search"]
 
 app = typer.Typer(help="Build, describe and check indexes.", no_args_is_help=True)
 
 _SNIPPET = 300
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
-Source = Annotated[str, typer.Argument(metavar="DIR|URL", help="The index, or the URL of one that is served.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 class Lexical(StrEnum):
@@ -68,14 +65,6 @@ class Backend(StrEnum):
     torch = "torch"
     openvino = "openvino"
     onnx = "onnx"
-
-
-class How(StrEnum):
-    """Choices of ``--how``."""
-
-    hybrid = "hybrid"
-    dense = "dense"
-    bm25 = "bm25"
 
 
 @app.command()
@@ -152,51 +141,14 @@ def build(
             progress=progress,
         ) as index,
     ):
-        summary = f"{out}: {len(index):,} passages, searched by {index.how}"
+        summary = f"{out}: {counted(len(index), 'passage')}, searched by {index.how}"
         if index.manifest.dense is not None:
-            summary += f"\nvectors: {_dense(index.manifest)}"
+            summary += f"\nvectors: {dense_text(index.manifest)}"
     show_left_out(problems)
     typer.echo(summary)
 
 
-@app.command()
-def info(folder: Folder, as_json: AsJson = False) -> None:
-    """Say what an index was made with."""
-    from ragscale.corpus import Chunking
-    from ragscale.index import Manifest
-
-    manifest = Manifest.read(folder)
-    if as_json:
-        _echo_json(manifest.to_dict())
-        return
-    embedder = manifest.embedder
-    rows = {
-        "passages": f"{manifest.passages:,}",
-        "rows": f"{manifest.rows:,}, {manifest.rows - manifest.passages:,} of them deleted",
-        "segments": ", ".join(f"{segment.name} ({segment.rows:,} rows)" for segment in manifest.segments),
-        "embedder": "none" if embedder is None else f"{embedder.name} ({embedder.revision}), {embedder.dtype}",
-        "vectors": "none" if embedder is None else f"{embedder.dimension} dimensions, {manifest.metric}",
-        "dense": _dense(manifest),
-        "lexical": ", ".join(f"{name} {value}" for name, value in manifest.lexical.items()),
-        "chunking": str(Chunking(**manifest.chunking)),
-        "size": f"{sum(file.size for file in manifest.files.values()) / 1e6:,.1f} MB in {len(manifest.files)} files",
-        "generation": f"{manifest.generation}",
-        "format": f"{manifest.format} (ragscale {manifest.ragscale})",
-        "fingerprint": manifest.fingerprint,
-    }
-    for name, value in rows.items():
-        typer.echo(f"{name:<12} {value}")
-
-
-def _dense(manifest: Manifest) -> str:
-    found = manifest.dense
-    if found is None:
-        return "none"
-    if not found.rows:
-        return f"{found.factory}: every search is exact ({found.reason})"
-    settings = "".join(f", {name} {value}" for name, value in found.settings.items())
-    later = manifest.rows - found.rows
-    return f"{found.factory}{settings}, refined {found.refine}x; {later:,} later rows are exact ({found.reason})"
+app.command()(info.info)
 
 
 @app.command()
@@ -261,20 +213,16 @@ def search(
     if not as_json:
         _show(queries, found)
     elif len(queries) == 1:
-        _echo_json({"hits": [_row(hit) for hit in found[0]]})
+        print_json({"hits": [_row(hit) for hit in found[0]]})
     else:
         pairs = zip(queries, found, strict=True)
-        _echo_json({"queries": [{"query": query, "hits": [_row(hit) for hit in hits]} for query, hits in pairs]})
+        print_json({"queries": [{"query": query, "hits": [_row(hit) for hit in hits]} for query, hits in pairs]})
 
 
 def _row(hit: Hit) -> dict[str, Any]:
     passage = hit.passage
     row = {"id": passage.id, "title": passage.title, "text": passage.text, "score": hit.score}
     return {**row, "metadata": dict(passage.metadata)} if passage.metadata else row
-
-
-def _echo_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _show(queries: list[str], found: list[list[Hit]]) -> None:

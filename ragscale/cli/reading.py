@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragscale.corpus import KINDS
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from ragscale.corpus import Columns, Problems
@@ -58,7 +59,7 @@ ColumnNames = Annotated[
         "--columns",
         metavar="MEANING=COLUMN,...",
         help="Columns of tables that are not named id, title, text and document: text=contents,id=_id. "
-        "id=# numbers the rows.",
+        "id=# makes ids of file names and line numbers.",
     ),
 ]
 KeepGoing = Annotated[bool, typer.Option("--keep-going", help="Report bad documents and skip them.")]
@@ -81,7 +82,7 @@ def problems_shown(keep_going: bool) -> Problems:
 def show_left_out(problems: Problems) -> None:
     """Say on standard error how much was left out."""
     if problems.count:
-        typer.echo(f"{problems.count:,} bad documents skipped", err=True)
+        typer.echo(f"{counted(problems.count, 'bad document')} skipped", err=True)
     if problems.left_out:
-        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(problems.left_out.items()))
+        counts = ", ".join(f"{kind} ({count:,})" for kind, count in sorted(problems.left_out.items()))
         typer.echo(f"not read: {counts}", err=True)

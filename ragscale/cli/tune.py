@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ragscale.cli.common import Folder
+from ragscale.words import counted
+
 if TYPE_CHECKING:
     from ragscale.index.tune import Trial
 
 __all__ = ["reindex", "tune"]
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 
 
 def tune(
@@ -28,13 +30,11 @@ def tune(
     """Measure recall against exact search; keep the cheapest settings that reach the wanted recall."""
     from ragscale.index.tune import tune_index
 
-    typer.echo(f"{'settings':<20} {'refine':>6} {'recall':>7} {'ms/query':>9}")
-    found = tune_index(
-        folder, recall=recall, k=k, sample=sample, queries=_questions(queries) if queries else (), report=_show
-    )
-    best = f"{_settings(found.chosen) or 'no settings'}, refine {found.chosen.refine}: {found.chosen.recall:.3f}"
+    asked = _questions(queries) if queries else ()
+    found = tune_index(folder, recall=recall, k=k, sample=sample, queries=asked, report=_table(k))
+    best = f"{_settings(found.chosen)}, refine {found.chosen.refine} (recall {found.chosen.recall:.3f})"
     if found.reached:
-        typer.echo(f"kept: {best} of the {k} nearest, {found.queries:,} queries")
+        typer.echo(f"kept: {best}, measured with {counted(found.queries, 'query')}")
         return
     typer.echo(f"recall {recall:g} is not reached, nothing was changed. The best is {best}.", err=True)
     typer.echo(
@@ -53,10 +53,10 @@ def reindex(
     ] = None,
 ) -> None:
     """Index the stored vectors in another way; nothing is embedded again."""
-    from ragscale.index import grow
+    from ragscale.index import reindex as write
     from ragscale.index.choose import parse_memory
 
-    info = grow.reindex(folder, factory, memory=None if memory is None else parse_memory(memory))
+    info = write(folder, factory, memory=None if memory is None else parse_memory(memory))
     typer.echo(f"{folder}: {info.factory} ({info.reason})")
 
 
@@ -79,8 +79,16 @@ def _questions(path: Path) -> list[str]:
 
 
 def _settings(trial: Trial) -> str:
-    return ", ".join(f"{name} {value}" for name, value in trial.settings.items())
+    return ", ".join(f"{name} {value}" for name, value in trial.settings.items()) or "no settings"
 
 
-def _show(trial: Trial) -> None:
-    typer.echo(f"{_settings(trial) or '-':<20} {trial.refine:>6} {trial.recall:>7.3f} {trial.milliseconds:>9.3f}")
+def _table(k: int) -> Callable[[Trial], None]:
+    """Prints each trial as it is measured; the header comes with the first, as an index may be refused before."""
+    header = [f"{'settings':<16}{'refine':>8}{f'recall@{k}':>12}{'ms a query':>12}"]
+
+    def show(trial: Trial) -> None:
+        if header:
+            typer.echo(header.pop())
+        typer.echo(f"{_settings(trial):<16}{trial.refine:>8}{trial.recall:>12.3f}{trial.milliseconds:>12.3f}")
+
+    return show

@@ -14,6 +14,7 @@ from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import whole_text
 from ragscale.corpus.source import Source
 from ragscale.errors import BadDocument, MissingDependency, RagscaleError
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from docx.table import Table
@@ -114,7 +115,7 @@ def pdf_parts(source: Source, problems: Problems) -> Iterator[Part]:
     if not any(texts):
         raise BadDocument(
             source.place,
-            f"no text on its {len(texts)} pages; it may be scanned",
+            f"no text on its {counted(len(texts), 'page')}; it may be scanned",
             "Recognize its text first, for instance with `ocrmypdf in.pdf out.pdf`.",
         )
     for number, text in enumerate(texts, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -57,29 +58,53 @@ def dataset_rows(text: str, columns: Columns) -> Iterator[Row]:
         MissingDependency: datasets is not installed.
     """
     wanted = DatasetName.parse(text)
-    data = _load(wanted, text)
-    present = list(data.features) if data.features else None
-    if present is not None:
-        columns.check(present, text)
-        data = data.select_columns([name for name in present if _readable(data.features[name])])
-    number = 0
     try:
-        for number, row in enumerate(data, 1):
-            yield Place(Path(text), "row", number), row
-    except Exception as error:  # errors of its readers and of several HTTP libraries
-        raise CorpusError(
-            f"{text}: broke off after row {number} ({_line(error)})",
-            "Check its files, or the network, and try again.",
-        ) from error
-
-
-def _load(wanted: DatasetName, text: str) -> Any:
-    try:
-        import datasets
+        import datasets  # noqa: F401
     except ImportError as error:
         raise MissingDependency(
             f"{text} needs datasets, which is not installed", "Install it: pip install 'ragscale[datasets]'."
         ) from error
+    with _quiet():
+        data = _load(wanted, text)
+        present = list(data.features) if data.features else None
+        if present is not None:
+            columns.check(present, text)
+            data = data.select_columns([name for name in present if _readable(data.features[name])])
+        number = 0
+        try:
+            for number, row in enumerate(data, 1):
+                yield Place(Path(text), "row", number), row
+        except Exception as error:  # errors of its readers and of several HTTP libraries
+            raise CorpusError(
+                f"{text}: broke off after row {number} ({_line(error)})",
+                "Check its files, or the network, and try again.",
+            ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no warnings of the libraries, which would stand between our own; what fails in the end is raised."""
+    import datasets
+    from huggingface_hub import utils as hub
+
+    logs = [(logging, logging.get_verbosity()) for logging in (datasets.logging, hub.logging)]
+    bars = [library for library in (datasets, hub) if not library.are_progress_bars_disabled()]
+    for logging, _ in logs:
+        logging.set_verbosity_error()
+    for library in bars:
+        library.disable_progress_bars()
+    try:
+        yield
+    finally:
+        for logging, level in logs:
+            logging.set_verbosity(level)
+        for library in bars:
+            library.enable_progress_bars()
+
+
+def _load(wanted: DatasetName, text: str) -> Any:
+    import datasets
+
     folder = Path(wanted.name).expanduser()
     try:
         if (folder / "dataset_dict.json").is_file():

@@ -22,6 +22,7 @@ from ragscale.corpus.source import Source, file_source, walk
 from ragscale.corpus.tables import jsonl_rows, parquet_rows, wikipedia_rows
 from ragscale.errors import BadDocument, CorpusError
 from ragscale.types import Passage
+from ragscale.words import counted
 
 __all__ = ["KINDS", "STDIN", "Piece", "Reader", "checked", "kind_of", "read", "refuse_unknown"]
 
@@ -130,7 +131,9 @@ def checked(corpora: Sequence[str | Path], found: Iterable[Iterator[Record]], pr
                 f"{corpus}: the corpus is empty", f"Give one with at least one passage. Read are {KINDS}."
             )
     if not found_any and problems.count:
-        raise CorpusError(f"no passage in all: {problems.count} bad documents were skipped", str(problems.first[0]))
+        raise CorpusError(
+            f"no passage in all: {counted(problems.count, 'bad document')} skipped", str(problems.first[0])
+        )
 
 
 @dataclass(frozen=True, slots=True)

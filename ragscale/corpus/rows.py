@@ -14,6 +14,7 @@ from ragscale.types import Passage, Scalar
 __all__ = ["Columns", "Row", "passage_of"]
 
 NUMBERED = "#"
+_NUMBER = "make ids of line numbers by --columns id=#"
 
 Row = tuple[Place, Any]
 """A row and where it stands; in its place a `BadDocument` where it could not even be taken apart."""
@@ -24,7 +25,8 @@ class Columns:
     """Which columns of a table (keys of a JSON object) mean what; all others are metadata."""
 
     id: str = "id"
-    """Text or whole numbers, unique in the corpus. ``"#"`` numbers the rows: ``file.csv#1``."""
+    """Text or whole numbers, unique in the corpus. ``"#"`` makes ids of the file's name and the number of the line (of
+    the row, where there are no lines): ``file.csv#2`` for the first row below a header."""
     title: str = "title"
     """May be absent."""
     text: str = "text"
@@ -52,7 +54,7 @@ class Columns:
 
     @property
     def numbered(self) -> bool:
-        """Whether ids are made from the numbers of the rows."""
+        """Whether ids are made from the numbers of lines or rows."""
         return self.id == NUMBERED
 
     @property
@@ -74,8 +76,8 @@ class Columns:
             raise BadDocument(
                 place,
                 f"no column {' and no column '.join(missing)} (there are: {', '.join(there)})",
-                "Name the columns id, title and text, or say which they are: --columns text=NAME,id=NAME "
-                "(id=# numbers the rows).",
+                "Name the columns id, title and text, or say which they are, as in --columns text=NAME,id=NAME; "
+                f"or {_NUMBER}.",
             )
 
 
@@ -102,7 +104,7 @@ def passage_of(row: Any, place: Place, columns: Columns, name: str) -> Passage:
     identity = f"{name}#{place.number}" if columns.numbered else _identity(row.get(columns.id))
     if not identity:
         reason = f"no {columns.id} ({shown(row.get(columns.id))})"
-        raise BadDocument(place, reason, "Give every row an id: a non-empty text or a whole number.")
+        raise BadDocument(place, reason, f"Give every row an id, a non-empty text or a whole number, or {_NUMBER}.")
     text = row.get(columns.text)
     if not isinstance(text, str) or not text.strip():
         reason = f"the row with id {identity!r} has no {columns.text} ({shown(text)})"

@@ -13,6 +13,7 @@ from ragscale.corpus.record import Place
 from ragscale.corpus.rows import Columns, Row
 from ragscale.corpus.source import Source
 from ragscale.errors import BadDocument
+from ragscale.words import counted
 
 __all__ = ["csv_rows"]
 
@@ -111,7 +112,7 @@ def _rows(source: Source, separator: str, header: list[str] | None = None) -> It
             if cells is None:
                 return
             if header is not None and cells and len(cells) != len(header):
-                reason = f"{len(cells)} cells, the header has {len(header)}"
+                reason = f"{counted(len(cells), 'cell')}, the header has {len(header)}"
                 yield place, BadDocument(place, reason, "Quote cells that hold a separator or a line break.")
             elif cells:
                 yield place, cells

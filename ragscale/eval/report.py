@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from ragscale.eval.store import Row
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -89,7 +90,7 @@ def table(reports: Mapping[str, ModeReport]) -> Table:
     from rich.table import Table
 
     n = max((report.n for report in reports.values()), default=0)
-    title = f"Means over {n} questions; EM, F1 and gold in % (± standard error)"
+    title = f"Means over {counted(n, 'question')}; EM, F1 and gold in % (± standard error)"
     shown = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     shown.add_column("mode", overflow="fold", min_width=9)
     for name in ("EM", "F1", "gold", "tokens", "serial", "rounds", "queries", "calls", "s"):

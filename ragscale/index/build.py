@@ -22,7 +22,7 @@ from ragscale.index.files import damaged_files, refuse_lost
 from ragscale.index.lexical import KINDS, LexicalKind, settings
 from ragscale.index.locks import writing
 from ragscale.index.manifest import GENERATIONS, MANIFEST_FILE, Manifest, Segment
-from ragscale.index.place import put, remove_folder, removed_name, storage_errors
+from ragscale.index.place import put, remove_folder, removed_name, settled, storage_errors
 from ragscale.index.segments import discard, drop_vectors, embedded, note_kept, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 
@@ -88,7 +88,7 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
     """
     _check(corpora, out, options)
     report = progress or silent
-    out = out.resolve()  # a link to an index goes on pointing at it
+    out = settled(out)  # a link to an index goes on pointing at it
     ray = options.engine == "ray"
     with (
         storage_errors(out),

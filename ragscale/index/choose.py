@@ -13,6 +13,7 @@ import os
 import re
 
 from ragscale.errors import InvalidInput
+from ragscale.words import counted
 
 __all__ = ["AUTO", "FLAT", "choose_factory", "default_refine", "parse_memory"]
 
@@ -60,9 +61,9 @@ def choose_factory(
         return _for_gpu(rows, dimension, int(_GPU_SHARE * gpu_memory))
     limit = _half_of_the_machine() if memory is None else memory
     stored = 4 * rows * dimension
-    size = f"{rows:,} vectors of {dimension} dimensions"
+    size = f"{counted(rows, 'vector')} of {counted(dimension, 'dimension')}"
     if rows * dimension <= _EXACT_NUMBERS and stored <= limit:
-        return FLAT, f"{size} are searched exactly in milliseconds"
+        return FLAT, f"exact search of {size} takes milliseconds"
     one_bit = dimension // 8 + 8
     if rows * dimension <= _SCAN_NUMBERS and rows * one_bit <= limit:
         return "RaBitQfs", f"{size}: one bit a dimension is scanned, the best are scored again exactly"
@@ -78,22 +79,22 @@ def choose_factory(
         if rows * (parts / 2 + _ID_BYTES) + fixed <= limit:
             return (
                 f"{inverted},PQ{parts}x4fs",
-                f"one-bit codes of {size} do not fit in {_text(limit)}: codes of {math.ceil(parts / 2)} bytes are "
-                "probed, the best are scored again exactly",
+                f"one-bit codes of {size} do not fit in {_text(limit)}: "
+                f"codes of {counted(math.ceil(parts / 2), 'byte')} are probed, the best are scored again exactly",
             )
     raise _too_small(size, limit, rows * (1 + _ID_BYTES) + fixed)
 
 
 def _for_gpu(rows: int, dimension: int, limit: int) -> tuple[str, str]:
-    size = f"{rows:,} vectors of {dimension} dimensions"
+    size = f"{counted(rows, 'vector')} of {counted(dimension, 'dimension')}"
     if 4 * rows * dimension <= limit:
-        return FLAT, f"{size} fit into the GPU's memory and are searched there exactly"
+        return FLAT, f"the GPU's memory holds {size}, for exact search"
     inverted = f"IVF{_lists(rows, dimension, limit)}"
     if rows * (dimension + _ID_BYTES) <= limit:
         return f"{inverted},SQ8", f"{size} fit into the GPU's memory at one byte a dimension"
     for parts in _GPU_SUBQUANTIZERS:
         if dimension % parts == 0 and rows * (parts + _ID_BYTES) <= limit:
-            return f"{inverted},PQ{parts}", f"{size} fit into the GPU's memory as codes of {parts} bytes"
+            return f"{inverted},PQ{parts}", f"{size} fit into the GPU's memory as codes of {counted(parts, 'byte')}"
     raise _too_small(size, limit, rows * (1 + _ID_BYTES))
 
 

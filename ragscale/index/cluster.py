@@ -72,6 +72,8 @@ def connected() -> Iterator[None]:
     for handler in logging.getLogger("ray.data").handlers:
         if handler.get_name() == "console":
             handler.setLevel(logging.WARNING)  # it would write between our progress bars
+    # and its first warning would be that its own bars are off
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ from ragscale.index.exact import Mask
 from ragscale.index.factory import DenseInfo, build_dense, check_factory, load_faiss, reason_of, require_faiss
 from ragscale.index.fusion import Ranking
 from ragscale.index.vectors import Vectors
+from ragscale.words import counted
 
 __all__ = [
     "AUTO",
@@ -217,7 +218,8 @@ def _read(faiss: Any, path: Path, dimension: int, rows: int) -> Any:
         ) from error
     if (index.d, index.ntotal) != (dimension, rows):
         raise IndexMismatch(
-            f"{path}: {index.ntotal:,} vectors of {index.d} dimensions, the manifest says {rows:,} of {dimension}",
+            f"{path}: {counted(index.ntotal, 'vector')} of {counted(index.d, 'dimension')}, "
+            f"the manifest says {rows:,} of {dimension}",
             "Build the index again.",
         )
     return index

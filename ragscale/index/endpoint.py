@@ -23,6 +23,7 @@ from ragscale.errors import EndpointError, IndexMismatch
 from ragscale.index.manifest import EmbedderInfo
 from ragscale.llm.retry import attempts
 from ragscale.llm.transport import RefusedError, Transport
+from ragscale.words import counted
 
 __all__ = ["Endpoint", "is_endpoint"]
 
@@ -191,7 +192,9 @@ class Endpoint:
             raise self._transport.broken("embeddings in an unknown form", 0) from error
         shapes = {vector.shape for vector in vectors}
         if len(vectors) != len(texts) or len(shapes) != 1 or not np.isfinite(vectors).all():
-            raise self._transport.broken(f"{len(vectors)} embeddings for {len(texts)} texts, or with odd numbers", 0)
+            raise self._transport.broken(
+                f"{counted(len(vectors), 'embedding')} for {counted(len(texts), 'text')}, or with odd numbers", 0
+            )
         return vectors
 
 

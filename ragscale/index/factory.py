@@ -16,6 +16,7 @@ from ragscale.errors import InvalidInput, MissingDependency
 from ragscale.index import gpu
 from ragscale.index.choose import AUTO, FLAT, choose_factory, default_refine
 from ragscale.index.vectors import Vectors
+from ragscale.words import counted
 
 __all__ = ["DenseInfo", "build_dense", "check_factory", "load_faiss", "reason_of", "require_faiss"]
 
@@ -113,7 +114,7 @@ def _empty(factory: str, dimension: int, passages: int) -> Any:
 
 def _untrainable(factory: str, passages: int, reason: str) -> InvalidInput:
     return InvalidInput(
-        f"factory {factory!r} cannot be trained on {passages:,} passages ({reason})",
+        f"factory {factory!r} cannot be trained on {counted(passages, 'passage')} ({reason})",
         "Choose a factory with fewer centroids, or Flat, which needs no training.",
     )
 

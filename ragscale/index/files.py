@@ -9,6 +9,7 @@ from pathlib import Path
 from ragscale.errors import IndexDamaged
 from ragscale.index.manifest import DELETED_FILE, GENERATIONS, REBUILD, FileInfo, Manifest
 from ragscale.index.passages import IDS_FILE
+from ragscale.words import counted
 
 __all__ = ["HASHED_FILE", "HASHED_TOTAL", "check_files", "damaged_files", "refuse_lost", "scan"]
 
@@ -67,7 +68,7 @@ def damaged_files(
             continue
         size = path.stat().st_size
         if size != info.size:
-            found[name] = f"{size:,} bytes, the manifest says {info.size:,}"
+            found[name] = f"{counted(size, 'byte')}, the manifest says {info.size:,}"
             continue
         if known is not None and known.get(name) == info:
             continue

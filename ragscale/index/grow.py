@@ -19,10 +19,10 @@ from ragscale.index.incoming import Incoming
 from ragscale.index.manifest import Manifest
 from ragscale.index.opened import SHOWN, Changes, Opened, opened
 from ragscale.index.segments import new_segments, write_texts
-from ragscale.index.upkeep import compact, reindex, remove, repair, retune, sweep
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
+from ragscale.words import counted
 
-__all__ = ["Changes", "add", "compact", "reindex", "remove", "repair", "retune", "sweep", "update"]
+__all__ = ["add", "update"]
 
 
 def add(
@@ -134,7 +134,7 @@ def _grow(
     ):
         if prune and reading.problems is not None and reading.problems.count:
             raise InvalidInput(
-                f"{reading.problems.count} bad documents were skipped, and would be pruned if they are in the index",
+                f"{counted(reading.problems.count, 'bad document')} skipped, which --prune would remove from the index",
                 "Mend or remove them first, or leave out --prune or --keep-going.",
             )
         rows, before, after, counts = _states(index, found, whole=prune)
@@ -190,7 +190,8 @@ def _refuse_changed(found: Incoming, after: NDArray[np.int8]) -> None:
         _, first = np.unique(found.hashes[changed, 1], return_index=True)
         names = [found.store[int(row)] for row in changed[np.sort(first)][:SHOWN]]
         listed = ", ".join(repr(passage.document or passage.id) for passage in names)
+        listed += ", ..." * (len(first) > SHOWN)
         raise InvalidInput(
-            f"{len(first):,} documents are in the index with other content: {listed}{', ...' * (len(first) > SHOWN)}",
+            f"{counted(len(first), 'document')} with other content in the index: {listed}",
             "Replace them with `ragscale index update`, or leave them out.",
         )

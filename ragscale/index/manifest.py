@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -182,6 +183,7 @@ class Manifest:
         """
         path = folder / MANIFEST_FILE
         if not path.is_file():
+            _refuse_url(folder)
             raise InvalidInput(
                 f"{folder}: not an index (no {MANIFEST_FILE})",
                 f"Build one: `ragscale index build CORPUS --out {folder}`.",
@@ -218,6 +220,16 @@ class Manifest:
             if part.is_absolute() or ".." in part.parts:
                 raise KeyError(name)
         return cls(**values)
+
+
+def _refuse_url(folder: Path) -> None:
+    """A URL that was made a path has lost one of its slashes."""
+    url = re.sub(r"^(https?:)/", r"\1//", str(folder), flags=re.IGNORECASE)
+    if url != str(folder):
+        raise InvalidInput(
+            f"{url} is a URL, and this takes the folder of an index",
+            "Give the folder, on the machine where it lies; `search`, `ask`, `eval` and `index info` take a URL.",
+        )
 
 
 def _sha256_of(value: Any) -> str:

@@ -16,7 +16,7 @@ from ragscale.index.files import check_files
 from ragscale.index.locks import writing
 from ragscale.index.manifest import Manifest
 from ragscale.index.passages import IDS_FILE, PassageStore
-from ragscale.index.place import storage_errors
+from ragscale.index.place import settled, storage_errors
 
 __all__ = ["SHOWN", "Changes", "Opened", "opened"]
 
@@ -56,7 +56,7 @@ class Opened(NamedTuple):
 @contextmanager
 def opened(path: str | Path) -> Iterator[Opened]:
     """Lock an index and check it as `Index.open` does."""
-    folder = Path(path).resolve()
+    folder = settled(Path(path))
     Manifest.read(folder)  # so that no lock file is made in what is no index
     with storage_errors(folder), writing(folder):
         manifest = Manifest.read(folder)

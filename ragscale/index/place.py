@@ -14,11 +14,20 @@ from pathlib import Path
 from ragscale.errors import RagscaleError
 from ragscale.index.locks import writing
 
-__all__ = ["put", "remove_folder", "removed_name", "storage_errors", "sync"]
+__all__ = ["put", "remove_folder", "removed_name", "settled", "storage_errors", "sync"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def settled(path: Path) -> Path:
+    """The path of a folder to write, as it was given, so that errors name it like this.
+
+    Where it leads if a link is on the way, which may be moved meanwhile, or if it ends in no name to put others beside.
+    """
+    real = path.resolve()
+    return path if path.name not in ("", "..") and real == Path(os.path.abspath(path)) else real
 
 
 def put(folder: Path, out: Path) -> None:
@@ -103,7 +112,7 @@ def _storage_error(error: OSError, out: Path) -> RagscaleError:
     # numpy and FAISS report a short write without an error number
     short = error.errno is None and (" written" in str(error) or os.strerror(errno.ENOSPC) in str(error))
     if error.errno in _FULL or short:
-        free = shutil.disk_usage(next(path for path in out.parents if path.exists())).free
+        free = shutil.disk_usage(next(path for path in (out, *out.parents) if path.exists())).free
         return RagscaleError(
             f"{out}: no space left on the disk ({free / 1e6:,.1f} MB free)",
             "Free some space and run it again, which goes on with what is embedded; "

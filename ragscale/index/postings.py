@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import IndexDamaged
+from ragscale.words import counted
 
 __all__ = ["K1", "B", "build_postings", "live_rows", "merged_vocabulary"]
 
@@ -166,7 +167,8 @@ def _stored(segments: Sequence[Path], numbers: Sequence[Ints]) -> Iterator[tuple
         lengths, pairs = _mapped(segment / LENGTHS_FILE), _mapped(segment / TERMS_FILE).reshape(-1, 2)
         if int(lengths.sum(dtype=np.int64)) != len(pairs) or (len(pairs) and not 0 <= pairs[:, 0].max() < len(own)):
             raise IndexDamaged(
-                f"{segment}: {TERMS_FILE} has {len(pairs):,} pairs of {len(own):,} terms, its other files differ",
+                f"{segment}: {TERMS_FILE} has {counted(len(pairs), 'pair')} of {counted(len(own), 'term')}, "
+                "its other files differ",
                 "Restore the index from a copy, or build it again.",
             )
         begin = 0

@@ -21,6 +21,7 @@ from ragscale.index.request import How, SearchOptions, clean
 from ragscale.index.view import Searching
 from ragscale.index.wire import hit_from_json, passage_from_json
 from ragscale.types import Hit, Passage
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
@@ -74,6 +75,8 @@ class RemoteIndex:
             """Of the served index, as it was when this was opened or reloaded."""
             self.how: How = about["how"]
             """What a search does by default."""
+            self.about = about
+            """What the server told then of the index and of itself, as ``GET /v1/index`` gives it."""
             self._length = int(about["passages"])
             self._most = int(about["limits"]["queries"]), int(about["limits"]["hits"])
             self._seen.clear()
@@ -135,7 +138,7 @@ class RemoteIndex:
             return False
 
     def __repr__(self) -> str:
-        return f"RemoteIndex({self.url!r}, {len(self):,} passages, {self.how})"
+        return f"RemoteIndex({self.url!r}, {counted(len(self), 'passage')}, {self.how})"
 
     def close(self) -> None:
         """Finish the searches under way and close the connections; later searches are refused. Idempotent."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, Unpack, overload
 
 from ragscale.corpus import By, Chunking, Columns, Problems
 from ragscale.errors import InvalidInput
-from ragscale.index import grow
+from ragscale.index import grow, upkeep
 from ragscale.index.broker import Broker, Load
 from ragscale.index.build import BuildEngine, BuildOptions, build
 from ragscale.index.choose import AUTO, parse_memory
@@ -22,14 +22,16 @@ from ragscale.index.embed import DEFAULT, Backend, Dtype, refuse_other_name
 from ragscale.index.engine import Engine
 from ragscale.index.files import check_files
 from ragscale.index.gpu import Gpus
-from ragscale.index.grow import Changes
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest
+from ragscale.index.opened import Changes
 from ragscale.index.request import How, SearchOptions, SearchRequest, check_request
 from ragscale.index.snapshot import Snapshot
 from ragscale.index.view import Searching
+from ragscale.index.wire import is_url
 from ragscale.index.writer import SEGMENT_ROWS, Progress
 from ragscale.types import Hit, Passage
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
@@ -219,12 +221,12 @@ class Index:
             IndexMismatch: Another format version or another embedder.
             MissingDependency: The index has vectors and no faiss is installed.
         """
-        if isinstance(path, str) and path.startswith(("http://", "https://")):
+        if is_url(path):
             if embedder is not None or backend != "torch" or gpus is not None:
                 raise InvalidInput(f"embedder, backend or gpus for {path}", "Leave them out: the server has its own.")
             from ragscale.index.remote import RemoteIndex  # the HTTP client loads where it is used
 
-            return RemoteIndex(path)
+            return RemoteIndex(str(path))
         return cls(Path(path), embedder=embedder, backend=backend, gpus=gpus)
 
     def add(
@@ -274,17 +276,17 @@ class Index:
         )
 
     def remove(self, names: Sequence[str]) -> Changes:
-        """Remove documents or passages by id and move to the new commit; see `ragscale.index.grow.remove`."""
-        return self._write(grow.remove(self.path, names))
+        """Remove documents or passages by id and move to the new commit; see `ragscale.index.upkeep.remove`."""
+        return self._write(upkeep.remove(self.path, names))
 
     def compact(self, *, progress: Progress | None = None) -> None:
-        """Drop the rows of removed documents and move to the new commit; see `ragscale.index.grow.compact`."""
-        grow.compact(self.path, progress=progress)
+        """Drop the rows of removed documents and move to the new commit; see `ragscale.index.upkeep.compact`."""
+        upkeep.compact(self.path, progress=progress)
         self._write(Changes())
 
     def _write(self, changes: Changes) -> Changes:
         if self.reload():
-            grow.sweep(self.path)
+            upkeep.sweep(self.path)
         return changes
 
     def reload(self) -> bool:
@@ -384,7 +386,7 @@ class Index:
         return isinstance(identity, str) and self._snapshot.passages.row(identity) is not None
 
     def __repr__(self) -> str:
-        return f"Index({str(self.path)!r}, {len(self):,} passages, {self.how})"
+        return f"Index({str(self.path)!r}, {counted(len(self), 'passage')}, {self.how})"
 
     def close(self) -> None:
         """Finish the searches under way and stop the broker; later searches are refused. Idempotent."""

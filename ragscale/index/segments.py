@@ -21,6 +21,7 @@ from ragscale.index.manifest import SEGMENTS, EmbedderInfo, Manifest, Segment
 from ragscale.index.passages import PassageStore, PassageWriter, full_text
 from ragscale.index.place import remove_folder, sync
 from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
+from ragscale.words import counted
 
 __all__ = [
     "JOURNAL_FILE",
@@ -229,7 +230,7 @@ def note_kept(error: BaseException, rows: int, *, done: bool) -> None:
     if done:
         error.add_note("The index is complete: only old files were left to remove.")
     elif rows:
-        error.add_note(f"{rows:,} embedded passages are kept: the same command goes on from there.")
+        error.add_note(f"{counted(rows, 'embedded passage')} kept: the same command goes on from there.")
     elif isinstance(error, KeyboardInterrupt):
         error.add_note("Nothing is kept: the same command begins anew.")
 

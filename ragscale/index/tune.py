@@ -19,9 +19,10 @@ from ragscale.index.dense import FLAT, DenseIndex, DenseInfo
 from ragscale.index.embed import Embedder
 from ragscale.index.exact import Mask
 from ragscale.index.fusion import Ranking
-from ragscale.index.grow import retune
 from ragscale.index.snapshot import Snapshot
+from ragscale.index.upkeep import retune
 from ragscale.index.vectors import Vectors
+from ragscale.words import counted
 
 __all__ = ["Trial", "Tuning", "efforts", "tune", "tune_index"]
 
@@ -86,7 +87,7 @@ def tune_index(
     """
     if not 0 < recall <= 1 or k < 1 or sample < 0 or not (sample or queries):
         raise InvalidInput(
-            f"recall {recall:g}, k {k} and a sample of {sample} with {len(queries)} queries cannot be measured",
+            f"recall {recall:g}, k {k}, a sample of {sample} and {counted(len(queries), 'query')} cannot be measured",
             "Give a recall between 0 and 1, k of at least 1, and a sample or queries.",
         )
     snapshot = Snapshot(Path(path))

@@ -20,7 +20,7 @@ from ragscale.index.locks import writing
 from ragscale.index.manifest import DELETED_FILE, Manifest
 from ragscale.index.opened import SHOWN, Changes, Opened, opened
 from ragscale.index.passages import IDS_FILE
-from ragscale.index.place import storage_errors
+from ragscale.index.place import settled, storage_errors
 from ragscale.index.segments import fill_vectors, new_segments, write_texts
 from ragscale.index.vectors import Vectors
 from ragscale.index.writer import SEGMENT_ROWS, Progress, silent
@@ -190,7 +190,7 @@ def repair(path: str | Path) -> list[str]:
         IndexDamaged: The manifest or a segment is damaged; nothing was changed.
         RagscaleError: The disk is full; the index is as it was.
     """
-    folder = Path(path).resolve()
+    folder = settled(Path(path))
     Manifest.read(folder)  # so that no lock file is made in what is no index
     with storage_errors(folder), writing(folder):
         manifest = Manifest.read(folder)
@@ -213,6 +213,6 @@ def _deleted(folder: Path, manifest: Manifest, damaged: Collection[str]) -> Dele
 
 def sweep(path: str | Path) -> None:
     """Remove files of earlier commits that nobody reads any more; the next writer would do it too."""
-    folder = Path(path).resolve()
+    folder = settled(Path(path))
     with suppress(IndexBusy), storage_errors(folder), writing(folder):
         tidy(folder, Manifest.read(folder))

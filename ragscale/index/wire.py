@@ -1,4 +1,4 @@
-"""Passages and hits as JSON between an index server and its clients."""
+"""What an index server and its clients have in common: URLs, passages and hits as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from typing import Any
 
 from ragscale.types import Hit, Passage
 
-__all__ = ["hit_from_json", "hit_to_json", "passage_from_json", "passage_to_json"]
+__all__ = ["hit_from_json", "hit_to_json", "is_url", "passage_from_json", "passage_to_json"]
+
+
+def is_url(source: object) -> bool:
+    """Whether a text names a served index and no folder; as in every URL, the case of the scheme does not count."""
+    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
 
 
 def passage_to_json(passage: Passage) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from ragscale.errors import ModelError
 from ragscale.llm.base import Generation, Usage
+from ragscale.words import counted
 
 __all__ = ["parse_generation", "parse_usage", "token_logprobs"]
 
@@ -64,7 +65,7 @@ def parse_generation(answer: Any, *, n: int, logprobs: bool, broken: Broken) -> 
     if not isinstance(choices, list) or not choices:
         raise broken("no choices", done)
     if len(choices) < n:
-        raise broken(f"{len(choices)} choices instead of {n}", done)
+        raise broken(f"{counted(len(choices), 'choice')} instead of {n}", done)
     texts, reasons, means, written = [], [], [], 0
     for choice in choices[:n]:
         message = choice.get("message") if isinstance(choice, dict) else None

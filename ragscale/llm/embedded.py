@@ -58,8 +58,9 @@ class EmbeddedLLM(OpenAILLM):
         for setting, value in (("context_window", context_window), ("slots", slots), ("cpus", cpus)):
             if value is not None and value < 1:
                 raise InvalidInput(f"{setting}={value} must be 1 or more", "Leave it out for the default.")
-        self.path = Path(path).expanduser().absolute()
-        _check_file(self.path)
+        given = Path(path).expanduser()
+        _check_file(given)
+        self.path = given.absolute()
         self._key = (str(self.path), context_window, slots, cpus or _cores())
         running = _acquire(self._key)
         self._open = True

@@ -15,6 +15,7 @@ from typing import Any
 from ragscale.errors import ModelError
 from ragscale.llm.base import Capabilities, Generation, Score, Usage
 from ragscale.types import Message, Spend
+from ragscale.words import counted
 
 __all__ = ["Reply", "ScriptedCall", "ScriptedLLM"]
 
@@ -129,7 +130,9 @@ class ScriptedLLM:
                 raise self._charged(reply, call)
             samples = [reply] * n if isinstance(reply, str) else list(reply)
             if len(samples) != n:
-                raise self._charged(ModelError(f"The script wrote {len(samples)} texts, {n} were asked for"), call)
+                raise self._charged(
+                    ModelError(f"The script wrote {counted(len(samples), 'text')}, asked for {n}"), call
+                )
             cut = [_cut(text, max_tokens, call.stop) for text in samples]
             true = Usage(count(messages), sum(len(text.split()) for text, _ in cut))
             return Generation(

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ragscale.errors import InvalidInput, ModelFileError
+from ragscale.words import counted
 
 __all__ = ["MODELS", "PackagedModel", "PinnedFile", "cache_dir", "damage", "folder", "path", "present", "verify"]
 
@@ -172,7 +173,7 @@ def verify(found: Path, file: PinnedFile) -> str:
     """How `found` differs from the pinned file, in words; empty if it does not."""
     size = found.stat().st_size
     if size != file.size:
-        return f"{found} has {size} bytes, {file.size} are pinned"
+        return f"{found} has {counted(size, 'byte')}, {file.size:,} are pinned"
     with found.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != file.sha256:

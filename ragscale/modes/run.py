@@ -25,15 +25,31 @@ class Run:
 
     graph: CompiledStateGraph[Any, Context, Any, Any]
     config: RunnableConfig
+    """Empty for a run that no checkpointer keeps."""
     start: Any
+    """What the graph is given: the initial state, or None where it goes on from a checkpoint."""
     spent: Spend
+    """What was spent before, in an earlier process."""
     elapsed: float
+    """Seconds on the critical path before."""
     finished: dict[str, Any] | None = None
+    """The final state; None until there is one."""
 
     @classmethod
     async def begin(
         cls, graph: CompiledStateGraph[Any, Context, Any, Any], mode: Mode, question: str, thread_id: str | None
     ) -> Self:
+        """A run of a question: a new one, or the one that `thread_id` names, where it was.
+
+        Args:
+            graph: Compiled; with a checkpointer where `thread_id` is given.
+            mode: What the graph was made of.
+            question: In natural language.
+            thread_id: Names the run in the checkpointer; None for one that is not kept.
+
+        Raises:
+            InvalidInput: The run of that name has another mode or another question.
+        """
         if thread_id is None:
             return cls(graph, {}, initial(question), Spend(), 0.0)
         identity = {"mode": repr(mode), "question": question}

@@ -25,6 +25,7 @@ from ragscale.serve.replies import HANDLERS, json_reply, told
 from ragscale.serve.requests import attended, read_json
 from ragscale.serve.searches import PARAMETERS, Search, parse_search, refuse_unknown
 from ragscale.types import Hit, Passage
+from ragscale.words import counted
 
 __all__ = ["Service"]
 
@@ -108,7 +109,7 @@ class Service:
         hits = sum(len(search.queries) * search.depth for search in whole)
         if queries > self.limits.queries or hits > self.limits.hits:
             raise InvalidInput(
-                f"{queries:,} queries and {hits:,} candidates in all, "
+                f"{counted(queries, 'query')} and {counted(hits, 'candidate')} in all, "
                 f"the limits are {self.limits.queries:,} and {self.limits.hits:,}",
                 "Send several requests.",
             )

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ragscale.serve.limits import Limits
 from ragscale.serve.replies import error_json
+from ragscale.words import counted
 
 __all__ = ["bounded"]
 
@@ -46,7 +47,7 @@ class _Connection(H11Protocol):
         if self.transport.is_closing():
             return
         if self._surplus:
-            self._refuse(503, f"more than {self.limits.connections:,} connections", "Try again later.")
+            self._refuse(503, f"more than {counted(self.limits.connections, 'connection')}", "Try again later.")
             return
         super().data_received(data)
         # what comes after a reply is the next head, or the rest of a body that nobody wants

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.words import counted
 
 __all__ = ["Gate", "Limits", "RefusedRequest"]
 
@@ -109,7 +110,7 @@ class Gate:
         if self.inside + queries > self.limit:
             raise RefusedRequest(
                 429,
-                f"{self.inside} queries are waiting or in flight, {queries} more pass the limit of {self.limit}",
+                f"{counted(self.inside, 'query')} waiting or in flight: {queries} more pass the limit of {self.limit}",
                 "Send them again after the seconds in Retry-After, or fewer at a time.",
                 {"Retry-After": "1"},
             )

@@ -11,6 +11,7 @@ from ragscale.errors import InvalidInput
 from ragscale.index import SearchOptions
 from ragscale.index.request import DEPTH
 from ragscale.serve.limits import Limits
+from ragscale.words import counted
 
 __all__ = ["OPTIONS", "PARAMETERS", "Search", "parse_search", "refuse_unknown"]
 
@@ -62,7 +63,8 @@ def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Seq
     most = limits.hits if reranker is None else limits.pairs
     if search.depth * len(search.queries) > most:
         raise InvalidInput(
-            f"{len(search.queries):,} queries with {search.depth:,} candidates each, the limit is {most:,} in all",
+            f"{counted(len(search.queries), 'query')} with {counted(search.depth, 'candidate')} each, "
+            f"the limit is {most:,} in all",
             "Send fewer queries, or a smaller k or depth.",
         )
     return search

@@ -18,6 +18,7 @@ from ragscale.index import Index
 from ragscale.serve.app import Service
 from ragscale.serve.connection import bounded
 from ragscale.serve.limits import Limits
+from ragscale.words import counted
 
 __all__ = ["read_token", "serve"]
 
@@ -45,7 +46,7 @@ def read_token(variable: str, host: str) -> str | None:
         )
     if len(token) < _SHORTEST_TOKEN:
         raise InvalidInput(
-            f"the token in {variable} has {len(token)} characters, the least is {_SHORTEST_TOKEN}",
+            f"the token in {variable} has {counted(len(token), 'character')}, the least is {_SHORTEST_TOKEN}",
             f"Make one with: {_NEW_TOKEN}",
         )
     if not all("!" <= letter <= "~" for letter in token):
@@ -112,7 +113,7 @@ def serve(
         h11_max_incomplete_event_size=1 << 16,
     )
     with _listening(host, port) as listener:
-        tell(f"{index.path}: {len(index):,} passages at {_url(listener)}")
+        tell(f"{index.path}: {counted(len(index), 'passage')} at {_url(listener)}")
         _Server(config, service, watch, tell).run(sockets=[listener])
 
 
@@ -143,7 +144,7 @@ class _Server(uvicorn.Server):
         index = self._service.index
         try:
             if await asyncio.to_thread(index.reload):
-                self._tell(f"{index.path}: reloaded, {len(index):,} passages")
+                self._tell(f"{index.path}: reloaded, {counted(len(index), 'passage')}")
         except RagscaleError as error:
             self._tell(f"{index.path}: not reloaded: {error}")
 

@@ -49,11 +49,11 @@ def test_an_index_grows_and_shrinks(built: Path, tmp_path: Path) -> None:
     assert (
         printed("index", "add", built, more)
         .strip()
-        .endswith("documents 1 added, 0 changed, 1 unchanged, 0 removed; 1 passages written")
+        .endswith("documents 1 added, 0 changed, 1 unchanged, 0 removed; 1 passage written")
     )
     changed = corpus(tmp_path / "changed.jsonl", violin="Five strings.", seine="A river.")
     assert isinstance(run("index", "add", built, changed).exception, InvalidInput)
-    assert "0 added, 1 changed, 1 unchanged, 0 removed; 1 passages" in printed("index", "update", built, changed)
+    assert "0 added, 1 changed, 1 unchanged, 0 removed; 1 passage written" in printed("index", "update", built, changed)
     assert "1. violin [violin]" in printed("search", built, "five")
     assert "0 added, 0 changed, 2 unchanged, 2 removed" in printed("index", "update", built, changed, "--prune")
     assert printed("index", "remove", built, "seine") == f"{built}: 1 removed\n"
@@ -62,7 +62,7 @@ def test_an_index_grows_and_shrinks(built: Path, tmp_path: Path) -> None:
     text = printed("index", "info", built)
     assert "passages     1\n" in text
     assert "rows         5, 4 of them deleted\n" in text
-    assert "segments     000000 (3 rows), 000001 (1 rows), 000002 (1 rows)\n" in text
+    assert "segments     000000 (3 rows), 000001 (1 row), 000002 (1 row)\n" in text
     fingerprint = info(built)["fingerprint"]
     assert printed("index", "compact", built) == f"{built}: 5 rows before, 1 now\n"
     assert (info(built)["fingerprint"], info(built)["segments"]) == (fingerprint, [{"name": "000003", "rows": 1}])

@@ -10,8 +10,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from ragscale.cli import app
 from ragscale.cli import index as commands
 from ragscale.errors import CorpusError, IndexDamaged, InvalidInput, RagscaleError
+from ragscale.index.locks import writing
 
 root = typer.Typer()
 root.add_typer(commands.app, name="index")
@@ -47,6 +49,34 @@ def built(corpus: Path, tmp_path: Path) -> Path:
     assert result.stdout == f"{tmp_path / 'index'}: 3 passages, searched by bm25\n"
     assert "3/3" in result.stderr
     return tmp_path / "index"
+
+
+def test_folders_are_named_as_they_were_given(built: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(built.parent)
+    damaged = built / "generations" / "000001" / "ids.npy"
+    for words in (["add", "nothing", corpus], ["remove", "index", "nobody"], ["compact", "nothing"]):
+        assert str(run("index", *words).exception).startswith(f"{words[1]}: no")
+    with writing(built):
+        assert str(run("index", "remove", "index", "bread").exception).startswith("index: another process")
+        again = run("index", "build", corpus, "--out", "index", "--force", "--embedder", "none")
+        assert str(again.exception).startswith("index: another process")
+    (built.parent / ".new.building").mkdir()
+    with writing(built.parent / ".new.building"):
+        new = run("index", "build", corpus, "--out", "new", "--embedder", "none")
+    assert str(new.exception).startswith(".new.building: another process")
+    damaged.write_bytes(b"")
+    for command in ("verify", "compact"):
+        assert str(run("index", command, "index").exception).startswith("index/generations/000001/ids.npy: 0 bytes")
+
+
+@pytest.mark.parametrize("words", [["verify"], ["compact"], ["tune"], ["add", "x"], ["remove", "x"]])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "HTTPS://host/index"])
+def test_a_url_is_no_folder(words: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command, *rest = words
+    result = CliRunner().invoke(app, ["index", command, url, *rest])
+    assert result.exit_code == 1
+    assert f"{url} is a URL, and this takes the folder of an index" in result.output
 
 
 def test_build_takes_its_options(corpus: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_build_and_an_addition_go_on(tmp_path: Path, number: signal.Signals, c
     for command, passages in ((build, 30), (add, 20)):
         nothing = f"{word} Nothing is kept: the same command begins anew."
         assert stopped(tmp_path, 0, number, *command) == (code, nothing)
-        kept = f"{word} {2 * SLAB} embedded passages are kept: the same command goes on from there."
+        kept = f"{word} {2 * SLAB} embedded passages kept: the same command goes on from there."
         assert stopped(tmp_path, 2, number, *command) == (code, kept)
         assert embeds(tmp_path, *command) == passages - 2 * SLAB
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["index"]

@@ -48,7 +48,7 @@ def test_keep_going_says_what_was_left_out(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{folder / 'index'}: 3 passages, searched by bm25\n"
     assert f"skipped {folder}/corpus/d.txt, line 1: invalid UTF-8" in " ".join(result.stderr.split())
-    assert result.stderr.endswith("1 bad documents skipped\nnot read: 1 .png files\n")
+    assert result.stderr.endswith("1 bad document skipped\nnot read: .png files (1)\n")
     with Index.open(folder / "index") as index:
         assert index.search(["pip"], k=1)[0][0].passage.title == "Guide > Install"
         assert index.search(["row"], k=1)[0][0].passage.id == "b1"
@@ -101,9 +101,9 @@ def test_add_and_update_read_like_build(folder: Path) -> None:
     added = run("add", *options)
     assert added.exit_code == 0, added.output
     assert "documents 1 added, 0 changed, 2 unchanged" in added.stdout
-    assert "1 bad documents skipped" in added.stderr
+    assert "1 bad document skipped" in added.stderr
     refused = run("update", "--prune", *options)
-    assert "1 bad documents were skipped, and would be pruned" in str(refused.exception)
+    assert "1 bad document skipped, which --prune would remove" in str(refused.exception)
     (corpus / "d.txt").unlink()
     (corpus / "a.md").unlink()
     assert "1 removed" in run("update", "--prune", *options).stdout

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import utils as hub
 from made import jsonl, passages
 
 from ragscale.corpus import Chunking, Columns, Problems, read
-from ragscale.corpus.hub import DatasetName
+from ragscale.corpus.hub import DatasetName, dataset_rows
 from ragscale.errors import BadDocument, CorpusError
 from ragscale.types import Passage
 
@@ -92,6 +94,27 @@ def test_folders_of_save_to_disk(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": made, "dev": made}).save_to_disk(tmp_path / "two")
     for name in ("one", "two", "two::dev"):
         assert passages(f"hf:{tmp_path}/{name}") == [Passage("a", "", "x", "", {"label": 1})]
+
+
+def test_the_libraries_are_quiet_while_rows_are_read(folder: Path) -> None:
+    def noisy() -> tuple[bool, bool, bool, bool]:
+        return (
+            logging.getLogger("datasets.load").isEnabledFor(logging.WARNING),
+            logging.getLogger("huggingface_hub.utils._http").isEnabledFor(logging.WARNING),
+            not datasets.are_progress_bars_disabled(),
+            not hub.are_progress_bars_disabled(),
+        )
+
+    before = noisy()
+    rows = dataset_rows(f"hf:{folder}:en", Columns())
+    next(rows)
+    assert not any(noisy())
+    assert logging.getLogger("datasets.load").isEnabledFor(logging.ERROR)
+    rows.close()  # type: ignore[attr-defined]
+    assert noisy() == before == (True, True, True, True)
+    with pytest.raises(CorpusError):
+        next(dataset_rows("hf:nobody/nothing", Columns()))
+    assert noisy() == before
 
 
 def test_pictures_and_bytes_are_not_read(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_one_bad_document_stops_the_reading(half_bad: Path, place: str) -> None:
 def test_nothing_but_bad_documents(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xff")
     (tmp_path / "b.txt").write_bytes(b"")
-    with pytest.raises(CorpusError, match=r"no passage in all: 2 bad documents.*a\.txt, line 1: invalid UTF-8"):
+    with pytest.raises(CorpusError, match=r"no passage in all: 2 bad documents skipped.*a\.txt, line 1: invalid UTF-8"):
         passages(tmp_path, problems=Problems(keep_going=True))
 
 

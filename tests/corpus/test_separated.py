@@ -104,7 +104,7 @@ def test_other_columns_and_numbered_rows(tmp_path: Path) -> None:
         ('"id,text\n', "line 1: not csv"),
         (b"id,text,\xff\n", "line 1: invalid UTF-8, byte 0xff at offset 8 of the file"),
         ("id,text\n1,x,y\n", "line 2: 3 cells, the header has 2"),
-        ("id,text\n1\n", "line 2: 1 cells, the header has 2"),
+        ("id,text\n1\n", "line 2: 1 cell, the header has 2"),
         ('id,text\n1,"x"y\n', "line 2: not csv"),
         ('id,text\n1,"x\ny\n', "line 2: not csv"),
         ("id,text\n1,\n", "line 2: the row with id '1' has no text"),

@@ -44,6 +44,15 @@ def test_compressed_jsonl(tmp_path: Path, suffix: str, pack: object) -> None:
     assert passages(path) == PASSAGES
 
 
+def test_ids_made_of_lines_and_rows(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.jsonl").write_bytes(b'{"id": "mine", "text": "x"}\n\n{"text": "y"}\n')
+    pq.write_table(pa.table({"text": ["x", "y"]}), tmp_path / "b.parquet")
+    found = passages(tmp_path, columns=Columns(id="#"))
+    assert [passage.id for passage in found] == ["b.parquet#1", "b.parquet#2", "deep/a.jsonl#1", "deep/a.jsonl#3"]
+    assert not any(passage.metadata for passage in found)
+
+
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT
 NAMES = TEXT.filter(lambda name: name not in ("id", "title", "text", "document", "metadata"))
 

@@ -21,7 +21,7 @@ import faiss  # noqa: F401
 import tiny
 from tqdm import tqdm
 
-from ragscale.index import Index, grow, segments
+from ragscale.index import Index, grow, segments, upkeep
 
 
 class Patch:
@@ -45,9 +45,9 @@ def run(job: dict[str, Any]) -> None:
         case "update":
             grow.update(path, corpora, prune=True, batch_size=2, **size)
         case "remove":
-            grow.remove(path, job["names"])
+            upkeep.remove(path, job["names"])
         case "compact":
-            grow.compact(path, **size)
+            upkeep.compact(path, **size)
 
 
 def _die_at(step: int) -> None:

@@ -189,6 +189,19 @@ def test_what_is_there_is_replaced_only_by_force(corpus: Path, tmp_path: Path, r
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "small.jsonl"]
 
 
+def test_a_writer_works_where_links_lead_and_else_under_the_given_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real" / "index").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path)
+    assert place_module.settled(Path("link/index")) == tmp_path / "real" / "index"
+    assert place_module.settled(Path("real/../link/new")) == tmp_path / "real" / "new"
+    assert place_module.settled(Path(".")) == tmp_path
+    for given in (Path("real/index"), Path("new"), tmp_path / "new", Path("../else")):
+        assert place_module.settled(given) == given
+
+
 def test_a_link_to_an_index_stays_a_link(corpus: Path, tmp_path: Path, rows: Rows, write_corpus: Write) -> None:
     Index.build([corpus], tmp_path / "real" / "index", embedder=None).close()
     link = tmp_path / "link"

@@ -30,7 +30,7 @@ GB = 10**9
 def test_on_the_cpu(rows: int, dimension: int, memory: int, factory: str) -> None:
     found, reason = choose_factory(rows, dimension, memory=memory)
     assert found == factory
-    assert f"{rows:,} vectors of {dimension} dimensions" in reason
+    assert f"{rows:,} vector{'s' * (rows > 1)} of {dimension} dimensions" in reason
 
 
 @pytest.mark.parametrize(

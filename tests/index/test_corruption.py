@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, RagscaleError
-from ragscale.index import Index, Manifest, check_files, grow
+from ragscale.index import Index, Manifest, check_files, upkeep
 from ragscale.index import files as files_module
 from ragscale.index.manifest import MANIFEST_FILE
 
@@ -27,7 +27,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         tiny.install(patch)
         Index.build([corpus], folder / "index", embedder="tiny", factory="HNSW8", segment_rows=40).close()
-        grow.remove(folder / "index", ["p3", "p50"])
+        upkeep.remove(folder / "index", ["p3", "p50"])
         yield folder / "index"
 
 
@@ -81,7 +81,7 @@ def test_a_writer_refuses_a_damaged_index_too(index: Path) -> None:
     path = next(index.glob("segments/*/hashes.u64"))
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    for write in (lambda: grow.remove(index, ["p1"]), lambda: grow.compact(index)):
+    for write in (lambda: upkeep.remove(index, ["p1"]), lambda: upkeep.compact(index)):
         with pytest.raises(IndexDamaged, match=r"hashes\.u64: its checksum"):
             write()
     path.write_bytes(whole)

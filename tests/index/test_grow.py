@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragscale.errors import CorpusError, IndexBusy, IndexMismatch, InvalidInput, RagscaleError
-from ragscale.index import Index, commit, grow, reindex, retune
-from ragscale.index.grow import Changes
+from ragscale.index import Changes, Index, commit, grow, reindex, retune, upkeep
 from ragscale.index.locks import writing
 from ragscale.types import Hit
 
@@ -169,7 +168,7 @@ def test_only_what_is_new_or_changed_is_embedded(build: Build, tmp_path: Path) -
         assert index.manifest.generation == 2
         changed = [*tiny.rows_of(range(22)), *tiny.rows_of(range(22, 26), version=1)]
         corpus = tiny.write_rows(tmp_path / "changed.jsonl", changed)
-        with pytest.raises(InvalidInput, match="3 documents are in the index with other content: 'p22', 'p23', 'p24'"):
+        with pytest.raises(InvalidInput, match="3 documents with other content in the index: 'p22', 'p23', 'p24'"):
             index.add([corpus])
         assert index.update([corpus]) == Changes(added=1, changed=3, unchanged=22, passages=4)
         assert embedded(tmp_path) == 4
@@ -235,7 +234,7 @@ def test_a_reader_keeps_its_view_until_it_reloads(build: Build, tmp_path: Path) 
         assert not reader.reload()
         assert (len(reader), reader.fingerprint) == (38, writer.fingerprint)
         assert reader.search(QUERIES, 50, "hybrid") == writer.search(QUERIES, 50, "hybrid")
-        grow.sweep(writer.path)
+        upkeep.sweep(writer.path)
         on_disk = {p.relative_to(writer.path).as_posix() for p in writer.path.rglob("*") if p.is_file()}
         assert on_disk == {*writer.manifest.files, "manifest.json", ".lock"}
 

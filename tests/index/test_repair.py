@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from ragscale.errors import IndexDamaged, InvalidInput
-from ragscale.index import Index, Manifest, check_files, grow, repair
+from ragscale.index import Index, Manifest, check_files, repair, upkeep
 from ragscale.index.dense import DenseIndex
 from ragscale.index.locks import LOCK_FILE
 from ragscale.types import Hit
@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             dense = index.manifest.dense
     assert dense is not None
     assert dense.rows == 40
-    grow.retune(folder / "index", type(dense)("HNSW8", 40, 3, {"efSearch": 99}, dense.reason))
+    upkeep.retune(folder / "index", type(dense)("HNSW8", 40, 3, {"efSearch": 99}, dense.reason))
     return folder / "index"
 
 
@@ -117,7 +117,7 @@ def test_all_that_can_be_derived_at_once(index: Path) -> None:
 
 
 def test_without_deleted_rows_the_whole_folder_is_derived_again(index: Path) -> None:
-    grow.compact(index)
+    upkeep.compact(index)
     before, found = Manifest.read(index), hits(index)
     shutil.rmtree(index / "generations")
     with pytest.raises(IndexDamaged, match="repair"):

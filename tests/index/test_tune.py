@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ragscale.cli import app
 from ragscale.errors import IndexBusy, InvalidInput
-from ragscale.index import Index, Manifest, dense, grow
+from ragscale.index import Index, Manifest, dense, upkeep
 from ragscale.index.dense import VECTORS_FILE, DenseIndex, DenseInfo, build_dense
 from ragscale.index.tune import Trial, Tuning, tune, tune_index
 from ragscale.index.vectors import Vectors
@@ -110,12 +110,12 @@ def test_settings_are_committed_and_used(built: Path) -> None:
         assert len(index.search(["passage 5"], 5, how="dense")[0]) == 5
         index.verify()
     with pytest.raises(IndexBusy, match="built anew"):
-        grow.retune(built, replace(after.dense, rows=7))
+        upkeep.retune(built, replace(after.dense, rows=7))
 
 
 def test_another_factory_without_embedding(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ragscale.index.embed.Embedder.encode_documents", None)
-    info = grow.reindex(built, "auto", memory=10**9)
+    info = upkeep.reindex(built, "auto", memory=10**9)
     assert (info.factory, info.rows) == ("Flat", 0)
     with pytest.raises(InvalidInput, match="a Flat index, which is exact: nothing to tune"):
         tune_index(built)
@@ -132,11 +132,17 @@ def test_the_commands(built: Path, tmp_path: Path) -> None:
     questions.write_text('{"question": "passage 3"}\n\nplain text\n', encoding="utf-8")
     shown = CliRunner().invoke(app, ["index", "tune", str(built), "--recall", "1", "--queries", str(questions)])
     assert shown.exit_code == 0, shown.output
-    assert "nprobe 1 " in shown.output
-    assert "kept: nprobe" in shown.output
+    header, *trials, kept = shown.stdout.splitlines()
+    assert header.split() == ["settings", "refine", "recall@10", "ms", "a", "query"]
+    assert [len(line) for line in trials] == [len(header)] * len(trials)
+    assert trials[0].startswith("nprobe 1 ")
+    assert kept.startswith("kept: nprobe")
+    assert kept.endswith("(recall 1.000), measured with 258 queries")
+    refused = CliRunner().invoke(app, ["index", "tune", str(built), "--recall", "2"])
+    assert (refused.exit_code, refused.stdout) == (1, "")
     shown = CliRunner().invoke(app, ["index", "reindex", str(built), "--factory", "auto", "--memory", "1GB"])
     assert shown.exit_code == 0, shown.output
-    assert "Flat (300 vectors of 32 dimensions are searched exactly" in shown.output
+    assert "Flat (exact search of 300 vectors of 32 dimensions takes milliseconds)" in shown.output
     questions.write_text('{"query": 1}\n', encoding="utf-8")
     shown = CliRunner().invoke(app, ["index", "tune", str(built), "--queries", str(questions)])
     assert shown.exit_code == 1

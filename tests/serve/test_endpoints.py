@@ -125,7 +125,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"queries": ["a"], "k": "3"}, 'k is "3"'),
     ({"queries": ["a"], "k": 1e400}, "k is Infinity"),
     ({"queries": ["a"] * 5, "k": 10}, "5 queries with 10 candidates each, the limit is 40 in all"),
-    ({"queries": ["a"], "depth": 41}, "1 queries with 41 candidates each"),
+    ({"queries": ["a"], "depth": 41}, "1 query with 41 candidates each"),
     ({"queries": [" "]}, "query ' ' is blank"),
     ({"queries": ["a"], "how": "dense"}, "dense search needs vectors"),
     ({"queries": ["a"], "how": 7}, "unknown kind of search 7"),

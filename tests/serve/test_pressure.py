@@ -68,7 +68,7 @@ async def test_what_does_not_fit_is_refused_at_once(client: Client, index: Index
     for response in (refused, also_refused):
         assert response.status_code == 429
         assert response.headers["retry-after"] == "1"
-    assert refused.json()["error"]["problem"] == ("3 queries are waiting or in flight, 2 more pass the limit of 4")
+    assert refused.json()["error"]["problem"] == ("3 queries waiting or in flight: 2 more pass the limit of 4")
     assert "ragscale_queries_in_flight 4.0" in metrics
     assert "ragscale_queue_depth 2.0" in metrics
     assert 'ragscale_requests_total{endpoint="/v1/search",status="429"} 2.0' in metrics

@@ -113,6 +113,22 @@ def test_the_command_takes_a_url(served: Served, folder: Path) -> None:
     assert json.loads(found[0].stdout) == json.loads(found[1].stdout)
 
 
+def test_what_the_server_tells(served: Served, index: Index) -> None:
+    shouted = served.url.replace("http", "HTTP")
+    told = CliRunner().invoke(app, ["index", "info", shouted])
+    assert told.exit_code == 0, told.output
+    rows = dict(line.split(maxsplit=1) for line in told.stdout.replace("searched by", "how").splitlines())
+    assert (rows["passages"], rows["how"], rows["fingerprint"]) == (str(len(index)), index.how, index.fingerprint)
+    found = CliRunner().invoke(app, ["index", "info", served.url, "--json"])
+    assert json.loads(found.stdout)["limits"]["k"] == 1000
+
+
+def test_a_server_serves_no_server(served: Served) -> None:
+    result = CliRunner().invoke(app, ["serve", served.url])
+    assert result.exit_code == 1
+    assert f"{served.url} is a URL, and this takes the folder of an index" in result.output
+
+
 def test_a_closed_client_refuses(served: Served) -> None:
     remote = rs.RemoteIndex(served.url + "/")
     remote.close()
