@@ -68,7 +68,7 @@ class Moves(Calls):
         wanted = Spend(queries=len(queries), rounds=1)
         with self.ledger.reserve(wanted, clock=self.clock) as held:
             try:
-                async with self.in_time():
+                async with self.ledger.in_time():
                     found = await self.context.index.asearch(queries, k, self.context.how)
             except BudgetExceeded as limit:
                 cost = replace(wanted, seconds=time.perf_counter() - started)
