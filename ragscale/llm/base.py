@@ -80,7 +80,12 @@ class LLM(Protocol):
         ...
 
     async def capabilities(self) -> Capabilities:
-        """Probe once, then remember. Raises `EndpointError` if the endpoint cannot be reached."""
+        """Probe once, then remember; a failure is not remembered.
+
+        Raises:
+            EndpointError: The endpoint cannot be reached, or refuses the key.
+            ModelError: This attempt failed.
+        """
         ...
 
     async def generate(
