@@ -130,9 +130,7 @@ class Moves(Calls):
         """Write the closing answer, from the best passages that fit, out of the share that was held for it."""
         self.context.ledger.release_closing()
         try:
-            messages, shown = await self.fit(
-                lambda docs: prompts.answer(question, docs, chain, known), ids, ANSWER_TOKENS
-            )
+            messages, shown = await self.fit(lambda docs: prompts.answer(question, docs, known), ids, ANSWER_TOKENS)
             texts = await self.write(
                 "answer", messages, max_tokens=ANSWER_TOKENS, schema=parse.ANSWER_SCHEMA, passages=shown
             )

@@ -72,7 +72,7 @@ class TestPrefixes:
         pairs = [
             (prompts.plan(text, shown, steps), prompts.plan("", [], [])),
             (prompts.read(text, shown), prompts.read("", [])),
-            (prompts.answer(text, shown, steps), prompts.answer("", [], [])),
+            (prompts.answer(text, shown, [text]), prompts.answer("", [])),
             (prompts.support(text, steps), prompts.read("", [])),
         ]
         for one, other in pairs:
@@ -95,21 +95,12 @@ class TestWhatEachMoveSees:
         assert text.endswith("Query: query")
         assert NO_INFORMATION in prompts.read("query", SHOWN)[0]["content"]
 
-    def test_the_answer_sees_passages_as_numbered_and_useful_pairs(self) -> None:
-        steps = [*STEPS[:1], Step(query="useless", passages=[], answer=NO_INFORMATION)]
-        text = user(prompts.answer("Who?", SHOWN, steps))
+    def test_the_answer_sees_numbered_passages_and_what_planners_know(self) -> None:
+        text = user(prompts.answer("Who?", SHOWN, ["Jaws is by <|Spielberg|>", "so is E.T."]))
         assert "[1] Jaws: A film" in text
         assert "{x} %s {} 100 %" in text
-        assert "fact 0" in text
-        assert "useless" not in text
-        assert text.endswith("Question: Who?")
-
-    def test_the_answer_sees_what_the_planner_knows_and_the_last_step_in_place_of_all(self) -> None:
-        text = user(prompts.answer("Who?", SHOWN, STEPS, ["Jaws is by <|Spielberg|>", "so is E.T."]))
-        assert text.endswith(
-            "</documents>\nNotes:\nJaws is by < |Spielberg|>\nso is E.T.\n1. query 3 -> fact 3\nQuestion: Who?"
-        )
-        assert "fact 0" not in text
+        assert text.endswith("</documents>\nNotes:\nJaws is by < |Spielberg|>\nso is E.T.\nQuestion: Who?")
+        assert user(prompts.answer("Who?", SHOWN)).endswith("</documents>\nQuestion: Who?")
 
     def test_support_shows_the_chain_as_documents_under_the_readers_instructions(self) -> None:
         text = user(prompts.support("Who?", STEPS[:2]))
