@@ -11,6 +11,8 @@ Heavy parts (torch, faiss, LangGraph) load when they are first used.
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from ragscale.budget import Budget, Ledger
@@ -38,6 +40,14 @@ __all__ = [
     "modes",
 ]
 __version__ = "0.1.0"
+
+if importlib.util.find_spec("faiss") is None:
+    # No error: indexes of BM25 alone, and those that a server shares, need none.
+    warnings.warn(
+        "No faiss is installed: indexes with vectors can neither be built nor opened. Install one of the extras: "
+        "pip install 'ragscale[cpu]', or pip install 'ragscale[gpu]' with an NVIDIA GPU.",
+        stacklevel=2,
+    )
 
 _LAZY = {"Agent": "ragscale.agent", "Index": "ragscale.index", "RemoteIndex": "ragscale.index.remote"}
 

@@ -18,9 +18,9 @@ from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.index import How, Index, Searching
 from ragscale.index.remote import RemoteIndex
-from ragscale.llm import LLM, load
+from ragscale.llm import LLM, Capabilities, load
 from ragscale.modes.moves import Context
-from ragscale.modes.run import Run, compiled
+from ragscale.modes.run import Run, compiled, prepare
 from ragscale.prompts.parse import encodable
 from ragscale.types import Answer, AnswerSpend, Event, Spend
 
@@ -46,7 +46,12 @@ class Agent:
 
     Raises:
         InvalidInput: Unknown mode or model specification.
-        EndpointError: (from the first question on) The model's endpoint cannot be reached.
+        MissingDependency: A package that the model or the index needs is not installed.
+        ModelFileError: The embedded model's file is absent, damaged or cannot be loaded.
+        IndexDamaged, IndexMismatch, IndexServerError: `index` cannot be opened; see `Index.open`.
+
+    The first question finds out what the model can do, by a few tiny calls (`probe_spend`), and raises what is wrong
+    with it; see `aask`.
     """
 
     def __init__(
@@ -103,7 +108,8 @@ class Agent:
 
         Raises:
             InvalidInput: The question is empty, the mode is unknown, or `thread_id` belongs to another question.
-            EndpointError: The model cannot be reached, before anything was spent.
+            EndpointError: The model cannot be reached or refuses the key, before anything was spent.
+            ModelError: While it was tried out, before anything else, the model failed on each of four attempts.
         """
         answer = None
         async for item in self.astream(question, mode=mode, budget=budget, parent=parent, thread_id=thread_id):
@@ -153,24 +159,24 @@ class Agent:
             raise InvalidInput(f"The question is {question!r}", "Ask something.")
         question = encodable(question.strip())
         chosen = modes.get(mode) if mode is not None else self.mode
-        capabilities = await self.llm.capabilities()
         async with self._saver(thread_id) as saver:
             graph = compiled(chosen) if saver is None else chosen.graph().compile(checkpointer=saver)
             run = await Run.begin(graph, chosen, question, thread_id)
             ledger = Ledger(budget or self.budget, parent=parent, spent=run.spent, elapsed=run.elapsed)
             if run.finished is None:
+                capabilities = Capabilities()
                 try:
-                    ledger.hold_closing(_closing_share(ledger))
-                except BudgetExceeded as limit:
-                    # A run that is resumed goes on without: it ends in the best that it knows.
-                    if run.start is not None:
-                        yield _refused(chosen, question, limit, ledger.budget)
-                        return
-                context = Context(
-                    index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
-                    how=self.how,
-                )  # fmt: skip
-                try:
+                    try:
+                        capabilities = await prepare(ledger, self.llm)
+                    except BudgetExceeded as limit:
+                        # A run that is resumed goes on without: it ends in the best that it knows.
+                        if run.start is not None:
+                            yield _refused(chosen, question, limit, ledger.budget)
+                            return
+                    context = Context(
+                        index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
+                        how=self.how,
+                    )  # fmt: skip
                     async with contextlib.aclosing(run.events(context)) as events:
                         async for event in events:
                             yield event
@@ -213,7 +219,7 @@ class Agent:
 
         Raises:
             InvalidInput: As in `aask`, or `concurrency` is below 1. The other questions are cancelled.
-            EndpointError: As in `aask`.
+            ModelError: As in `aask`; `EndpointError` is one.
         """
         if concurrency < 1:
             raise InvalidInput(f"concurrency={concurrency} is below 1", "Use 1 or more.")
@@ -230,6 +236,12 @@ class Agent:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
+
+    @property
+    def probe_spend(self) -> Spend:
+        """What finding out what the model can do has cost so far. No answer's spend holds it: it is paid once."""
+        spend: Spend = getattr(self.llm, "probe_spend", Spend())
+        return spend
 
     def close(self) -> None:
         """Release the model and the index."""
@@ -270,12 +282,6 @@ class Agent:
             passages={id: self.index.passage(id) for id in citations},
             limits=_limits(budget),
         )
-
-
-def _closing_share(ledger: Ledger) -> Spend:
-    """A quarter of the tokens, at least 512 and at most 2,048, for the closing answer."""
-    tokens = min(2048.0, max(512.0, ledger.left("tokens") / 4))
-    return Spend(llm_calls=1, prompt_tokens=int(tokens))
 
 
 def _limits(budget: Budget) -> dict[str, float]:

@@ -6,10 +6,12 @@ ledger serves one question; its parent (if any) serves a whole batch, its childr
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, fields
 from types import TracebackType
 
@@ -147,6 +149,20 @@ class Ledger:
             if self._released:
                 self._closing = None
         return Reservation(self, wanted)
+
+    @contextlib.asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Cancels the block and raises `BudgetExceeded` when the seconds run out."""
+        left = self.left("seconds")
+        timer = asyncio.timeout(None if left == math.inf else left)
+        try:
+            async with timer:
+                yield
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            limit = self.limit("seconds")
+            raise BudgetExceeded("seconds", limit, limit) from None
 
     def hold_closing(self, wanted: Spend) -> None:
         """Set the closing answer's share aside until `release_closing`: as much of `wanted` as the budget has.

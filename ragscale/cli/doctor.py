@@ -140,12 +140,17 @@ async def _try_model(spec: str) -> Finding:
     from dataclasses import asdict
 
     from ragscale.llm import load
+    from ragscale.render import cost
+    from ragscale.words import counted
 
     model = load(spec)
     try:
         seen = asdict(await model.capabilities())
         detail = f"{model.name}, {model.context_window} tokens; can: " + _listed(seen, True)
         missing = _listed(seen, False)
+        spent = getattr(model, "probe_spend", None)
+        if spent:
+            detail += f" (found out by {counted(spent.llm_calls, 'call')}: {cost(spent)})"
     finally:
         await model.aclose()
     if missing == "nothing":

@@ -39,21 +39,23 @@ def progress_bars() -> Iterator[Progress]:
 
     columns = (
         TextColumn("{task.description:<9}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
+        tasks: dict[str, tuple[TaskID, int]] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), rate="")
-            task = bars.tasks[tasks[stage]]
-            speed = task.finished_speed or task.speed
-            bars.update(task.id, completed=done, total=total or None, rate=f"{speed:,.0f} passages/s" if speed else "")
+                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), rate=""), done
+            identity, first = tasks[stage]
+            # Of the whole stage, without what a killed process had done: rich knows no speed before a third report.
+            made, seconds = done - first, bars.tasks[identity].elapsed
+            rate = f"{made / seconds:,.0f} passages/s" if made and seconds else ""
+            bars.update(identity, completed=done, total=total or None, rate=rate)
 
         before = signal.signal(signal.SIGTERM, _terminate)
         try:

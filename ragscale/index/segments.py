@@ -86,6 +86,7 @@ def write_texts(
         The segments, sealed but for their vectors.
     """
     found = []
+    report(0)
     for number, start in enumerate(range(0, len(rows), size), first):
         part = rows[start : start + size]
         segment = Segment(f"{number:06d}", len(part))

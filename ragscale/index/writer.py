@@ -32,7 +32,10 @@ SEGMENT_ROWS = 1 << 20
 """Most rows of a segment, by default."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage (``"read"``, ``"bm25"``, ``"embed"``), passages done and in all (0: not known yet)."""
+"""Called with the stage (``"read"``, ``"bm25"``, ``"embed"``), passages done and in all (0: not known yet).
+
+First as a stage begins, with what an earlier process had done of it: 0, or more where it was killed.
+"""
 
 Tell = Callable[[int], None]
 """Called with a number of rows that are done."""
@@ -60,6 +63,7 @@ def incoming(folder: Path, records: Iterable[Record], report: Progress) -> Itera
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
+        report("read", 0, 0)
         found = Incoming(scratch, _counted(records, report))
         report("read", len(found), len(found))
         yield found
@@ -105,8 +109,7 @@ def embed_segments(
     def here(slabs: Sequence[Slab], tell: Tell) -> Iterator[NDArray[np.float32]]:
         return (encode_slab(embedder, slab, batch_size, tell) for slab in slabs)
 
-    if done:
-        tell(0)  # where a killed process was
+    tell(0)
     made = (encode or here)(slabs, tell)
     for segment in segments:
         fill_vectors(folder, segment, embedder.info, lambda start, stop: next(made))

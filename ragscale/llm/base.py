@@ -65,7 +65,7 @@ class LLM(Protocol):
     """A chat model behind one asynchronous interface.
 
     Every method makes a single attempt and raises `ModelError` (with what that attempt is charged); retries belong
-    to the caller, who reserves budget before each (`ragscale.modes.base`). Safe for concurrent use in one event loop
+    to the caller, who reserves budget before each (`ragscale.modes.calls`). Safe for concurrent use in one event loop
     and from several.
     """
 
@@ -80,7 +80,12 @@ class LLM(Protocol):
         ...
 
     async def capabilities(self) -> Capabilities:
-        """Probe once, then remember. Raises `EndpointError` if the endpoint cannot be reached."""
+        """Probe once, then remember; a failure is not remembered.
+
+        Raises:
+            EndpointError: The endpoint cannot be reached, or refuses the key.
+            ModelError: This attempt failed.
+        """
         ...
 
     async def generate(

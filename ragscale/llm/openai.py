@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ragscale.errors import EndpointError, InvalidInput, ModelError
@@ -103,10 +104,11 @@ class OpenAILLM:
     async def _try_out(self) -> Probe:
         server = await self._server()
         probe = Probe(self._transport, server.model, server.tokenizer)
+        started = time.perf_counter()
         try:
             await probe.run()
         finally:
-            self.probe_spend = self.probe_spend + probe.spend
+            self.probe_spend += replace(probe.spend, seconds=time.perf_counter() - started)
         missing = [name.replace("_", " ") for name, able in asdict(probe.capabilities).items() if not able]
         if missing:
             self._notices.once(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
@@ -221,7 +220,7 @@ class Calls:
         with self.ledger.reserve(wanted, clock=self.clock) as held:
             started = time.perf_counter()
             try:
-                async with self.in_time():
+                async with self.ledger.in_time():
                     outcome = await call(room)
                 spent = _spend(outcome.usage)
             except ModelError as error:
@@ -238,19 +237,6 @@ class Calls:
             spent = replace(spent, seconds=time.perf_counter() - started)
             held.settle(spent)
         return outcome, spent
-
-    @contextlib.asynccontextmanager
-    async def in_time(self) -> AsyncIterator[None]:
-        """Cancels the block and raises `BudgetExceeded` when the seconds run out."""
-        timer = asyncio.timeout(_finite(self.ledger.left("seconds")))
-        try:
-            async with timer:
-                yield
-        except TimeoutError:
-            if not timer.expired():
-                raise
-            limit = self.ledger.limit("seconds")
-            raise BudgetExceeded("seconds", limit, limit) from None
 
     def _room(self, prompt: int, length: tuple[int, int], n: int) -> int:
         """Completion tokens a sample that this call may have; raises where an answer of any use does not fit."""
@@ -279,10 +265,6 @@ class Calls:
 def _with_margin(count: int) -> int:
     # Servers differ from their own tokenizers by a token or two (a template's first token, a space).
     return count + 8 + count // 32
-
-
-def _finite(seconds: float) -> float | None:
-    return None if seconds == math.inf else seconds
 
 
 def _spend(usage: Usage) -> Spend:

@@ -30,9 +30,9 @@ class Chain(Mode):
     """Plan, retrieve and read `steps` times, then answer.
 
     Each step is paid for as it comes, with the closing answer's share set aside: a small budget makes a short chain.
-    Costs 2 x `steps` + 1 model calls and `steps` rounds (one more to look at the question's own passages first), or
-    fewer where the model says that nothing is missing (the paper's "enough information?" check, by prompt), or can only
-    repeat itself.
+    Costs 2 x `steps` + 1 model calls and `steps` rounds (one more to look at the question's own passages first); fewer
+    where the model says that nothing is missing (the paper's "enough information?" check, by prompt), or can only
+    repeat itself; a call more for each turn that is repeated or malformed, up to `repeats` a step.
     """
 
     name: ClassVar[str] = "chain"

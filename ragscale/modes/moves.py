@@ -22,6 +22,7 @@ __all__ = ["Context", "Moves", "Retriever", "share", "typical"]
 
 PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 128, 128, 96
 """Most tokens that a planner's turn, a sub-answer and a closing answer may have."""
+_TOO_SHORT = 3  # characters of an answer that may stand in any passage
 
 
 class Moves(Calls):
@@ -67,7 +68,7 @@ class Moves(Calls):
         wanted = Spend(queries=len(queries), rounds=1)
         with self.ledger.reserve(wanted, clock=self.clock) as held:
             try:
-                async with self.in_time():
+                async with self.ledger.in_time():
                     found = await self.context.index.asearch(queries, k, self.context.how)
             except BudgetExceeded as limit:
                 cost = replace(wanted, seconds=time.perf_counter() - started)
@@ -135,21 +136,35 @@ class Moves(Calls):
             )
         except (BudgetExceeded, ModelError) as error:
             reason = f"budget:{error.dimension}" if isinstance(error, BudgetExceeded) else "failed"
-            return {**_best_known(chain), "stop": stop or reason, "reason": str(error)}
+            return {**self._best_known(chain), "stop": stop or reason, "reason": str(error)}
         text, numbers = parse.answer(texts[0])
         if not text:
-            return {**_best_known(chain), "stop": stop or "failed", "reason": "The model wrote an empty answer."}
+            return {**self._best_known(chain), "stop": stop or "failed", "reason": "The model wrote an empty answer."}
         return {"text": text, "citations": self.cite(text, numbers, shown)}
 
     def cite(self, text: str, numbers: Sequence[int], shown: Sequence[str]) -> list[str]:
-        """Ids of the documents that the model named by number (1 is ``shown[0]``).
+        """Ids of the documents that `text` rests on, out of those ``shown`` to the model (document 1 is ``shown[0]``).
 
-        Where it named none: those that hold the answer word for word, else the best one.
+        Those that the model named by number. But small models name any document: where none of these has the answer
+        word for word (title included) and others do, those others. A text of up to three characters (yes, no, a
+        digit) stands in too many to tell, so what was named stays. Where none was named and none has the words: the
+        best one.
         """
         named = [shown[n - 1] for n in dict.fromkeys(numbers) if 1 <= n <= len(shown)]
-        words = re.compile(rf"(?<!\w){re.escape(text.casefold())}(?!\w)")
-        index = self.context.index
-        return named or [id for id in shown if words.search(index.passage(id).text.casefold())] or list(shown[:1])
+        if named and len(text) <= _TOO_SHORT:
+            return named
+        words = r"\s+".join(map(re.escape, text.casefold().split()))
+        answer = re.compile(rf"(?<!\w){words}(?!\w)")
+        passages = [self.context.index.passage(id) for id in shown]
+        holding = [p.id for p in passages if answer.search(f"{p.title}: {p.text}".casefold())]
+        return named if set(named) & set(holding) else holding or named or list(shown[:1])
+
+    def _best_known(self, chain: Sequence[Step]) -> dict[str, Any]:
+        """The last sub-answer that says anything, for a run that could not write its closing answer."""
+        for step in reversed(chain):
+            if step["answer"] != NO_INFORMATION:
+                return {"text": step["answer"], "citations": self.cite(step["answer"], [], step["passages"])}
+        return {"text": "", "citations": []}
 
 
 def share(ledger: Ledger, branches: int) -> dict[str, int]:
@@ -174,10 +189,3 @@ def typical(state: Mapping[str, Any], move: Move, nominal: int, *, each_passage:
         cost = spend.prompt_tokens + spend.completion_tokens * samples / max(1, drawn)
         costs.append(cost / (max(1, len(event["passages"])) if each_passage else 1))
     return math.ceil(fmean(costs)) if costs else nominal
-
-
-def _best_known(chain: Sequence[Step]) -> dict[str, Any]:
-    for step in reversed(chain):
-        if step["answer"] != NO_INFORMATION:
-            return {"text": step["answer"], "citations": step["passages"][:1]}
-    return {"text": "", "citations": []}

@@ -11,12 +11,15 @@ from typing import Any, Self, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
 
+from ragscale.budget import Ledger
 from ragscale.errors import InvalidInput
+from ragscale.llm import LLM, Capabilities
+from ragscale.llm.retry import attempts
 from ragscale.modes.base import Mode, initial
 from ragscale.modes.calls import Context
 from ragscale.types import Event, Spend
 
-__all__ = ["Run", "compiled"]
+__all__ = ["Run", "compiled", "prepare"]
 
 
 @dataclass
@@ -81,3 +84,24 @@ class Run:
 def compiled(mode: Mode) -> CompiledStateGraph[Any, Context, Any, Any]:
     """The mode's graph without a checkpointer, compiled once."""
     return mode.graph().compile()
+
+
+async def prepare(ledger: Ledger, llm: LLM) -> Capabilities:
+    """Hold the closing answer's share: a quarter of the tokens, 512 to 2,048. Then find out what the model can do.
+
+    In this order, so that nothing is sent on a budget that can pay nothing. A model object is tried out once, at the
+    first question, on its seconds and with the usual retries. The few tiny calls are not charged to the question: which
+    one makes them is chance, and the same question must cost the same.
+
+    Raises:
+        BudgetExceeded: The budget pays for no call at all, or the seconds ran out.
+        ModelError: The model cannot be reached, or failed on every attempt.
+    """
+    tokens = min(2048.0, max(512.0, ledger.left("tokens") / 4))
+    ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=int(tokens)))
+    found = Capabilities()
+    async with ledger.in_time():
+        async for attempt in attempts():
+            with attempt:
+                found = await llm.capabilities()
+    return found

@@ -52,9 +52,9 @@ class Tree(Mode):
 
     A child's score is the mean penalty of its rollouts (`Moves.penalty`: the log-likelihood of "No relevant
     information found"; lower is better). The best child becomes the chain's next step, ties to the earliest. With
-    nothing repeated the defaults cost 223 model calls and 96 retrievals; a level that the budget cannot pay is made
-    narrower until it can (`Shape`), down to a greedy step. The search ends early where most samples of a level say
-    that nothing is missing.
+    nothing repeated or malformed the defaults cost 223 model calls and 96 retrievals; a level that the budget cannot pay
+    is made narrower until it can (`Shape`), down to a greedy step. The search ends early where most samples of a level
+    say that nothing is missing.
     """
 
     name: ClassVar[str] = "tree"

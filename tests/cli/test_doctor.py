@@ -16,6 +16,7 @@ from ragscale.cli.doctor import Finding, check_faiss, check_model, check_runtime
 from ragscale.llm import Capabilities, weights
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.llm.weights import PackagedModel, PinnedFile
+from ragscale.types import Spend
 
 CPU = SimpleNamespace()
 GPU_BUILD = SimpleNamespace(StandardGpuResources=object, get_num_gpus=lambda: 0)
@@ -101,6 +102,8 @@ def test_a_model_is_shown_with_what_it_can(monkeypatch: pytest.MonkeyPatch) -> N
     assert (found.state, found.remedy) == ("ok", "")
     assert found.detail == "scripted, 8192 tokens; can: json schema, scoring, tokenizer, logprobs, samples"
     assert model.closed
+    model.probe_spend = Spend(llm_calls=3, prompt_tokens=40, completion_tokens=5)  # type: ignore[attr-defined]
+    assert check_model("any").detail == f"{found.detail} (found out by 3 calls: 40 + 5 tokens)"
     scripted(monkeypatch, ScriptedLLM(lambda m, c: "x", capabilities=Capabilities(tokenizer=True)))
     weak = check_model("any")
     assert weak.state == "warning"

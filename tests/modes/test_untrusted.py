@@ -18,6 +18,7 @@ from ragscale.budget import Budget
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
+from ragscale.types import Passage
 
 MODES: list[Mode] = [
     Once(),
@@ -157,6 +158,38 @@ class TestCitations:
         assert self.ask('{"answer": "no", "documents": []}', self.TEXTS | {"p4": "There is no answer."}) == ["p4"]
         assert self.ask('{"answer": "193", "documents": []}', self.TEXTS) == ["p1"]  # nowhere: the best one
         assert self.ask("C++ (1985)", {"p1": "x", "p2": "It is C++ (1985)."}) == ["p2"]
+
+    @pytest.mark.parametrize(
+        ("answer", "cited"),
+        [
+            ("camera lucida", ["wollaston", "microscope"]),  # the one that was named has no word of it
+            ("CAMERA  lucida", ["wollaston", "microscope"]),
+            ("a camera lucida of brass", ["rhodium"]),  # stands nowhere
+            ("Rhodium", ["rhodium"]),  # its title
+            ("yes", ["rhodium"]),  # proves nothing
+            ("45", ["rhodium"]),
+        ],
+    )
+    def test_named_in_vain_give_way_to_those_with_the_answers_words(self, answer: str, cited: list[str]) -> None:
+        texts = {
+            "rhodium": ("Rhodium", "A metal, found by W. H. Wollaston."),
+            "wollaston": ("Wollaston", "He invented the camera\nlucida. Yes, at 45."),
+            "microscope": ("Microscope", "Drawn with a Camera Lucida."),
+        }
+        index = StubIndex(lambda query: list(texts))
+        index.passage = lambda id: Passage(id, *texts[id])  # type: ignore[method-assign]
+        reply = json.dumps({"answer": answer, "documents": [1]})
+        assert run(Once(), llm=scripted(lambda messages, call: reply), index=index)[0].citations == cited
+
+    def test_of_a_sub_answer_that_stands_in_are_the_documents_with_its_words(self) -> None:
+        def script(messages: Any, call: ScriptedCall) -> Any:
+            kind = move_of(call)
+            said = {"read": "Ridley Scott", "answer": ""}
+            return said[kind] if kind in said else never_repeating(messages, call)
+
+        index = StubIndex(lambda query: ["p1", "p2"], texts=self.TEXTS)
+        answer, _ = run(Chain(steps=1), llm=scripted(script), index=index)
+        assert (answer.text, answer.citations, answer.stop_reason) == ("Ridley Scott", ["p2"], "failed")
 
     @every
     def test_are_among_the_passages_in_the_prompt_however_few_fit(self, mode: Mode) -> None:
