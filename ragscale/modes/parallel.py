@@ -33,10 +33,10 @@ class Parallel(Mode):
     """Up to `max_queries` queries a round, `rounds` rounds; the model answers when it has read enough.
 
     ``max_queries=1`` is RAG-R1's single-query mode. Costs a model call a round, one or two to end, and one more for
-    each malformed turn. The question itself is the first round, as a model without RAG-R1's training plans better
-    once it has seen what that finds; in the tags profile the model's queries are, as published, with the question in a
-    free place. A malformed turn is tried again and never searched; when a turn only repeats earlier queries, or rounds
-    or budget run out, the reserved closing answer is written from all passages found.
+    each turn that is malformed. The question itself is the first round, as a model without RAG-R1's training plans
+    better once it has seen what that finds; in the tags profile the model's queries are, as published, with the
+    question in a free place. A malformed turn is tried again and never searched; when a turn only repeats earlier
+    queries, or rounds or budget run out, the reserved closing answer is written from all passages found.
     """
 
     name: ClassVar[str] = "parallel"

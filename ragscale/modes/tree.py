@@ -50,11 +50,11 @@ class _TreeState(State, total=False):
 class Tree(Mode):
     """At each of `steps` levels: `samples` sub-queries, `expand` distinct ones answered, each scored by `rollouts`.
 
-    A child's score is the mean penalty of its rollouts (`Moves.penalty`: the log-likelihood of "No relevant
-    information found"; lower is better). The best child becomes the chain's next step, ties to the earliest. With
-    nothing repeated or malformed the defaults cost 223 model calls and 96 retrievals; a level that the budget cannot
-    pay is made narrower until it can (`Shape`), down to a greedy step. The search ends early where most samples of a
-    level say that nothing is missing.
+    A child's score is the mean penalty of its rollouts (`Moves.penalty`: the log-likelihood of "No relevant information
+    found"; lower is better). The best child becomes the chain's next step, ties to the earliest. With nothing repeated
+    or malformed the defaults cost 223 model calls and 96 retrievals; a level that the budget cannot pay is made
+    narrower until it can (`Shape`), down to a greedy step. The search ends early where most samples of a level say that
+    nothing is missing.
     """
 
     name: ClassVar[str] = "tree"
