@@ -177,7 +177,7 @@ class TestCitations:
             "microscope": ("Microscope", "Drawn with a Camera Lucida."),
         }
         index = StubIndex(lambda query: list(texts))
-        index.passage = lambda id: Passage(id, *texts[id])  # type: ignore[method-assign]
+        index.passage = lambda identity: Passage(identity, *texts[identity])  # type: ignore[method-assign]
         reply = json.dumps({"answer": answer, "documents": [1]})
         assert run(Once(), llm=scripted(lambda messages, call: reply), index=index)[0].citations == cited
 
