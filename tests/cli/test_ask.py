@@ -40,8 +40,10 @@ def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedLLM:
     return model
 
 
-@pytest.mark.parametrize("mode", ["once", "chain(steps=2)", "parallel", "tree(steps=1, expand=2)"])
-def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "planned"), [("once", 0), ("chain(steps=2)", 2), ("parallel", 4), ("tree(steps=1, expand=2)", 2)]
+)
+def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str, planned: int) -> None:
     result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", mode, "--json"])
     assert result.exit_code == 0, result.stderr
     assert result.stderr == ""
@@ -55,6 +57,13 @@ def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str
         assert set(spend) == SPEND
     assert answer["spend"]["total"]["llm_calls"] == len(model.calls)
     assert all(set(event) == EVENT for event in answer["trace"])
+    # The question itself, then every query that the model planned: all are searched, and find the capitals.
+    first, *queries = [query for event in answer["trace"] if event["move"] == "retrieve" for query in event["input"]]
+    assert (first, len(set(queries)), len(queries)) == (QUESTION, planned, planned)
+    assert all(query.startswith("capital number ") for query in queries)
+    found = [event["passages"] for event in answer["trace"] if event["move"] == "retrieve"][1:]
+    assert all(set(ids) == {"warsaw", "paris"} for ids in found)
+    assert [event["note"] for event in answer["trace"] if "malformed" in event["note"]] == []
 
 
 def test_json_is_exactly_the_answers_own(folder: str, model: ScriptedLLM) -> None:

@@ -47,6 +47,9 @@ def test_json_holds_every_mode_and_the_documented_keys(world: tuple[str, str], t
         assert mode["rounds"] <= 3
         assert mode["tokens"] <= 4000
         assert mode["serial_tokens"] <= mode["tokens"]
+    # The question itself, and what the model planned: a round each; two children of the tree share one.
+    asked = {name: (mode["queries"], mode["rounds"]) for name, mode in modes.items()}
+    assert asked == {"once": (1, 1), "chain(steps=2)": (3, 3), "parallel(max_queries=1)": (3, 3), "tree": (4, 3)}
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["budget"] == {"rounds": 3, "queries": None, "tokens": 4000, "llm_calls": None, "seconds": None}
 
