@@ -130,6 +130,38 @@ def test_limits_reach_the_run(folder: str) -> None:
     assert answer["answer"]
 
 
+def test_the_model_and_the_seed_that_are_given_reach_the_run(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs: list[str] = []
+    model = ScriptedLLM(script)
+
+    def load(spec: Any) -> ScriptedLLM:
+        specs.append(spec)
+        return model
+
+    monkeypatch.setattr("ragscale.agent.load", load)
+    monkeypatch.delenv("RAGSCALE_LLM", raising=False)
+
+    def seeds(*options: str, env: dict[str, str] | None = None) -> list[int | None]:
+        model.calls.clear()
+        result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", "once", "--json", *options], env=env)
+        assert result.exit_code == 0, result.stderr
+        return [call.seed for call in model.calls]
+
+    def expected(seed: int) -> list[int | None]:
+        model.calls.clear()
+        with Agent(folder, model, "once", seed=seed) as agent:
+            agent.ask(QUESTION)
+        specs.pop()
+        return [call.seed for call in model.calls]
+
+    place = {"RAGSCALE_LLM": "openai:http://localhost:8000/v1#from-the-environment"}
+    assert seeds() == expected(0)
+    assert seeds("--llm", "openai:http://localhost:8000/v1#org/model", "--seed", "7", env=place) == expected(7)
+    assert seeds("--seed", "8", env=place) == expected(8)
+    assert len({*expected(0), *expected(7), *expected(8)}) == 3
+    assert specs == ["embedded", "openai:http://localhost:8000/v1#org/model", place["RAGSCALE_LLM"]]
+
+
 @pytest.mark.usefixtures("model")
 def test_no_answer_is_exit_code_1_with_the_reason(folder: str) -> None:
     for extra in ([], ["--json"]):
