@@ -1,4 +1,4 @@
-"""Makes the test doubles of `tests/modes` and `tests/eval` importable from every test folder."""
+"""Makes the test doubles of `tests/modes`, `tests/eval` and `tests/llm` importable from every test folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-for folder in ("modes", "eval"):
+for folder in ("modes", "eval", "llm"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 pytest.register_assert_rewrite("conformance", "doubles")
 settings.register_profile("ragscale", deadline=None)  # a busy machine is no failure

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import re
 import socket
-import threading
-from collections.abc import Callable, Iterator
 from dataclasses import fields
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from doubles import StubIndex, run, scripted
+from fake_endpoint import FakeEndpoint, Faltering, Reply, completion
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.messages.ai import UsageMetadata
 
 import ragscale as rs
 from ragscale.errors import BudgetExceeded, EndpointError, ModelError
-from ragscale.modes import Once, Tree
-from ragscale.types import Event, Spend
+from ragscale.modes import Chain, Mode, Once, Tree
+from ragscale.types import Answer, Event, Spend
 
 
 def agent(**options: Any) -> rs.Agent:
     return rs.Agent(options.pop("index", StubIndex()), options.pop("llm", scripted()), **options)
+
+
+def asked(endpoint: Faltering, mode: Mode | None = None) -> tuple[Answer, rs.Ledger]:
+    """The answer of an agent over HTTP, and the ledger that it was charged to."""
+    parent = rs.Ledger()
+    with FakeEndpoint(endpoint) as server:
+        mine = agent(llm=f"openai:{server.url}", mode=mode or Once())
+        return asyncio.run(mine.aask("Who?", parent=parent)), parent
 
 
 class TestEndpoints:
@@ -39,28 +48,92 @@ class TestEndpoints:
 
     @pytest.mark.parametrize("body", [b"<html>hello</html>", b"\xff\xfe", b"{}", b"[1]", b"", b'{"data": 3}'])
     def test_garbage_is_a_clear_error(self, body: bytes) -> None:
-        with _server(body) as url:
-            mine = agent(llm=f"openai:{url}/v1", mode="once")
+        with FakeEndpoint(lambda path, sent: Reply(body)) as server:
+            mine = agent(llm=f"openai:{server.url}", mode="once")
             with pytest.raises(ModelError, match=r"127\.0\.0\.1:\d+") as refused:
                 mine.ask("Who?")
         assert refused.value.remedy
 
     def test_garbage_answers_end_in_an_explicit_empty_answer(self) -> None:
-        """The endpoint lists its model properly and then writes nonsense."""
+        """The endpoint does well while it is tried out, and then writes nonsense."""
+        garbled = Faltering(forever=Reply(b"nonsense"))
+        answer, parent = asked(garbled)
+        assert (answer.text, answer.citations, answer.stop_reason) == ("", [], "failed")
+        assert re.search(r"127\.0\.0\.1:\d+/v1 answered with a body that is not JSON", answer.reason)
+        assert [event.move for event in answer.trace] == ["retrieve", "answer"]
+        assert answer.spend.total.llm_calls == parent.spent.llm_calls == len(garbled.asked) == 4
 
-        def reply(path: str) -> bytes:
-            return b'{"data": [{"id": "m", "max_model_len": 4096}]}' if path.endswith("models") else b"nonsense"
+    def test_failures_on_the_way_are_waited_out_charged_and_told(self) -> None:
+        """HTTP 503, a stream that breaks, HTTP 429, and then an answer: four attempts, the most that there are."""
+        busy, late = Reply({"error": {"message": "overloaded"}}, 503), Reply({}, 429, {"retry-after": "0"})
+        shaky = Faltering(busy, Reply(completion("half"), cut=True), late, None)
+        answer, parent = asked(shaky)
+        assert (answer.text, answer.stop_reason, answer.reason) == ("x", "answered", "")
+        assert len(answer.citations) == 1
+        last = answer.trace[-1]
+        failed, broke, throttled = last.note.split("; ")
+        assert failed.endswith("failed (HTTP 503)")
+        assert broke.endswith("broke before the answer was complete")
+        assert throttled.endswith("(HTTP 429)")
+        # All attempts ask the same; each is charged its prompt, but for the one that was turned away at the door.
+        assert [body["messages"] for body in shaky.asked] == [shaky.asked[0]["messages"]] * 4
+        prompt = len(shaky.prompt(shaky.asked[0]))
+        assert (last.spend.llm_calls, last.spend.prompt_tokens, last.spend.completion_tokens) == (4, 3 * prompt, 1)
+        assert answer.spend.total == parent.spent
+        assert parent.held == Spend()
 
-        with _server(reply) as url:
-            mine = agent(llm=f"openai:{url}/v1#m", mode="once", budget=rs.Budget(seconds=20))
-            try:
-                answer = mine.ask("Who?")
-            except ModelError as error:
-                assert "127.0.0.1" in str(error)  # noqa: PT017
-            else:
-                assert answer.text == ""
-                assert answer.stop_reason in ("failed", "budget:seconds")
-                assert "127.0.0.1" in answer.reason or "seconds" in answer.reason
+    def test_failures_in_the_middle_of_a_chain_are_told_where_they_happened(self) -> None:
+        replies = [Reply({}, 500), None, Reply(b"<html>"), None, Reply(b""), None]
+        shaky = Faltering(*replies)
+        answer, parent = asked(shaky, mode=Chain(steps=1))
+        assert (answer.text, answer.stop_reason) == ("x", "answered")
+        notes = [(event.move, event.spend.llm_calls, event.note.partition("/v1 ")[2]) for event in answer.trace]
+        assert notes == [
+            ("retrieve", 0, ""),
+            ("plan", 2, "failed (HTTP 500)"),
+            ("retrieve", 0, ""),
+            ("read", 2, "answered with a body that is not JSON"),
+            ("answer", 2, "answered with a body that is not JSON"),
+        ]
+        assert answer.spend.total.llm_calls == parent.spent.llm_calls == len(shaky.asked) == 6
+
+
+class TestLangChainModels:
+    @pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
+    def test_answer_in_a_chain_and_are_charged_what_they_report(self) -> None:
+        """Next sub-query, sub-answer, next, sub-answer, closing answer: a chat model that knows no schema."""
+        said = [
+            ('{"known": "", "missing": "the discoverer", "queries": ["discoverer of rhodium"]}', 100, 20),
+            ("William Hyde Wollaston", 50, 5),
+            ('Sure!\n{"known": "It was Wollaston", "missing": "", "queries": ["inventions of Wollaston"]}', 130, 24),
+            ("the camera lucida", 60, 4),
+            ('{"answer": "camera lucida", "documents": [1]}', 300, 12),
+        ]
+        messages = [
+            AIMessage(text, usage_metadata=UsageMetadata(input_tokens=i, output_tokens=o, total_tokens=i + o))
+            for text, i, o in said
+        ]
+        index, parent = StubIndex(), rs.Ledger()
+        mine = agent(index=index, llm=GenericFakeChatModel(messages=iter(messages)), mode=Chain(steps=2, question_k=0))
+        answer = asyncio.run(mine.aask("Which drawing aid did the discoverer of rhodium invent?", parent=parent))
+        assert (answer.text, answer.stop_reason) == ("camera lucida", "answered")
+        assert index.searches == [["discoverer of rhodium"], ["inventions of Wollaston"]]
+        told = [(event.move, event.output) for event in answer.trace if event.spend.llm_calls]
+        assert told == list(zip(["plan", "read", "plan", "read", "answer"], [text for text, *_ in said], strict=True))
+        charged = [(event.spend.prompt_tokens, event.spend.completion_tokens) for event in answer.trace]
+        assert [pair for pair in charged if pair != (0, 0)] == [(i, o) for _, i, o in said]
+        assert (answer.spend.total.llm_calls, answer.spend.total.prompt_tokens) == (5, 640)
+        assert (answer.spend.total.completion_tokens, answer.spend.total) == (65, parent.spent)
+
+    @pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
+    def test_are_held_to_the_budget(self) -> None:
+        """Three calls: a step, and the answer that is kept for the end."""
+        said = ['{"queries": ["discoverer of rhodium"]}', "Wollaston", '{"answer": "unknown", "documents": []}']
+        llm = GenericFakeChatModel(messages=iter(map(AIMessage, said)))
+        answer = agent(llm=llm, mode=Chain(question_k=0), budget=rs.Budget(llm_calls=3)).ask("Who?")
+        assert (answer.text, answer.stop_reason) == ("unknown", "budget:llm_calls")
+        assert answer.spend.total.llm_calls == 3
+        assert answer.spend.total.tokens > 0  # no usage is reported: an upper bound is charged
 
 
 class TestWhatAnAnswerIs:
@@ -104,32 +177,3 @@ class TestWhatAnAnswerIs:
         answer = agent(mode=Once(), budget=rs.Budget(tokens=40)).ask("Who?")
         assert (answer.text, answer.stop_reason) == ("", "budget:tokens")
         assert str(BudgetExceeded("tokens", 40, 0))[-32:] in answer.reason
-
-
-@contextlib.contextmanager
-def _server(reply: bytes | Callable[[str], bytes]) -> Iterator[str]:
-    """A local HTTP server that answers everything with HTTP 200 and `reply`."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            length = int(self.headers.get("content-length") or 0)
-            self.rfile.read(length)
-            body = reply(self.path) if callable(reply) else reply
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_GET
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()

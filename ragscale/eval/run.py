@@ -64,7 +64,8 @@ async def evaluate(
 
     Raises:
         InvalidInput: `out` is a run of something else, or a number is out of range.
-        EndpointError: The model cannot be reached; finished questions are kept.
+        EndpointError: The model cannot be reached when the run begins. Where it goes away later, the questions left are
+            recorded as failed, and the same call tries them again.
     """
     for name, number, least in (("concurrency", concurrency, 1), ("limit", limit, 1), ("skip", skip, 0)):
         if number is not None and number < least:

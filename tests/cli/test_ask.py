@@ -40,8 +40,10 @@ def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedLLM:
     return model
 
 
-@pytest.mark.parametrize("mode", ["once", "chain(steps=2)", "parallel", "tree(steps=1, expand=2)"])
-def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "planned"), [("once", 0), ("chain(steps=2)", 2), ("parallel", 4), ("tree(steps=1, expand=2)", 2)]
+)
+def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str, planned: int) -> None:
     result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", mode, "--json"])
     assert result.exit_code == 0, result.stderr
     assert result.stderr == ""
@@ -55,6 +57,13 @@ def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str
         assert set(spend) == SPEND
     assert answer["spend"]["total"]["llm_calls"] == len(model.calls)
     assert all(set(event) == EVENT for event in answer["trace"])
+    # The question itself, then every query that the model planned: all are searched, and find the capitals.
+    first, *queries = [query for event in answer["trace"] if event["move"] == "retrieve" for query in event["input"]]
+    assert (first, len(set(queries)), len(queries)) == (QUESTION, planned, planned)
+    assert all(query.startswith("capital number ") for query in queries)
+    found = [event["passages"] for event in answer["trace"] if event["move"] == "retrieve"][1:]
+    assert all(set(ids) == {"warsaw", "paris"} for ids in found)
+    assert [event["note"] for event in answer["trace"] if "malformed" in event["note"]] == []
 
 
 def test_json_is_exactly_the_answers_own(folder: str, model: ScriptedLLM) -> None:
@@ -126,6 +135,38 @@ def test_limits_reach_the_run(folder: str) -> None:
     assert answer["stop_reason"] == "budget:rounds"
     assert answer["spend"]["serial"]["rounds"] == 1
     assert answer["answer"]
+
+
+def test_the_model_and_the_seed_that_are_given_reach_the_run(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs: list[str] = []
+    model = ScriptedLLM(script)
+
+    def load(spec: Any) -> ScriptedLLM:
+        specs.append(spec)
+        return model
+
+    monkeypatch.setattr("ragscale.agent.load", load)
+    monkeypatch.delenv("RAGSCALE_LLM", raising=False)
+
+    def seeds(*options: str, env: dict[str, str] | None = None) -> list[int | None]:
+        model.calls.clear()
+        result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", "once", "--json", *options], env=env)
+        assert result.exit_code == 0, result.stderr
+        return [call.seed for call in model.calls]
+
+    def expected(seed: int) -> list[int | None]:
+        model.calls.clear()
+        with Agent(folder, model, "once", seed=seed) as agent:
+            agent.ask(QUESTION)
+        specs.pop()
+        return [call.seed for call in model.calls]
+
+    place = {"RAGSCALE_LLM": "openai:http://localhost:8000/v1#from-the-environment"}
+    assert seeds() == expected(0)
+    assert seeds("--llm", "openai:http://localhost:8000/v1#org/model", "--seed", "7", env=place) == expected(7)
+    assert seeds("--seed", "8", env=place) == expected(8)
+    assert len({*expected(0), *expected(7), *expected(8)}) == 3
+    assert specs == ["embedded", "openai:http://localhost:8000/v1#org/model", place["RAGSCALE_LLM"]]
 
 
 @pytest.mark.usefixtures("model")

@@ -47,8 +47,30 @@ def test_json_holds_every_mode_and_the_documented_keys(world: tuple[str, str], t
         assert mode["rounds"] <= 3
         assert mode["tokens"] <= 4000
         assert mode["serial_tokens"] <= mode["tokens"]
+    # The question itself, and what the model planned: a round each; two children of the tree share one.
+    asked = {name: (mode["queries"], mode["rounds"]) for name, mode in modes.items()}
+    assert asked == {"once": (1, 1), "chain(steps=2)": (3, 3), "parallel(max_queries=1)": (3, 3), "tree": (4, 3)}
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["budget"] == {"rounds": 3, "queries": None, "tokens": 4000, "llm_calls": None, "seconds": None}
+
+
+def test_the_model_and_the_seed_that_are_given_reach_the_run(
+    world: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs: list[str] = []
+    drawn: list[set[int | None]] = []
+    monkeypatch.delenv("RAGSCALE_LLM", raising=False)
+    for number, options in enumerate([[], ["--llm", "openai:http://localhost:8000/v1#org/model", "--seed", "7"]]):
+        model = ScriptedLLM(script)
+        monkeypatch.setattr("ragscale.agent.load", lambda spec, model=model: (specs.append(spec), model)[1])
+        out = tmp_path / f"run{number}"
+        result = CliRunner().invoke(app, ["eval", *world, "--mode", "once", "--out", str(out), "--json", *options])
+        assert result.exit_code == 0, result.stderr
+        assert json.loads((out / "config.json").read_text())["seed"] == (7 if options else 0)
+        drawn.append({call.seed for call in model.calls})
+    assert specs == ["embedded", "openai:http://localhost:8000/v1#org/model"]
+    assert [len(seeds) for seeds in drawn] == [3, 3]  # a seed a question, derived from the run's
+    assert drawn[0].isdisjoint(drawn[1])
 
 
 @pytest.mark.usefixtures("model")

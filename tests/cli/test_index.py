@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from ragscale.cli import app
 from ragscale.cli import index as commands
+from ragscale.cli.progress import progress_bars
 from ragscale.errors import CorpusError, IndexDamaged, InvalidInput, RagscaleError
 from ragscale.index.locks import writing
 
@@ -50,6 +52,23 @@ def built(corpus: Path, tmp_path: Path) -> Path:
     assert result.stdout == f"{tmp_path / 'index'}: 3 passages, searched by bm25\n"
     assert re.findall(r"^(\w+) .* 3/3\s+[\d,]+ passages/s", result.stderr, re.MULTILINE) == ["Reading", "Terms"]
     return tmp_path / "index"
+
+
+def test_a_bar_tells_passages_a_second_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress_bars() as report:
+        for done in (0, 20, 40, 60):
+            report("embed", done, 100)
+            time.sleep(0.1)
+    shown = capsys.readouterr()
+    bar = re.search(r"^Embedding +\S.* 60/100 +([\d,]+) passages/s +(\d):(\d\d):(\d\d) +0:00:(\d\d)", shown.err, re.M)
+    assert bar is not None, shown.err
+    speed, left = int(bar[1].replace(",", "")), int(bar[5])
+    assert 0 < speed <= 200  # 20 passages in 0.1 s or more
+    assert left == pytest.approx(40 / speed, abs=2)
+    assert shown.out == ""
 
 
 def test_folders_are_named_as_they_were_given(built: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

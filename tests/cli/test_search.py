@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from ragscale.cli import index as commands
 from ragscale.errors import InvalidInput
+from ragscale.llm import weights
 
 root = typer.Typer()
 root.add_typer(commands.app, name="index")
@@ -59,3 +60,76 @@ def test_options_that_do_not_fit(built: Path, words: list[str], message: str) ->
     result = run("search", built, "bread", *words)
     assert isinstance(result.exception, InvalidInput)
     assert message in str(result.exception)
+
+
+FACTS = """The violin has four strings and is played with a bow.
+Bread is baked from flour, water and yeast.
+The kitten slept on the sofa all afternoon.
+Paris lies on both banks of the Seine.
+A telescope gathers light from distant stars.
+The surgeon washed her hands before the operation.
+Iron rusts when it meets water and oxygen.
+The lawyer spoke for an hour before the court.
+Penguins cannot fly but swim very well.
+Mount Everest stands on the border of Nepal.
+The goalkeeper caught the ball with one hand.
+Honey is made by insects from nectar.
+A glacier is a slow river of ice.
+The novel was translated into forty languages.
+Sharks breathe through gills.
+The steam locomotive pulled twelve wagons.
+Olives are pressed for their oil.
+The Sahara covers much of northern Africa.
+An earthquake shook the town at dawn.
+The painter mixed blue with yellow.
+Chess is played on sixty-four squares.
+The vaccine was tested on volunteers.
+Camels store fat in their humps.
+A sundial tells the hour by a shadow.
+The carpenter sawed the oak board in two.
+Volcanoes throw out ash and molten rock.
+The election was decided by ninety votes.
+Tea came to Europe by ship from China.
+The Moon takes a month to circle the Earth.
+Glass is made from molten sand.""".splitlines()
+
+
+@pytest.fixture(scope="module")
+def with_vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of `FACTS` with vectors of the packaged embedder."""
+    if weights.damage("embedder"):
+        pytest.skip("the default embedder is not in the cache: ragscale model fetch")
+    folder = tmp_path_factory.mktemp("vectors")
+    rows = [{"id": f"f{n}", "title": "", "text": text} for n, text in enumerate(FACTS)]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = run("index", "build", folder / "corpus.jsonl", "-o", folder / "index")
+    assert made.exit_code == 0, made.output
+    return folder / "index"
+
+
+def test_dense_and_hybrid_search_with_the_packaged_embedder(with_vectors: Path) -> None:
+    def search(query: str, *words: object) -> dict[str, float]:
+        result = run("search", with_vectors, query, "--json", "-k", 30, *words)
+        assert result.exit_code == 0, result.output
+        hits = json.loads(result.stdout)["hits"]
+        assert all(hit["text"] == FACTS[int(hit["id"][1:])] for hit in hits)
+        scores = {hit["id"]: hit["score"] for hit in hits}
+        assert list(scores.values()) == sorted(scores.values(), reverse=True)
+        return scores
+
+    # By meaning alone: no word of the query is in the passage, so BM25 finds nothing there.
+    for query, fact in (("musical instruments", 0), ("a young cat", 2), ("which animals live in hives", 11)):
+        dense = search(query, "--how", "dense")
+        assert len(dense) == len(FACTS)
+        assert next(iter(dense)) == f"f{fact}"
+        assert 1 >= dense[f"f{fact}"] > 0.2
+        assert f"f{fact}" not in search(query, "--how", "bm25")
+    # Reciprocal rank fusion of the two, which is the default.
+    dense, words = search("water for bread", "--how", "dense"), search("water for bread", "--how", "bm25")
+    assert set(words) < set(dense)
+    fused = {id: sum(1 / (61 + list(ranking).index(id)) for ranking in (dense, words) if id in ranking) for id in dense}
+    hybrid = search("water for bread", "--how", "hybrid")
+    assert hybrid == pytest.approx(fused, abs=1e-6)
+    assert hybrid == search("water for bread")
+    assert next(iter(hybrid)) == "f1"
+    assert hybrid not in (dense, words)

@@ -29,11 +29,13 @@ ANSWERS = {"polonium": "Warsaw, Poland", "river": "The Seine", "radium": "no"}
 
 
 def script(messages: Sequence[Message], call: ScriptedCall) -> Reply:
-    """A new sub-query each time; a sub-answer; the closing answer by `ANSWERS`."""
+    """What the call's schema asks for: new sub-queries, or the closing answer by `ANSWERS`; else a sub-answer."""
     last = messages[-1]["content"]
-    if call.schema and call.schema.get("type") == "array":
-        return json.dumps([f"capital number {call.index}"])
-    if call.schema and "answer" in call.schema.get("properties", {}):
+    wanted = call.schema["properties"] if call.schema else {}
+    if "queries" in wanted:
+        turn = {"known": f"Fact {call.index}.", "missing": "a capital"}
+        return [json.dumps(turn | {"queries": [f"capital number {call.index} {i}"]}) for i in range(call.n)]
+    if "answer" in wanted:
         question = last.rpartition("Question:")[2].casefold()
         said = next(answer for word, answer in ANSWERS.items() if word in question)
         return json.dumps({"facts": "", "documents": [1], "answer": said})

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_endpoint import FakeEndpoint, Vllm
 from smallworld import MakeAgent, script
 
+from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import EndpointError, InvalidInput, ModelError
-from ragscale.eval import Question, Row, evaluate
+from ragscale.eval import ModeReport, Question, Row, evaluate
+from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import Chain, Once, Parallel, spec
 
@@ -33,7 +36,7 @@ async def test_scores_and_spends_of_two_modes(make_agent: MakeAgent, questions: 
     # five passages a query: all of a five-passage corpus that share a word; "nowhere" does not exist; q3 has no gold
     assert once.gold_recall == pytest.approx((1.0 + 0.5) / 2)
     assert (once.rounds, once.queries, once.llm_calls, once.failed, once.cut_short) == (1, 1, 1, 0, 0)
-    assert chain.llm_calls > 1
+    assert (chain.rounds, chain.queries, chain.llm_calls, chain.failed) == (3, 3, 5, 0)
     assert chain.tokens >= chain.serial_tokens > once.tokens
     assert seen[:2] == [("once", None, 0, 3), ("chain(steps=2)", None, 0, 3)]
     assert seen[-1][2:] == (3, 3)
@@ -44,7 +47,12 @@ async def test_scores_and_spends_of_two_modes(make_agent: MakeAgent, questions: 
     assert row["citations"]
     assert [event["move"] for event in row["trace"]] == ["retrieve", "answer"]
     assert row["spend"]["total"]["llm_calls"] == row["spend"]["serial"]["llm_calls"] == 1
-    assert len(lines(tmp_path / "run" / "chain(steps=2).jsonl")) == 3
+    rows = lines(tmp_path / "run" / "chain(steps=2).jsonl")
+    assert len(rows) == 3
+    for row in rows:
+        asked = [query for event in row["trace"] if event["move"] == "retrieve" for query in event["input"]]
+        assert asked[0] == row["question"]
+        assert [query[:15] for query in asked[1:]] == ["capital number "] * 2
 
 
 async def test_several_questions_are_in_flight_and_never_more(
@@ -116,18 +124,35 @@ async def test_failures_are_recorded_counted_and_tried_again(
     assert sorted(row["stop_reason"] for row in rows) == ["answered"] * 3 + ["failed"] * 2
 
 
-async def test_a_model_out_of_reach_ends_the_run_and_keeps_what_was_done(
-    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+async def test_a_server_that_dies_midway_costs_the_questions_left_and_no_other(
+    folder: Path, questions: list[Question], tmp_path: Path
 ) -> None:
-    class Leaving(ScriptedLLM):
-        async def capabilities(self) -> Any:
-            if self.calls:
-                raise EndpointError("nobody listens", "Start the server.")
-            return await super().capabilities()
+    """A real HTTP server that stops listening after the first question; then none at all; then a new one."""
 
-    with pytest.raises(EndpointError, match="nobody listens"):
-        await evaluate(make_agent(Leaving(script)), questions, [Once()], tmp_path, concurrency=1)
-    assert [row["id"] for row in lines(tmp_path / "once.jsonl")] == ["q1"]
+    async def measure(server: FakeEndpoint, **options: Any) -> ModeReport:
+        with Index.open(folder) as index:
+            agent = Agent(index, f"openai:{server.url}#org/model")
+            return (await evaluate(agent, questions, [Once()], tmp_path, concurrency=1, **options))["once"]
+
+    with FakeEndpoint(Vllm()) as dying:
+        report = await measure(dying, progress=lambda name, row, done, total: dying.die() if row else None)
+    assert (report.n, report.failed) == (3, 2)
+    rows = lines(tmp_path / "once.jsonl")
+    assert [(row["id"], row["stop_reason"]) for row in rows] == [("q1", "answered"), ("q2", "failed"), ("q3", "failed")]
+    for row in rows[1:]:
+        assert "No model server at http://127.0.0.1" in row["reason"]
+        assert row["answer"] == ""
+    # The same command, while nobody listens: an error at once, and nothing is written.
+    with pytest.raises(EndpointError, match=r"No model server at http://127\.0\.0\.1"):
+        await measure(dying)
+    assert lines(tmp_path / "once.jsonl") == rows
+    # And with a server: what was answered is not asked again.
+    with FakeEndpoint(Vllm()) as alive:
+        report = await measure(alive)
+        asked = [body["messages"][-1]["content"] for body in alive.sent("/chat/completions")]
+    assert (report.n, report.failed) == (3, 0)
+    assert lines(tmp_path / "once.jsonl")[:3] == rows
+    assert [question.id for question in questions if any(question.question in text for text in asked)] == ["q2", "q3"]
 
 
 async def test_a_cancelled_run_leaves_nothing_running(

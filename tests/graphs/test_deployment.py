@@ -68,6 +68,9 @@ async def test_a_deployed_mode_answers_within_the_limits_of_its_context(name: st
     assert result["spend"]["serial"]["rounds"] <= 2
     assert len(model.calls) == result["spend"]["total"]["llm_calls"] <= 6
     assert json.loads(json.dumps(result)) == result
+    asked = [query for event in result["trace"] if event["move"] == "retrieve" for query in event["input"]]
+    assert asked[0] == QUESTION["question"]
+    assert [query[:15] for query in asked[1:]] == ["capital number "] * int(name != "once")
 
 
 @pytest.mark.usefixtures("model")

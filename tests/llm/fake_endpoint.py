@@ -75,6 +75,10 @@ class FakeEndpoint:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.die()
+
+    def die(self) -> None:
+        """Stop listening, as a server that crashed."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -129,7 +133,8 @@ class Vllm:
         self.schema = schema
         self.scores = scores
 
-    def _prompt(self, body: Body) -> list[int]:
+    def prompt(self, body: Body) -> list[int]:
+        """The tokens of a chat."""
         ids = [1]
         for number, message in enumerate(body["messages"]):
             ids += [3, *_ids(message["content"])]
@@ -142,7 +147,7 @@ class Vllm:
         if path == "/v1/models":
             return Reply({"data": [{"id": "org/model", "max_model_len": self.window, "owned_by": "vllm"}]})
         if path == "/tokenize":
-            ids = self._prompt(body) if "messages" in body else _ids(body["prompt"])
+            ids = self.prompt(body) if "messages" in body else _ids(body["prompt"])
             return Reply({"count": len(ids), "max_model_len": self.window, "tokens": ids})
         if path == "/v1/chat/completions":
             return self._chat(body)
@@ -157,7 +162,7 @@ class Vllm:
             text = json.dumps({name: rule.get("enum", ["x"])[0] for name, rule in allowed.items()})
         n = body.get("n", 1)
         logprob = -0.5 if body.get("logprobs") else None
-        return Reply(completion(*[text] * n, prompt=len(self._prompt(body)), done=n, logprob=logprob, cached=4))
+        return Reply(completion(*[text] * n, prompt=len(self.prompt(body)), done=n, logprob=logprob, cached=4))
 
     def _completions(self, body: Body) -> Reply:
         prompt = body["prompt"]
@@ -169,3 +174,26 @@ class Vllm:
                 for i, token in enumerate(prompt)
             ]
         return Reply({"choices": [choice], "usage": {"prompt_tokens": len(prompt), "completion_tokens": 1}})
+
+
+class Faltering(Vllm):
+    """A vLLM that does well while it is tried out; the questions that follow get `replies` first.
+
+    Args:
+        replies: What the first chat completions answer; None for a good answer.
+        forever: What all later ones answer.
+    """
+
+    def __init__(self, *replies: Reply | None, forever: Reply | None = None) -> None:
+        super().__init__()
+        self.asked: list[Body] = []
+        """The bodies of the questions."""
+        self._replies, self._forever = replies, forever
+
+    def _chat(self, body: Body) -> Reply:
+        if [message["content"] for message in body["messages"]] == ["Say hello."]:
+            return super()._chat(body)
+        self.asked.append(body)
+        turn = len(self.asked) - 1
+        reply = self._replies[turn] if turn < len(self._replies) else self._forever
+        return reply or super()._chat(body)

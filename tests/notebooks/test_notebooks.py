@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import io
+import json
+import re
 import shutil
+from collections.abc import Iterable
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -10,33 +17,82 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+import ragscale as rs
 from ragscale.llm import weights
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+MODES = ("once", "chain", "parallel")
 ABSENT = [name for name in ("llm", "embedder") if not weights.present(name)]
 
 
-def outputs(notebook: NotebookNode, kind: str) -> list[str]:
+CORPUS = (ROOT / "corpora" / "elements" / "passages.jsonl").read_text("utf-8")
+PASSAGES = {row["id"]: row for row in map(json.loads, CORPUS.splitlines())}
+
+
+def cell_of(notebook: NotebookNode, words: str) -> NotebookNode:
+    """The code cell whose source has these words."""
+    [cell] = [cell for cell in notebook.cells if cell.cell_type == "code" and words in cell.source]
+    return cell
+
+
+def outputs(cells: Iterable[NotebookNode], kind: str) -> list[str]:
     """All outputs of a MIME type."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     return [output.data[kind] for cell in cells for output in cell.outputs if kind in output.get("data", {})]
 
 
+def printed(cell: NotebookNode) -> str:
+    """What a cell printed."""
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
+
+
 def check(notebook: NotebookNode) -> None:
-    """Every code cell ran, in order and without an error, and the answers and the plot are there."""
+    """Every code cell ran, in order and without an error, and what it shows is what its source says today."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
-    answers = outputs(notebook, "text/html")
-    assert len(answers) == 3
-    for mode, html in zip(("once", "chain", "parallel"), answers, strict=True):
-        assert f"{mode} · " in html
-        assert "Trace (" in html
-        assert "limit 4,000" in html
-    assert len(outputs(notebook, "image/png")) == 1
+    assert outputs(cells[:1], "text/plain") == [f"Index('../indexes/quickstart', {len(PASSAGES)} passages, hybrid)"]
+    check_hits(printed(cell_of(notebook, "index.search(")))
+    asking = cell_of(notebook, "question = ")
+    question = ast.literal_eval(asking.source.partition("question = ")[2].partition("\n")[0])
+    answers = {mode: cell_of(notebook, f'answers["{mode}"] = ' if mode != "once" else "rs.Agent(") for mode in MODES}
+    shown = outputs(cells, "text/html")
+    assert len(shown) == len(MODES)
+    for mode, cell in answers.items():
+        assert cell.source.rstrip().endswith(f'answers["{mode}"]')
+        check_answer(outputs([cell], "text/html"), mode, question)
+    assert len(outputs(cells, "image/png")) == 1
+    listing = cell_of(notebook, "rs.modes.registered()")
+    with contextlib.redirect_stdout(io.StringIO()) as today:
+        exec(listing.source, {"rs": rs})
+    assert printed(listing) == today.getvalue()
+
+
+def check_hits(text: str) -> None:
+    """Lines of a score, a title and the beginning of that passage of the shipped corpus."""
+    lines = text.strip().splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert any(line[5:] == f"  {row['title']}: {row['text'][:70]}..." for row in PASSAGES.values()), line
+
+
+def check_answer(shown: list[str], mode: str, question: str) -> None:
+    """One answer as HTML, to the notebook's question, that says something and cites passages of the corpus."""
+    [html] = shown
+    assert f">{escape(question)}</div>" in html
+    assert f"{mode} · " in html
+    assert "Trace (" in html
+    assert "limit 4,000" in html
+    text = re.search(r"font-size:1\.25em[^>]*>(.*?)</div>", html, re.DOTALL)
+    assert text is not None
+    assert text[1].strip()
+    assert "no answer" not in text[1]
+    cited = re.findall(r"\[([^\]<]+)\]</span></summary>", html)
+    assert cited
+    assert set(cited) <= PASSAGES.keys()
+    assert all(escape(PASSAGES[id]["text"]) in html for id in cited)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

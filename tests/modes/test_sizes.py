@@ -1,0 +1,90 @@
+"""`chain` and `tree` size themselves to the budget: how long and how wide they are at several, on long passages."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from conformance import check
+from doubles import StubIndex, run, scripted
+
+from ragscale.budget import Budget
+from ragscale.modes import Chain, Mode, Tree
+from ragscale.modes.tree import Shape
+from ragscale.types import Answer
+
+WORDS = 100
+"""Of a passage: about what one of an encyclopedia has."""
+
+
+def told(mode: Mode, tokens: int | None) -> Answer:
+    """What the mode does on that budget; its model always has another sub-query."""
+    budget = Budget(tokens=tokens)
+    answer, ledger = run(mode, llm=scripted(), index=StubIndex(words=WORDS), budget=budget)
+    check(answer, ledger, budget)
+    assert answer.text
+    return answer
+
+
+def levels(answer: Answer) -> list[Shape]:
+    """The shape of every level of a tree, from its trace: what was retrieved and scored in which branch."""
+    reads: dict[str, list[int]] = {}
+    scores: dict[str, int] = {}
+    for event in answer.trace:
+        if event.move == "retrieve" and event.branch:
+            reads.setdefault(event.branch, []).append(len(event.passages))
+        elif event.move == "score":
+            scores[event.branch] = scores.get(event.branch, 0) + 1
+    assert set(scores.values()) <= {1}
+    found = []
+    for level in sorted({int(name.partition(".")[0]) for name in reads}):
+        children = [name for name in reads if name.count(".") == 1 and name.startswith(f"{level}.")]
+        rollouts = [[name for name in scores if name.startswith(f"{child}.")] for child in children]
+        depths = {len(reads.get(name, [])) for names in rollouts for name in names}
+        ks = {k for name, sizes in reads.items() if name.startswith(f"{level}.") for k in sizes}
+        # Every child and every rollout of a level gets the same.
+        assert len({len(names) for names in rollouts}) == len(ks) == 1
+        assert len(depths) <= 1
+        found.append(Shape(len(children), len(rollouts[0]), depths.pop() if depths else 0, ks.pop()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("tokens", "shapes"),
+    [
+        (4_000, [(2, 1, 0, 3), (1, 0, 0, 2)]),
+        (9_000, [(4, 2, 0, 5), (2, 1, 0, 3), (1, 0, 0, 2)]),
+        (30_000, [(4, 2, 2, 5), (4, 2, 0, 5), (2, 1, 0, 3), (1, 0, 0, 2)]),
+        (None, [(4, 2, 2, 5), (4, 2, 2, 5), (4, 2, 2, 5), (4, 2, 2, 5), (4, 2, 1, 5), (4, 2, 0, 5)]),
+    ],
+)
+def test_the_levels_of_a_tree_are_as_wide_as_the_budget_pays(tokens: int | None, shapes: list[Any]) -> None:
+    answer = told(Tree(), tokens)
+    assert levels(answer) == shapes
+    assert answer.stop_reason == ("budget:tokens" if tokens else "answered")
+
+
+@pytest.mark.parametrize("tokens", [2_000, 2_500, 3_000, 4_000, 5_000, 6_000])
+def test_a_small_budget_still_gets_two_levels_the_second_greedy(tokens: int) -> None:
+    first, second, *_ = levels(told(Tree(), tokens))
+    assert (second.expand, second.rollouts) == (1, 0)
+    assert first.expand <= 3
+
+
+def test_a_tree_never_does_less_for_more() -> None:
+    """The first level of each budget: children, then rollouts, then how far these look ahead."""
+    firsts = [levels(told(Tree(), tokens))[0] for tokens in (2_000, 4_000, 6_000, 9_000, 15_000, 20_000, 30_000)]
+    assert all(one[:3] <= other[:3] for one, other in pairwise(firsts))
+    assert (firsts[0][:3], firsts[-1][:3]) == ((1, 0, 0), (4, 2, 2))
+
+
+def test_a_chain_is_shorter_at_a_small_budget_and_begins_no_step_that_it_cannot_end() -> None:
+    lengths = []
+    for tokens in (1_500, 3_000, 6_000, 9_000, None):
+        answer = told(Chain(), tokens)
+        moves = [event.move for event in answer.trace if event.move != "answer"]
+        lengths.append(moves.count("read"))
+        assert moves == ["retrieve", *["plan", "retrieve", "read"] * lengths[-1]]
+        assert answer.stop_reason == ("answered" if lengths[-1] == 6 else "budget:tokens")
+    assert lengths == [1, 2, 4, 6, 6]
