@@ -34,9 +34,12 @@ def memory(gpus: Gpus | None) -> int | None:
     The smallest card counts: shards are equal, replicas and single cards hold everything.
     """
     import faiss
-    import torch
 
-    if not count(faiss) or not torch.cuda.is_available():
+    if not count(faiss):
+        return None
+    import torch  # takes seconds, which nobody should wait for where there is no GPU
+
+    if not torch.cuda.is_available():
         return None
     cards = range(count(faiss) if gpus else 1)
     smallest = min(torch.cuda.get_device_properties(card).total_memory for card in cards)

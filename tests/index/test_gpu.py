@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ def vectors(tmp_path: Path) -> Vectors:
 def test_without_gpus_nothing_is_put_there(vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "flat", None)
     assert gpu.count(faiss) == 0 or not hasattr(faiss, "StandardGpuResources")
+    monkeypatch.setitem(sys.modules, "torch", None)  # not even imported: that takes seconds
     assert gpu.memory("shard") is None
     assert not DenseIndex(vectors, build_dense(vectors, Path("unused"), factory="Flat"), None)._on_gpu
 
