@@ -51,14 +51,17 @@ def choose_factory(
     Args:
         rows: Number of vectors.
         dimension: Numbers in each.
-        memory: Bytes that searching and building may hold resident; half of the machine's where None.
-        gpu_memory: Bytes of the GPUs that will search; None for the CPU.
+        memory: Bytes that searching and building may hold resident. Where None, half of the machine's on the CPU; on a
+            GPU then only `gpu_memory` counts.
+        gpu_memory: Bytes of the GPU that will search; None for the CPU.
 
     Raises:
         InvalidInput: No kind of index fits in the memory.
     """
     if gpu_memory is not None:
-        return _for_gpu(rows, dimension, int(_GPU_SHARE * gpu_memory))
+        # what a GPU searches is built and read in the machine's memory: both limits hold
+        share = int(_GPU_SHARE * gpu_memory)
+        return _for_gpu(rows, dimension, share if memory is None else min(share, memory))
     limit = _half_of_the_machine() if memory is None else memory
     stored = 4 * rows * dimension
     size = f"{counted(rows, 'vector')} of {counted(dimension, 'dimension')}"

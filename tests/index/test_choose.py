@@ -47,6 +47,20 @@ def test_on_a_gpu(rows: int, gpu_memory: int, factory: str) -> None:
     assert choose_factory(rows, 384, gpu_memory=gpu_memory)[0] == factory
 
 
+@pytest.mark.parametrize(
+    ("gpu_memory", "memory", "factory"),
+    [
+        (80 * GB, 60 * GB, "Flat"),
+        (80 * GB, 20 * GB, "IVF32768,SQ8"),
+        (80 * GB, 8 * GB, "IVF16384,PQ96"),
+        (8 * GB, 80 * GB, "IVF8192,PQ96"),
+    ],
+)
+def test_on_a_gpu_with_a_limit(gpu_memory: int, memory: int, factory: str) -> None:
+    """The smaller of both."""
+    assert choose_factory(36_000_000, 384, memory=memory, gpu_memory=gpu_memory)[0] == factory
+
+
 def test_what_fits_in_no_form() -> None:
     with pytest.raises(InvalidInput, match="do not fit in 50 MB in any form") as caught:
         choose_factory(36_000_000, 768, memory=50_000_000)
