@@ -64,17 +64,15 @@ def load_faiss() -> Any:
     return faiss
 
 
-def check_factory(
-    factory: str, dimension: int, passages: int, *, memory: int | None = None, gpus: gpu.Gpus | None = None
-) -> tuple[str, str]:
+def check_factory(factory: str, dimension: int, passages: int, *, memory: int | None = None) -> tuple[str, str]:
     """Resolve ``"auto"``, and refuse a factory string that cannot work, before anything is embedded.
 
     Args:
         factory: FAISS factory string, or ``"auto"``.
         dimension: Of the vectors.
         passages: Number of vectors.
-        memory: For ``"auto"``: bytes that searching and building may hold; half of the machine's where None.
-        gpus: For ``"auto"``: how several GPUs will share the index.
+        memory: For ``"auto"``: bytes that searching and building may hold; as of `choose_factory` where None. Where
+            there are GPUs, auto reckons with the first one: how many will search is said when the index is opened.
 
     Returns:
         A factory string that FAISS knows, and why it is this one.
@@ -86,7 +84,7 @@ def check_factory(
     load_faiss()
     reason = "as asked for"
     if factory == AUTO:
-        factory, reason = choose_factory(passages, dimension, memory=memory, gpu_memory=gpu.memory(gpus))
+        factory, reason = choose_factory(passages, dimension, memory=memory, gpu_memory=gpu.memory())
     _empty(factory, dimension, passages)
     return factory, reason
 
@@ -125,7 +123,6 @@ def build_dense(
     *,
     factory: str = AUTO,
     memory: int | None = None,
-    gpus: gpu.Gpus | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DenseInfo:
     """Train a FAISS index on a sample, fill it block by block and write it; nothing is written for Flat.
@@ -135,14 +132,13 @@ def build_dense(
         path: The file to write.
         factory: FAISS factory string, or ``"auto"``.
         memory: As for `check_factory`.
-        gpus: As for `check_factory`.
         progress: Called with the rows added and their number after each block.
 
     Raises:
         InvalidInput: As `check_factory`, or fewer vectors than the training needs.
         OSError: FAISS cannot write the file.
     """
-    factory, reason = check_factory(factory, vectors.dimension, len(vectors), memory=memory, gpus=gpus)
+    factory, reason = check_factory(factory, vectors.dimension, len(vectors), memory=memory)
     if factory == FLAT:
         return DenseInfo(FLAT, 0, 1, {}, reason)
     faiss, index = load_faiss(), _empty(factory, vectors.dimension, len(vectors))
