@@ -18,8 +18,10 @@ from ragscale.index.choose import AUTO, FLAT, choose_factory, default_refine
 from ragscale.index.vectors import Vectors
 from ragscale.words import counted
 
-__all__ = ["DenseInfo", "build_dense", "check_factory", "load_faiss", "reason_of", "require_faiss"]
+__all__ = ["AS_ASKED", "DenseInfo", "build_dense", "check_factory", "load_faiss", "reason_of", "require_faiss"]
 
+AS_ASKED = "as asked for"
+"""The reason of a factory that was named."""
 _ORIGIN = re.compile(r"^(Error in .* at \S+:\d+: )?(Error: )?")
 _ADD_ROWS = 65_536
 
@@ -38,6 +40,26 @@ class DenseInfo:
     """Search parameters of FAISS: ``nprobe`` or ``efSearch``; empty where there are none."""
     reason: str
     """Why this factory, in words."""
+    memory: int | None = None
+    """The limit in bytes within which ``"auto"`` chose it; None where none was given, or it was named."""
+
+    def outgrown(self, rows: int, dimension: int) -> str:
+        """What ``"auto"`` would choose now, if it chose this one and would choose otherwise for so many vectors.
+
+        Args:
+            rows: Vectors by now.
+            dimension: Of the vectors.
+
+        Returns:
+            The other factory string; empty where this one is right, was named, or none fits.
+        """
+        if self.reason == AS_ASKED:
+            return ""
+        try:
+            found, _ = choose_factory(rows, dimension, memory=self.memory, gpu_memory=gpu.memory())
+        except InvalidInput:
+            return ""
+        return "" if found == self.factory else found
 
 
 def require_faiss() -> None:
@@ -82,7 +104,7 @@ def check_factory(factory: str, dimension: int, passages: int, *, memory: int | 
             stores vectors or row numbers that the index has already; nothing fits in `memory`.
     """
     load_faiss()
-    reason = "as asked for"
+    reason = AS_ASKED
     if factory == AUTO:
         factory, reason = choose_factory(passages, dimension, memory=memory, gpu_memory=gpu.memory())
     _empty(factory, dimension, passages)
@@ -138,9 +160,10 @@ def build_dense(
         InvalidInput: As `check_factory`, or fewer vectors than the training needs.
         OSError: FAISS cannot write the file.
     """
+    limit = memory if factory == AUTO else None
     factory, reason = check_factory(factory, vectors.dimension, len(vectors), memory=memory)
     if factory == FLAT:
-        return DenseInfo(FLAT, 0, 1, {}, reason)
+        return DenseInfo(FLAT, 0, 1, {}, reason, limit)
     faiss, index = load_faiss(), _empty(factory, vectors.dimension, len(vectors))
     ivf = faiss.try_extract_index_ivf(index)
     if not index.is_trained:
@@ -156,7 +179,7 @@ def build_dense(
         faiss.write_index(index, str(path))
     except RuntimeError as error:
         raise OSError(f"{path}: {reason_of(error)}") from error
-    return DenseInfo(factory, len(vectors), default_refine(factory), _settings(faiss, index), reason)
+    return DenseInfo(factory, len(vectors), default_refine(factory), _settings(faiss, index), reason, limit)
 
 
 def _sample(vectors: Vectors, lists: int) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragscale.errors import CorpusError, IndexBusy, IndexMismatch, InvalidInput, RagscaleError
-from ragscale.index import Changes, Index, commit, grow, reindex, retune, upkeep
+from ragscale.index import Changes, Index, choose, commit, grow, reindex, retune, upkeep
 from ragscale.index.locks import writing
 from ragscale.types import Hit
 
@@ -349,6 +349,35 @@ def test_an_approximate_index_covers_its_rows_until_many_came_later(build: Build
         assert index.manifest.dense.rows == 138
         with build(tiny.rows_of(range(2, 140)), "fresh", factory="HNSW8") as fresh:
             assert index.fingerprint == fresh.fingerprint
+
+
+def test_an_index_that_has_outgrown_what_auto_chose(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "_EXACT_NUMBERS", 16 * 30)
+    more = [tiny.write_rows(tmp_path / f"{n}.jsonl", tiny.rows_of(range(n, n + 10))) for n in (20, 30, 40)]
+    with (
+        build(tiny.rows_of(range(20)), memory=10**6) as index,
+        build(tiny.rows_of(range(20)), "named", factory="Flat") as named,
+    ):
+        with build(tiny.rows_of(range(20)), "plain") as other:
+            plain = other.manifest
+        assert index.manifest.dense is not None
+        assert index.manifest.dense.memory == 10**6
+        assert "memory" not in plain.to_dict()["dense"]  # manifests written before there was one stay valid
+        assert index.fingerprint == plain.fingerprint == named.fingerprint
+        assert index.add([more[0]]) == Changes(added=10, passages=10)
+        assert index.add([more[1]]) == Changes(added=10, passages=10, outgrown="RaBitQfs")
+        assert index.update([more[2]]) == Changes(added=10, passages=10, outgrown="RaBitQfs")
+        assert named.add(more) == Changes(added=30, passages=30)
+        assert reindex(index.path, "Flat").factory == "Flat"  # named by now
+        assert index.add([tiny.write_rows(tmp_path / "last.jsonl", tiny.rows_of(range(50, 60)))]).outgrown == ""
+        # judged by the limit within which it was chosen: by that of the machine, Flat would do
+        monkeypatch.undo()
+        tiny.install(monkeypatch)
+        assert reindex(index.path, "auto", memory=1000).factory == "RaBitQfs"
+        assert index.add([tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(60, 70)))]).outgrown == ""
+        assert index.manifest.dense.memory == 1000
 
 
 def test_another_factory_without_embedding(build: Build, tmp_path: Path) -> None:
