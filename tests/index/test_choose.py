@@ -25,6 +25,7 @@ GB = 10**9
         (36_000_000, 384, 32 * GB, "IVF32768_HNSW32,RaBitQfs"),
         (36_000_000, 768, 3 * GB, "IVF2048,PQ96x4fs"),
         (36_000_000, 768, 2 * GB, "IVF2048,PQ64x4fs"),
+        (100_000_000, 4, GB, "IVF32768_HNSW32,PQ1x4fs"),
     ],
 )
 def test_on_the_cpu(rows: int, dimension: int, memory: int, factory: str) -> None:
@@ -76,7 +77,8 @@ def test_faiss_knows_every_choice(rows: int, dimension: int, memory: int) -> Non
     try:
         factory, _ = choose_factory(rows, dimension, memory=memory)
     except InvalidInput:
-        assert rows * 9 > memory / 2
+        # a code of a byte and a row number, and the centroids, which get no more than this
+        assert rows * 9 + max(memory / 256, 4 * 64 * dimension) > memory
         return
     if "HNSW" not in factory:  # the same with another way to find the lists; slow to make
         assert faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT).d == dimension
