@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import faiss
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from ragscale.errors import InvalidInput
 from ragscale.index.choose import choose_factory, default_refine, parse_memory
@@ -82,6 +86,15 @@ def test_faiss_knows_every_choice(rows: int, dimension: int, memory: int) -> Non
         return
     if "HNSW" not in factory:  # the same with another way to find the lists; slow to make
         assert faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT).d == dimension
+
+
+@pytest.mark.parametrize("extra", ["cpu", "gpu"])
+def test_the_extras_ask_for_a_faiss_that_has_every_choice(extra: str) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    listed = map(Requirement, project["optional-dependencies"][extra])
+    [wanted] = [found.specifier for found in listed if found.name.startswith("faiss")]
+    assert "1.12.0" not in wanted  # without RaBitQfs
+    assert "1.13.0" in wanted
 
 
 @pytest.mark.parametrize(
