@@ -138,8 +138,8 @@ def speed(index: DenseIndex, queries: NDArray[np.float32]) -> dict[str, Any]:
 
 def owner(index: DenseIndex, queries: NDArray[np.float32]) -> dict[str, Any]:
     """64 threads through a broker: one thread searches, and every result is that of a batch."""
-    expected = index.search(queries, K)
     fresh = index.tuned(index._info.refine, index._info.settings)
+    expected = fresh.search(queries, K)
     fresh._owner = None  # the broker's thread becomes its owner
     seen: set[int] = set()
 

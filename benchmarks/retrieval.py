@@ -43,19 +43,18 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def main() -> None:
-    """Measure the sections asked for, and print them."""
+    """Measure the sections asked for; each is printed when it ends, since the next may take hours, or fail."""
     options = arguments()
     options.work.mkdir(parents=True, exist_ok=True)
-    result: dict[str, Any] = {}
     for section in options.sections:
         print(f"{section} ...", file=sys.stderr, flush=True)
-        result[section] = globals()[f"measure_{section}"](options)
-        if not options.json:
-            show(section, result[section])
-    if options.json:
-        print(json.dumps(result))
-    if options.plot and "dense" in result:
-        plot(result["dense"], options.plot)
+        found = globals()[f"measure_{section}"](options)
+        if options.json:
+            print(json.dumps({section: found}), flush=True)
+        else:
+            show(section, found)
+        if options.plot and section == "dense":
+            plot(found, options.plot)
 
 
 def arguments() -> argparse.Namespace:
@@ -74,7 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="runs of each; ratios are of medians (default: 3)")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: for a busy machine")
     parser.add_argument("--plot", type=Path, help="draw recall against queries/s here (needs matplotlib)")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="a line a section")
     options = parser.parse_args()
     unknown = [section for section in options.sections if section not in SECTIONS]
     if unknown:
@@ -86,7 +85,7 @@ def show(section: str, found: Any) -> None:
     """One section for people."""
     print(f"\n{section}")
     for row in found if isinstance(found, list) else [found]:
-        print("  " + "  ".join(f"{name} {value}" for name, value in row.items()))
+        print("  " + "  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
 def seconds(function: Callable[[], Any], options: argparse.Namespace) -> float:

@@ -42,7 +42,10 @@ class Drawn:
         return self
 
     def __exit__(self, *error: object) -> None:
-        pass
+        self.close()
+
+    def close(self) -> None:
+        """It holds nothing."""
 
     def encode_documents(self, texts: list[str], **options: Any) -> Any:
         """Vectors near some of the pool, other ones at each call."""

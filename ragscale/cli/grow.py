@@ -118,3 +118,9 @@ def _grow(
     }
     listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     typer.echo(f"{folder}: documents {listed}; {counted(changes.passages, 'passage')} written")
+    if changes.outgrown:
+        typer.echo(
+            f"{folder} has outgrown its kind of index: auto would choose {changes.outgrown} now. "
+            f"`ragscale index reindex {folder}` changes it; nothing is embedded again.",
+            err=True,
+        )

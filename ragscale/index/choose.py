@@ -51,20 +51,23 @@ def choose_factory(
     Args:
         rows: Number of vectors.
         dimension: Numbers in each.
-        memory: Bytes that searching and building may hold resident; half of the machine's where None.
-        gpu_memory: Bytes of the GPUs that will search; None for the CPU.
+        memory: Bytes that searching and building may hold resident. Where None, half of the machine's on the CPU; on a
+            GPU then only `gpu_memory` counts.
+        gpu_memory: Bytes of the GPU that will search; None for the CPU.
 
     Raises:
         InvalidInput: No kind of index fits in the memory.
     """
     if gpu_memory is not None:
-        return _for_gpu(rows, dimension, int(_GPU_SHARE * gpu_memory))
+        # what a GPU searches is built and read in the machine's memory: both limits hold
+        share = int(_GPU_SHARE * gpu_memory)
+        return _for_gpu(rows, dimension, share if memory is None else min(share, memory))
     limit = _half_of_the_machine() if memory is None else memory
     stored = 4 * rows * dimension
     size = f"{counted(rows, 'vector')} of {counted(dimension, 'dimension')}"
     if rows * dimension <= _EXACT_NUMBERS and stored <= limit:
         return FLAT, f"exact search of {size} takes milliseconds"
-    one_bit = dimension // 8 + 8
+    one_bit = math.ceil(dimension / 8) + 8
     if rows * dimension <= _SCAN_NUMBERS and rows * one_bit <= limit:
         return "RaBitQfs", f"{size}: one bit a dimension is scanned, the best are scored again exactly"
     lists = _lists(rows, dimension, limit)
@@ -76,7 +79,7 @@ def choose_factory(
             f"{size} are too many to scan: lists of one-bit codes are probed, the best are scored again exactly",
         )
     for parts in _divisors(dimension):
-        if rows * (parts / 2 + _ID_BYTES) + fixed <= limit:
+        if rows * (math.ceil(parts / 2) + _ID_BYTES) + fixed <= limit:
             return (
                 f"{inverted},PQ{parts}x4fs",
                 f"one-bit codes of {size} do not fit in {_text(limit)}: "
@@ -117,7 +120,7 @@ def _lists(rows: int, dimension: int, limit: int) -> int:
 
 def _divisors(dimension: int) -> list[int]:
     """Numbers of 4-bit codes into which a vector can be cut, most first, from half a bit a dimension down."""
-    return [parts for parts in range(dimension // 8, 0, -1) if dimension % parts == 0]
+    return [parts for parts in range(max(dimension // 8, 1), 0, -1) if dimension % parts == 0]
 
 
 def _half_of_the_machine() -> int:

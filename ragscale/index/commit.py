@@ -128,7 +128,7 @@ def _derive(
     vectors = open_vectors(folder, draft)
     dense = build_dense(vectors, work / VECTORS_FILE, factory=factory, memory=memory)
     if known is not None and known.factory == factory:  # the same index of other rows keeps what it was tuned to
-        dense = replace(dense, refine=known.refine, settings=known.settings, reason=known.reason)
+        dense = replace(known, rows=dense.rows)
     return replace(draft, dense=dense)
 
 

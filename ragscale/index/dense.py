@@ -80,6 +80,7 @@ class DenseIndex:
         self._covered = self._index.ntotal if self._index is not None else 0
         self._selects = self._index is not None and self._takes_selectors()
         self._owner: int | None = None
+        self._measured = False
 
     def _to_gpu(self, faiss: Any, gpus: gpu.Gpus | None) -> None:
         if self._index is None:
@@ -90,9 +91,14 @@ class DenseIndex:
             self._index, self._on_gpu = found, True
 
     def tuned(self, refine: int, settings: dict[str, int]) -> DenseIndex:
-        """The same open index with other search parameters; on a GPU both have them then."""
+        """The same open index with other search parameters, to measure them; on a GPU both have them then.
+
+        It searches through FAISS however few the rows are, where `self` would search them exactly: the parameters are
+        kept when the index grows.
+        """
         found = copy.copy(self)
         found._info = replace(self._info, refine=refine, settings=settings)
+        found._measured = True
         if self._on_gpu:
             gpu.set_parameters(load_faiss(), self._index, settings)
         return found
@@ -157,6 +163,8 @@ class DenseIndex:
 
     def _is_small(self, live: int, k: int) -> bool:
         """Whether exact search costs no more: few rows in question, or a good part of them wanted."""
+        if self._measured:
+            return False
         wanted = k * self._info.refine + _SLACK
         return live <= max(_FEW_ROWS, len(self._vectors) // _SHARE) or _SHARE * wanted >= self._covered
 

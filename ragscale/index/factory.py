@@ -18,8 +18,10 @@ from ragscale.index.choose import AUTO, FLAT, choose_factory, default_refine
 from ragscale.index.vectors import Vectors
 from ragscale.words import counted
 
-__all__ = ["DenseInfo", "build_dense", "check_factory", "load_faiss", "reason_of", "require_faiss"]
+__all__ = ["AS_ASKED", "DenseInfo", "build_dense", "check_factory", "load_faiss", "reason_of", "require_faiss"]
 
+AS_ASKED = "as asked for"
+"""The reason of a factory that was named."""
 _ORIGIN = re.compile(r"^(Error in .* at \S+:\d+: )?(Error: )?")
 _ADD_ROWS = 65_536
 
@@ -38,6 +40,26 @@ class DenseInfo:
     """Search parameters of FAISS: ``nprobe`` or ``efSearch``; empty where there are none."""
     reason: str
     """Why this factory, in words."""
+    memory: int | None = None
+    """The limit in bytes within which ``"auto"`` chose it; None where none was given, or it was named."""
+
+    def outgrown(self, rows: int, dimension: int) -> str:
+        """What ``"auto"`` would choose now, if it chose this one and would choose otherwise for so many vectors.
+
+        Args:
+            rows: Vectors by now.
+            dimension: Of the vectors.
+
+        Returns:
+            The other factory string; empty where this one is right, was named, or none fits.
+        """
+        if self.reason == AS_ASKED:
+            return ""
+        try:
+            found, _ = choose_factory(rows, dimension, memory=self.memory, gpu_memory=gpu.memory())
+        except InvalidInput:
+            return ""
+        return "" if found == self.factory else found
 
 
 def require_faiss() -> None:
@@ -64,17 +86,15 @@ def load_faiss() -> Any:
     return faiss
 
 
-def check_factory(
-    factory: str, dimension: int, passages: int, *, memory: int | None = None, gpus: gpu.Gpus | None = None
-) -> tuple[str, str]:
+def check_factory(factory: str, dimension: int, passages: int, *, memory: int | None = None) -> tuple[str, str]:
     """Resolve ``"auto"``, and refuse a factory string that cannot work, before anything is embedded.
 
     Args:
         factory: FAISS factory string, or ``"auto"``.
         dimension: Of the vectors.
         passages: Number of vectors.
-        memory: For ``"auto"``: bytes that searching and building may hold; half of the machine's where None.
-        gpus: For ``"auto"``: how several GPUs will share the index.
+        memory: For ``"auto"``: bytes that searching and building may hold; as of `choose_factory` where None. Where
+            there are GPUs, auto reckons with the first one: how many will search is said when the index is opened.
 
     Returns:
         A factory string that FAISS knows, and why it is this one.
@@ -84,9 +104,9 @@ def check_factory(
             stores vectors or row numbers that the index has already; nothing fits in `memory`.
     """
     load_faiss()
-    reason = "as asked for"
+    reason = AS_ASKED
     if factory == AUTO:
-        factory, reason = choose_factory(passages, dimension, memory=memory, gpu_memory=gpu.memory(gpus))
+        factory, reason = choose_factory(passages, dimension, memory=memory, gpu_memory=gpu.memory())
     _empty(factory, dimension, passages)
     return factory, reason
 
@@ -125,7 +145,6 @@ def build_dense(
     *,
     factory: str = AUTO,
     memory: int | None = None,
-    gpus: gpu.Gpus | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DenseInfo:
     """Train a FAISS index on a sample, fill it block by block and write it; nothing is written for Flat.
@@ -135,16 +154,16 @@ def build_dense(
         path: The file to write.
         factory: FAISS factory string, or ``"auto"``.
         memory: As for `check_factory`.
-        gpus: As for `check_factory`.
         progress: Called with the rows added and their number after each block.
 
     Raises:
         InvalidInput: As `check_factory`, or fewer vectors than the training needs.
         OSError: FAISS cannot write the file.
     """
-    factory, reason = check_factory(factory, vectors.dimension, len(vectors), memory=memory, gpus=gpus)
+    limit = memory if factory == AUTO else None
+    factory, reason = check_factory(factory, vectors.dimension, len(vectors), memory=memory)
     if factory == FLAT:
-        return DenseInfo(FLAT, 0, 1, {}, reason)
+        return DenseInfo(FLAT, 0, 1, {}, reason, limit)
     faiss, index = load_faiss(), _empty(factory, vectors.dimension, len(vectors))
     ivf = faiss.try_extract_index_ivf(index)
     if not index.is_trained:
@@ -160,7 +179,7 @@ def build_dense(
         faiss.write_index(index, str(path))
     except RuntimeError as error:
         raise OSError(f"{path}: {reason_of(error)}") from error
-    return DenseInfo(factory, len(vectors), default_refine(factory), _settings(faiss, index), reason)
+    return DenseInfo(factory, len(vectors), default_refine(factory), _settings(faiss, index), reason, limit)
 
 
 def _sample(vectors: Vectors, lists: int) -> NDArray[np.float32]:

@@ -28,19 +28,15 @@ def count(faiss: Any) -> int:
     return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
-def memory(gpus: Gpus | None) -> int | None:
-    """Bytes that an index may take on the GPUs of this machine; None where there is none.
-
-    The smallest card counts: shards are equal, replicas and single cards hold everything.
-    """
+def memory() -> int | None:
+    """Bytes of the first GPU, which searches unless several are asked for; None where there is none."""
     import faiss
-    import torch
 
-    if not count(faiss) or not torch.cuda.is_available():
+    if not count(faiss):
         return None
-    cards = range(count(faiss) if gpus else 1)
-    smallest = min(torch.cuda.get_device_properties(card).total_memory for card in cards)
-    return smallest * (len(cards) if gpus == "shard" else 1)
+    import torch  # takes seconds, which nobody should wait for where there is no GPU
+
+    return int(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else None
 
 
 def flat(faiss: Any, vectors: Vectors, gpus: Gpus | None) -> Any:

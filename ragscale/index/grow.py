@@ -162,7 +162,9 @@ def _grow(
             encoder = Embedder.of(old.embedder, source=reading.embedder)
             embed_segments(folder, segments, encoder, batch_size=batch_size, report=report)
         draft = replace(old, segments=(*old.segments, *segments), fields=fields.types)
-        commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)
+        now = commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)
+        if now.dense is not None and now.embedder is not None:
+            changes = replace(changes, outgrown=now.dense.outgrown(now.rows, now.embedder.dimension))
     return changes
 
 

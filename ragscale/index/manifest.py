@@ -145,6 +145,8 @@ class Manifest:
         lexical = {name: value for name, value in self.lexical.items() if name != "terms"}
         embedder = None if self.embedder is None else asdict(self.embedder)
         trained = self.rows if self.dense is not None and self.dense.rows else 0
+        if dense is not None:
+            del dense["memory"]  # it only led to the factory
         parts = [self.format, self.passages, self.content, lexical, self.chunking, embedder, dense, trained]
         return _sha256_of(parts)
 
@@ -159,6 +161,8 @@ class Manifest:
     def to_dict(self) -> dict[str, Any]:
         """As `manifest.json` holds it: with the fingerprint, and a checksum of all the rest."""
         values = {**asdict(self), "fingerprint": self.fingerprint}
+        if self.dense is not None and self.dense.memory is None:
+            del values["dense"]["memory"]  # as it was before there was such a value
         return {**values, "checksum": _sha256_of(values)}
 
     def write(self, folder: Path) -> None:

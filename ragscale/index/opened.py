@@ -36,6 +36,8 @@ class Changes:
     removed: int = 0
     passages: int = 0
     """Passages written: what had to be embedded."""
+    outgrown: str = ""
+    """The factory that ``auto`` would choose by now, where it chose another for fewer vectors: `reindex` changes it."""
 
 
 class Opened(NamedTuple):

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ragscale.errors import IndexBusy, InvalidInput
 from ragscale.index.commit import Deleted, commit, load_deleted, open_vectors, tidy
-from ragscale.index.dense import DenseInfo, check_factory
+from ragscale.index.dense import AUTO, DenseInfo, check_factory
+from ragscale.index.factory import AS_ASKED
 from ragscale.index.files import damaged_files, refuse_lost
 from ragscale.index.hashes import document_hash, load_hashes
 from ragscale.index.locks import writing
@@ -152,9 +153,10 @@ def reindex(path: str | Path, factory: str, *, memory: int | None = None) -> Den
         if index.manifest.embedder is None:
             raise InvalidInput(f"{index.folder} is a lexical-only index", "Build an index with an embedder.")
         check_factory(factory, index.manifest.embedder.dimension, index.manifest.rows, memory=memory)
-        written = commit(
-            index.folder, index.manifest, index.deleted, old=index.manifest, factory=factory, memory=memory
-        )
+        old = index.manifest
+        if factory != AUTO and old.dense is not None:  # from now on it is not what auto chose, even if it is the same
+            old = replace(old, dense=replace(old.dense, reason=AS_ASKED, memory=None))
+        written = commit(index.folder, index.manifest, index.deleted, old=old, factory=factory, memory=memory)
         assert written.dense is not None
         return written.dense
 

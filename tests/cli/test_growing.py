@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from ragscale.cli import index as commands
 from ragscale.errors import IndexDamaged, InvalidInput
+from ragscale.index import Changes
 
 root = typer.Typer()
 root.add_typer(commands.app, name="index")
@@ -79,3 +80,12 @@ def test_verify_names_the_command_that_repairs(built: Path) -> None:
     assert printed("index", "repair", built) == f"{built}: derived again: generations/000001/ids.npy\n"
     assert "files are as they were written" in printed("index", "verify", built)
     assert info(built)["fingerprint"] == fingerprint
+
+
+def test_an_outgrown_index_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragscale.index.grow.add", lambda *args, **options: Changes(added=1, outgrown="RaBitQfs"))
+    result = run("index", "add", tmp_path / "index", corpus(tmp_path / "more.jsonl", seine="A river."))
+    assert result.exit_code == 0
+    assert "auto would choose RaBitQfs now" in result.stderr
+    assert f"`ragscale index reindex {tmp_path / 'index'}`" in result.stderr
+    assert "RaBitQfs" not in result.stdout

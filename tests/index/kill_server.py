@@ -38,8 +38,10 @@ def run(job: dict[str, Any]) -> None:
         _die_at(job["die_at"])
     path, corpora, size = job["path"], job["corpora"], {"segment_rows": job["segment_rows"]}
     match job["what"]:
-        case "build":
-            Index.build(corpora, path, embedder="tiny", force=True, batch_size=2, **size).close()
+        case "build" | "first":
+            Index.build(
+                corpora, path, embedder="tiny", factory=job["factory"], force=True, batch_size=2, **size
+            ).close()
         case "add":
             grow.add(path, corpora, batch_size=2, **size)
         case "update":

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import faiss
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from ragscale.errors import InvalidInput
 from ragscale.index.choose import choose_factory, default_refine, parse_memory
@@ -25,6 +29,7 @@ GB = 10**9
         (36_000_000, 384, 32 * GB, "IVF32768_HNSW32,RaBitQfs"),
         (36_000_000, 768, 3 * GB, "IVF2048,PQ96x4fs"),
         (36_000_000, 768, 2 * GB, "IVF2048,PQ64x4fs"),
+        (100_000_000, 4, GB, "IVF32768_HNSW32,PQ1x4fs"),
     ],
 )
 def test_on_the_cpu(rows: int, dimension: int, memory: int, factory: str) -> None:
@@ -47,6 +52,20 @@ def test_on_a_gpu(rows: int, gpu_memory: int, factory: str) -> None:
     assert choose_factory(rows, 384, gpu_memory=gpu_memory)[0] == factory
 
 
+@pytest.mark.parametrize(
+    ("gpu_memory", "memory", "factory"),
+    [
+        (80 * GB, 60 * GB, "Flat"),
+        (80 * GB, 20 * GB, "IVF32768,SQ8"),
+        (80 * GB, 8 * GB, "IVF16384,PQ96"),
+        (8 * GB, 80 * GB, "IVF8192,PQ96"),
+    ],
+)
+def test_on_a_gpu_with_a_limit(gpu_memory: int, memory: int, factory: str) -> None:
+    """The smaller of both."""
+    assert choose_factory(36_000_000, 384, memory=memory, gpu_memory=gpu_memory)[0] == factory
+
+
 def test_what_fits_in_no_form() -> None:
     with pytest.raises(InvalidInput, match="do not fit in 50 MB in any form") as caught:
         choose_factory(36_000_000, 768, memory=50_000_000)
@@ -62,10 +81,20 @@ def test_faiss_knows_every_choice(rows: int, dimension: int, memory: int) -> Non
     try:
         factory, _ = choose_factory(rows, dimension, memory=memory)
     except InvalidInput:
-        assert rows * 9 > memory / 2
+        # a code of a byte and a row number, and the centroids, which get no more than this
+        assert rows * 9 + max(memory / 256, 4 * 64 * dimension) > memory
         return
     if "HNSW" not in factory:  # the same with another way to find the lists; slow to make
         assert faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT).d == dimension
+
+
+@pytest.mark.parametrize("extra", ["cpu", "gpu"])
+def test_the_extras_ask_for_a_faiss_that_has_every_choice(extra: str) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    listed = map(Requirement, project["optional-dependencies"][extra])
+    [wanted] = [found.specifier for found in listed if found.name.startswith("faiss")]
+    assert "1.12.0" not in wanted  # without RaBitQfs
+    assert "1.13.0" in wanted
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ragscale.index import Index, Manifest, check_files, upkeep
 from ragscale.index import files as files_module
 from ragscale.index.manifest import MANIFEST_FILE
 
-CASES = 1000
+CASES = 1000  # flips and cuts; longer and missing files come on top
 REFUSALS = (IndexDamaged, IndexMismatch, InvalidInput)
 
 
@@ -31,17 +32,17 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder / "index"
 
 
-def damaged(whole: bytes, rng: random.Random) -> bytes | None:
-    """A flipped bit, a shorter or a longer file, or none at all."""
-    kind = rng.choice(["flip", "flip", "cut", "extend", "remove"])
+def damaged(whole: bytes, rng: random.Random) -> tuple[str, bytes | None]:
+    """What was done, and the bytes now: a flipped bit, a shorter or, now and then, a longer file, or none at all."""
+    kind = rng.choice([*["flip"] * 12, *["cut"] * 6, "extend", "remove"])
     if kind == "remove":
-        return None
+        return kind, None
     if kind == "extend" or not whole:
-        return whole + rng.randbytes(rng.randint(1, 64))
+        return "extend", whole + rng.randbytes(rng.randint(1, 64))
     at = rng.randrange(len(whole))
     if kind == "cut":
-        return whole[:at]
-    return whole[:at] + bytes([whole[at] ^ 1 << rng.randrange(8)]) + whole[at + 1 :]
+        return kind, whole[:at]
+    return kind, whole[:at] + bytes([whole[at] ^ 1 << rng.randrange(8)]) + whole[at + 1 :]
 
 
 def refusal(folder: Path) -> list[RagscaleError]:
@@ -59,10 +60,12 @@ def test_1000_damaged_files_are_refused(index: Path) -> None:
     names = [*Manifest.read(index).files, MANIFEST_FILE]
     kinds = {"fields.arrow", "vectors.f32", "vectors.faiss", "deleted.npy", "ids.npy", "hashes.u64", "journal.jsonl"}
     assert kinds < {name.rpartition("/")[2] for name in names}
-    for case in range(CASES):
-        path = index / names[case % len(names)]
+    done: Counter[str] = Counter()
+    while done["flip"] + done["cut"] < CASES:
+        path = index / names[done.total() % len(names)]
         whole = path.read_bytes()
-        data = damaged(whole, rng)
+        kind, data = damaged(whole, rng)
+        done[kind] += 1
         if data is None:
             path.unlink()
         else:
@@ -72,6 +75,7 @@ def test_1000_damaged_files_are_refused(index: Path) -> None:
             assert ("ragscale index repair" in error.remedy) == path.is_relative_to(index / "generations")
             assert str(path if path.name != MANIFEST_FILE else index) in str(error)
         path.write_bytes(whole)
+    assert all(done[kind] for kind in ("flip", "cut", "extend", "remove"))
     with Index.open(index) as opened:
         opened.verify()
         assert len(opened.search(["river"], 100, "dense")[0]) == 58

@@ -19,7 +19,12 @@ from ragscale.index.exact import Mask
 from ragscale.index.vectors import Vectors
 
 D = 32
-SELECTING = ["SQ8", "HNSW16", "IVF16,SQ8", "IVF16,PQ8x4fs", "IVF16,RaBitQfs", "PCA16,IVF16,SQ8", "PCA16,SQ8", "RaBitQ"]
+LARGE = ["IVF64_HNSW32,RaBitQfs", "IVF64_HNSW32,PQ4x4fs"]
+"""What `auto` chooses for tens of millions of rows, with fewer lists."""
+SELECTING = [
+    *["SQ8", "HNSW16", "IVF16,SQ8", "IVF16,PQ8x4fs", "IVF16,RaBitQfs", "PCA16,IVF16,SQ8", "PCA16,SQ8", "RaBitQ"],
+    *LARGE,
+]
 NOT_SELECTING = ["PQ16x4np", "RaBitQfs", "PQ16x4fs", "PCA16,PQ8x4fs"]
 
 
@@ -158,9 +163,10 @@ def test_inverted_files_search_a_sixteenth_of_their_lists(tmp_path: Path, vector
     assert (info.settings, info.rows) == ({"nprobe": 2}, 2000)
 
 
-def test_the_same_vectors_make_the_same_file(tmp_path: Path, vectors: Vectors) -> None:
+@pytest.mark.parametrize("factory", ["IVF16,SQ8", *LARGE])
+def test_the_same_vectors_make_the_same_file(tmp_path: Path, vectors: Vectors, factory: str) -> None:
     for name in "ab":
-        build_dense(vectors, tmp_path / name, factory="IVF16,SQ8")
+        build_dense(vectors, tmp_path / name, factory=factory)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 

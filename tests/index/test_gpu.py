@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faiss
@@ -109,7 +111,8 @@ def vectors(tmp_path: Path) -> Vectors:
 def test_without_gpus_nothing_is_put_there(vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "flat", None)
     assert gpu.count(faiss) == 0 or not hasattr(faiss, "StandardGpuResources")
-    assert gpu.memory("shard") is None
+    monkeypatch.setitem(sys.modules, "torch", None)  # not even imported: that takes seconds
+    assert gpu.memory() is None
     assert not DenseIndex(vectors, build_dense(vectors, Path("unused"), factory="Flat"), None)._on_gpu
 
 
@@ -119,6 +122,31 @@ def test_flat_on_the_first_card(vectors: Vectors, calls: list[Any], monkeypatch:
     index, queries = DenseIndex(vectors, info, None), unit(5, D, seed=1)
     assert (calls, index._covered) == ([("flat", 0)], 2000)
     assert index.search(queries, 10) == exact.search(vectors, queries, 10)
+
+
+@pytest.mark.parametrize(
+    ("total", "memory", "factory"), [(10**9, None, "Flat"), (10**5, None, "IVF64,SQ8"), (10**9, 50_000, "IVF64,SQ8")]
+)
+def test_auto_reckons_with_the_first_card(
+    tmp_path: Path,
+    vectors: Vectors,
+    calls: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    total: int,
+    memory: int | None,
+    factory: str,
+) -> None:
+    """From the size of the card, and what was allowed, to an index that is searched there."""
+    cards = [SimpleNamespace(total_memory=total), SimpleNamespace(total_memory=1)]
+    cuda = SimpleNamespace(is_available=lambda: True, get_device_properties=cards.__getitem__)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    path = tmp_path / VECTORS_FILE
+    info = build_dense(vectors, path, factory="auto", memory=memory)
+    assert info.factory == factory
+    assert "the GPU's memory" in info.reason
+    index = DenseIndex(vectors, info, path if info.rows else None)
+    assert index._on_gpu
+    assert all(len(ranking) == 10 for ranking in index.search(unit(5, D, seed=1), 10))
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05])

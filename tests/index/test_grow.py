@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragscale.errors import CorpusError, IndexBusy, IndexMismatch, InvalidInput, RagscaleError
-from ragscale.index import Changes, Index, commit, grow, reindex, retune, upkeep
-from ragscale.index.locks import writing
+from ragscale.index import Changes, Index, choose, commit, grow, reindex, retune, upkeep
 from ragscale.types import Hit
 
 Build = Callable[..., Index]
@@ -257,16 +256,79 @@ def test_reload_finds_an_index_that_was_replaced(build: Build) -> None:
         assert old.search(QUERIES)
 
 
+HOLDS = """
+import sys; from pathlib import Path; from ragscale.index.locks import writing
+with writing(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_two_writers(build: Build, tmp_path: Path) -> None:
     corpus = tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(20, 30)))
     with build(tiny.rows_of(range(20))) as index:
-        with writing(index.path):
+        command = [sys.executable, "-c", HOLDS, str(index.path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "held\n"
             for write in (lambda: index.add([corpus]), lambda: index.remove(["p1"]), index.compact):
                 with pytest.raises(IndexBusy, match="another process is writing this index"):
                     write()
             with pytest.raises(IndexBusy, match="another process is writing"):
                 build(tiny.rows_of(range(5)), force=True)
+            assert len(index.search(["river"], 100, "dense")[0]) == 20  # readers do not care
+            other.communicate("")
+        assert other.returncode == 0
         assert index.add([corpus]).added == 10
+
+
+WRITES = """
+import sys; from itertools import count; from pathlib import Path
+import tiny; from ragscale.index import grow, upkeep
+class Patch: setattr = staticmethod(setattr)
+tiny.install(Patch)
+folder = Path(sys.argv[1])
+for turn in count(1):
+    rows = tiny.rows_of(range(10 * turn, 10 * turn + 10))
+    grow.add(folder / "index", [tiny.write_rows(folder / "turn.jsonl", rows)], segment_rows=7)
+    upkeep.remove(folder / "index", [f"p{n}" for n in range(10 * turn - 10, 10 * turn)])
+    upkeep.compact(folder / "index", segment_rows=7)
+    if (folder / "stop").exists():
+        break
+"""
+
+
+def test_readers_see_whole_states_while_another_process_writes(build: Build, tmp_path: Path) -> None:
+    """It adds ten passages, removes the ten before them, compacts, and so on: always ten or twenty are there."""
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    with build(tiny.rows_of(range(10))) as reader:
+        seen: list[list[int]] = []
+        with subprocess.Popen([sys.executable, "-c", WRITES, str(tmp_path)], env=environment) as writer:
+            try:
+                while len(seen) < 12:
+                    assert writer.poll() is None
+                    reader.reload()
+                    with Index.open(reader.path) as fresh:
+                        for index in (reader, fresh):
+                            state = whole_state(index)
+                            if not seen or seen[-1] != state:
+                                seen.append(state)
+            finally:
+                (tmp_path / "stop").touch()
+        assert writer.returncode == 0
+    assert seen == sorted(seen)
+
+
+def whole_state(index: Index) -> list[int]:
+    """Which tens of passages are in an index: each wholly, found by every search, and no two that never met."""
+    found = [sorted(int(hit.passage.id[1:]) for hit in index.search(["title river"], 100, how)[0]) for how in HOWS]
+    assert found == [found[0]] * len(HOWS)
+    assert len(index) == len(found[0])
+    tens = sorted({number // 10 for number in found[0]})
+    assert found[0] == list(range(10 * tens[0], 10 * tens[-1] + 10))
+    assert len(tens) <= 2
+    return tens
 
 
 def test_the_lock_of_a_dead_process_is_free(build: Build) -> None:
@@ -349,6 +411,35 @@ def test_an_approximate_index_covers_its_rows_until_many_came_later(build: Build
         assert index.manifest.dense.rows == 138
         with build(tiny.rows_of(range(2, 140)), "fresh", factory="HNSW8") as fresh:
             assert index.fingerprint == fresh.fingerprint
+
+
+def test_an_index_that_has_outgrown_what_auto_chose(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "_EXACT_NUMBERS", 16 * 30)
+    more = [tiny.write_rows(tmp_path / f"{n}.jsonl", tiny.rows_of(range(n, n + 10))) for n in (20, 30, 40)]
+    with (
+        build(tiny.rows_of(range(20)), memory=10**6) as index,
+        build(tiny.rows_of(range(20)), "named", factory="Flat") as named,
+    ):
+        with build(tiny.rows_of(range(20)), "plain") as other:
+            plain = other.manifest
+        assert index.manifest.dense is not None
+        assert index.manifest.dense.memory == 10**6
+        assert "memory" not in plain.to_dict()["dense"]  # manifests written before there was one stay valid
+        assert index.fingerprint == plain.fingerprint == named.fingerprint
+        assert index.add([more[0]]) == Changes(added=10, passages=10)
+        assert index.add([more[1]]) == Changes(added=10, passages=10, outgrown="RaBitQfs")
+        assert index.update([more[2]]) == Changes(added=10, passages=10, outgrown="RaBitQfs")
+        assert named.add(more) == Changes(added=30, passages=30)
+        assert reindex(index.path, "Flat").factory == "Flat"  # named by now
+        assert index.add([tiny.write_rows(tmp_path / "last.jsonl", tiny.rows_of(range(50, 60)))]).outgrown == ""
+        # judged by the limit within which it was chosen: by that of the machine, Flat would do
+        monkeypatch.undo()
+        tiny.install(monkeypatch)
+        assert reindex(index.path, "auto", memory=1000).factory == "RaBitQfs"
+        assert index.add([tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(60, 70)))]).outgrown == ""
+        assert index.manifest.dense.memory == 1000
 
 
 def test_another_factory_without_embedding(build: Build, tmp_path: Path) -> None:

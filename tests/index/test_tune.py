@@ -13,19 +13,12 @@ from typer.testing import CliRunner
 
 from ragscale.cli import app
 from ragscale.errors import IndexBusy, InvalidInput
-from ragscale.index import Index, Manifest, dense, upkeep
+from ragscale.index import Index, Manifest, exact, upkeep
 from ragscale.index.dense import VECTORS_FILE, DenseIndex, DenseInfo, build_dense
 from ragscale.index.tune import Trial, Tuning, tune, tune_index
 from ragscale.index.vectors import Vectors
 
 D = 24
-
-
-@pytest.fixture(autouse=True)
-def small_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Approximate search also where exact search of a test's few rows would do."""
-    monkeypatch.setattr(DenseIndex, "_is_small", lambda self, live, k: False)
-    monkeypatch.setattr(dense, "_FEW_ROWS", 0)
 
 
 def tuned(folder: Path, vectors: Vectors, factory: str, recall: float, **options: object) -> Tuning:
@@ -50,6 +43,22 @@ def test_more_lists_find_more(tmp_path: Path) -> None:
     assert [trial.settings["nprobe"] for trial in found.trials] == [1, 2, 4, 8, 16, 32][: len(recalls)]
     assert recalls == sorted(recalls)
     assert recalls[0] < recalls[-1] == 1
+
+
+def test_an_index_so_small_that_searches_are_exact_is_measured_all_the_same(tmp_path: Path) -> None:
+    """It has the settings still when it has grown beyond that."""
+    vectors, queries = write_vectors(tmp_path, unit(2000, D)), unit(40, D, seed=1)
+    found = tuned(tmp_path, vectors, "IVF32,PQ6x4fs", 0.9, queries=queries)
+    index = DenseIndex(
+        vectors, build_dense(vectors, tmp_path / VECTORS_FILE, factory="IVF32,PQ6x4fs"), tmp_path / VECTORS_FILE
+    )
+    wanted = exact.search(vectors, queries, 10)
+    assert index.search(queries, 10) == wanted
+    cheapest = index.tuned(1, {"nprobe": 1}).search(queries, 10)
+    pairs = zip(cheapest, wanted, strict=True)
+    assert sum(len({row for row, _ in one} & {row for row, _ in other}) for one, other in pairs) < 0.9 * 400
+    assert found.chosen.recall >= 0.9
+    assert found.trials[0].recall < 0.9
 
 
 def test_a_recall_out_of_reach(tmp_path: Path) -> None:
