@@ -1,4 +1,4 @@
-"""Every mode as a graph for LangGraph's server and Studio; ``langgraph.json`` names them.
+"""Every mode as a graph of one node for LangGraph's server and Studio; ``langgraph.json`` names them.
 
 The server needs two environment variables: ``RAGSCALE_INDEX``, the folder of an index, and ``RAGSCALE_LLM``, a model
 as ``ragscale ask --llm`` takes it (default: ``embedded``). Both are opened by the first question, once for all modes.
@@ -95,7 +95,7 @@ _lock = threading.Lock()
 def _agent() -> Agent:
     index = os.environ.get("RAGSCALE_INDEX")
     if not index:
-        raise InvalidInput("RAGSCALE_INDEX is not set", "Set it to the folder of an index, as in indexes/elements.")
+        raise InvalidInput("RAGSCALE_INDEX is not set", "Set it to the folder of an index, as in indexes/demo.")
     with _lock:
         return _opened(index, os.environ.get("RAGSCALE_LLM") or "embedded")
 

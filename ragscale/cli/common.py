@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsJson",
+    "Backend",
+    "BackendOption",
     "Calls",
+    "Device",
     "Folder",
     "How",
     "HowOption",
@@ -43,9 +46,22 @@ class How(StrEnum):
     bm25 = "bm25"
 
 
+class Backend(StrEnum):
+    """Choices of ``--backend``."""
+
+    torch = "torch"
+    openvino = "openvino"
+    onnx = "onnx"
+
+
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 Source = Annotated[str, typer.Argument(metavar="DIR|URL", help="The index, or the URL of one that is served.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+BackendOption = Annotated[Backend, typer.Option(help="What computes the vectors; openvino and onnx on the CPU.")]
+Device = Annotated[
+    list[str] | None,
+    typer.Option(help="Device of a worker process, such as cuda:0; repeat it for several.", show_default=False),
+]
 Llm = Annotated[
     str,
     typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragscale.cli.common import Folder
+from ragscale.cli.common import Backend, BackendOption, Device, Folder
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import ColumnNames, Corpora, KeepGoing, columns_of, problems_shown, show_left_out
 from ragscale.words import counted
@@ -33,11 +33,13 @@ def add(
     keep_going: KeepGoing = False,
     embedder: EmbedderFolder = None,
     batch_size: BatchSize = 64,
+    backend: BackendOption = Backend.torch,
+    device: Device = None,
 ) -> None:
     """Add documents; those that are there with the same content are skipped. After a kill the same command goes on."""
     from ragscale.index.grow import add
 
-    _grow(add, folder, corpus, columns, keep_going, embedder, batch_size)
+    _grow(add, folder, corpus, columns, keep_going, embedder, batch_size, backend, device)
 
 
 def update(
@@ -48,11 +50,13 @@ def update(
     keep_going: KeepGoing = False,
     embedder: EmbedderFolder = None,
     batch_size: BatchSize = 64,
+    backend: BackendOption = Backend.torch,
+    device: Device = None,
 ) -> None:
     """Add new documents and replace changed ones; nothing else is embedded. After a kill the same command goes on."""
     from ragscale.index.grow import update
 
-    _grow(partial(update, prune=prune), folder, corpus, columns, keep_going, embedder, batch_size)
+    _grow(partial(update, prune=prune), folder, corpus, columns, keep_going, embedder, batch_size, backend, device)
 
 
 def remove(
@@ -96,6 +100,8 @@ def _grow(
     keep_going: bool,
     embedder: str | None,
     batch_size: int,
+    backend: Backend,
+    device: list[str] | None,
 ) -> None:
     """What `add` and `update` have in common: bars while it works, and in the end what was done."""
     problems = problems_shown(keep_going)
@@ -107,6 +113,8 @@ def _grow(
             problems=problems,
             embedder=embedder,
             batch_size=batch_size,
+            backend=backend.value,
+            devices=device or (),
             progress=progress,
         )
     show_left_out(problems)

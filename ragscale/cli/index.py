@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ragscale.cli import grow, info
-from ragscale.cli.common import AsJson, Folder, How, Source, print_json
+from ragscale.cli.common import AsJson, Backend, BackendOption, Device, Folder, How, Source, print_json
 from ragscale.cli.info import dense_text
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import (
@@ -59,14 +59,6 @@ class BuildEngine(StrEnum):
     ray = "ray"
 
 
-class Backend(StrEnum):
-    """Choices of ``--backend``."""
-
-    torch = "torch"
-    openvino = "openvino"
-    onnx = "onnx"
-
-
 @app.command()
 def build(
     corpus: Corpora,
@@ -103,12 +95,8 @@ def build(
     engine: Annotated[
         BuildEngine, typer.Option(help="What reads and embeds: this process, or Ray (the cluster at RAY_ADDRESS).")
     ] = BuildEngine.local,
-    backend: Annotated[
-        Backend, typer.Option(help="What computes the vectors; openvino and onnx on the CPU.")
-    ] = Backend.torch,
-    device: Annotated[
-        list[str] | None, typer.Option(help="Device of a worker process, such as cuda:0; repeat it for several.")
-    ] = None,
+    backend: BackendOption = Backend.torch,
+    device: Device = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an index that is there.")] = False,
 ) -> None:
     """Index a corpus. Nothing stands at DIR until the index is complete. After a kill the same command goes on."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ragscale.cli.index import Backend
+from ragscale.cli.common import Backend
 from ragscale.errors import InvalidInput, MissingDependency
 
 __all__ = ["serve"]

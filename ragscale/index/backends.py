@@ -7,11 +7,12 @@ back under tokenizer, pooling and prompts of the model. Nothing but the engine's
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,12 +103,29 @@ def _plain(inner: Any, names: tuple[str, ...]) -> Any:
 
 
 def _openvino(plain: Any, sample: tuple[Any, ...], half: bool) -> _Run:
-    import openvino
-
+    openvino = _silent_openvino()
     graph = openvino.convert_model(plain, example_input=sample)
     precision = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32"}
     compiled = openvino.Core().compile_model(graph, "CPU", precision)
     return lambda values: np.array(compiled(tuple(values))[0], dtype=np.float32)
+
+
+def _silent_openvino() -> Any:
+    """The module openvino, with the stub that it takes where `openvino_telemetry` is not installed.
+
+    With that package it tells its makers of each import and each conversion, unasked, by processes that it forks.
+    """
+    name, modules = "openvino_telemetry", cast("dict[str, Any]", sys.modules)
+    hidden = name not in modules
+    if hidden:
+        modules[name] = None  # an import of it fails
+    try:
+        import openvino
+        import openvino.tools.ovc
+    finally:
+        if hidden:
+            del modules[name]
+    return openvino
 
 
 def _onnx(plain: Any, sample: tuple[Any, ...], names: tuple[str, ...]) -> _Run:

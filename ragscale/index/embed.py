@@ -156,8 +156,10 @@ class Embedder:
 
         Raises:
             IndexMismatch: The model found is another one.
+            InvalidInput: Settings that exclude each other; an endpoint has its own backend and devices.
         """
         if is_endpoint(info.name):
+            _check_endpoint("auto", backend, devices)
             return cls.for_queries(info, source=source)
         found = cls.for_documents(
             source or info.name,

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, Record, read
 from ragscale.errors import InvalidInput
 from ragscale.index.commit import commit
-from ragscale.index.embed import Embedder, refuse_other_name
+from ragscale.index.embed import Backend, Embedder, refuse_other_name
 from ragscale.index.hashes import ABSENT, CHANGED, UNCHANGED, compare, load_hashes
 from ragscale.index.incoming import Incoming
-from ragscale.index.manifest import Manifest
+from ragscale.index.manifest import EmbedderInfo, Manifest
 from ragscale.index.opened import SHOWN, Changes, Opened, opened
 from ragscale.index.segments import new_segments, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
@@ -33,6 +33,8 @@ def add(
     problems: Problems | None = None,
     embedder: str | Path | None = None,
     batch_size: int = 64,
+    backend: Backend = "torch",
+    devices: Sequence[str] = (),
     segment_rows: int = SEGMENT_ROWS,
     progress: Progress | None = None,
 ) -> Changes:
@@ -47,6 +49,9 @@ def add(
         problems: As of `Index.build`: whether bad documents are skipped.
         embedder: Where the embedder of the index lies on this machine, if not under its recorded name.
         batch_size: Passages encoded at once.
+        backend: What computes the vectors, as of `Index.build`; an index does not say what it was built with, so give
+            it again.
+        devices: Devices of worker processes that share the encoding, as of `Index.build`.
         segment_rows: Most rows of a segment.
         progress: Called with stage, passages done and passages in all.
 
@@ -56,11 +61,13 @@ def add(
         IndexBusy: Another process is writing the index.
         IndexDamaged: A file of the index is missing, cut short or changed.
         IndexMismatch: Another embedder than that of the index.
+        MissingDependency: The package of the backend is not installed.
         RagscaleError: The disk is full; the index is as it was.
     """
     with opened(path) as index:
         reading = _Reading(corpora, columns, problems, embedder)
-        return _grow(index, reading, batch_size, segment_rows, progress or silent)
+        encoding = _Encoding(batch_size, backend, devices)
+        return _grow(index, reading, encoding, segment_rows, progress or silent)
 
 
 def update(
@@ -72,6 +79,8 @@ def update(
     problems: Problems | None = None,
     embedder: str | Path | None = None,
     batch_size: int = 64,
+    backend: Backend = "torch",
+    devices: Sequence[str] = (),
     segment_rows: int = SEGMENT_ROWS,
     progress: Progress | None = None,
 ) -> Changes:
@@ -85,6 +94,8 @@ def update(
         problems: As of `add`; nothing is pruned where a document could not be read.
         embedder: As of `add`.
         batch_size: Passages encoded at once.
+        backend: As of `add`.
+        devices: As of `add`.
         segment_rows: Most rows of a segment.
         progress: Called with stage, passages done and passages in all.
 
@@ -93,7 +104,8 @@ def update(
     """
     with opened(path) as index:
         reading = _Reading(corpora, columns, problems, embedder)
-        return _grow(index, reading, batch_size, segment_rows, progress or silent, change=True, prune=prune)
+        encoding = _Encoding(batch_size, backend, devices)
+        return _grow(index, reading, encoding, segment_rows, progress or silent, change=True, prune=prune)
 
 
 class _Reading(NamedTuple):
@@ -113,10 +125,22 @@ class _Reading(NamedTuple):
         return read(self.corpora, chunking, columns=self.columns, fields=fields, problems=self.problems)
 
 
+class _Encoding(NamedTuple):
+    """How new passages are embedded; `Embedder.of` says what each is."""
+
+    batch_size: int
+    backend: Backend
+    devices: Sequence[str]
+
+    def embedder(self, info: EmbedderInfo, source: str | Path | None) -> Embedder:
+        """The embedder of an index, loaded."""
+        return Embedder.of(info, source=source, backend=self.backend, devices=self.devices)
+
+
 def _grow(
     index: Opened,
     reading: _Reading,
-    batch_size: int,
+    encoding: _Encoding,
     segment_rows: int,
     report: Progress,
     *,
@@ -159,8 +183,8 @@ def _grow(
             report=lambda done: report("bm25", done, len(wanted)),
         )
         if segments and old.embedder is not None:
-            encoder = Embedder.of(old.embedder, source=reading.embedder)
-            embed_segments(folder, segments, encoder, batch_size=batch_size, report=report)
+            with encoding.embedder(old.embedder, reading.embedder) as embedder:
+                embed_segments(folder, segments, embedder, batch_size=encoding.batch_size, report=report)
         draft = replace(old, segments=(*old.segments, *segments), fields=fields.types)
         now = commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)
         if now.dense is not None and now.embedder is not None:

@@ -236,6 +236,8 @@ class Index:
         columns: Columns | None = None,
         problems: Problems | None = None,
         batch_size: int = 64,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> Changes:
         """Add the documents of some corpora and move to the new commit; see `ragscale.index.grow.add`."""
@@ -247,6 +249,8 @@ class Index:
                 problems=problems,
                 embedder=self._source,
                 batch_size=batch_size,
+                backend=backend,
+                devices=devices,
                 progress=progress,
             )
         )
@@ -259,6 +263,8 @@ class Index:
         columns: Columns | None = None,
         problems: Problems | None = None,
         batch_size: int = 64,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> Changes:
         """Add new documents, replace changed ones and move to the new commit; see `ragscale.index.grow.update`."""
@@ -271,6 +277,8 @@ class Index:
                 problems=problems,
                 embedder=self._source,
                 batch_size=batch_size,
+                backend=backend,
+                devices=devices,
                 progress=progress,
             )
         )

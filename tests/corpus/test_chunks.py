@@ -144,6 +144,50 @@ def test_overlap_repeats_the_end_of_the_chunk_before() -> None:
         assert set(after.split()) - set(before.split())
 
 
+def words(start: int, stop: int) -> str:
+    return " ".join(f"w{n:02}" for n in range(start, stop))
+
+
+def test_overlap_by_tokens(tiny: Path) -> None:
+    """Three tokens of the chunk before; the title is taken off the size, and is no part of what is shared."""
+
+    def found(text: str, overlap: int, title: str = "") -> list[str]:
+        return [chunk for _, chunk in cut(text, Chunking(8, overlap, "tokens", tokenizer=str(tiny)), title)]
+
+    assert found(words(0, 20), 3) == [words(0, 8), words(5, 13), words(10, 18), words(15, 20)]
+    assert found(words(0, 20), 0) == [words(0, 8), words(8, 16), words(16, 20)]
+    assert found(words(0, 12), 3, "a b c") == [words(0, 5), words(2, 7), words(4, 9), words(6, 11), words(8, 12)]
+
+
+@pytest.mark.parametrize(
+    ("size", "overlap", "expected"),
+    [
+        (30, 15, ["cat dog", "dog cow", "cow pig", "pig hen"]),
+        (30, 12, ["cat dog", "cow pig", "hen"]),  # no whole sentence fits into the overlap
+        (40, 27, ["cat dog cow", "dog cow pig", "cow pig hen"]),
+    ],
+)
+def test_overlap_by_sentences(size: int, overlap: int, expected: list[str]) -> None:
+    def told(names: str) -> str:
+        return " ".join(f"The {name} sat." for name in names.split())
+
+    found = cut(told("cat dog cow pig hen"), Chunking(size, overlap, "sentences"))
+    assert [chunk for _, chunk in found] == [told(names) for names in expected]
+
+
+def test_overlap_by_headings() -> None:
+    """Within a long section as by characters; no section repeats another."""
+    text = f"# A\n\n{words(0, 20)}\n\n## B\n\n{words(20, 26)}\n\n# C\n\n{words(30, 45)}\n"
+    assert cut(text, Chunking(40, 12, "headings"), markdown=True) == [
+        ("A", words(0, 10)),
+        ("A", words(7, 17)),
+        ("A", words(14, 20)),
+        ("A > B", words(20, 26)),
+        ("C", words(30, 40)),
+        ("C", words(37, 45)),
+    ]
+
+
 def test_tokens_are_counted_with_the_title(tiny: Path) -> None:
     text = " ".join(f"w{n}" for n in range(40))
     count = TokenCounter(str(tiny))

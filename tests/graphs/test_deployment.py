@@ -90,7 +90,7 @@ async def test_the_steps_are_streamed_and_a_servers_checkpointer_holds_the_state
 
 async def test_without_an_index_the_error_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAGSCALE_INDEX", raising=False)
-    with pytest.raises(InvalidInput, match="RAGSCALE_INDEX is not set"):
+    with pytest.raises(InvalidInput, match=r"RAGSCALE_INDEX is not set.*as in indexes/demo\."):
         await load(CONFIG["graphs"]["once"]).ainvoke(QUESTION)
 
 

@@ -1,4 +1,4 @@
-"""A small corpus, and a sentence-transformers model of random weights that is made on the spot."""
+"""A small corpus, with and without vectors of a model that is made on the spot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -53,32 +52,6 @@ def rows() -> list[dict[str, str]]:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`ROWS` as a jsonl file."""
     return _write(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", ROWS)
-
-
-@pytest.fixture(scope="session")
-def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
-    """Makes a sentence-transformers model: random weights by a seed, letters for tokens; its vectors mean nothing."""
-
-    def make(seed: int = 0, *, hidden: int = 32, prompts: dict[str, str] | None = None) -> Path:
-        import torch
-        from sentence_transformers import SentenceTransformer
-        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-        from transformers import BertConfig, BertModel, BertTokenizerFast
-
-        folder = tmp_path_factory.mktemp("model")
-        letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:"
-        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-        (folder / "vocab.txt").write_text("\n".join(tokens))
-        torch.manual_seed(seed)
-        config: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-        BertModel(BertConfig(vocab_size=len(tokens), hidden_size=hidden, **config)).save_pretrained(folder / "bert")
-        BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
-        transformer = Transformer(str(folder / "bert"), max_seq_length=64)
-        model = SentenceTransformer(modules=[transformer, Pooling(hidden)], prompts=prompts, device="cpu")
-        model.save(str(folder / "model"))
-        return folder / "model"
-
-    return make
 
 
 @pytest.fixture(scope="session")

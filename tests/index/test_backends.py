@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
+from ragscale.index import Index, embed
 from ragscale.index.backends import Backend, accelerate
+from ragscale.index.commit import open_vectors
 from ragscale.index.embed import Embedder
 
 TEXTS = ["a glacier is a slow river of ice", "bread", "the violin has four strings " * 5, "x"]
@@ -32,6 +38,38 @@ def test_backends_give_the_vectors_of_torch(model: Path, backend: Backend) -> No
     queries = Embedder.for_queries(torch.info, backend=backend)
     np.testing.assert_allclose(queries.encode_queries(TEXTS), torch.encode_queries(TEXTS), atol=1e-5)
     assert queries.encode_queries(["another length " * 3]).shape == (1, 32)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnx"])
+def test_an_index_grows_with_a_backend(
+    model: Path, backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need(backend)
+    rows = tiny.rows_of(range(12))
+    first, everything = (tiny.write_rows(tmp_path / f"{n}.jsonl", rows[:n]) for n in (6, 12))
+    options: dict[str, Any] = {"embedder": model, "dtype": "float32", "backend": backend}
+    used: list[str] = []
+    monkeypatch.setattr(
+        embed, "accelerate", lambda model, backend, **how: (used.append(backend), accelerate(model, backend, **how))
+    )
+    with Index.build([first], tmp_path / "index", **options) as index:
+        index.add([everything], backend=backend)
+        vectors = open_vectors(index.path, index.manifest).take(np.arange(12))
+    assert used == [backend, backend]
+    with Index.build([everything], tmp_path / "torch", embedder=model, dtype="float32") as other:
+        wanted = open_vectors(other.path, other.manifest).take(np.arange(12))
+    np.testing.assert_allclose(vectors, wanted, atol=1e-5)
+
+
+def test_openvino_reports_to_nobody() -> None:
+    need("openvino")
+    code = (
+        "import sys; from ragscale.index.backends import _silent_openvino; silent = _silent_openvino(); "
+        "from openvino.tools.ovc import telemetry_utils; assert callable(silent.convert_model); "
+        "print(telemetry_utils.tm.__name__, 'openvino_telemetry' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "False"]
 
 
 def test_openvino_in_half_precision(minilm: Path) -> None:

@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
+from typer.testing import CliRunner
 
+from ragscale.cli import app
 from ragscale.corpus import Problems
 from ragscale.errors import CorpusError, InvalidInput, MissingDependency, RagscaleError
 from ragscale.index import Index, cluster, tasks
@@ -205,6 +207,20 @@ def test_ray_builds_the_same_index(
         vectors = [open_vectors(index.path, index.manifest).take(np.arange(len(index))) for index in (local, spread)]
         # the number of threads may differ, and with it the order in which a product is summed
         np.testing.assert_allclose(*vectors, atol=1e-6)
+
+
+@needs_ray
+@pytest.mark.usefixtures("address")
+def test_the_command_builds_on_ray(corpora: list[Path], model: Path, tmp_path: Path) -> None:
+    words = [*map(str, corpora), "--embedder", str(model), "--dtype", "float32", "--chunk-size", "90"]
+    for engine in ("local", "ray"):
+        command = ["index", "build", *words, "--engine", engine, "--out", str(tmp_path / engine)]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+        assert "passages, searched by hybrid" in result.stdout
+        assert "not read: .png files (1)" in result.stderr
+    with Index.open(tmp_path / "local") as local, Index.open(tmp_path / "ray") as spread:
+        assert_same(local, spread)
 
 
 @needs_ray

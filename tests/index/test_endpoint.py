@@ -145,6 +145,8 @@ def test_more_passages_come_from_the_same_model(
     more = tmp_path / "more.jsonl"
     more.write_text('{"id": "new", "title": "", "text": "A lighthouse on a cliff."}\n')
     with Index.build([corpus], tmp_path / "index", embedder=f"endpoint:{url}") as index:
+        with pytest.raises(InvalidInput, match="backend 'onnx' for an endpoint"):
+            index.add([more], backend="onnx")
         index.add([more])
         assert index.search(["A lighthouse on a cliff."], k=1, how="dense")[0][0].passage.id == "new"
         state.embedder = Embedder.for_documents(make_model(5), dtype="float32")

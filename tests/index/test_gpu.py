@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +17,11 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
+import tiny
 from stored import unit, write_vectors
 
 from ragscale.errors import RagscaleError
-from ragscale.index import dense, exact, gpu
+from ragscale.index import Index, dense, exact, gpu
 from ragscale.index.dense import VECTORS_FILE, DenseIndex, build_dense
 from ragscale.index.vectors import Vectors
 
@@ -42,20 +46,30 @@ class Card:
 
 
 class Several(Card):
-    """Stands for IndexShards and IndexReplicas."""
+    """Stands for IndexShards, whose parts are numbered on, and for IndexReplicas."""
 
     def __init__(self, dimension: int, threaded: bool, successive: bool = False) -> None:
         super().__init__(faiss.IndexFlatIP(dimension))
         self.held: list[Card] = []
+        self._shards = successive
 
     def _hold(self, part: Card) -> None:
         self.held.append(part)
-        self.ntotal = sum(part.ntotal for part in self.held)
+        self.ntotal = sum(part.ntotal for part in self.held) if self._shards else part.ntotal
 
     add_shard = add_replica = _hold
 
     def search(self, queries: Any, count: int) -> Any:
-        raise AssertionError("not needed here")
+        if not self._shards:
+            return self.held[0].search(queries, count)
+        scores, rows, first = [], [], 0
+        for part in self.held:
+            found = part.search(queries, count)
+            scores.append(found[0])
+            rows.append(np.where(found[1] < 0, -1, found[1] + first))
+            first += part.ntotal
+        best = np.argsort(-np.concatenate(scores, axis=1), axis=1, kind="stable")[:, :count]
+        return tuple(np.take_along_axis(np.concatenate(part, axis=1), best, axis=1) for part in (scores, rows))
 
 
 @pytest.fixture
@@ -223,3 +237,93 @@ def test_one_owner(vectors: Vectors, calls: list[Any]) -> None:
     thread.join()
     assert "second thread" in str(caught[0])
     assert len(index.search(unit(1, D), 3)[0]) == 3
+
+
+def test_one_owner_through_an_index(tmp_path: Path, calls: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 threads, and the commit of an added document: the broker's thread alone searches the cards."""
+    tiny.install(monkeypatch)
+    searching: list[int] = []
+    search = Card.search
+
+    def watched(card: Card, queries: Any, count: int) -> Any:
+        searching.append(threading.get_ident())
+        return search(card, queries, count)
+
+    monkeypatch.setattr(Card, "search", watched)
+    corpus = tiny.write_rows(tmp_path / "corpus.jsonl", tiny.rows_of(range(600)))
+    queries = [tiny.text_of(n) for n in range(64)]
+    start = threading.Barrier(64)
+
+    def ask(query: str) -> list[str]:
+        start.wait(60)
+        return [hit.passage.id for hit in index.search([query], 3, "dense")[0]]
+
+    with (
+        Index.build([corpus], tmp_path / "index", embedder="tiny", factory="Flat") as index,
+        ThreadPoolExecutor(64) as pool,
+    ):
+        for commit in range(2):
+            with pytest.MonkeyPatch.context() as patch, Index.open(index.path) as plain:
+                patch.setattr(gpu, "count", lambda faiss: 0)
+                wanted = [[hit.passage.id for hit in hits] for hits in plain.search(queries, 3, "dense")]
+            assert list(pool.map(ask, queries)) == wanted
+            assert calls == [("flat", 0)] * (commit + 1)
+            index.add([tiny.write_rows(corpus, tiny.rows_of([600 + commit]))])
+    assert len(searching) >= 2
+    assert len(set(searching)) == 1
+    assert threading.get_ident() not in searching
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`benchmarks/gpu.py`, with sizes for a test."""
+    folder = Path(__file__).parents[2] / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+    spec = importlib.util.spec_from_file_location("benchmark_of_gpus", folder / "gpu.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--vectors=3000", f"--dimension={D}", "--queries=128", "--json"])
+    return module
+
+
+def test_the_benchmark_checks_every_way_to_use_the_cards(
+    benchmark: Any, calls: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert benchmark.main() == 0
+    rows = json.loads(capsys.readouterr().out)
+    factories = ["Flat", "IVF256,SQ8", "IVF256,Flat"]
+    assert [(row["factory"], row["gpus"], row["check"]) for row in rows] == [
+        (factory, gpus, check)
+        for factory in factories
+        for gpus in ("one", "shard", "replicate")
+        for check in ("parity", "speed", "one owner")
+    ]
+    assert all(row["passed"] for row in rows)
+    assert {row["agreement"] for row in rows if row["check"] == "parity"} == {1.0}
+    assert {row["searching"] for row in rows if row["check"] == "one owner"} == {1}
+    assert all(row["queries_per_second"] > 0 for row in rows if row["check"] == "speed")
+
+
+def test_the_benchmark_fails_where_cards_find_something_else(
+    benchmark: Any, calls: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = Card.search
+
+    def wrong(card: Card, queries: Any, count: int) -> Any:
+        scores, rows = search(card, queries, count)
+        return scores, np.where(rows < 0, -1, (rows + 1) % card.ntotal)
+
+    monkeypatch.setattr(Card, "search", wrong)
+    assert benchmark.main() == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert not any(row["passed"] for row in rows if row["check"] == "parity")
+
+
+def test_the_benchmark_says_where_there_is_no_gpu(
+    benchmark: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "count", lambda faiss: 0)
+    assert benchmark.main() == 0
+    assert capsys.readouterr().out.startswith("no GPU that this faiss can use: nothing was checked")

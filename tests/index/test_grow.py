@@ -16,9 +16,13 @@ import pytest
 import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from ragscale.cli import app
 from ragscale.errors import CorpusError, IndexBusy, IndexMismatch, InvalidInput, RagscaleError
 from ragscale.index import Changes, Index, choose, commit, grow, reindex, retune, upkeep
+from ragscale.index.embed import Embedder
+from ragscale.index.locks import writing
 from ragscale.types import Hit
 
 Build = Callable[..., Index]
@@ -467,3 +471,29 @@ def test_a_lexical_index_grows_too(build: Build, tmp_path: Path) -> None:
             grow.add(index.path, [tmp_path / "more.jsonl"], embedder="tiny")
         with pytest.raises(InvalidInput, match="lexical-only"):
             reindex(index.path, "Flat")
+
+
+@pytest.mark.parametrize("change", ["add", "update"])
+def test_new_passages_are_embedded_with_the_backend_and_the_devices_that_are_given(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    corpus = tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of(range(3, 5)))
+    asked: list[tuple[Any, Any]] = []
+
+    def spy(cls: type[Embedder], *args: Any, **options: Any) -> Embedder:
+        asked.append((options["backend"], tuple(options["devices"])))
+        return cls(tiny.TinyModel(), tiny.INFO)
+
+    with build(tiny.rows_of(range(3))) as index:
+        monkeypatch.setattr(Embedder, "for_documents", classmethod(spy))
+        getattr(index, change)([corpus], backend="openvino")
+        corpus = tiny.write_rows(corpus, tiny.rows_of(range(3, 7)))
+        words = ["index", change, str(index.path), str(corpus), "--device", "cpu", "--device", "cuda:1"]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        corpus = tiny.write_rows(corpus, tiny.rows_of(range(3, 8)))
+        result = CliRunner().invoke(app, [*words[:4], "--backend", "onnx"])
+        assert result.exit_code == 0, result.output
+        assert index.reload()
+        assert len(index) == 8
+    assert asked == [("openvino", ()), ("torch", ("cpu", "cuda:1")), ("onnx", ())]

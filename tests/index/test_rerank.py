@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,28 +18,6 @@ from ragscale.index.rerank import Reranker
 from ragscale.types import Hit
 
 QUERIES = ["Where was Marie Curie born?", "capital river", "two passages that say the same"]
-
-
-@pytest.fixture(scope="session")
-def make_reranker(make_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a cross-encoder of random weights by a seed."""
-
-    def make(seed: int = 0, *, labels: int = 1) -> Path:
-        import torch
-        from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-
-        folder = tmp_path_factory.mktemp("reranker")
-        tokenizer = AutoTokenizer.from_pretrained(make_model(seed))
-        torch.manual_seed(seed)
-        config = BertConfig(
-            vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-            num_labels=labels, initializer_range=0.5,
-        )  # fmt: skip
-        BertForSequenceClassification(config).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return folder
-
-    return make
 
 
 @pytest.fixture(scope="session")
@@ -136,3 +115,35 @@ def test_models_that_cannot_rerank(
     with pytest.raises(ModelFileError, match=r"no \.safetensors weights"):
         dense.search(["x"], rerank=tmp_path)
     assert dense.search(["Paris"], k=1)[0]  # the broker goes on
+
+
+def test_a_hub_model_is_known_by_its_commit(
+    dense: Index, reranker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    commit = "c" * 40
+    snapshot = shutil.copytree(reranker, tmp_path / commit)
+    asked: list[object] = []
+
+    def deliver(name: str, *, revision: str | None, ignore_patterns: list[str]) -> str:
+        asked.append((name, revision, "*.bin" in ignore_patterns))
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", deliver)
+    assert Reranker("some/model").revision == commit
+    for name in ("some/reranker", "some/reranker"):  # fetched once, then it is loaded
+        found = dense.search(QUERIES, k=5, rerank=name)
+        assert found == dense.search(QUERIES, k=5, rerank=reranker)
+    assert asked == [("some/model", None, True), ("some/reranker", None, True)]
+
+
+def test_a_hub_that_does_not_answer(dense: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def refuse(*args: object, **kwargs: object) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(ModelFileError, match="reranker 'some/absent': no such folder, and the hub did not deliver it"):
+        dense.search(["x"], rerank="some/absent")
