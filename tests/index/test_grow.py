@@ -22,7 +22,6 @@ from ragscale.cli import app
 from ragscale.errors import CorpusError, IndexBusy, IndexMismatch, InvalidInput, RagscaleError
 from ragscale.index import Changes, Index, choose, commit, grow, reindex, retune, upkeep
 from ragscale.index.embed import Embedder
-from ragscale.index.locks import writing
 from ragscale.types import Hit
 
 Build = Callable[..., Index]
