@@ -90,7 +90,7 @@ def _watch(console: Console, agent: Agent, question: str, mode: Mode) -> Answer:
                 status.update(f"{mode.name}: {counted(spent.llm_calls, 'call')}, {cost(spent)}")
     probes = agent.probe_spend
     if probes.llm_calls:
-        tried = f"apart, once: the model was tried out by {counted(probes.llm_calls, 'call')}, {cost(probes)}"
+        tried = f"apart: {counted(probes.llm_calls, 'call')} tried the model out, {cost(probes)}"
         console.print(tried, style="dim", highlight=False)
     return cast("Answer", item)  # a stream always ends with its answer
 
