@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -91,3 +92,22 @@ def dense(corpus: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -
     """`ROWS` with vectors of the random model."""
     with Index.build([corpus], tmp_path_factory.mktemp("dense") / "index", embedder=model, dtype="float32") as index:
         yield index
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], list[object]]:
+    """Puts a model on a hub under any name, its commit forty times c; gives the list of what is asked of it."""
+    import huggingface_hub
+
+    def serve(model: Path) -> list[object]:
+        snapshot = shutil.copytree(model, tmp_path / ("c" * 40))
+        asked: list[object] = []
+
+        def deliver(name: str, *, revision: str | None, ignore_patterns: list[str]) -> str:
+            asked.append((name, revision, "*.bin" in ignore_patterns))
+            return str(snapshot)
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", deliver)
+        return asked
+
+    return serve

@@ -110,18 +110,9 @@ def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert "local model" in caught.value.remedy
 
 
-def test_a_hub_model_is_known_by_its_commit(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import huggingface_hub
-
+def test_a_hub_model_is_known_by_its_commit(model: Path, hub: Callable[[Path], list[object]]) -> None:
     commit = "c" * 40
-    snapshot = shutil.copytree(model, tmp_path / commit)
-    asked: list[object] = []
-
-    def deliver(name: str, *, revision: str | None, ignore_patterns: list[str]) -> str:
-        asked.append((name, revision, "*.bin" in ignore_patterns))
-        return str(snapshot)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", deliver)
+    asked = hub(model)
     info = Embedder.for_documents("some/model").info
     assert (info.name, info.revision) == ("some/model", commit)
     Embedder.for_queries(info)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -117,21 +116,9 @@ def test_models_that_cannot_rerank(
     assert dense.search(["Paris"], k=1)[0]  # the broker goes on
 
 
-def test_a_hub_model_is_known_by_its_commit(
-    dense: Index, reranker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import huggingface_hub
-
-    commit = "c" * 40
-    snapshot = shutil.copytree(reranker, tmp_path / commit)
-    asked: list[object] = []
-
-    def deliver(name: str, *, revision: str | None, ignore_patterns: list[str]) -> str:
-        asked.append((name, revision, "*.bin" in ignore_patterns))
-        return str(snapshot)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", deliver)
-    assert Reranker("some/model").revision == commit
+def test_a_hub_model_is_known_by_its_commit(dense: Index, reranker: Path, hub: Callable[[Path], list[object]]) -> None:
+    asked = hub(reranker)
+    assert Reranker("some/model").revision == "c" * 40
     for name in ("some/reranker", "some/reranker"):  # fetched once, then it is loaded
         found = dense.search(QUERIES, k=5, rerank=name)
         assert found == dense.search(QUERIES, k=5, rerank=reranker)
