@@ -104,8 +104,7 @@ class Tree(Mode):
         known = {normalise(step["query"]) for step in chain}
         distinct: dict[str, list[str]] = {}  # the spellings of each
         for attempt in range(2):
-            alone = shape.expand == 1
-            hot = self.temperature if attempt or not alone else 0.0
+            hot = self.temperature if attempt or shape.expand > 1 else 0.0
             plans = await moves.plan(
                 state["question"], state["seen"][: self.plan_k], chain,
                 temperature=hot, n=self._drawn(shape), attempt=attempt,
