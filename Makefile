@@ -14,7 +14,7 @@ demo: $(DEMO)
 	done
 
 test: $(INSTALLED) models
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Minutes to hours: the long property tests and everything else behind the marker.
 slow: $(INSTALLED) models

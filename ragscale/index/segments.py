@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ragscale.errors import RagscaleError
 from ragscale.index.hashes import load_hashes, take_hashes
 from ragscale.index.lexical import TermCounter
 from ragscale.index.manifest import SEGMENTS, EmbedderInfo, Manifest, Segment
@@ -254,7 +255,10 @@ def new_segments(folder: Path, first: int, *, keep_embedded: bool = False) -> It
     try:
         yield
     except BaseException as error:
-        committed = any(segment.name >= f"{first:06d}" for segment in Manifest.read(folder).segments)
+        try:
+            committed = any(segment.name >= f"{first:06d}" for segment in Manifest.read(folder).segments)
+        except RagscaleError:
+            raise error from None  # the first failure is told, and nothing is removed that may be part of the index
         rows = embedded(folder, first) if keep_embedded else 0
         if not committed and not rows:
             discard(folder, first)

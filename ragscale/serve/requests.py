@@ -76,8 +76,9 @@ async def attended(request: Request, work: Coroutine[Any, Any, T], seconds: floa
         done, _ = await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         gone.cancel()
-        if not task.done():
-            task.cancel()
+        task.cancel()
+        # given up by the time that the reply says so: the broker drops it before it can begin
+        await asyncio.wait({task, gone})
     if task in done:
         return task.result()
     if gone in done:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from ragscale.cli import app
 from ragscale.errors import CorpusError, IndexBusy, IndexMismatch, InvalidInput, RagscaleError
-from ragscale.index import Changes, Index, choose, commit, grow, reindex, retune, upkeep
+from ragscale.index import Changes, Index, choose, commit, grow, reindex, retune, segments, upkeep
 from ragscale.index.embed import Embedder
 from ragscale.types import Hit
 
@@ -395,6 +395,15 @@ def test_what_is_committed_stays_when_tidying_is_interrupted(
             assert index.reload()
             index.verify()
             assert len(index) == passages
+
+
+def test_a_failure_is_told_though_the_manifest_cannot_be_read(build: Build) -> None:
+    with build(tiny.rows_of(range(20))) as index:
+        before = sorted(index.path.rglob("*"))
+        with pytest.raises(ValueError, match="the first failure"), segments.new_segments(index.path, 0):  # noqa: PT012
+            index.path.joinpath("manifest.json").write_text("{")
+            raise ValueError("the first failure")
+        assert sorted(index.path.rglob("*")) == before
 
 
 def test_an_approximate_index_covers_its_rows_until_many_came_later(build: Build, tmp_path: Path) -> None:
