@@ -18,7 +18,7 @@ test: $(INSTALLED) models
 
 # Minutes to hours: the long property tests and everything else behind the marker.
 slow: $(INSTALLED) models
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses auto --maxprocesses 4
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
