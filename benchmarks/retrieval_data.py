@@ -27,7 +27,7 @@ BLOCK = 50_000
 
 
 def rows(data: Path) -> Iterator[dict[str, Any]]:
-    """Passages of the three sets, then of the pool; none twice."""
+    """Passages of the three sets, then of the pool, which repeats many of them under ids of its own."""
     seen: set[str] = set()
     for name in (*SETS, POOL):
         path = data / name / "corpus.jsonl"
