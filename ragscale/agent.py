@@ -45,7 +45,7 @@ class Agent:
             same call: an SQLite file, or a LangGraph checkpoint saver.
 
     Raises:
-        InvalidInput: Unknown mode or model specification.
+        InvalidInput: Unknown mode or model specification; a `how` that is unknown or needs vectors that are not there.
         MissingDependency: A package that the model or the index needs is not installed.
         ModelFileError: The embedded model's file is absent, damaged or cannot be loaded.
         IndexDamaged, IndexMismatch, IndexServerError: `index` cannot be opened; see `Index.open`.
@@ -68,6 +68,8 @@ class Agent:
         self.mode = modes.get(mode)
         self.budget = budget or Budget()
         self.index = Index.open(index) if isinstance(index, str | Path) else index
+        if how is not None:
+            self.index.search([], how=how)  # finds nothing, and refuses a `how` that this index has not
         self.llm = load(llm)
         self.seed = seed
         self.how = how

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +27,12 @@ class _Root(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             _complain(str(error), error)
+            raise typer.Exit(1) from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC or error.filename is not None or ctx.params.get("debug"):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python tries again at its end, and tells
+            _complain(f"The output cannot be written ({error.strerror}).", error)
             raise typer.Exit(1) from error
         except Terminated as error:
             _complain("Terminated.", error)

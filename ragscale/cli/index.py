@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,7 +61,7 @@ class BuildEngine(StrEnum):
 @app.command()
 def build(
     corpus: Corpora,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the new index.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="Folder of the new index.")],
     embedder: Annotated[
         str,
         typer.Option(

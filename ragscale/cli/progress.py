@@ -50,7 +50,7 @@ def progress_bars() -> Iterator[Progress]:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), rate=""), done
+                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), total=None, rate=""), done
             identity, first = tasks[stage]
             # Of the whole stage, without what a killed process had done: rich knows no speed before a third report.
             made, seconds = done - first, bars.tasks[identity].elapsed

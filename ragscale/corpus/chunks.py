@@ -43,6 +43,9 @@ class Chunking:
     def __post_init__(self) -> None:
         if self.by not in get_args(By):
             raise InvalidInput(f"unknown chunking {self.by!r}", f"Choose one of: {', '.join(get_args(By))}.")
+        for name, value in (("size", self.size), ("overlap", self.overlap)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise InvalidInput(f"chunk {name} {value!r} is no whole number", "Give a number such as 1000.")
         size = (_TOKENS if self.by == "tokens" else _CHARACTERS) if self.size is None else self.size
         if size < 1:
             raise InvalidInput(f"chunk size {size}, the least is 1", "Give a number of characters such as 1000.")

@@ -20,7 +20,7 @@ from ragscale.corpus.rows import Columns, Row, passage_of
 from ragscale.corpus.separated import csv_rows
 from ragscale.corpus.source import Source, file_source, walk
 from ragscale.corpus.tables import jsonl_rows, parquet_rows, wikipedia_rows
-from ragscale.errors import BadDocument, CorpusError
+from ragscale.errors import BadDocument, CorpusError, InvalidInput
 from ragscale.types import Passage
 from ragscale.words import counted
 
@@ -158,11 +158,15 @@ class Reader:
         problems: Whether bad documents stop the reading, and what was left out.
 
     Raises:
-        InvalidInput: A chunk size beyond what the tokenizer's model reads.
+        InvalidInput: A chunk size beyond what the tokenizer's model reads, or `columns` of another type.
         ModelFileError: The tokenizer that chunks are counted with cannot be loaded.
     """
 
     def __init__(self, chunking: Chunking, columns: Columns, fields: FieldTypes, problems: Problems) -> None:
+        if not isinstance(columns, Columns):
+            raise InvalidInput(
+                f"columns {columns!r} is no Columns", 'Give for instance Columns(id="key", text="body").'
+            )
         self.cutter = Cutter(chunking)
         self.columns = columns
         self.fields = fields

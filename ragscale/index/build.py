@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -30,6 +30,9 @@ __all__ = ["BuildEngine", "BuildOptions", "build"]
 
 BuildEngine = Literal["local", "ray"]
 """Where passages are read and embedded: in this process, or on Ray; see `ragscale.index.cluster`."""
+
+
+_OF_VECTORS = ("factory", "memory", "query_prompt", "document_prompt", "dtype", "backend", "devices")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +148,11 @@ def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
         given = ", ".join(options.devices)
         raise InvalidInput(f"devices {given} with the engine ray, which finds them itself", "Leave them out.")
     for name, value in (("batch size", options.batch_size), ("segment size", options.segment_rows)):
-        if value < 1:
-            raise InvalidInput(f"{name} {value}, the least is 1", "Give a number such as 64.")
-    if options.embedder is not None:
+        if not isinstance(value, int) or value < 1:
+            raise InvalidInput(f"{name} {value!r}, it must be a whole number from 1 on", "Give a number such as 64.")
+    if options.embedder is None:
+        _refuse_unused(options)
+    else:
         require_faiss()
     if out.exists() or out.is_symlink():
         if not options.force:
@@ -155,6 +160,18 @@ def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
         if not (out / MANIFEST_FILE).is_file():
             raise InvalidInput(
                 f"{out} exists and is not an index", "Choose another --out; --force replaces indexes only."
+            )
+
+
+def _refuse_unused(options: BuildOptions) -> None:
+    """What is about vectors in an index without would be ignored, mistakes and all."""
+    defaults = {known.name: known.default for known in fields(options)}
+    for name in _OF_VECTORS:
+        value = getattr(options, name)
+        if value != defaults[name]:
+            shown = ", ".join(value) if isinstance(value, tuple) else value
+            raise InvalidInput(
+                f"{name} {shown!r} for an index without vectors", "Leave it out, or build with an embedder."
             )
 
 

@@ -110,7 +110,7 @@ class Embedder:
 
         Raises:
             EndpointError: The endpoint cannot be reached.
-            InvalidInput: Settings that exclude each other.
+            InvalidInput: Settings that exclude each other, or a device that is not there.
             ModelFileError: The model cannot be loaded or fetched.
             MissingDependency: sentence-transformers, or the package of a backend, is not installed.
         """
@@ -120,6 +120,7 @@ class Embedder:
         chosen = _dtype(dtype, backend)
         if devices and backend != "torch":
             raise InvalidInput(f"backend {backend} runs in one process", "Leave devices out, or use torch.")
+        _check_devices(devices)
         folder, revision = _locate(canonical_name(name), recorded)
         check_backend(backend)
         model = _load(folder)
@@ -271,6 +272,20 @@ def _check_endpoint(dtype: str, backend: str, devices: Sequence[str]) -> None:
     for option, value, default in (("dtype", dtype, "auto"), ("backend", backend, "torch"), ("devices", devices, ())):
         if value != default and list(value) != list(default):
             raise InvalidInput(f"{option} {value!r} for an endpoint, which computes as it likes", "Leave it out.")
+
+
+def _check_devices(devices: Sequence[str]) -> None:
+    """By trying: a worker that cannot have its device would die with a traceback, and leave this process waiting."""
+    import torch
+
+    for name in devices:
+        try:
+            torch.empty(0, device=name)
+        except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+            raise InvalidInput(
+                f"device {name!r} cannot be used ({str(error).partition(chr(10))[0]})",
+                "Name devices that PyTorch has here, such as cpu or cuda:0, or leave them out.",
+            ) from error
 
 
 def _locate(name: str, recorded: str | None) -> tuple[Path, str]:

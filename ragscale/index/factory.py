@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ AS_ASKED = "as asked for"
 """The reason of a factory that was named."""
 _ORIGIN = re.compile(r"^(Error in .* at \S+:\d+: )?(Error: )?")
 _ADD_ROWS = 65_536
+_LEAST = {"HNSW": 2, "NSG": 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,9 @@ def check_factory(factory: str, dimension: int, passages: int, *, memory: int | 
         A factory string that FAISS knows, and why it is this one.
 
     Raises:
-        InvalidInput: FAISS does not know it, or not for this dimension; it has more lists than there are passages; it
-            stores vectors or row numbers that the index has already; nothing fits in `memory`.
+        InvalidInput: FAISS does not know it, or not for this dimension; it has more lists than there are passages, or
+            a number so small that FAISS would crash or hang; it stores vectors or row numbers that the index has
+            already; nothing fits in `memory`.
     """
     load_faiss()
     reason = AS_ASKED
@@ -119,9 +122,10 @@ def _empty(factory: str, dimension: int, passages: int) -> Any:
             f"factory {factory!r} stores row numbers or vectors a second time",
             "Leave out IDMap, Refine and RFlat: candidates are always scored again from the stored vectors.",
         )
+    _refuse_fatal(factory)
     try:
         index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise InvalidInput(
             f"factory {factory!r} is not one that FAISS can make for {dimension} dimensions ({reason_of(error)})",
             "Use for instance Flat, HNSW32, SQ8 or IVF256,Flat.",
@@ -129,7 +133,24 @@ def _empty(factory: str, dimension: int, passages: int) -> Any:
     ivf = faiss.try_extract_index_ivf(index)
     if ivf is not None and ivf.nlist > passages:
         raise _untrainable(factory, passages, f"it has {ivf.nlist:,} lists")
+    if "OPQ" in factory and passages < dimension:  # there FAISS may write where it must not
+        raise _untrainable(factory, passages, f"OPQ needs {dimension:,}, the dimension")
     return index
+
+
+def _refuse_fatal(factory: str) -> None:
+    """Raise an `InvalidInput` for numbers that FAISS takes, and then kills the process or never ends.
+
+    Found by trying every kind with small numbers: 0 of anything, and graphs with too few links. A trial in a process of
+    its own would not do: training some kinds takes minutes, which nothing tells from never.
+    """
+    for kind, number in re.findall(r"(HNSW|NSG)?(\d+)", factory):
+        least = _LEAST.get(kind, 1)
+        if float(number) < least:
+            raise InvalidInput(
+                f"factory {factory!r} has {kind}{number}, the least is {kind}{least}",
+                "Use for instance Flat, HNSW32, SQ8 or IVF256,Flat.",
+            )
 
 
 def _untrainable(factory: str, passages: int, reason: str) -> InvalidInput:
@@ -137,6 +158,14 @@ def _untrainable(factory: str, passages: int, reason: str) -> InvalidInput:
         f"factory {factory!r} cannot be trained on {counted(passages, 'passage')} ({reason})",
         "Choose a factory with fewer centroids, or Flat, which needs no training.",
     )
+
+
+@contextmanager
+def _training(factory: str, passages: int) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        raise _untrainable(factory, passages, reason_of(error)) from error
 
 
 def build_dense(
@@ -167,12 +196,12 @@ def build_dense(
     faiss, index = load_faiss(), _empty(factory, vectors.dimension, len(vectors))
     ivf = faiss.try_extract_index_ivf(index)
     if not index.is_trained:
-        try:
-            index.train(_sample(vectors, 0 if ivf is None else ivf.nlist))
-        except RuntimeError as error:
-            raise _untrainable(factory, len(vectors), reason_of(error)) from error
+        sample = _sample(vectors, 0 if ivf is None else ivf.nlist)
+        with _training(factory, len(vectors)):
+            index.train(sample)
     for first, block in vectors.blocks(_ADD_ROWS):
-        index.add(block)
+        with _training(factory, len(vectors)):  # some kinds want a number of vectors here
+            index.add(block)
         if progress is not None:
             progress(first + len(block), len(vectors))
     try:
@@ -196,7 +225,7 @@ def _settings(faiss: Any, index: Any) -> dict[str, int]:
     return {"efSearch": 128} if hasattr(faiss.downcast_index(index), "hnsw") else {}
 
 
-def reason_of(error: RuntimeError) -> str:
+def reason_of(error: Exception) -> str:
     """A FAISS message without the C++ signature and source line before it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return _ORIGIN.sub("", lines[-1]).strip()

@@ -18,6 +18,7 @@ from ragscale.index.hashes import ABSENT, CHANGED, UNCHANGED, compare, load_hash
 from ragscale.index.incoming import Incoming
 from ragscale.index.manifest import EmbedderInfo, Manifest
 from ragscale.index.opened import SHOWN, Changes, Opened, opened
+from ragscale.index.request import listed
 from ragscale.index.segments import new_segments, write_texts
 from ragscale.index.writer import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
 from ragscale.words import counted
@@ -65,8 +66,8 @@ def add(
         RagscaleError: The disk is full; the index is as it was.
     """
     with opened(path) as index:
-        reading = _Reading(corpora, columns, problems, embedder)
-        encoding = _Encoding(batch_size, backend, devices)
+        reading = _Reading(listed("corpora", corpora, (str, Path)), columns, problems, embedder)
+        encoding = _Encoding(batch_size, backend, listed("devices", devices, str))
         return _grow(index, reading, encoding, segment_rows, progress or silent)
 
 
@@ -103,8 +104,8 @@ def update(
         RagscaleError: As of `add`, but for changed documents.
     """
     with opened(path) as index:
-        reading = _Reading(corpora, columns, problems, embedder)
-        encoding = _Encoding(batch_size, backend, devices)
+        reading = _Reading(listed("corpora", corpora, (str, Path)), columns, problems, embedder)
+        encoding = _Encoding(batch_size, backend, listed("devices", devices, str))
         return _grow(index, reading, encoding, segment_rows, progress or silent, change=True, prune=prune)
 
 
@@ -215,9 +216,9 @@ def _refuse_changed(found: Incoming, after: NDArray[np.int8]) -> None:
     if len(changed):
         _, first = np.unique(found.hashes[changed, 1], return_index=True)
         names = [found.store[int(row)] for row in changed[np.sort(first)][:SHOWN]]
-        listed = ", ".join(repr(passage.document or passage.id) for passage in names)
-        listed += ", ..." * (len(first) > SHOWN)
+        shown = ", ".join(repr(passage.document or passage.id) for passage in names)
+        shown += ", ..." * (len(first) > SHOWN)
         raise InvalidInput(
-            f"{counted(len(first), 'document')} with other content in the index: {listed}",
+            f"{counted(len(first), 'document')} with other content in the index: {shown}",
             "Replace them with `ragscale index update`, or leave them out.",
         )

@@ -62,9 +62,11 @@ class Incoming:
         for row in _rows_with(ids, suspects).tolist():
             identity = self.store.id(row)
             if identity in first:
+                one, other = self.place(first[identity]), self.place(row)
+                if one == other:
+                    raise CorpusError(f"{one.file} is read twice", "Give each corpus once.")
                 raise CorpusError(
-                    f"duplicate id {identity!r}: {self.place(first[identity])} and {self.place(row)}",
-                    "Remove one of them or rename its id.",
+                    f"duplicate id {identity!r}: {one} and {other}", "Remove one of them or rename its id."
                 )
             first[identity] = row
 

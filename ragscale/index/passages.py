@@ -169,6 +169,8 @@ class PassageStore:
 
     def row(self, identity: str) -> int | None:
         """Row of an id, or None where there is no such passage."""
+        if not isinstance(identity, str):
+            return None
         try:
             wanted = np.uint64(id_hash(identity))
         except UnicodeEncodeError:

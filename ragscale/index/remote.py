@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, RagscaleError
 from ragscale.index.broker import Broker, Load
 from ragscale.index.client import Client
-from ragscale.index.request import How, SearchOptions, clean
+from ragscale.index.request import How, SearchOptions, cleaned
 from ragscale.index.view import Searching
 from ragscale.index.wire import hit_from_json, passage_from_json
 from ragscale.types import Hit, Passage
@@ -151,15 +151,14 @@ class RemoteIndex:
         self.close()
 
     def _submit(self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions) -> Future[_Answer]:
-        if isinstance(queries, str):
-            raise InvalidInput(f"queries is one string ({queries!r})", "Give a list of queries.")
+        texts = cleaned(queries)
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
         settings |= {"k": k, "how": self.how if how is None else how}
         try:
-            json.dumps(settings, allow_nan=False)
+            json.dumps(settings, allow_nan=False, ensure_ascii=False).encode()  # as the request will hold it
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"no search that JSON can carry ({error})", "Give numbers, texts and lists.") from None
-        return self._broker.submit({"queries": [clean(query) for query in queries], **settings})
+        return self._broker.submit({"queries": list(texts), **settings})
 
     def _run(self, searches: Sequence[dict[str, Any]]) -> list[_Answer]:
         """Send what waits in as few requests as the server's limits allow.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 from ragscale.errors import InvalidInput
 from ragscale.index.where import compile_filter
 
-__all__ = ["DEPTH", "HOWS", "How", "SearchOptions", "SearchRequest", "check_request", "clean"]
+__all__ = ["DEPTH", "HOWS", "How", "SearchOptions", "SearchRequest", "check_request", "cleaned", "listed"]
 
 How = Literal["hybrid", "dense", "bm25"]
 HOWS: tuple[How, ...] = get_args(How)
@@ -79,8 +79,7 @@ def check_request(
     Raises:
         InvalidInput: Whatever is out of range, unknown, or not to be had of this index.
     """
-    if isinstance(queries, str):
-        raise InvalidInput(f"queries is one string ({queries!r})", "Give a list of queries.")
+    texts = cleaned(queries)
     if how not in HOWS:
         raise InvalidInput(f"unknown kind of search {how!r}", f"Choose one of: {', '.join(HOWS)}.")
     unknown = [name for name in options if name not in SearchOptions.__annotations__]
@@ -95,7 +94,7 @@ def check_request(
     if rerank is not None and not str(rerank).strip():
         raise InvalidInput(f"rerank {rerank!r} names no model", "Give a hub name or a folder, or leave it out.")
     request = SearchRequest(
-        queries=tuple(clean(query) for query in queries),
+        queries=texts,
         k=_count("k", k, "Give the number of hits wanted for each query."),
         how=how,
         weight=_share("weight", options.get("weight")),
@@ -139,8 +138,33 @@ def _share(name: str, value: Any) -> float | None:
     return float(value)
 
 
-def clean(query: str) -> str:
-    """A query as text that every tokenizer and every encoding takes. Raises `InvalidInput` for a blank one."""
+def listed(name: str, given: Iterable[Any], kind: type | tuple[type, ...] = object) -> list[Any]:
+    """What an argument that is a list holds.
+
+    Args:
+        name: Of the argument.
+        given: As given.
+        kind: Of each item.
+
+    Raises:
+        InvalidInput: It is one text, which would be taken letter by letter, or no list, or an item is of another kind.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        what = "one string" if isinstance(given, str | bytes) else "no list"
+        raise InvalidInput(f"{name} is {what} ({given!r})", f"Give a list of {name}.")
+    items = list(given)
+    for item in items:
+        if not isinstance(item, kind):
+            raise InvalidInput(f"{name} holds {item!r}, which is no text", f"Give a list of {name}.")
+    return items
+
+
+def cleaned(queries: Iterable[str]) -> tuple[str, ...]:
+    """Queries as texts that every tokenizer and every encoding takes. Raises `InvalidInput` for a blank one."""
+    return tuple(_clean(query) for query in listed("queries", queries))
+
+
+def _clean(query: str) -> str:
     if not isinstance(query, str) or not query.strip():
         raise InvalidInput(f"query {query!r} is blank or not text", "Leave it out.")
     # half a surrogate pair, as a model may write it in JSON, is nothing that a tokenizer accepts

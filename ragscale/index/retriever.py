@@ -25,7 +25,7 @@ from ragscale.index.gpu import Gpus
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest
 from ragscale.index.opened import Changes
-from ragscale.index.request import How, SearchOptions, SearchRequest, check_request
+from ragscale.index.request import How, SearchOptions, SearchRequest, check_request, listed
 from ragscale.index.snapshot import Snapshot
 from ragscale.index.view import Searching
 from ragscale.index.wire import is_url
@@ -158,6 +158,9 @@ class Index:
             ModelFileError: The embedder cannot be loaded.
             RagscaleError: The disk is full.
         """
+        paths = [Path(corpus) for corpus in listed("corpora", corpora, (str, Path))]
+        if not str(out).strip():
+            raise InvalidInput(f"out {str(out)!r} names no folder", "Name the folder of the new index.")
         options = BuildOptions(
             embedder=embedder,
             factory=factory,
@@ -171,12 +174,12 @@ class Index:
             dtype=dtype,
             batch_size=batch_size,
             backend=backend,
-            devices=tuple(devices),
+            devices=tuple(listed("devices", devices, str)),
             segment_rows=segment_rows,
             engine=engine,
             force=force,
         )
-        build([Path(corpus) for corpus in corpora], Path(out), options, progress)
+        build(paths, Path(out), options, progress)
         return cls.open(Path(out))
 
     @overload
@@ -227,6 +230,8 @@ class Index:
             from ragscale.index.remote import RemoteIndex  # the HTTP client loads where it is used
 
             return RemoteIndex(str(path))
+        if not isinstance(path, str | Path):
+            raise InvalidInput(f"index {path!r} is neither a folder nor a URL", "Give the path of an index as text.")
         return cls(Path(path), embedder=embedder, backend=backend, gpus=gpus)
 
     def add(

@@ -22,6 +22,7 @@ from ragscale.index.manifest import DELETED_FILE, Manifest
 from ragscale.index.opened import SHOWN, Changes, Opened, opened
 from ragscale.index.passages import IDS_FILE
 from ragscale.index.place import settled, storage_errors
+from ragscale.index.request import listed
 from ragscale.index.segments import fill_vectors, new_segments, write_texts
 from ragscale.index.vectors import Vectors
 from ragscale.index.writer import SEGMENT_ROWS, Progress, silent
@@ -40,15 +41,14 @@ def remove(path: str | Path, names: Sequence[str]) -> Changes:
         InvalidInput: A name is unknown, or nothing would be left.
         RagscaleError: As of `add`.
     """
-    if isinstance(names, str):
-        raise InvalidInput(f"names is one string ({names!r})", "Give a list of names.")
+    wanted = list(dict.fromkeys(listed("names", names, str)))
     with opened(path) as index:
         gone = index.deleted.copy()
-        unknown = _mark(index, list(dict.fromkeys(names)), gone)
+        unknown = _mark(index, wanted, gone)
         if unknown:
-            listed = ", ".join(map(repr, unknown[:SHOWN])) + ", ..." * (len(unknown) > SHOWN)
+            shown = ", ".join(map(repr, unknown[:SHOWN])) + ", ..." * (len(unknown) > SHOWN)
             raise InvalidInput(
-                f"{index.folder}: no document and no passage {listed}", "Nothing was removed. Check the names."
+                f"{index.folder}: no document and no passage {shown}", "Nothing was removed. Check the names."
             )
         if gone.all():
             raise InvalidInput(
@@ -56,7 +56,7 @@ def remove(path: str | Path, names: Sequence[str]) -> Changes:
                 "Remove the folder instead: an index has a passage or more.",
             )
         commit(index.folder, index.manifest, gone, old=index.manifest)
-        return Changes(removed=len(dict.fromkeys(names)))
+        return Changes(removed=len(wanted))
 
 
 def _mark(index: Opened, names: list[str], gone: NDArray[np.bool_]) -> list[str]:

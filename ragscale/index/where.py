@@ -65,6 +65,12 @@ def compile_filter(text: str, schema: Any) -> Filter:
     """
     if not isinstance(text, str) or not text.strip():
         raise InvalidInput(f"filter {text!r} is blank or not text", "Leave it out to search all passages.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"filter {text!r} holds half a character ({text[error.start]!r})", "Write it in UTF-8: no passage has such."
+        ) from None
     if len(text) > _LONGEST:
         raise InvalidInput(f"filter of {len(text):,} characters, the most is {_LONGEST:,}", "Shorten it.")
     return _compiled(text, schema)
@@ -89,8 +95,9 @@ def _parse(text: str) -> Any:
         raise InvalidInput(
             f"filter {text!r} cannot be read, near {first.get('highlight') or text!r}", _REMEDY
         ) from None
-    except SqlglotError:  # of the tokenizer
-        raise InvalidInput(f"filter {text!r} cannot be read (a quotation mark is missing)", _REMEDY) from None
+    except SqlglotError as error:  # of the tokenizer
+        reason = " (a quotation mark is missing)" if str(error.__cause__).startswith("Missing ") else ""
+        raise InvalidInput(f"filter {text!r} cannot be read{reason}", _REMEDY) from None
 
 
 class _Compiler:
@@ -186,7 +193,7 @@ class _Compiler:
         column, kind = self._column(left)
         if kind != given:
             raise InvalidInput(
-                f"filter {self._text!r}: {left.name} is {kind}, {right.sql(dialect=_DIALECT)} is {given}",
+                f"filter {self._text!r}: {left.name} is {kind}, {_written(right)} is {given}",
                 'Text stands in quotation marks, numbers do not; yes or no is "true" or "false" without them.',
             )
         if isinstance(value, float):  # left to itself Arrow compares in 32 bits
@@ -220,7 +227,14 @@ class _Compiler:
         return (str(node.this), "text") if node.is_string else (_number(node.this), "number")
 
     def _refused(self, node: Any) -> InvalidInput:
-        return InvalidInput(f"filter {self._text!r}: {node.sql(dialect=_DIALECT)!r} is not offered", _REMEDY)
+        return InvalidInput(f"filter {self._text!r}: {_written(node)!r} is not offered", _REMEDY)
+
+
+def _written(node: Any) -> str:
+    """A node as text; sqlglot would say on standard error what MySQL does not know, which is nobody's concern here."""
+    from sqlglot.errors import ErrorLevel
+
+    return str(node.sql(dialect=_DIALECT, unsupported_level=ErrorLevel.IGNORE))
 
 
 def _number(text: str) -> int | float:

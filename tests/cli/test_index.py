@@ -166,6 +166,7 @@ def test_search_as_text(built: Path) -> None:
         (["search", "{built}", " "], InvalidInput, "blank"),
         (["search", "{tmp}", "x"], InvalidInput, "not an index"),
         (["index", "info", "{tmp}"], InvalidInput, "not an index"),
+        (["index", "build", "{tmp}/corpus.jsonl", "-o", ""], InvalidInput, "out '' names no folder"),
         (["index", "build", "{tmp}/no.jsonl", "-o", "{tmp}/new"], CorpusError, "no such file"),
     ],
 )

@@ -10,6 +10,13 @@ import pytest
 from ragscale.cli.progress import progress_bars
 
 
+def test_a_length_that_is_not_known_is_not_invented(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bars() as report:
+        report("read", 0, 0)
+        report("read", 8000, 0)
+    assert re.search(r"Reading\s+━+ 8000/\?", shown := capsys.readouterr().err), shown
+
+
 @pytest.mark.parametrize("before", [0, 900])
 def test_a_single_batch_has_a_rate_and_a_time(before: int, capsys: pytest.CaptureFixture[str]) -> None:
     """What a killed process had done before is none of this one's speed. All fits into a narrow terminal."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     assert run("index", "build", folder / "corpus.jsonl", "-o", folder / "index", "--embedder", "none").exit_code == 0
     return folder / "index"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_output_that_cannot_be_written(built: Path, options: list[str]) -> None:
+    command = [sys.executable, "-c", "from ragscale.cli import app; app()", "search", built, "bread", *options]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1:]) == (
+        1, ["The output cannot be written (No space left on device)."],
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 def test_filters_and_metadata(built: Path) -> None:

@@ -100,7 +100,16 @@ def test_without_faiss_a_dense_index_is_refused_at_once(
     [
         ({"lexical": "lucene"}, "unknown lexical index 'lucene'"),
         ({"batch_size": 0}, "batch size 0"),
+        ({"batch_size": "64"}, "batch size '64'"),
         ({"chunk_size": 0}, "chunk size 0"),
+        ({"chunk_size": "5"}, "chunk size '5' is no whole number"),
+        ({"chunk_overlap": 2.5}, r"chunk overlap 2\.5 is no whole number"),
+        ({"columns": {"text": "body"}}, r"columns \{'text': 'body'\} is no Columns"),
+        ({"factory": "Nonsense"}, "factory 'Nonsense' for an index without vectors"),
+        ({"memory": 8}, "memory 8 for an index without vectors"),
+        ({"document_prompt": ""}, "document_prompt '' for an index without vectors"),
+        ({"devices": ["cpu", "cpu"]}, "devices 'cpu, cpu' for an index without vectors"),
+        ({"embedder": "model", "devices": "cpu"}, "devices is one string"),
         ({"embedder": "model", "factory": "Flatt"}, "factory 'Flatt'"),
         ({"embedder": "model", "factory": "IVF64,Flat"}, "'IVF64,Flat' cannot be trained on 12 passages"),
     ],
@@ -120,6 +129,9 @@ def test_bad_options(corpus: Path, model: Path, tmp_path: Path, options: dict[st
         ({"factory": "nonsense"}, InvalidInput, "factory 'nonsense' is not one that FAISS can make for 32 dimensions"),
         ({"factory": "PQ7x4fs"}, InvalidInput, "factory 'PQ7x4fs'"),  # 32 is no multiple of 7
         ({"factory": "IDMap,Flat"}, InvalidInput, "stores row numbers"),
+        ({"factory": "HNSW1"}, InvalidInput, "'HNSW1' has HNSW1, the least is HNSW2"),
+        ({"devices": ["cpu", "cuda:99"]}, InvalidInput, r"device 'cuda:99' cannot be used \(.+\)\. Name devices"),
+        ({"devices": ["gpu"]}, InvalidInput, r"device 'gpu' cannot be used \(.+\)\. Name devices"),
         ({"embedder": "./no/such/model"}, ModelFileError, "no such model folder"),
         ({"embedder": "endpoint:http://127.0.0.1:9/v1#m"}, EndpointError, "127.0.0.1:9"),
         ({"embedder": "endpoint:nowhere"}, InvalidInput, "nowhere"),
@@ -167,7 +179,15 @@ def test_bad_corpora_leave_nothing_behind(corpus: Path, tmp_path: Path, rows: Ro
     out = tmp_path / "new" / "index"
     with pytest.raises(InvalidInput, match="no corpus"):
         Index.build([], out)
-    with pytest.raises(CorpusError, match=f"duplicate id 'curie': {corpus}, line 1 and {corpus}, line 1"):
+    for bare in (str(corpus), corpus, None):
+        with pytest.raises(InvalidInput, match=r"corpora is (one string|no list) \("):
+            Index.build(bare, out)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="corpora holds 5"):
+        Index.build([corpus, 5], out)  # type: ignore[list-item]
+    for blank in ("", " "):
+        with pytest.raises(InvalidInput, match=f"out '{blank}' names no folder"):
+            Index.build([corpus], blank, embedder=None)
+    with pytest.raises(CorpusError, match=f"{corpus} is read twice. Give each corpus once"):
         Index.build([corpus, corpus], out, embedder=None)
     doubled = write_corpus(tmp_path / "doubled.jsonl", [*rows, rows[3]])
     with pytest.raises(CorpusError, match=f"duplicate id 'warsaw': {doubled}, line 4 and {doubled}, line 13"):

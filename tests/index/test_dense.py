@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,41 @@ def test_a_bad_factory_string(factory: str) -> None:
     assert "IVF256,Flat" in caught.value.remedy
     assert "index_factory" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("factory", "least"),
+    [
+        ("HNSW0", "HNSW2"), ("HNSW1", "HNSW2"), ("HNSW1_SQ8", "HNSW2"), ("HNSW1_2+PQ4", "HNSW2"), ("PQ16x0", "1"),
+        ("IVF4_HNSW0,Flat", "HNSW2"), ("IVF4_HNSW1,Flat", "HNSW2"), ("NSG0,Flat", "NSG16"), ("NSG8,Flat", "NSG16"),
+        ("IVF0,Flat", "1"), ("PCA0,Flat", "1"), ("PQ4x4fs_0", "1"),
+    ],
+)  # fmt: skip
+def test_numbers_at_which_faiss_dies_or_never_ends(factory: str, least: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"'{re.escape(factory)}' has \w+, the least is {least}\. Use") as caught:
+        check_factory(factory, 16, 1000)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("factory", ["HNSW2", "IVF1,Flat", "PCA1,Flat", "PQ1x1", "NSG16,Flat", "IVF10_HNSW2,SQ8"])
+def test_the_least_that_works(tmp_path: Path, factory: str) -> None:
+    vectors = write_vectors(tmp_path, unit(300))
+    assert len(opened(tmp_path, vectors, factory).search(unit(1), 5)[0]) == 5
+
+
+@pytest.mark.parametrize(("factory", "reason"), [("OPQ4,PQ4x4", "OPQ needs 16"), ("NSG32,Flat", "")])
+def test_kinds_that_want_more_vectors(tmp_path: Path, factory: str, reason: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"cannot be trained on 10 passages \({reason}"):
+        build_dense(write_vectors(tmp_path, unit(10)), tmp_path / "f", factory=factory)
+
+
+def test_more_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr(faiss, "index_factory", full)
+    with pytest.raises(InvalidInput, match=r"'HNSW32' is not one that FAISS can make .*\(std::bad_alloc\)"):
+        check_factory("HNSW32", 16, 1000)
 
 
 @pytest.mark.parametrize("factory", ["IDMap,SQ8", "SQ8,RFlat", "PQ4,Refine(SQ8)"])

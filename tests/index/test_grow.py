@@ -193,6 +193,11 @@ def test_removal_holds_for_every_search(build: Build) -> None:
             index.remove(["d1", "d4", "ghost"])
         assert "Nothing was removed" in caught.value.remedy
         assert "d1a" in index
+        for write in (index.add, index.update):
+            with pytest.raises(InvalidInput, match="corpora is one string"):
+                write("corpus.jsonl")
+        with pytest.raises(InvalidInput, match="names holds 5"):
+            index.remove(["p1", 5])  # type: ignore[list-item]
         with pytest.raises(InvalidInput, match="one string"):
             index.remove("d1")
         with pytest.raises(InvalidInput, match="nothing would be left"):

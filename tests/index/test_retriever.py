@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,8 @@ def test_no_queries_no_lists(lexical: Index) -> None:
     ("queries", "options", "message"),
     [
         ("a string", {}, "queries is one string"),
+        (None, {}, r"queries is no list \(None\)"),
+        (5, {}, r"queries is no list \(5\)"),
         (["fine", " \n"], {}, "blank"),
         (["fine", None], {}, "not text"),
         (["x"], {"k": 0}, "k 0, the least is 1"),
@@ -131,6 +134,14 @@ def test_passages_by_id(lexical: Index, rows: list[dict[str, str]]) -> None:
     assert lexical.passage("bicycle") == Passage("bicycle", "", rows[6]["text"])
     with pytest.raises(InvalidInput, match="no passage 'nobody'"):
         lexical.passage("nobody")
+    with pytest.raises(InvalidInput, match="no passage 5 among 12"):
+        lexical.passage(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", [None, 5, b"index"])
+def test_what_is_no_path(path: Any) -> None:
+    with pytest.raises(InvalidInput, match=f"index {path!r} is neither a folder nor a URL"):
+        Index.open(path)
 
 
 def test_64_searches_at_once_from_threads_and_loops(dense: Index) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,18 @@ async def test_bad_options(dense: Index, options: dict[str, object], message: st
         await dense.asearch(["x"], **options)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match=message):
         dense.searching(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"), [("dense", "dense search needs vectors"), ("nonsense", "unknown kind of search 'nonsense'")]
+)
+def test_a_kind_of_search_that_an_agents_index_has_not(lexical: Index, how: Any, message: str) -> None:
+    """Before the model is loaded, whatever is wrong with that."""
+    for index in (lexical, lexical.searching(), lexical.path):
+        with pytest.raises(InvalidInput, match=message):
+            Agent(index, "openai:http://127.0.0.1:9/v1#none", how=how)
+    with pytest.raises(InvalidInput, match=message):
+        lexical.searching(how)
 
 
 def test_mmr_needs_vectors(lexical: Index) -> None:

@@ -131,6 +131,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"queries": ["a"], "how": 7}, "unknown kind of search 7"),
     ({"queries": ["a"], "K": 7}, "unknown parameter 'K'"),
     ({"queries": ["a"], "where": "year >"}, "filter 'year >' cannot be read"),
+    ({"queries": ["a"], "where": 'x = "\ud800"'}, "filter 'x = \"\\ud800\"' holds half a character"),
     ({"queries": ["a"], "where": "x" * 21}, "a filter of 21 characters"),
     ({"queries": ["a"], "rerank": "/etc"}, 'the reranker "/etc" is not served here'),
     ({"queries": ["a"], "mmr": 3}, "mmr 3 is not between"),

@@ -82,6 +82,11 @@ def test_errors_are_those_of_the_index_and_spare_the_company(remote: rs.RemoteIn
     for bad in ({"where": "year >"}, {"rerank": Path("models/x")}, {"colour": "red"}):
         with pytest.raises(InvalidInput):
             remote.search(["gold"], **bad)  # type: ignore[arg-type]
+    for options in ({"where": 'x = "\udce9"'}, {"rerank": "\udce9"}):
+        with pytest.raises(InvalidInput, match="no search that JSON can carry"):
+            remote.search(["gold"], **options)
+    with pytest.raises(InvalidInput, match="queries is no list"):
+        remote.search(None)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="queries is one string"):
         remote.search("gold")
     with pytest.raises(InvalidInput, match="no passage 'nobody'"):
