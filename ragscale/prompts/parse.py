@@ -32,14 +32,18 @@ ANSWER_SCHEMA: dict[str, Any] = {
 
 _PREFIX = re.compile(
     r"^\s*(?:[-*\u2022]|\(?\d{1,2}[.)]"
-    r"|(?:intermediate |next |follow-?up |sub-?)?(?:query|question|search)\s*\d*\s*:)\s*",
+    r"|(?:intermediate |next |follow-?up |sub-?)?(?:query|question|search)\s*(?:\d+\s*)?:)\s*",
     re.IGNORECASE,
 )
 
 _NOTHING = ("", "nothing", "nothing yet", "none", "unknown")
 
-_QUOTED = re.compile(r"^([\"'`]+)(.*?)\1,?$")
+_QUOTED = re.compile(r"^([\"'`]{1,8})(.*?)\1,?$")  # a bound, as any number would take the cube of it
 _FENCE = re.compile(r"^\s*```\w*\s")
+
+# Characters that attempts at JSON may read in vain, as brackets in brackets take the square of their number. A reply of
+# up to 1,000 characters cannot reach it.
+_PATIENCE = 1_000_000
 
 
 def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
@@ -69,12 +73,19 @@ def normalise(query: str) -> str:
 
 
 def load(text: str) -> Any:
-    """The first JSON value in `text` that is no bare citation (``[1]``, ``[2, 3]``), or ``None``."""
+    """The first JSON value in `text` that is no bare citation (``[1]``, ``[2, 3]``), or ``None``.
+
+    Gives up after a million characters that it read again and again, as in a reply of nothing but brackets.
+    """
     decoder = json.JSONDecoder(strict=False)
+    patience = _PATIENCE
     for match in re.finditer(r"[\[{]", text):
         try:
             value = decoder.raw_decode(text, match.start())[0]
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            patience -= getattr(error, "pos", len(text)) - match.start()
+            if patience < 0:
+                return None
             continue
         if not (value and isinstance(value, list) and all(type(item) is int for item in value)):
             return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -134,6 +135,40 @@ class TestAnswers:
     def test_that_follow_the_schema_come_back_as_they_are(self, answer: str, documents: list[int]) -> None:
         text = json.dumps({"answer": answer, "documents": documents})
         assert parse.answer(text) == (answer.encode("utf-8", "replace").decode(), documents)
+
+
+class TestOddReplies:
+    """What a model that lost its way repeats up to the end: questions of a whole process wait while it is read."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"answer":' + "[" * 100_000,
+            "[" * 100_000,
+            '{"a":' * 20_000,
+            ("[" * 900 + "x") * 100,
+            "[1," * 50_000,
+            '["' + "'" * 3000 + 'x"]',
+            "\"'`" * 3000 + "x",
+            "query" + " " * 50_000 + "x",
+            "question" + "\t" * 50_000 + "7",
+        ],
+    )
+    def test_of_any_length_are_read_at_once(self, text: str) -> None:
+        started = time.process_time()
+        parse.queries(text, 3)
+        parse.answer(text)
+        parse.enough(text)
+        parse.known(text)
+        assert time.process_time() - started < 3
+
+    def test_short_ones_are_searched_to_the_end(self) -> None:
+        assert parse.queries("[" * 980 + '["Jaws"]', 1) == ["Jaws"]
+        assert parse.answer("{" * 5000 + '{"answer": "Jaws", "documents": [1]}') == ("Jaws", [1])
+
+    def test_citations_do_not_tire_it(self) -> None:
+        text = "As [1, 2] says, and [3]. " * 20_000 + '{"answer": "1937", "documents": [3]}'
+        assert parse.answer(text) == ("1937", [3])
 
 
 class TestNormalise:
