@@ -17,6 +17,7 @@ __all__ = [
     "normalise",
     "queries",
     "queries_schema",
+    "spoken",
 ]
 
 ANSWER_SCHEMA: dict[str, Any] = {
@@ -72,6 +73,18 @@ def normalise(query: str) -> str:
     return " ".join(re.findall(r"\w+", query.casefold()))
 
 
+def spoken(text: str) -> str:
+    """`text` without what a reasoning model thinks first, up to ``</think>``; the opening tag may be in its template.
+
+    Nothing is left of a thought without an end. JSON may hold the tag.
+    """
+    thought, closed, rest = text.partition("</think>")
+    begin = thought.lstrip()
+    if begin.startswith("<think>") or (closed and begin[:1] not in ("[", "{", "`")):
+        return rest
+    return text
+
+
 def load(text: str) -> Any:
     """The first JSON value in `text` that is no bare citation (``[1]``, ``[2, 3]``), or ``None``.
 
@@ -79,6 +92,7 @@ def load(text: str) -> Any:
     """
     decoder = json.JSONDecoder(strict=False)
     patience = _PATIENCE
+    text = spoken(text)
     for match in re.finditer(r"[\[{]", text):
         try:
             value = decoder.raw_decode(text, match.start())[0]
@@ -139,12 +153,13 @@ def informative(text: str) -> bool:
 
 def _lines(text: str) -> list[str]:
     # A turn that started a JSON value and never finished it is malformed, not a list of lines.
-    text = _FENCE.sub("", text)
+    text = _FENCE.sub("", spoken(text))
     return [] if text.lstrip()[:1] in ("[", "{") else text.splitlines()
 
 
 def answer(text: str) -> tuple[str, list[int]]:
     """The closing answer and the document numbers it names (1-based, as written); the whole text if it is not JSON."""
+    text = spoken(text)
     value = load(text)
     if isinstance(value, dict) and "answer" in value:
         numbers = value.get("documents")
