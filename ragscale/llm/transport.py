@@ -146,8 +146,10 @@ class Transport:
             raise self.broken("a body that is not UTF-8", prompt_tokens) from None
         try:
             return json.loads(text)
-        except (ValueError, RecursionError):
-            raise self.broken("a body that is not JSON, or is too deeply nested", prompt_tokens) from None
+        except ValueError:
+            raise self.broken("a body that is not JSON", prompt_tokens) from None
+        except RecursionError:
+            raise self.broken("JSON that is nested too deeply", prompt_tokens) from None
 
     def _late(self, prompt_tokens: int) -> ModelError:
         return ModelError(

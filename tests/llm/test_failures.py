@@ -61,7 +61,7 @@ async def failure(reply: Reply, limit: float = 20.0) -> tuple[ModelError, int]:
         (Reply(b'{"choices": [{"mess'), "not JSON"),
         (Reply(b"\xff\xfe\x00"), "not"),
         (Reply(b""), "not JSON"),
-        (Reply(b"[" * 200_000), "too deeply nested"),
+        (Reply(b"[" * 200_000), "nested too deeply"),
         (Reply([1, 2]), "not an object"),
         (Reply({"choices": [], "usage": {"prompt_tokens": 1}}), "no choices"),
         (Reply(without("choices")), "no choices"),
@@ -180,7 +180,7 @@ async def test_counting_survives_a_server_that_is_down_for_a_moment() -> None:
 
 async def test_models_that_are_listed_in_brackets_without_end() -> None:
     with FakeEndpoint(lambda path, body: Reply(b'{"data":' + b"[" * 200_000)) as server:
-        with pytest.raises(ModelError, match="too deeply nested"):
+        with pytest.raises(ModelError, match="nested too deeply"):
             await OpenAILLM(server.url).capabilities()
         assert len(server.requests) == 1
 
