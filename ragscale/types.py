@@ -137,7 +137,10 @@ class Answer:
     """What a run ends with, always: an answer or an explicit empty one, and why it stopped."""
 
     text: str
-    """Empty where the run could not answer; `reason` then says why."""
+    """As the model wrote it, control characters included, which the command line leaves out.
+
+    Empty where the run could not answer; `reason` then says why.
+    """
     citations: list[str]
     """Ids of the passages that the answer rests on, most important first."""
     mode: str

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Annotated, Any
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -12,17 +15,19 @@ from typer.core import TyperGroup
 from ragscale import __version__
 from ragscale.cli import ask, doctor, eval, index, model, modes, serve, tune
 from ragscale.cli.progress import Terminated
+from ragscale.cli.view import plain
 from ragscale.errors import RagscaleError
 
 __all__ = ["app"]
 
 
 class _Root(TyperGroup):
-    """Turns ragscale's own errors into a message and an exit code."""
+    """Turns ragscale's own errors into a message and an exit code, and its warnings into a line."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _warnings_as_lines():
+                return super().invoke(ctx)
         except RagscaleError as error:
             if ctx.params.get("debug"):
                 raise
@@ -44,10 +49,39 @@ class _Root(TyperGroup):
 
 def _complain(message: str, error: BaseException) -> None:
     """Show a message in a line, with what the error notes about work that is kept."""
+    _say(" ".join([message, *getattr(error, "__notes__", ())]), "red")
+
+
+def _say(text: str, style: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True).print(Text(" ".join([message, *getattr(error, "__notes__", ())]), style="red"), soft_wrap=True)
+    Console(stderr=True).print(Text(plain(text), style=style), soft_wrap=True)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show a `ModelWarning` as one line, above whatever is live; the place in the source says nothing to the user."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            from ragscale.llm import ModelWarning
+
+            if issubclass(category, ModelWarning):
+                _say(f"Warning: {message}", "yellow")
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 app = typer.Typer(

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ragscale.cli.view import plain
+
 __all__ = [
     "Finding",
     "check_faiss",
@@ -211,7 +213,7 @@ def doctor(
     )
     for finding in findings:
         state = Text(finding.state, style=_STYLES[finding.state])
-        table.add_row(finding.subject, state, Text(finding.detail), Text(finding.remedy))
+        table.add_row(finding.subject, state, Text(plain(finding.detail)), Text(plain(finding.remedy)))
     Console().print(table)
     if any(finding.state == "problem" for finding in findings):
         raise typer.Exit(1)

@@ -24,6 +24,7 @@ from ragscale.cli.reading import (
     problems_shown,
     show_left_out,
 )
+from ragscale.cli.view import plain
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -219,6 +220,6 @@ def _show(queries: list[str], found: list[list[Hit]]) -> None:
         if not hits:
             typer.echo("no hits")
         for rank, hit in enumerate(hits, 1):
-            text = " ".join(hit.passage.text.split())
-            typer.echo(f"{rank}. {hit.passage.title or hit.passage.id} [{hit.passage.id}] {hit.score:.4f}")
+            text = plain(" ".join(hit.passage.text.split()))
+            typer.echo(plain(f"{rank}. {hit.passage.title or hit.passage.id} [{hit.passage.id}] {hit.score:.4f}"))
             typer.echo(f"   {text if len(text) <= _SNIPPET else text[:_SNIPPET] + '...'}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ragscale.cli.common import AsJson, Source, print_json
+from ragscale.cli.view import plain
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def info(source: Source, as_json: AsJson = False) -> None:
         print_json(told)
         return
     for name, value in rows.items():
-        typer.echo(f"{name:<12} {value}")
+        typer.echo(f"{name:<12} {plain(value)}")
 
 
 def _told(about: dict[str, Any]) -> dict[str, str]:

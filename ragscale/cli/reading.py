@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ragscale.cli.view import plain
 from ragscale.corpus import KINDS
 from ragscale.words import counted
 
@@ -76,7 +77,7 @@ def problems_shown(keep_going: bool) -> Problems:
     """Bad documents stop the command, or are printed on standard error as they are skipped."""
     from ragscale.corpus import Problems
 
-    return Problems(keep_going=keep_going, show=lambda problem: typer.echo(f"skipped {problem}", err=True))
+    return Problems(keep_going=keep_going, show=lambda problem: typer.echo(plain(f"skipped {problem}"), err=True))
 
 
 def show_left_out(problems: Problems) -> None:

@@ -7,12 +7,12 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from ragscale.errors import IndexServerError, InvalidInput
+from ragscale.urls import server_url
 
 __all__ = ["Client"]
 
@@ -37,28 +37,21 @@ class Client:
         attempts: Attempts at a request in all.
 
     Raises:
-        InvalidInput: `url` is not an http(s) URL, or holds credentials; `attempts` is below 1.
+        InvalidInput: `url` is not an http(s) URL, or holds credentials or a query; `attempts` is below 1.
     """
 
     def __init__(self, url: str, *, token_env: str, timeout: float, attempts: int) -> None:
-        parts = urlsplit(url)
-        shown = url.replace(parts.netloc, parts.netloc.rpartition("@")[2])
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidInput(f"{shown!r} is not the URL of a server", "Write it as in http://127.0.0.1:8765.")
-        if "@" in parts.netloc or parts.query:
-            raise InvalidInput(
-                f"the URL of {shown} holds credentials or a query", f"Put the token into the variable {token_env}."
-            )
+        self.url = server_url(url, example="http://127.0.0.1:8765", secret=token_env)
         if attempts < 1:
             raise InvalidInput(f"attempts={attempts}, the least is 1", "1 means no second attempt.")
-        self.url = url.rstrip("/")
         self._token_env = token_env
         self._attempts = attempts
+        address = httpx.URL(self.url)
         # a proxy cannot reach this machine's own loopback interface
-        direct = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        direct = address.host in ("localhost", "127.0.0.1", "::1")
         limit = httpx.Timeout(timeout, connect=min(timeout, _CONNECT))
         # without TLS there is nothing to verify, and reading the certificates takes its time
-        verify = parts.scheme == "https"
+        verify = address.scheme == "https"
         self._http = httpx.Client(base_url=self.url, timeout=limit, trust_env=not direct, verify=verify)
 
     def get(self, path: str, *, params: dict[str, str] | None = None, attempts: int | None = None) -> dict[str, Any]:
@@ -88,7 +81,7 @@ class Client:
 
     def _once(self, method: str, path: str, content: dict[str, Any]) -> dict[str, Any]:
         token = os.environ.get(self._token_env, "").strip()
-        if not token.isascii():
+        if not token.isascii() or not token.isprintable():
             raise IndexServerError(
                 f"the token in {self._token_env} has characters that no HTTP header can carry",
                 "Use letters, digits and punctuation of ASCII, on the server too.",
@@ -126,7 +119,7 @@ class Client:
         try:
             told = response.json()["error"]
             problem, remedy, ours = f"{self.url}: {told['problem']}", str(told["remedy"]), True
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             problem, remedy, ours = f"{self.url} answered with HTTP {status}", "Check that it is ragscale's.", False
         if status in (408, 429, 502, 503):
             busy = _BusyError(problem, remedy)
@@ -139,7 +132,7 @@ class Client:
         """Turns whatever goes wrong while a reply is read into an `IndexServerError`."""
         try:
             yield
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             raise IndexServerError(
                 f"{self.url} answered with something that this ragscale does not understand",
                 "Check the URL, and that server and client are of one version.",

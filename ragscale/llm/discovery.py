@@ -7,7 +7,7 @@ from typing import Any
 
 from ragscale.errors import EndpointError, ModelError
 from ragscale.llm.tokens import LlamaTokenizer, VllmTokenizer, find_tokenizer
-from ragscale.llm.transport import Transport, UnreachableError
+from ragscale.llm.transport import BadKeyError, Transport, UnreachableError
 
 __all__ = ["ServerInfo", "discover"]
 
@@ -57,10 +57,10 @@ async def discover(transport: Transport, model: str | None) -> ServerInfo:
 async def _models(transport: Transport, *, required: bool) -> list[dict[str, Any]]:
     try:
         answer = await transport.get("models")
-    except UnreachableError:
+    except (UnreachableError, BadKeyError):
         raise
-    except EndpointError as error:
-        if required or "refused the key" in error.problem:
+    except EndpointError:
+        if required:
             raise
         return []  # some gateways have no such path, and the model is named
     data = answer.get("data") if isinstance(answer, dict) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ __all__ = ["LangChainLLM"]
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "num_predict")
 _ASSUMED_WINDOW = 8192
+_SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
+_SHORTEST = 8  # characters; a shorter one, as "none", is no secret, and may be part of any word
+_SAID = 300  # characters
 
 
 class LangChainLLM:
@@ -153,11 +158,16 @@ class LangChainLLM:
         return Usage(told["input_tokens"], told["output_tokens"], cached)
 
     def _failure(self, error: Exception, prompt_tokens: int) -> ModelError:
-        """The error of ours; the provider's text stays out, as it may hold keys and prompts."""
+        """The error of ours, with the start of the provider's own message, less the keys that it may hold."""
         response = getattr(error, "response", None)
         code = getattr(error, "status_code", None) or getattr(response, "status_code", None)
         code = code if isinstance(code, int) else None
         what = f"{self._name} failed with {type(error).__name__}" + (f" (HTTP {code})" if code else "")
+        said = str(error)
+        for secret in self._secrets():
+            said = said.replace(secret, "***")
+        said = " ".join(said.split())[:_SAID].rstrip(".")
+        what += f": {said}" if said else ""
         if code in (401, 403, 404):
             return EndpointError(what, "Check the model's name and key.", spend=Spend(llm_calls=1))
         transient = isinstance(error, TimeoutError | ConnectionError) or "Timeout" in type(error).__name__
@@ -165,6 +175,16 @@ class LangChainLLM:
         charged = 0 if code is not None and code < 500 else prompt_tokens
         spend = Spend(llm_calls=1, prompt_tokens=charged)
         return ModelError(what, "See the provider's documentation.", retryable=retryable, spend=spend)
+
+    def _secrets(self) -> list[str]:
+        """What goes by the name of a key, in the model's fields and in the environment, the longest first."""
+        from pydantic import SecretStr
+
+        fields = {name: getattr(self._model, name, None) for name in type(self._model).model_fields}
+        values: list[Any] = [value for name, value in {**os.environ, **fields}.items() if _SECRET.search(name)]
+        values += [value.get_secret_value() for value in fields.values() if isinstance(value, SecretStr)]
+        texts = {value for value in values if isinstance(value, str) and len(value) >= _SHORTEST}
+        return sorted(texts, key=len, reverse=True)
 
 
 def _convert(messages: Sequence[Message]) -> list[BaseMessage]:

@@ -11,15 +11,15 @@ import json
 import os
 import weakref
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
-from ragscale.errors import EndpointError, InvalidInput, ModelError
+from ragscale.errors import EndpointError, ModelError
 from ragscale.types import Spend
+from ragscale.urls import server_url
 
 if TYPE_CHECKING:
     import openai
 
-__all__ = ["BrokenAnswerError", "RefusedError", "ThrottledError", "Transport", "UnreachableError"]
+__all__ = ["BadKeyError", "BrokenAnswerError", "RefusedError", "ThrottledError", "Transport", "UnreachableError"]
 
 
 _CONNECT = 10.0  # seconds until a host that does not answer at all counts as absent
@@ -52,6 +52,10 @@ class UnreachableError(EndpointError):
     """Nothing listens at the address, or the host is unknown."""
 
 
+class BadKeyError(EndpointError):
+    """The endpoint refuses the key, or no request can carry it."""
+
+
 class Transport:
     """Sends single requests; never repeats one.
 
@@ -61,26 +65,14 @@ class Transport:
         timeout: Seconds that one request may take.
 
     Raises:
-        InvalidInput: `base_url` is not an http(s) URL, or holds credentials.
+        InvalidInput: `base_url` is not an http(s) URL, or holds credentials or a query.
     """
 
     def __init__(self, base_url: str, *, api_key_env: str = "OPENAI_API_KEY", timeout: float = 180.0) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidInput(
-                f"The endpoint {_shown(base_url)!r} is not a URL", "Write it as in http://localhost:8000/v1."
-            )
-        if "@" in parts.netloc or parts.query:
-            # The HTTP library logs URLs.
-            raise InvalidInput(
-                f"The URL of {_shown(base_url)} holds credentials or a query",
-                f"Put the key into the environment variable {api_key_env}.",
-            )
-        self._url = base_url.rstrip("/")
+        self.shown = server_url(base_url, example="http://localhost:8000/v1", secret=api_key_env)
         self.api_key_env = api_key_env
         self.timeout = timeout
-        self.shown = _shown(self._url)
-        self.root = self._url.removesuffix("/v1")
+        self.root = self.shown.removesuffix("/v1")
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = (
             weakref.WeakKeyDictionary()
         )
@@ -96,7 +88,7 @@ class Transport:
         client = self._clients.get(loop)
         if client is None:
             client = self._clients[loop] = openai.AsyncOpenAI(
-                base_url=self._url,
+                base_url=self.shown,
                 api_key=self._key,
                 timeout=openai.Timeout(self.timeout, connect=min(self.timeout, _CONNECT)),
                 max_retries=0,
@@ -107,8 +99,14 @@ class Transport:
         return client
 
     async def _key(self) -> str:
-        # Local servers take any key, the client insists on one.
-        return os.environ.get(self.api_key_env) or "none"
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not key.isascii() or not key.isprintable():
+            raise BadKeyError(
+                f"The key in {self.api_key_env} has characters that no HTTP header can carry",
+                f"Put a key of letters, digits and punctuation of ASCII into {self.api_key_env}.",
+                spend=Spend(),
+            )
+        return key or "none"  # local servers take any key, the client insists on one
 
     async def get(self, path: str) -> Any:
         """The JSON at `path`; relative to the endpoint, or a whole URL. Raises `ModelError`."""
@@ -150,6 +148,8 @@ class Transport:
             return json.loads(text)
         except ValueError:
             raise self.broken("a body that is not JSON", prompt_tokens) from None
+        except RecursionError:
+            raise self.broken("JSON that is nested too deeply", prompt_tokens) from None
 
     def _late(self, prompt_tokens: int) -> ModelError:
         return ModelError(
@@ -199,7 +199,7 @@ class Transport:
             )
         if code in (401, 403):
             state = "is set, but not accepted" if os.environ.get(self.api_key_env) else "is not set"
-            return EndpointError(
+            return BadKeyError(
                 f"{self.shown} refused the key (HTTP {code}); the variable {self.api_key_env} {state}",
                 f"Put a valid key into {self.api_key_env}.",
                 spend=spend,
@@ -223,7 +223,7 @@ class Transport:
         """The start of the server's own message, without the key should the server echo it."""
         body = error.body
         text = str(body.get("message", body)) if isinstance(body, dict) else str(body or "")
-        key = os.environ.get(self.api_key_env)
+        key = os.environ.get(self.api_key_env, "").strip()
         text = " ".join(text.replace(key, "***").split() if key else text.split())
         return text[:300].rstrip(".") or "it did not say why"
 
@@ -234,12 +234,6 @@ class Transport:
         self._clients.clear()
         if client is not None:
             await client.close()
-
-
-def _shown(url: str) -> str:
-    """`url` without credentials and query, as errors show it."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _seconds(header: str | None) -> float | None:

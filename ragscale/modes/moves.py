@@ -95,7 +95,7 @@ class Moves(Calls):
             self.note("read", "no passage fits the budget or the context window", input=query, output=NO_INFORMATION)
             return NO_INFORMATION
         texts = await self.write("read", messages, max_tokens=READ_TOKENS, input=query, passages=shown)
-        text = " ".join(texts[0].split())
+        text = " ".join(parse.spoken(texts[0]).split())
         return text if parse.informative(text) else NO_INFORMATION
 
     async def penalty(self, question: str, steps: Sequence[Step]) -> float:

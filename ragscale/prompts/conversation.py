@@ -123,7 +123,10 @@ def parse(text: str, *, most: int, profile: Profile = "json") -> Reply:
 
 
 def _parse_tags(text: str, most: int) -> Reply:
-    said = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL | re.IGNORECASE)
+    # Beyond the last end of a thought none is looked for: it would be once for every beginning.
+    last = re.match(r".*</think>", text, re.DOTALL | re.IGNORECASE)
+    end = last.end() if last else 0
+    said = re.sub(r"<think>.*?</think>", "", text[:end], flags=re.DOTALL | re.IGNORECASE) + text[end:]
     turn = re.search(r"<(search|answer)>(.*?)(?:</\1>|$)", said, re.DOTALL | re.IGNORECASE)
     if turn is None:
         return Reply()

@@ -17,6 +17,7 @@ __all__ = [
     "normalise",
     "queries",
     "queries_schema",
+    "spoken",
 ]
 
 ANSWER_SCHEMA: dict[str, Any] = {
@@ -32,14 +33,18 @@ ANSWER_SCHEMA: dict[str, Any] = {
 
 _PREFIX = re.compile(
     r"^\s*(?:[-*\u2022]|\(?\d{1,2}[.)]"
-    r"|(?:intermediate |next |follow-?up |sub-?)?(?:query|question|search)\s*\d*\s*:)\s*",
+    r"|(?:intermediate |next |follow-?up |sub-?)?(?:query|question|search)\s*(?:\d+\s*)?:)\s*",
     re.IGNORECASE,
 )
 
 _NOTHING = ("", "nothing", "nothing yet", "none", "unknown")
 
-_QUOTED = re.compile(r"^([\"'`]+)(.*?)\1,?$")
+_QUOTED = re.compile(r"^([\"'`]{1,8})(.*?)\1,?$")  # a bound, as any number would take the cube of it
 _FENCE = re.compile(r"^\s*```\w*\s")
+
+# Characters that attempts at JSON may read in vain, as brackets in brackets take the square of their number. A reply of
+# up to 1,000 characters cannot reach it.
+_PATIENCE = 1_000_000
 
 
 def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
@@ -68,13 +73,33 @@ def normalise(query: str) -> str:
     return " ".join(re.findall(r"\w+", query.casefold()))
 
 
+def spoken(text: str) -> str:
+    """`text` without what a reasoning model thinks first, up to ``</think>``; the opening tag may be in its template.
+
+    Nothing is left of a thought without an end. JSON may hold the tag.
+    """
+    thought, closed, rest = text.partition("</think>")
+    begin = thought.lstrip()
+    if begin.startswith("<think>") or (closed and begin[:1] not in ("[", "{", "`")):
+        return rest
+    return text
+
+
 def load(text: str) -> Any:
-    """The first JSON value in `text` that is no bare citation (``[1]``, ``[2, 3]``), or ``None``."""
+    """The first JSON value in `text` that is no bare citation (``[1]``, ``[2, 3]``), or ``None``.
+
+    Gives up after a million characters that it read again and again, as in a reply of nothing but brackets.
+    """
     decoder = json.JSONDecoder(strict=False)
+    patience = _PATIENCE
+    text = spoken(text)
     for match in re.finditer(r"[\[{]", text):
         try:
             value = decoder.raw_decode(text, match.start())[0]
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            patience -= getattr(error, "pos", len(text)) - match.start()
+            if patience < 0:
+                return None
             continue
         if not (value and isinstance(value, list) and all(type(item) is int for item in value)):
             return value
@@ -128,12 +153,13 @@ def informative(text: str) -> bool:
 
 def _lines(text: str) -> list[str]:
     # A turn that started a JSON value and never finished it is malformed, not a list of lines.
-    text = _FENCE.sub("", text)
+    text = _FENCE.sub("", spoken(text))
     return [] if text.lstrip()[:1] in ("[", "{") else text.splitlines()
 
 
 def answer(text: str) -> tuple[str, list[int]]:
     """The closing answer and the document numbers it names (1-based, as written); the whole text if it is not JSON."""
+    text = spoken(text)
     value = load(text)
     if isinstance(value, dict) and "answer" in value:
         numbers = value.get("documents")

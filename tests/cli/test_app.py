@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import warnings
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 import ragscale
 from ragscale.cli import app
 from ragscale.errors import InvalidInput
+from ragscale.llm.notices import Notices
 
 COMMANDS = ("ask", "search", "eval", "modes", "doctor", "index", "model")
 HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "langgraph", "langchain_core", "openai", "pyarrow",
@@ -51,6 +54,39 @@ def test_our_errors_are_a_message_unless_debugging(monkeypatch: pytest.MonkeyPat
     assert result.stderr == "value [7] is above the limit 5. Give less.\n"
     debugged = CliRunner().invoke(app, ["--debug", "modes"])
     assert isinstance(debugged.exception, InvalidInput)
+
+
+def test_an_error_that_quotes_control_codes_does_not_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise InvalidInput("the server says \x1b[2J\x9b2J")
+
+    monkeypatch.setattr("ragscale.modes.registered", fail)
+    assert CliRunner().invoke(app, ["modes"]).stderr == "the server says \ufffd[2J\ufffd2J\n"
+
+
+def test_a_warning_about_the_model_is_a_line_and_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = ragscale.modes.registered()
+    usual = warnings.showwarning
+
+    def warn() -> None:
+        said = Notices()
+        for _ in range(2):
+            said.once("schema", "m was not seen to do: [json] schema, \x1b[2J")
+
+    def registered() -> object:
+        thread = threading.Thread(target=warn)  # as questions run in the thread of a loop
+        thread.start()
+        thread.join()
+        warnings.warn("of another package", UserWarning, stacklevel=1)
+        return modes
+
+    monkeypatch.setattr("ragscale.modes.registered", registered)
+    with pytest.warns(UserWarning, match="of another package") as others:
+        result = CliRunner().invoke(app, ["modes"])
+    assert result.exit_code == 0
+    assert result.stderr == "Warning: m was not seen to do: [json] schema, \ufffd[2J\n"
+    assert [str(other.message) for other in others] == ["of another package"]
+    assert warnings.showwarning is usual
 
 
 def test_an_interrupt_is_exit_code_130_and_other_errors_stay_errors(monkeypatch: pytest.MonkeyPatch) -> None:

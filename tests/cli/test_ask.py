@@ -200,6 +200,20 @@ def test_bad_input_is_a_message_and_no_traceback(folder: str, arguments: list[st
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "http://localhost:abc/v1", "http://localhost:999999/v1"])
+def test_bad_urls_are_a_message_and_no_traceback(folder: str, url: str, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("Polonium is an element.")
+    for command in (
+        ["ask", folder, "Where?", "--llm", f"openai:{url}"],
+        ["search", url, "polonium"],
+        ["index", "build", str(corpus), "-o", str(tmp_path / "index"), "--embedder", f"endpoint:{url}"],
+    ):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 1
+        assert f"{url!r} is not a URL of a server. Write it as in http://" in result.stderr
+
+
 def test_markup_and_control_codes_of_a_model_do_not_reach_the_terminal(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,13 @@ def test_the_exit_code_tells_of_problems(states: list[Any], code: int, monkeypat
             assert text in done.output
 
 
+def test_control_codes_of_a_server_do_not_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda llm: [Finding("model", "ok", "na\x1b[2Jme", "re\x1b[2Jmedy")])
+    shown = CliRunner().invoke(app, ["doctor"]).output
+    assert "na\ufffd[2Jme" in shown
+    assert "re\ufffd[2Jmedy" in shown
+
+
 @pytest.mark.parametrize(
     ("llm", "ready", "tried"),
     [

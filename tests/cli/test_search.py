@@ -61,6 +61,18 @@ def test_filters_and_metadata(built: Path) -> None:
         assert [hit["id"] for hit in hits] == wanted
 
 
+def test_control_codes_of_passages_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    row = {"id": "a\x1b[1m", "title": "T\x9b2J", "text": "bread \x1b[2J is baked"}
+    (tmp_path / "corpus.jsonl").write_text(json.dumps(row))
+    made = run("index", "build", tmp_path / "corpus.jsonl", "-o", tmp_path / "index", "--embedder", "none")
+    assert made.exit_code == 0, made.output
+    shown = run("search", tmp_path / "index", "bread").stdout
+    assert shown.startswith("1. T\ufffd2J [a\ufffd[1m] ")
+    assert shown.endswith("\n   bread \ufffd[2J is baked\n")
+    (hit,) = json.loads(run("search", tmp_path / "index", "bread", "--json").stdout)["hits"]
+    assert {name: hit[name] for name in row} == row
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -215,8 +215,9 @@ def test_what_does_not_fit_an_endpoint() -> None:
     for options in ({"dtype": "bfloat16"}, {"backend": "onnx"}, {"devices": ["cpu"]}):
         with pytest.raises(InvalidInput, match="for an endpoint"):
             Embedder.for_documents("endpoint:http://127.0.0.1:9/v1#m", **options)  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match="not a URL"):
-        Embedder.for_documents("endpoint:somewhere")
+    for url in ("somewhere", "http://[::1", "http://localhost:abc/v1#m", "http://localhost:999999/v1"):
+        with pytest.raises(InvalidInput, match="not a URL"):
+            Embedder.for_documents(f"endpoint:{url}")
     with pytest.raises(EndpointError, match="No model server"):
         Embedder.for_documents("endpoint:http://127.0.0.1:9/v1#m")
 

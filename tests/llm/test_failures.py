@@ -61,6 +61,7 @@ async def failure(reply: Reply, limit: float = 20.0) -> tuple[ModelError, int]:
         (Reply(b'{"choices": [{"mess'), "not JSON"),
         (Reply(b"\xff\xfe\x00"), "not"),
         (Reply(b""), "not JSON"),
+        (Reply(b"[" * 200_000), "nested too deeply"),
         (Reply([1, 2]), "not an object"),
         (Reply({"choices": [], "usage": {"prompt_tokens": 1}}), "no choices"),
         (Reply(without("choices")), "no choices"),
@@ -177,11 +178,34 @@ async def test_counting_survives_a_server_that_is_down_for_a_moment() -> None:
         assert await model.count_tokens(other) == exact - 1
 
 
+async def test_models_that_are_listed_in_brackets_without_end() -> None:
+    with FakeEndpoint(lambda path, body: Reply(b'{"data":' + b"[" * 200_000)) as server:
+        with pytest.raises(ModelError, match="nested too deeply"):
+            await OpenAILLM(server.url).capabilities()
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("key", ["cl\u00e9", "sk-one\nsk-two", "half \udce9", "\x7f"])
+async def test_a_key_that_no_header_can_carry_is_named_and_not_sent(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGSCALE_TEST_KEY", key)
+    with FakeEndpoint(Vllm()) as server:
+        for name in (None, "org/model"):
+            model = OpenAILLM(server.url, name, api_key_env="RAGSCALE_TEST_KEY")
+            with pytest.raises(EndpointError, match="RAGSCALE_TEST_KEY has characters that no HTTP header") as caught:
+                await model.generate(ASK, max_tokens=5)
+            assert not caught.value.retryable
+            assert key not in str(caught.value)
+        assert server.requests == []
+        monkeypatch.setenv("RAGSCALE_TEST_KEY", " sk-one\n")
+        await model.generate(ASK, max_tokens=5)
+        assert set(server.keys) == {"Bearer sk-one"}
+
+
 def test_urls_are_checked_and_hold_no_credentials() -> None:
     for url in ("https://me:pw@host/v1", "https://host/v1?token=pw"):
         with pytest.raises(InvalidInput, match="holds credentials") as caught:
             Transport(url)
         assert "pw" not in str(caught.value)
-    for url in ("localhost:8000", "ftp://host/v1", "", "http://"):
+    for url in ("localhost:8000", "ftp://host/v1", "", "http://", "http://[::1", "http://host:999999/v1"):
         with pytest.raises(InvalidInput, match="is not a URL"):
             Transport(url)

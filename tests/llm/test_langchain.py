@@ -14,7 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
 from ragscale.llm import Capabilities, ModelWarning, Usage, load
@@ -36,6 +36,7 @@ class Recorder(BaseChatModel):
     max_tokens: int | None = None
     seed: int | None = None
     api_key: str = "sk-secret"
+    hidden: SecretStr | None = None
     answer: Any = None
     calls: list[dict[str, Any]] = Field(default_factory=list)
 
@@ -119,7 +120,7 @@ async def test_a_tokenizer_that_counted_too_few_is_given_up() -> None:
         (ValueError("sk-secret"), False, ModelError, 40),
     ],
 )
-async def test_failures_become_ours_without_the_providers_words(
+async def test_failures_become_ours_without_the_providers_keys(
     error: Exception, retryable: bool, kind: type[ModelError], prompt: int
 ) -> None:
     model = LangChainLLM(recorder(error))
@@ -129,6 +130,33 @@ async def test_failures_become_ours_without_the_providers_words(
     assert caught.value.spend is not None
     assert (caught.value.spend.llm_calls, caught.value.spend.prompt_tokens) == (1, prompt)
     assert "sk-secret" not in f"{caught.value} {caught.value!r} {model!r}"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("boom"), "recorder-1 failed with KeyError: 'boom'"),
+        (ProviderError(400), "recorder-1 failed with ProviderError (HTTP 400): failed with key ***"),
+        (ValueError("no region.\n  Set one."), "recorder-1 failed with ValueError: no region. Set one"),
+        (
+            ValueError("token-of-a-field token-of-a-field-2 token-of-a-variable"),
+            "failed with ValueError: *** ***-2 ***",
+        ),
+        (ValueError("none of sk-secret"), "failed with ValueError: none of ***"),
+        (ValueError(), "recorder-1 failed with ValueError"),
+        (ValueError("x" * 9000), "failed with ValueError: " + "x" * 300),
+    ],
+)
+async def test_failures_say_what_the_provider_said(
+    error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "token-of-a-variable")
+    monkeypatch.setenv("OTHER_API_KEY", "none")
+    chat = recorder(error)
+    chat.hidden = SecretStr("token-of-a-field")
+    with pytest.raises(ModelError) as caught:
+        await LangChainLLM(chat).generate(ASK, max_tokens=5)
+    assert caught.value.problem.endswith(words)
 
 
 async def test_neither_scores_nor_samples() -> None:

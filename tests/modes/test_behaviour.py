@@ -335,3 +335,21 @@ class TestWhatAnEndpointCannotDo:
         answer, ledger = run(mode, llm=scripted(reply, capabilities=Capabilities(samples=True)))
         check(answer, ledger, Budget())
         assert answer.text
+
+    @by_name
+    def test_thoughts_of_a_reasoning_model_are_traced_and_not_read(self, mode: Mode) -> None:
+        thought = (
+            '<think>{"answer": "mistaken", "documents": [], "queries": ["mistaken"], "known": "mistaken"}</think>\n'
+        )
+
+        def reply(messages: Sequence[Message], call: ScriptedCall) -> Any:
+            assert "mistaken" not in json.dumps(list(messages))
+            return [thought + text for text in never_repeating(messages, call)]
+
+        llm = scripted(reply)
+        answer, ledger = run(mode, llm=llm)
+        check(answer, ledger, Budget())
+        assert answer.text.startswith("answer ")
+        written = [event for event in answer.trace if event.output and event.spend.llm_calls]
+        assert all(thought.strip() in str(event.output) for event in written)
+        assert len(written) == len([call for call in llm.calls if move_of(call) != "score"])

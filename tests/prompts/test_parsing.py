@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -134,6 +135,78 @@ class TestAnswers:
     def test_that_follow_the_schema_come_back_as_they_are(self, answer: str, documents: list[int]) -> None:
         text = json.dumps({"answer": answer, "documents": documents})
         assert parse.answer(text) == (answer.encode("utf-8", "replace").decode(), documents)
+
+
+class TestThoughts:
+    """A reasoning model on an endpoint that does not constrain its output thinks first."""
+
+    @pytest.mark.parametrize(
+        "thought",
+        [
+            '<think>{"answer": "wrong", "queries": ["wrong"], "known": "wrong"}</think>',
+            '\n<think>\nMaybe [1]? {"answer": "wrong", "queries": []}\n</think>\n\n',
+            "<think>\n\n</think>\n",
+            'The opening tag is in the template. {"answer": "wrong", "queries": ["wrong"]}\n</think>\n\n',
+        ],
+    )
+    @pytest.mark.parametrize("fence", ["%s", "```json\n%s\n```", "So: %s"])
+    def test_are_not_read(self, thought: str, fence: str) -> None:
+        said = thought + fence % '{"answer": "right", "documents": [2], "queries": ["right"], "known": "it is right"}'
+        assert parse.answer(said) == ("right", [2])
+        assert parse.queries(said, 3) == ["right"]
+        assert parse.known(said) == "it is right"
+        assert not parse.enough(said)
+        assert parse.enough(thought + fence % '{"queries": []}')
+
+    def test_before_lines_are_not_read(self) -> None:
+        said = "<think>\nWho could it be?\n</think>\nRidley Scott\nAlien"
+        assert parse.queries(said, 3) == ["Ridley Scott", "Alien"]
+        assert parse.answer("<think>Hm.</think>\nAnswer: Ridley Scott") == ("Ridley Scott", [])
+        assert parse.spoken("<think>Hm.</think>Paris") == "Paris"
+
+    def test_without_an_end_are_no_reply(self) -> None:
+        cut = '<think>\nLet me see. {"answer": "wrong", "queries": ["wrong"]} or'
+        assert (parse.answer(cut), parse.queries(cut, 3), parse.known(cut)) == (("", []), [], "")
+        assert not parse.enough('<think> {"queries": []}')
+
+    def test_the_tag_in_json_is_text(self) -> None:
+        text = json.dumps({"answer": "<think> and </think>", "documents": [1]})
+        assert parse.answer(text) == ("<think> and </think>", [1])
+        assert parse.answer(f"```json\n{text}\n```") == ("<think> and </think>", [1])
+
+
+class TestOddReplies:
+    """What a model that lost its way repeats up to the end: questions of a whole process wait while it is read."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"answer":' + "[" * 100_000,
+            "[" * 100_000,
+            '{"a":' * 20_000,
+            ("[" * 900 + "x") * 100,
+            "[1," * 50_000,
+            '["' + "'" * 6000 + 'x"]',
+            "\"'`" * 3000 + "x",
+            "query" + " " * 200_000 + "x",
+            "question" + "\t" * 200_000 + "7",
+        ],
+    )
+    def test_of_any_length_are_read_at_once(self, text: str) -> None:
+        started = time.process_time()
+        parse.queries(text, 3)
+        parse.answer(text)
+        parse.enough(text)
+        parse.known(text)
+        assert time.process_time() - started < 6
+
+    def test_short_ones_are_searched_to_the_end(self) -> None:
+        assert parse.queries("[" * 980 + '["Jaws"]', 1) == ["Jaws"]
+        assert parse.answer("{" * 5000 + '{"answer": "Jaws", "documents": [1]}') == ("Jaws", [1])
+
+    def test_citations_do_not_tire_it(self) -> None:
+        text = "As [1, 2] says, and [3]. " * 20_000 + '{"answer": "1937", "documents": [3]}'
+        assert parse.answer(text) == ("1937", [3])
 
 
 class TestNormalise:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -73,6 +74,8 @@ class TestParsing:
             ("<answer> cut off", Reply(answer="cut off")),
             ("<search> a b c </search><information> forged </information><answer> x </answer>", Reply(["a b c"])),
             ("<think> I use <search> or <answer> tags </think><search> who </search>", Reply(["who"])),
+            ("<think> a <think> <answer> b </think><search> who </search> </THINK>", Reply(["who"])),
+            ("<think> a </think><think> never closed <search> who </search>", Reply(["who"])),
         ],
     )
     def test_tags(self, text: str, reply: Reply) -> None:
@@ -81,6 +84,12 @@ class TestParsing:
     @pytest.mark.parametrize("text", ["", "who?", "<search></search>", "<answer> </answer>", '["a"]', "search: who"])
     def test_malformed_tags(self, text: str) -> None:
         assert conversation.parse(text, most=3, profile="tags") == Reply()
+
+    @pytest.mark.parametrize("text", ["<think>" * 20_000, "<search>" + "a," * 50_000, '<search> {"a":' + "[" * 100_000])
+    def test_odd_replies_of_any_length_are_read_at_once(self, text: str) -> None:
+        started = time.process_time()
+        conversation.parse(text, most=3, profile="tags")
+        assert time.process_time() - started < 3
 
     @given(tagged | st.text(), st.sampled_from(PROFILES), st.integers(1, 3))
     def test_of_anything_is_at_most_one_kind_of_reply(self, text: str, profile: Profile, most: int) -> None:

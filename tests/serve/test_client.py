@@ -117,6 +117,8 @@ REFUSALS: list[tuple[Reply, type[RagscaleError], str]] = [
     ((302, b"", {"Location": "http://elsewhere.example/"}), IndexServerError, "answered with HTTP 302"),
     ((200, b"<html>", {}), IndexServerError, "does not understand"),
     ((200, [], {}), IndexServerError, "does not understand"),
+    ((200, b"[" * 200_000, {}), IndexServerError, "does not understand"),
+    ((500, b"[" * 200_000, {}), IndexServerError, "answered with HTTP 500"),
     ((200, {"results": []}, {}), IndexServerError, "does not understand"),
     ((200, {"fingerprint": "f" * 64, "results": []}, {}), IndexServerError, "does not understand"),
     ((200, {"fingerprint": "f" * 64, "results": [{"hits": [[{}]]}]}, {}), IndexServerError, "does not understand"),
@@ -171,10 +173,20 @@ def test_the_token_is_sent_and_shown_nowhere(
         assert "very-secret" not in f"{caught.value} {remote!r} {caplog.text}"
 
 
+@pytest.mark.parametrize("token", ["jet\u00f3n", "one\ntwo"])
+def test_a_token_that_no_header_can_carry(script: Script, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGSCALE_TOKEN", token)
+    with pytest.raises(IndexServerError, match="no HTTP header can carry"):
+        rs.RemoteIndex(script.url)
+
+
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("http://", "is not the URL of a server"),
+        ("http://", "is not a URL of a server"),
+        ("http://[::1", "is not a URL of a server"),
+        ("http://h:abc", "is not a URL of a server"),
+        ("http://h:999999", "is not a URL of a server"),
         ("http://me:secret@127.0.0.1:1", "holds credentials"),
         ("http://127.0.0.1:1/?token=secret", "holds credentials or a query"),
     ],

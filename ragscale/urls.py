@@ -1,0 +1,42 @@
+"""URLs of servers, checked before anything is sent."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from ragscale.errors import InvalidInput
+
+__all__ = ["server_url"]
+
+
+def server_url(url: str, *, example: str, secret: str) -> str:
+    """The URL of a server, without a slash at its end.
+
+    Args:
+        url: As it was written.
+        example: What one looks like, for the error.
+        secret: Environment variable that credentials belong into.
+
+    Raises:
+        InvalidInput: `url` is not an http(s) URL, no host name or port can be so, or it holds credentials or a query.
+    """
+    import httpx  # a quarter of a second
+
+    try:
+        parts = urlsplit(url)
+        bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+        host = httpx.URL(bare).raw_host.decode()
+        host.encode("idna")  # as the resolver does, which knows no empty part of a name and none above 63 characters
+        sound = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
+        sound = False
+    if not sound:
+        shown = url.rpartition("@")[2].partition("?")[0]  # without all that may be credentials or a query
+        raise InvalidInput(f"{shown!r} is not a URL of a server", f"Write it as in {example}; ports end at 65535.")
+    if "@" in parts.netloc or parts.query:
+        # HTTP libraries log URLs.
+        shown = bare.replace(parts.netloc, parts.netloc.rpartition("@")[2])
+        raise InvalidInput(
+            f"The URL {shown} holds credentials or a query", f"Put them into the environment variable {secret}."
+        )
+    return bare.rstrip("/")
