@@ -205,19 +205,19 @@ class Tree(Mode):
             left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
             return left and need.rounds <= moves.ledger.rounds_left(moves.clock)
 
-        depths = range(min(self.rollout_steps, levels - 1), -1, -1)
-        widths = range(self.expand, 1, -1)
-        ways: list[tuple[range, Callable[[int], Shape]]] = [
-            (depths, lambda depth: Shape(self.expand, self.rollouts, depth, self.k)),
-            (widths, lambda expand: Shape(expand, 1, 0, self.k)),
-            (widths, lambda expand: Shape(expand, 1, 0, few)),
-            (range(1), lambda _: Shape(1, 0, 0, self.k)),
-            (range(1), lambda _: Shape(1, 0, 0, few)),
-        ]
-        for sizes, shape in ways:
-            first = bisect_left(sizes, True, key=lambda size, shape=shape: fits(shape(size)))
-            if first < len(sizes):
-                return shape(sizes[first])
+        def first(sizes: range, shape: Callable[[int], Shape]) -> Shape | None:
+            at = bisect_left(sizes, True, key=lambda size: fits(shape(size)))
+            return shape(sizes[at]) if at < len(sizes) else None
+
+        depths, widths = range(min(self.rollout_steps, levels - 1), -1, -1), range(self.expand, 1, -1)
+        found = (
+            first(depths, lambda depth: Shape(self.expand, self.rollouts, depth, self.k))
+            or first(widths, lambda expand: Shape(expand, 1, 0, self.k))
+            or first(widths, lambda expand: Shape(expand, 1, 0, few))
+            or next((shape for shape in (Shape(1, 0, 0, self.k), Shape(1, 0, 0, few)) if fits(shape)), None)
+        )
+        if found is not None:
+            return found
         moves.ledger.reserve(thin, clock=moves.clock).refund()  # half a level is money lost: raises if it does not fit
         return Shape(1, 0, 0, least)
 
