@@ -15,13 +15,13 @@ import importlib.util
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ragscale.budget import Budget, Ledger
 from ragscale.errors import RagscaleError
 from ragscale.types import Answer, Event, Hit, Passage, Spend
 
 if TYPE_CHECKING:
     from ragscale import modes
     from ragscale.agent import Agent
+    from ragscale.budget import Budget, Ledger
     from ragscale.index import Index
     from ragscale.index.remote import RemoteIndex
 
@@ -49,7 +49,13 @@ if importlib.util.find_spec("faiss") is None:
         stacklevel=2,
     )
 
-_LAZY = {"Agent": "ragscale.agent", "Index": "ragscale.index", "RemoteIndex": "ragscale.index.remote"}
+_LAZY = {
+    "Agent": "ragscale.agent",
+    "Budget": "ragscale.budget",
+    "Index": "ragscale.index",
+    "Ledger": "ragscale.budget",
+    "RemoteIndex": "ragscale.index.remote",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import asdict
@@ -15,7 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from ragscale import modes
 from ragscale.budget import Budget, Ledger
-from ragscale.errors import BudgetExceeded, InvalidInput
+from ragscale.errors import BudgetExceeded, InvalidInput, RagscaleError
 from ragscale.index import How, Index, Searching
 from ragscale.index.remote import RemoteIndex
 from ragscale.llm import LLM, Capabilities, load
@@ -37,7 +39,7 @@ class Agent:
         index: An open `Index`, one with search settings (`Index.searching`), the folder of one, or
             the URL of one that ``ragscale serve`` shares.
         llm: A model, or a specification as `ragscale.llm.load` takes it.
-        mode: The mode of calls that name none: a name or a `Mode` object.
+        mode: The mode of calls that name none: a name, with parameters where needed (``"once(k=3)"``), or a `Mode`.
         budget: Limits of each question.
         seed: Makes sampled sub-queries repeatable: same seed, model and index give the same trace.
         how: Kind of search (``"dense"``, ``"bm25"``, ``"hybrid"``); ``None`` is the index's best.
@@ -45,13 +47,14 @@ class Agent:
             same call: an SQLite file, or a LangGraph checkpoint saver.
 
     Raises:
-        InvalidInput: Unknown mode or model specification; a `how` that is unknown or needs vectors that are not there.
+        InvalidInput: Unknown mode or model specification, an argument that is not what it should be, or a `how` that is
+            unknown or needs vectors that are not there.
         MissingDependency: A package that the model or the index needs is not installed.
         ModelFileError: The embedded model's file is absent, damaged or cannot be loaded.
         IndexDamaged, IndexMismatch, IndexServerError: `index` cannot be opened; see `Index.open`.
 
-    The first question finds out what the model can do, by a few tiny calls (`probe_spend`), and raises what is wrong
-    with it; see `aask`.
+    The first question loads what the index needs, before its clock starts; then it finds out what the model can do, by
+    a few tiny calls (`probe_spend`). It raises what is wrong with either; see `aask`.
     """
 
     def __init__(
@@ -65,15 +68,21 @@ class Agent:
         how: How | None = None,
         checkpoints: str | Path | BaseCheckpointSaver[Any] | None = None,
     ) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise InvalidInput(f"seed={seed!r} is no whole number", "Give one, such as 0.")
+        if checkpoints is not None and not isinstance(checkpoints, str | Path | BaseCheckpointSaver):
+            raise InvalidInput(f"checkpoints={checkpoints!r} keeps no runs", "Give the path of an SQLite file.")
         self.mode = modes.get(mode)
-        self.budget = budget or Budget()
-        self.index = Index.open(index) if isinstance(index, str | Path) else index
+        self.budget = Budget.of(budget)
+        self.index = _opened(index)
         if how is not None:
             self.index.search([], how=how)  # finds nothing, and refuses a `how` that this index has not
         self.llm = load(llm)
         self.seed = seed
         self.how = how
         self._checkpoints = checkpoints
+        self._process = os.getpid()
+        self._loaded = False
 
     def ask(
         self,
@@ -109,9 +118,12 @@ class Agent:
                 without charging again what it had done; a finished one returns its answer.
 
         Raises:
-            InvalidInput: The question is empty, the mode is unknown, or `thread_id` belongs to another question.
+            InvalidInput: The question is empty, the mode is unknown, `thread_id` belongs to another question, or the
+                index has no such search as `how`.
             EndpointError: The model cannot be reached or refuses the key, before anything was spent.
             ModelError: While it was tried out, before anything else, the model failed on each of four attempts.
+            RagscaleError: The agent was made before this process was forked, or `checkpoints` cannot be written. Or
+                what the index needs failed; its class says how (`ModelFileError`, `IndexServerError`).
         """
         answer = None
         async for item in self.astream(question, mode=mode, budget=budget, parent=parent, thread_id=thread_id):
@@ -159,12 +171,22 @@ class Agent:
         """Like `stream`, asynchronous; arguments and errors as in `aask`."""
         if not isinstance(question, str) or not question.strip():
             raise InvalidInput(f"The question is {question!r}", "Ask something.")
+        if os.getpid() != self._process:  # the threads of its index and its model stayed behind
+            raise RagscaleError(
+                "the agent was made before this process was forked",
+                'Make it in the child, and start workers with the "spawn" method.',
+            )
         question = encodable(question.strip())
         chosen = modes.get(mode) if mode is not None else self.mode
         async with self._saver(thread_id) as saver:
             graph = compiled(chosen) if saver is None else chosen.graph().compile(checkpointer=saver)
             run = await Run.begin(graph, chosen, question, thread_id)
-            ledger = Ledger(budget or self.budget, parent=parent, spent=run.spent, elapsed=run.elapsed)
+            if run.finished is None and not self._loaded:
+                # Before the clock starts: which question comes first is chance, and it has the seconds of the others.
+                await self.index.asearch([], 1, self.how)
+                self._loaded = True
+            limits = self.budget if budget is None else budget
+            ledger = Ledger(limits, parent=parent, spent=run.spent, elapsed=run.elapsed)
             if run.finished is None:
                 capabilities = Capabilities()
                 try:
@@ -220,9 +242,14 @@ class Agent:
             The answers, in the order of the questions.
 
         Raises:
-            InvalidInput: As in `aask`, or `concurrency` is below 1. The other questions are cancelled.
+            InvalidInput: As in `aask`, or `questions`, `total` or `concurrency` is not what it should be. The other
+                questions are cancelled.
             ModelError: As in `aask`; `EndpointError` is one.
         """
+        if isinstance(questions, str):
+            raise InvalidInput(f"questions is one string ({questions!r})", "Give a list of questions.")
+        if not isinstance(concurrency, int):
+            raise InvalidInput(f"concurrency={concurrency!r} is no whole number", "Use 1 or more.")
         if concurrency < 1:
             raise InvalidInput(f"concurrency={concurrency} is below 1", "Use 1 or more.")
         ledger = Ledger(total)
@@ -246,8 +273,9 @@ class Agent:
         return spend
 
     def close(self) -> None:
-        """Release the model and the index."""
-        _wait(self.llm.aclose())
+        """Release the model and the index; in a forked child, what it has of them, which is not the model."""
+        if os.getpid() == self._process:
+            _wait(self.llm.aclose())
         self.index.close()
 
     def __enter__(self) -> Self:
@@ -267,8 +295,14 @@ class Agent:
         else:
             from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-            async with AsyncSqliteSaver.from_conn_string(str(self._checkpoints)) as saver:
-                yield saver
+            try:
+                async with AsyncSqliteSaver.from_conn_string(str(self._checkpoints)) as saver:
+                    yield saver
+            except sqlite3.Error as error:
+                raise RagscaleError(
+                    f"checkpoints {str(self._checkpoints)!r}: {error}",
+                    "Give a file of earlier checkpoints, or a new one in a folder that can be written.",
+                ) from error
 
     def _answer(self, mode: modes.Mode, state: dict[str, Any], budget: Budget) -> Answer:
         citations = list(dict.fromkeys(state["citations"]))
@@ -284,6 +318,16 @@ class Agent:
             passages={id: self.index.passage(id) for id in citations},
             limits=_limits(budget),
         )
+
+
+def _opened(index: Any) -> Index | RemoteIndex | Searching:
+    if isinstance(index, str | Path):
+        return Index.open(index)
+    if not all(hasattr(index, name) for name in ("asearch", "passage", "close")):
+        raise InvalidInput(
+            f"A {type(index).__name__} is no index", "Give an open Index, the folder of one, or the URL of a server."
+        )
+    return cast(Index, index)
 
 
 def _limits(budget: Budget) -> dict[str, float]:
@@ -316,6 +360,16 @@ def _loop() -> asyncio.AbstractEventLoop:
             _running = asyncio.new_event_loop()
             threading.Thread(target=_running.run_forever, name="ragscale", daemon=True).start()
         return _running
+
+
+def _forget_loop() -> None:
+    """A forked child has none of its parent's threads, and perhaps a lock that one of them held."""
+    global _lock, _running
+    _lock, _running = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_loop)
 
 
 def _wait(work: Coroutine[Any, Any, _T]) -> _T:

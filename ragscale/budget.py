@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, fields
 from types import TracebackType
+from typing import Any, Self
 
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.types import Spend
@@ -28,7 +30,7 @@ class Budget:
     """Upper limits of a run; ``None`` leaves a dimension open.
 
     Raises:
-        InvalidInput: A limit is negative or not a number.
+        InvalidInput: A limit is negative, not a number, or beyond every float.
     """
 
     rounds: int | None = None
@@ -48,7 +50,22 @@ class Budget:
             if limit is None:
                 continue
             if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 0:
-                raise InvalidInput(f"budget {field.name}={limit!r} is not a number >= 0", "Use None for no limit.")
+                raise InvalidInput(f"budget {field.name}={limit!r} is not a number >= 0", "Leave it out for no limit.")
+            if sys.float_info.max < limit < math.inf:  # not shown: Python writes no whole number of that length
+                raise InvalidInput(f"budget {field.name} is above {sys.float_info.max:g}", "Leave it out for no limit.")
+
+    @classmethod
+    def of(cls, given: Any) -> Self:
+        """A budget that was given as an argument: itself, or no limits for None.
+
+        Raises:
+            InvalidInput: It is something else.
+        """
+        if given is None:
+            return cls()
+        if not isinstance(given, cls):
+            raise InvalidInput(f"budget={given!r} is no Budget", "Give one, as in Budget(tokens=4000).")
+        return given
 
 
 class Ledger:
@@ -61,6 +78,9 @@ class Ledger:
         spent: What was charged before (a resumed run).
         elapsed: Seconds that the run had taken before (a resumed run).
         clock: Seconds; only differences matter.
+
+    Raises:
+        InvalidInput: `budget` is no `Budget`.
     """
 
     def __init__(
@@ -72,7 +92,7 @@ class Ledger:
         elapsed: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.budget = budget or Budget()
+        self.budget = Budget.of(budget)
         self.parent = parent
         self._clock: Callable[[], float] = parent._clock if parent else clock
         # One lock for the whole family: a reservation is granted by every ancestor or by none.

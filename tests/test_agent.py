@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -89,6 +91,44 @@ class TestAsking:
             agent(mode="chian")
         with pytest.raises(InvalidInput, match=r"Unknown mode 'zzz'. Modes: once"):
             agent().ask("Who?", mode="zzz")
+
+    def test_a_mode_as_text_has_parameters_as_on_the_command_line(self) -> None:
+        mine = agent(mode="chain(steps=1, question_k=0)")
+        assert mine.mode == Chain(steps=1, question_k=0)
+        assert len(mine.ask("Who?", mode="once(k=3)").trace[0].passages) == 3
+        with pytest.raises(InvalidInput, match=r"chain has no parameter 'step'. Did you mean 'steps'\?"):
+            agent(mode="chain(step=1)")
+
+    def test_a_mode_that_is_none_says_what_would_do(self) -> None:
+        with pytest.raises(InvalidInput, match=r"mode=Chain is a class. Give an object: Chain\(\)\."):
+            agent(mode=rs.modes.Chain)
+        with pytest.raises(InvalidInput, match=r"mode=\['chain'\] is no mode"):
+            agent().ask("Who?", mode=["chain"])  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("options", "problem"),
+        [
+            ({"budget": {"tokens": 5}}, "budget={'tokens': 5} is no Budget"),
+            ({"budget": 0}, "budget=0 is no Budget"),
+            ({"index": None}, "A NoneType is no index"),
+            ({"index": ["indexes/demo"]}, "A list is no index"),
+            ({"seed": "x"}, "seed='x' is no whole number"),
+            ({"seed": 1.5}, "seed=1.5 is no whole number"),
+            ({"how": "nonsense"}, "unknown kind of search 'nonsense'. Choose one of: hybrid, dense, bm25."),
+            ({"checkpoints": 5}, "checkpoints=5 keeps no runs"),
+        ],
+    )
+    def test_what_an_agent_cannot_be_made_of_is_refused_at_once(self, options: dict[str, Any], problem: str) -> None:
+        with pytest.raises(InvalidInput) as refused:
+            agent(**options)
+        assert problem in str(refused.value)
+        assert refused.value.remedy
+
+    @pytest.mark.parametrize("budget", [5, 0, {}, {"tokens": 5}])
+    def test_a_budget_of_a_call_that_is_none_is_refused(self, budget: Any) -> None:
+        for ask in (agent().ask, lambda question, budget: agent().batch([question], budget=budget)):
+            with pytest.raises(InvalidInput, match=r"budget=.* is no Budget. Give one, as in Budget\(tokens=4000\)\."):
+                ask("Who?", budget=budget)
 
     def test_threads_need_a_place_to_be_kept(self) -> None:
         with pytest.raises(InvalidInput, match=r"thread_id='t' without checkpoints. Give Agent\(checkpoints="):
@@ -208,6 +248,12 @@ class TestBatches:
             agent(mode="once").batch(["a?", "", "c?"])
         with pytest.raises(InvalidInput, match="concurrency=0 is below 1"):
             agent().batch(["a?"], concurrency=0)
+        with pytest.raises(InvalidInput, match="concurrency='2' is no whole number"):
+            agent().batch(["a?"], concurrency="2")  # type: ignore[arg-type]
+        with pytest.raises(InvalidInput, match="budget=5 is no Budget"):
+            agent().batch([], total=5)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInput, match=r"questions is one string \('abc'\). Give a list"):
+            agent().batch("abc")
         llm = scripted()
         llm._capabilities = None  # type: ignore[assignment]
 
@@ -237,13 +283,87 @@ class TestResuming:
 
     def test_a_run_that_crashed_before_its_first_move(self) -> None:
         saver = InMemorySaver()
-        broken = StubIndex()
-        broken.asearch = None  # type: ignore[method-assign, assignment]
+        broken = StubIndex(lambda query: None)  # type: ignore[arg-type, return-value]
         with pytest.raises(TypeError):
             run(Once(), index=broken, checkpoints=saver, thread="t")
         answer, ledger = run(Once(), checkpoints=saver, thread="t")
         check(answer, ledger, rs.Budget())
         assert answer.stop_reason == "answered"
+
+    @pytest.mark.parametrize("content", [None, b"no database, but long enough to be read as one " * 40])
+    def test_checkpoints_that_cannot_be_kept_are_named(self, tmp_path: Path, content: bytes | None) -> None:
+        path = tmp_path / "nosuch" / "x.sqlite" if content is None else tmp_path / "x.sqlite"
+        if content:
+            path.write_bytes(content)
+        mine = agent(mode="once", checkpoints=path)
+        with pytest.raises(rs.RagscaleError, match=rf"checkpoints '{path}': .*Give a file of earlier checkpoints"):
+            mine.ask("Who?", thread_id="t")
+
+
+class TestLoading:
+    def test_is_before_the_clock_and_once(self) -> None:
+        """An embedder that takes a minute leaves a question of ten seconds its ten seconds."""
+        index = StubIndex()
+        found, loads = index.asearch, []
+
+        async def asearch(queries: Any, k: int = 10, how: Any = None) -> Any:
+            if not queries:
+                loads.append(how)
+                await asyncio.sleep(60)
+            return await found(queries, k, how)
+
+        index.asearch = asearch  # type: ignore[method-assign]
+        mine = agent(index=index, mode="once", how="bm25")
+
+        async def work() -> list[Answer]:
+            return [await mine.aask(question, budget=rs.Budget(seconds=10)) for question in ("Who?", "When?")]
+
+        for answer in virtually(work):
+            assert (answer.stop_reason, len(answer.trace[0].passages)) == ("answered", 5)
+        assert loads == ["bm25"]
+
+    def test_a_search_that_the_index_has_not_is_told_before_the_model_is_asked(self, tmp_path: Path) -> None:
+        (tmp_path / "corpus.jsonl").write_text('{"id": "a", "title": "Jaws", "text": "A film by Steven Spielberg."}\n')
+        with rs.Index.build([tmp_path / "corpus.jsonl"], tmp_path / "index", embedder=None) as index:
+            mine = agent(index=index, llm="openai:http://127.0.0.1:9/v1#m", how="dense")
+            with pytest.raises(InvalidInput, match="dense search needs vectors"):
+                mine.ask("Who?")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_is_told_and_can_make_an_agent_of_its_own() -> None:
+    mine = agent(mode="once")
+    expected = mine.ask("Who?").text
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with contextlib.suppress(Exception), mine:
+                try:
+                    mine.ask("Who?")
+                except rs.RagscaleError as error:
+                    os.write(writer, f"{error}|".encode())
+            os.write(writer, agent(mode="once").ask("Who?").text.encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    ended = _ends(child)
+    told, _, answer = os.read(reader, 10_000).decode().partition("|")
+    assert ended, f"the child hangs, after {told!r}"
+    assert told.startswith("the agent was made before this process was forked. Make it in the child")
+    assert answer == expected == mine.ask("Who?").text
+
+
+def _ends(child: int) -> bool:
+    """Whether a child ends within twenty seconds; it is killed if not."""
+    for _ in range(200):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return True
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
 
 
 def _until(true: Callable[[], bool]) -> None:

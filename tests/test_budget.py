@@ -34,6 +34,11 @@ def test_a_limit_must_be_a_number_from_zero_up(name: str, value: Any) -> None:
         Budget(**{name: value})
 
 
+def test_a_limit_beyond_every_float_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"budget tokens is above 1.79769e\+308. Leave it out for no limit."):
+        Budget(tokens=10**5000)
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(Budget)])
 def test_zero_infinity_and_none_are_limits(name: str) -> None:
     assert Ledger(Budget(**{name: 0})).limit(name) == 0

@@ -79,7 +79,7 @@ def evaluate(
             loaded,
             chosen,
             out,
-            concurrency=concurrency or (2 if llm.startswith("embedded") else 8),
+            concurrency=(2 if llm.startswith("embedded") else 8) if concurrency is None else concurrency,
             limit=limit,
             skip=skip,
             progress=progress,
@@ -113,9 +113,11 @@ def _warn(errors: Console, reports: dict[str, ModeReport]) -> None:
 
 @contextmanager
 def _progress(console: Console) -> Iterator[Progress]:
-    """A bar a mode, with the scores so far and the time left."""
+    """A bar a mode, with the scores so far and the time left; SIGTERM raises `Terminated`."""
     from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
+
+    from ragscale.cli.progress import terminating
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -126,7 +128,7 @@ def _progress(console: Console) -> Iterator[Progress]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=console) as bars:
+    with Bars(*columns, console=console) as bars, terminating():
         tasks: dict[str, TaskID] = {}
         scores: dict[str, list[tuple[float, float]]] = {}
 
@@ -142,4 +144,8 @@ def _progress(console: Console) -> Iterator[Progress]:
             em, f1 = (sum(values) / len(scores[name]) for values in zip(*scores[name], strict=True))
             bars.update(tasks[name], completed=done, scores=f"EM {em:.2f}  F1 {f1:.2f}")
 
-        yield report
+        try:
+            yield report
+        except KeyboardInterrupt as stop:
+            stop.add_note("Finished questions are kept: the same command goes on from there.")
+            raise

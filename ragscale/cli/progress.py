@@ -10,17 +10,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ragscale.index import Progress
 
-__all__ = ["Terminated", "progress_bars"]
+__all__ = ["Terminated", "progress_bars", "terminating"]
 
 _STAGES = {"read": "Reading", "bm25": "Terms", "embed": "Embedding"}
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM while a bar is shown; it stops the work as Ctrl-C does, so that what is embedded is kept."""
+    """SIGTERM while a bar is shown; it stops the work as Ctrl-C does, so that what is done is kept."""
 
 
-def _terminate(number: int, frame: Any) -> None:
-    raise Terminated
+@contextmanager
+def terminating() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does while the block runs, and then raises `Terminated`."""
+    told = False
+
+    def terminate(number: int, frame: Any) -> None:
+        nonlocal told
+        told = True
+        interrupt = signal.getsignal(signal.SIGINT)  # an event loop's lets its tasks come to an end
+        if not callable(interrupt):  # Ctrl-C is ignored, as in the background of a script
+            raise KeyboardInterrupt
+        interrupt(signal.SIGINT, frame)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not told:
+            raise
+        ended = Terminated()
+        for note in getattr(stop, "__notes__", ()):
+            ended.add_note(note)
+        raise ended from stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -45,7 +68,7 @@ def progress_bars() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=Console(stderr=True)) as bars, terminating():
         tasks: dict[str, tuple[TaskID, int]] = {}
 
         def report(stage: str, done: int, total: int) -> None:
@@ -57,8 +80,4 @@ def progress_bars() -> Iterator[Progress]:
             rate = f"{made / seconds:,.0f} passages/s" if made and seconds else ""
             bars.update(identity, completed=done, total=total or None, rate=rate)
 
-        before = signal.signal(signal.SIGTERM, _terminate)
-        try:
-            yield report
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        yield report

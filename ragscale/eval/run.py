@@ -63,7 +63,8 @@ async def evaluate(
         A report a mode, by the mode's label, over the questions taken.
 
     Raises:
-        InvalidInput: `out` is a run of something else, or a number is out of range.
+        InvalidInput: `out` is a run of something else or cannot be written, or a number is out of range.
+        RagscaleError: Another process is writing the run.
         EndpointError: The model cannot be reached when the run begins. Where it goes away later, the questions left are
             recorded as failed, and the same call tries them again.
     """
@@ -77,15 +78,16 @@ async def evaluate(
         )
     named = {label(mode): mode for mode in chosen}
     store = Store(Path(out))
-    store.pin(_settings(agent, questions), {name: repr(mode) for name, mode in named.items()})
-    rows = {name: store.rows(name) for name in named}
-    tasks: list[_Task] = []
-    for name, mode in named.items():
-        open_ = [q for q in taken if rows[name].get(q.id, {"stop_reason": "failed"})["stop_reason"] == "failed"]
-        tasks += [_Task(mode, question) for question in open_]
-        if progress:
-            progress(name, None, len(taken) - len(open_), len(taken))
-    await _work(agent, tasks, store, rows, concurrency, _counting(progress, rows, taken))
+    with store.writing():
+        store.pin(_settings(agent, questions), {name: repr(mode) for name, mode in named.items()})
+        rows = {name: store.rows(name) for name in named}
+        tasks: list[_Task] = []
+        for name, mode in named.items():
+            open_ = [q for q in taken if rows[name].get(q.id, {"stop_reason": "failed"})["stop_reason"] == "failed"]
+            tasks += [_Task(mode, question) for question in open_]
+            if progress:
+                progress(name, None, len(taken) - len(open_), len(taken))
+        await _work(agent, tasks, store, rows, concurrency, _counting(progress, rows, taken))
     return {name: summarise([rows[name][q.id] for q in taken]) for name in named}
 
 

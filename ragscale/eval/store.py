@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ragscale.errors import InvalidInput
+from ragscale.errors import InvalidInput, RagscaleError
 
 __all__ = ["Row", "Store"]
 
@@ -18,6 +19,7 @@ Row = dict[str, Any]
 """A finished question: what was asked and answered, its scores, why it stopped, both spends and the whole trace."""
 
 CONFIG_FILE = "config.json"
+LOCK_FILE = ".lock"
 _OTHER = "Give another --out, or go back to the settings of this one."
 
 
@@ -27,6 +29,31 @@ class Store:
 
     folder: Path
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the run for this call alone: two would ask, and pay for, the same questions.
+
+        Raises:
+            InvalidInput: The folder holds something else, or cannot be written.
+            RagscaleError: Another process or thread is writing the run.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            others = [item for item in self.folder.iterdir() if item.suffix != ".part" and item.name != LOCK_FILE]
+            if others and not (self.folder / CONFIG_FILE).exists():  # no lock file is made in what is no run
+                raise InvalidInput(f"{self.folder}: not empty and no run (no {CONFIG_FILE})", "Give another --out.")
+            held = FileLock(self.folder / LOCK_FILE).acquire(timeout=0)
+        except Timeout as error:
+            raise RagscaleError(
+                f"{self.folder}: another process is writing this run", "Wait until it is done, or give another --out."
+            ) from error
+        except OSError as error:
+            raise InvalidInput(f"{self.folder}: no run can be written here ({error})", "Give another --out.") from error
+        with held:
+            yield
+
     def pin(self, settings: dict[str, Any], modes: dict[str, str]) -> None:
         """Write `config.json`, or compare with the one that is there; further modes may be added to a run.
 
@@ -35,16 +62,10 @@ class Store:
             modes: The modes by label, each with its `repr`.
 
         Raises:
-            InvalidInput: The run was started with other settings, or the folder holds something else.
+            InvalidInput: The run was started with other settings, or its file is damaged.
         """
         path = self.folder / CONFIG_FILE
-        if not path.exists():
-            if self.folder.exists() and any(item.suffix != ".part" for item in self.folder.iterdir()):
-                raise InvalidInput(f"{self.folder}: not empty and no run (no {CONFIG_FILE})", "Give another --out.")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            known: dict[str, Any] = {**settings, "modes": {}}
-        else:
-            known = self._config(path)
+        known = self._config(path) if path.exists() else {**settings, "modes": {}}
         wanted = {**settings, "modes": {**known["modes"], **modes}}
         for key, old, new in _differences(known, wanted):
             raise InvalidInput(f"{self.folder}: a run with {key} {old!r}, not {new!r}", _OTHER)

@@ -63,7 +63,10 @@ class Engine:
         return other
 
     def run(self, requests: Sequence[SearchRequest]) -> list[list[list[Hit]]]:
-        """Hits of every query of every request, in order."""
+        """Hits of every query of every request, in order; one without queries loads what such a search needs."""
+        for request in requests:
+            if not request.queries:
+                self._load(request)
         vectors = self._encode(requests)
         dense = self._dense_rankings(requests, vectors)
         lexical = self._lexical_rankings(requests)
@@ -169,6 +172,13 @@ class Engine:
             if len(self._masks) > _MASKS:
                 self._masks.popitem(last=False)
         return self._masks[where]
+
+    def _load(self, request: SearchRequest) -> None:
+        if request.how != "bm25":
+            self._load_embedder()
+            self._load_dense()
+        if request.how != "dense":
+            self._load_lexical()
 
     def _load_lexical(self) -> Lexical:
         if self._lexical is None:

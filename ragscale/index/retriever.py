@@ -334,7 +334,7 @@ class Index:
         """Search for several queries at once.
 
         Args:
-            queries: None of them blank.
+            queries: None of them blank. Without any, what such a search needs (embedder, reranker) is only loaded.
             k: Hits a query, at least 1; fewer come back where fewer match or exist.
             how: ``"dense"`` (score: cosine), ``"bm25"`` (score: BM25, above 0), ``"hybrid"`` (score: fusion of the
                 two); by default the index's own `how`.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from importlib.metadata import entry_points
+from typing import Any
 
 from ragscale.errors import InvalidInput
 from ragscale.modes.base import Mode
@@ -34,17 +35,25 @@ def registered() -> dict[str, type[Mode]]:
     return modes
 
 
-def get(mode: str | Mode) -> Mode:
-    """The mode of that name with its defaults; a mode object passes through.
+def get(mode: str | Mode | Any) -> Mode:
+    """The mode of that name, with the parameters behind it (``"once(k=3)"``) or its defaults; a `Mode` passes through.
 
     Raises:
-        InvalidInput: Unknown name; the message suggests the nearest one.
+        InvalidInput: Unknown name or parameter, where the message suggests the nearest one, or no mode at all.
     """
     if isinstance(mode, Mode):
         return mode
+    if isinstance(mode, type) and issubclass(mode, Mode):
+        raise InvalidInput(f"mode={mode.__name__} is a class", f"Give an object: {mode.__name__}().")
+    if not isinstance(mode, str):
+        raise InvalidInput(f"mode={mode!r} is no mode", "Give a name, as in 'chain', or an object, as in Chain().")
+    if "(" in mode:
+        from ragscale.modes.spec import parse  # which looks the name up here
+
+        return parse(mode)
     known = registered()
     if mode not in known:
-        near = difflib.get_close_matches(str(mode), known, n=1)
+        near = difflib.get_close_matches(mode, known, n=1)
         guess = f"Did you mean {near[0]!r}? " if near else ""
         raise InvalidInput(f"Unknown mode {mode!r}", f"{guess}Modes: {', '.join(known)}.")
     return known[mode]()

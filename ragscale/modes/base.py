@@ -24,6 +24,8 @@ Update = dict[str, Any]
 """What a node returns: values for the state's keys."""
 
 _NUMBERS: dict[str, Any] = {"int": int, "float": (int, float)}
+_MOST = 10**9
+"""Of any parameter: what is computed from it stays a number that a float can hold."""
 
 Body = Callable[[Moves, Any], Awaitable[Update]]
 
@@ -138,7 +140,7 @@ class Mode(ABC):
     """A retrieval mode. The object *is* its configuration; `graph` wires it.
 
     Raises:
-        InvalidInput: A number is below the least that `least` allows, or none at all.
+        InvalidInput: A number is below the least that `least` allows, above 1,000,000,000, or none at all.
     """
 
     name: ClassVar[str]
@@ -163,6 +165,8 @@ class Mode(ABC):
                 raise InvalidInput(f"{self.name}: {field.name}={value!r} is no {kind}", "Give a number.")
             if not value >= least:
                 raise InvalidInput(f"{self.name}: {field.name}={value!r} is below {least}", f"Use {least} or more.")
+            if value > _MOST:
+                raise InvalidInput(f"{self.name}: {field.name} is above {_MOST:,}", "Use a smaller number.")
 
     @abstractmethod
     def graph(self) -> StateGraph[Any, Context, Any, Any]:

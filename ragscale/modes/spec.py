@@ -92,7 +92,7 @@ def _keywords(name: str, arguments: str) -> list[tuple[str, Any]]:
         # A bare word is a string, so that a shell needs no second pair of quotes.
         pairs = [(str(k.arg), k.value.id if isinstance(k.value, ast.Name) else ast.literal_eval(k.value))
                  for k in call.keywords]  # fmt: skip
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:  # the last two: nested too deep
         raise InvalidInput(
             f"parameters {arguments!r} of mode {name} cannot be read", "Write them as (name=value, name=value)."
         ) from error

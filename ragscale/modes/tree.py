@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -189,21 +191,33 @@ class Tree(Mode):
     def _shape(self, moves: Moves, state: _TreeState) -> Shape:
         """The widest level that leaves enough for one greedy level after it.
 
+        Less depth and fewer children cost less, so the first that fits is found without trying every one.
+
         Raises:
             BudgetExceeded: Not even a greedy level fits.
         """
         levels = self.steps - len(state["chain"])
         few, least = min(self.k, 3), min(self.k, 2)
-        depths = range(min(self.rollout_steps, levels - 1), -1, -1)
-        shapes = [Shape(self.expand, self.rollouts, depth, self.k) for depth in depths]
-        shapes += [Shape(expand, 1, 0, k) for k in (self.k, few) for expand in range(self.expand, 1, -1)]
-        shapes += [Shape(1, 0, 0, k) for k in (self.k, few)]
         thin = self._cost(Shape(1, 0, 0, least), moves, state)
-        for shape in shapes:
+
+        def fits(shape: Shape) -> bool:
             need = self._cost(shape, moves, state) + (thin if levels > 1 else Spend())
             left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
-            if left and need.rounds <= moves.ledger.rounds_left(moves.clock):
-                return shape
+            return left and need.rounds <= moves.ledger.rounds_left(moves.clock)
+
+        def first(sizes: range, shape: Callable[[int], Shape]) -> Shape | None:
+            at = bisect_left(sizes, True, key=lambda size: fits(shape(size)))
+            return shape(sizes[at]) if at < len(sizes) else None
+
+        depths, widths = range(min(self.rollout_steps, levels - 1), -1, -1), range(self.expand, 1, -1)
+        found = (
+            first(depths, lambda depth: Shape(self.expand, self.rollouts, depth, self.k))
+            or first(widths, lambda expand: Shape(expand, 1, 0, self.k))
+            or first(widths, lambda expand: Shape(expand, 1, 0, few))
+            or next((shape for shape in (Shape(1, 0, 0, self.k), Shape(1, 0, 0, few)) if fits(shape)), None)
+        )
+        if found is not None:
+            return found
         moves.ledger.reserve(thin, clock=moves.clock).refund()  # half a level is money lost: raises if it does not fit
         return Shape(1, 0, 0, least)
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +118,47 @@ def test_a_bad_mode_says_what_would_do(world: tuple[str, str], tmp_path: Path, m
     assert result.exit_code == 1
     assert message in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_no_question_in_flight_is_refused(world: tuple[str, str], tmp_path: Path, model: ScriptedLLM) -> None:
+    result = CliRunner().invoke(app, ["eval", *world, "--out", f"{tmp_path}/run", "--concurrency", "0"])
+    assert (result.exit_code, model.calls) == (1, [])
+    assert "concurrency 0, the least is 1" in result.stderr
+
+
+_PROGRAM = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1] / "eval")!r})
+from smallworld import script
+import ragscale.agent
+from ragscale.cli import app
+from ragscale.llm.scripted import ScriptedLLM
+ragscale.agent.load = lambda spec: ScriptedLLM(script, delay=lambda call: 60.0 if call.index else 0.0)
+app(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")]
+)
+def test_a_signal_says_what_is_kept(
+    world: tuple[str, str], tmp_path: Path, number: signal.Signals, code: int, word: str
+) -> None:
+    """The model hangs at the second question."""
+    command = ["eval", *world, "--mode", "once", "--out", str(tmp_path / "run"), "--concurrency", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    rows = tmp_path / "run" / "once.jsonl"
+    while not rows.exists() or not rows.read_text().endswith("\n"):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert errors.splitlines()[-1] == f"{word} Finished questions are kept: the same command goes on from there."
+    assert [json.loads(line)["id"] for line in rows.read_text().splitlines()] == ["q1"]
 
 
 def test_failures_are_reported_and_a_run_of_nothing_but_failures_is_an_error(

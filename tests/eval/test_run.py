@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from smallworld import MakeAgent, script
 
 from ragscale.agent import Agent
 from ragscale.budget import Budget
-from ragscale.errors import EndpointError, InvalidInput, ModelError
+from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
 from ragscale.eval import ModeReport, Question, Row, evaluate
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedLLM
@@ -173,6 +174,38 @@ async def test_a_cancelled_run_leaves_nothing_running(
     assert model.running == 0
 
 
+async def test_a_run_that_is_under_way_is_not_begun_again(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        under_way.set()
+        await go_on.wait()
+
+    model, second = ScriptedLLM(script, delay=1, sleep=sleep), ScriptedLLM(script)
+    task = asyncio.create_task(evaluate(make_agent(model), questions, [Once()], tmp_path / "run"))
+    await under_way.wait()
+    (tmp_path / "run" / "once.jsonl").write_text('{"id": "half of a line')
+    with pytest.raises(RagscaleError, match=r"run: another process is writing this run.*give another --out"):
+        await evaluate(make_agent(second), questions, [Once()], tmp_path / "run")
+    assert (tmp_path / "run" / "once.jsonl").read_text() == '{"id": "half of a line'
+    (tmp_path / "run" / "once.jsonl").write_text("")
+    go_on.set()
+    assert (await task)["once"].n == 3
+    again = await evaluate(make_agent(second), questions, [Once()], tmp_path / "run")
+    assert (again["once"].n, len(model.calls), len(second.calls)) == (3, 3, 0)
+
+
+@pytest.mark.parametrize("out", ["file", "file/run"])
+async def test_where_no_folder_can_be(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InvalidInput, match=rf"{out}: no run can be written here .*Give another --out"):
+        await evaluate(make_agent(), questions, [Once()], tmp_path / out)
+
+
 async def test_another_setting_is_refused_with_a_remedy(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path
 ) -> None:
@@ -201,6 +234,7 @@ async def test_a_folder_that_is_no_run_is_left_alone(
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(InvalidInput, match="not empty and no run"):
         await evaluate(make_agent(), questions, [Once()], tmp_path)
+    assert os.listdir(tmp_path) == ["precious.txt"]
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InvalidInput, match=r"config\.json: damaged"):
         await evaluate(make_agent(), questions, [Once()], tmp_path)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import random
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +92,15 @@ def test_defaults_follow_what_the_index_has(lexical: Index, dense: Index) -> Non
     assert (lexical.how, dense.how) == ("bm25", "hybrid")
     assert lexical.search(["radium"]) == lexical.search(["radium"], k=10, how="bm25")
     assert dense.search(["radium"]) == dense.search(["radium"], k=10, how="hybrid")
+
+
+def test_a_search_without_queries_loads_what_others_need(dense: Index, model: Path, tmp_path: Path) -> None:
+    """What is loaded is not read again: the embedder's folder may go away."""
+    folder = shutil.copytree(model, tmp_path / "model")
+    with Index.open(dense.path, embedder=folder) as index:
+        assert index.search([]) == []
+        shutil.rmtree(folder)
+        assert index.search(["Poland"]) == dense.search(["Poland"])
 
 
 def test_no_queries_no_lists(lexical: Index) -> None:

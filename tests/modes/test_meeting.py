@@ -38,9 +38,11 @@ def test_the_branches_of_a_tree(index: Index) -> None:
     answer = asyncio.run(Agent(index, llm, tree).aask(QUESTIONS[0]["question"]))
     searches = [event for event in answer.trace if event.move == "retrieve"]
     # The question itself; four children; their eight rollouts; four children of the second level.
-    assert index.load.requests == len(searches) == answer.spend.total.queries == 1 + 4 + 8 + 4
+    assert len(searches) == answer.spend.total.queries == 1 + 4 + 8 + 4
+    # A request before them loaded what they need.
+    assert index.load.requests == 1 + len(searches)
     # Of a fan-out the first search runs alone and the others in the next batch.
-    assert index.load.batches <= 1 + 2 + 2 + 2
+    assert index.load.batches <= 1 + 1 + 2 + 2 + 2
     # And everyone gets what it asked for.
     assert all(set(event.passages) == {"warsaw", "paris"} for event in searches[1:])
     # Searches that ran at once count once in the serial time.
@@ -49,9 +51,12 @@ def test_the_branches_of_a_tree(index: Index) -> None:
 
 def test_the_questions_of_a_batch(index: Index) -> None:
     questions = [question["question"] for question in QUESTIONS] * 3
-    answers = asyncio.run(Agent(index, ScriptedLLM(script), Once()).abatch(questions, concurrency=len(questions)))
-    assert (index.load.requests, len(answers)) == (9, 9)
-    assert index.load.batches <= 3
+    agent = Agent(index, ScriptedLLM(script), Once())
+    agent.ask(questions[0])  # all is loaded
+    before = index.load
+    answers = asyncio.run(agent.abatch(questions, concurrency=len(questions)))
+    assert (index.load.requests - before.requests, len(answers)) == (9, 9)
+    assert index.load.batches - before.batches <= 3
     alone = {question: index.search([question], k=5)[0] for question in questions[:3]}
     for question, answer in zip(questions, answers, strict=True):
         assert answer.trace[0].passages == [hit.passage.id for hit in alone[question]]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conformance import check
 from doubles import StubIndex, run, scripted
 
-from ragscale.budget import Budget
+from ragscale.budget import Budget, Ledger
+from ragscale.errors import BudgetExceeded
+from ragscale.llm.base import Capabilities
 from ragscale.modes import Chain, Mode, Tree
 from ragscale.modes.tree import Shape
-from ragscale.types import Answer
+from ragscale.types import Answer, Spend
 
 WORDS = 100
 """Of a passage: about what one of an encyclopedia has."""
@@ -77,6 +81,68 @@ def test_a_tree_never_does_less_for_more() -> None:
     firsts = [levels(told(Tree(), tokens))[0] for tokens in (2_000, 4_000, 6_000, 9_000, 15_000, 20_000, 30_000)]
     assert all(one[:3] <= other[:3] for one, other in pairwise(firsts))
     assert (firsts[0][:3], firsts[-1][:3]) == ((1, 0, 0), (4, 2, 2))
+
+
+def first_that_fits(tree: Tree, moves: Any, state: Any) -> Shape | None:
+    """The widest level that the ledger pays for, by trying one after the other; None where none fits."""
+    levels = tree.steps - len(state["chain"])
+    few, least = min(tree.k, 3), min(tree.k, 2)
+    depths = range(min(tree.rollout_steps, levels - 1), -1, -1)
+    shapes = [Shape(tree.expand, tree.rollouts, depth, tree.k) for depth in depths]
+    shapes += [Shape(expand, 1, 0, k) for k in (tree.k, few) for expand in range(tree.expand, 1, -1)]
+    shapes += [Shape(1, 0, 0, k) for k in (tree.k, few)]
+    thin = tree._cost(Shape(1, 0, 0, least), moves, state)
+    later = thin if levels > 1 else Spend()
+    for shape, need in [*((s, tree._cost(s, moves, state) + later) for s in shapes), (Shape(1, 0, 0, least), thin)]:
+        left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
+        if left and need.rounds <= moves.ledger.rounds_left(moves.clock):
+            return shape
+    return None
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_level_is_the_first_that_fits_of_all_that_there_are(seed: int) -> None:
+    drawn = random.Random(seed)
+    tree = Tree(
+        steps=drawn.randint(1, 6), expand=drawn.randint(1, 9), samples=drawn.randint(1, 9),
+        rollouts=drawn.randint(1, 4), rollout_steps=drawn.randint(0, 5), k=drawn.randint(1, 6),
+    )  # fmt: skip
+    spent = [
+        {"move": "plan", "passages": [], "output": ["q"] * drawn.randint(1, 6)},
+        {"move": "read", "passages": ["p"] * drawn.randint(1, 5), "output": "fact"},
+    ]
+    trace = [
+        event | {"spend": Spend(llm_calls=1, prompt_tokens=drawn.randint(1, 900), completion_tokens=50).to_dict()}
+        for event in spent
+    ]
+    state = {"chain": [{}] * drawn.randint(0, tree.steps - 1), "trace": trace[: drawn.randint(0, 2)]}
+    for _ in range(50):
+        limits = {"tokens": 60_000, "llm_calls": 120, "queries": 60, "rounds": 8}
+        budget = Budget(**{name: drawn.randint(0, most) for name, most in limits.items() if drawn.random() < 0.5})
+        moves: Any = SimpleNamespace(
+            ledger=Ledger(budget), clock=Spend(),
+            context=SimpleNamespace(capabilities=Capabilities(samples=drawn.random() < 0.5)),
+        )  # fmt: skip
+        expected = first_that_fits(tree, moves, state)
+        if expected is None:
+            with pytest.raises(BudgetExceeded):
+                tree._shape(moves, state)
+        else:
+            assert tree._shape(moves, state) == expected
+
+
+@pytest.mark.parametrize("tree", [Tree(expand=10**6), Tree(steps=10**6, rollout_steps=10**6)], ids=str)
+def test_sizing_a_level_does_not_grow_with_what_is_asked_for(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It happens on the event loop, where nothing else runs meanwhile."""
+    cost, tries = Tree._cost, []
+
+    def counted(self: Tree, shape: Shape, *rest: Any) -> Spend:
+        tries.append(shape)
+        assert len(tries) < 1_000
+        return cost(self, shape, *rest)
+
+    monkeypatch.setattr(Tree, "_cost", counted)
+    assert len(levels(told(tree, 20_000))) > 1
 
 
 def test_a_chain_is_shorter_at_a_small_budget_and_begins_no_step_that_it_cannot_end() -> None:
