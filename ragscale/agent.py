@@ -7,19 +7,19 @@ import contextlib
 import os
 import queue
 import sqlite3
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from ragscale import modes
+from ragscale import background, modes
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, InvalidInput, RagscaleError
 from ragscale.index import How, Index, Searching
 from ragscale.index.remote import RemoteIndex
+from ragscale.index.request import HOWS
 from ragscale.llm import LLM, Capabilities, load
 from ragscale.modes.moves import Context
 from ragscale.modes.run import Run, compiled, prepare
@@ -28,7 +28,6 @@ from ragscale.types import Answer, AnswerSpend, Event, Spend
 
 __all__ = ["Agent"]
 
-_T = TypeVar("_T")
 _END = object()
 
 
@@ -47,8 +46,7 @@ class Agent:
             same call: an SQLite file, or a LangGraph checkpoint saver.
 
     Raises:
-        InvalidInput: Unknown mode or model specification, an argument that is not what it should be, or a `how` that is
-            unknown or needs vectors that are not there.
+        InvalidInput: Unknown mode or model specification, or an argument that is not what it should be.
         MissingDependency: A package that the model or the index needs is not installed.
         ModelFileError: The embedded model's file is absent, damaged or cannot be loaded.
         IndexDamaged, IndexMismatch, IndexServerError: `index` cannot be opened; see `Index.open`.
@@ -70,13 +68,13 @@ class Agent:
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise InvalidInput(f"seed={seed!r} is no whole number", "Give one, such as 0.")
+        if how is not None and how not in HOWS:
+            raise InvalidInput(f"unknown kind of search {how!r}", f"Choose one of: {', '.join(HOWS)}.")
         if checkpoints is not None and not isinstance(checkpoints, str | Path | BaseCheckpointSaver):
             raise InvalidInput(f"checkpoints={checkpoints!r} keeps no runs", "Give the path of an SQLite file.")
         self.mode = modes.get(mode)
         self.budget = Budget.of(budget)
         self.index = _opened(index)
-        if how is not None:
-            self.index.search([], how=how)  # finds nothing, and refuses a `how` that this index has not
         self.llm = load(llm)
         self.seed = seed
         self.how = how
@@ -93,7 +91,7 @@ class Agent:
         thread_id: str | None = None,
     ) -> Answer:
         """Answer one question; blocks. See `aask`."""
-        return _wait(self.aask(question, mode=mode, budget=budget, thread_id=thread_id))
+        return background.wait(self.aask(question, mode=mode, budget=budget, thread_id=thread_id))
 
     async def aask(
         self,
@@ -150,7 +148,7 @@ class Agent:
                 items.put(error)
                 raise
 
-        future = asyncio.run_coroutine_threadsafe(pump(), _loop())
+        future = background.submit(pump())
         try:
             while (item := items.get()) is not _END:
                 if isinstance(item, BaseException):
@@ -218,7 +216,7 @@ class Agent:
         concurrency: int = 8,
     ) -> list[Answer]:
         """Answer many questions, several at a time; blocks. See `abatch`."""
-        return _wait(self.abatch(questions, mode=mode, budget=budget, total=total, concurrency=concurrency))
+        return background.wait(self.abatch(questions, mode=mode, budget=budget, total=total, concurrency=concurrency))
 
     async def abatch(
         self,
@@ -275,7 +273,7 @@ class Agent:
     def close(self) -> None:
         """Release the model and the index; in a forked child, what it has of them, which is not the model."""
         if os.getpid() == self._process:
-            _wait(self.llm.aclose())
+            background.wait(self.llm.aclose())
         self.index.close()
 
     def __enter__(self) -> Self:
@@ -346,36 +344,3 @@ def _refused(mode: modes.Mode, question: str, limit: BudgetExceeded, budget: Bud
         question=question,
         limits=_limits(budget),
     )
-
-
-_lock = threading.Lock()
-_running: asyncio.AbstractEventLoop | None = None
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop of the blocking calls: one thread, so that they work beside a running loop."""
-    global _running
-    with _lock:
-        if _running is None:
-            _running = asyncio.new_event_loop()
-            threading.Thread(target=_running.run_forever, name="ragscale", daemon=True).start()
-        return _running
-
-
-def _forget_loop() -> None:
-    """A forked child has none of its parent's threads, and perhaps a lock that one of them held."""
-    global _lock, _running
-    _lock, _running = threading.Lock(), None
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_loop)
-
-
-def _wait(work: Coroutine[Any, Any, _T]) -> _T:
-    future = asyncio.run_coroutine_threadsafe(work, _loop())
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise

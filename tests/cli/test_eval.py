@@ -127,7 +127,8 @@ def test_no_question_in_flight_is_refused(world: tuple[str, str], tmp_path: Path
 
 
 _PROGRAM = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
 sys.path.insert(0, {str(Path(__file__).parents[1] / "eval")!r})
 from smallworld import script
 import ragscale.agent

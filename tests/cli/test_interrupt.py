@@ -20,7 +20,8 @@ import tiny  # noqa: E402
 
 SLAB = 8
 PROGRAM = f"""
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
 from pathlib import Path
 import tiny
 from ragscale.cli import app

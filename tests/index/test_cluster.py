@@ -138,12 +138,13 @@ def test_bad_documents_are_told_as_locally(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_ray")
 def test_corpora_that_cannot_be_read(tmp_path: Path) -> None:
-    empty, good = tiny.write_rows(tmp_path / "empty.jsonl", []), tiny.write_rows(tmp_path / "x.jsonl", [])
-    tiny.write_rows(good, tiny.rows_of(range(2)))
+    empty = tiny.write_rows(tmp_path / "empty.jsonl", [])
+    good, again = (tiny.write_rows(tmp_path / name, tiny.rows_of(range(2))) for name in ("x.jsonl", "y.jsonl"))
     for corpora, message in (
         ([good, empty], "empty.jsonl: the corpus is empty"),
         ([good, tmp_path / "none.jsonl"], "no such file"),
-        ([good, good], "duplicate id 'p0'"),
+        ([good, again], "duplicate id 'p0'"),
+        ([good, good], "x.jsonl is read twice"),
     ):
         with pytest.raises(CorpusError, match=message):
             Index.build(corpora, tmp_path / "index", embedder=None, engine="ray")

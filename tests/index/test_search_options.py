@@ -110,10 +110,10 @@ async def test_bad_options(dense: Index, options: dict[str, object], message: st
     ("how", "message"), [("dense", "dense search needs vectors"), ("nonsense", "unknown kind of search 'nonsense'")]
 )
 def test_a_kind_of_search_that_an_agents_index_has_not(lexical: Index, how: Any, message: str) -> None:
-    """Before the model is loaded, whatever is wrong with that."""
+    """Before the model is spoken to, whatever is wrong with that."""
     for index in (lexical, lexical.searching(), lexical.path):
         with pytest.raises(InvalidInput, match=message):
-            Agent(index, "openai:http://127.0.0.1:9/v1#none", how=how)
+            Agent(index, "openai:http://127.0.0.1:9/v1#none", how=how).ask("Where was Curie born?")
     with pytest.raises(InvalidInput, match=message):
         lexical.searching(how)
 

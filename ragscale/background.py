@@ -1,0 +1,46 @@
+"""The event loop of blocking calls: one thread a process, so that they work in scripts and beside a running loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+__all__ = ["submit", "wait"]
+
+T = TypeVar("T")
+_lock = threading.Lock()
+_running: asyncio.AbstractEventLoop | None = None
+
+
+def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Start work on the loop; it may be called from any thread."""
+    global _running
+    with _lock:
+        if _running is None:
+            _running = asyncio.new_event_loop()
+            threading.Thread(target=_running.run_forever, name="ragscale", daemon=True).start()
+        return asyncio.run_coroutine_threadsafe(work, _running)
+
+
+def wait(work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives; it is cancelled where the wait is interrupted. Raises what the work raises."""
+    future = submit(work)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def _forget() -> None:
+    """A forked child has none of its parent's threads, and perhaps a lock that one of them held."""
+    global _lock, _running
+    _lock, _running = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget)
