@@ -196,9 +196,8 @@ def build_dense(
     faiss, index = load_faiss(), _empty(factory, vectors.dimension, len(vectors))
     ivf = faiss.try_extract_index_ivf(index)
     if not index.is_trained:
-        sample = _sample(vectors, 0 if ivf is None else ivf.nlist)
         with _training(factory, len(vectors)):
-            index.train(sample)
+            index.train(_sample(vectors, 0 if ivf is None else ivf.nlist))  # not kept beyond the training
     for first, block in vectors.blocks(_ADD_ROWS):
         with _training(factory, len(vectors)):  # some kinds want a number of vectors here
             index.add(block)
