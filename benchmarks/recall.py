@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--weights", default="0.3,0.5,0.7", help="shares of dense scores in weighted fusion")
     parser.add_argument("--rerank", action="append", default=[], metavar="MODEL", help="a cross-encoder; repeatable")
     parser.add_argument("--depth", type=int, default=50, help="candidates that are fused and reranked (default: 50)")
+    parser.add_argument("--held-out", action="store_true", help="only questions that reranker.py does not train on")
     parser.add_argument("--limit", type=int, help="the first questions of each set only")
     parser.add_argument("--passages", type=int, help="a trial: index about so many passages, in a temporary folder")
     parser.add_argument("--out", type=Path, help="page to write the table into")
@@ -49,7 +50,8 @@ def main() -> None:
     table: dict[str, dict[str, Shares]] = {}
     sizes: list[str] = []
     for name in names:
-        questions = [q for q in load_questions(options.data / name / "questions.jsonl") if q.supporting]
+        every = load_questions(options.data / name / "questions.jsonl")
+        questions = halves(every)[1] if options.held_out else [q for q in every if q.supporting]
         questions = questions[: options.limit]
         with opened(options, name, questions) as index:
             sizes.append(f"{SETS.get(name, name)}: {len(questions):,} questions over {len(index):,} passages")
@@ -75,6 +77,12 @@ def kinds(options: argparse.Namespace) -> dict[str, tuple[str, SearchOptions]]:
     for model in options.rerank:
         rows[f"hybrid + rerank ({Path(model).name})"] = ("hybrid", {**depth, "rerank": model})
     return rows
+
+
+def halves(questions: list[Question]) -> tuple[list[Question], list[Question]]:
+    """Every second question that names its gold passages, for `reranker.py` to train on, and those held out."""
+    named = [question for question in questions if question.supporting]
+    return named[::2], named[1::2]
 
 
 def recall(index: Index, questions: list[Question], kind: tuple[str, SearchOptions]) -> Shares:
