@@ -95,8 +95,9 @@ def check_factory(factory: str, dimension: int, passages: int, *, memory: int | 
         factory: FAISS factory string, or ``"auto"``.
         dimension: Of the vectors.
         passages: Number of vectors.
-        memory: For ``"auto"``: bytes that searching and building may hold; as of `choose_factory` where None. Where
-            there are GPUs, auto reckons with the first one: how many will search is said when the index is opened.
+        memory: For ``"auto"`` alone: bytes that searching and building may hold; as of `choose_factory` where None.
+            Where there are GPUs, auto reckons with the first one: how many will search is said when the index is
+            opened.
 
     Returns:
         A factory string that FAISS knows, and why it is this one.
@@ -104,12 +105,17 @@ def check_factory(factory: str, dimension: int, passages: int, *, memory: int | 
     Raises:
         InvalidInput: FAISS does not know it, or not for this dimension; it has more lists than there are passages, or
             a number so small that FAISS would crash or hang; it stores vectors or row numbers that the index has
-            already; nothing fits in `memory`.
+            already; nothing fits in `memory`, or it is given beside a factory that is named.
     """
     load_faiss()
     reason = AS_ASKED
     if factory == AUTO:
         factory, reason = choose_factory(passages, dimension, memory=memory, gpu_memory=gpu.memory())
+    elif memory is not None:
+        raise InvalidInput(
+            f"a memory limit of {memory:,} bytes beside the factory {factory!r}, which it cannot change",
+            "Leave out one of the two: the limit bounds what the factory auto chooses.",
+        )
     _empty(factory, dimension, passages)
     return factory, reason
 
@@ -189,10 +195,9 @@ def build_dense(
         InvalidInput: As `check_factory`, or fewer vectors than the training needs.
         OSError: FAISS cannot write the file.
     """
-    limit = memory if factory == AUTO else None
     factory, reason = check_factory(factory, vectors.dimension, len(vectors), memory=memory)
     if factory == FLAT:
-        return DenseInfo(FLAT, 0, 1, {}, reason, limit)
+        return DenseInfo(FLAT, 0, 1, {}, reason, memory)
     faiss, index = load_faiss(), _empty(factory, vectors.dimension, len(vectors))
     ivf = faiss.try_extract_index_ivf(index)
     if not index.is_trained:
@@ -207,7 +212,7 @@ def build_dense(
         faiss.write_index(index, str(path))
     except RuntimeError as error:
         raise OSError(f"{path}: {reason_of(error)}") from error
-    return DenseInfo(factory, len(vectors), default_refine(factory), _settings(faiss, index), reason, limit)
+    return DenseInfo(factory, len(vectors), default_refine(factory), _settings(faiss, index), reason, memory)
 
 
 def _sample(vectors: Vectors, lists: int) -> NDArray[np.float32]:

@@ -230,6 +230,13 @@ def test_factories_that_store_things_twice(factory: str) -> None:
     assert "always scored again" in caught.value.remedy
 
 
+def test_a_limit_beside_a_named_factory() -> None:
+    with pytest.raises(InvalidInput, match=r"8,000,000 bytes beside the factory 'SQ8'") as caught:
+        check_factory("SQ8", 16, 1000, memory=8_000_000)
+    assert "auto" in caught.value.remedy
+    assert check_factory("auto", 16, 1000, memory=8_000_000)[0] == "Flat"
+
+
 def test_too_few_passages_to_train(tmp_path: Path) -> None:
     with pytest.raises(
         InvalidInput, match=r"'IVF64,Flat' cannot be trained on 10 passages \(it has 64 lists\)"
