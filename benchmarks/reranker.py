@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="the first questions of each set only")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
     parser.add_argument("--negatives", type=int, default=6, help="other passages a question (default: 6)")
-    parser.add_argument("--epochs", type=int, default=2, help="times that a pair is seen (default: 2)")
-    parser.add_argument("--max-length", type=int, default=192, help="tokens of a pair (default: 192)")
+    parser.add_argument("--epochs", type=int, default=3, help="times that a pair is seen (default: 3)")
+    parser.add_argument("--max-length", type=int, default=128, help="tokens of a pair (default: 128)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 

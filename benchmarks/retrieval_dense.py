@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -113,19 +114,35 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     sets = list(dict.fromkeys(row["vectors"] for row in rows))
-    figure, panels = pyplot.subplots(1, len(sets), figsize=(6.5 * len(sets), 4.5), squeeze=False)
+    kinds = list(dict.fromkeys(_kind(row["factory"]) for row in rows))
+    figure, panels = pyplot.subplots(1, len(sets), figsize=(8 * len(sets), 4.5), squeeze=False)
     for panel, name in zip(panels[0], sets, strict=True):
         for factory in dict.fromkeys(row["factory"] for row in rows if row["vectors"] == name):
-            points = [row for row in rows if (row["vectors"], row["factory"]) == (name, factory)]
-            points.sort(key=lambda row: row["recall"])
-            panel.plot([row["recall"] for row in points], [row["qps_64"] for row in points], marker="o", label=factory)
+            points = _worth([row for row in rows if (row["vectors"], row["factory"]) == (name, factory)])
+            panel.plot(
+                [row["recall"] for row in points],
+                [row["qps_64"] for row in points],
+                marker="o",
+                label=factory,
+                color=f"C{kinds.index(_kind(factory))}",
+            )
         panel.set(title=f"{name} vectors", xlabel="recall@10", ylabel="queries/s, batches of 64", yscale="log")
         panel.set_xlim(0.5, 1.005)
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
+        panel.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     pyplot.close(figure)
+
+
+def _kind(factory: str) -> str:
+    """The factory without its number of lists: one colour in all panels."""
+    return re.sub(r"IVF\d+", "IVF", factory)
+
+
+def _worth(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Settings that find more than every cheaper one."""
+    return [row for i, row in enumerate(points) if all(row["recall"] > other["recall"] + 1e-3 for other in points[:i])]
 
 
 __all__ = ["measure_types", "plot"]
