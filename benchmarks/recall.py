@@ -7,7 +7,8 @@ embedder where there is none, and every kind of search is measured on the same q
     python benchmarks/recall.py --data ../shared/data --indexes indexes --rerank MODEL --out docs/retrieval.md
     python benchmarks/recall.py --data ../shared/data --limit 40 --passages 400     # a trial of half a minute
 
-Without a cross-encoder (`--rerank`, a hub name or a folder) the row of it is left out.
+Without a cross-encoder (`--rerank`, a hub name or a folder) the row of it is left out; `reranker.py` makes one, which
+wants `--held-out`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS), help=f"which (default: {','.join(SETS)})")
     parser.add_argument("--weights", default="0.3,0.5,0.7", help="shares of dense scores in weighted fusion")
     parser.add_argument("--rerank", action="append", default=[], metavar="MODEL", help="a cross-encoder; repeatable")
-    parser.add_argument("--depth", type=int, default=50, help="candidates that are fused and reranked (default: 50)")
+    parser.add_argument("--depth", type=int, default=50, help="candidates that are fused (default: 50)")
+    parser.add_argument("--rerank-depth", type=int, default=20, help="candidates that are reranked (default: 20)")
     parser.add_argument("--held-out", action="store_true", help="only questions that reranker.py does not train on")
     parser.add_argument("--limit", type=int, help="the first questions of each set only")
     parser.add_argument("--passages", type=int, help="a trial: index about so many passages, in a temporary folder")
@@ -54,9 +56,10 @@ def main() -> None:
         questions = halves(every)[1] if options.held_out else [q for q in every if q.supporting]
         questions = questions[: options.limit]
         with opened(options, name, questions) as index:
-            sizes.append(f"{SETS.get(name, name)}: {len(questions):,} questions over {len(index):,} passages")
-            for row, kind in kinds(options).items():
-                table.setdefault(row, {})[name] = recall(index, questions, kind)
+            kind = "held-out questions" if options.held_out else "questions"
+            sizes.append(f"{SETS.get(name, name)}: {len(questions):,} {kind} over {len(index):,} passages")
+            for row, search in kinds(options).items():
+                table.setdefault(row, {})[name] = recall(index, questions, search)
                 print(f"{name}: {row} {table[row][name]}", flush=True)
     text = markdown(table, names) + "\n\n" + "; ".join(sizes) + ".\n"
     print(f"\n{text}")
@@ -75,7 +78,8 @@ def kinds(options: argparse.Namespace) -> dict[str, tuple[str, SearchOptions]]:
     for weight in options.weights.split(","):
         rows[f"hybrid, weight {weight}"] = ("hybrid", {**depth, "weight": float(weight)})
     for model in options.rerank:
-        rows[f"hybrid + rerank ({Path(model).name})"] = ("hybrid", {**depth, "rerank": model})
+        name = f"hybrid + rerank of {options.rerank_depth} ({Path(model).name})"
+        rows[name] = ("hybrid", {"depth": options.rerank_depth, "rerank": model})
     return rows
 
 
