@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO
 
 from ragscale.corpus.problems import Problems
@@ -20,8 +20,8 @@ _RATIO = 100
 
 
 @contextmanager
-def open_zip(source: Source, stream: IO[bytes], kind: str) -> Iterator[zipfile.ZipFile]:
-    """A zip file that does not unpack to more than 256 MiB and a hundred times its own size.
+def open_zip(source: Source, stream: IO[bytes], kind: str, most: int | None = None) -> Iterator[zipfile.ZipFile]:
+    """A zip file that does not unpack to more than `most` bytes: 256 MiB and a hundred times its own size by default.
 
     The sizes are those that its directory states: `zipfile` never reads more of a member than that.
 
@@ -36,13 +36,13 @@ def open_zip(source: Source, stream: IO[bytes], kind: str) -> Iterator[zipfile.Z
         ) from error
     with archive:
         unpacked = sum(info.file_size for info in archive.infolist())
-        limit = _FREE + _RATIO * source.size
+        limit, why = _FREE + _RATIO * source.size, " (256 MiB and a hundred times its own size)"
+        remedy = "Unpack it yourself if you trust it, and give the folder."
+        if most is not None:
+            limit, why, remedy = most, "", "Split it into several files, or take large pictures out."
         if unpacked > limit:
-            raise BadDocument(
-                source.place,
-                f"unpacks to {unpacked:,} bytes, the limit is {limit:,} (256 MiB and a hundred times its own size)",
-                "Unpack it yourself if you trust it, and give the folder.",
-            )
+            reason = f"unpacks to {unpacked:,} bytes, the limit is {limit:,}{why}"
+            raise BadDocument(source.place, reason, remedy)
         yield archive
 
 
@@ -55,10 +55,10 @@ def members(source: Source, problems: Problems) -> Iterator[Source]:
     with source.open() as stream, open_zip(source, stream, "zip") as archive:
         for info in sorted(archive.infolist(), key=lambda info: info.filename):
             name = PurePosixPath(info.filename.replace("\\", "/"))
-            if info.is_dir() or any(part.startswith(".") and part != ".." for part in name.parts):
+            if info.is_dir() or not name.parts or any(part.startswith(".") and part != ".." for part in name.parts):
                 continue
             place = f"{source.place}, member {info.filename!r}"
-            if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+            if name.is_absolute() or PureWindowsPath(info.filename).is_absolute() or ".." in name.parts:
                 problems.add(BadDocument(place, "its name leads out of the archive", "Rename it."))
             elif info.flag_bits & 1:
                 problems.add(BadDocument(place, "encrypted", "Unpack it with its password first."))
@@ -70,5 +70,5 @@ def members(source: Source, problems: Problems) -> Iterator[Source]:
 def _open(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> IO[bytes]:
     try:
         return archive.open(info)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
         raise BadDocument(place, f"cannot be unpacked ({error})", "Make the archive again.") from error

@@ -17,7 +17,7 @@ from ragscale.errors import BadDocument, MissingDependency, RagscaleError
 from ragscale.words import counted
 
 if TYPE_CHECKING:
-    from docx.table import Table
+    from docx.table import Table, _Cell
     from docx.text.paragraph import Paragraph
     from pypdf import PdfReader
 
@@ -25,6 +25,12 @@ __all__ = ["docx_parts", "html_parts", "pdf_parts"]
 
 _NOT_TEXT = ["script", "style", "noscript", "template", "svg", "nav", "iframe", "button", "select", "dialog"]
 _XML = re.compile(r"\A\s*<\?xml[^>]*>")  # of xhtml; would be taken for text
+
+_WRAPPERS = ["w:ins", "w:moveTo", "w:sdt", "w:sdtContent", "w:customXml", "w:smartTag", "w:fldSimple", "w:dir", "w:bdo"]
+"""Of docx: tracked changes, content controls, tags, fields, and text of one direction."""
+_NO_CONTENT = (  # of docx: what stands in a control that nobody filled in, and the table of contents
+    "//w:sdt[w:sdtPr/w:showingPlcHdr or w:sdtPr/w:docPartObj/w:docPartGallery/@w:val='Table of Contents']"
+)
 
 
 @contextmanager
@@ -81,7 +87,10 @@ def _html_text(source: Source) -> str:
     from bs4.dammit import EncodingDetector
 
     data, marked = EncodingDetector.strip_byte_order_mark(source.read(DOCUMENT_LIMIT))
-    encoding = marked or EncodingDetector.find_declared_encoding(data, is_html=True) or "utf-8"
+    declared = EncodingDetector.find_declared_encoding(data, is_html=True) or "utf-8"
+    if declared.lower().startswith(("utf-16", "utf16")):
+        declared = "utf-8"  # as the web has it: what can be read byte by byte is not in UTF-16
+    encoding = marked or declared
     # as the web has it
     codec = "cp1252" if encoding.lower() in ("iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii") else encoding
     try:
@@ -145,6 +154,8 @@ def _pdf_text(text: str, number: int, source: Source) -> str:
 def docx_parts(source: Source) -> Iterator[Part]:
     """A docx file as Markdown: headings by their styles, list items, tables row by row; no headers or footnotes.
 
+    It is read as if all tracked changes were accepted.
+
     Raises:
         BadDocument: Encrypted, damaged, or unpacking to too much.
         MissingDependency: python-docx is not installed.
@@ -153,15 +164,26 @@ def docx_parts(source: Source) -> Iterator[Part]:
         import docx
         from docx.table import Table
 
-        with open_zip(source, stream, "docx"):
+        with open_zip(source, stream, "docx", DOCUMENT_LIMIT):
             stream.seek(0)
         document = docx.Document(stream)
+        _unwrap(document.element)
         blocks = [
             _table(block) if isinstance(block, Table) else _paragraph(block) for block in document.iter_inner_content()
         ]
         title = document.core_properties.title
         part = markdown_part(source, "\n\n".join(block for block in blocks if block.strip()), title)
     yield part
+
+
+def _unwrap(root: Any) -> None:
+    """Take text out of the elements around it into which python-docx does not look."""
+    from docx.oxml.ns import qn
+    from lxml import etree
+
+    for control in root.xpath(_NO_CONTENT):
+        control.getparent().remove(control)
+    etree.strip_tags(root, *map(qn, _WRAPPERS))
 
 
 def _paragraph(paragraph: Paragraph) -> str:
@@ -178,8 +200,12 @@ def _paragraph(paragraph: Paragraph) -> str:
 def _table(table: Table) -> str:
     rows = []
     for row in table.rows:
-        cells: dict[Any, str] = {
-            cell._tc: " ".join(cell.text.split()) for cell in row.cells
-        }  # a merged cell comes twice
+        cells: dict[Any, str] = {cell._tc: _cell(cell) for cell in row.cells}  # a merged cell comes twice
         rows.append(" | ".join(cells.values()))
     return "\n".join(rows)
+
+
+def _cell(cell: _Cell) -> str:
+    """The words of a cell, those of tables in it too."""
+    paragraphs = cell._tc.xpath(".//w:p[not(ancestor::w:txbxContent)]")
+    return " ".join(" ".join(paragraph.text for paragraph in paragraphs).split())

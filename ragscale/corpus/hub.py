@@ -47,7 +47,7 @@ class DatasetName:
 
 
 def dataset_rows(text: str, columns: Columns) -> Iterator[Row]:
-    """Rows of a data set; columns of pictures, sound, lists and objects are not read.
+    """Rows of a data set; columns of pictures, sound, lists and objects (but one named ``metadata``) are not read.
 
     Args:
         text: ``hf:NAME[@REVISION][:CONFIG][:SPLIT]``.
@@ -69,7 +69,7 @@ def dataset_rows(text: str, columns: Columns) -> Iterator[Row]:
         present = list(data.features) if data.features else None
         if present is not None:
             columns.check(present, text)
-            data = data.select_columns([name for name in present if _readable(data.features[name])])
+            data = data.select_columns([name for name in present if _readable(name, data.features[name])])
         number = 0
         try:
             for number, row in enumerate(data, 1):
@@ -121,10 +121,12 @@ def _load(wanted: DatasetName, text: str) -> Any:
         ) from error
 
 
-def _readable(feature: Any) -> bool:
-    """Whether a column holds one plain value a row."""
+def _readable(name: str, feature: Any) -> bool:
+    """Whether a column holds one plain value a row, or metadata as an object."""
     import datasets
 
+    if isinstance(feature, dict):
+        return name == "metadata"
     if isinstance(feature, datasets.Value):
         return "binary" not in feature.dtype
     return isinstance(feature, datasets.ClassLabel)

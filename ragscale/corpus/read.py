@@ -18,7 +18,7 @@ from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import Record
 from ragscale.corpus.rows import Columns, Row, passage_of
 from ragscale.corpus.separated import csv_rows
-from ragscale.corpus.source import Source, file_source, walk
+from ragscale.corpus.source import Source, file_source, nameable, walk
 from ragscale.corpus.tables import jsonl_rows, parquet_rows, wikipedia_rows
 from ragscale.errors import BadDocument, CorpusError, InvalidInput
 from ragscale.types import Passage
@@ -191,7 +191,7 @@ class Reader:
             for file, inner in walk(path, self.problems):
                 if self._wanted(inner):
                     yield Piece(str(file), inner, f"{inner}/")
-        else:
+        elif nameable(path, path.name, self.problems):
             yield Piece(name, path.name)
 
     def piece(self, piece: Piece) -> Iterator[Record]:

@@ -22,7 +22,10 @@ Row = tuple[Place, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Which columns of a table (keys of a JSON object) mean what; all others are metadata."""
+    """Which columns of a table (keys of a JSON object) mean what; all others are metadata.
+
+    Except for those named id, title, text or document where another column is that: they are left out.
+    """
 
     id: str = "id"
     """Text or whole numbers, unique in the corpus. ``"#"`` makes ids of the file's name and the number of the line (of

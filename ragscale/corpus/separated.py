@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from ragscale.corpus.fields import FieldTypes
-from ragscale.corpus.lines import LINE_LIMIT, Line, lines, reading_from
+from ragscale.corpus.lines import DAMAGE, LINE_LIMIT, Line, lines, reading_from
 from ragscale.corpus.record import Place
 from ragscale.corpus.rows import Columns, Row
 from ragscale.corpus.source import Source
@@ -18,7 +20,8 @@ from ragscale.words import counted
 __all__ = ["csv_rows"]
 
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+_FLOAT = re.compile(r"-?(?=\.?[0-9])(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+_REMEDY = "Quote the cell, or double the quotes in it; end lines with a line feed."
 _TRUTH = {"true": True, "false": False}
 
 
@@ -28,11 +31,12 @@ def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[R
     The separator is the one of comma, semicolon, tab and bar (tab first, where the file is named .tsv) that finds the
     text column in the header. An empty cell is an absent value, a column without a name is left out. A metadata column
     holds truth values, whole numbers or numbers where all its cells do, else text, as where `fields` knows it as text;
-    numbers that would not come out as they went in, such as those with leading zeros, are text.
+    numbers with a sign + or leading zeros, and those that would lose digits or become infinite, are text.
 
     Raises:
         BadDocument: No header with the columns for ids and texts, or one that names a column twice.
     """
+    csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
     separator = _separator(source, columns)
     header = _header(source, separator, columns)
     kinds = _kinds(_rows(source, separator, header), header, columns)
@@ -47,16 +51,19 @@ def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[R
 
 def _separator(source: Source, columns: Columns) -> str:
     with reading_from(source) as stream:
-        first = next(lines(stream), Line(1, 0, b""))
-    text = first.decode(Place(source.place, "line", 1))
+        filled = (line for line in lines(stream) if not line.whole or line.data.strip(b"\r\n"))
+        first = next(filled, Line(1, 0, b""))
+    text = first.decode(Place(source.place, "line", first.number))
     candidates = "\t,;|" if ".tsv" in source.name.lower() else ",;\t|"
-    found = (mark for mark in candidates if columns.text in next(csv.reader([text], delimiter=mark), []))
-    return next(found, candidates[0])
+    for mark in candidates:
+        with suppress(csv.Error):  # where no separator does, reading the header says what is wrong
+            if columns.text in next(csv.reader([text], delimiter=mark), []):
+                return mark
+    return candidates[0]
 
 
 def _header(source: Source, separator: str, columns: Columns) -> list[str]:
-    place = Place(source.place, "line", 1)
-    _, header = next(_rows(source, separator), (place, []))
+    place, header = next(_rows(source, separator), (Place(source.place, "line", 1), []))
     if isinstance(header, BadDocument):
         raise header
     columns.check(header, place)
@@ -70,13 +77,14 @@ def _kinds(rows: Iterator[Row], header: list[str], columns: Columns) -> dict[str
     """The narrowest type of each metadata column; text for those without a value."""
     possible = {at: ["bool", "int", "float"] for at, name in enumerate(header) if name not in columns.names}
     kinds: dict[str, str] = dict.fromkeys((header[at] for at in possible), "str")
-    for _, cells in rows:
-        if isinstance(cells, BadDocument):
-            continue
-        for at, candidates in possible.items():
-            if cells[at]:
-                candidates[:] = [kind for kind in candidates if _fits(cells[at], kind)]
-                kinds[header[at]] = candidates[0] if candidates else "str"
+    with suppress(BadDocument, *DAMAGE):  # the rows before it are read, and the second pass reports it
+        for _, cells in rows:
+            if isinstance(cells, BadDocument):
+                continue
+            for at, candidates in possible.items():
+                if cells[at]:
+                    candidates[:] = [kind for kind in candidates if _fits(cells[at], kind)]
+                    kinds[header[at]] = candidates[0] if candidates else "str"
     return kinds
 
 
@@ -85,8 +93,9 @@ def _fits(cell: str, kind: str) -> bool:
         return cell.lower() in _TRUTH
     if _INT.fullmatch(cell):
         return True
-    # longer whole numbers would lose digits
-    return kind == "float" and not cell.lstrip("-").isdigit() and bool(_FLOAT.fullmatch(cell)) and cell[-1].isalnum()
+    if kind != "float" or cell.lstrip("-").isdigit():  # longer whole numbers would lose digits
+        return False
+    return bool(_FLOAT.fullmatch(cell)) and cell[-1].isalnum() and math.isfinite(float(cell))
 
 
 def _value(cell: str, kind: str) -> str | int | float | bool:
@@ -97,17 +106,16 @@ def _value(cell: str, kind: str) -> str | int | float | bool:
 
 def _rows(source: Source, separator: str, header: list[str] | None = None) -> Iterator[Row]:
     """All rows that are not blank; those after the header, and held to its width, where it is given."""
-    csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
     with reading_from(source) as stream:
         reader = csv.reader(_texts(stream, source), delimiter=separator, strict=True)
         if header is not None:
-            next(reader, None)
+            next(filter(None, reader), None)
         while True:
             place = Place(source.place, "line", reader.line_num + 1)
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                yield place, BadDocument(place, f"not csv ({error})", "Quote the cell, or double the quotes in it.")
+                yield place, BadDocument(place, f"not csv ({error})", _REMEDY)
                 continue
             if cells is None:
                 return

@@ -14,7 +14,7 @@ from typing import IO
 from ragscale.corpus.problems import Problems
 from ragscale.errors import BadDocument
 
-__all__ = ["Source", "file_source", "walk"]
+__all__ = ["Source", "file_source", "nameable", "walk"]
 
 _SPOOL = 16 << 20
 
@@ -96,16 +96,17 @@ def walk(root: Path, problems: Problems) -> Iterator[tuple[Path, str]]:
             if name.startswith("."):
                 continue
             path = Path(folder, name)
-            if _is_text(str(path.relative_to(root))):
-                yield path, path.relative_to(root).as_posix()
-            else:
-                shown = os.fsencode(path).decode("utf-8", "replace")
-                problems.add(BadDocument(shown, "its name is not UTF-8, so no id can be made of it", "Rename it."))
+            inner = path.relative_to(root).as_posix()
+            if nameable(path, inner, problems):
+                yield path, inner
 
 
-def _is_text(name: str) -> bool:
+def nameable(path: Path, name: str, problems: Problems) -> bool:
+    """Whether ids can be made of a file's name within its corpus; a file whose name is not UTF-8 is a bad document."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "replace")
+        problems.add(BadDocument(shown, "its name is not UTF-8, so no id can be made of it", "Rename it."))
         return False
     return True

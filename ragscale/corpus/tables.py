@@ -61,7 +61,9 @@ def wikipedia_rows(source: Source, problems: Problems) -> Iterator[Row]:
 
 
 def parquet_rows(source: Source, columns: Columns) -> Iterator[Row]:
-    """Rows of a parquet file, a few in memory at a time; columns of lists, objects and bytes are not read.
+    """Rows of a parquet file, a few in memory at a time.
+
+    Columns of lists, bytes and objects (but one named ``metadata``) are not read.
 
     Raises:
         BadDocument: Not a parquet file, damaged, or without the columns for ids and texts.
@@ -90,12 +92,18 @@ def parquet_rows(source: Source, columns: Columns) -> Iterator[Row]:
 
 
 def _readable(schema: Any) -> list[str]:
-    """Names of the columns that can hold text, numbers, truth values or times."""
+    """Names of the columns that can hold text, numbers, truth values or times, or metadata as a struct."""
     from pyarrow import types
 
     binary = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
     unread = (types.is_nested, *binary)
-    return [field.name for field in schema if not any(test(field.type) for test in unread)]
+
+    def read(field: Any) -> bool:
+        if field.name == "metadata" and types.is_struct(field.type):
+            return True
+        return not any(test(field.type) for test in unread)
+
+    return [field.name for field in schema if read(field)]
 
 
 def _values(batch: Any, row: int, place: Place) -> dict[str, Any] | BadDocument:
@@ -107,4 +115,6 @@ def _values(batch: Any, row: int, place: Place) -> dict[str, Any] | BadDocument:
             byte = error.object[error.start]
             reason = f"invalid UTF-8 in `{name}`, byte 0x{byte:02x} at its offset {error.start}"
             return BadDocument(place, reason, "Write the column again as UTF-8 text.")
+        except (OverflowError, ValueError) as error:  # Python has no such value: a time beyond the year 9999
+            return BadDocument(place, f"`{name}` cannot be read ({error})", "Write it as text.")
     return values

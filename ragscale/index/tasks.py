@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragscale.corpus import Chunking, Columns, FieldTypes, Piece, Place, Problem, Problems, Reader, Record
-from ragscale.errors import BadDocument, RagscaleError
+from ragscale.errors import BadDocument, CorpusError, RagscaleError
 from ragscale.index.embed import Backend, Embedder
 from ragscale.index.manifest import EmbedderInfo
 from ragscale.index.segments import Slab
@@ -59,7 +59,8 @@ def outcomes(pieces: list[Piece], chunking: Chunking, columns: Columns, keep_goi
             problems.left_out.clear()
             yield ["end"]
     except BadDocument as error:
-        yield _problem(error)
+        # one that stops even what keeps going is of a data set
+        yield ["error", CorpusError.__name__, error.problem, error.remedy] if keep_going else _problem(error)
     except RagscaleError as error:
         yield _error(error)
 
@@ -79,7 +80,9 @@ def _problem(found: Problem | BadDocument) -> Outcome:
 
 
 def _error(error: RagscaleError) -> Outcome:
-    return ["error", type(error).__name__, error.problem, error.remedy]
+    """Named by its nearest kin in `ragscale.errors`, which is where the other side looks."""
+    kin = next(kind for kind in type(error).__mro__ if kind.__module__ == RagscaleError.__module__)
+    return ["error", kin.__name__, error.problem, error.remedy]
 
 
 def _packed(record: Record) -> Outcome:

@@ -42,6 +42,20 @@ def test_members_by_sorted_name(tmp_path: Path) -> None:
     assert problems.left_out == {".png files": 1, "zip archives in archives": 1}
 
 
+def test_odd_names_that_lead_nowhere(tmp_path: Path) -> None:
+    names = [".", "./.", "Chapter 1: Intro.md", "Q: what.md", "C:notes/a.txt"]
+    found = passages(written(tmp_path, zipped(dict.fromkeys(names, b"text"))))
+    assert [p.document for p in found] == ["C:notes/a.txt", "Chapter 1: Intro.md", "Q: what.md"]
+
+
+def test_a_name_that_is_not_what_the_directory_says(tmp_path: Path) -> None:
+    data = bytearray(zipped({"caf\u00e9.txt": b"text", "z.txt": b"good"}))
+    data[data.index("\u00e9".encode())] = 0xFF
+    problems = Problems(keep_going=True)
+    assert [p.id for p in passages(written(tmp_path, bytes(data)), problems=problems)] == ["z.txt#0"]
+    assert "member 'caf\u00e9.txt': cannot be unpacked ('utf-8' codec" in str(problems.first[0])
+
+
 @pytest.mark.parametrize(
     "name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "C:/out.txt", "..\\out.txt", "\\\\host\\out.txt"]
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from made import complaint, docx, passages, pdf, zipped
 
 from ragscale.corpus import Chunking, Problems
+from ragscale.corpus.documents import DOCUMENT_LIMIT
 from ragscale.errors import BadDocument, MissingDependency
 
 PAGE = """<!doctype html><html><head><title>The
@@ -60,6 +61,10 @@ def test_html_of_a_page_with_a_main_part(tmp_path: Path) -> None:
         ('<?xml version="1.0" encoding="windows-1251"?><p>да'.encode("cp1251"), "да"),
         ("<p>é".encode("utf-16"), "é"),
         ("<p>é".encode("utf-8-sig"), "é"),
+        ('<meta charset="utf-16"><p>é'.encode(), "é"),
+        ('<meta charset="UTF-16LE"><p>éé'.encode(), "éé"),
+        ('<?xml version="1.0" encoding="utf16"?><p>é'.encode(), "é"),
+        ('<meta charset="utf-16"><p>é'.encode("utf-16"), "é"),
         (b"<p>&#55357; &euro;", "\ufffd €"),
     ],
 )
@@ -128,6 +133,64 @@ def test_docx_is_its_text_with_headings(tmp_path: Path) -> None:
     assert (found.title, found.text) == ("Guide", text)
     assert [p.title for p in passages(path, chunking=Chunking(by="headings"))] == ["Guide", "Guide", "Guide > Install"]
     assert passages(written(tmp_path, "a.docx", docx("Manual")))[0].title == "Manual"
+
+
+def run(text: str, *around: str) -> str:
+    """A run of text in a docx file, within elements."""
+    inner = f'<w:r><w:t xml:space="preserve">{text}</w:t></w:r>'
+    for tag in reversed(around):
+        inner = f"<w:{tag}>{inner}</w:{tag}>"
+    return inner
+
+
+def docx_of(*blocks: str) -> bytes:
+    """A docx file whose body is these elements."""
+    import docx as library
+    from docx.oxml import parse_xml
+    from docx.oxml.ns import nsdecls
+
+    made = library.Document()
+    body = parse_xml(f"<w:body {nsdecls('w')}>{''.join(blocks)}</w:body>")
+    made.element.body.extend(list(body))
+    buffer = io.BytesIO()
+    made.save(buffer)
+    return buffer.getvalue()
+
+
+def test_docx_under_tracked_changes_is_as_if_all_were_accepted(tmp_path: Path) -> None:
+    deleted = run("gone", "del").replace("w:t", "w:delText")
+    pieces = run("kept, "), deleted, run("inserted, ", "ins"), f"<w:ins>{deleted}</w:ins>"
+    moved = run("left", "moveFrom"), run("moved, ", "moveTo"), run("linked", "hyperlink", "ins")
+    path = written(tmp_path, "a.docx", docx_of(f"<w:p>{''.join([*pieces, *moved])}</w:p>"))
+    assert passages(path)[0].text == "kept, inserted, moved, linked"
+
+
+def test_docx_in_content_controls_and_fields(tmp_path: Path) -> None:
+    control = "<w:sdt><w:sdtPr>{}</w:sdtPr><w:sdtContent>{}</w:sdtContent></w:sdt>"
+    contents = '<w:docPartObj><w:docPartGallery w:val="Table of Contents"/></w:docPartObj>'
+    row = "<w:tr><w:tc>{}</w:tc></w:tr>"
+    blocks = [
+        control.format("", run("block", "p")),
+        f"<w:p>{control.format('', run('inline '))}{run('field', 'fldSimple')}{run(' tag', 'smartTag')}</w:p>",
+        f"<w:tbl>{control.format('', row.format(run('row', 'p')))}</w:tbl>",
+        f"<w:p>{control.format('<w:showingPlcHdr/>', run('Click here'))}</w:p>",
+        control.format(contents, run("1 Install ... 3", "p")),
+    ]
+    assert passages(written(tmp_path, "a.docx", docx_of(*blocks)))[0].text == "block\n\ninline field tag\n\nrow"
+
+
+def test_docx_tables_in_tables(tmp_path: Path) -> None:
+    table = "<w:tbl><w:tr><w:tc>{}</w:tc><w:tc>{}</w:tc></w:tr></w:tbl>"
+    inner = table.format(run("in", "p"), run("ner", "p"))
+    path = written(tmp_path, "a.docx", docx_of(table.format(run("outer", "p") + inner, run("next", "p"))))
+    assert passages(path)[0].text == "outer in ner | next"
+
+
+def test_docx_that_unpacks_to_too_much(tmp_path: Path) -> None:
+    path = tmp_path / "a.docx"
+    path.write_bytes(zipped({"word/document.xml": bytes(DOCUMENT_LIMIT + 1)}))
+    with pytest.raises(BadDocument, match=r"a\.docx: unpacks to 67,108,865 bytes, the limit is 67,108,864\. Split it"):
+        passages(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\3\4 broken", zipped({"a.txt": b"x"}), b"\xd0\xcf\x11\xe0 encrypted"])

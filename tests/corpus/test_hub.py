@@ -132,6 +132,11 @@ def test_pictures_and_bytes_are_not_read(tmp_path: Path) -> None:
     assert found == Passage(f"{tmp_path}/d#1", "", "x", "", {"label": 1})
 
 
+def test_members_of_a_metadata_object_are_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(jsonl([{"id": "a", "text": "x", "metadata": {"url": "u"}, "other": {"k": 1}}]))
+    assert passages(f"hf:{tmp_path}") == [Passage("a", "", "x", "", {"url": "u"})]
+
+
 def test_rows_of_a_data_set_are_cut_when_asked(folder: Path) -> None:
     found = passages(f"hf:{folder}:en:test", chunking=Chunking(4, 0, rows=True))
     assert [(p.id, p.document, p.text) for p in found] == [("test#0", "test", "text"), ("test#1", "test", "0")]

@@ -247,6 +247,10 @@ def test_a_file_name_that_is_no_text_is_a_bad_document(tmp_path: Path) -> None:
         list(read([tmp_path]))
     problems = Problems(keep_going=True)
     assert [record.passage.id for record in read([tmp_path], problems=problems)] == ["good.md#0"]
+    alone = Problems(keep_going=True)
+    named = [tmp_path / os.fsdecode(b"bad\xff.md"), tmp_path / "good.md"]
+    assert [record.passage.id for record in read(named, problems=alone)] == ["good.md#0"]
+    assert alone.first == problems.first
 
 
 def _note(folder: Path, name: str) -> Path:

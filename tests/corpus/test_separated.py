@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,11 @@ def test_rows_and_their_places(tmp_path: Path) -> None:
         (["-", "+1", "e5", "."], ["-", "+1", "e5", "."]),
         (["0", "-0.5"], [0.0, -0.5]),
         (["1234567890123456789", "1"], ["1234567890123456789", "1"]),
+        (["E10", "e14"], ["E10", "e14"]),
+        ([".e5", "1e5"], [".e5", "1e5"]),
+        (["1e400", "1"], ["1e400", "1"]),
+        (["1.10", "2."], ["1.10", "2."]),
+        (["1.10", "9.99"], [1.1, 9.99]),
         (["NaN", "inf", "1_000", "\u0661"], ["NaN", "inf", "1_000", "\u0661"]),
         (["", ""], []),
     ],
@@ -89,6 +96,41 @@ def test_the_separator_is_the_one_of_the_header(tmp_path: Path, name: str, data:
     assert passages(packed) == [Passage("1", "", "a,b")]
 
 
+def test_blank_lines_before_the_header(tmp_path: Path) -> None:
+    path = written(tmp_path, "\n\r\nid;text;n\n\n1;foo;3\n2;bar;4\n")
+    assert passages(path) == [Passage("1", "", "foo", "", {"n": 3}), Passage("2", "", "bar", "", {"n": 4})]
+    assert [record.place.number for record in read([path])] == [5, 6]
+
+
+def test_a_cell_beyond_the_limit_of_the_csv_module(tmp_path: Path) -> None:
+    code = "import sys\nfrom ragscale.corpus import read\nprint([r.passage.id for r in read(sys.argv[1:])])"
+    path = written(tmp_path, f"id,text,{'x' * 200_000}\n1,foo,\n")
+    # the limit holds for a whole process
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)
+    assert done.stdout == b"['1']\n"
+
+
+def test_rows_before_the_place_where_a_file_breaks_off(tmp_path: Path) -> None:
+    rows = "".join(f"{n},{n * n},{n}\n" for n in range(40_000))
+    packed = gzip.compress(f"id,text,n\n{rows}".encode())
+    path = written(tmp_path, packed[: len(packed) * 9 // 10], "c.csv.gz")
+    with pytest.raises(BadDocument, match=r"c\.csv\.gz: damaged or unreadable"):
+        passages(path)
+    problems = Problems(keep_going=True)
+    found = passages(path, problems=problems)
+    assert len(found) > 1000
+    assert found[-1].metadata == {"n": len(found) - 1}
+    assert [problem.place for problem in problems.first] == [str(path)]
+
+
+def test_rows_before_a_line_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragscale.corpus.lines.LINE_LIMIT", 100)
+    path = written(tmp_path, f"id,text,n\n1,foo,3\n2,{'x' * 200},4\n")
+    problems = Problems(keep_going=True)
+    assert passages(path, problems=problems) == [Passage("1", "", "foo", "", {"n": 3})]
+    assert [problem.place for problem in problems.first] == [f"{path}, line 3"]
+
+
 def test_other_columns_and_numbered_rows(tmp_path: Path) -> None:
     path = written(tmp_path, ",headline,body\n0,H,x\n1,,y\n")
     columns = Columns(id="#", title="headline", text="body")
@@ -105,6 +147,8 @@ def test_other_columns_and_numbered_rows(tmp_path: Path) -> None:
         (b"id,text,\xff\n", "line 1: invalid UTF-8, byte 0xff at offset 8 of the file"),
         ("id,text\n1,x,y\n", "line 2: 3 cells, the header has 2"),
         ("id,text\n1\n", "line 2: 1 cell, the header has 2"),
+        ("id,text\r1,x\r", "line 1: not csv .*new-line"),
+        ("\n\r\nkey,text\n", r"line 3: no column id \(there are: key, text\)"),
         ('id,text\n1,"x"y\n', "line 2: not csv"),
         ('id,text\n1,"x\ny\n', "line 2: not csv"),
         ("id,text\n1,\n", "line 2: the row with id '1' has no text"),

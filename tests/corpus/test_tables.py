@@ -160,6 +160,24 @@ def test_types_of_parquet_columns(tmp_path: Path) -> None:
     assert passages(path)[0].metadata == {"on": "2020-02-03", "half": 0.5, "ok": True}
 
 
+def test_members_of_a_metadata_struct_are_columns(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    rows = [{"id": "1", "text": "x", "metadata": {"url": "u", "n": 1, "more": {"m": 1}}, "n": 2, "other": {"k": 1}}]
+    pq.write_table(pa.Table.from_pylist([*rows, {"id": "2", "text": "y"}]), path)
+    assert [p.metadata for p in passages(path)] == [{"url": "u", "n": 2}, {}]
+
+
+@pytest.mark.parametrize("times", [pa.array([2**31 - 1, 0], pa.date32()), pa.array([2**40, 0], pa.timestamp("s"))])
+def test_times_beyond_the_calendar(tmp_path: Path, times: pa.Array) -> None:
+    path = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"id": ["1", "2"], "text": ["x", "y"], "on": times}), path)
+    with pytest.raises(BadDocument, match=r"row 1: `on` cannot be read \(.*Write it as text"):
+        passages(path)
+    problems = Problems(keep_going=True)
+    assert [p.id for p in passages(path, problems=problems)] == ["2"]
+    assert [problem.place for problem in problems.first] == [f"{path}, row 1"]
+
+
 def test_bad_parquet(tmp_path: Path) -> None:
     path = tmp_path / "c.parquet"
     path.write_bytes(b"nothing of the sort")

@@ -23,10 +23,11 @@ from typer.testing import CliRunner
 
 from ragscale.cli import app
 from ragscale.corpus import Problems
-from ragscale.errors import CorpusError, InvalidInput, MissingDependency, RagscaleError
+from ragscale.errors import CorpusError, EndpointError, InvalidInput, MissingDependency, RagscaleError
 from ragscale.index import Index, cluster, tasks
 from ragscale.index import segments as segments_module
 from ragscale.index.commit import open_vectors
+from ragscale.llm.transport import UnreachableError
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (pip install 'ragscale[ray]')")
 
@@ -169,6 +170,33 @@ def test_what_an_actor_cannot_do_is_raised_here(
     monkeypatch.setattr(tasks, "encode_slab", lambda *args: (_ for _ in ()).throw(OSError("gone")))
     with pytest.raises(RagscaleError, match="gone"):
         Index.build(corpora[:1], tmp_path / "index", embedder="tiny", engine="ray")
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_an_error_of_another_module_is_raised_as_its_nearest_kin(
+    corpora: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*args: Any) -> None:
+        raise UnreachableError("nobody there", "Start it.")
+
+    tiny.install(monkeypatch)
+    monkeypatch.setattr(tasks, "encode_slab", unreachable)
+    with pytest.raises(EndpointError, match=r"nobody there\. Start it\.$"):
+        Index.build(corpora[:1], tmp_path / "index", embedder="tiny", engine="ray")
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_data_set_that_cannot_be_read_stops_what_keeps_going(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    pq.write_table(pa.table({"key": ["1"], "text": ["x"]}), tmp_path / "d" / "a.parquet")
+    corpora = [Path(f"hf:{tmp_path}/d"), tiny.write_rows(tmp_path / "b.jsonl", tiny.rows_of(range(3)))]
+    said = []
+    for engine in ("local", "ray"):
+        problems = Problems(keep_going=True)
+        with pytest.raises(CorpusError, match="no column id") as caught:
+            Index.build(corpora, tmp_path / "index", embedder=None, engine=engine, problems=problems)
+        said.append((str(caught.value), problems.count))
+    assert said[0] == said[1]
 
 
 def test_without_ray(corpora: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
