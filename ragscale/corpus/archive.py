@@ -20,8 +20,8 @@ _RATIO = 100
 
 
 @contextmanager
-def open_zip(source: Source, stream: IO[bytes], kind: str, most: int | None = None) -> Iterator[zipfile.ZipFile]:
-    """A zip file that does not unpack to more than `most` bytes: 256 MiB and a hundred times its own size by default.
+def open_zip(source: Source, stream: IO[bytes], kind: str) -> Iterator[zipfile.ZipFile]:
+    """A zip file that does not unpack to more than 256 MiB and a hundred times its own size.
 
     The sizes are those that its directory states: `zipfile` never reads more of a member than that.
 
@@ -36,13 +36,13 @@ def open_zip(source: Source, stream: IO[bytes], kind: str, most: int | None = No
         ) from error
     with archive:
         unpacked = sum(info.file_size for info in archive.infolist())
-        limit, why = _FREE + _RATIO * source.size, " (256 MiB and a hundred times its own size)"
-        remedy = "Unpack it yourself if you trust it, and give the folder."
-        if most is not None:
-            limit, why, remedy = most, "", "Split it into several files, or take large pictures out."
+        limit = _FREE + _RATIO * source.size
         if unpacked > limit:
-            reason = f"unpacks to {unpacked:,} bytes, the limit is {limit:,}{why}"
-            raise BadDocument(source.place, reason, remedy)
+            raise BadDocument(
+                source.place,
+                f"unpacks to {unpacked:,} bytes, the limit is {limit:,} (256 MiB and a hundred times its own size)",
+                "Unpack it yourself if you trust it, and give the folder.",
+            )
         yield archive
 
 

@@ -164,8 +164,12 @@ def docx_parts(source: Source) -> Iterator[Part]:
         import docx
         from docx.table import Table
 
-        with open_zip(source, stream, "docx", DOCUMENT_LIMIT):
-            stream.seek(0)
+        with open_zip(source, stream, "docx") as package:
+            size = sum(info.file_size for info in package.infolist() if info.filename.endswith(".xml"))
+        if size > DOCUMENT_LIMIT:
+            reason = f"holds {size:,} bytes of XML, the limit is {DOCUMENT_LIMIT:,}"
+            raise BadDocument(source.place, reason, "Split it into several files.")
+        stream.seek(0)
         document = docx.Document(stream)
         _unwrap(document.element)
         blocks = [

@@ -189,7 +189,9 @@ def test_docx_tables_in_tables(tmp_path: Path) -> None:
 def test_docx_that_unpacks_to_too_much(tmp_path: Path) -> None:
     path = tmp_path / "a.docx"
     path.write_bytes(zipped({"word/document.xml": bytes(DOCUMENT_LIMIT + 1)}))
-    with pytest.raises(BadDocument, match=r"a\.docx: unpacks to 67,108,865 bytes, the limit is 67,108,864\. Split it"):
+    with pytest.raises(
+        BadDocument, match=r"a\.docx: holds 67,108,865 bytes of XML, the limit is 67,108,864\. Split it"
+    ):
         passages(path)
 
 
