@@ -135,8 +135,9 @@ class DenseIndex:
             return [[] for _ in queries]
         if self._index is None or self._is_small(live, k):
             return exact.search(self._vectors, queries, k, mask)
-        found = exact.rank(self._vectors, queries, self._candidates(queries, k, mask, live), k + _SLACK)
-        again = [query for query, ranking in enumerate(found) if self._is_open(ranking, k, live)]
+        rows, short = self._candidates(queries, k, mask, live)
+        found = exact.rank(self._vectors, queries, rows, k + _SLACK)
+        again = [query for query, ranking in enumerate(found) if short[query] or self._may_be_tied(ranking, k, live)]
         for query, ranking in zip(again, exact.search(self._vectors, queries[again], k, mask), strict=True):
             found[query] = ranking
         return [ranking[:k] for ranking in found]
@@ -150,10 +151,8 @@ class DenseIndex:
                 "an index on a GPU was searched from a second thread", "Search through `Index`, whose broker owns it."
             )
 
-    def _is_open(self, ranking: Ranking, k: int, live: int) -> bool:
-        """Whether exact search must decide: rows are missing, or a tie in a flat index may go on beyond the last."""
-        if len(ranking) < k:
-            return True
+    def _may_be_tied(self, ranking: Ranking, k: int, live: int) -> bool:
+        """Whether a tie in a flat index may go on beyond the last."""
         return self._info.factory == FLAT and k < len(ranking) < live and ranking[-1][1] == ranking[k - 1][1]
 
     def _mask(self, allowed: Mask | None) -> Mask | None:
@@ -168,14 +167,21 @@ class DenseIndex:
         wanted = k * self._info.refine + _SLACK
         return live <= max(_FEW_ROWS, len(self._vectors) // _SHARE) or _SHARE * wanted >= self._covered
 
-    def _candidates(self, queries: NDArray[np.float32], k: int, mask: Mask | None, live: int) -> NDArray[np.int64]:
-        """Rows worth scoring, shape (n, m): of the FAISS index, and of the rows that it does not cover."""
-        wanted = k * self._info.refine + _SLACK
-        rows = self._accelerated(queries, wanted, mask, live)
-        if self._covered == len(self._vectors):
-            return rows
-        later = exact.nearest(self._vectors, queries, k + _SLACK, mask, start=self._covered)
-        return np.concatenate((rows, later), axis=1)
+    def _candidates(
+        self, queries: NDArray[np.float32], k: int, mask: Mask | None, live: int
+    ) -> tuple[NDArray[np.int64], Mask]:
+        """Rows worth scoring, shape (n, m): of the FAISS index, and of the rows that it does not cover.
+
+        With them, the queries for which FAISS gave too few, so that exact search must decide.
+        """
+        rows = self._accelerated(queries, k * self._info.refine + _SLACK, mask, live)
+        covered = self._covered if mask is None else int(np.count_nonzero(mask[: self._covered]))
+        # by what FAISS gave alone: later rows would make up the number, but not be the nearest
+        short = np.count_nonzero(rows >= 0, axis=1) < min(k, covered)
+        if self._covered < len(self._vectors):
+            later = exact.nearest(self._vectors, queries, k + _SLACK, mask, start=self._covered)
+            rows = np.concatenate((rows, later), axis=1)
+        return rows, short
 
     def _accelerated(
         self, queries: NDArray[np.float32], wanted: int, mask: Mask | None, live: int
@@ -188,7 +194,7 @@ class DenseIndex:
         more = min(self._covered, 3 * wanted * len(self._vectors) // (2 * live))
         rows = self._find(queries, more)
         rows[~mask[rows]] = -1
-        # a query that is left with fewer is searched exactly: with no candidates it comes back short
+        # a query that is left with fewer is searched exactly: it gets no candidates
         if more < self._covered:
             rows[np.count_nonzero(rows >= 0, axis=1) < wanted] = -1
         return rows

@@ -131,6 +131,38 @@ def test_rows_added_since_are_searched_too(tmp_path: Path, factory: str) -> None
     assert first[3] != 1995
 
 
+@pytest.mark.parametrize("factory", ["RaBitQfs", "PQ16x4fs", "IVF16,SQ8"])
+@pytest.mark.parametrize("by", ["filter", "deletions"])
+def test_rows_added_since_do_not_hide_that_too_few_were_found(tmp_path: Path, factory: str, by: str) -> None:
+    """What is near the query is refused, so FAISS gives too few of the rows that it covers: exact search decides."""
+    array, query = unit(2000, D), unit(1, D, seed=1)
+    info = build_dense(write_vectors(tmp_path, array[:1600]), tmp_path / VECTORS_FILE, factory=factory)
+    vectors = write_vectors(tmp_path, array, [1600])
+    allowed = np.ones(2000, dtype=np.bool_)
+    allowed[[row for row, _ in exact.search(vectors, query, 1500)[0]]] = False
+    wanted = exact.search(vectors, query, 10, allowed)
+    assert any(row < 1600 for row, _ in wanted[0])
+    index = DenseIndex(vectors, info, tmp_path / VECTORS_FILE, deleted=~allowed if by == "deletions" else None)
+    assert index.search(query, 10, allowed=allowed if by == "filter" else None) == wanted
+
+
+@pytest.mark.parametrize("factory", ["HNSW16", "RaBitQfs", "IVF16,SQ8"])
+def test_only_rows_added_since_are_allowed(tmp_path: Path, factory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAISS has none to give, so none is missing: the later rows are searched once."""
+    array, queries = unit(2000, D), unit(3, D, seed=1)
+    info = build_dense(write_vectors(tmp_path, array[:1600]), tmp_path / VECTORS_FILE, factory=factory)
+    vectors = write_vectors(tmp_path, array, [1600])
+    allowed = np.arange(2000) >= 1600
+    wanted, again = exact.search(vectors, queries, 10, allowed), exact.search
+
+    def watched(vectors: Vectors, queries: Any, k: int, mask: Mask | None) -> Any:
+        assert not len(queries)
+        return again(vectors, queries, k, mask)
+
+    monkeypatch.setattr(exact, "search", watched)
+    assert DenseIndex(vectors, info, tmp_path / VECTORS_FILE).search(queries, 10, allowed=allowed) == wanted
+
+
 @pytest.mark.parametrize("factory", ["Flat", "SQ8", "IVF8,Flat", "HNSW16"])
 def test_more_results_than_vectors(tmp_path: Path, factory: str) -> None:
     """An inverted file of which one list is searched finds fewer than asked for; the rest comes from exact search."""
