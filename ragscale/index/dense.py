@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,6 @@ class DenseIndex:
         """The stored vectors."""
         self._info = info
         self._live = None if deleted is None or not deleted.any() else ~deleted
-        self._threads = faiss.omp_get_max_threads()
         self._index: Any = None if accelerator is None else _read(faiss, accelerator, vectors.dimension, info.rows)
         self._on_gpu = False
         if gpu.count(faiss):
@@ -125,9 +126,10 @@ class DenseIndex:
                 f"queries of {vectors.shape[1]} dimensions, the index has {self._vectors.dimension}",
                 "Use the embedder that the index was built with.",
             )
-        # one query on several threads takes a path twice as slow; the setting is per calling thread
-        load_faiss().omp_set_num_threads(1 if len(vectors) == 1 else self._threads)
-        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        with _threads_for(len(vectors)):
+            return self._search(np.ascontiguousarray(vectors, dtype=np.float32), k, allowed)
+
+    def _search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> list[Ranking]:
         mask = self._mask(allowed)
         live = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
         k = min(k, live)
@@ -220,6 +222,19 @@ class DenseIndex:
         except RuntimeError:
             return False
         return True
+
+
+@contextmanager
+def _threads_for(queries: int) -> Iterator[None]:
+    """One query on several threads takes a path twice as slow; the number is the calling thread's, and put back."""
+    faiss = load_faiss()
+    threads = faiss.omp_get_max_threads()
+    if queries == 1:
+        faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _read(faiss: Any, path: Path, dimension: int, rows: int) -> Any:

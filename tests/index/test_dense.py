@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,11 +154,11 @@ def test_only_rows_added_since_are_allowed(tmp_path: Path, factory: str, monkeyp
     info = build_dense(write_vectors(tmp_path, array[:1600]), tmp_path / VECTORS_FILE, factory=factory)
     vectors = write_vectors(tmp_path, array, [1600])
     allowed = np.arange(2000) >= 1600
-    wanted, again = exact.search(vectors, queries, 10, allowed), exact.search
+    wanted, search = exact.search(vectors, queries, 10, allowed), exact.search
 
     def watched(vectors: Vectors, queries: Any, k: int, mask: Mask | None) -> Any:
         assert not len(queries)
-        return again(vectors, queries, k, mask)
+        return search(vectors, queries, k, mask)
 
     monkeypatch.setattr(exact, "search", watched)
     assert DenseIndex(vectors, info, tmp_path / VECTORS_FILE).search(queries, 10, allowed=allowed) == wanted
@@ -169,6 +170,48 @@ def test_more_results_than_vectors(tmp_path: Path, factory: str) -> None:
     vectors = write_vectors(tmp_path, unit(400, D))
     ranking = opened(tmp_path, vectors, factory).search(unit(1, D, seed=3), 500)[0]
     assert sorted(row for row, _ in ranking) == list(range(400))
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """This thread's number for FAISS, whatever the machine has."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(3)
+    yield
+    faiss.omp_set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_one_query_has_one_thread_and_later_batches_have_all(
+    tmp_path: Path, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of an index that is opened later in the same thread, as the broker opens one after `reload`."""
+    seen: list[int] = []
+    rank = exact.rank
+
+    def watched(*args: Any) -> Any:
+        seen.append(faiss.omp_get_max_threads())
+        return rank(*args)
+
+    monkeypatch.setattr(exact, "rank", watched)
+    for _ in range(2):
+        index = opened(tmp_path, vectors, "SQ8")
+        index.search(unit(5, D, seed=1), 10)
+        index.search(unit(1, D, seed=1), 10)
+    assert seen == [3, 1, 3, 1]
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_a_search_leaves_the_threads_of_its_caller(
+    tmp_path: Path, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = opened(tmp_path, vectors, "SQ8")
+    index.search(unit(1, D, seed=1), 10)
+    assert faiss.omp_get_max_threads() == 3
+    monkeypatch.setattr(exact, "rank", None)
+    with pytest.raises(TypeError):
+        index.search(unit(1, D, seed=1), 10)
+    assert faiss.omp_get_max_threads() == 3
 
 
 def test_small_searches_are_exact(tmp_path: Path, vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
