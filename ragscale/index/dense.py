@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ragscale.errors import IndexDamaged, IndexMismatch, RagscaleError
 from ragscale.index import exact, gpu
 from ragscale.index.choose import AUTO, FLAT
-from ragscale.index.exact import Mask
+from ragscale.index.exact import SLACK, Mask
 from ragscale.index.factory import DenseInfo, build_dense, check_factory, load_faiss, reason_of, require_faiss
 from ragscale.index.fusion import Ranking
 from ragscale.index.vectors import Vectors
@@ -36,7 +36,6 @@ __all__ = [
 
 VECTORS_FILE = "vectors.faiss"
 METRIC = "inner_product"
-_SLACK = 8
 _FEW_ROWS = 16_384
 _SHARE = 32
 
@@ -70,7 +69,7 @@ class DenseIndex:
         gpus: gpu.Gpus | None = None,
     ) -> None:
         faiss = load_faiss()
-        self.vectors = self._vectors = vectors
+        self.vectors = vectors
         """The stored vectors."""
         self._info = info
         self._live = None if deleted is None or not deleted.any() else ~deleted
@@ -85,7 +84,7 @@ class DenseIndex:
 
     def _to_gpu(self, faiss: Any, gpus: gpu.Gpus | None) -> None:
         if self._index is None:
-            found = gpu.flat(faiss, self._vectors, gpus)
+            found = gpu.flat(faiss, self.vectors, gpus)
         else:
             found = gpu.clone(faiss, self._index, self._info.settings, gpus)
         if found is not None:
@@ -121,9 +120,9 @@ class DenseIndex:
             RagscaleError: The index is on a GPU and another thread has searched it.
         """
         self._check_owner()
-        if vectors.shape[1] != self._vectors.dimension:
+        if vectors.shape[1] != self.vectors.dimension:
             raise IndexMismatch(
-                f"queries of {vectors.shape[1]} dimensions, the index has {self._vectors.dimension}",
+                f"queries of {vectors.shape[1]} dimensions, the index has {self.vectors.dimension}",
                 "Use the embedder that the index was built with.",
             )
         with _threads_for(len(vectors)):
@@ -131,16 +130,16 @@ class DenseIndex:
 
     def _search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> list[Ranking]:
         mask = self._mask(allowed)
-        live = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
+        live = len(self.vectors) if mask is None else int(np.count_nonzero(mask))
         k = min(k, live)
         if k == 0:
             return [[] for _ in queries]
         if self._index is None or self._is_small(live, k):
-            return exact.search(self._vectors, queries, k, mask)
+            return exact.search(self.vectors, queries, k, mask)
         rows, short = self._candidates(queries, k, mask, live)
-        found = exact.rank(self._vectors, queries, rows, k + _SLACK)
+        found = exact.rank(self.vectors, queries, rows, k + SLACK)
         again = [query for query, ranking in enumerate(found) if short[query] or self._may_be_tied(ranking, k, live)]
-        for query, ranking in zip(again, exact.search(self._vectors, queries[again], k, mask), strict=True):
+        for query, ranking in zip(again, exact.search(self.vectors, queries[again], k, mask), strict=True):
             found[query] = ranking
         return [ranking[:k] for ranking in found]
 
@@ -166,8 +165,8 @@ class DenseIndex:
         """Whether exact search costs no more: few rows in question, or a good part of them wanted."""
         if self._measured:
             return False
-        wanted = k * self._info.refine + _SLACK
-        return live <= max(_FEW_ROWS, len(self._vectors) // _SHARE) or _SHARE * wanted >= self._covered
+        wanted = k * self._info.refine + SLACK
+        return live <= max(_FEW_ROWS, len(self.vectors) // _SHARE) or _SHARE * wanted >= self._covered
 
     def _candidates(
         self, queries: NDArray[np.float32], k: int, mask: Mask | None, live: int
@@ -176,12 +175,12 @@ class DenseIndex:
 
         With them, the queries for which FAISS gave too few, so that exact search must decide.
         """
-        rows = self._accelerated(queries, k * self._info.refine + _SLACK, mask, live)
+        rows = self._accelerated(queries, k * self._info.refine + SLACK, mask, live)
         covered = self._covered if mask is None else int(np.count_nonzero(mask[: self._covered]))
         # by what FAISS gave alone: later rows would make up the number, but not be the nearest
         short = np.count_nonzero(rows >= 0, axis=1) < min(k, covered)
-        if self._covered < len(self._vectors):
-            later = exact.nearest(self._vectors, queries, k + _SLACK, mask, start=self._covered)
+        if self._covered < len(self.vectors):
+            later = exact.nearest(self.vectors, queries, k + SLACK, mask, start=self._covered)
             rows = np.concatenate((rows, later), axis=1)
         return rows, short
 
@@ -193,7 +192,7 @@ class DenseIndex:
         if self._selects:
             return self._find(queries, wanted, mask[: self._covered])
         # a kind without selectors: so many more candidates that as many are left, on average half as many again
-        more = min(self._covered, 3 * wanted * len(self._vectors) // (2 * live))
+        more = min(self._covered, 3 * wanted * len(self.vectors) // (2 * live))
         rows = self._find(queries, more)
         rows[~mask[rows]] = -1
         # a query that is left with fewer is searched exactly: it gets no candidates
@@ -218,7 +217,7 @@ class DenseIndex:
         if self._on_gpu:
             return False
         try:
-            self._find(np.zeros((1, self._vectors.dimension), np.float32), 1, np.ones(self._covered, np.bool_))
+            self._find(np.zeros((1, self.vectors.dimension), np.float32), 1, np.ones(self._covered, np.bool_))
         except RuntimeError:
             return False
         return True

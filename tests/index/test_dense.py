@@ -246,14 +246,6 @@ def test_the_same_vectors_make_the_same_file(tmp_path: Path, vectors: Vectors, f
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_progress(tmp_path: Path, vectors: Vectors) -> None:
-    seen: list[tuple[int, int]] = []
-    build_dense(
-        vectors, tmp_path / VECTORS_FILE, factory="SQ8", progress=lambda done, total: seen.append((done, total))
-    )
-    assert seen == [(800, 2000), (2000, 2000)]
-
-
 @pytest.mark.parametrize("factory", ["Flatt", "IVF", "PQ5", ""])
 def test_a_bad_factory_string(factory: str) -> None:
     with pytest.raises(InvalidInput, match="is not one that FAISS can make for 16 dimensions") as caught:
