@@ -31,7 +31,6 @@ def measure_types(
     name: str, vectors: Vectors, queries: NDArray[np.float32], seconds: Seconds, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """A row a setting of each type: recall@10, queries/s at each batch size, bytes and CPU seconds of the build."""
-    faiss.omp_set_num_threads(faiss.omp_get_max_threads())
     bounds = [ranking[-1][1] for ranking in exact.search(vectors, queries, K)]
     found = []
     for factory in options.factory or types(len(vectors), vectors.dimension):

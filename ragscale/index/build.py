@@ -46,6 +46,7 @@ class BuildOptions:
     memory: int | None = None
     """Bytes that searching may hold resident, for auto; half of the machine's where None."""
     lexical: LexicalKind = "bm25s"
+    """Which BM25: bm25s, or rank-bm25, the slow reference."""
     chunking: Chunking = field(default_factory=Chunking)
     """How documents are cut."""
     columns: Columns = field(default_factory=Columns)

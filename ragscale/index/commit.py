@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ragscale.index.dense import AUTO, VECTORS_FILE, DenseInfo, build_dense
 from ragscale.index.files import scan
 from ragscale.index.hashes import load_hashes
-from ragscale.index.lexical import build_postings
 from ragscale.index.locks import in_use
 from ragscale.index.manifest import DELETED_FILE, GENERATIONS, SEGMENTS, FileInfo, Manifest
 from ragscale.index.passages import IDS_FILE, id_table
 from ragscale.index.place import sync
+from ragscale.index.postings import build_postings
 from ragscale.index.segments import RAW_FILE
 from ragscale.index.vectors import Vectors
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from ragscale.errors import IndexDamaged, IndexMismatch, RagscaleError
 from ragscale.index import exact, gpu
 from ragscale.index.choose import AUTO, FLAT
-from ragscale.index.exact import Mask
+from ragscale.index.exact import SLACK, Mask
 from ragscale.index.factory import DenseInfo, build_dense, check_factory, load_faiss, reason_of, require_faiss
 from ragscale.index.fusion import Ranking
 from ragscale.index.vectors import Vectors
@@ -34,7 +36,6 @@ __all__ = [
 
 VECTORS_FILE = "vectors.faiss"
 METRIC = "inner_product"
-_SLACK = 8
 _FEW_ROWS = 16_384
 _SHARE = 32
 
@@ -68,11 +69,10 @@ class DenseIndex:
         gpus: gpu.Gpus | None = None,
     ) -> None:
         faiss = load_faiss()
-        self.vectors = self._vectors = vectors
+        self.vectors = vectors
         """The stored vectors."""
         self._info = info
         self._live = None if deleted is None or not deleted.any() else ~deleted
-        self._threads = faiss.omp_get_max_threads()
         self._index: Any = None if accelerator is None else _read(faiss, accelerator, vectors.dimension, info.rows)
         self._on_gpu = False
         if gpu.count(faiss):
@@ -84,7 +84,7 @@ class DenseIndex:
 
     def _to_gpu(self, faiss: Any, gpus: gpu.Gpus | None) -> None:
         if self._index is None:
-            found = gpu.flat(faiss, self._vectors, gpus)
+            found = gpu.flat(faiss, self.vectors, gpus)
         else:
             found = gpu.clone(faiss, self._index, self._info.settings, gpus)
         if found is not None:
@@ -120,24 +120,26 @@ class DenseIndex:
             RagscaleError: The index is on a GPU and another thread has searched it.
         """
         self._check_owner()
-        if vectors.shape[1] != self._vectors.dimension:
+        if vectors.shape[1] != self.vectors.dimension:
             raise IndexMismatch(
-                f"queries of {vectors.shape[1]} dimensions, the index has {self._vectors.dimension}",
+                f"queries of {vectors.shape[1]} dimensions, the index has {self.vectors.dimension}",
                 "Use the embedder that the index was built with.",
             )
-        # one query on several threads takes a path twice as slow; the setting is per calling thread
-        load_faiss().omp_set_num_threads(1 if len(vectors) == 1 else self._threads)
-        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        with _threads_for(len(vectors)):
+            return self._search(np.ascontiguousarray(vectors, dtype=np.float32), k, allowed)
+
+    def _search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> list[Ranking]:
         mask = self._mask(allowed)
-        live = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
+        live = len(self.vectors) if mask is None else int(np.count_nonzero(mask))
         k = min(k, live)
         if k == 0:
             return [[] for _ in queries]
         if self._index is None or self._is_small(live, k):
-            return exact.search(self._vectors, queries, k, mask)
-        found = exact.rank(self._vectors, queries, self._candidates(queries, k, mask, live), k + _SLACK)
-        again = [query for query, ranking in enumerate(found) if self._is_open(ranking, k, live)]
-        for query, ranking in zip(again, exact.search(self._vectors, queries[again], k, mask), strict=True):
+            return exact.search(self.vectors, queries, k, mask)
+        rows, short = self._candidates(queries, k, mask, live)
+        found = exact.rank(self.vectors, queries, rows, k + SLACK)
+        again = [query for query, ranking in enumerate(found) if short[query] or self._may_be_tied(ranking, k, live)]
+        for query, ranking in zip(again, exact.search(self.vectors, queries[again], k, mask), strict=True):
             found[query] = ranking
         return [ranking[:k] for ranking in found]
 
@@ -150,10 +152,8 @@ class DenseIndex:
                 "an index on a GPU was searched from a second thread", "Search through `Index`, whose broker owns it."
             )
 
-    def _is_open(self, ranking: Ranking, k: int, live: int) -> bool:
-        """Whether exact search must decide: rows are missing, or a tie in a flat index may go on beyond the last."""
-        if len(ranking) < k:
-            return True
+    def _may_be_tied(self, ranking: Ranking, k: int, live: int) -> bool:
+        """Whether a tie in a flat index may go on beyond the last."""
         return self._info.factory == FLAT and k < len(ranking) < live and ranking[-1][1] == ranking[k - 1][1]
 
     def _mask(self, allowed: Mask | None) -> Mask | None:
@@ -165,17 +165,24 @@ class DenseIndex:
         """Whether exact search costs no more: few rows in question, or a good part of them wanted."""
         if self._measured:
             return False
-        wanted = k * self._info.refine + _SLACK
-        return live <= max(_FEW_ROWS, len(self._vectors) // _SHARE) or _SHARE * wanted >= self._covered
+        wanted = k * self._info.refine + SLACK
+        return live <= max(_FEW_ROWS, len(self.vectors) // _SHARE) or _SHARE * wanted >= self._covered
 
-    def _candidates(self, queries: NDArray[np.float32], k: int, mask: Mask | None, live: int) -> NDArray[np.int64]:
-        """Rows worth scoring, shape (n, m): of the FAISS index, and of the rows that it does not cover."""
-        wanted = k * self._info.refine + _SLACK
-        rows = self._accelerated(queries, wanted, mask, live)
-        if self._covered == len(self._vectors):
-            return rows
-        later = exact.nearest(self._vectors, queries, k + _SLACK, mask, start=self._covered)
-        return np.concatenate((rows, later), axis=1)
+    def _candidates(
+        self, queries: NDArray[np.float32], k: int, mask: Mask | None, live: int
+    ) -> tuple[NDArray[np.int64], Mask]:
+        """Rows worth scoring, shape (n, m): of the FAISS index, and of the rows that it does not cover.
+
+        With them, the queries for which FAISS gave too few, so that exact search must decide.
+        """
+        rows = self._accelerated(queries, k * self._info.refine + SLACK, mask, live)
+        covered = self._covered if mask is None else int(np.count_nonzero(mask[: self._covered]))
+        # by what FAISS gave alone: later rows would make up the number, but not be the nearest
+        short = np.count_nonzero(rows >= 0, axis=1) < min(k, covered)
+        if self._covered < len(self.vectors):
+            later = exact.nearest(self.vectors, queries, k + SLACK, mask, start=self._covered)
+            rows = np.concatenate((rows, later), axis=1)
+        return rows, short
 
     def _accelerated(
         self, queries: NDArray[np.float32], wanted: int, mask: Mask | None, live: int
@@ -185,10 +192,10 @@ class DenseIndex:
         if self._selects:
             return self._find(queries, wanted, mask[: self._covered])
         # a kind without selectors: so many more candidates that as many are left, on average half as many again
-        more = min(self._covered, 3 * wanted * len(self._vectors) // (2 * live))
+        more = min(self._covered, 3 * wanted * len(self.vectors) // (2 * live))
         rows = self._find(queries, more)
         rows[~mask[rows]] = -1
-        # a query that is left with fewer is searched exactly: with no candidates it comes back short
+        # a query that is left with fewer is searched exactly: it gets no candidates
         if more < self._covered:
             rows[np.count_nonzero(rows >= 0, axis=1) < wanted] = -1
         return rows
@@ -210,10 +217,23 @@ class DenseIndex:
         if self._on_gpu:
             return False
         try:
-            self._find(np.zeros((1, self._vectors.dimension), np.float32), 1, np.ones(self._covered, np.bool_))
+            self._find(np.zeros((1, self.vectors.dimension), np.float32), 1, np.ones(self._covered, np.bool_))
         except RuntimeError:
             return False
         return True
+
+
+@contextmanager
+def _threads_for(queries: int) -> Iterator[None]:
+    """One query on several threads takes a path twice as slow; the number is the calling thread's, and put back."""
+    faiss = load_faiss()
+    threads = faiss.omp_get_max_threads()
+    if queries == 1:
+        faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _read(faiss: Any, path: Path, dimension: int, rows: int) -> Any:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from ragscale.index.fusion import Ranking
 from ragscale.index.vectors import Vectors
 
-__all__ = ["Mask", "nearest", "rank", "search"]
+__all__ = ["SLACK", "Mask", "nearest", "rank", "search"]
 
 Mask = NDArray[np.bool_]
 """One value a row: whether a search may return it."""
+SLACK = 8
+"""Rows that are looked at beyond those wanted, so that most ties at the end are seen."""
 
-_SLACK = 8
 _DECIMALS = 6
 _BLOCK = 16_384
 _SPARE = 128
@@ -37,7 +38,7 @@ def search(vectors: Vectors, queries: NDArray[np.float32], k: int, mask: Mask | 
     """
     total = len(vectors) if mask is None else int(np.count_nonzero(mask))
     found: list[Ranking] = [[] for _ in queries]
-    left, count = np.arange(len(queries)), k + _SLACK
+    left, count = np.arange(len(queries)), k + SLACK
     while len(left) and total:
         count = min(count, total)
         rows = nearest(vectors, queries[left], count, mask)

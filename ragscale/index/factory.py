@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,14 +174,7 @@ def _training(factory: str, passages: int) -> Iterator[None]:
         raise _untrainable(factory, passages, reason_of(error)) from error
 
 
-def build_dense(
-    vectors: Vectors,
-    path: Path,
-    *,
-    factory: str = AUTO,
-    memory: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> DenseInfo:
+def build_dense(vectors: Vectors, path: Path, *, factory: str = AUTO, memory: int | None = None) -> DenseInfo:
     """Train a FAISS index on a sample, fill it block by block and write it; nothing is written for Flat.
 
     Args:
@@ -189,7 +182,6 @@ def build_dense(
         path: The file to write.
         factory: FAISS factory string, or ``"auto"``.
         memory: As for `check_factory`.
-        progress: Called with the rows added and their number after each block.
 
     Raises:
         InvalidInput: As `check_factory`, or fewer vectors than the training needs.
@@ -203,11 +195,9 @@ def build_dense(
     if not index.is_trained:
         with _training(factory, len(vectors)):
             index.train(_sample(vectors, 0 if ivf is None else ivf.nlist))  # not kept beyond the training
-    for first, block in vectors.blocks(_ADD_ROWS):
+    for _, block in vectors.blocks(_ADD_ROWS):
         with _training(factory, len(vectors)):  # some kinds want a number of vectors here
             index.add(block)
-        if progress is not None:
-            progress(first + len(block), len(vectors))
     try:
         faiss.write_index(index, str(path))
     except RuntimeError as error:

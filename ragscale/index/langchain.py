@@ -46,7 +46,7 @@ class RagscaleRetriever(BaseRetriever):
         how: str | None = None,
         **options: Any,
     ) -> list[Document]:
-        found = self.index.search([query], k or self.k, how or self.how, **{**self.options, **options})
+        found = self.index.search([query], **self._settings(k, how, options))
         return [_document(hit) for hit in found[0]]
 
     async def _aget_relevant_documents(
@@ -58,8 +58,12 @@ class RagscaleRetriever(BaseRetriever):
         how: str | None = None,
         **options: Any,
     ) -> list[Document]:
-        found = await self.index.asearch([query], k or self.k, how or self.how, **{**self.options, **options})
+        found = await self.index.asearch([query], **self._settings(k, how, options))
         return [_document(hit) for hit in found[0]]
+
+    def _settings(self, k: int | None, how: str | None, options: dict[str, Any]) -> dict[str, Any]:
+        own = {"k": self.k if k is None else k, "how": self.how if how is None else how}
+        return {**self.options, **options, **own}
 
 
 def _document(hit: Hit) -> Document:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ragscale.errors import InvalidInput
 from ragscale.index.exact import Mask
 from ragscale.index.fusion import Ranking, best_rows
-from ragscale.index.postings import K1, B, build_postings, live_rows, merged_vocabulary
+from ragscale.index.postings import K1, B, live_rows, merged_vocabulary
 
-__all__ = ["KINDS", "Lexical", "LexicalKind", "TermCounter", "build_postings", "open_lexical", "settings", "tokenize"]
+__all__ = ["KINDS", "Lexical", "LexicalKind", "TermCounter", "open_lexical", "settings", "tokenize"]
 
 LexicalKind = Literal["bm25s", "rank-bm25"]
 KINDS: tuple[LexicalKind, ...] = ("bm25s", "rank-bm25")
@@ -59,14 +59,10 @@ def tokenize(texts: Sequence[str]) -> list[list[str]]:
 
 
 class TermCounter:
-    """Counts the terms of texts for a segment; its vocabulary grows in order of appearance.
+    """Counts the terms of texts for a segment; its vocabulary grows in order of appearance."""
 
-    Args:
-        vocabulary: The terms it starts with, as a segment under way has them.
-    """
-
-    def __init__(self, vocabulary: Sequence[str] = ()) -> None:
-        self._numbers = {term: number for number, term in enumerate(vocabulary)}
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
 
     def count(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32], list[str]]:
         """Count the terms of some more texts.

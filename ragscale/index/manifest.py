@@ -61,6 +61,7 @@ class EmbedderInfo:
     dtype: str
     """Number format in which the *documents* were encoded; queries are always encoded in float32."""
     dimension: int
+    """Numbers in a vector."""
     max_tokens: int
     """Longer texts are cut by the model."""
     query_prompt: str

@@ -44,7 +44,7 @@ def diversify(
     left = [list(ranking) for ranking in rankings]
     relevance = [min_max(ranking) for ranking in rankings]
     picked: list[Ranking] = [[] for _ in rankings]
-    for _ in range(k):
+    for _ in range(min(k, max(map(len, rankings)))):
         for candidates, relevant, picks in zip(left, relevance, picked, strict=True):
             if not candidates:
                 continue

@@ -52,20 +52,13 @@ class PassageWriter:
         self._hashes = (folder / HASHES_FILE).open("wb")
         self._fields = FieldWriter(folder, fields) if fields else None
         self._rows: list[Passage] = []
-        self._length = 0
 
-    def add(self, passage: Passage) -> NDArray[np.uint64]:
-        """Append a passage; its row is the count of those before it. Returns its hashes."""
-        hashes = row_hashes(passage)
-        self._hashes.write(hashes.tobytes())
+    def add(self, passage: Passage) -> None:
+        """Append a passage; its row is the count of those before it."""
+        self._hashes.write(row_hashes(passage).tobytes())
         self._rows.append(passage)
-        self._length += 1
         if len(self._rows) == _BATCH:
             self._flush()
-        return hashes
-
-    def __len__(self) -> int:
-        return self._length
 
     def _flush(self) -> None:
         import pyarrow as pa

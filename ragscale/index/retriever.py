@@ -345,8 +345,15 @@ class Index:
 
         Raises:
             InvalidInput: A blank query, a value out of range, an unknown `how` or option, a filter that cannot be read
-                or names an unknown field, or vectors asked of a lexical-only index.
-            ModelFileError: The reranker cannot be loaded.
+                or names an unknown field, vectors asked of a lexical-only index, or a closed index.
+            IndexDamaged: A file that this search is the first to need cannot be read.
+            IndexMismatch: The folder holds another index by now, or the embedder found is not the one that it was
+                built with.
+            ModelFileError: The embedder or the reranker cannot be loaded.
+            MissingDependency: They, or the backend, need a package that is not installed.
+            EndpointError: The endpoint that embeds the queries cannot be reached, or refuses the key.
+            ModelError: It failed six times, or refused a query.
+            RagscaleError: The index was opened before this process was forked.
         """
         return self._submit(queries, k, how, options).result()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.documents import Document
@@ -60,6 +61,17 @@ async def test_settings_of_the_retriever_and_of_a_call(index: Index) -> None:
 def test_wrong_settings_are_refused_at_once(index: Index, options: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
         index.as_retriever(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"k": 0}, "k 0, the least is 1"), ({"how": ""}, "unknown kind of search ''")]
+)
+async def test_wrong_settings_of_a_call_are_refused(index: Index, options: dict[str, Any], message: str) -> None:
+    retriever = index.as_retriever(k=2)
+    with pytest.raises(InvalidInput, match=message):
+        retriever.invoke("metal", **options)
+    with pytest.raises(InvalidInput, match=message):
+        await retriever.ainvoke("metal", **options)
 
 
 async def test_in_a_chain(index: Index) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,12 +132,86 @@ def test_rows_added_since_are_searched_too(tmp_path: Path, factory: str) -> None
     assert first[3] != 1995
 
 
+@pytest.mark.parametrize("factory", ["RaBitQfs", "PQ16x4fs", "IVF16,SQ8"])
+@pytest.mark.parametrize("by", ["filter", "deletions"])
+def test_rows_added_since_do_not_hide_that_too_few_were_found(tmp_path: Path, factory: str, by: str) -> None:
+    """What is near the query is refused, so FAISS gives too few of the rows that it covers: exact search decides."""
+    array, query = unit(2000, D), unit(1, D, seed=1)
+    info = build_dense(write_vectors(tmp_path, array[:1600]), tmp_path / VECTORS_FILE, factory=factory)
+    vectors = write_vectors(tmp_path, array, [1600])
+    allowed = np.ones(2000, dtype=np.bool_)
+    allowed[[row for row, _ in exact.search(vectors, query, 1500)[0]]] = False
+    wanted = exact.search(vectors, query, 10, allowed)
+    assert any(row < 1600 for row, _ in wanted[0])
+    index = DenseIndex(vectors, info, tmp_path / VECTORS_FILE, deleted=~allowed if by == "deletions" else None)
+    assert index.search(query, 10, allowed=allowed if by == "filter" else None) == wanted
+
+
+@pytest.mark.parametrize("factory", ["HNSW16", "RaBitQfs", "IVF16,SQ8"])
+def test_only_rows_added_since_are_allowed(tmp_path: Path, factory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAISS has none to give, so none is missing: the later rows are searched once."""
+    array, queries = unit(2000, D), unit(3, D, seed=1)
+    info = build_dense(write_vectors(tmp_path, array[:1600]), tmp_path / VECTORS_FILE, factory=factory)
+    vectors = write_vectors(tmp_path, array, [1600])
+    allowed = np.arange(2000) >= 1600
+    wanted, search = exact.search(vectors, queries, 10, allowed), exact.search
+
+    def watched(vectors: Vectors, queries: Any, k: int, mask: Mask | None) -> Any:
+        assert not len(queries)
+        return search(vectors, queries, k, mask)
+
+    monkeypatch.setattr(exact, "search", watched)
+    assert DenseIndex(vectors, info, tmp_path / VECTORS_FILE).search(queries, 10, allowed=allowed) == wanted
+
+
 @pytest.mark.parametrize("factory", ["Flat", "SQ8", "IVF8,Flat", "HNSW16"])
 def test_more_results_than_vectors(tmp_path: Path, factory: str) -> None:
     """An inverted file of which one list is searched finds fewer than asked for; the rest comes from exact search."""
     vectors = write_vectors(tmp_path, unit(400, D))
     ranking = opened(tmp_path, vectors, factory).search(unit(1, D, seed=3), 500)[0]
     assert sorted(row for row, _ in ranking) == list(range(400))
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """This thread's number for FAISS, whatever the machine has."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(3)
+    yield
+    faiss.omp_set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_one_query_has_one_thread_and_later_batches_have_all(
+    tmp_path: Path, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of an index that is opened later in the same thread, as the broker opens one after `reload`."""
+    seen: list[int] = []
+    rank = exact.rank
+
+    def watched(*args: Any) -> Any:
+        seen.append(faiss.omp_get_max_threads())
+        return rank(*args)
+
+    monkeypatch.setattr(exact, "rank", watched)
+    for _ in range(2):
+        index = opened(tmp_path, vectors, "SQ8")
+        index.search(unit(5, D, seed=1), 10)
+        index.search(unit(1, D, seed=1), 10)
+    assert seen == [3, 1, 3, 1]
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_a_search_leaves_the_threads_of_its_caller(
+    tmp_path: Path, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = opened(tmp_path, vectors, "SQ8")
+    index.search(unit(1, D, seed=1), 10)
+    assert faiss.omp_get_max_threads() == 3
+    monkeypatch.setattr(exact, "rank", None)
+    with pytest.raises(TypeError):
+        index.search(unit(1, D, seed=1), 10)
+    assert faiss.omp_get_max_threads() == 3
 
 
 def test_small_searches_are_exact(tmp_path: Path, vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,14 +244,6 @@ def test_the_same_vectors_make_the_same_file(tmp_path: Path, vectors: Vectors, f
     for name in "ab":
         build_dense(vectors, tmp_path / name, factory=factory)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
-def test_progress(tmp_path: Path, vectors: Vectors) -> None:
-    seen: list[tuple[int, int]] = []
-    build_dense(
-        vectors, tmp_path / VECTORS_FILE, factory="SQ8", progress=lambda done, total: seen.append((done, total))
-    )
-    assert seen == [(800, 2000), (2000, 2000)]
 
 
 @pytest.mark.parametrize("factory", ["Flatt", "IVF", "PQ5", ""])

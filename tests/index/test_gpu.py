@@ -210,6 +210,18 @@ def test_other_kinds_are_cloned(tmp_path: Path, vectors: Vectors, calls: list[An
     assert calls[-1] == ("nprobe", 8)
 
 
+def test_more_results_than_a_card_gives_beside_rows_added_since(
+    tmp_path: Path, calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DenseIndex, "_is_small", lambda self, live, k: False)
+    array, query, path = unit(5200, D), unit(1, D, seed=1), tmp_path / VECTORS_FILE
+    info = build_dense(write_vectors(tmp_path, array[:4000]), path, factory="IVF8,SQ8")
+    vectors = write_vectors(tmp_path, array, [4000])
+    index = DenseIndex(vectors, info, path)
+    assert index._on_gpu
+    assert index.search(query, 1100) == exact.search(vectors, query, 1100)  # twice as many candidates are asked for
+
+
 def test_what_faiss_does_not_put_there_is_searched_here(
     tmp_path: Path, vectors: Vectors, calls: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -55,6 +56,12 @@ def test_picks_follow_the_definition(rankings: list[Ranking], k: int, balance: f
 @given(RANKINGS, st.integers(1, 14))
 def test_at_1_the_order_stays(rankings: list[Ranking], k: int) -> None:
     assert diversify(rankings, take, k, 1.0) == [ranking[:k] for ranking in rankings]
+
+
+@pytest.mark.timeout(20)
+def test_k_far_beyond_the_rows_takes_no_longer() -> None:
+    rankings: list[Ranking] = [[(0, 0.9), (1, 0.5), (2, 0.4)], [(3, 0.5)], []]
+    assert diversify(rankings, take, 10**9, 0.5) == diversify(rankings, take, 3, 0.5)
 
 
 def test_queries_of_a_round_do_not_find_the_same() -> None:

@@ -18,7 +18,8 @@ from stored import write_segment
 
 from ragscale.errors import IndexDamaged, InvalidInput
 from ragscale.index import lexical
-from ragscale.index.lexical import TermCounter, build_postings, open_lexical, tokenize
+from ragscale.index.lexical import TermCounter, open_lexical, tokenize
+from ragscale.index.postings import build_postings
 
 WORDS = [a + b for a in ("zor", "mip", "qux", "tal", "vex") for b in ("ka", "lo", "mu", "ni", "pe", "ro")]
 
@@ -46,9 +47,10 @@ def segments_of(folder: Path, texts: Sequence[str]) -> list[Path]:
 
 
 def test_terms_are_counted_in_order_of_appearance() -> None:
-    counter = TermCounter(["cat"])
+    counter = TermCounter()
     pairs, lengths, new = counter.count(["A dog, a cat, two dogs!", "", "the cats"])
-    assert (pairs.tolist(), lengths.tolist(), new) == ([[1, 2], [0, 1], [2, 1], [0, 1]], [3, 0, 1], ["dog", "two"])
+    assert (lengths.tolist(), new) == ([3, 0, 1], ["dog", "cat", "two"])
+    assert pairs.tolist() == [[0, 2], [1, 1], [2, 1], [1, 1]]
     assert pairs.dtype == lengths.dtype == np.int32
     assert counter.count(["dog bird"])[2] == ["bird"]
     assert [array.shape for array in counter.count([])[:2]] == [(0, 2), (0,)]
