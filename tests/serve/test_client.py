@@ -160,6 +160,16 @@ def test_requests_keep_the_limits_of_the_server(script: Script) -> None:
     assert sent == [[1, 3], [1, 2], [1], [9], [1]]
 
 
+def test_a_body_that_cannot_be_decoded_is_asked_for_again(script: Script, waits: list[float]) -> None:
+    script.replies = [(200, b"no gzip", {"Content-Encoding": "gzip"}), good]
+    with rs.RemoteIndex(script.url, attempts=2) as remote:
+        assert remote.search(["x"])[0]
+        script.replies = [(200, b"no gzip", {"Content-Encoding": "gzip"})]
+        with pytest.raises(IndexServerError, match=r"broke \(DecodingError\)"):
+            remote.search(["x"])
+    assert (len(script.asked), len(waits)) == (4, 2)
+
+
 def test_the_token_is_sent_and_shown_nowhere(
     script: Script, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
