@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, overload
 
 from ragscale.corpus import By, Chunking, Columns, Problems
-from ragscale.errors import InvalidInput
+from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import grow, upkeep
 from ragscale.index.broker import Broker, Load
 from ragscale.index.build import BuildEngine, BuildOptions, build
@@ -429,7 +429,7 @@ class _Current:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def run(self, requests: Sequence[SearchRequest]) -> list[list[list[Hit]]]:
+    def run(self, requests: Sequence[SearchRequest]) -> Sequence[list[list[Hit]] | RagscaleError]:
         """`Engine.run` of the newest commit."""
         return self.engine.run(requests)
 
