@@ -62,6 +62,10 @@ class Engine:
             other._embedder = self._embedder
         return other
 
+    def reranker_revision(self, name: str) -> str:
+        """Of the weights of a cross-encoder that was loaded."""
+        return self._rerankers[name].revision
+
     def run(self, requests: Sequence[SearchRequest]) -> Sequence[list[list[Hit]] | RagscaleError]:
         """Hits of every query of every request, in order; one without queries loads what such a search needs.
 

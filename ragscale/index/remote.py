@@ -101,6 +101,17 @@ class RemoteIndex:
         self.search([], 1, how, **options)
         return Searching(self, how, options)
 
+    def reranker_revision(self, name: str | Path) -> str:
+        """Which weights a cross-encoder of the server has, as it told when this was opened or reloaded.
+
+        Raises:
+            InvalidInput: The server has no such cross-encoder.
+        """
+        revision = self.about.get("rerankers", {}).get(str(name))
+        if revision is None:
+            raise InvalidInput(f"{self.url} serves no reranker {str(name)!r}", f"Serve it: --rerank {name}.")
+        return str(revision)
+
     def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
         """A LangChain retriever over this index; see `Index.as_retriever`."""
         from ragscale.index.langchain import retriever

@@ -368,6 +368,18 @@ class Index:
         self._check((), 1, view.how, options)
         return view
 
+    def reranker_revision(self, name: str | Path) -> str:
+        """Which weights a cross-encoder has that searches here use; loads it.
+
+        Returns:
+            ``sha256:...`` of the weights of a local model, the commit of a hub model.
+
+        Raises:
+            ModelFileError: It cannot be loaded.
+        """
+        self.search([], 1, "bm25", rerank=name)
+        return self._current.engine.reranker_revision(str(name))
+
     def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
         """A LangChain retriever over this index::
 
