@@ -65,6 +65,7 @@ async def evaluate(
     Raises:
         InvalidInput: `out` is a run of something else or cannot be written, or a number is out of range.
         RagscaleError: Another process is writing the run.
+        ModelFileError: The reranker of the agent's search cannot be loaded.
         EndpointError: The model cannot be reached when the run begins. Where it goes away later, the questions left are
             recorded as failed, and the same call tries them again.
     """
@@ -79,7 +80,8 @@ async def evaluate(
     named = {label(mode): mode for mode in chosen}
     store = Store(Path(out))
     with store.writing():
-        store.pin(_settings(agent, questions), {name: repr(mode) for name, mode in named.items()})
+        settings = await asyncio.to_thread(_settings, agent, questions)  # may load a reranker
+        store.pin(settings, {name: repr(mode) for name, mode in named.items()})
         rows = {name: store.rows(name) for name in named}
         tasks: list[_Task] = []
         for name, mode in named.items():

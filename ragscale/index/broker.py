@@ -36,14 +36,19 @@ class Broker(Generic[Request, Result]):
     request and is the only thread that calls `run`.
 
     Args:
-        run: Takes a batch and returns a result for each request, in order. Where it raises, each request of the batch
-            is run again alone, so that one cannot spoil the others.
+        run: Takes a batch and returns a result for each request, in order; an error of ours in the place of a result is
+            what that request raises. Where `run` itself raises, each request of the batch is run again alone, so that
+            one cannot spoil the others: what would meet them all, and take its time, is better returned.
         max_batch: Most requests in one call of `run`.
         name: Of the worker thread.
     """
 
     def __init__(
-        self, run: Callable[[Sequence[Request]], Sequence[Result]], *, max_batch: int = 256, name: str = "broker"
+        self,
+        run: Callable[[Sequence[Request]], Sequence[Result | RagscaleError]],
+        *,
+        max_batch: int = 256,
+        name: str = "broker",
     ) -> None:
         if max_batch < 1:
             raise InvalidInput(f"max_batch {max_batch}, the least is 1")
@@ -132,4 +137,14 @@ class Broker(Generic[Request, Result]):
                 self._serve([entry])
             return
         for (_, future), result in zip(batch, results, strict=True):
-            future.set_result(result)
+            if isinstance(result, RagscaleError):
+                future.set_exception(_own(result))
+            else:
+                future.set_result(result)
+
+
+def _own(error: RagscaleError) -> RagscaleError:
+    """A copy, as several threads may be handed the same error; not by its class, which may want other arguments."""
+    own = type(error).__new__(type(error), *error.args)
+    own.__dict__.update(error.__dict__)
+    return own

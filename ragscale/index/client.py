@@ -99,7 +99,7 @@ class Client:
                 f"no answer from {self.url} within {self._http.timeout.read:g} s",
                 "Send fewer queries at once, or look at the server's /metrics.",
             ) from None
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # a body that cannot be decoded included
             raise _BusyError(
                 f"the connection to {self.url} broke ({type(error).__name__})", "See the server's log."
             ) from None

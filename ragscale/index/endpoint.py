@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.errors import EndpointError, IndexMismatch
+from ragscale.errors import EndpointError, IndexMismatch, ModelError
 from ragscale.index.manifest import EmbedderInfo
 from ragscale.llm.retry import attempts
 from ragscale.llm.transport import RefusedError, Transport
@@ -111,10 +111,15 @@ class Endpoint:
         A text that is too long for the model is cut in half until it is taken.
 
         Raises:
-            EndpointError: The endpoint cannot be reached, or refuses the key.
-            ModelError: A request failed six times, or was refused.
+            EndpointError: The endpoint cannot be reached, refuses the key, or failed six times, then with a fixed text.
+            ModelError: A request was refused, or failed six times, but not with a fixed text: it may be these.
         """
-        return self._wait(self._all([prompt + text for text in texts], batch_size))
+        try:
+            return self._wait(self._all([prompt + text for text in texts], batch_size))
+        except ModelError as error:
+            if error.retryable and self._fails():
+                raise EndpointError(error.problem, error.remedy) from error
+            raise
 
     def close(self) -> None:
         """Stop the loop. Idempotent."""
@@ -127,6 +132,14 @@ class Endpoint:
         except BaseException:
             future.cancel()
             raise
+
+    def _fails(self) -> bool:
+        """Whether a fixed text fails as well, so that it is not the texts."""
+        try:
+            self._wait(self._request([_PROBE]))
+        except ModelError:
+            return True
+        return False
 
     def _probe(self) -> tuple[int, str]:
         """Dimension, and the first numbers of the unit vector of a fixed text."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.errors import IndexMismatch
+from ragscale.errors import EndpointError, IndexMismatch, ModelError, RagscaleError
 from ragscale.index.dense import DenseIndex
 from ragscale.index.embed import Backend, Embedder
 from ragscale.index.fusion import Ranking, reciprocal_rank_fusion, weighted_fusion
@@ -62,12 +62,33 @@ class Engine:
             other._embedder = self._embedder
         return other
 
-    def run(self, requests: Sequence[SearchRequest]) -> list[list[list[Hit]]]:
-        """Hits of every query of every request, in order; one without queries loads what such a search needs."""
+    def reranker_revision(self, name: str) -> str:
+        """Of the weights of a cross-encoder that was loaded."""
+        return self._rerankers[name].revision
+
+    def run(self, requests: Sequence[SearchRequest]) -> Sequence[list[list[Hit]] | RagscaleError]:
+        """Hits of every query of every request, in order; one without queries loads what such a search needs.
+
+        Where the embedder fails, its error is the result of all requests that need it: each would wait for it in vain.
+        """
+        try:
+            vectors = self._encode(requests)
+        except RagscaleError as error:
+            if isinstance(error, ModelError) and not isinstance(error, EndpointError):
+                raise  # of one of the texts: the broker finds out whose
+            return [self._alone(request) if request.how == "bm25" else error for request in requests]
+        return self._found(requests, vectors)
+
+    def _alone(self, request: SearchRequest) -> list[list[Hit]] | RagscaleError:
+        try:
+            return self._found([request], {})[0]
+        except RagscaleError as error:
+            return error
+
+    def _found(self, requests: Sequence[SearchRequest], vectors: _Vectors) -> list[list[list[Hit]]]:
         for request in requests:
             if not request.queries:
                 self._load(request)
-        vectors = self._encode(requests)
         dense = self._dense_rankings(requests, vectors)
         lexical = self._lexical_rankings(requests)
         found = [
@@ -135,9 +156,12 @@ class Engine:
         return list(dict.fromkeys(keys))
 
     def _encode(self, requests: Sequence[SearchRequest]) -> _Vectors:
-        """Vectors of all queries that need one, in one call of the embedder."""
+        """Vectors of all queries that need one, in one call of the embedder; loads it where a request needs it."""
+        if all(request.how == "bm25" for request in requests):
+            return {}
+        embedder = self._load_embedder()
         queries = list(dict.fromkeys(query for query, _, _ in self._wanted(requests, "bm25")))
-        return dict(zip(queries, self._load_embedder().encode_queries(queries), strict=True)) if queries else {}
+        return dict(zip(queries, embedder.encode_queries(queries), strict=True)) if queries else {}
 
     def _dense_rankings(self, requests: Sequence[SearchRequest], vectors: _Vectors) -> dict[_Key, Ranking]:
         keys = self._wanted(requests, "bm25")
@@ -175,7 +199,6 @@ class Engine:
 
     def _load(self, request: SearchRequest) -> None:
         if request.how != "bm25":
-            self._load_embedder()
             self._load_dense()
         if request.how != "dense":
             self._load_lexical()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import threading
 import weakref
@@ -31,9 +30,6 @@ __all__ = ["RemoteIndex"]
 _KEPT = 50_000  # passages, some 50 MB
 
 
-_Answer = list[list[Hit]] | RagscaleError
-
-
 class RemoteIndex:
     """An index that another process serves, so that many notebooks share one embedder and one GPU.
 
@@ -55,31 +51,32 @@ class RemoteIndex:
     def __init__(
         self, url: str, *, token_env: str = "RAGSCALE_TOKEN", timeout: float = 120.0, attempts: int = 5
     ) -> None:
-        self._client = Client(url, token_env=token_env, timeout=timeout, attempts=attempts)
-        self.url = self._client.url
+        client = Client(url, token_env=token_env, timeout=timeout, attempts=attempts)
+        self.url = client.url
         """Of the server."""
-        self._lock = threading.Lock()
-        self._seen: OrderedDict[str, Passage] = OrderedDict()
-        self._open(attempts=1)  # a wrong URL should not take seconds to be noticed
-        self._broker: Broker[dict[str, Any], _Answer] = Broker(self._run, name="ragscale-remote")
-        self._finalizer = weakref.finalize(self, _close, self._broker, self._client)
+        self._served = _Served(client)
+        self._broker: Broker[dict[str, Any], list[list[Hit]]] = Broker(self._served.run, name="ragscale-remote")
+        # also when the index is forgotten, and at the end of the program
+        self._finalizer = weakref.finalize(self, _close, self._broker, client)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the served index, as it was when this was opened or reloaded."""
+        return self._served.fingerprint
+
+    @property
+    def how(self) -> How:
+        """What a search does by default."""
+        return self._served.how
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the server told then of the index and of itself, as ``GET /v1/index`` gives it."""
+        return self._served.about
 
     def reload(self) -> None:
         """Go on with what the server serves now; until then, a changed index is refused. Raises as opening does."""
-        self._open()
-
-    def _open(self, attempts: int | None = None) -> None:
-        about = self._client.get("/v1/index", attempts=attempts)
-        with self._client.reading(), self._lock:
-            self.fingerprint: str = about["fingerprint"]
-            """Of the served index, as it was when this was opened or reloaded."""
-            self.how: How = about["how"]
-            """What a search does by default."""
-            self.about = about
-            """What the server told then of the index and of itself, as ``GET /v1/index`` gives it."""
-            self._length = int(about["passages"])
-            self._most = int(about["limits"]["queries"]), int(about["limits"]["hits"])
-            self._seen.clear()
+        self._served.ask()
 
     def search(
         self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
@@ -91,18 +88,29 @@ class RemoteIndex:
             IndexServerError: The server is gone, busy beyond patience, refuses the token or failed.
             InvalidInput: As in `Index.search`; or the search passes a limit of the server.
         """
-        return _result(self._submit(queries, k, how, options).result())
+        return self._submit(queries, k, how, options).result()
 
     async def asearch(
         self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
     ) -> list[list[Hit]]:
         """`search` without blocking the event loop; cancelling it drops the request if it was not sent."""
-        return _result(await asyncio.wrap_future(self._submit(queries, k, how, options)))
+        return await asyncio.wrap_future(self._submit(queries, k, how, options))
 
     def searching(self, how: How | None = None, **options: Unpack[SearchOptions]) -> Searching:
         """This index with settings for its searches, as an `Agent` takes it; see `Index.searching`."""
         self.search([], 1, how, **options)
         return Searching(self, how, options)
+
+    def reranker_revision(self, name: str | Path) -> str:
+        """Which weights a cross-encoder of the server has, as it told when this was opened or reloaded.
+
+        Raises:
+            InvalidInput: The server has no such cross-encoder.
+        """
+        revision = self.about.get("rerankers", {}).get(str(name))
+        if revision is None:
+            raise InvalidInput(f"{self.url} serves no reranker {str(name)!r}", f"Serve it: --rerank {name}.")
+        return str(revision)
 
     def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
         """A LangChain retriever over this index; see `Index.as_retriever`."""
@@ -112,16 +120,7 @@ class RemoteIndex:
 
     def passage(self, identity: str) -> Passage:
         """The passage with this id; asks the server unless a search brought it. Raises `InvalidInput` as `Index`."""
-        with self._lock:
-            known = self._seen.get(identity)
-        if known is not None:
-            return known
-        answer = self._client.get("/v1/passages", params={"id": identity})
-        with self._client.reading():
-            self._refuse_changed(answer["fingerprint"])
-            passage = passage_from_json(answer["passages"][0])
-        self._keep([passage])
-        return passage
+        return self._served.passage(identity)
 
     @property
     def load(self) -> Load:
@@ -129,7 +128,7 @@ class RemoteIndex:
         return self._broker.load
 
     def __len__(self) -> int:
-        return self._length
+        return self._served.length
 
     def __contains__(self, identity: object) -> bool:
         try:
@@ -150,7 +149,9 @@ class RemoteIndex:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _submit(self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions) -> Future[_Answer]:
+    def _submit(
+        self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions
+    ) -> Future[list[list[Hit]]]:
         texts = cleaned(queries)
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
         settings |= {"k": k, "how": self.how if how is None else how}
@@ -160,12 +161,46 @@ class RemoteIndex:
             raise InvalidInput(f"no search that JSON can carry ({error})", "Give numbers, texts and lists.") from None
         return self._broker.submit({"queries": list(texts), **settings})
 
-    def _run(self, searches: Sequence[dict[str, Any]]) -> list[_Answer]:
-        """Send what waits in as few requests as the server's limits allow.
 
-        An error is a result, and not raised: the broker would send every search again alone.
-        """
-        answers: list[_Answer] = []
+class _Served:
+    """The server and what is known of it; apart from `RemoteIndex`, so that the broker does not keep a forgotten one.
+
+    Args:
+        client: Asked at once.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[str, Passage] = OrderedDict()
+        self.ask(attempts=1)  # a wrong URL should not take seconds to be noticed
+
+    def ask(self, attempts: int | None = None) -> None:
+        """What the server serves now; forgets the passages that were seen."""
+        about = self._client.get("/v1/index", attempts=attempts)
+        with self._client.reading(), self._lock:
+            self._seen.clear()
+            self.fingerprint: str = about["fingerprint"]
+            self.how: How = about["how"]
+            self.about = about
+            self.length = int(about["passages"])
+            self._most = int(about["limits"]["queries"]), int(about["limits"]["hits"])
+
+    def passage(self, identity: str) -> Passage:
+        """As `RemoteIndex.passage`."""
+        with self._lock:
+            known = self._seen.get(identity)
+        if known is not None:
+            return known
+        answer = self._client.get("/v1/passages", params={"id": identity})
+        with self._client.reading():
+            passage = passage_from_json(answer["passages"][0])
+            self._keep(answer["fingerprint"], [passage])
+        return passage
+
+    def run(self, searches: Sequence[dict[str, Any]]) -> list[list[list[Hit]] | RagscaleError]:
+        """Send what waits in as few requests as the server's limits allow."""
+        answers: list[list[list[Hit]] | RagscaleError] = []
         while len(answers) < len(searches):
             part = self._fitting(searches[len(answers) :])
             try:
@@ -184,27 +219,25 @@ class RemoteIndex:
                 return searches[:number]
         return searches
 
-    def _send(self, searches: Sequence[dict[str, Any]]) -> list[_Answer]:
+    def _send(self, searches: Sequence[dict[str, Any]]) -> list[list[list[Hit]] | RagscaleError]:
         reply = self._client.post("/v1/batch", {"searches": list(searches)})
         with self._client.reading():
-            self._refuse_changed(reply["fingerprint"])
             answers = [_answer(result) for result in reply["results"]]
             if len(answers) != len(searches):
                 raise ValueError
-        for answer in answers:
-            if not isinstance(answer, RagscaleError):
-                self._keep([hit.passage for hits in answer for hit in hits])
+            found = [answer for answer in answers if not isinstance(answer, RagscaleError)]
+            self._keep(reply["fingerprint"], [hit.passage for lists in found for hits in lists for hit in hits])
         return answers
 
-    def _refuse_changed(self, fingerprint: str) -> None:
-        if fingerprint != self.fingerprint:
-            raise IndexMismatch(
-                f"{self.url} serves another index now ({fingerprint[:12]}, opened was {self.fingerprint[:12]})",
-                "Call reload() or open it again; runs under way would mix two indexes.",
-            )
-
-    def _keep(self, passages: Sequence[Passage]) -> None:
-        with self._lock:
+    def _keep(self, fingerprint: str, passages: Sequence[Passage]) -> None:
+        """Remember passages, unless they are of another index than the one opened: then raise `IndexMismatch`."""
+        with self._lock:  # `ask` may change the index at any moment
+            if fingerprint != self.fingerprint:
+                raise IndexMismatch(
+                    f"{self._client.url} serves another index now ({fingerprint[:12]}, opened was "
+                    f"{self.fingerprint[:12]})",
+                    "Call reload() or open it again; runs under way would mix two indexes.",
+                )
             for passage in passages:
                 self._seen[passage.id] = passage
                 self._seen.move_to_end(passage.id)
@@ -212,17 +245,11 @@ class RemoteIndex:
                 self._seen.popitem(last=False)
 
 
-def _answer(result: dict[str, Any]) -> _Answer:
+def _answer(result: dict[str, Any]) -> list[list[Hit]] | RagscaleError:
     if "error" in result:
         kind = InvalidInput if result["status"] == 422 else IndexServerError
         return kind(result["error"]["problem"], result["error"]["remedy"])
     return [[hit_from_json(hit) for hit in hits] for hits in result["hits"]]
-
-
-def _result(answer: _Answer) -> list[list[Hit]]:
-    if isinstance(answer, RagscaleError):
-        raise copy.copy(answer)  # several searches may share it
-    return answer
 
 
 def _close(broker: Broker[Any, Any], client: Client) -> None:

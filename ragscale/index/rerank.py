@@ -38,6 +38,7 @@ class Reranker:
                 f"sentence-transformers cannot be imported ({error})", "Reinstall ragscale."
             ) from error
         folder, self.revision = locate(str(name), role="reranker")
+        """Of the weights: see `locate`."""
         self._model: Any = load(folder, "reranker", CrossEncoder)
         if self._model.num_labels != 1:
             raise InvalidInput(

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, overload
 
 from ragscale.corpus import By, Chunking, Columns, Problems
-from ragscale.errors import InvalidInput
+from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import grow, upkeep
 from ragscale.index.broker import Broker, Load
 from ragscale.index.build import BuildEngine, BuildOptions, build
@@ -375,6 +375,18 @@ class Index:
         self._check((), 1, view.how, options)
         return view
 
+    def reranker_revision(self, name: str | Path) -> str:
+        """Which weights a cross-encoder has that searches here use; loads it.
+
+        Returns:
+            ``sha256:...`` of the weights of a local model, the commit of a hub model.
+
+        Raises:
+            ModelFileError: It cannot be loaded.
+        """
+        self.search([], 1, "bm25", rerank=name)
+        return self._current.engine.reranker_revision(str(name))
+
     def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
         """A LangChain retriever over this index::
 
@@ -436,7 +448,7 @@ class _Current:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def run(self, requests: Sequence[SearchRequest]) -> list[list[list[Hit]]]:
+    def run(self, requests: Sequence[SearchRequest]) -> Sequence[list[list[Hit]] | RagscaleError]:
         """`Engine.run` of the newest commit."""
         return self.engine.run(requests)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ragscale.types import Hit, Passage
 
@@ -33,8 +33,14 @@ class Searching:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two only if they return the same: of the index and the settings together."""
-        settings = json.dumps([self.index.fingerprint, self.how, self.options], sort_keys=True, default=str)
+        """Equal for two only if they return the same: of the index, the settings and the weights of the reranker.
+
+        Loads the reranker where there is one, so that the weights are those that it searches with; raises as that does.
+        """
+        options: dict[str, Any] = {**self.options}
+        if reranker := self.options.get("rerank"):
+            options["rerank"] = [reranker, self.index.reranker_revision(reranker)]
+        settings = json.dumps([self.index.fingerprint, self.how, options], sort_keys=True, default=str)
         return hashlib.sha256(settings.encode()).hexdigest()
 
     def search(

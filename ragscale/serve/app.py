@@ -43,7 +43,7 @@ class Service:
         index: Open; searches of all requests meet in its broker.
         limits: Bounds of requests.
         token: What clients must send, or None for a server on the loopback interface.
-        rerankers: Models that clients may name in `rerank`.
+        rerankers: Models that clients may name in `rerank`; loaded here.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Service:
         self._gate = Gate(limits.queue)
         self._metrics = Metrics(index, self._gate)
         self._token = token
-        self._rerankers = tuple(rerankers)
+        self._rerankers = {name: index.reranker_revision(name) for name in rerankers}
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
@@ -183,7 +183,7 @@ class Service:
                 "how": self.index.how,
                 "hows": list(HOWS) if self.index.how != "bm25" else ["bm25"],
                 "parameters": list(PARAMETERS),
-                "rerankers": list(self._rerankers),
+                "rerankers": self._rerankers,
                 "limits": asdict(self.limits),
             }
         )

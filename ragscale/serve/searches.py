@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class Search:
         return max(self.k, depth) if isinstance(depth, int) else self.k
 
 
-def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Sequence[str] = ()) -> Search:
+def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Collection[str] = ()) -> Search:
     """A search from JSON.
 
     Args:

@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
-from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.errors import BadDocument, InvalidInput, RagscaleError
 from ragscale.index.broker import Broker
 
 
@@ -100,6 +100,21 @@ def test_one_bad_request_does_not_spoil_the_others() -> None:
     assert futures[2].result(30) == 6
     with pytest.raises(ValueError, match="negative"):
         futures[1].result(30)
+    broker.close()
+
+
+def test_an_error_in_the_place_of_a_result_is_raised_and_nothing_is_run_again() -> None:
+    machine = Machine()
+    error = BadDocument("corpus.jsonl, line 3", "blank", "Drop it.")  # its class takes more than the message
+    broker: Broker[int, int] = Broker(lambda batch: [error if found > 2 else found for found in machine(batch)])
+    machine.hold(broker)
+    futures = [broker.submit(number) for number in (1, 2, 3)]
+    machine.go.set()
+    assert futures[0].result(30) == 2
+    raised = [future.exception(30) for future in futures[1:]]
+    assert [(type(e), str(e), vars(e)) for e in raised] == [(BadDocument, str(error), vars(error))] * 2
+    assert len({id(e) for e in (error, *raised)}) == 3  # each thread raises one of its own
+    assert machine.batches == [[0], [1, 2, 3]]
     broker.close()
 
 

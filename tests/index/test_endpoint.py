@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ragscale.errors import EndpointError, IndexMismatch, InvalidInput, ModelError
+from ragscale.errors import EndpointError, IndexMismatch, InvalidInput, ModelError, ModelFileError
 from ragscale.index import Index
 from ragscale.index.embed import Embedder
 from ragscale.index.endpoint import Endpoint
@@ -30,6 +32,7 @@ class Server:
         self.models: list[dict[str, Any]] = [{"id": "small", "root": "org/small", "max_model_len": 64}]
         self.longest = 10_000
         self.failures: list[Status] = []
+        self.fails: Callable[[list[str]], bool] = lambda texts: False
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.spoil: Callable[[dict[str, Any]], Any] = lambda answer: answer
@@ -40,11 +43,17 @@ class Server:
             self.requests.append(body)
             if self.failures:
                 return self.failures.pop(0), {"error": {"message": "not now"}}
+            if self.fails(body["input"]):
+                return 500, {"error": {"message": "out of order"}}
             if max(map(len, body["input"])) > self.longest:
                 return 400, {"error": {"message": "maximum context length exceeded"}}
             vectors = self.embedder.encode_documents(body["input"]) * 3
         rows = [{"index": i, "embedding": vector.tolist()} for i, vector in enumerate(vectors)]
         return 200, self.spoil({"data": rows[::-1], "model": body["model"]})  # order is by index
+
+    def asked(self, word: str) -> int:
+        """Requests for texts with this word."""
+        return sum(any(word in text for text in body["input"]) for body in self.requests)
 
     def answer(self, path: str, body: dict[str, Any] | None) -> tuple[Status, Any]:
         if path == "/v1/models":
@@ -168,6 +177,57 @@ def test_failures_are_retried(server: tuple[Server, str]) -> None:
     state.failures = [422]
     with pytest.raises(ModelError, match=r"refused the request .* not now"):
         embedder.encode_queries(["again"])
+
+
+def searched_together(index: Index, state: Server, searches: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
+    """Results or errors of searches that become one batch: they wait while the query "first" is embedded."""
+    index.search(["loaded"], how="dense")
+    with ThreadPoolExecutor(len(searches) + 1) as pool:
+        with state.lock:
+            before = index.load.batches
+            first = pool.submit(index.search, ["first"], 1, "dense")
+            while index.load.batches == before:
+                time.sleep(0.001)
+            found = [pool.submit(index.search, [query], 3, **options) for query, options in searches]
+            while index.load.waiting < len(searches):
+                time.sleep(0.001)
+        assert first.result(60)
+        return [future.exception(60) or future.result() for future in found]
+
+
+def test_an_endpoint_that_fails_is_tried_once_for_all_searches_that_wait(
+    server: tuple[Server, str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ragscale.index.endpoint._ATTEMPTS", 2)
+    state, url = server
+    searches: list[tuple[str, dict[str, Any]]] = [(f"query {i}", {"how": "hybrid"}) for i in range(6)]
+    searches += [("Paris", {"how": "bm25"}), ("Paris", {"how": "bm25", "rerank": tmp_path})]
+    with Index.build([corpus], tmp_path / "index", embedder=f"endpoint:{url}") as index:
+        state.fails = lambda texts: "query" in texts[0] or state.asked("query") > 0
+        *errors, found, bad = searched_together(index, state, searches)
+        assert state.asked("query") == 2
+        assert {(type(error), error.problem) for error in errors} == {(EndpointError, f"{url} failed (HTTP 500)")}
+        assert found == index.search(["Paris"], 3, "bm25")
+        assert isinstance(bad, ModelFileError)
+    with Index.open(tmp_path / "index") as index:  # the embedder cannot be loaded now
+        wanted = [index._check([query], 3, "dense", {}) for query in ("one", "two")]
+        before = len(state.requests)
+        assert [type(error) for error in index._current.run(wanted)] == [EndpointError] * 2
+        assert len(state.requests) - before == 3
+
+
+def test_a_query_that_breaks_an_endpoint_does_not_spoil_the_others(
+    server: tuple[Server, str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ragscale.index.endpoint._ATTEMPTS", 1)
+    state, url = server
+    state.fails = lambda texts: any("poison" in text for text in texts)
+    with Index.build([corpus], tmp_path / "index", embedder=f"endpoint:{url}") as index:
+        one, poison, other = searched_together(
+            index, state, [(query, {"how": "dense"}) for query in ("Paris", "poison", "radium")]
+        )
+        assert [one, other] == [index.search([query], 3, "dense") for query in ("Paris", "radium")]
+    assert type(poison) is ModelError
 
 
 def test_texts_that_are_too_long_are_cut(server: tuple[Server, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -118,11 +119,30 @@ def test_models_that_cannot_rerank(
 
 def test_a_hub_model_is_known_by_its_commit(dense: Index, reranker: Path, hub: Callable[[Path], list[object]]) -> None:
     asked = hub(reranker)
-    assert Reranker("some/model").revision == "c" * 40
+    assert dense.reranker_revision("some/model") == "c" * 40
     for name in ("some/reranker", "some/reranker"):  # fetched once, then it is loaded
         found = dense.search(QUERIES, k=5, rerank=name)
         assert found == dense.search(QUERIES, k=5, rerank=reranker)
     assert asked == [("some/model", None, True), ("some/reranker", None, True)]
+
+
+def test_views_are_told_apart_by_the_weights_of_their_reranker(
+    dense: Index, make_reranker: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A run of `eval` is pinned to the fingerprint: other weights in the same folder must not go on with it."""
+    weights = "model.safetensors"
+    folder = shutil.copytree(make_reranker(), tmp_path / "reranker")
+    view = dense.searching(rerank=folder)
+    before, hits = view.fingerprint, view.search(QUERIES, 3)
+    with Index.open(dense.path) as again:
+        assert again.searching(rerank=str(folder)).fingerprint == before
+    (folder / weights).unlink()  # the loaded model may have it mapped
+    shutil.copy(make_reranker(7) / weights, folder / weights)
+    assert (view.fingerprint, view.search(QUERIES, 3)) == (before, hits)  # it goes on with what it loaded
+    with Index.open(dense.path) as again:
+        changed = again.searching(rerank=folder)
+        assert changed.fingerprint != before
+        assert changed.search(QUERIES, 3) != hits
 
 
 def test_a_hub_that_does_not_answer(dense: Index, monkeypatch: pytest.MonkeyPatch) -> None:

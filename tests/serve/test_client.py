@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,8 +13,9 @@ from typing import Any
 import pytest
 
 import ragscale as rs
-from ragscale.errors import IndexServerError, InvalidInput, RagscaleError
+from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, RagscaleError
 from ragscale.index import client as http
+from ragscale.index.wire import hit_from_json
 
 ABOUT = {"fingerprint": "f" * 64, "how": "bm25", "passages": 2, "limits": {"queries": 4, "hits": 20}}
 HIT = {"id": "a", "title": "A", "text": "a", "document": "", "metadata": {"year": 1990}, "score": 1.5}
@@ -23,6 +26,7 @@ class Script:
     """Answers `/v1/index`, and everything else from `replies`, the last of them for ever; None closes unanswered."""
 
     def __init__(self) -> None:
+        self.about: dict[str, Any] = ABOUT
         self.replies: list[Reply | Callable[[Any], Reply] | None] = []
         self.asked: list[Any] = []
         self.tokens: list[str | None] = []
@@ -41,7 +45,7 @@ def script() -> Iterator[Script]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send(200, ABOUT, {}) if self.path == "/v1/index" else self.do_POST()
+            self.send(200, script.about, {}) if self.path == "/v1/index" else self.do_POST()
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -154,10 +158,53 @@ def test_requests_keep_the_limits_of_the_server(script: Script) -> None:
     script.replies = [good]
     with rs.RemoteIndex(script.url) as remote:
         bodies = [{"queries": ["x"] * n, "k": k} for n, k in [(1, 1), (3, 2), (1, 1), (2, 9), (1, 2), (9, 1), (1, 1)]]
-        found = remote._run(bodies)
+        found = remote._served.run(bodies)
     assert [len(hits) for hits in found] == [1, 3, 1, 2, 1, 9, 1]  # type: ignore[arg-type]
     sent = [[len(search["queries"]) for search in asked["searches"]] for asked in script.asked]
     assert sent == [[1, 3], [1, 2], [1], [9], [1]]
+
+
+def test_a_forgotten_client_stops_its_thread_and_frees_what_it_saw(script: Script) -> None:
+    script.replies = [good]
+    remote = rs.RemoteIndex(script.url)
+    remote.search(["x"])
+    worker, gone, seen = remote._broker._worker, weakref.ref(remote), weakref.ref(remote._served)
+    assert worker is not None
+    assert worker.is_alive()
+    del remote
+    gc.collect()
+    assert gone() is None
+    worker.join(30)
+    assert not worker.is_alive()
+    gc.collect()
+    assert seen() is None
+
+
+def test_a_body_that_cannot_be_decoded_is_asked_for_again(script: Script, waits: list[float]) -> None:
+    script.replies = [(200, b"no gzip", {"Content-Encoding": "gzip"}), good]
+    with rs.RemoteIndex(script.url, attempts=2) as remote:
+        assert remote.search(["x"])[0]
+        script.replies = [(200, b"no gzip", {"Content-Encoding": "gzip"})]
+        with pytest.raises(IndexServerError, match=r"broke \(DecodingError\)"):
+            remote.search(["x"])
+    assert (len(script.asked), len(waits)) == (4, 2)
+
+
+def test_passages_that_a_reload_overtook_are_not_kept(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reply is of the old index, and the new one is opened while it is read."""
+    new = {"fingerprint": "e" * 64, "passages": [{**HIT, "text": "new"}]}
+    script.replies = [good, (200, new, {})]
+    with rs.RemoteIndex(script.url) as remote:
+
+        def overtaken(data: dict[str, Any]) -> rs.Hit:
+            script.about = {**ABOUT, "fingerprint": "e" * 64}
+            remote.reload()
+            return hit_from_json(data)
+
+        monkeypatch.setattr("ragscale.index.remote.hit_from_json", overtaken)
+        with pytest.raises(IndexMismatch, match="serves another index now"):
+            remote.search(["x"])
+        assert remote.passage("a").text == "new"
 
 
 def test_the_token_is_sent_and_shown_nowhere(

@@ -125,6 +125,17 @@ def test_the_dialect_of_search_r1_is_a_hybrid_search(served: Served, index: Inde
         assert [row["score"] for row in rows] == pytest.approx([hit.score for hit in hits], abs=2e-5)
 
 
+def test_views_here_and_there_are_the_same(remote: rs.RemoteIndex, index: Index, reranker: str) -> None:
+    """Also by the reranker's weights, which the server tells."""
+    there, here = (one.searching(rerank=reranker, depth=20) for one in (remote, index))
+    assert there.fingerprint == here.fingerprint
+    assert remote.reranker_revision(reranker).startswith("sha256:")
+    remote.about["rerankers"][reranker] = "sha256:other"
+    assert there.fingerprint != here.fingerprint
+    remote.reload()
+    assert there.fingerprint == here.fingerprint
+
+
 def test_only_the_models_that_are_served(remote: rs.RemoteIndex, make_reranker: Callable[..., Path]) -> None:
     assert len(remote.about["rerankers"]) == 1
     with pytest.raises(InvalidInput, match="is not served here"):
