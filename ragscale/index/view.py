@@ -26,7 +26,7 @@ class Searching:
 
     def __init__(self, index: Index | RemoteIndex, how: How | None, options: SearchOptions) -> None:
         self.index = index
-        self.how: How = how or index.how
+        self.how: How = index.how if how is None else how
         """What a search does by default."""
         self.options = options
         """The settings, by the keywords of `Index.search`."""
@@ -47,13 +47,13 @@ class Searching:
         self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
     ) -> list[list[Hit]]:
         """`Index.search` with the settings; `how` and options given here come before them."""
-        return self.index.search(queries, k, how or self.how, **self._settings(options))
+        return self.index.search(queries, k, self.how if how is None else how, **self._settings(options))
 
     async def asearch(
         self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
     ) -> list[list[Hit]]:
         """`search` without blocking the event loop."""
-        return await self.index.asearch(queries, k, how or self.how, **self._settings(options))
+        return await self.index.asearch(queries, k, self.how if how is None else how, **self._settings(options))
 
     def _settings(self, options: SearchOptions) -> SearchOptions:
         return {**self.options, **options}

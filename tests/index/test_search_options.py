@@ -88,6 +88,7 @@ def test_mmr_uses_the_stored_vectors(dense: Index) -> None:
         ({"mmr": -0.1}, r"mmr -0\.1 is not between"),
         ({"mmr_union": True}, "mmr_union without mmr"),
         ({"depth": 0}, "depth 0, the least is 1"),
+        ({"how": ""}, "unknown kind of search ''"),
         ({"where": ""}, "filter '' is blank"),
         ({"rerank": ""}, "rerank '' names no model"),
         ({"rerank": " "}, "rerank ' ' names no model"),
