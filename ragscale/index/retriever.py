@@ -418,9 +418,7 @@ class Index:
 
     def _check(self, queries: Sequence[str], k: int, how: How, options: SearchOptions) -> SearchRequest:
         vectors = self.manifest.embedder is not None
-        return check_request(
-            queries, k, how, options, fields=lambda: self._snapshot.passages.fields().schema, vectors=vectors
-        )
+        return check_request(queries, k, how, options, fields=self._snapshot.passages.fields.schema, vectors=vectors)
 
 
 class _Current:

@@ -121,7 +121,7 @@ def compact(path: str | Path, *, segment_rows: int = SEGMENT_ROWS, progress: Pro
 
 def _live_fields(index: Opened) -> dict[str, str]:
     """Types of the metadata fields that a live passage has."""
-    table = index.passages.fields()
+    table = index.passages.fields.table()
     has = {name: table[name].is_valid().to_numpy() for name in table.column_names}
     return {name: kind for name, kind in index.manifest.fields.items() if (has[name] & ~index.deleted).any()}
 
