@@ -142,10 +142,9 @@ app.command()(info.info)
 @app.command()
 def verify(folder: Folder) -> None:
     """Compute the checksum of every file of an index again; says what helps where one is damaged."""
-    from ragscale.index import Manifest, check_files
+    from ragscale.index import verify as check
 
-    manifest = Manifest.read(folder)
-    check_files(folder, manifest)
+    manifest = check(folder)
     typer.echo(f"{folder}: {len(manifest.files)} files are as they were written")
 
 

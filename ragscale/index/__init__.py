@@ -9,6 +9,7 @@ from ragscale.index.manifest import Manifest
 from ragscale.index.opened import Changes
 from ragscale.index.request import HOWS, How, SearchOptions
 from ragscale.index.retriever import Index
+from ragscale.index.snapshot import verify
 from ragscale.index.upkeep import reindex, repair, retune
 from ragscale.index.view import Searching
 from ragscale.index.writer import Progress
@@ -28,4 +29,5 @@ __all__ = [
     "reindex",
     "repair",
     "retune",
+    "verify",
 ]

@@ -132,7 +132,8 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
             metric=METRIC if embedder else None,
         )
         commit(folder, draft, None, old=None, factory=options.factory, memory=options.memory)
-        put(folder, out)
+        _refuse_taken(out, options)  # again: it may have been hours
+        put(folder, out, replace=options.force)
 
 
 def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
@@ -155,6 +156,11 @@ def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
         _refuse_unused(options)
     else:
         require_faiss()
+    _refuse_taken(out, options)
+
+
+def _refuse_taken(out: Path, options: BuildOptions) -> None:
+    """Refuse what stands at the destination, unless it is an index and may be replaced."""
     if out.exists() or out.is_symlink():
         if not options.force:
             raise InvalidInput(f"{out} exists", "Choose another --out, or replace it with --force.")

@@ -103,12 +103,9 @@ def _derive(
     damaged: Collection[str],
 ) -> Manifest:
     """Write the files of a generation; the draft with what they say."""
-    before = None if old is None else old.generation_path(folder)
     rows_are_whole = all(name.endswith(f"/{VECTORS_FILE}") for name in damaged)
-    if old is not None and before is not None and rows_are_whole and _same_rows(folder, draft, deleted, old):
-        for path in sorted(before.rglob("*")):
-            if path.is_file() and path.name != VECTORS_FILE:
-                _take_over(path, work / path.relative_to(before))
+    if old is not None and rows_are_whole and _same_rows(folder, draft, deleted, old):
+        draft = _take_over(folder, work, draft, old, vectors=False)
         draft = replace(draft, passages=old.passages, content=old.content, lexical=old.lexical)
     else:
         segments = draft.segment_paths(folder)
@@ -118,11 +115,11 @@ def _derive(
     if draft.embedder is None:
         return draft
     known = old.dense if old is not None else None
-    if factory is None and known is not None and before is not None and _covers_enough(draft, known):
+    if factory is None and old is not None and known is not None and _covers_enough(draft, known):
         if any(name.endswith(f"/{VECTORS_FILE}") for name in damaged):
             build_dense(open_vectors(folder, draft).head(known.rows), work / VECTORS_FILE, factory=known.factory)
-        elif known.rows:
-            _take_over(before / VECTORS_FILE, work / VECTORS_FILE)
+        else:
+            draft = _take_over(folder, work, draft, old, vectors=True)
         return replace(draft, dense=known)
     factory = factory or (known.factory if known else AUTO)
     vectors = open_vectors(folder, draft)
@@ -165,7 +162,25 @@ def _write_rows(work: Path, segments: list[Path], deleted: Deleted) -> tuple[int
     return table.shape[1], content.hexdigest()
 
 
-def _take_over(path: Path, target: Path) -> None:
+def _take_over(folder: Path, work: Path, draft: Manifest, old: Manifest, *, vectors: bool) -> Manifest:
+    """Link `VECTORS_FILE` of the old generation, or all its other files, into the new one.
+
+    Returns:
+        The draft with their checksums as they were: who opens an index does not read all, and a file that was damaged
+        since must not get a new one that fits.
+    """
+    before, now = old.generation_path(Path()), draft.generation_path(Path())
+    taken = dict(draft.files)
+    for name, info in old.files.items():
+        path = Path(name)
+        if path.is_relative_to(before) and (path.name == VECTORS_FILE) == vectors:
+            own = path.relative_to(before)
+            _link(folder / path, work / own)
+            taken[(now / own).as_posix()] = info
+    return replace(draft, files=taken)
+
+
+def _link(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, target)
@@ -174,13 +189,13 @@ def _take_over(path: Path, target: Path) -> None:
 
 
 def _files(folder: Path, draft: Manifest, old: Manifest | None) -> dict[str, FileInfo]:
-    """All files in use; checksums of those of `old` are known."""
+    """All files in use; checksums of those of `old`, and of those that the draft has taken over, are known."""
     found: dict[str, FileInfo] = {}
     for segment in draft.segments:
         prefix = f"{SEGMENTS}/{segment.name}/"
         known = {name: info for name, info in old.files.items() if name.startswith(prefix)} if old else {}
-        found.update(known or scan(folder, segment.path(folder)))
-    found.update(scan(folder, draft.generation_path(folder)))
+        found.update(known or scan(folder, segment.path(folder), {}))
+    found.update(scan(folder, draft.generation_path(folder), draft.files))
     return found
 
 

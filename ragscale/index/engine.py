@@ -191,8 +191,8 @@ class Engine:
         if where in self._masks:
             self._masks.move_to_end(where)
         else:
-            fields = self._passages.fields()
-            self._masks[where] = compile_filter(where, fields.schema).mask(fields)
+            fields = self._passages.fields
+            self._masks[where] = compile_filter(where, fields.schema).mask(fields.table())
             if len(self._masks) > _MASKS:
                 self._masks.popitem(last=False)
         return self._masks[where]

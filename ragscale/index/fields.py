@@ -8,7 +8,7 @@ from typing import Any
 
 from ragscale.types import Scalar
 
-__all__ = ["FIELDS_FILE", "FieldWriter", "read_fields"]
+__all__ = ["FIELDS_FILE", "FieldWriter", "Fields"]
 
 FIELDS_FILE = "fields.arrow"
 
@@ -52,37 +52,55 @@ def _arrow(kind: str) -> str:
     return {"bool": "bool_", "double": "float64"}.get(kind, kind)
 
 
-def read_fields(segments: Sequence[tuple[Path, int]]) -> Any:
-    """The columns of several segments as one ``pyarrow.Table``, sorted by name, null where a passage lacks the field.
+class Fields:
+    """Metadata of several segments as typed columns, sorted by name, null where a passage lacks the field.
+
+    The files are mapped here and read as they were then, whatever stands at their paths later.
 
     Args:
         segments: Folder and number of rows of each; one without `FIELDS_FILE` has nulls.
-
-    Returns:
-        A row for each row of the segments; without columns (and rows) where no passage has metadata.
     """
-    import pyarrow as pa
 
-    tables = [_read(folder / FIELDS_FILE) for folder, _ in segments]
-    kinds: dict[str, Any] = {}
-    for table in tables:
-        for column in table.schema if table is not None else ():
-            known = kinds.setdefault(column.name, column.type)
-            if known != column.type:
-                kinds[column.name] = pa.float64()  # FieldTypes lets no other two types meet
-    schema = pa.schema(sorted(kinds.items()))
-    parts = []
-    for table, (_, rows) in zip(tables, segments, strict=True):
-        present = table.column_names if table is not None else []
-        columns = [table[f.name].cast(f.type) if f.name in present else pa.nulls(rows, f.type) for f in schema]
-        parts.append(pa.table(columns, schema=schema))
-    return pa.concat_tables(parts) if parts else pa.table({})
+    def __init__(self, segments: Sequence[tuple[Path, int]]) -> None:
+        import pyarrow as pa
+
+        self._parts = [(_mapped(folder / FIELDS_FILE), rows) for folder, rows in segments]
+        kinds: dict[str, Any] = {}
+        for table, _ in self._parts:
+            for column in table.schema if table is not None else ():
+                known = kinds.setdefault(column.name, column.type)
+                if known != column.type:
+                    kinds[column.name] = pa.float64()  # FieldTypes lets no other two types meet
+        self.schema = pa.schema(sorted(kinds.items()))
+        """Names and types, a ``pyarrow.Schema``."""
+
+    def table(self) -> Any:
+        """A ``pyarrow.Table`` with a row for each row of the segments; no columns (and rows) where none has metadata.
+
+        Made anew by each call: what is mapped stays so, but nulls and numbers of a changed type take memory.
+        """
+        import pyarrow as pa
+
+        parts = []
+        for table, rows in self._parts:
+            present = table.column_names if table is not None else []
+            # whole numbers beyond 2^53 are rounded, as they are where a column has fractions from the start
+            columns = [
+                table[f.name].cast(f.type, safe=False) if f.name in present else pa.nulls(rows, f.type)
+                for f in self.schema
+            ]
+            parts.append(pa.table(columns, schema=self.schema))
+        return pa.concat_tables(parts) if parts else pa.table({})
+
+    def close(self) -> None:
+        """Drop the memory maps; tables that were made stay valid."""
+        self._parts.clear()
 
 
-def _read(path: Path) -> Any:
+def _mapped(path: Path) -> Any:
     import pyarrow as pa
 
     if not path.exists():
         return None
-    with pa.memory_map(str(path)) as source:
+    with pa.memory_map(str(path)) as source:  # the table keeps the map
         return pa.ipc.open_file(source).read_all()

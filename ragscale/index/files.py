@@ -19,10 +19,17 @@ HASHED_TOTAL = 1 << 30
 """Most bytes of which opening an index computes checksums: about a second."""
 
 
-def scan(folder: Path, part: Path) -> dict[str, FileInfo]:
-    """Size and checksum of every file in a part of an index, by sorted path relative to the index."""
+def scan(folder: Path, part: Path, known: Mapping[str, FileInfo]) -> dict[str, FileInfo]:
+    """Size and checksum of every file in a part of an index, by sorted path relative to the index.
+
+    Args:
+        folder: The index.
+        part: A folder in it.
+        known: What is known already, for files that are not to be read.
+    """
     paths = sorted(path for path in part.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): FileInfo(path.stat().st_size, _sha256(path)) for path in paths}
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: known.get(name) or FileInfo(path.stat().st_size, _sha256(path)) for name, path in names.items()}
 
 
 def check_files(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput
-from ragscale.index.fields import FieldWriter, read_fields
+from ragscale.index.fields import Fields, FieldWriter
 from ragscale.index.hashes import HASHES_FILE, id_hash, row_hashes
 from ragscale.types import Passage
 
@@ -114,6 +114,8 @@ class PassageStore:
             batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
             self._batches += batches
             self._segments.append((folder, sum(batch.num_rows for batch in batches)))
+        self.fields = Fields(self._segments)
+        """Metadata, a row a row and a column a field."""
         # where each batch starts, and where the last one ends
         self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
         self._hashes: NDArray[np.uint64]
@@ -156,10 +158,6 @@ class PassageStore:
         """`full_text` of the rows from `start` up to, not including, `stop`."""
         return [full_text(passage) for passage in self.take(np.arange(start, min(stop, len(self))))]
 
-    def fields(self) -> Any:
-        """Metadata as a ``pyarrow.Table``, a row a row and a column a field; no columns where there is no metadata."""
-        return read_fields(self._segments)
-
     def row(self, identity: str) -> int | None:
         """Row of an id, or None where there is no such passage."""
         if not isinstance(identity, str):
@@ -195,6 +193,7 @@ class PassageStore:
     def close(self) -> None:
         """Drop the memory maps; passages already handed out stay valid."""
         self._batches.clear()
+        self.fields.close()
         for file in self._files:
             file.close()
 

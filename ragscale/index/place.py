@@ -30,34 +30,43 @@ def settled(path: Path) -> Path:
     return path if path.name not in ("", "..") and real == Path(os.path.abspath(path)) else real
 
 
-def put(folder: Path, out: Path) -> None:
-    """Give `folder` the name `out`; an index that is there is replaced and removed.
+def put(folder: Path, out: Path, *, replace: bool) -> None:
+    """Give `folder` the name `out`.
 
     On Linux the two names are exchanged in one system call, so that there is always one or the other.
 
+    Args:
+        folder: What is to have the name.
+        out: The name.
+        replace: Whether an index that is there is removed, once the disk has the new one under its name.
+
     Raises:
         IndexBusy: The index at `out` is being written.
+        OSError: There is something and `replace` is off.
     """
-    if out.exists():
+    if replace and out.exists():
         with writing(out):  # until it is gone, so that no writer begins in what is about to be removed
-            _replace(folder, out)
+            old = _swap(folder, out)
+            sync(out.parent, deep=False)
+            remove_folder(old)
     else:
         folder.rename(out)
-    sync(out.parent, deep=False)
+        sync(out.parent, deep=False)
 
 
-def _replace(folder: Path, out: Path) -> None:
+def _swap(folder: Path, out: Path) -> Path:
+    """Give `folder` the name `out`; where what had that name is now."""
     if _exchange(folder, out):
-        remove_folder(folder)  # by now the old one
-        return
+        return folder
     old = folder.with_suffix(".old")
+    remove_folder(old)  # the rest of one that a kill left: `out` has come since
     out.rename(old)
     try:
         folder.rename(out)
     except OSError:
         old.rename(out)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    return old
 
 
 def remove_folder(folder: Path) -> None:

@@ -73,7 +73,7 @@ def check_request(
         k: As given.
         how: As given, or the index's own.
         options: As given.
-        fields: Names and types of the metadata, a callable that gives a `pyarrow.Schema`: only filters need it.
+        fields: Names and types of the metadata, a `pyarrow.Schema`: only filters need it.
         vectors: Whether the index has them.
 
     Raises:
@@ -89,7 +89,7 @@ def check_request(
         )
     where = options.get("where")
     if where is not None:
-        compile_filter(where, fields())  # here and not in the engine alone, so that its errors come before any work
+        compile_filter(where, fields)  # here and not in the engine alone, so that its errors come before any work
     rerank = options.get("rerank")
     if rerank is not None and not str(rerank).strip():
         raise InvalidInput(f"rerank {rerank!r} names no model", "Give a hub name or a folder, or leave it out.")

@@ -20,13 +20,12 @@ from ragscale.index.choose import AUTO, parse_memory
 from ragscale.index.dense import require_faiss
 from ragscale.index.embed import DEFAULT, Backend, Dtype, refuse_other_name
 from ragscale.index.engine import Engine
-from ragscale.index.files import check_files
 from ragscale.index.gpu import Gpus
 from ragscale.index.lexical import LexicalKind
 from ragscale.index.manifest import Manifest
 from ragscale.index.opened import Changes
 from ragscale.index.request import How, SearchOptions, SearchRequest, check_request, listed
-from ragscale.index.snapshot import Snapshot
+from ragscale.index.snapshot import Snapshot, verify
 from ragscale.index.view import Searching
 from ragscale.index.wire import is_url
 from ragscale.index.writer import SEGMENT_ROWS, Progress
@@ -321,12 +320,13 @@ class Index:
             return True
 
     def verify(self) -> None:
-        """Compute the checksum of every file again.
+        """Compute the checksum of every file again, of the newest commit in the folder.
 
         Raises:
             IndexDamaged: One differs from the manifest.
+            IndexMismatch: Another index was put in its place meanwhile.
         """
-        check_files(self.path, Manifest.read(self.path))
+        verify(self.path)
 
     def search(
         self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
@@ -437,9 +437,7 @@ class Index:
 
     def _check(self, queries: Sequence[str], k: int, how: How, options: SearchOptions) -> SearchRequest:
         vectors = self.manifest.embedder is not None
-        return check_request(
-            queries, k, how, options, fields=lambda: self._snapshot.passages.fields().schema, vectors=vectors
-        )
+        return check_request(queries, k, how, options, fields=self._snapshot.passages.fields.schema, vectors=vectors)
 
 
 class _Current:

@@ -18,7 +18,7 @@ from ragscale.index.locks import Pin
 from ragscale.index.manifest import FileInfo, Manifest
 from ragscale.index.passages import IDS_FILE, PassageStore
 
-__all__ = ["Snapshot"]
+__all__ = ["Snapshot", "verify"]
 
 _TRIES = 100
 Part = TypeVar("Part")
@@ -35,30 +35,16 @@ class Snapshot:
     Raises:
         InvalidInput: Not an index.
         IndexDamaged: A file is missing, cut short or changed.
-        IndexMismatch: Another format version.
+        IndexMismatch: Another format version, or another index was put in its place meanwhile.
         IndexBusy: Writers replaced one commit after the other while this was being opened.
     """
 
     def __init__(self, folder: Path, known: Mapping[str, FileInfo] | None = None, *, gpus: Gpus | None = None) -> None:
         self.folder = folder
         self.gpus = gpus
-        for _ in range(_TRIES):
-            self.manifest = Manifest.read(folder)
-            try:
-                self._pin = Pin(self.generation)
-            except OSError:
-                # removed after the manifest was read, unless the manifest still names it
-                if Manifest.read(folder) == self.manifest:
-                    check_files(folder, self.manifest)
-                    raise IndexDamaged(f"{self.generation}: cannot be opened", "Check its permissions.") from None
-                continue
-            if Manifest.read(folder) == self.manifest:
-                break
-            self._pin.release()
-        else:
-            raise IndexBusy(f"{folder}: replaced {_TRIES} times while it was being opened", "Try again.")
+        self.manifest, self._pin = _pinned(folder)
         try:
-            check_files(folder, self.manifest, at_open=True, known=known)
+            self._in_place(lambda: check_files(folder, self.manifest, at_open=True, known=known))
             self.passages = self._in_place(self._open_passages)
         except BaseException:
             self._pin.release()
@@ -108,18 +94,65 @@ class Snapshot:
 
     def _in_place(self, open_part: Callable[[], Part]) -> Part:
         """Parts are opened when they are needed, and passages of one build must not meet vectors of another."""
-        problem: Exception | None = None
-        try:
-            return open_part()
-        except Exception as error:
-            problem = error
-            raise
-        finally:
-            if not self.in_place():
-                raise IndexMismatch(
-                    f"{self.folder}: the index was replaced after it was opened", "Open it again, or `reload` it."
-                ) from problem
+        return _in_place(self.folder, self._pin, open_part)
 
     def release(self) -> None:
         """Let writers remove the files; what is open already stays usable. Idempotent."""
         self._pin.release()
+
+
+def verify(folder: Path) -> Manifest:
+    """Compute the checksum of every file of an index again; writers leave them there meanwhile.
+
+    Args:
+        folder: The index.
+
+    Returns:
+        The manifest of the commit that was checked, the newest when this began.
+
+    Raises:
+        InvalidInput: Not an index.
+        IndexDamaged: A file is missing, cut short or changed.
+        IndexMismatch: Another format version, or another index was put in its place meanwhile.
+        IndexBusy: Writers replaced one commit after the other when this began.
+    """
+    manifest, pin = _pinned(folder)
+    try:
+        _in_place(folder, pin, lambda: check_files(folder, manifest))
+    finally:
+        pin.release()
+    return manifest
+
+
+def _pinned(folder: Path) -> tuple[Manifest, Pin]:
+    """The manifest of the newest commit, and what keeps its files."""
+    for _ in range(_TRIES):
+        manifest = Manifest.read(folder)
+        generation = manifest.generation_path(folder)
+        try:
+            pin = Pin(generation)
+        except OSError:
+            # removed after the manifest was read, unless the manifest still names it
+            if Manifest.read(folder) == manifest:
+                check_files(folder, manifest)
+                raise IndexDamaged(f"{generation}: cannot be opened", "Check its permissions.") from None
+            continue
+        if Manifest.read(folder) == manifest:
+            return manifest, pin
+        pin.release()
+    raise IndexBusy(f"{folder}: replaced {_TRIES} times while it was being opened", "Try again.")
+
+
+def _in_place(folder: Path, pin: Pin, part: Callable[[], Part]) -> Part:
+    """What a part of the pinned commit gives, unless another index came in its place, also if that made it fail."""
+    problem: Exception | None = None
+    try:
+        return part()
+    except Exception as error:
+        problem = error
+        raise
+    finally:
+        if not pin.in_place():
+            raise IndexMismatch(
+                f"{folder}: the index was replaced after it was opened", "Open it again, or `reload` it."
+            ) from problem

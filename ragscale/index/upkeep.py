@@ -15,7 +15,7 @@ from ragscale.errors import IndexBusy, InvalidInput
 from ragscale.index.commit import Deleted, commit, load_deleted, open_vectors, tidy
 from ragscale.index.dense import AUTO, DenseInfo, check_factory
 from ragscale.index.factory import AS_ASKED
-from ragscale.index.files import damaged_files, refuse_lost
+from ragscale.index.files import check_files, damaged_files, refuse_lost
 from ragscale.index.hashes import document_hash, load_hashes
 from ragscale.index.locks import writing
 from ragscale.index.manifest import DELETED_FILE, Manifest
@@ -89,6 +89,13 @@ def _mark(index: Opened, names: list[str], gone: NDArray[np.bool_]) -> list[str]
 def compact(path: str | Path, *, segment_rows: int = SEGMENT_ROWS, progress: Progress | None = None) -> None:
     """Write the segments again without deleted rows, as a new build would, but from the stored vectors.
 
+    Reads every file, as `Index.verify` does: damage is not copied. Nothing is done where nothing would change.
+
+    Args:
+        path: The index folder.
+        segment_rows: Most rows of a segment.
+        progress: Called with stage (``"bm25"``), passages done and passages in all.
+
     Raises:
         RagscaleError: As of `add`.
     """
@@ -98,6 +105,7 @@ def compact(path: str | Path, *, segment_rows: int = SEGMENT_ROWS, progress: Pro
         rows = np.flatnonzero(~deleted)
         if _is_compact(old, segment_rows):
             return
+        check_files(folder, old)  # what `opened` left out too: the copies will have checksums that fit
         fields = _live_fields(index)
         with new_segments(folder, index.next_segment):
             segments = write_texts(
@@ -121,7 +129,7 @@ def compact(path: str | Path, *, segment_rows: int = SEGMENT_ROWS, progress: Pro
 
 def _live_fields(index: Opened) -> dict[str, str]:
     """Types of the metadata fields that a live passage has."""
-    table = index.passages.fields()
+    table = index.passages.fields.table()
     has = {name: table[name].is_valid().to_numpy() for name in table.column_names}
     return {name: kind for name, kind in index.manifest.fields.items() if (has[name] & ~index.deleted).any()}
 

@@ -196,8 +196,9 @@ class _Compiler:
                 f"filter {self._text!r}: {left.name} is {kind}, {_written(right)} is {given}",
                 'Text stands in quotation marks, numbers do not; yes or no is "true" or "false" without them.',
             )
-        if isinstance(value, float):  # left to itself Arrow compares in 32 bits
-            column = column.cast(pa.float64(), safe=False)
+        # left to itself Arrow compares in 32 bits, and refuses whole numbers beyond 2^53 beside fractions
+        if isinstance(value, float) or self._schema.field(left.name).type == pa.float64():
+            column, value = column.cast(pa.float64(), safe=False), float(value)
         return column, value
 
     def _column(self, node: Any) -> tuple[Any, Kind]:

@@ -24,7 +24,7 @@ from ragscale.errors import (
     ModelFileError,
     RagscaleError,
 )
-from ragscale.index import Index
+from ragscale.index import Index, Manifest
 from ragscale.index import build as build_module
 from ragscale.index import place as place_module
 from ragscale.index import segments as segments_module
@@ -246,16 +246,67 @@ def test_force_never_replaces_what_is_no_index(corpus: Path, tmp_path: Path) -> 
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_replacing_works_without_the_exchange_of_linux(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Rows, write_corpus: Write
+@pytest.mark.parametrize("force", [False, True])
+def test_what_appears_during_a_build_is_replaced_no_more_than_what_was_there(
+    corpus: Path, tmp_path: Path, rows: Rows, write_corpus: Write, force: bool
+) -> None:
+    small, out = write_corpus(tmp_path / "small.jsonl", rows[:2]), tmp_path / "index"
+
+    def appear(stage: str, done: int, total: int) -> None:
+        if out.exists():
+            return
+        if force:
+            out.mkdir()
+            (out / "thesis.txt").write_text("ten years of work")
+        else:
+            Index.build([small], tmp_path / "other", embedder=None).close()
+            (tmp_path / "other").rename(out)
+
+    with pytest.raises(InvalidInput, match="is not an index" if force else f"{out} exists"):
+        Index.build([corpus], out, embedder=None, force=force, progress=appear)
+    if force:
+        assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+    else:
+        with Index.open(out) as index:
+            assert len(index) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "small.jsonl"]
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_the_old_index_goes_when_the_disk_has_the_name_of_the_new_one(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Rows, write_corpus: Write, exchange: bool
+) -> None:
+    """Both ways of replacing: the exchange of Linux, and that of other systems."""
+    if not exchange:
+        monkeypatch.setattr(place_module, "_exchange", lambda one, other: False)
+    out, synced = tmp_path / "index", []
+    old = Index.build([corpus], out, embedder=None)
+    old.close()
+    really = place_module.sync
+
+    def sync(path: Path, *, deep: bool = True) -> None:
+        really(path, deep=deep)
+        if path == tmp_path:
+            synced.extend(Manifest.read(found.parent).fingerprint for found in tmp_path.glob(".*/manifest.json"))
+
+    monkeypatch.setattr(place_module, "sync", sync)
+    small = write_corpus(tmp_path / "small.jsonl", rows[:2])
+    with Index.build([small], out, embedder=None, force=True) as new:
+        assert len(new) == 2
+    assert synced == [old.fingerprint]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "small.jsonl"]
+
+
+def test_what_a_kill_left_of_an_old_index_goes_with_the_next(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(place_module, "_exchange", lambda one, other: False)
     out = tmp_path / "index"
     Index.build([corpus], out, embedder=None).close()
-    small = write_corpus(tmp_path / "small.jsonl", rows[:2])
-    with Index.build([small], out, embedder=None, force=True) as new:
-        assert len(new) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "small.jsonl"]
+    shutil.copytree(out, tmp_path / ".index.old")
+    for _ in range(2):
+        Index.build([corpus], out, embedder=None, force=True).close()
+        assert [path.name for path in tmp_path.iterdir()] == ["index"]
 
 
 def test_an_interrupted_build_leaves_nothing(corpus: Path, tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import tiny
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, RagscaleError
-from ragscale.index import Index, Manifest, check_files, upkeep
+from ragscale.index import Index, Manifest, check_files, grow, upkeep, verify
 from ragscale.index import files as files_module
+from ragscale.index.build import BuildOptions, build
 from ragscale.index.manifest import MANIFEST_FILE
 
 CASES = 1000  # flips and cuts; longer and missing files come on top
@@ -89,6 +91,110 @@ def test_a_writer_refuses_a_damaged_index_too(index: Path) -> None:
         with pytest.raises(IndexDamaged, match=r"hashes\.u64: its checksum"):
             write()
     path.write_bytes(whole)
+
+
+def flip(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("vectors.faiss", lambda folder: upkeep.remove(folder, ["p1"])),
+        ("vectors.faiss", lambda folder: grow.add(folder, [folder.parent / "more.jsonl"])),
+        ("ids.npy", lambda folder: upkeep.reindex(folder, "IVF2,Flat")),
+        ("bm25/data.csc.index.npy", lambda folder: upkeep.retune(folder, Manifest.read(folder).dense)),
+    ],
+)
+def test_a_write_does_not_sign_damage_that_nobody_saw(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, write: Callable[[Path], object]
+) -> None:
+    """A file of which opening computes no checksum is taken over as it was: `verify` and `repair` still find it."""
+    tiny.install(monkeypatch)
+    copy = shutil.copytree(index, tmp_path / "index")
+    tiny.write_rows(tmp_path / "more.jsonl", tiny.rows_of([77]))
+    flip(Manifest.read(copy).generation_path(copy) / name)
+    with monkeypatch.context() as patch:
+        patch.setattr(files_module, "HASHED_FILE", -1)
+        write(copy)
+    now = Manifest.read(copy)
+    assert now.generation > Manifest.read(index).generation
+    with pytest.raises(IndexDamaged, match=f"{name}: its checksum"):
+        check_files(copy, now)
+    assert upkeep.repair(copy) == [(now.generation_path(Path()) / name).as_posix()]
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("vectors.f32", b""), ("passages.arrow", b"river"), ("fields.arrow", (1999).to_bytes(8, "little"))],
+)
+def test_compacting_copies_no_damage(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, part: bytes
+) -> None:
+    copy = shutil.copytree(index, tmp_path / "index")
+    path = copy / "segments" / "000000" / name
+    whole = path.read_bytes()
+    at = whole.index(part)
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    monkeypatch.setattr(files_module, "HASHED_FILE", -1)
+    with pytest.raises(IndexDamaged, match=f"{name}: its checksum"):
+        upkeep.compact(copy)
+    assert Manifest.read(copy) == Manifest.read(index)
+
+
+def during(monkeypatch: pytest.MonkeyPatch, what: Callable[[], object]) -> None:
+    """Does something once, when the first checksum is wanted."""
+    really, left = files_module._sha256, [what]
+
+    def sha256(path: Path) -> str:
+        if left:
+            left.pop()()
+        return really(path)
+
+    monkeypatch.setattr(files_module, "_sha256", sha256)
+
+
+def test_a_commit_during_a_long_check_is_no_damage(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(index, tmp_path / "index")
+
+    def write() -> None:
+        upkeep.remove(copy, ["p1"])
+        upkeep.compact(copy)
+
+    during(monkeypatch, write)
+    verify(copy)
+    upkeep.sweep(copy)  # what was checked is let go
+    now = Manifest.read(copy)
+    assert now.passages == 57
+    assert [path.name for path in (copy / "generations").iterdir()] == [f"{now.generation:06d}"]
+    assert [path.name for path in (copy / "segments").iterdir()] == [segment.name for segment in now.segments]
+
+
+def test_an_open_index_checks_the_newest_commit(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = shutil.copytree(index, tmp_path / "index")
+    with Index.open(copy) as opened:
+        upkeep.remove(copy, ["p1"])
+        during(monkeypatch, lambda: upkeep.remove(copy, ["p2"]))
+        opened.verify()
+        flip(Manifest.read(copy).generation_path(copy) / "ids.npy")
+        with pytest.raises(IndexDamaged, match=r"ids\.npy: its checksum"):
+            opened.verify()
+
+
+def test_an_index_that_is_replaced_during_a_check_is_not_called_damaged(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(index, tmp_path / "index")
+    corpus = tiny.write_rows(tmp_path / "corpus.jsonl", tiny.rows_of(range(9)))
+    for check in (verify, Index.open):
+        with monkeypatch.context() as patch:
+            during(patch, lambda: build([corpus], copy, BuildOptions(embedder=None, force=True)))
+            with pytest.raises(IndexMismatch, match="replaced after it was opened"):
+                check(copy)
+    verify(copy)
 
 
 def test_opening_computes_checksums_up_to_its_limits(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:

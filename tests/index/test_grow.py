@@ -221,9 +221,21 @@ def test_metadata_of_all_commits(build: Build, tmp_path: Path) -> None:
     with build([{"id": "a", "text": "one", "year": 1990}, {"id": "b", "text": "two"}]) as index:
         index.add([tiny.write_rows(tmp_path / "c.jsonl", [{"id": "c", "text": "three", "year": 1.5, "lang": "en"}])])
         assert index.manifest.fields == {"year": "double", "lang": "large_string"}
-        assert index._snapshot.passages.fields().to_pydict() == {"lang": [None, None, "en"], "year": [1990, None, 1.5]}
+        table = index._snapshot.passages.fields.table()
+        assert table.to_pydict() == {"lang": [None, None, "en"], "year": [1990, None, 1.5]}
         with pytest.raises(CorpusError, match="`lang` is a whole number"):
             index.add([tiny.write_rows(tmp_path / "d.jsonl", [{"id": "d", "text": "four", "lang": 5}])])
+
+
+def test_large_whole_numbers_of_a_field_that_gets_fractions_are_rounded(build: Build, tmp_path: Path) -> None:
+    large = 2**53 + 1  # the first that a float does not hold
+    more = tiny.write_rows(tmp_path / "c.jsonl", [{"id": "c", "text": "one", "n": 1.5}])
+    with build([{"id": "a", "text": "one", "n": large}, {"id": "b", "text": "one"}]) as index:
+        for write in (lambda: index.add([more]), lambda: index.remove(["b"]), index.compact):
+            write()
+            for where, wanted in (("n > 1.5", ["a"]), (f"n = {large}", ["a"]), (f"n < {large}", ["c"])):
+                assert ids(index.search(["one"], 9, "bm25", where=where)[0]) == wanted
+            assert index.passage("a").metadata == {"n": large}  # a passage comes back as it was
 
 
 def test_a_reader_keeps_its_view_until_it_reloads(build: Build, tmp_path: Path) -> None:
@@ -262,6 +274,23 @@ def test_reload_finds_an_index_that_was_replaced(build: Build) -> None:
         assert old.reload()
         assert len(old) == 9
         assert old.search(QUERIES)
+
+
+@pytest.mark.parametrize("years", [range(1920, 1900, -1), ()])
+def test_filters_of_an_index_that_was_replaced_are_its_own(build: Build, years: Sequence[int]) -> None:
+    """What is loaded goes on answering from the old passages, which the metadata of the new ones does not fit."""
+    filters = ["year < 1905", "year >= 1915", "year is null"]
+
+    def rows(years: Sequence[int]) -> list[tiny.Row]:
+        return [{**row, "year": year} for row, year in zip(tiny.rows_of(range(len(years))), years, strict=True)]
+
+    with build(rows(range(1900, 1920))) as old:
+        old.search(QUERIES)
+        build(rows(years) or tiny.rows_of(range(3)), force=True).close()
+        found = [ids(old.search(["river"], 99, "dense", where=where)[0]) for where in filters]
+        assert list(map(sorted, found)) == [[f"p{n}" for n in part] for part in (range(5), range(15, 20), ())]
+        with pytest.raises(InvalidInput, match=r"no field 'month'.* The passages have: year"):
+            old.search(QUERIES, where="month = 1")
 
 
 HOLDS = """

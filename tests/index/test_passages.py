@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ragscale.corpus import FieldTypes, Place, Record
 from ragscale.errors import CorpusError, InvalidInput
 from ragscale.index import passages as module
+from ragscale.index.fields import FIELDS_FILE
 from ragscale.index.hashes import load_hashes, row_hashes, take_hashes
 from ragscale.index.incoming import Incoming
 from ragscale.index.passages import PassageStore, PassageWriter, full_text, id_table
@@ -76,7 +77,7 @@ def test_round_trip(parts: list[list[Passage]], data: st.DataObject) -> None:
 
 
 def columns(store: PassageStore) -> Any:
-    return store.fields().to_pydict()
+    return store.fields.table().to_pydict()
 
 
 def test_fields_of_all_segments_make_one_table(tmp_path: Path) -> None:
@@ -88,9 +89,29 @@ def test_fields_of_all_segments_make_one_table(tmp_path: Path) -> None:
     with opened(folders) as store:
         assert columns(store) == {"lang": [None, None, None, "en"], "year": [1990.0, None, None, 1990.5]}
         assert store[0].metadata == {"year": 1990}  # a passage comes back as it was
-        assert [str(column.type) for column in store.fields().columns] == ["large_string", "double"]
+        assert [str(column.type) for column in store.fields.table().columns] == ["large_string", "double"]
     with opened(folders[1:2]) as store:
-        assert store.fields().num_columns == 0
+        assert store.fields.table().num_columns == 0
+
+
+def test_fields_stay_those_that_were_opened(tmp_path: Path) -> None:
+    """Mapped once, whatever comes to stand at the path; and no map is left when all is closed and forgotten."""
+    folder = write(tmp_path / "0", [Passage("a", "", "text", "", {"year": 1990})])
+    other = write(tmp_path / "1", [Passage("a", "", "text", "", {"year": 2000})])
+    with opened([folder]) as store:
+        (other / FIELDS_FILE).replace(folder / FIELDS_FILE)
+        assert columns(store) == {"year": [1990]}
+        (folder / FIELDS_FILE).unlink()
+        assert columns(store) == {"year": [1990]}
+        assert maps_of(folder)
+    assert not maps_of(folder)
+
+
+def maps_of(folder: Path) -> list[str]:
+    """Files of a folder that this process has mapped, removed ones included."""
+    if not Path("/proc/self/maps").exists():
+        pytest.skip("the maps of a process are listed on Linux only")
+    return [line for line in Path("/proc/self/maps").read_text().splitlines() if str(folder / FIELDS_FILE) in line]
 
 
 def test_ids_of_one_hash_are_told_apart(tmp_path: Path) -> None:
