@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ from ragscale.index import Index
 from ragscale.serve.app import Service
 from ragscale.serve.connection import bounded
 from ragscale.serve.limits import Limits
+from ragscale.urls import is_loopback
 from ragscale.words import counted
 
 __all__ = ["read_token", "serve"]
@@ -38,7 +38,7 @@ def read_token(variable: str, host: str) -> str | None:
     """
     token = os.environ.get(variable, "").strip()
     if not token:
-        if _is_loopback(host):
+        if is_loopback(host):
             return None
         raise InvalidInput(
             f"{host} can be reached from other machines, and {variable} holds no token",
@@ -55,13 +55,6 @@ def read_token(variable: str, host: str) -> str | None:
             f"Make one with: {_NEW_TOKEN}",
         )
     return token
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def serve(
