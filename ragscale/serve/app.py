@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from ragscale import __version__
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import HOWS, Index
+from ragscale.index.request import Size
 from ragscale.index.wire import hit_to_json, passage_to_json
 from ragscale.serve.door import Door
 from ragscale.serve.limits import Gate, Limits, RefusedRequest
@@ -50,7 +51,8 @@ class Service:
         self, index: Index, *, limits: Limits, token: str | None = None, rerankers: Sequence[str] = ()
     ) -> None:
         self.index = index
-        self.limits = limits
+        # what the gate never lets in is refused as too large, and not to be sent again and again
+        self.limits = replace(limits, queries=min(limits.queries, limits.queue))
         self.stopping = False
         """Set when the server is told to stop; it is not ready any more then."""
         self._gate = Gate(limits.queue)
@@ -78,9 +80,9 @@ class Service:
         """The dialect of Search-R1 and RAG-R1: as lenient as its servers, since its clients read no errors."""
         body = await read_json(request, self.limits)
         wanted = parse_search({"queries": body.get("queries"), "k": body.get("topk") or _TOPK}, self.limits, k=_TOPK)
-        asked = [query for query in wanted.queries if query.strip()]  # a model may write an empty one: no hits
-        work = partial(self._search, replace(wanted, queries=asked))
-        _, hits_of_asked = await self._admitted(request, len(asked), work)
+        # a model may write an empty one: no hits
+        asked = replace(wanted, queries=[query for query in wanted.queries if query.strip()])
+        _, hits_of_asked = await self._admitted(request, asked.size.queries, partial(self._search, asked))
         found = iter(hits_of_asked)
         lists = [next(found) if query.strip() else [] for query in wanted.queries]
         row = _scored if body.get("return_scores") else _document
@@ -90,7 +92,7 @@ class Service:
         """Everything that `Index.search` can do, by the same names."""
         body = await read_json(request, self.limits)
         search = self._parse(body)
-        fingerprint, found = await self._admitted(request, len(search.queries), partial(self._search, search))
+        fingerprint, found = await self._admitted(request, search.size.queries, partial(self._search, search))
         how = search.how or self.index.how
         return json_reply({"fingerprint": fingerprint, "how": how, "results": _rows(found)})
 
@@ -104,16 +106,16 @@ class Service:
         if len(bodies) > self.limits.queries:
             raise InvalidInput(f"{len(bodies):,} searches, the limit is {self.limits.queries:,}", "Send fewer.")
         searches = [self._parsed(item) for item in bodies]
-        whole = [search for search in searches if isinstance(search, Search)]
-        queries = sum(len(search.queries) for search in whole)
-        hits = sum(len(search.queries) * search.depth for search in whole)
-        if queries > self.limits.queries or hits > self.limits.hits:
+        size = sum((search.size for search in searches if isinstance(search, Search)), Size())
+        most = self.limits.size
+        if size.passes(most):
             raise InvalidInput(
-                f"{counted(queries, 'query')} and {counted(hits, 'candidate')} in all, "
-                f"the limits are {self.limits.queries:,} and {self.limits.hits:,}",
+                f"{counted(size.queries, 'query')}, {counted(size.hits, 'candidate')} and "
+                f"{counted(size.pairs, 'pair')} in all, "
+                f"the limits are {most.queries:,}, {most.hits:,} and {most.pairs:,}",
                 "Send several requests.",
             )
-        fingerprint, results = await self._admitted(request, queries, partial(self._all, searches))
+        fingerprint, results = await self._admitted(request, size.queries, partial(self._all, searches))
         return json_reply({"fingerprint": fingerprint, "results": results})
 
     async def _all(self, searches: Sequence[Search | RagscaleError]) -> list[dict[str, Any]]:
