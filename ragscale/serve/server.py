@@ -93,7 +93,7 @@ def serve(
     service = Service(index, limits=limits, token=token, rerankers=rerankers)
     config = uvicorn.Config(
         service.app(),
-        http=bounded(limits),
+        http=bounded(limits, service.counters),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -135,11 +135,14 @@ class _Server(uvicorn.Server):
 
     async def _reload(self) -> None:
         index = self._service.index
+        failed = "not reloaded"
         try:
             if await asyncio.to_thread(index.reload):
+                failed = "reloaded, but not to be searched"
+                await asyncio.to_thread(index.search, [], 1)  # loads what searches need, before a client has to wait
                 self._tell(f"{index.path}: reloaded, {counted(len(index), 'passage')}")
         except RagscaleError as error:
-            self._tell(f"{index.path}: not reloaded: {error}")
+            self._tell(f"{index.path}: {failed}: {error}")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -158,7 +161,7 @@ class _Server(uvicorn.Server):
 
     def _stop(self, number: int, frame: object) -> None:
         self.force_exit = self.should_exit and number == signal.SIGINT  # Ctrl-C twice waits for nobody
-        self.should_exit = self._service.stopping = True
+        self.should_exit = True
 
 
 @contextmanager
