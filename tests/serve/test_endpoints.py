@@ -95,22 +95,28 @@ async def test_a_failed_search_of_a_batch_leaves_the_others_alone(client: Client
     assert fourth["error"]["problem"] == "unknown parameter 'qs'"
 
 
-RERANKED = {"queries": ["a"], "k": 1, "rerank": "mine", "depth": 10}
-
-
 @pytest.mark.parametrize(
     ("searches", "told"),
     [
         ([{"queries": ["a"], "k": 10}] * 5, "5 queries, 50 candidates and 0 pairs in all"),
         ([{"queries": ["a"], "k": 1, "depth": 20}] * 3, "3 queries, 60 candidates and 0 pairs in all"),
-        ([RERANKED] * 4, "4 queries, 40 candidates and 40 pairs in all"),
         ([{"queries": ["a"] * 3, "k": 1}, *[{"queries": []}] * 4], "7 queries, 3 candidates and 0 pairs in all"),
     ],
 )
 async def test_a_batch_that_is_too_large(client: Client, searches: list[dict[str, Any]], told: str) -> None:
-    async with client(queries=6, hits=40, pairs=30, rerankers=("mine",)) as http:
+    async with client(queries=6, hits=40, pairs=30) as http:
         refused = error(await http.post("/v1/batch", json={"searches": searches}))
     assert refused == (422, f"{told}, the limits are 6, 40 and 30")
+
+
+async def test_a_batch_that_reranks_too_much(client: Client, make_reranker: Callable[..., Path]) -> None:
+    reranker = str(make_reranker())
+    search = {"queries": ["gold"], "k": 1, "rerank": reranker, "depth": 5}
+    async with client(hits=40, pairs=10, rerankers=(reranker,)) as http:
+        fits = await http.post("/v1/batch", json={"searches": [search] * 2})
+        refused = error(await http.post("/v1/batch", json={"searches": [search] * 3}))
+    assert [len(result["hits"][0]) for result in fits.json()["results"]] == [1, 1]
+    assert refused == (422, "3 queries, 15 candidates and 15 pairs in all, the limits are 4,096, 40 and 10")
 
 
 async def test_what_the_queue_never_takes_is_refused_for_good(client: Client) -> None:
