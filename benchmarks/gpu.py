@@ -1,7 +1,7 @@
 """Search on GPUs: the same results as on the CPU, the speed of raw faiss on the card, one owner under 64 threads.
 
 The one command that checks what a machine without a GPU cannot; there it says so and ends well. Each line is a check
-with its figure; the exit code is 1 where one fails.
+with its figure, and the exit code is 1 where one fails; but the speed is only told.
 
     python benchmarks/gpu.py --vectors 1000000
 
@@ -58,7 +58,7 @@ def main() -> int:
         print(json.dumps(rows))
     for row in rows if not options.json else ():
         print("  ".join(f"{name} {value}" for name, value in row.items()))
-    return 0 if all(row["passed"] for row in rows) else 1
+    return 0 if all(row.get("passed", True) for row in rows) else 1
 
 
 def checks(faiss: Any, vectors: Vectors, queries: NDArray[np.float32], work: Path, cards: int) -> list[dict[str, Any]]:
@@ -135,7 +135,6 @@ def speed(index: DenseIndex, queries: NDArray[np.float32]) -> dict[str, Any]:
         "queries_per_second": round(ours),
         "raw": round(raw),
         "ratio": round(ours / raw, 3),
-        "passed": True,
     }
 
 

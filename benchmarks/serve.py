@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ragscale.index import Index
 
@@ -69,31 +70,32 @@ def measure(questions: list[str], options: argparse.Namespace, work: Path) -> di
     """Both ways, as a table by name; `errors` lists every reply that is not documented."""
     raw = raw_search(questions, options)
     with served(options, work / "server.log") as (host, port, process):
-        seconds, counts = asyncio.run(load(host, port, questions, options))
+        duration, seconds, counts = asyncio.run(load(host, port, questions, options))
         process.send_signal(signal.SIGTERM)
         ended = process.wait(60)
     errors = [f"{kind}: {reply} x {n}" for (kind, reply), n in counts.items() if reply not in ALLOWED[kind]]
     if ended:
         errors.append(f"the server ended with {ended}")
-    answered = counts["client", "200"]
+    if not seconds:
+        errors.append("no search was answered")
+    served_queries_s = len(seconds) / duration
     return {
         "clients": options.clients,
         "raw_queries_s": round(options.clients * len(raw) / sum(raw)),
         "raw_batch_p50_ms": quantile(raw, 50),
         "raw_batch_p99_ms": quantile(raw, 99),
-        "served_queries_s": round(answered / options.seconds),
+        "served_queries_s": round(served_queries_s),
         "served_p50_ms": quantile(seconds, 50),
         "served_p99_ms": quantile(seconds, 99),
-        "served_speed_of_raw": round(answered / options.seconds / (options.clients * len(raw) / sum(raw)), 3),
+        "served_speed_of_raw": round(served_queries_s / (options.clients * len(raw) / sum(raw)), 3),
         "replies": {f"{kind}: {reply}": n for (kind, reply), n in sorted(counts.items())},
         "errors": errors,
     }
 
 
-def quantile(seconds: list[float], percent: int) -> float:
-    """In milliseconds."""
-    cuts = statistics.quantiles(seconds, n=100, method="inclusive") if len(seconds) > 1 else [*seconds, 0.0] * 50
-    return round(1000 * cuts[percent - 1], 1)
+def quantile(seconds: list[float], percent: int) -> float | None:
+    """In milliseconds; None of nothing."""
+    return round(1000 * float(np.percentile(seconds, percent)), 1) if seconds else None
 
 
 def raw_search(questions: list[str], options: argparse.Namespace) -> list[float]:
@@ -133,13 +135,18 @@ def served(options: argparse.Namespace, log: Path) -> Iterator[tuple[str, int, s
 
 async def load(
     host: str, port: int, questions: list[str], options: argparse.Namespace
-) -> tuple[list[float], Counter[tuple[str, str]]]:
-    """Seconds of every answered request, and how often each kind of client got each reply."""
+) -> tuple[float, list[float], Counter[tuple[str, str]]]:
+    """Seconds until the last answer, those of every answered request, and how often each kind of client got each reply.
+
+    What was asked before the end is waited for, so the first of them may be more than ``options.seconds``.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     seconds: list[float] = []
-    end = time.perf_counter() + options.seconds
+    start = time.perf_counter()
+    last, end = start, start + options.seconds
 
     async def client(number: int) -> None:
+        nonlocal last
         for turn in range(sys.maxsize):
             connection = await Connection.open(host, port)
             while time.perf_counter() < end:
@@ -149,7 +156,8 @@ async def load(
                 counts["client", reply] += 1
                 turn += options.clients
                 if reply == "200":
-                    seconds.append(time.perf_counter() - began)
+                    last = time.perf_counter()
+                    seconds.append(last - began)
                 elif reply == "429":
                     await asyncio.sleep(0.05)
                 else:
@@ -168,7 +176,7 @@ async def load(
     kinds = {"slow head": slow_head, "slow body": slow_body, "dead": dead, "oversized": oversized, "invalid": invalid}
     adversaries = [adversary(kind, act) for kind, act in kinds.items()]
     await asyncio.gather(*(client(number) for number in range(options.clients)), *adversaries)
-    return seconds, counts
+    return max(last - start, options.seconds), seconds, counts
 
 
 class Connection:

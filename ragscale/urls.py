@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import urlsplit, urlunsplit
 
 from ragscale.errors import InvalidInput
 
-__all__ = ["server_url"]
+__all__ = ["is_loopback", "server_url"]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address can only mean this machine itself: ``localhost``, ``127.0.0.2``, ``::1``.
+
+    Args:
+        host: Without a port; an IPv6 address may stand in brackets.
+    """
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def server_url(url: str, *, example: str, secret: str) -> str:

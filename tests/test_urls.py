@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ragscale.errors import InvalidInput
-from ragscale.urls import server_url
+from ragscale.urls import is_loopback, server_url
 
 
 def checked(url: str) -> str:
@@ -52,3 +52,10 @@ def test_no_error_shows_credentials(url: str, shown: str) -> None:
         checked(url)
     assert caught.value.problem.startswith(shown)
     assert "sec" not in str(caught.value)
+
+
+def test_what_can_only_be_this_machine() -> None:
+    for host in ("localhost", "LOCALHOST", "127.0.0.1", "127.255.0.2", "::1", "[::1]"):
+        assert is_loopback(host)
+    for host in ("", "localhost.example", "127.0.0.1.example", "0.0.0.0", "10.0.0.1", "::", "[::]", "127.0.0.1:80"):
+        assert not is_loopback(host)

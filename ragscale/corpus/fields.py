@@ -57,7 +57,7 @@ class FieldTypes:
 
 
 def scalar(value: Any, name: str, place: object) -> Scalar | None:
-    """A value of a row as metadata; None for what is left out: nothing, NaN, lists, objects and bytes.
+    """A value of a row as metadata; None for what is left out: nothing, NaN, infinity, lists, objects and bytes.
 
     Dates and times become ISO 8601 text, decimals become floats.
 
@@ -74,7 +74,7 @@ def scalar(value: Any, name: str, place: object) -> Scalar | None:
             raise BadDocument(place, reason, "Write it as text.")
         return value
     if isinstance(value, (float, decimal.Decimal)):
-        return None if math.isnan(value) else float(value)
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     return None

@@ -12,7 +12,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from ragscale.errors import IndexServerError, InvalidInput
-from ragscale.urls import server_url
+from ragscale.urls import is_loopback, server_url
 
 __all__ = ["Client"]
 
@@ -48,7 +48,7 @@ class Client:
         self._attempts = attempts
         address = httpx.URL(self.url)
         # a proxy cannot reach this machine's own loopback interface
-        direct = address.host in ("localhost", "127.0.0.1", "::1")
+        direct = is_loopback(address.host)
         limit = httpx.Timeout(timeout, connect=min(timeout, _CONNECT))
         # without TLS there is nothing to verify, and reading the certificates takes its time
         verify = address.scheme == "https"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, RagscaleError
 from ragscale.index.broker import Broker, Load
 from ragscale.index.client import Client
-from ragscale.index.request import How, SearchOptions, cleaned
+from ragscale.index.request import How, SearchOptions, Size, cleaned
 from ragscale.index.view import Searching
 from ragscale.index.wire import hit_from_json, passage_from_json
 from ragscale.types import Hit, Passage
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteIndex"]
 
 _KEPT = 50_000  # passages, some 50 MB
+_AROUND = len('{"searches":[]}')
 
 
 class RemoteIndex:
@@ -184,7 +185,8 @@ class _Served:
             self.how: How = about["how"]
             self.about = about
             self.length = int(about["passages"])
-            self._most = int(about["limits"]["queries"]), int(about["limits"]["hits"])
+            self._most = Size(*(int(about["limits"][name]) for name in ("queries", "hits", "pairs")))
+            self._body = int(about["limits"]["body"])
 
     def passage(self, identity: str) -> Passage:
         """As `RemoteIndex.passage`."""
@@ -211,11 +213,11 @@ class _Served:
 
     def _fitting(self, searches: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
         """The first searches that together keep the server's limits; at least one, whose fault it then is."""
-        queries = hits = 0
+        size, body = Size(), _AROUND
         for number, search in enumerate(searches):
-            queries += len(search["queries"])
-            hits += len(search["queries"]) * search["k"] if isinstance(search["k"], int) else 0
-            if number and (queries > self._most[0] or hits > self._most[1]):
+            size += Size.of(search)
+            body += len(json.dumps(search))  # at least what is sent, which has no spaces and may have fewer escapes
+            if number and (size.passes(self._most) or body > self._body):
                 return searches[:number]
         return searches
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, Self, TypedDict, get_args
 
 from ragscale.errors import InvalidInput
 from ragscale.index.where import compile_filter
 
-__all__ = ["DEPTH", "HOWS", "How", "SearchOptions", "SearchRequest", "check_request", "cleaned", "listed"]
+__all__ = ["DEPTH", "HOWS", "How", "SearchOptions", "SearchRequest", "Size", "check_request", "cleaned", "listed"]
 
 How = Literal["hybrid", "dense", "bm25"]
 HOWS: tuple[How, ...] = get_args(How)
@@ -61,6 +61,33 @@ class SearchRequest:
         """Rows that each ranking needs."""
         more = self.how == "hybrid" or self.rerank is not None or self.mmr is not None
         return max(self.k, self.depth) if more else self.k
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What searches count for at the limits of a server that bear these names; sizes add up."""
+
+    queries: int = 0
+    """A search without any counts as one: its filter is read, and what it needs is loaded."""
+    hits: int = 0
+    """For each query k, or depth where that is more."""
+    pairs: int = 0
+    """The same, of the searches that rerank."""
+
+    @classmethod
+    def of(cls, search: Mapping[str, Any]) -> Self:
+        """The size of a search as a request has it; what is no whole number counts for nothing, and will be refused."""
+        queries, rerank, depth = len(search["queries"]), search.get("rerank") is not None, search.get("depth")
+        wanted = search["k"], DEPTH if rerank and depth is None else depth
+        hits = queries * max(0, *(number for number in wanted if isinstance(number, int)))
+        return cls(max(1, queries), hits, hits if rerank else 0)
+
+    def __add__(self, other: Size) -> Size:
+        return Size(self.queries + other.queries, self.hits + other.hits, self.pairs + other.pairs)
+
+    def passes(self, limits: Size) -> bool:
+        """Whether anything is more than in `limits`."""
+        return self.queries > limits.queries or self.hits > limits.hits or self.pairs > limits.pairs
 
 
 def check_request(

@@ -6,7 +6,6 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, overload
@@ -355,13 +354,17 @@ class Index:
             ModelError: It failed six times, or refused a query.
             RagscaleError: The index was opened before this process was forked.
         """
-        return self._submit(queries, k, how, options).result()
+        return self._broker.submit(self._check(queries, k, how, options)).result()
 
     async def asearch(
         self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
     ) -> list[list[Hit]]:
         """`search` without blocking the event loop; cancelling it drops the request if it has not started."""
-        return await asyncio.wrap_future(self._submit(queries, k, how, options))
+        if options.get("where") is None:
+            request = self._check(queries, k, how, options)
+        else:  # to read a filter takes milliseconds
+            request = await asyncio.to_thread(self._check, queries, k, how, options)
+        return await asyncio.wrap_future(self._broker.submit(request))
 
     def searching(self, how: How | None = None, **options: Unpack[SearchOptions]) -> Searching:
         """This index with settings for its searches, as an `Agent` takes it::
@@ -430,13 +433,9 @@ class Index:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _submit(
-        self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions
-    ) -> Future[list[list[Hit]]]:
-        return self._broker.submit(self._check(queries, k, self.how if how is None else how, options))
-
-    def _check(self, queries: Sequence[str], k: int, how: How, options: SearchOptions) -> SearchRequest:
+    def _check(self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions) -> SearchRequest:
         vectors = self.manifest.embedder is not None
+        how = self.how if how is None else how
         return check_request(queries, k, how, options, fields=self._snapshot.passages.fields.schema, vectors=vectors)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -17,6 +19,7 @@ from starlette.types import ASGIApp
 from ragscale import __version__
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import HOWS, Index
+from ragscale.index.request import Size
 from ragscale.index.wire import hit_to_json, passage_to_json
 from ragscale.serve.door import Door
 from ragscale.serve.limits import Gate, Limits, RefusedRequest
@@ -50,11 +53,12 @@ class Service:
         self, index: Index, *, limits: Limits, token: str | None = None, rerankers: Sequence[str] = ()
     ) -> None:
         self.index = index
-        self.limits = limits
-        self.stopping = False
-        """Set when the server is told to stop; it is not ready any more then."""
+        # what the gate never lets in is refused as too large, and not to be sent again and again
+        self.limits = replace(limits, queries=min(limits.queries, limits.queue))
         self._gate = Gate(limits.queue)
-        self._metrics = Metrics(index, self._gate)
+        self.counters = Metrics(index, self._gate)
+        """What ``/metrics`` tells; the server counts in them what never becomes a request."""
+        self._name = Path(os.path.abspath(index.path)).name  # "." has none of its own
         self._token = token
         self._rerankers = {name: index.reranker_revision(name) for name in rerankers}
 
@@ -67,20 +71,21 @@ class Service:
             Route("/v1/passages", self.passages, methods=["GET"]),
             Route("/v1/index", self.about, methods=["GET"]),
             Route("/health", self.health, methods=["GET"]),
-            Route("/health/live", self.live, methods=["GET"]),
+            Route("/health/live", self.health, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
         ]
         inner = Starlette(routes=routes, exception_handlers=HANDLERS)
         inner.state.folder = self.index.path
-        return Door(inner, self._metrics, paths=[route.path for route in routes], token=self._token)
+        return Door(inner, self.counters, paths=[route.path for route in routes], token=self._token)
 
     async def retrieve(self, request: Request) -> Response:
         """The dialect of Search-R1 and RAG-R1: as lenient as its servers, since its clients read no errors."""
         body = await read_json(request, self.limits)
         wanted = parse_search({"queries": body.get("queries"), "k": body.get("topk") or _TOPK}, self.limits, k=_TOPK)
-        asked = [query for query in wanted.queries if query.strip()]  # a model may write an empty one: no hits
-        work = partial(self._search, replace(wanted, queries=asked))
-        _, hits_of_asked = await self._admitted(request, len(asked), work)
+        # a model may write an empty one: no hits
+        asked = replace(wanted, queries=[query for query in wanted.queries if query.strip()])
+        _, hits_of_asked = await self._admitted(request, asked.size.queries, partial(self._search, asked))
+        self.counters.searched(len(hits_of_asked))
         found = iter(hits_of_asked)
         lists = [next(found) if query.strip() else [] for query in wanted.queries]
         row = _scored if body.get("return_scores") else _document
@@ -90,7 +95,8 @@ class Service:
         """Everything that `Index.search` can do, by the same names."""
         body = await read_json(request, self.limits)
         search = self._parse(body)
-        fingerprint, found = await self._admitted(request, len(search.queries), partial(self._search, search))
+        fingerprint, found = await self._admitted(request, search.size.queries, partial(self._search, search))
+        self.counters.searched(len(found))
         how = search.how or self.index.how
         return json_reply({"fingerprint": fingerprint, "how": how, "results": _rows(found)})
 
@@ -104,16 +110,17 @@ class Service:
         if len(bodies) > self.limits.queries:
             raise InvalidInput(f"{len(bodies):,} searches, the limit is {self.limits.queries:,}", "Send fewer.")
         searches = [self._parsed(item) for item in bodies]
-        whole = [search for search in searches if isinstance(search, Search)]
-        queries = sum(len(search.queries) for search in whole)
-        hits = sum(len(search.queries) * search.depth for search in whole)
-        if queries > self.limits.queries or hits > self.limits.hits:
+        size = sum((search.size for search in searches if isinstance(search, Search)), Size())
+        most = self.limits.size
+        if size.passes(most):
             raise InvalidInput(
-                f"{counted(queries, 'query')} and {counted(hits, 'candidate')} in all, "
-                f"the limits are {self.limits.queries:,} and {self.limits.hits:,}",
+                f"{counted(size.queries, 'query')}, {counted(size.hits, 'candidate')} and "
+                f"{counted(size.pairs, 'pair')} in all, "
+                f"the limits are {most.queries:,}, {most.hits:,} and {most.pairs:,}",
                 "Send several requests.",
             )
-        fingerprint, results = await self._admitted(request, queries, partial(self._all, searches))
+        fingerprint, results = await self._admitted(request, size.queries, partial(self._all, searches))
+        self.counters.searched(sum(len(result.get("hits", ())) for result in results))
         return json_reply({"fingerprint": fingerprint, "results": results})
 
     async def _all(self, searches: Sequence[Search | RagscaleError]) -> list[dict[str, Any]]:
@@ -151,14 +158,17 @@ class Service:
     async def _admitted(
         self, request: Request, queries: int, work: Callable[[], Coroutine[Any, Any, T]]
     ) -> tuple[str, T]:
-        """What `work` finds, and the fingerprint of the index that it searched."""
+        """`_of_one_commit`, where the gate has room, its client stays and the time suffices."""
         with self._gate.admit(queries):
-            for _ in range(_RELOADS):
-                fingerprint = self.index.fingerprint
-                result = await attended(request, work(), self.limits.search_seconds)
-                if fingerprint == self.index.fingerprint:
-                    self._metrics.searched(queries)
-                    return fingerprint, result
+            return await self._of_one_commit(lambda: attended(request, work(), self.limits.search_seconds))
+
+    async def _of_one_commit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[str, T]:
+        """What `work` finds, and the fingerprint of the index that it found it in."""
+        for _ in range(_RELOADS):
+            fingerprint = self.index.fingerprint
+            result = await work()
+            if fingerprint == self.index.fingerprint:
+                return fingerprint, result
         raise RefusedRequest(503, "the index changes all the time", "Try again later.", {"Retry-After": "5"})
 
     async def passages(self, request: Request) -> Response:
@@ -167,19 +177,23 @@ class Service:
         if not 1 <= len(ids) <= self.limits.ids:
             raise InvalidInput(f"{len(ids)} ids", f"Ask for 1 to {self.limits.ids}: /v1/passages?id=...&id=...")
         try:
-            found = [passage_to_json(self.index.passage(identity)) for identity in ids]
+            fingerprint, found = await self._of_one_commit(partial(self._passages, ids))
         except InvalidInput as error:
             raise RefusedRequest(404, error.problem, error.remedy) from None
-        return json_reply({"fingerprint": self.index.fingerprint, "passages": found})
+        return json_reply({"fingerprint": fingerprint, "passages": found})
+
+    async def _passages(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        return [passage_to_json(self.index.passage(identity)) for identity in ids]
 
     async def about(self, request: Request) -> Response:
         """What a client needs to know before it searches."""
+        manifest = self.index.manifest  # of one commit, whatever a reload does meanwhile
         return json_reply(
             {
                 "ragscale": __version__,
-                "name": self.index.path.name,
-                "fingerprint": self.index.fingerprint,
-                "passages": len(self.index),
+                "name": self._name,
+                "fingerprint": manifest.fingerprint,
+                "passages": manifest.passages,
                 "how": self.index.how,
                 "hows": list(HOWS) if self.index.how != "bm25" else ["bm25"],
                 "parameters": list(PARAMETERS),
@@ -189,16 +203,12 @@ class Service:
         )
 
     async def health(self, request: Request) -> Response:
-        """Whether searches are taken: the readiness of an orchestrator."""
-        return json_reply({"status": "stopping" if self.stopping else "ok"}, 503 if self.stopping else 200)
-
-    async def live(self, request: Request) -> Response:
-        """Whether the process answers at all."""
+        """Whether the server answers: the port is opened when it can search, and closed when it ends."""
         return json_reply({"status": "ok"})
 
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
-        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+        return Response(self.counters.text(), media_type=CONTENT_TYPE)
 
 
 def _rows(found: list[list[Hit]]) -> list[list[dict[str, Any]]]:

@@ -10,19 +10,21 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ragscale.serve.limits import Limits
+from ragscale.serve.metrics import Metrics
 from ragscale.serve.replies import error_json
 from ragscale.words import counted
 
 __all__ = ["bounded"]
 
 
-def bounded(limits: Limits) -> type[H11Protocol]:
-    """The protocol class of a server with these limits."""
-    return type("BoundedConnection", (_Connection,), {"limits": limits})
+def bounded(limits: Limits, counters: Metrics) -> type[H11Protocol]:
+    """The protocol class of a server with these limits; what it refuses is counted."""
+    return type("BoundedConnection", (_Connection,), {"limits": limits, "counters": counters})
 
 
 class _Connection(H11Protocol):
-    limits = Limits()
+    limits: Limits
+    counters: Metrics
     _surplus = False
     _head: asyncio.TimerHandle | None = None
     _reply: asyncio.TimerHandle | None = None
@@ -95,6 +97,7 @@ class _Connection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()  # in the middle of a reply
             return
+        self.counters.refused(status)
         body = json.dumps(error_json(problem, remedy)).encode()
         head: dict[str, Any] = {"Content-Type": "application/json", "Content-Length": len(body), "Connection": "close"}
         if status == 503:

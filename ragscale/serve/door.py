@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragscale.serve.metrics import Metrics
 from ragscale.serve.replies import error_reply
+from ragscale.urls import is_loopback
 
-__all__ = ["LOOPBACK_NAMES", "Door"]
+__all__ = ["Door"]
 
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _OPEN = ("/health", "/health/live")  # without a token: they tell nothing
 
 
@@ -58,7 +58,7 @@ class Door:
         headers = Headers(scope=scope)
         if self._token is None:
             host = _name(headers.get("host", ""))
-            if host not in LOOPBACK_NAMES:
+            if not is_loopback(host):
                 return error_reply(
                     421, f"the host {host[:100]!r} is not this machine", "Use the address that the server printed."
                 )
@@ -80,4 +80,4 @@ class Door:
 def _name(host: str) -> str:
     """``"localhost:8765"`` -> ``"localhost"``; IPv6 addresses keep their brackets."""
     name, colon, port = host.rpartition(":")
-    return (name if colon and port.isdigit() else host).lower()
+    return name if colon and port.isdigit() else host

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.index.request import Size
 from ragscale.words import counted
 
 __all__ = ["Gate", "Limits", "RefusedRequest"]
@@ -23,13 +24,13 @@ class Limits:
     body: int = 4 << 20
     """Bytes of a request's body; beyond it 413."""
     queries: int = 4_096
-    """Queries in a request."""
+    """Queries in a request; a server takes no more than `queue`, which would have no room for them."""
     k: int = 1_000
     """Hits a query."""
     hits: int = 16_384
     """Queries times k (or depth, where that is more) of a request."""
     pairs: int = 2_048
-    """Queries times depth of a request that reranks."""
+    """Queries times k (or depth, where that is more) of the searches of a request that rerank."""
     characters: int = 4_000
     """Characters of a query or a filter."""
     ids: int = 256
@@ -52,6 +53,11 @@ class Limits:
             value = getattr(self, name)
             if value < 1:
                 raise InvalidInput(f"limit {name}={value}, the least is 1", "Give a whole number of 1 or more.")
+
+    @property
+    def size(self) -> Size:
+        """The most that a request may count for."""
+        return Size(self.queries, self.hits, self.pairs)
 
     @classmethod
     def parse(cls, settings: Mapping[str, str]) -> Limits:

@@ -47,6 +47,10 @@ class Metrics:
         self._requests.labels(endpoint, str(status)).inc()
         self._seconds.labels(endpoint).observe(seconds)
 
+    def refused(self, status: int) -> None:
+        """Count what was answered before its head was read: it has no endpoint, and its time would tell nothing."""
+        self._requests.labels("other", str(status)).inc()
+
     def searched(self, queries: int) -> None:
         """Count queries that were answered."""
         self._queries.inc(queries)

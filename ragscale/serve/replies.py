@@ -38,7 +38,8 @@ def error_reply(status: int, problem: str, remedy: str, headers: Mapping[str, st
 
 def told(error: RagscaleError, folder: Path) -> tuple[int, dict[str, Any]]:
     """Status and body of an error of ours; where the index lies is not the client's business."""
-    problem = error.problem.replace(str(folder), folder.name)
+    # "." names no folder, and is in every number
+    problem = error.problem.replace(str(folder), folder.name) if folder.name else error.problem
     body = {"error": {"problem": problem, "remedy": error.remedy}}
     if isinstance(error, RefusedRequest):
         return error.status, body

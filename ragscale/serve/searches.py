@@ -9,7 +9,7 @@ from typing import Any
 
 from ragscale.errors import InvalidInput
 from ragscale.index import SearchOptions
-from ragscale.index.request import DEPTH
+from ragscale.index.request import Size
 from ragscale.serve.limits import Limits
 from ragscale.words import counted
 
@@ -31,10 +31,9 @@ class Search:
     options: dict[str, Any]
 
     @property
-    def depth(self) -> int:
-        """Candidates a query."""
-        depth = self.options.get("depth", DEPTH if self.options.get("rerank") else 1)
-        return max(self.k, depth) if isinstance(depth, int) else self.k
+    def size(self) -> Size:
+        """What it counts for at the server's limits."""
+        return Size.of({"queries": self.queries, "k": self.k, **self.options})
 
 
 def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Collection[str] = ()) -> Search:
@@ -60,10 +59,11 @@ def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Col
     where = options.get("where", "")
     if isinstance(where, str) and len(where) > limits.characters:
         raise InvalidInput(f"a filter of {len(where):,} characters, the limit is {limits.characters:,}", "Shorten it.")
-    most = limits.hits if reranker is None else limits.pairs
-    if search.depth * len(search.queries) > most:
+    size = search.size
+    if size.passes(limits.size):
+        most = limits.hits if reranker is None else min(limits.hits, limits.pairs)
         raise InvalidInput(
-            f"{counted(len(search.queries), 'query')} with {counted(search.depth, 'candidate')} each, "
+            f"{counted(size.queries, 'query')} with {counted(size.hits // size.queries, 'candidate')} each, "
             f"the limit is {most:,} in all",
             "Send fewer queries, or a smaller k or depth.",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ from ragscale.index import Index
 from ragscale.serve.app import Service
 from ragscale.serve.connection import bounded
 from ragscale.serve.limits import Limits
+from ragscale.urls import is_loopback
 from ragscale.words import counted
 
 __all__ = ["read_token", "serve"]
@@ -38,7 +38,7 @@ def read_token(variable: str, host: str) -> str | None:
     """
     token = os.environ.get(variable, "").strip()
     if not token:
-        if _is_loopback(host):
+        if is_loopback(host):
             return None
         raise InvalidInput(
             f"{host} can be reached from other machines, and {variable} holds no token",
@@ -55,13 +55,6 @@ def read_token(variable: str, host: str) -> str | None:
             f"Make one with: {_NEW_TOKEN}",
         )
     return token
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def serve(
@@ -100,7 +93,7 @@ def serve(
     service = Service(index, limits=limits, token=token, rerankers=rerankers)
     config = uvicorn.Config(
         service.app(),
-        http=bounded(limits),
+        http=bounded(limits, service.counters),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -142,11 +135,14 @@ class _Server(uvicorn.Server):
 
     async def _reload(self) -> None:
         index = self._service.index
+        failed = "not reloaded"
         try:
             if await asyncio.to_thread(index.reload):
+                failed = "reloaded, but not to be searched"
+                await asyncio.to_thread(index.search, [], 1)  # loads what searches need, before a client has to wait
                 self._tell(f"{index.path}: reloaded, {counted(len(index), 'passage')}")
         except RagscaleError as error:
-            self._tell(f"{index.path}: not reloaded: {error}")
+            self._tell(f"{index.path}: {failed}: {error}")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -165,7 +161,7 @@ class _Server(uvicorn.Server):
 
     def _stop(self, number: int, frame: object) -> None:
         self.force_exit = self.should_exit and number == signal.SIGINT  # Ctrl-C twice waits for nobody
-        self.should_exit = self._service.stopping = True
+        self.should_exit = True
 
 
 @contextmanager

@@ -46,6 +46,8 @@ def test_a_field_for_every_row_is_refused() -> None:
         (None, None),
         (float("nan"), None),
         (decimal.Decimal("NaN"), None),
+        (float("-inf"), None),
+        (decimal.Decimal("1e400"), None),
         ([1], None),
         ({"a": 1}, None),
         (b"x", None),

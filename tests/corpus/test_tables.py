@@ -53,7 +53,8 @@ def test_ids_made_of_lines_and_rows(tmp_path: Path) -> None:
     assert not any(passage.metadata for passage in found)
 
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT
+NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | NUMBERS | TEXT
 NAMES = TEXT.filter(lambda name: name not in ("id", "title", "text", "document", "metadata"))
 
 

@@ -312,7 +312,7 @@ def test_the_benchmark_checks_every_way_to_use_the_cards(
         for gpus in ("one", "shard", "replicate")
         for check in ("parity", "speed", "one owner")
     ]
-    assert all(row["passed"] for row in rows)
+    assert [row.get("passed") for row in rows] == [True, None, True] * 9  # a speed is no check
     assert {row["agreement"] for row in rows if row["check"] == "parity"} == {1.0}
     assert {row["searching"] for row in rows if row["check"] == "one owner"} == {1}
     assert all(row["queries_per_second"] > 0 for row in rows if row["check"] == "speed")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +19,8 @@ from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, Ragsc
 from ragscale.index import client as http
 from ragscale.index.wire import hit_from_json
 
-ABOUT = {"fingerprint": "f" * 64, "how": "bm25", "passages": 2, "limits": {"queries": 4, "hits": 20}}
+LIMITS = {"queries": 4, "hits": 20, "pairs": 10, "body": 1000}
+ABOUT = {"fingerprint": "f" * 64, "how": "bm25", "passages": 2, "limits": LIMITS}
 HIT = {"id": "a", "title": "A", "text": "a", "document": "", "metadata": {"year": 1990}, "score": 1.5}
 Reply = tuple[int, Any, dict[str, str]]
 
@@ -140,8 +143,6 @@ def test_what_another_attempt_would_not_help(
 
 
 def test_a_failure_is_told_to_all_who_waited_and_costs_one_request(script: Script) -> None:
-    import asyncio
-
     script.replies = [(500, {"error": {"problem": "damaged", "remedy": ""}}, {})]
 
     async def many(remote: rs.RemoteIndex) -> list[object]:
@@ -205,6 +206,41 @@ def test_passages_that_a_reload_overtook_are_not_kept(script: Script, monkeypatc
         with pytest.raises(IndexMismatch, match="serves another index now"):
             remote.search(["x"])
         assert remote.passage("a").text == "new"
+
+
+@pytest.mark.parametrize(
+    ("searches", "together"),
+    [
+        ([{"k": 1, "depth": 10}] * 5, [2, 2, 1]),  # 20 candidates a request
+        ([{"k": 1, "depth": 5, "rerank": "m"}] * 5, [2, 2, 1]),  # 10 pairs
+        ([{"k": 1, "rerank": "m"}] * 2, [1, 1]),  # 50 candidates each, where it does not say
+        ([{"k": 3, "depth": 5, "rerank": "m"}, {"k": 9}, {"k": 1, "depth": 5, "rerank": "m"}], [3]),
+        ([{"queries": []}] * 9, [4, 4, 1]),
+        ([{"queries": [letter * 300], "k": 1} for letter in "abcd"], [2, 2]),  # 1,000 bytes
+        ([{"queries": ["\u00fc" * 2000]}, {}], [1, 1]),  # too large alone: not the fault of others
+        ([{"k": -99}, {"k": 20}, {"k": 20}], [2, 1]),
+    ],
+)
+def test_what_waits_together_fits_into_a_request(
+    script: Script, searches: list[dict[str, Any]], together: list[int]
+) -> None:
+    wanted = [{"queries": ["x"], **search} for search in searches]
+
+    def first(body: Any) -> Reply:
+        while remote.load.waiting < len(wanted):
+            time.sleep(0.002)
+        return good(body)
+
+    async def ask() -> None:
+        asked = asyncio.create_task(remote.asearch(["first"], 1))
+        while not script.asked:  # noqa: ASYNC110 - of another thread
+            await asyncio.sleep(0.002)
+        await asyncio.gather(asked, *(remote.asearch(**search) for search in wanted))
+
+    script.replies = [first, good]
+    with rs.RemoteIndex(script.url) as remote:
+        asyncio.run(ask())
+    assert [len(asked["searches"]) for asked in script.asked] == [1, *together]
 
 
 def test_the_token_is_sent_and_shown_nowhere(

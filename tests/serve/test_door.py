@@ -46,7 +46,9 @@ async def test_health_needs_no_token(client: Client) -> None:
         assert (await http.get("/health/live")).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8765", "127.0.0.1:1", "[::1]:8765", "LOCALHOST"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8765", "127.0.0.1:1", "127.0.0.2:8765", "[::1]:8765", "LOCALHOST"]
+)
 async def test_names_of_this_machine(client: Client, host: str) -> None:
     async with client() as http:
         assert (await http.get("/v1/index", headers={"host": host})).status_code == 200

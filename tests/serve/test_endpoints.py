@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from ragscale.errors import InvalidInput
 from ragscale.index import Index
 from ragscale.index.wire import hit_from_json, passage_from_json
+from ragscale.serve.app import Service
 from ragscale.serve.limits import Limits
 from ragscale.serve.searches import parse_search
+from ragscale.types import Passage
 
 QUERIES = ["who discovered rhodium", "  ", "camera lucida", "half \ud83d a pair"]
 Client = Callable[..., httpx.AsyncClient]
@@ -92,6 +95,40 @@ async def test_a_failed_search_of_a_batch_leaves_the_others_alone(client: Client
     assert fourth["error"]["problem"] == "unknown parameter 'qs'"
 
 
+@pytest.mark.parametrize(
+    ("searches", "told"),
+    [
+        ([{"queries": ["a"], "k": 10}] * 5, "5 queries, 50 candidates and 0 pairs in all"),
+        ([{"queries": ["a"], "k": 1, "depth": 20}] * 3, "3 queries, 60 candidates and 0 pairs in all"),
+        ([{"queries": ["a"] * 3, "k": 1}, *[{"queries": []}] * 4], "7 queries, 3 candidates and 0 pairs in all"),
+    ],
+)
+async def test_a_batch_that_is_too_large(client: Client, searches: list[dict[str, Any]], told: str) -> None:
+    async with client(queries=6, hits=40, pairs=30) as http:
+        refused = error(await http.post("/v1/batch", json={"searches": searches}))
+    assert refused == (422, f"{told}, the limits are 6, 40 and 30")
+
+
+async def test_a_batch_that_reranks_too_much(client: Client, make_reranker: Callable[..., Path]) -> None:
+    reranker = str(make_reranker())
+    search = {"queries": ["gold"], "k": 1, "rerank": reranker, "depth": 5}
+    async with client(hits=40, pairs=10, rerankers=(reranker,)) as http:
+        fits = await http.post("/v1/batch", json={"searches": [search] * 2})
+        refused = error(await http.post("/v1/batch", json={"searches": [search] * 3}))
+    assert [len(result["hits"][0]) for result in fits.json()["results"]] == [1, 1]
+    assert refused == (422, "3 queries, 15 candidates and 15 pairs in all, the limits are 4,096, 40 and 10")
+
+
+async def test_what_the_queue_never_takes_is_refused_for_good(client: Client) -> None:
+    asked = {"queries": ["gold"] * 5}
+    async with client(queue=4) as http:
+        for path in ("/retrieve", "/v1/search"):
+            assert error(await http.post(path, json=asked)) == (422, "5 queries, the limit is 4")
+        batch = error(await http.post("/v1/batch", json={"searches": [{"queries": ["gold"] * 3}] * 2}))
+        assert (await http.get("/v1/index")).json()["limits"]["queries"] == 4
+    assert (batch[0], batch[1][:9]) == (422, "6 queries")
+
+
 async def test_passages_by_id(client: Client, index: Index) -> None:
     async with client(ids=2) as http:
         ids = ["element-gold", "element-lead"]
@@ -102,6 +139,43 @@ async def test_passages_by_id(client: Client, index: Index) -> None:
     assert [passage_from_json(passage) for passage in found] == [index.passage(identity) for identity in ids]
     assert absent == (404, "no passage 'no/such ö' among 415")
     assert (many, none) == ((422, "3 ids"), (422, "0 ids"))
+
+
+async def test_passages_are_of_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, out = tmp_path / "corpus.jsonl", tmp_path / "index"
+
+    def write(text: str) -> Path:
+        corpus.write_text(
+            "".join(json.dumps({"id": name, "text": f"{name} {text}"}) + "\n" for name in ("tin", "gold"))
+        )
+        return corpus
+
+    Index.build([write("is old")], out, embedder=None).close()
+    with Index.open(out) as index:
+
+        def overtaken(identity: str) -> Passage:
+            found = Index.passage(index, identity)
+            index.reload()  # as a signal has a thread do at any moment
+            return found
+
+        monkeypatch.setattr(index, "passage", overtaken)
+        transport = httpx.ASGITransport(Service(index, limits=Limits()).app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            with Index.open(out) as writer:
+                writer.update([write("is new")])
+            answer = (await http.get("/v1/passages", params={"id": ["tin", "gold"]})).json()
+        assert answer["fingerprint"] == index.fingerprint
+    assert [passage["text"] for passage in answer["passages"]] == ["tin is new", "gold is new"]
+
+
+async def test_an_index_in_the_working_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with Index.open(Path(".")) as index:
+        transport = httpx.ASGITransport(Service(index, limits=Limits()).app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            assert (await http.get("/v1/index")).json()["name"] == folder.name
+            refused = error(await http.post("/v1/search", json={"queries": ["gold"], "mmr": 1.5}))
+    assert refused == (422, "mmr 1.5 is not between 0 and 1")
 
 
 async def test_about(client: Client, index: Index) -> None:
@@ -176,6 +250,20 @@ async def test_metrics_count_what_was_done(client: Client) -> None:
     assert "ragscale_queue_depth 0.0" in lines
     assert "ragscale_batches_total 2.0" in lines
     assert 'ragscale_request_seconds_count{endpoint="/v1/search"} 1.0' in lines
+
+
+async def test_queries_that_failed_are_not_counted_as_answered(client: Client) -> None:
+    searches = [
+        {"queries": ["gold", "tin"]},
+        {"queries": ["gold", " "]},
+        {"queries": ["gold"], "k": 0},
+        {"queries": []},
+    ]
+    async with client() as http:
+        await http.post("/v1/batch", json={"searches": searches})
+        await http.post("/v1/search", json={"queries": []})
+        metrics = (await http.get("/metrics")).text.splitlines()
+    assert "ragscale_queries_total 2.0" in metrics
 
 
 async def test_a_server_error_tells_nothing_of_the_inside(client: Client, index: Index, monkeypatch: Any) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from ragscale.index import Index
+from ragscale.index.where import Filter, compile_filter
 from ragscale.serve.app import Service
 from ragscale.serve.limits import Limits
 
@@ -73,6 +74,38 @@ async def test_what_does_not_fit_is_refused_at_once(client: Client, index: Index
     assert "ragscale_queue_depth 2.0" in metrics
     assert 'ragscale_requests_total{endpoint="/v1/search",status="429"} 2.0' in metrics
     assert after.status_code == 200
+
+
+async def test_a_search_without_queries_takes_room_too(client: Client, index: Index, held: Held) -> None:
+    async with client(queue=2) as http:
+        waiting = [asyncio.create_task(post(http, "gold"))]
+        await until(lambda: held.searched == ["gold"])
+        waiting.append(asyncio.create_task(post(http)))
+        await until(lambda: index.load.waiting == 1)
+        batch = http.post("/v1/batch", json={"searches": [{"queries": []}]})
+        refused = await asyncio.gather(post(http), batch)
+        held.go.set()
+        answered = await asyncio.gather(*waiting)
+    assert [response.status_code for response in refused] == [429, 429]
+    assert [response.status_code for response in answered] == [200, 200]
+
+
+async def test_health_is_answered_while_a_filter_is_read(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    healthy = threading.Event()
+
+    def slow(text: str, schema: Any) -> Filter:
+        assert healthy.wait(10)
+        return compile_filter(text, schema)
+
+    monkeypatch.setattr("ragscale.index.request.compile_filter", slow)
+    async with client() as http:
+        filtered = {"queries": [], "where": "year > 1900"}
+        waiting = asyncio.create_task(http.post("/v1/batch", json={"searches": [filtered] * 3}))
+        await asyncio.sleep(0.05)
+        assert (await http.get("/health")).status_code == 200
+        healthy.set()
+        results = (await waiting).json()["results"]
+    assert ["no field 'year'" in result["error"]["problem"] for result in results] == [True] * 3
 
 
 async def test_health_is_answered_under_load(client: Client, held: Held) -> None:
@@ -141,7 +174,7 @@ async def test_a_client_that_goes_away_takes_its_search_with_it(index: Index, he
     await tasks[0]
     assert (alive.sent[0]["status"], dead.sent[0]["status"]) == (200, 499)
     assert held.searched == ["gold"]
-    assert b'endpoint="/v1/search",status="499"} 1.0' in service._metrics.text()
+    assert b'endpoint="/v1/search",status="499"} 1.0' in service.counters.text()
 
 
 async def chunks(size: int, count: int) -> AsyncIterator[bytes]:

@@ -71,6 +71,18 @@ def test_what_is_no_http(served: Served, sent: bytes) -> None:
     assert (status, body["error"]["problem"]) == (400, "the request is not HTTP/1.1")
 
 
+def test_what_is_refused_outside_a_request_is_counted(served: Served) -> None:
+    def counted() -> list[float]:
+        counts = served.counts()
+        return [
+            counts.get(f'ragscale_requests_total{{endpoint="other",status="{status}"}}', 0) for status in (400, 408)
+        ]
+
+    before = counted()
+    assert [reply(rest(connect(served, sent)))[0] for sent in (b"HELLO\r\n\r\n", b"GET /hea")] == [400, 408]
+    assert counted() == [count + 1 for count in before]
+
+
 def test_a_head_without_end(served: Served) -> None:
     assert reply(rest(connect(served, b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000)))[0] == 400
 
@@ -139,6 +151,7 @@ def test_connections_are_bounded(start: StartServer, folder: Path) -> None:
             if httpx.get(f"{served.url}/health").status_code == 200:
                 break
         assert httpx.post(f"{served.url}/retrieve", content=ASKED).status_code == 200
+        assert served.counts()['ragscale_requests_total{endpoint="other",status="503"}'] >= 1
 
 
 def test_a_small_queue_under_many_clients(start: StartServer, folder: Path) -> None:

@@ -68,6 +68,13 @@ def test_searches_that_wait_travel_together(remote: rs.RemoteIndex, index: Index
     assert served.counts()['ragscale_requests_total{endpoint="/v1/batch",status="200"}'] - before < 200
 
 
+def test_deep_searches_do_not_fail_for_travelling_together(remote: rs.RemoteIndex, index: Index) -> None:
+    async def many() -> list[list[list[rs.Hit]]]:
+        return await asyncio.gather(*(remote.asearch([f"gold {word}"], 2, depth=500) for word in WORDS * 7))
+
+    assert asyncio.run(many()) == [index.search([f"gold {word}"], 2, depth=500) for word in WORDS * 7]
+
+
 def test_errors_are_those_of_the_index_and_spare_the_company(remote: rs.RemoteIndex, index: Index) -> None:
     async def both() -> list[object]:
         wrong = [remote.asearch(["gold"], 0), remote.asearch(["gold"], how="dense"), remote.asearch([" "])]
@@ -166,12 +173,17 @@ def test_an_index_that_changes_under_its_clients(start: StartServer, tmp_path: P
         corpus.write_text(json.dumps(rows[2]) + "\n")
         local.add([corpus])
         assert len(remote.search(["metal"])[0]) == 2
+        batches = served.counts()["ragscale_batches_total"]
         served.process.send_signal(signal.SIGHUP)
         with rs.RemoteIndex(served.url) as other:
             while other.fingerprint == remote.fingerprint:
                 time.sleep(0.05)
                 other.reload()
             assert len(other) == 3
+        deadline = time.monotonic() + 20
+        while served.counts()["ragscale_batches_total"] == batches:  # loaded, and no client asked for it
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         for call in (lambda: remote.search(["metal"]), lambda: remote.passage("lead")):
             with pytest.raises(IndexMismatch, match="serves another index now"):
                 call()
