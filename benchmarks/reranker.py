@@ -80,7 +80,7 @@ def train(pairs: list[tuple[str, str, float]], options: argparse.Namespace) -> N
         str(weights.path("embedder")), num_labels=1, max_length=options.max_length, device="cpu", local_files_only=True
     )
     arguments = CrossEncoderTrainingArguments(
-        output_dir=str(options.out / "checkpoints"),
+        output_dir=str(options.out),
         num_train_epochs=options.epochs,
         per_device_train_batch_size=16,
         learning_rate=1e-4,
