@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 from ragscale.index.choose import choose_factory, parse_memory
@@ -15,7 +16,7 @@ def test_the_table_of_sizes_is_what_auto_chooses() -> None:
     ]
     start = next(number for number, row in enumerate(rows) if row[0] == "passages")
     memories = [parse_memory(cell.removeprefix("--memory ")) for cell in rows[start][1:4]]
-    sizes = [row for row in rows[start + 2 :] if row[0].replace(",", "").isdigit()]
+    sizes = list(takewhile(lambda row: row[0].replace(",", "").isdigit(), rows[start + 2 :]))
     assert len(sizes) == 6
     for row in sizes:
         count = int(row[0].replace(",", ""))
