@@ -82,7 +82,7 @@ def compact(folder: Folder) -> None:
 
 
 def repair(folder: Folder) -> None:
-    """Derive damaged files again, where that can be done: all but passages, vectors and terms. Nothing is embedded."""
+    """Derive damaged files again, where that can be done: all but passages, fields and vectors. Nothing is embedded."""
     from ragscale.index.upkeep import repair
 
     damaged = repair(folder)

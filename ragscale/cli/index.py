@@ -197,6 +197,8 @@ def search(
             mmr_union=mmr_union,
             depth=depth,
         )
+        if (how or index.how) == How.bm25:
+            _tell_wordless(queries)
     if not as_json:
         _show(queries, found)
     elif len(queries) == 1:
@@ -204,6 +206,16 @@ def search(
     else:
         pairs = zip(queries, found, strict=True)
         print_json({"queries": [{"query": query, "hits": [_row(hit) for hit in hits]} for query, hits in pairs]})
+
+
+def _tell_wordless(queries: list[str]) -> None:
+    """Say of which queries BM25 reads nothing: their empty results would look like those of any other."""
+    from ragscale.index.lexical import tokenize
+
+    for query, words in zip(queries, tokenize(queries), strict=True):
+        if not words:
+            reason = "two or more characters, and no English stop word"
+            typer.echo(f"{query!r} has no word that BM25 looks for: {reason}.", err=True)
 
 
 def _row(hit: Hit) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def tune(
 
     asked = _questions(queries) if queries else ()
     found = tune_index(folder, recall=recall, k=k, sample=sample, queries=asked, report=_table(k))
-    best = f"{_settings(found.chosen)}, refine {found.chosen.refine} (recall {found.chosen.recall:.3f})"
+    best = f"{_settings(found.chosen)}, refine {found.chosen.refine} (recall {found.chosen.recall:.4f})"
     if found.reached:
         typer.echo(f"kept: {best}, measured with {counted(found.queries, 'query')}")
         return
@@ -89,6 +89,6 @@ def _table(k: int) -> Callable[[Trial], None]:
     def show(trial: Trial) -> None:
         if header:
             typer.echo(header.pop())
-        typer.echo(f"{_settings(trial):<16}{trial.refine:>8}{trial.recall:>12.3f}{trial.milliseconds:>12.3f}")
+        typer.echo(f"{_settings(trial):<16}{trial.refine:>8}{trial.recall:>12.4f}{trial.milliseconds:>12.3f}")
 
     return show

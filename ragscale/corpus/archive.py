@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -47,24 +48,35 @@ def open_zip(source: Source, stream: IO[bytes], kind: str) -> Iterator[zipfile.Z
 
 
 def members(source: Source, problems: Problems) -> Iterator[Source]:
-    """Files of a zip archive by sorted name; folders and hidden files are left out, names that climb are bad.
+    """Files of a zip archive by sorted name; folders and hidden files are left out.
+
+    Names that climb are bad, and all members of a name that several have: which of them is meant, nobody knows.
 
     Raises:
         BadDocument: The archive as a whole cannot be read.
     """
     with source.open() as stream, open_zip(source, stream, "zip") as archive:
-        for info in sorted(archive.infolist(), key=lambda info: info.filename):
-            name = PurePosixPath(info.filename.replace("\\", "/"))
-            if info.is_dir() or not name.parts or any(part.startswith(".") and part != ".." for part in name.parts):
+        files = [info for info in sorted(archive.infolist(), key=lambda info: info.filename) if not info.is_dir()]
+        counts = Counter(map(_name, files))
+        for info in files:
+            name = _name(info)
+            if not name.parts or any(part.startswith(".") and part != ".." for part in name.parts):
                 continue
             place = f"{source.place}, member {info.filename!r}"
             if name.is_absolute() or PureWindowsPath(info.filename).is_absolute() or ".." in name.parts:
                 problems.add(BadDocument(place, "its name leads out of the archive", "Rename it."))
+            elif counts[name] > 1:
+                reason = f"the archive has {counts[name]} members of this name"
+                problems.add(BadDocument(place, reason, "Remove or rename all but one."))
             elif info.flag_bits & 1:
                 problems.add(BadDocument(place, "encrypted", "Unpack it with its password first."))
             else:
                 opener = partial(_open, archive, info, place)
                 yield Source(name.as_posix(), source.place / name, info.file_size, opener, on_disk=False)
+
+
+def _name(info: zipfile.ZipInfo) -> PurePosixPath:
+    return PurePosixPath(info.filename.replace("\\", "/"))
 
 
 def _open(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> IO[bytes]:

@@ -41,7 +41,7 @@ class Columns:
         """Columns of an option such as ``text=contents,id=#``.
 
         Raises:
-            InvalidInput: Not of that form, or a meaning that is none of the four.
+            InvalidInput: Not of that form, a meaning that is none of the four, or the text is named as another one too.
         """
         known = [field.name for field in fields(cls)]
         found = {}
@@ -53,6 +53,12 @@ class Columns:
                     f"Write MEANING=COLUMN, with commas between; the meanings are {', '.join(known)}.",
                 )
             found[meaning] = column
+        same = next((name for name, column in found.items() if name != "text" and column == found.get("text")), None)
+        if same is not None:
+            raise InvalidInput(
+                f"columns {text!r}: the text and the {same} are both {found[same]!r}",
+                f"Name another column for one of them, or leave out {same}.",
+            )
         return cls(**found)
 
     @property
@@ -78,7 +84,7 @@ class Columns:
         if missing:
             raise BadDocument(
                 place,
-                f"no column {' and no column '.join(missing)} (there are: {', '.join(there)})",
+                f"no column {' and no column '.join(map(repr, missing))} (there are: {', '.join(map(repr, there))})",
                 "Name the columns id, title and text, or say which they are, as in --columns text=NAME,id=NAME; "
                 f"or {_NUMBER}.",
             )

@@ -29,9 +29,10 @@ def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[R
     """Rows of a csv or tsv file with a header.
 
     The separator is the one of comma, semicolon, tab and bar (tab first, where the file is named .tsv) that finds the
-    text column in the header. An empty cell is an absent value, a column without a name is left out. A metadata column
-    holds truth values, whole numbers or numbers where all its cells do, else text, as where `fields` knows it as text;
-    numbers with a sign + or leading zeros, and those that would lose digits or become infinite, are text.
+    text column in the header. Spaces around the names of columns are no part of them, those around cells are. An empty
+    cell is an absent value, a column without a name is left out. A metadata column holds truth values, whole numbers or
+    numbers where all its cells do, else text, as where `fields` knows it as text; numbers with a sign + or leading
+    zeros, and those that would lose digits or become infinite, are text.
 
     Raises:
         BadDocument: No header with the columns for ids and texts, or one that names a column twice.
@@ -57,7 +58,7 @@ def _separator(source: Source, columns: Columns) -> str:
     candidates = "\t,;|" if ".tsv" in source.name.lower() else ",;\t|"
     for mark in candidates:
         with suppress(csv.Error):  # where no separator does, reading the header says what is wrong
-            if columns.text in next(csv.reader([text], delimiter=mark), []):
+            if columns.text in _names(next(csv.reader([text], delimiter=mark), [])):
                 return mark
     return candidates[0]
 
@@ -66,11 +67,16 @@ def _header(source: Source, separator: str, columns: Columns) -> list[str]:
     place, header = next(_rows(source, separator), (Place(source.place, "line", 1), []))
     if isinstance(header, BadDocument):
         raise header
+    header = _names(header)
     columns.check(header, place)
     twice = next((name for at, name in enumerate(header) if name and name in header[:at]), None)
     if twice is not None:
         raise BadDocument(place, f"two columns are named {twice!r}", "Rename one of them.")
-    return list(header)
+    return header
+
+
+def _names(cells: list[str]) -> list[str]:
+    return [cell.strip() for cell in cells]
 
 
 def _kinds(rows: Iterator[Row], header: list[str], columns: Columns) -> dict[str, str]:

@@ -66,7 +66,7 @@ def parquet_rows(source: Source, columns: Columns) -> Iterator[Row]:
     Columns of lists, bytes and objects (but one named ``metadata``) are not read.
 
     Raises:
-        BadDocument: Not a parquet file, damaged, or without the columns for ids and texts.
+        BadDocument: Not a parquet file, damaged, or without columns for ids and texts that can hold them.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -79,9 +79,14 @@ def parquet_rows(source: Source, columns: Columns) -> Iterator[Row]:
             raise BadDocument(source.place, reason, "Check the file, or rename it to what it is.") from error
         with file:
             columns.check(file.schema_arrow.names, source.place)
+            readable = _readable(file.schema_arrow)
+            for name in (columns.text, columns.id):
+                if name in file.schema_arrow.names and name not in readable:
+                    reason = f"`{name}` is {file.schema_arrow.field(name).type}, not text"
+                    raise BadDocument(source.place, reason, "Write it as text, or name another column by --columns.")
             number = 0
             try:
-                for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=_readable(file.schema_arrow)):
+                for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=readable):
                     for row in range(batch.num_rows):
                         number += 1
                         place = Place(source.place, "row", number)

@@ -66,7 +66,7 @@ def choose_factory(
     stored = 4 * rows * dimension
     size = f"{counted(rows, 'vector')} of {counted(dimension, 'dimension')}"
     if rows * dimension <= _EXACT_NUMBERS and stored <= limit:
-        return FLAT, f"exact search of {size} takes milliseconds"
+        return FLAT, f"a search through {size} takes milliseconds"
     one_bit = math.ceil(dimension / 8) + 8
     if rows * dimension <= _SCAN_NUMBERS and rows * one_bit <= limit:
         return "RaBitQfs", f"{size}: one bit a dimension is scanned, the best are scored again exactly"
@@ -91,7 +91,7 @@ def choose_factory(
 def _for_gpu(rows: int, dimension: int, limit: int) -> tuple[str, str]:
     size = f"{counted(rows, 'vector')} of {counted(dimension, 'dimension')}"
     if 4 * rows * dimension <= limit:
-        return FLAT, f"the GPU's memory holds {size}, for exact search"
+        return FLAT, f"the GPU's memory holds {size}"
     inverted = f"IVF{_lists(rows, dimension, limit)}"
     if rows * (dimension + _ID_BYTES) <= limit:
         return f"{inverted},SQ8", f"{size} fit into the GPU's memory at one byte a dimension"

@@ -103,10 +103,12 @@ def check_factory(factory: str, dimension: int, passages: int, *, memory: int | 
         A factory string that FAISS knows, and why it is this one.
 
     Raises:
-        InvalidInput: FAISS does not know it, or not for this dimension; it has more lists than there are passages, or
-            a number so small that FAISS would crash or hang; it stores vectors or row numbers that the index has
-            already; nothing fits in `memory`, or it is given beside a factory that is named.
+        InvalidInput: It is no text; FAISS does not know it, or not for this dimension; it has more lists than there are
+            passages, or a number so small that FAISS would crash or hang; it stores vectors or row numbers that the
+            index has already; nothing fits in `memory`, or it is given beside a factory that is named.
     """
+    if not isinstance(factory, str):
+        raise InvalidInput(f"factory {factory!r} is no text", "Give a FAISS factory string such as Flat, or auto.")
     load_faiss()
     reason = AS_ASKED
     if factory == AUTO:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ragscale.errors import IndexDamaged
+from ragscale.index.hashes import HASHES_FILE
 from ragscale.index.manifest import DELETED_FILE, GENERATIONS, REBUILD, FileInfo, Manifest
-from ragscale.index.passages import IDS_FILE
+from ragscale.index.passages import IDS_FILE, PASSAGES_FILE
+from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
 from ragscale.words import counted
 
-__all__ = ["HASHED_FILE", "HASHED_TOTAL", "check_files", "damaged_files", "refuse_lost", "scan"]
+__all__ = ["HASHED_FILE", "HASHED_TOTAL", "check_files", "damaged_files", "recountable", "refuse_lost", "scan"]
 
 HASHED_FILE = 64 << 20
 """Largest file of which opening an index computes the checksum, in bytes."""
 HASHED_TOTAL = 1 << 30
 """Most bytes of which opening an index computes checksums: about a second."""
+_COUNTED = (HASHES_FILE, TERMS_FILE, LENGTHS_FILE, VOCABULARY_FILE)
 
 
 def scan(folder: Path, part: Path, known: Mapping[str, FileInfo]) -> dict[str, FileInfo]:
@@ -48,7 +51,7 @@ def check_files(
             there is any, else the command that derives them.
     """
     damaged = damaged_files(folder, manifest, at_open=at_open, known=known)
-    refuse_lost(folder, manifest, damaged)
+    refuse_lost(folder, manifest, damaged, but=recountable(damaged))
     for name, reason in damaged.items():
         raise IndexDamaged(
             f"{folder / name}: {reason}", f"Derive it again, nothing is embedded: `ragscale index repair {folder}`."
@@ -86,7 +89,13 @@ def damaged_files(
     return found
 
 
-def refuse_lost(folder: Path, manifest: Manifest, damaged: Mapping[str, str]) -> None:
+def recountable(damaged: Collection[str]) -> list[str]:
+    """Those of some damaged files of segments that follow from passages which are whole: hashes and terms."""
+    names = [PurePosixPath(name) for name in damaged]
+    return [str(name) for name in names if name.name in _COUNTED and str(name.with_name(PASSAGES_FILE)) not in damaged]
+
+
+def refuse_lost(folder: Path, manifest: Manifest, damaged: Mapping[str, str], *, but: Collection[str] = ()) -> None:
     """Raise an `IndexDamaged` where one of some damaged files cannot be derived again.
 
     Segments cannot, for all else is derived from them. Which rows are deleted stands in two files, and one is enough.
@@ -95,8 +104,11 @@ def refuse_lost(folder: Path, manifest: Manifest, damaged: Mapping[str, str]) ->
         folder: The index.
         manifest: Its manifest.
         damaged: As of `damaged_files`.
+        but: Files of segments that can, as of `recountable`.
     """
     for name in _lost(manifest, damaged):
+        if name in but:
+            continue
         raise IndexDamaged(f"{folder / name}: {damaged[name]}", f"It cannot be derived again. {REBUILD}")
 
 

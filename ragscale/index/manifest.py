@@ -183,12 +183,17 @@ class Manifest:
 
         Raises:
             InvalidInput: No index there.
-            IndexDamaged: The manifest is cut short or was changed.
+            IndexDamaged: The manifest is cut short, was changed, or is missing beside segments.
             IndexMismatch: Another format version.
         """
         path = folder / MANIFEST_FILE
         if not path.is_file():
             _refuse_url(folder)
+            if (folder / SEGMENTS).is_dir():
+                raise IndexDamaged(
+                    f"{folder}: its {MANIFEST_FILE} is missing, the passages and vectors are still there",
+                    f"Restore {MANIFEST_FILE} from a copy, or move the folder away and build the index again.",
+                )
             raise InvalidInput(
                 f"{folder}: not an index (no {MANIFEST_FILE})",
                 f"Build one: `ragscale index build CORPUS --out {folder}`.",

@@ -36,6 +36,7 @@ __all__ = [
     "missing",
     "new_segments",
     "note_kept",
+    "write_files",
     "write_texts",
 ]
 
@@ -117,6 +118,24 @@ def _write_text(
 ) -> None:
     work = target.with_suffix(_WRITING)
     shutil.rmtree(work, ignore_errors=True)
+    write_files(work, store, rows, fields, report)
+    sync(work)
+    work.rename(target)
+    sync(target.parent, deep=False)
+
+
+def write_files(
+    work: Path, store: PassageStore, rows: NDArray[np.int64], fields: Mapping[str, str], report: Report
+) -> None:
+    """Write the files of one segment but for its vectors, unsealed.
+
+    Args:
+        work: Folder to make.
+        store: Where the passages are.
+        rows: Which of them, in ascending order.
+        fields: Types of the metadata fields; without any, they are not written as columns.
+        report: Progress.
+    """
     work.mkdir(parents=True)
     counter = TermCounter()
     with ExitStack() as stack:
@@ -132,9 +151,6 @@ def _write_text(
             lengths.write(np.ascontiguousarray(counts, dtype="<i4").tobytes())
             vocabulary.write("".join(f"{term}\n" for term in new).encode("utf-8"))
             report(start + len(slab))
-    sync(work)
-    work.rename(target)
-    sync(target.parent, deep=False)
 
 
 def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeVectors) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,21 +12,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.errors import IndexBusy, InvalidInput
+from ragscale.errors import IndexBusy, IndexDamaged, InvalidInput
 from ragscale.index.commit import Deleted, commit, load_deleted, open_vectors, tidy
 from ragscale.index.dense import AUTO, DenseInfo, check_factory
 from ragscale.index.factory import AS_ASKED
-from ragscale.index.files import check_files, damaged_files, refuse_lost
+from ragscale.index.files import check_files, damaged_files, recountable, refuse_lost, scan
 from ragscale.index.hashes import document_hash, load_hashes
 from ragscale.index.locks import writing
-from ragscale.index.manifest import DELETED_FILE, Manifest
+from ragscale.index.manifest import DELETED_FILE, REBUILD, Manifest
 from ragscale.index.opened import SHOWN, Changes, Opened, opened
-from ragscale.index.passages import IDS_FILE
-from ragscale.index.place import settled, storage_errors
+from ragscale.index.passages import IDS_FILE, PassageStore
+from ragscale.index.place import settled, storage_errors, sync
 from ragscale.index.request import listed
-from ragscale.index.segments import fill_vectors, new_segments, write_texts
+from ragscale.index.segments import fill_vectors, new_segments, write_files, write_texts
 from ragscale.index.vectors import Vectors
-from ragscale.index.writer import SEGMENT_ROWS, Progress, silent
+from ragscale.index.writer import INCOMING, SEGMENT_ROWS, Progress, silent
 
 __all__ = ["compact", "reindex", "remove", "repair", "retune", "sweep"]
 
@@ -184,9 +185,10 @@ def retune(path: str | Path, dense: DenseInfo) -> None:
 
 
 def repair(path: str | Path) -> list[str]:
-    """Derive the damaged files of an index again from its segments; nothing is embedded, and the fingerprint stays.
+    """Derive the damaged files of an index again from its passages; nothing is embedded, and the fingerprint stays.
 
-    Reads every file, as `Index.verify` does, and writes a new generation; what is whole is taken over.
+    Reads every file, as `Index.verify` does. Hashes and terms of a segment are put back where they were; for all
+    else a new generation is written, and what is whole is taken over.
 
     Args:
         path: The index folder.
@@ -197,7 +199,8 @@ def repair(path: str | Path) -> list[str]:
     Raises:
         InvalidInput: Not an index.
         IndexBusy: Another process is writing the index.
-        IndexDamaged: The manifest or a segment is damaged; nothing was changed.
+        IndexDamaged: The manifest, or passages, fields or vectors of a segment are damaged, or its hashes or terms do
+            not come out as they were; nothing was changed.
         RagscaleError: The disk is full; the index is as it was.
     """
     folder = settled(Path(path))
@@ -205,10 +208,35 @@ def repair(path: str | Path) -> list[str]:
     with storage_errors(folder), writing(folder):
         manifest = Manifest.read(folder)
         damaged = damaged_files(folder, manifest)
-        refuse_lost(folder, manifest, damaged)
-        if damaged:
-            commit(folder, manifest, _deleted(folder, manifest, damaged), old=manifest, damaged=damaged)
+        again = recountable(damaged)
+        refuse_lost(folder, manifest, damaged, but=again)
+        if again:
+            _count_again(folder, manifest, again)
+        derived = set(damaged).difference(again)
+        if derived:
+            commit(folder, manifest, _deleted(folder, manifest, derived), old=manifest, damaged=derived)
     return sorted(damaged)
+
+
+def _count_again(folder: Path, manifest: Manifest, names: Collection[str]) -> None:
+    """Put back files that `recountable` gave, all or none: they must be what they were, byte for byte."""
+    scratch = folder / INCOMING
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        for segment in {(folder / name).parent for name in names}:
+            with PassageStore([segment]) as store:
+                work = scratch / segment.relative_to(folder)
+                write_files(work, store, np.arange(len(store)), {}, lambda done: None)
+        found = scan(scratch, scratch, {})
+        for name in names:
+            if found[name] != manifest.files[name]:  # other versions of the libraries may cut words otherwise
+                raise IndexDamaged(f"{folder / name}: does not come out as it was", REBUILD)
+        sync(scratch)
+        for name in names:
+            (scratch / name).replace(folder / name)
+            sync((folder / name).parent, deep=False)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _deleted(folder: Path, manifest: Manifest, damaged: Collection[str]) -> Deleted:

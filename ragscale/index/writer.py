@@ -18,6 +18,7 @@ from ragscale.index.passages import PassageStore
 from ragscale.index.segments import Slab, fill_vectors, missing
 
 __all__ = [
+    "INCOMING",
     "SEGMENT_ROWS",
     "EncodeSlabs",
     "Progress",
@@ -42,7 +43,8 @@ Tell = Callable[[int], None]
 EncodeSlabs = Callable[[Sequence[Slab], Tell], Iterator[NDArray[np.float32]]]
 """Makes the vectors of some slabs, in their order, and tells how it gets on."""
 
-_INCOMING = "incoming"
+INCOMING = "incoming"
+"""Folder of an index for what a writer makes on its way; the next one removes what is left there."""
 _BATCHES_A_CALL = 4
 
 
@@ -59,7 +61,7 @@ def incoming(folder: Path, records: Iterable[Record], report: Progress) -> Itera
         records: The corpus.
         report: Progress.
     """
-    scratch = folder / _INCOMING
+    scratch = folder / INCOMING
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:

@@ -160,3 +160,13 @@ def test_dense_and_hybrid_search_with_the_packaged_embedder(with_vectors: Path) 
     assert hybrid == search("water for bread")
     assert next(iter(hybrid)) == "f1"
     assert hybrid not in (dense, words)
+
+
+def test_a_query_without_a_word_for_bm25_is_told(built: Path) -> None:
+    done = run("search", built, "C++", "the", "bread", "quartz", "--json")
+    assert done.exit_code == 0
+    assert [len(row["hits"]) for row in json.loads(done.stdout)["queries"]] == [0, 0, 3, 0]
+    assert done.stderr.splitlines() == [
+        "'C++' has no word that BM25 looks for: two or more characters, and no English stop word.",
+        "'the' has no word that BM25 looks for: two or more characters, and no English stop word.",
+    ]

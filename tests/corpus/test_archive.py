@@ -42,6 +42,19 @@ def test_members_by_sorted_name(tmp_path: Path) -> None:
     assert problems.left_out == {".png files": 1, "zip archives in archives": 1}
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_members_of_one_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, text in (("a.txt", "old"), ("./a.txt", "other"), ("b.txt", "text"), ("a.txt", "new")):
+            archive.writestr(name, text)
+    with pytest.raises(BadDocument, match=r"a\.zip, member '\./a\.txt': the archive has 3 members of this name"):
+        passages(tmp_path / "a.zip")
+    problems = Problems(keep_going=True)
+    found = passages(tmp_path / "a.zip", problems=problems)
+    assert [(p.id, p.text) for p in found] == [("b.txt#0", "text")]
+    assert problems.count == 3
+
+
 def test_odd_names_that_lead_nowhere(tmp_path: Path) -> None:
     names = [".", "./.", "Chapter 1: Intro.md", "Q: what.md", "C:notes/a.txt"]
     found = passages(written(tmp_path, zipped(dict.fromkeys(names, b"text"))))

@@ -74,6 +74,10 @@ def test_numbers_beyond_64_bits() -> None:
 def test_columns_of_an_option() -> None:
     assert Columns.parse("text=contents, id=#") == Columns(text="contents", id="#")
     assert Columns.parse("text=a=b").text == "a=b"
+    assert Columns.parse("title=name,document=name") == Columns(title="name", document="name")
+    for text in ("text=title,title=title", "id=body,text=body"):
+        with pytest.raises(InvalidInput, match=r"columns '.*': the text and the (title|id) are both '(title|body)'"):
+            Columns.parse(text)
     for text in ("", "text", "text=", "body=x", "=x", "text=a,,"):
         with pytest.raises(InvalidInput, match=r"Write MEANING=COLUMN.*id, title, text, document"):
             Columns.parse(text)

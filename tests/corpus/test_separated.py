@@ -137,18 +137,25 @@ def test_other_columns_and_numbered_rows(tmp_path: Path) -> None:
     assert passages(path, columns=columns) == [Passage("c.csv#2", "H", "x"), Passage("c.csv#3", "", "y")]
 
 
+def test_spaces_around_the_names_of_columns(tmp_path: Path) -> None:
+    path = written(tmp_path, " id ; text\t;a, b; \n 1; x ;2;3\n")
+    assert passages(path) == [Passage(" 1", "", " x ", metadata={"a, b": 2})]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("", r"line 1: no column id and no column text \(there are: \)"),
-        ("key,text\n", r"line 1: no column id \(there are: key, text\)"),
+        ("", r"line 1: no column 'id' and no column 'text' \(there are: \)"),
+        ("key,text\n", r"line 1: no column 'id' \(there are: 'key', 'text'\)"),
+        ('id,"text body"\n', r"line 1: no column 'text' \(there are: 'id', 'text body'\)"),
+        ("id,text,a, a\n", "line 1: two columns are named 'a'"),
         ("id,text,a,a\n", "line 1: two columns are named 'a'"),
         ('"id,text\n', "line 1: not csv"),
         (b"id,text,\xff\n", "line 1: invalid UTF-8, byte 0xff at offset 8 of the file"),
         ("id,text\n1,x,y\n", "line 2: 3 cells, the header has 2"),
         ("id,text\n1\n", "line 2: 1 cell, the header has 2"),
         ("id,text\r1,x\r", "line 1: not csv .*new-line"),
-        ("\n\r\nkey,text\n", r"line 3: no column id \(there are: key, text\)"),
+        ("\n\r\nkey,text\n", r"line 3: no column 'id' \(there are: 'key', 'text'\)"),
         ('id,text\n1,"x"y\n', "line 2: not csv"),
         ('id,text\n1,"x\ny\n', "line 2: not csv"),
         ("id,text\n1,\n", "line 2: the row with id '1' has no text"),

@@ -185,11 +185,18 @@ def test_bad_parquet(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="not a parquet file"):
         passages(path)
     pq.write_table(pa.table({"body": ["x"], "id": ["1"]}), path)
-    with pytest.raises(CorpusError, match=r"no column text \(there are: body, id\).*--columns"):
+    with pytest.raises(CorpusError, match=r"no column 'text' \(there are: 'body', 'id'\).*--columns"):
         passages(path)
     assert passages(path, columns=Columns(text="body"))[0].text == "x"
-    with pytest.raises(CorpusError, match="no column headline"):
+    with pytest.raises(CorpusError, match="no column 'headline'"):
         passages(path, columns=Columns(text="body", title="headline"))
+    pq.write_table(pa.table({"id": ["1"], "text": [["x", "y"]]}), path)
+    with pytest.raises(CorpusError, match=r"c\.parquet: `text` is list<.*string>, not text\. Write it as"):
+        passages(path)
+    pq.write_table(pa.table({"key": [b"1"], "text": ["x"]}), path)
+    with pytest.raises(CorpusError, match=r"c\.parquet: `key` is binary, not text"):
+        passages(path, columns=Columns(id="key"))
+    assert passages(path, columns=Columns(id="#"))[0].text == "x"
     pq.write_table(pa.table({"id": ["1", "2"], "text": ["x", None]}), path)
     with pytest.raises(CorpusError, match="row 2: the row with id '2' has no text"):
         passages(path)

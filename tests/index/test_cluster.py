@@ -193,7 +193,7 @@ def test_a_data_set_that_cannot_be_read_stops_what_keeps_going(tmp_path: Path) -
     said = []
     for engine in ("local", "ray"):
         problems = Problems(keep_going=True)
-        with pytest.raises(CorpusError, match="no column id") as caught:
+        with pytest.raises(CorpusError, match="no column 'id'") as caught:
             Index.build(corpora, tmp_path / "index", embedder=None, engine=engine, problems=problems)
         said.append((str(caught.value), problems.count))
     assert said[0] == said[1]

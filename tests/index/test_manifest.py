@@ -130,6 +130,16 @@ def test_not_an_index(tmp_path: Path) -> None:
     assert "ragscale index build" in caught.value.remedy
 
 
+def test_a_manifest_that_is_gone(copy: Path) -> None:
+    (copy / MANIFEST_FILE).unlink()
+    with pytest.raises(IndexDamaged, match=r"its manifest\.json is missing") as caught:
+        Index.open(copy)
+    assert "estore manifest.json from a copy" in caught.value.remedy
+    (copy / "segments").rename(copy / "other")
+    with pytest.raises(InvalidInput, match="not an index"):
+        Index.open(copy)
+
+
 def test_another_embedder(dense: Index, lexical: Index, model: Path, make_model: MakeModel) -> None:
     with pytest.raises(IndexMismatch, match=r"was built with .*model, not with other/model"):
         Index.open(dense.path, embedder="other/model")

@@ -18,6 +18,7 @@ from ragscale.types import Hit
 QUERIES = ["river ice", "violin string chain", "w45 metal", "capital"]
 DERIVED = ["ids.npy", "deleted.npy", "vectors.faiss", "bm25/data.csc.index.npy", "bm25/indices.csc.index.npy",
            "bm25/indptr.csc.index.npy", "bm25/params.index.json", "bm25/vocab.index.json"]  # fmt: skip
+COUNTED = ["hashes.u64", "lengths.i32", "terms.i32", "vocabulary.txt"]
 EMBEDDED = "embedded.log"
 
 
@@ -154,15 +155,56 @@ def refused(folder: Path, name: Path) -> None:
     assert content(folder) == before
 
 
+@pytest.mark.parametrize("kind", ["flipped", "cut", "missing"])
+def test_what_follows_from_the_passages_of_a_segment_is_counted_again(index: Path, kind: str) -> None:
+    before = content(index)
+    segment = index / "segments" / "000001"
+    for name in COUNTED:
+        damage(segment / name, kind)
+        with pytest.raises(IndexDamaged, match=f"{name}: .*index repair"):
+            Index.open(index)
+        assert repair(index) == [f"segments/000001/{name}"]
+        assert content(index) == before
+    for name in COUNTED:
+        damage(segment / name, kind)
+    damage(index / "segments" / "000002" / COUNTED[0], kind)
+    damage(derived(index, "ids.npy"), kind)
+    fingerprint = Manifest.read(index).fingerprint
+    assert len(repair(index)) == len(COUNTED) + 2
+    check_files(index, Manifest.read(index))
+    assert {name: data for name, data in content(index).items() if name.startswith("segments")} == {
+        name: data for name, data in before.items() if name.startswith("segments")
+    }
+    assert Manifest.read(index).fingerprint == fingerprint
+
+
+def test_words_that_are_counted_otherwise_by_now_change_nothing(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage(index / "segments" / "000000" / "hashes.u64", "cut")
+    damage(index / "segments" / "000001" / "vocabulary.txt", "cut")
+    before = content(index)
+    monkeypatch.setattr("ragscale.index.lexical.tokenize", lambda texts: [text.split() for text in texts])
+    with pytest.raises(IndexDamaged, match=r"000001/vocabulary\.txt: does not come out as it was.*from a copy"):
+        repair(index)
+    assert content(index) == before
+
+
 def test_a_damaged_segment_is_refused_whatever_else_is_damaged(index: Path) -> None:
     damage(derived(index, "ids.npy"), "flipped")
-    for path in sorted((index / "segments" / "000001").iterdir()):
+    segment = index / "segments" / "000001"
+    for path in sorted(path for path in segment.iterdir() if path.name not in COUNTED):
         whole = path.read_bytes()
         for kind in ("flipped", "cut", "missing"):
             damage(path, kind)
             refused(index, path)
             path.write_bytes(whole)
-    assert len(repair(index)) == 1
+    whole = (segment / "passages.arrow").read_bytes()
+    for name in COUNTED:
+        damage(segment / name, "cut")
+    damage(segment / "passages.arrow", "flipped")
+    with pytest.raises(IndexDamaged, match=r"segments/000001/.*cannot be derived again"):
+        repair(index)
+    (segment / "passages.arrow").write_bytes(whole)
+    assert len(repair(index)) == 1 + len(COUNTED)
 
 
 def test_deleted_rows_are_lost_with_both_files_that_name_them(index: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,6 +132,12 @@ def test_another_factory_without_embedding(built: Path, monkeypatch: pytest.Monk
         tune_index(built)
 
 
+@pytest.mark.parametrize("factory", [None, 5])
+def test_a_factory_that_is_no_text(built: Path, factory: Any) -> None:
+    with pytest.raises(InvalidInput, match=f"factory {factory} is no text"):
+        upkeep.reindex(built, factory)
+
+
 @pytest.mark.parametrize("options", [{"recall": 0}, {"recall": 1.5}, {"k": 0}, {"sample": 0}])
 def test_arguments_out_of_range(built: Path, options: dict[str, float]) -> None:
     with pytest.raises(InvalidInput, match="cannot be measured"):
@@ -145,13 +153,14 @@ def test_the_commands(built: Path, tmp_path: Path) -> None:
     assert header.split() == ["settings", "refine", "recall@10", "ms", "a", "query"]
     assert [len(line) for line in trials] == [len(header)] * len(trials)
     assert trials[0].startswith("nprobe 1 ")
+    assert re.fullmatch(r"[01]\.\d{4}", trials[0].split()[3])
     assert kept.startswith("kept: nprobe")
-    assert kept.endswith("(recall 1.000), measured with 258 queries")
+    assert kept.endswith("(recall 1.0000), measured with 258 queries")
     refused = CliRunner().invoke(app, ["index", "tune", str(built), "--recall", "2"])
     assert (refused.exit_code, refused.stdout) == (1, "")
     shown = CliRunner().invoke(app, ["index", "reindex", str(built), "--factory", "auto", "--memory", "1GB"])
     assert shown.exit_code == 0, shown.output
-    assert "Flat (exact search of 300 vectors of 32 dimensions takes milliseconds)" in shown.output
+    assert "Flat (a search through 300 vectors of 32 dimensions takes milliseconds)" in shown.output
     questions.write_text('{"query": 1}\n', encoding="utf-8")
     shown = CliRunner().invoke(app, ["index", "tune", str(built), "--queries", str(questions)])
     assert shown.exit_code == 1
