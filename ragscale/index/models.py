@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
 
-__all__ = ["device", "load", "locate"]
+__all__ = ["device", "drawn_weights", "load", "locate"]
 
 LOCAL = "sha256:"
 # pickled weights and exports of other frameworks are never fetched
@@ -101,6 +101,28 @@ def load(folder: Path, role: str, make: Callable[..., Model]) -> Model:
             raise ModelFileError(
                 f"{folder}: the {role} cannot be loaded ({error})", "Check or fetch it again."
             ) from error
+
+
+def drawn_weights(model: Any) -> list[str]:
+    """Names of the weights that a loaded transformers model drew at random, as its files hold none."""
+    from safetensors import safe_open
+
+    held: set[str] = set()
+    for path in Path(model.name_or_path).glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            held.update(file.keys())
+    if held.issuperset(model.state_dict()):
+        return []
+    # tied, or under other names, or missing: only transformers can tell, and only to who loads
+    with _quiet():
+        _, told = type(model).from_pretrained(
+            model.name_or_path,
+            config=model.config,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    return sorted(told["missing_keys"])
 
 
 @contextmanager
