@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ragscale.errors import EndpointError, IndexMismatch, ModelError
 from ragscale.index.manifest import EmbedderInfo
+from ragscale.index.models import units
 from ragscale.llm.retry import attempts
 from ragscale.llm.transport import RefusedError, Transport
 from ragscale.words import counted
@@ -30,7 +31,6 @@ __all__ = ["Endpoint", "is_endpoint"]
 PREFIX = "endpoint:"
 _PROBE = "The quick brown fox jumps over the lazy dog."
 _NUMBERS = 32
-_TINY = 1e-12
 _IN_FLIGHT = 8
 _ATTEMPTS = 6
 _TOO_LONG = re.compile(r"length|too (?:long|large|many)|context|exceed|maximum", re.IGNORECASE)
@@ -74,6 +74,7 @@ class Endpoint:
 
         Raises:
             EndpointError: It cannot be reached, refuses the key, or serves no such model.
+            ModelError: The vector points nowhere.
         """
         entry = self._wait(self._entry())
         model = self._model = str(entry["id"])
@@ -144,7 +145,7 @@ class Endpoint:
     def _probe(self) -> tuple[int, str]:
         """Dimension, and the first numbers of the unit vector of a fixed text."""
         vector = self.encode([_PROBE], prompt="", query=False, batch_size=1)[0]
-        unit = vector / max(float(np.linalg.norm(vector)), _TINY)
+        unit = units([vector], [_PROBE])[0]
         return len(vector), ",".join(f"{value:.4f}" for value in unit[:_NUMBERS])
 
     async def _entry(self) -> dict[str, Any]:

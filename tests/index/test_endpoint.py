@@ -261,6 +261,30 @@ def test_broken_answers(
         embedder.encode_queries(["one", "two"])
 
 
+@pytest.mark.parametrize(("factor", "norm"), [(0.0, "0"), (1e30, "inf")])
+def test_vectors_that_point_nowhere(
+    server: tuple[Server, str], corpus: Path, tmp_path: Path, factor: float, norm: str
+) -> None:
+    state, url = server
+
+    def spoil(answer: dict[str, Any]) -> Any:
+        rows = [{**row, "embedding": [factor * value for value in row["embedding"]]} for row in answer["data"]]
+        return {"data": rows}
+
+    with Index.build([corpus], tmp_path / "index", embedder=f"endpoint:{url}") as index:
+        index.search(["loaded"], how="dense")
+        state.spoil, long = spoil, "radium " * 20
+        with pytest.raises(ModelError, match=rf"the vector of 'radium .{{40,60}}' has length {norm}\b"):
+            index.search([long], how="dense")
+        assert index.search(["Paris"], how="bm25")[0]
+        state.spoil = lambda answer: spoil(answer) if len(answer["data"]) > 1 else answer
+        with pytest.raises(ModelError, match=f"has length {norm}"):
+            Index.build([corpus], tmp_path / "other", embedder=f"endpoint:{url}")
+    state.spoil = spoil
+    with pytest.raises(ModelError, match=rf"the vector of 'The quick brown fox .* has length {norm}\b"):
+        Embedder.for_documents(f"endpoint:{url}")
+
+
 def test_which_model(server: tuple[Server, str]) -> None:
     state, url = server
     state.models = []
