@@ -108,7 +108,7 @@ def build(
         Index.build(
             corpus,
             out,
-            embedder=None if embedder == "none" else embedder,
+            embedder=embedder,
             factory=factory,
             memory=memory,
             lexical=lexical.value,

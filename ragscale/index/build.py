@@ -40,7 +40,7 @@ class BuildOptions:
     """How an index is built."""
 
     embedder: str | Path | None = DEFAULT
-    """``"default"``, a hub name, the folder of a local model, or None for a lexical-only index."""
+    """``"default"``, a hub name, the folder of a local model, or None or ``"none"`` for a lexical-only index."""
     factory: str = AUTO
     """FAISS factory string; Flat is exact, auto chooses by number, dimension, memory and device."""
     memory: int | None = None
@@ -71,6 +71,10 @@ class BuildOptions:
     """Devices of worker processes that share the encoding; none where empty."""
     force: bool = False
     """Whether an index at the destination is replaced."""
+
+    def __post_init__(self) -> None:
+        if self.embedder == "none":  # as at the command line
+            object.__setattr__(self, "embedder", None)
 
 
 def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: Progress | None = None) -> None:

@@ -15,7 +15,7 @@ from ragscale.errors import IndexMismatch, InvalidInput, MissingDependency
 from ragscale.index.backends import Backend, accelerate, check_backend
 from ragscale.index.endpoint import Endpoint, is_endpoint
 from ragscale.index.manifest import EmbedderInfo
-from ragscale.index.models import device, load, locate
+from ragscale.index.models import device, load, locate, units
 from ragscale.llm import weights
 
 __all__ = ["DEFAULT", "DEFAULT_NAME", "Backend", "Dtype", "Embedder", "canonical_name", "refuse_other_name"]
@@ -111,6 +111,7 @@ class Embedder:
         Raises:
             EndpointError: The endpoint cannot be reached.
             InvalidInput: Settings that exclude each other, or a device that is not there.
+            ModelError: The vector of a fixed text points nowhere.
             ModelFileError: The model cannot be loaded or fetched.
             MissingDependency: sentence-transformers, or the package of a backend, is not installed.
         """
@@ -211,11 +212,15 @@ class Embedder:
         return cls(_Local(model), info)
 
     def encode_queries(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
-        """Vectors of length 1, shape (len(texts), dimension)."""
+        """Vectors of length 1, shape (len(texts), dimension). Raises `ModelError` for one that points nowhere."""
         return _encode(self._model, texts, prompt=self.info.query_prompt, query=True, batch_size=batch_size)
 
     def encode_documents(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
-        """Vectors of length 1, shape (len(texts), dimension); batches are formed by length, results in given order."""
+        """Vectors of length 1, shape (len(texts), dimension); batches are formed by length, results in given order.
+
+        Raises:
+            ModelError: One points nowhere: its length is 0, or beyond float32; or what `Endpoint.encode` raises.
+        """
         return _encode(self._model, texts, prompt=self.info.document_prompt, query=False, batch_size=batch_size)
 
     def close(self) -> None:
@@ -257,10 +262,7 @@ class _Local:
 
 def _encode(model: Encoder, texts: Sequence[str], *, prompt: str, query: bool, batch_size: int) -> NDArray[np.float32]:
     vectors = model.encode(texts, prompt=prompt, query=query, batch_size=batch_size)
-    found = np.ascontiguousarray(vectors, dtype=np.float32)
-    # here and not in the model: a bfloat16 norm is off by up to 1e-2
-    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return found
+    return units(vectors, texts)  # here and not in the model: a bfloat16 norm is off by up to 1e-2
 
 
 def _served(name: str, query_prompt: str, document_prompt: str) -> Embedder:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ragscale.errors import EndpointError, IndexMismatch, ModelError
 from ragscale.index.manifest import EmbedderInfo
+from ragscale.index.models import units
 from ragscale.llm.retry import attempts
 from ragscale.llm.transport import RefusedError, Transport
 from ragscale.words import counted
@@ -30,7 +31,6 @@ __all__ = ["Endpoint", "is_endpoint"]
 PREFIX = "endpoint:"
 _PROBE = "The quick brown fox jumps over the lazy dog."
 _NUMBERS = 32
-_TINY = 1e-12
 _IN_FLIGHT = 8
 _ATTEMPTS = 6
 _TOO_LONG = re.compile(r"length|too (?:long|large|many)|context|exceed|maximum", re.IGNORECASE)
@@ -64,6 +64,7 @@ class Endpoint:
         url, _, model = name.removeprefix(PREFIX).partition("#")
         self._transport = Transport(url, timeout=timeout)
         self._model = model or None
+        self._dimension: int | None = None  # until it was probed
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._loop.run_forever, name="ragscale-embeddings", daemon=True)
         thread.start()
@@ -74,6 +75,7 @@ class Endpoint:
 
         Raises:
             EndpointError: It cannot be reached, refuses the key, or serves no such model.
+            ModelError: The vector points nowhere.
         """
         entry = self._wait(self._entry())
         model = self._model = str(entry["id"])
@@ -144,7 +146,8 @@ class Endpoint:
     def _probe(self) -> tuple[int, str]:
         """Dimension, and the first numbers of the unit vector of a fixed text."""
         vector = self.encode([_PROBE], prompt="", query=False, batch_size=1)[0]
-        unit = vector / max(float(np.linalg.norm(vector)), _TINY)
+        unit = units([vector], [_PROBE])[0]
+        self._dimension = len(vector)
         return len(vector), ",".join(f"{value:.4f}" for value in unit[:_NUMBERS])
 
     async def _entry(self) -> dict[str, Any]:
@@ -188,8 +191,15 @@ class Endpoint:
                 with attempt:
                     return await self._request(texts)
         except RefusedError as error:
-            if not _TOO_LONG.search(error.problem) or (len(texts) == 1 and len(texts[0]) < 2):
+            if not _TOO_LONG.search(error.problem):
                 raise
+            if len(texts) == 1 and len(texts[0]) < 2:
+                raise RefusedError(
+                    f"{error.problem}, even the text {texts[0]!r}",
+                    "A text refused as too long is cut in half until it is taken; this endpoint takes none: "
+                    "check its limits and its log.",
+                    spend=error.spend,
+                ) from error
         if len(texts) == 1:
             return await self._batch([texts[0][: len(texts[0]) // 2]])
         half = len(texts) // 2
@@ -200,15 +210,36 @@ class Endpoint:
         answer = await self._transport.post("embeddings", body)
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
-            vectors = [np.array(row["embedding"], dtype=np.float32) for row in rows]
-        except (KeyError, TypeError, ValueError) as error:
+            with np.errstate(over="ignore"):  # 1e39 becomes inf, and is named below
+                vectors = [np.array(row["embedding"], dtype=np.float32) for row in rows]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise self._transport.broken("embeddings in an unknown form", 0) from error
-        shapes = {vector.shape for vector in vectors}
-        if len(vectors) != len(texts) or len(shapes) != 1 or not np.isfinite(vectors).all():
-            raise self._transport.broken(
-                f"{counted(len(vectors), 'embedding')} for {counted(len(texts), 'text')}, or with odd numbers", 0
-            )
+        fault = _fault([row["index"] for row in rows], vectors, len(texts), self._dimension)
+        if fault:
+            raise self._transport.broken(fault, 0)
         return vectors
+
+
+def _fault(
+    indices: Sequence[Any], vectors: Sequence[NDArray[np.float32]], texts: int, dimension: int | None
+) -> str | None:
+    """What is wrong with the embeddings of some texts; the first one gives the dimension where it is not known."""
+    if len(vectors) != texts:
+        return f"{counted(len(vectors), 'embedding')} for {counted(texts, 'text')}"
+    if list(indices) != list(range(texts)):
+        shown = ", ".join(map(str, indices[:5])) + (", ..." if texts > 5 else "")
+        return f"embeddings of the indices {shown} for {counted(texts, 'text')}"
+    for i, vector in enumerate(vectors):
+        if vector.ndim != 1:
+            return f"no plain list of numbers in embedding {i}"
+        if not len(vector):
+            return f"an empty list in embedding {i}"
+        dimension = dimension or len(vector)
+        if len(vector) != dimension:
+            return f"{counted(len(vector), 'number')} in embedding {i}, not {dimension}"
+        if not np.isfinite(vector).all():
+            return f"{'NaN' if np.isnan(vector).any() else 'a number beyond float32'} in embedding {i}"
+    return None
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:

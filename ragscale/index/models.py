@@ -1,21 +1,26 @@
-"""Folders of embedders and rerankers: found on disk or fetched from the hub, safetensors only."""
+"""Folders of embedders and rerankers: found on disk or fetched from the hub, safetensors only; vectors of length 1."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["device", "load", "locate"]
+from ragscale.errors import InvalidInput, MissingDependency, ModelError, ModelFileError
+
+__all__ = ["device", "drawn_weights", "load", "locate", "units"]
 
 LOCAL = "sha256:"
 # pickled weights and exports of other frameworks are never fetched
 _NOT_FETCHED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.ot", "*.onnx", "onnx/*", "openvino/*", "*.pkl"]
+
+_SHOWN = 60  # characters of a text in a message
 
 Model = TypeVar("Model")
 
@@ -103,6 +108,28 @@ def load(folder: Path, role: str, make: Callable[..., Model]) -> Model:
             ) from error
 
 
+def drawn_weights(model: Any) -> list[str]:
+    """Names of the weights that a loaded transformers model drew at random, as its files hold none."""
+    from safetensors import safe_open
+
+    held: set[str] = set()
+    for path in Path(model.name_or_path).glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            held.update(file.keys())
+    if held.issuperset(model.state_dict()):
+        return []
+    # tied, or under other names, or missing: only transformers can tell, and only to who loads
+    with _quiet():
+        _, told = type(model).from_pretrained(
+            model.name_or_path,
+            config=model.config,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    return sorted(told["missing_keys"])
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No bar of the library's own while it loads: it would tear ours."""
@@ -116,6 +143,27 @@ def _quiet() -> Iterator[None]:
     finally:
         if shown:
             control.enable_progress_bar()
+
+
+def units(vectors: ArrayLike, texts: Sequence[str]) -> NDArray[np.float32]:
+    """The vectors of some texts, each brought to length 1 in float32.
+
+    Raises:
+        ModelError: The length of one is 0, or no number that float32 holds: it points nowhere.
+    """
+    found = np.ascontiguousarray(vectors, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    bad = np.flatnonzero(~((lengths > 0) & np.isfinite(lengths)))
+    if len(bad):
+        text = texts[bad[0]]
+        shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+        raise ModelError(
+            f"the vector of {shown!r} has length {lengths[bad[0], 0]:g}, so it points nowhere",
+            "Check the embedding model or its server; if it is this text alone, leave it out.",
+        )
+    found /= lengths
+    return found
 
 
 def device() -> str:

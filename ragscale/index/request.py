@@ -129,7 +129,7 @@ def check_request(
         where=where,
         rerank=None if rerank is None else str(rerank),
         mmr=_share("mmr", options.get("mmr")),
-        mmr_union=bool(options.get("mmr_union", False)),
+        mmr_union=_flag("mmr_union", options.get("mmr_union", False)),
     )
     _check_combination(request, vectors)
     return request
@@ -154,6 +154,12 @@ def _count(name: str, value: Any, remedy: str) -> int:
         raise InvalidInput(f"{name} {value!r} is no whole number", remedy)
     if value < 1:
         raise InvalidInput(f"{name} {value!r}, the least is 1", remedy)
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} {value!r} is neither True nor False", "Give one of them, or leave it out.")
     return value
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ragscale.errors import InvalidInput, MissingDependency
-from ragscale.index.models import load, locate
+from ragscale.index.models import drawn_weights, load, locate
 
 __all__ = ["Reranker"]
 
@@ -25,7 +25,7 @@ class Reranker:
         name: The folder of a local model, or a hub name. Only safetensors weights are read.
 
     Raises:
-        InvalidInput: The model gives more than one score a pair.
+        InvalidInput: The model is no cross-encoder: it gives more than one score a pair, or its files lack weights.
         ModelFileError: It cannot be loaded or fetched.
         MissingDependency: sentence-transformers is not installed.
     """
@@ -43,6 +43,13 @@ class Reranker:
         if self._model.num_labels != 1:
             raise InvalidInput(
                 f"reranker {name} gives {self._model.num_labels} scores a pair", "Use a cross-encoder with one."
+            )
+        drawn = [] if self._model.model is None else drawn_weights(self._model.model)
+        if drawn:
+            names = ", ".join(drawn[:3]) + (f" and {len(drawn) - 3} more" if len(drawn) > 3 else "")
+            raise InvalidInput(
+                f"reranker {name} has no weights for {names}: it would score at random",
+                "Use a cross-encoder, such as cross-encoder/ms-marco-MiniLM-L6-v2; embedders cannot rerank.",
             )
 
     def scores(self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 32) -> list[float]:

@@ -120,8 +120,8 @@ class Index:
             corpora: Files, folders and names of data sets; see `ragscale.corpus.KINDS`.
             out: Folder to write; appears complete or not at all.
             embedder: ``"default"`` (all-MiniLM-L6-v2), a hub name, the folder of a local sentence-transformers model,
-                ``"endpoint:URL#MODEL"`` (any that speaks the OpenAI dialect), or None for a lexical-only index, which
-                needs neither torch nor faiss.
+                ``"endpoint:URL#MODEL"`` (any that speaks the OpenAI dialect), or None or ``"none"`` for a lexical-only
+                index, which needs neither torch nor faiss.
             factory: FAISS factory string; ``"Flat"`` is exact, ``"auto"`` chooses by number of passages, dimension,
                 memory and device, and is exact for small corpora.
             memory: What searching may hold resident, for ``"auto"``: ``"8GB"`` or bytes; half of the machine's where

@@ -68,11 +68,12 @@ def test_progress_reaches_the_end_of_every_stage(corpus: Path, model: Path, tmp_
     assert [done for done, _ in seen["embed"]] == [0, 4, 8, 12]
 
 
-def test_a_lexical_index_needs_neither_torch_nor_faiss(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("embedder", [None, "none"])
+def test_a_lexical_index_needs_neither_torch_nor_faiss(corpus: Path, tmp_path: Path, embedder: str | None) -> None:
     code = (
         "import sys; sys.modules.update(faiss=None, torch=None, sentence_transformers=None)\n"
         "from ragscale.index import Index\n"
-        "Index.build(sys.argv[1:2], sys.argv[2], embedder=None).close()\n"
+        f"Index.build(sys.argv[1:2], sys.argv[2], embedder={embedder!r}).close()\n"
         "with Index.open(sys.argv[2]) as index: print(index.search(['bread'], 1)[0][0].passage.id)"
     )
     done = subprocess.run(

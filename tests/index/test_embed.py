@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragscale.errors import IndexMismatch, InvalidInput, ModelFileError
+from ragscale.errors import IndexMismatch, InvalidInput, ModelError, ModelFileError
 from ragscale.index.embed import DEFAULT_NAME, Embedder, canonical_name
 
 MakeModel = Callable[..., Path]
@@ -54,6 +54,21 @@ def test_company_in_a_batch_hardly_moves_a_query(minilm: Path) -> None:
     alone = np.concatenate([embedder.encode_queries([text]) for text in TEXTS])
     together = embedder.encode_queries([*TEXTS, "padding " * 100])[:4]
     np.testing.assert_allclose(alone, together, atol=1e-6)
+
+
+def test_a_vector_that_points_nowhere_is_refused(model: Path, tmp_path: Path) -> None:
+    """As of a model whose last layer norm is all zeros: nothing would be near it, and it near nothing."""
+    from safetensors.torch import load_file, save_file
+
+    dead = shutil.copytree(model, tmp_path / "dead")
+    weights = load_file(dead / "model.safetensors")
+    last = {name for name in weights if name.endswith("layer.1.output.LayerNorm.weight")}
+    last |= {name.replace(".weight", ".bias") for name in last}
+    assert len(last) == 2
+    (dead / "model.safetensors").unlink()
+    save_file({name: tensor * (name not in last) for name, tensor in weights.items()}, dead / "model.safetensors")
+    with pytest.raises(ModelError, match="the vector of 'dimension' has length 0"):
+        Embedder.for_documents(dead)
 
 
 def test_the_default_model_has_no_path_in_its_name(minilm: Path) -> None:

@@ -240,25 +240,96 @@ def test_texts_that_are_too_long_are_cut(server: tuple[Server, str]) -> None:
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+def test_an_endpoint_that_calls_everything_too_long(server: tuple[Server, str]) -> None:
+    state, url = server
+    embedder = Embedder.for_documents(f"endpoint:{url}")
+    state.longest = 0
+    with pytest.raises(ModelError, match="maximum context length exceeded, even the text 'T'") as caught:
+        embedder.encode_documents(["Too long?"])
+    assert "this endpoint takes none" in caught.value.remedy
+
+
+def spoiled(change: Callable[[int, list[float]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """Embeddings changed by their index."""
+
+    def spoil(answer: dict[str, Any]) -> dict[str, Any]:
+        return {"data": [{**row, "embedding": change(row["index"], row["embedding"])} for row in answer["data"]]}
+
+    return spoil
+
+
+BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "no data": (lambda answer: [], "embeddings in an unknown form"),
+    "no embedding": (lambda answer: {"data": [{"index": 0}, {"index": 1}]}, "embeddings in an unknown form"),
+    "text": (spoiled(lambda i, row: "text"), "embeddings in an unknown form"),
+    "huge": (spoiled(lambda i, row: [10**400, *row[1:]]), "embeddings in an unknown form"),
+    "one too few": (lambda answer: {"data": answer["data"][:-1]}, "1 embedding for 2 texts"),
+    "no index": (lambda answer: {"data": [{"embedding": [1.0]}] * 2}, "embeddings in an unknown form"),
+    "one index": (
+        lambda a: {"data": [{**row, "index": 0} for row in a["data"]]},
+        "embeddings of the indices 0, 0 for 2 texts",
+    ),
+    "shifted": (
+        lambda a: {"data": [{**row, "index": row["index"] + 1} for row in a["data"]]},
+        "embeddings of the indices 1, 2 for 2 texts",
+    ),
+    "empty": (spoiled(lambda i, row: row if i else []), "an empty list in embedding 0"),
+    "short": (spoiled(lambda i, row: row[:-1]), "31 numbers in embedding 0, not 32"),
+    "ragged": (spoiled(lambda i, row: row[i:]), "31 numbers in embedding 1, not 32"),
+    "nested": (spoiled(lambda i, row: [row]), "no plain list of numbers in embedding 0"),
+    "null": (spoiled(lambda i, row: None), "no plain list of numbers in embedding 0"),
+    "NaN": (spoiled(lambda i, row: [float("nan")] * 32 if i else row), "NaN in embedding 1"),
+    "beyond": (spoiled(lambda i, row: [*row[:-1], 1e39]), "a number beyond float32 in embedding 0"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_broken_answers(server: tuple[Server, str], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragscale.index.endpoint._ATTEMPTS", 1)
+    spoil, said = BROKEN[name]
+    state, url = server
+    with Embedder.for_documents(f"endpoint:{url}") as embedder:
+        state.spoil = spoil
+        with pytest.raises(ModelError, match=f"answered with {said}"):
+            embedder.encode_queries(["one", "two"])
+
+
 @pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda answer: [],
-        lambda answer: {"data": answer["data"][:-1]},
-        lambda answer: {"data": [{**row, "embedding": "text"} for row in answer["data"]]},
-        lambda answer: {"data": [{**row, "embedding": [float("nan")] * 32} for row in answer["data"]]},
-        lambda answer: {"data": [{"embedding": row["embedding"]} for row in answer["data"]]},
-    ],
+    ("row", "said"), [([], "an empty list in embedding 0"), ([[1.0, 2.0]], "no plain list of numbers in embedding 0")]
 )
-def test_broken_answers(
-    server: tuple[Server, str], spoil: Callable[[dict[str, Any]], Any], monkeypatch: pytest.MonkeyPatch
+def test_broken_from_the_start(
+    server: tuple[Server, str], row: list[Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ragscale.index.endpoint._ATTEMPTS", 1)
     state, url = server
-    embedder = Embedder.for_documents(f"endpoint:{url}")
+    state.spoil = spoiled(lambda i, _: row)
+    with pytest.raises(EndpointError, match=f"answered with {said}"):
+        Embedder.for_documents(f"endpoint:{url}")
+
+
+@pytest.mark.parametrize(("factor", "norm"), [(0.0, "0"), (1e30, "inf")])
+def test_vectors_that_point_nowhere(
+    server: tuple[Server, str], corpus: Path, tmp_path: Path, factor: float, norm: str
+) -> None:
+    state, url = server
+
+    def spoil(answer: dict[str, Any]) -> Any:
+        rows = [{**row, "embedding": [factor * value for value in row["embedding"]]} for row in answer["data"]]
+        return {"data": rows}
+
+    with Index.build([corpus], tmp_path / "index", embedder=f"endpoint:{url}") as index:
+        index.search(["loaded"], how="dense")
+        state.spoil, long = spoil, "radium " * 20
+        with pytest.raises(ModelError, match=rf"the vector of 'radium .{{40,60}}' has length {norm}\b"):
+            index.search([long], how="dense")
+        assert index.search(["Paris"], how="bm25")[0]
+        state.spoil = lambda answer: spoil(answer) if len(answer["data"]) > 1 else answer
+        with pytest.raises(ModelError, match=f"has length {norm}"):
+            Index.build([corpus], tmp_path / "other", embedder=f"endpoint:{url}")
     state.spoil = spoil
-    with pytest.raises(ModelError, match="answered with"):
-        embedder.encode_queries(["one", "two"])
+    with pytest.raises(ModelError, match=rf"the vector of 'The quick brown fox .* has length {norm}\b"):
+        Embedder.for_documents(f"endpoint:{url}")
 
 
 def test_which_model(server: tuple[Server, str]) -> None:

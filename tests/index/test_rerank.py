@@ -117,6 +117,39 @@ def test_models_that_cannot_rerank(
     assert dense.search(["Paris"], k=1)[0]  # the broker goes on
 
 
+def test_a_model_without_a_head_of_its_own_is_no_reranker(
+    dense: Index, model: Path, reranker: Path, tmp_path: Path
+) -> None:
+    """transformers draws a head at random where the files hold none, at each load another one."""
+    from transformers import BertModel
+
+    bare = shutil.copytree(reranker, tmp_path / "bare")
+    (bare / "model.safetensors").unlink()
+    BertModel.from_pretrained(reranker).save_pretrained(bare)
+    for folder in (model, bare):
+        with pytest.raises(InvalidInput, match=r"has no weights for classifier\.bias, classifier\.weight") as caught:
+            dense.search(["x"], rerank=folder)
+        assert str(folder) in caught.value.problem
+        assert "cross-encoder" in caught.value.remedy
+
+
+def test_weights_under_other_names_are_found(dense: Index, reranker: Path, tmp_path: Path) -> None:
+    """As sentence-transformers saves a cross-encoder, and with the names of layer norms in old files."""
+    from safetensors.torch import load_file, save_file
+    from sentence_transformers import CrossEncoder
+
+    CrossEncoder(str(reranker), device="cpu", local_files_only=True).save_pretrained(str(tmp_path / "saved"))
+    old = shutil.copytree(reranker, tmp_path / "old")
+    weights = load_file(old / "model.safetensors")
+    renamed = {name.replace("LayerNorm.weight", "LayerNorm.gamma"): tensor for name, tensor in weights.items()}
+    assert renamed.keys() != weights.keys()
+    (old / "model.safetensors").unlink()
+    save_file(renamed, old / "model.safetensors", {"format": "pt"})
+    wanted = dense.search(QUERIES, k=5, rerank=reranker)
+    for folder in (tmp_path / "saved", old):
+        assert dense.search(QUERIES, k=5, rerank=folder) == wanted
+
+
 def test_a_hub_model_is_known_by_its_commit(dense: Index, reranker: Path, hub: Callable[[Path], list[object]]) -> None:
     asked = hub(reranker)
     assert dense.reranker_revision("some/model") == "c" * 40

@@ -87,6 +87,7 @@ def test_mmr_uses_the_stored_vectors(dense: Index) -> None:
         ({"weight": 0.5, "how": "dense"}, "weight is of hybrid search, not of dense"),
         ({"mmr": -0.1}, r"mmr -0\.1 is not between"),
         ({"mmr_union": True}, "mmr_union without mmr"),
+        ({"mmr": 0.5, "mmr_union": 1}, "mmr_union 1 is neither True nor False"),
         ({"depth": 0}, "depth 0, the least is 1"),
         ({"how": ""}, "unknown kind of search ''"),
         ({"where": ""}, "filter '' is blank"),
