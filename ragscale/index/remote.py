@@ -154,6 +154,9 @@ class RemoteIndex:
         self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions
     ) -> Future[list[list[Hit]]]:
         texts = cleaned(queries)
+        rerank = options.get("rerank")
+        if not isinstance(rerank, str | Path | None):
+            raise InvalidInput(f"rerank {rerank!r} names no model", "Give a hub name or a folder, or leave it out.")
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
         settings |= {"k": k, "how": self.how if how is None else how}
         try:
