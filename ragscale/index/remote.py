@@ -225,7 +225,7 @@ class _Served:
         return searches
 
     def _send(self, searches: Sequence[dict[str, Any]]) -> list[list[list[Hit]] | RagscaleError]:
-        reply = self._client.post("/v1/batch", {"searches": list(searches)})
+        reply = self._client.post("/v1/batch", {"searches": list(searches)}, unsettled=self._unsettled)
         with self._client.reading():
             answers = [_answer(result) for result in reply["results"]]
             if len(answers) != len(searches):
@@ -233,6 +233,11 @@ class _Served:
             found = [answer for answer in answers if not isinstance(answer, RagscaleError)]
             self._keep(reply["fingerprint"], [hit.passage for lists in found for hits in lists for hit in hits])
         return answers
+
+    def _unsettled(self, reply: dict[str, Any]) -> bool:
+        """Whether a search failed in a way that may pass; all are sent again, so that one reply is of one commit."""
+        with self._client.reading():
+            return any(result.get("status") == 503 for result in reply["results"])
 
     def _keep(self, fingerprint: str, passages: Sequence[Passage]) -> None:
         """Remember passages, unless they are of another index than the one opened: then raise `IndexMismatch`."""
