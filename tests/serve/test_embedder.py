@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from servers import StartServer
 
 from ragscale.index import Index
 from ragscale.serve.app import Service
@@ -114,3 +118,28 @@ async def test_a_failure_of_the_embedder_is_logged_and_not_told(
     assert failed == [{**alone.json(), "status": status}] * 2
     assert found["hits"][0][0]["id"] == "gold"
     assert embeddings.url not in alone.text + batch.text
+
+
+@pytest.mark.parametrize("reload", [False, True])
+def test_a_server_ends_in_time_though_its_embedder_hangs(
+    start: StartServer, embeddings: Embeddings, folder: Path, reload: bool
+) -> None:
+    """Also where it waits for the embedder to move to another commit."""
+
+    def search() -> int:
+        return httpx.post(f"{served.url}/v1/search", json={"queries": ["gold"]}, timeout=30).status_code
+
+    with ThreadPoolExecutor(1) as pool, start(folder, "--limit", "shutdown_seconds=1") as served:
+        embeddings.go.clear()
+        asked = pool.submit(search)
+        while not served.counts()["ragscale_queries_in_flight"]:
+            time.sleep(0.05)
+        if reload:
+            with Index.open(folder) as index:
+                index.remove(["tin"])
+            served.process.send_signal(signal.SIGHUP)
+            while httpx.get(f"{served.url}/v1/index").json()["passages"] == len(METALS):
+                time.sleep(0.05)
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(15) == 0
+        assert asked.result() == 500
