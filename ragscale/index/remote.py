@@ -42,7 +42,8 @@ class RemoteIndex:
         token_env: Environment variable with the server's token; read at each request, never stored.
         timeout: Seconds that one request may take.
         attempts: How often a request is sent where the server is busy or the connection breaks; the waits in between
-            double from a quarter of a second, and are never shorter than the server asks for (up to 30 s).
+            double from a quarter of a second, and are never shorter than the server asks for (up to 30 s). The default
+            waits 16 to 32 s in all, for a server that restarts.
 
     Raises:
         IndexServerError: Nothing answers there, the token is wrong, or it is not a ragscale server.
@@ -50,7 +51,7 @@ class RemoteIndex:
     """
 
     def __init__(
-        self, url: str, *, token_env: str = "RAGSCALE_TOKEN", timeout: float = 120.0, attempts: int = 5
+        self, url: str, *, token_env: str = "RAGSCALE_TOKEN", timeout: float = 120.0, attempts: int = 8
     ) -> None:
         client = Client(url, token_env=token_env, timeout=timeout, attempts=attempts)
         self.url = client.url

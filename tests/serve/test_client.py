@@ -115,6 +115,13 @@ def test_patience_has_an_end(script: Script, waits: list[float]) -> None:
     assert (len(script.asked), len(waits)) == (3, 2)
 
 
+def test_patience_outlives_a_restart(script: Script, waits: list[float]) -> None:
+    script.replies = [None]
+    with rs.RemoteIndex(script.url) as remote, pytest.raises(IndexServerError, match="broke"):
+        remote.search(["x"])
+    assert 15 <= sum(waits) <= 32
+
+
 def failed(body: Any) -> Reply:
     status, reply, headers = good(body)
     failures = [{"error": {"problem": "its embedder", "remedy": ""}, "status": 503} for _ in reply["results"]]
