@@ -14,6 +14,8 @@ from ragscale.errors import InvalidInput, MissingDependency
 
 __all__ = ["serve"]
 
+_LAST_SECONDS = 1.0  # for a batch whose clients are gone already: an endpoint that hangs would take minutes
+
 
 class Gpus(StrEnum):
     """Choices of ``--gpus``."""
@@ -60,7 +62,8 @@ def serve(
 
     limits = Limits.parse(dict(_setting(word) for word in limit or []))
     token = read_token(token_env, host)
-    with Index.open(folder, backend=backend.value, gpus=gpus.value if gpus else None) as index:
+    index = Index.open(folder, backend=backend.value, gpus=gpus.value if gpus else None)
+    try:
         run(
             index,
             host=host,
@@ -71,6 +74,8 @@ def serve(
             watch=watch,
             tell=partial(typer.echo, err=True),
         )
+    finally:
+        index.close(_LAST_SECONDS)
 
 
 def _setting(word: str) -> tuple[str, str]:

@@ -89,15 +89,19 @@ class Broker(Generic[Request, Result]):
             self._queue.put((request, future))
         return future
 
-    def close(self) -> None:
-        """Finish what was handed in, then stop; later requests are refused. Idempotent."""
+    def close(self, seconds: float | None = None) -> None:
+        """Finish what was handed in, then stop; later requests are refused. Idempotent.
+
+        Args:
+            seconds: Wait for it no longer; what is not finished then goes on, and ends with the program at the latest.
+        """
         with self._lock:
             if not self._closed:
                 self._closed = True
                 self._queue.put(None)
         worker = self._worker
         if worker is not None and worker is not threading.current_thread() and os.getpid() == self._process:
-            worker.join()
+            worker.join(seconds)
 
     def _start(self) -> None:
         # a daemon, so that a program that never closes its broker still ends

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt
 
 from ragscale.errors import IndexServerError, InvalidInput
 from ragscale.urls import is_loopback, server_url
@@ -58,21 +58,34 @@ class Client:
         """The JSON object at `path`; see `post`."""
         return self._repeated("GET", path, attempts=attempts, params=params)
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def post(self, path: str, body: dict[str, Any], *, unsettled: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The JSON object that answers `body`.
+
+        Args:
+            path: Of the endpoint.
+            body: The request.
+            unsettled: Whether an answer is worth another attempt; the last one is returned whatever it says.
 
         Raises:
             IndexServerError: All attempts failed, or one in a way that another would too.
             InvalidInput: The server refuses the request as it stands.
         """
-        return self._repeated("POST", path, json=body)
+        return self._repeated("POST", path, unsettled=unsettled, json=body)
 
-    def _repeated(self, method: str, path: str, *, attempts: int | None = None, **content: Any) -> dict[str, Any]:
+    def _repeated(
+        self,
+        method: str,
+        path: str,
+        *,
+        attempts: int | None = None,
+        unsettled: Callable[[dict[str, Any]], bool] = lambda answer: False,
+        **content: Any,
+    ) -> dict[str, Any]:
         retrying = Retrying(
             stop=stop_after_attempt(attempts or self._attempts),
             wait=_wait,
-            retry=retry_if_exception_type(_BusyError),
-            reraise=True,
+            retry=retry_if_exception_type(_BusyError) | retry_if_result(unsettled),
+            retry_error_callback=_last,
         )
         try:
             return retrying(self._once, method, path, content)
@@ -141,6 +154,11 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+def _last(state: RetryCallState) -> Any:
+    assert state.outcome
+    return state.outcome.result()  # or raises, as the last attempt did
 
 
 def _wait(state: RetryCallState) -> float:

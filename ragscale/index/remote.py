@@ -42,7 +42,8 @@ class RemoteIndex:
         token_env: Environment variable with the server's token; read at each request, never stored.
         timeout: Seconds that one request may take.
         attempts: How often a request is sent where the server is busy or the connection breaks; the waits in between
-            double from a quarter of a second, and are never shorter than the server asks for (up to 30 s).
+            double from a quarter of a second, and are never shorter than the server asks for (up to 30 s). The default
+            waits 16 to 32 s in all, for a server that restarts.
 
     Raises:
         IndexServerError: Nothing answers there, the token is wrong, or it is not a ragscale server.
@@ -50,7 +51,7 @@ class RemoteIndex:
     """
 
     def __init__(
-        self, url: str, *, token_env: str = "RAGSCALE_TOKEN", timeout: float = 120.0, attempts: int = 5
+        self, url: str, *, token_env: str = "RAGSCALE_TOKEN", timeout: float = 120.0, attempts: int = 8
     ) -> None:
         client = Client(url, token_env=token_env, timeout=timeout, attempts=attempts)
         self.url = client.url
@@ -154,6 +155,9 @@ class RemoteIndex:
         self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions
     ) -> Future[list[list[Hit]]]:
         texts = cleaned(queries)
+        rerank = options.get("rerank")
+        if not isinstance(rerank, str | Path | None):
+            raise InvalidInput(f"rerank {rerank!r} names no model", "Give a hub name or a folder, or leave it out.")
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
         settings |= {"k": k, "how": self.how if how is None else how}
         try:
@@ -222,7 +226,7 @@ class _Served:
         return searches
 
     def _send(self, searches: Sequence[dict[str, Any]]) -> list[list[list[Hit]] | RagscaleError]:
-        reply = self._client.post("/v1/batch", {"searches": list(searches)})
+        reply = self._client.post("/v1/batch", {"searches": list(searches)}, unsettled=self._unsettled)
         with self._client.reading():
             answers = [_answer(result) for result in reply["results"]]
             if len(answers) != len(searches):
@@ -230,6 +234,11 @@ class _Served:
             found = [answer for answer in answers if not isinstance(answer, RagscaleError)]
             self._keep(reply["fingerprint"], [hit.passage for lists in found for hits in lists for hit in hits])
         return answers
+
+    def _unsettled(self, reply: dict[str, Any]) -> bool:
+        """Whether a search failed in a way that may pass; all are sent again, so that one reply is of one commit."""
+        with self._client.reading():
+            return any(result.get("status") == 503 for result in reply["results"])
 
     def _keep(self, fingerprint: str, passages: Sequence[Passage]) -> None:
         """Remember passages, unless they are of another index than the one opened: then raise `IndexMismatch`."""

@@ -423,9 +423,15 @@ class Index:
     def __repr__(self) -> str:
         return f"Index({str(self.path)!r}, {counted(len(self), 'passage')}, {self.how})"
 
-    def close(self) -> None:
-        """Finish the searches under way and stop the broker; later searches are refused. Idempotent."""
-        self._finalizer()
+    def close(self, seconds: float | None = None) -> None:
+        """Finish the searches under way and stop the broker; later searches are refused. Idempotent.
+
+        Args:
+            seconds: Wait for them no longer; those not finished then end with the program at the latest. By default
+                all are waited for, also where an endpoint that embeds takes minutes to give up.
+        """
+        if self._finalizer.detach():
+            _stop(self._broker, self._current, seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -450,6 +456,6 @@ class _Current:
         return self.engine.run(requests)
 
 
-def _stop(broker: Broker[SearchRequest, list[list[Hit]]], current: _Current) -> None:
-    broker.close()
+def _stop(broker: Broker[SearchRequest, list[list[Hit]]], current: _Current, seconds: float | None = None) -> None:
+    broker.close(seconds)
     current.engine.snapshot.release()

@@ -24,7 +24,7 @@ from ragscale.index.wire import hit_to_json, passage_to_json
 from ragscale.serve.door import Door
 from ragscale.serve.limits import Gate, Limits, RefusedRequest
 from ragscale.serve.metrics import CONTENT_TYPE, Metrics
-from ragscale.serve.replies import HANDLERS, json_reply, told
+from ragscale.serve.replies import HANDLERS, json_reply, log_failures, told
 from ragscale.serve.requests import attended, read_json
 from ragscale.serve.searches import PARAMETERS, Search, parse_search, refuse_unknown
 from ragscale.types import Hit, Passage
@@ -124,16 +124,23 @@ class Service:
         return json_reply({"fingerprint": fingerprint, "results": results})
 
     async def _all(self, searches: Sequence[Search | RagscaleError]) -> list[dict[str, Any]]:
-        return await asyncio.gather(*(self._one(search) for search in searches))
+        answers = await asyncio.gather(*(self._one(search) for search in searches))
+        log_failures(answer for answer in answers if isinstance(answer, RagscaleError))
+        return [self._result(answer) for answer in answers]
 
-    async def _one(self, search: Search | RagscaleError) -> dict[str, Any]:
+    async def _one(self, search: Search | RagscaleError) -> list[list[Hit]] | RagscaleError:
+        if isinstance(search, RagscaleError):
+            return search
         try:
-            if isinstance(search, RagscaleError):
-                raise search
-            return {"hits": _rows(await self._search(search))}
+            return await self._search(search)
         except RagscaleError as error:
-            status, body = told(error, self.index.path)
+            return error
+
+    def _result(self, answer: list[list[Hit]] | RagscaleError) -> dict[str, Any]:
+        if isinstance(answer, RagscaleError):
+            status, body, _ = told(answer, self.index.path)
             return {**body, "status": status}
+        return {"hits": _rows(answer)}
 
     def _parsed(self, body: dict[str, Any]) -> Search | RagscaleError:
         try:

@@ -53,7 +53,8 @@ def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Col
     if isinstance(search.k, bool) or not isinstance(search.k, int) or not 1 <= search.k <= limits.k:
         raise InvalidInput(f"k is {_shown(search.k)}", f"Ask for 1 to {limits.k:,} hits a query.")
     reranker = options.get("rerank")
-    if reranker is not None and reranker not in rerankers:
+    # a list or an object cannot be looked up
+    if reranker is not None and not (isinstance(reranker, str) and reranker in rerankers):
         allowed = ", ".join(rerankers) or "none"
         raise InvalidInput(f"the reranker {_shown(reranker)} is not served here", f"There are: {allowed}.")
     where = options.get("where", "")

@@ -68,7 +68,9 @@ def serve(
     watch: int | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Serve an index until SIGINT or SIGTERM; what is in flight then is finished. SIGHUP moves to its newest commit.
+    """Serve an index until SIGINT or SIGTERM; what is in flight then is finished, in `shutdown_seconds` at most.
+
+    SIGHUP moves to its newest commit.
 
     Call it in the main thread. The index is searched once before the port is opened, so that a missing model is an
     error here, and no client waits for its loading. It stays open at the end.
@@ -139,7 +141,9 @@ class _Server(uvicorn.Server):
         try:
             if await asyncio.to_thread(index.reload):
                 failed = "reloaded, but not to be searched"
-                await asyncio.to_thread(index.search, [], 1)  # loads what searches need, before a client has to wait
+                # loads what searches need, before a client has to wait; a thread that waits for a hung embedder here
+                # would keep the process from its end
+                await index.asearch([], 1)
                 self._tell(f"{index.path}: reloaded, {counted(len(index), 'passage')}")
         except RagscaleError as error:
             self._tell(f"{index.path}: {failed}: {error}")

@@ -115,6 +115,33 @@ def test_patience_has_an_end(script: Script, waits: list[float]) -> None:
     assert (len(script.asked), len(waits)) == (3, 2)
 
 
+def test_patience_outlives_a_restart(script: Script, waits: list[float]) -> None:
+    script.replies = [None]
+    with rs.RemoteIndex(script.url) as remote, pytest.raises(IndexServerError, match="broke"):
+        remote.search(["x"])
+    assert 15 <= sum(waits) <= 32
+
+
+def failed(body: Any) -> Reply:
+    status, reply, headers = good(body)
+    failures = [{"error": {"problem": "its embedder", "remedy": ""}, "status": 503} for _ in reply["results"]]
+    return status, {**reply, "results": [*reply["results"][:-1], failures[-1]]}, headers
+
+
+def test_a_search_that_is_worth_another_attempt_gets_it(script: Script, waits: list[float]) -> None:
+    script.replies = [failed, failed, good]
+    with rs.RemoteIndex(script.url, attempts=3) as remote:
+        assert remote.search(["x"])[0]
+        assert (len(script.asked), len(waits)) == (3, 2)
+        script.replies = [failed]
+        found, error = remote._served.run([{"queries": ["x"], "k": 1}] * 2)
+    assert not isinstance(found, RagscaleError)
+    assert len(found) == 1
+    assert isinstance(error, IndexServerError)
+    assert "its embedder" in error.problem
+    assert len(script.asked) == 6
+
+
 REFUSALS: list[tuple[Reply, type[RagscaleError], str]] = [
     ((422, {"error": {"problem": "k is 0", "remedy": "r"}}, {}), InvalidInput, "k is 0"),
     ((413, {"error": {"problem": "large", "remedy": "r"}}, {}), InvalidInput, "large"),

@@ -208,6 +208,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"queries": ["a"], "where": 'x = "\ud800"'}, "filter 'x = \"\\ud800\"' holds half a character"),
     ({"queries": ["a"], "where": "x" * 21}, "a filter of 21 characters"),
     ({"queries": ["a"], "rerank": "/etc"}, 'the reranker "/etc" is not served here'),
+    ({"queries": ["a"], "rerank": []}, "the reranker [] is not served here"),
+    ({"queries": ["a"], "rerank": {}}, "the reranker {} is not served here"),
     ({"queries": ["a"], "mmr": 3}, "mmr 3 is not between"),
 ]
 
@@ -218,6 +220,14 @@ async def test_refused_searches(client: Client, index: Index, body: dict[str, An
         status, told = error(await http.post("/v1/search", content=json.dumps(body)))
     assert (status, told[: len(problem)]) == (422, problem)
     assert str(index.path) not in told
+
+
+async def test_a_reranker_that_is_no_name_spares_the_company(client: Client) -> None:
+    async with client() as http:
+        searches = [{"queries": ["gold"], "rerank": ["a"]}, {"queries": ["gold"], "k": 1}]
+        refused, found = (await http.post("/v1/batch", json={"searches": searches})).json()["results"]
+    assert (refused["status"], refused["error"]["problem"]) == (422, 'the reranker ["a"] is not served here')
+    assert found["hits"][0][0]["id"] == "element-gold"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[1]", b"null", b"[" * 100_000, b"1" * 5000])

@@ -92,6 +92,8 @@ def test_errors_are_those_of_the_index_and_spare_the_company(remote: rs.RemoteIn
     for options in ({"where": 'x = "\udce9"'}, {"rerank": "\udce9"}):
         with pytest.raises(InvalidInput, match="no search that JSON can carry"):
             remote.search(["gold"], **options)
+    with pytest.raises(InvalidInput, match=r"rerank \['a'\] names no model"):
+        remote.search(["gold"], rerank=["a"])  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="queries is no list"):
         remote.search(None)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="queries is one string"):
