@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def lexical_index(work: Path, data: Path, passages: int) -> Path:
 
 def _progress(stage: str, done: int, total: int) -> None:
     if done % 10_240 == 0 or done == total:
-        print(f"  {stage} {done:,} of {total:,}", flush=True)
+        print(f"  {stage} {done:,} of {total:,}", file=sys.stderr, flush=True)
 
 
 def real_vectors(path: Path) -> Vectors:
