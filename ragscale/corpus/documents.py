@@ -18,7 +18,7 @@ from ragscale.types import Passage, Scalar
 __all__ = ["DOCUMENT_LIMIT", "Part", "document_records", "markdown_part", "markdown_parts", "text_parts", "utf8"]
 
 DOCUMENT_LIMIT = 64 << 20
-"""Most bytes in a document that is taken apart as a whole: md, html, and docx unpacked."""
+"""Most bytes in a document that is taken apart as a whole: md, html, and of docx its XML, unpacked."""
 _NEWLINES = re.compile(r"\r\n?")
 
 
