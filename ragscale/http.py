@@ -1,0 +1,213 @@
+"""HTTP for every client in the house: opening one, reading a reply within bounds, the wait that a server asks for."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from ragscale.errors import InvalidInput, MissingDependency
+from ragscale.urls import is_loopback
+
+if TYPE_CHECKING:
+    import httpx
+
+    Opened = TypeVar("Opened", httpx.Client, httpx.AsyncClient)
+
+__all__ = [
+    "BadEncoding",
+    "BodyTooLarge",
+    "aread_bounded",
+    "open_client",
+    "proxy_variables",
+    "read_bounded",
+    "retry_after",
+]
+
+_STEP = 1 << 16  # bytes decoded at once
+_WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # of zlib; 31: with gzip's head and checksum
+
+
+class BodyTooLarge(ValueError):
+    """A body of more bytes than its reader takes."""
+
+
+class BadEncoding(ValueError):
+    """A body whose ``Content-Encoding`` is not offered, or not what the body is in."""
+
+
+def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
+    """An httpx client of one server: no proxy for this machine itself, no compression asked for.
+
+    Args:
+        kind: ``httpx.Client`` or ``httpx.AsyncClient``.
+        url: Of the server, an http(s) URL.
+        options: Further arguments of `kind`; headers are added to, ``trust_env`` and ``verify`` are replaced.
+
+    Raises:
+        MissingDependency: The environment names a SOCKS proxy, and httpx cannot speak to one.
+        InvalidInput: The environment names a proxy that is none.
+    """
+    parts = urlsplit(url)
+    # a proxy cannot reach this machine's own loopback interface, and would be told the key
+    options["trust_env"] = not is_loopback(parts.hostname or "")
+    # without TLS there is nothing to verify, and reading the certificates takes its time
+    options["verify"] = parts.scheme == "https"
+    options["headers"] = {"Accept-Encoding": "identity", **options.get("headers", {})}
+    try:
+        return kind(**options)
+    except ImportError:
+        raise MissingDependency(
+            f"{proxy_variables('socks')} names a SOCKS proxy, which httpx cannot speak to as it is installed",
+            f"Install it with: pip install 'httpx[socks]'; or put {parts.hostname} into NO_PROXY.",
+        ) from None
+    except Exception as error:
+        if not options["trust_env"] or not _proxies():
+            raise
+        # by type alone: the value may hold a password
+        raise InvalidInput(
+            f"{proxy_variables()} names no proxy that httpx can use ({type(error).__name__})",
+            "Write it as in http://proxy.example:3128, or unset it.",
+        ) from None
+
+
+def proxy_variables(scheme: str = "") -> str:
+    """The environment variables that name proxies, for errors: ``"ALL_PROXY, HTTPS_PROXY"``.
+
+    Args:
+        scheme: Only those whose URL begins with it.
+    """
+    found = [name for name, value in _proxies().items() if value.strip().lower().startswith(scheme)]
+    return ", ".join(found) or "the system's proxy setting"
+
+
+def _proxies() -> dict[str, str]:
+    known = ("all_proxy", "http_proxy", "https_proxy")
+    return {name: value for name, value in sorted(os.environ.items()) if name.lower() in known and value}
+
+
+def read_bounded(response: httpx.Response, limit: int, *, deadline: float = math.inf) -> bytes:
+    """The decoded body of a response that is being streamed (``client.stream(...)``), which the caller closes.
+
+    Decodes gzip and deflate, which a server may send unasked. Holds never more than the limit and a step of 64 KiB.
+
+    Args:
+        response: Not read yet.
+        limit: Most bytes, as they come and decoded.
+        deadline: Of ``time.monotonic()``; a body that is still coming then is given up. Seen when a part arrives, so
+            the client's own limit of silence comes on top.
+
+    Raises:
+        BodyTooLarge: The body has more bytes.
+        BadEncoding: The body is in another encoding, or not in the one that its head tells.
+        TimeoutError: The deadline is over.
+    """
+    body = _Body(response, limit)
+    for part in response.iter_raw():
+        body.add(part)
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return body.end()
+
+
+async def aread_bounded(response: httpx.Response, limit: int) -> bytes:
+    """`read_bounded` of a response of ``httpx.AsyncClient``; ``asyncio.timeout`` is its deadline."""
+    body = _Body(response, limit)
+    async for part in response.aiter_raw():
+        body.add(part)
+    return body.end()
+
+
+class _Body:
+    def __init__(self, response: httpx.Response, limit: int) -> None:
+        told = response.headers.get("content-encoding", "").strip().lower()
+        self._encoding = told if told != "identity" else ""
+        if self._encoding and self._encoding not in _WINDOW:
+            raise BadEncoding(f"a body in the encoding {told[:40]!r}, which was not asked for")
+        self._limit = limit
+        self._raw = 0
+        self._size = 0
+        self._parts = io.BytesIO()  # gives its bytes without a copy
+        self._zlib: Any = None
+
+    def add(self, part: bytes) -> None:
+        self._raw += len(part)
+        if self._raw > self._limit:
+            raise BodyTooLarge(f"a body of more than {self._limit:,} bytes")
+        if not self._encoding:
+            self._keep(part)
+        elif part:
+            with self._decoding():
+                self._inflate(part)
+
+    def end(self) -> bytes:
+        """All of it. Raises `BadEncoding` where a compressed one ends too early."""
+        if self._zlib is not None and not self._zlib.eof:
+            with self._decoding():
+                self._inflate(b"")
+            if not self._zlib.eof:
+                raise BadEncoding(f"a body in {self._encoding} that ends too early")
+        return self._parts.getvalue()
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        try:
+            yield
+        except zlib.error:
+            raise BadEncoding(f"a body that is not in {self._encoding}, as its head tells") from None
+
+    def _inflate(self, part: bytes) -> None:
+        if self._zlib is None:
+            window = _WINDOW[self._encoding]
+            # some servers send "deflate" without zlib's head, which begins with an 8 in its lower half
+            bare = window == 15 and part[0] & 0x0F != 8
+            self._zlib = zlib.decompressobj(-15 if bare else window)
+        while True:
+            decoded = self._zlib.decompress(part, _STEP)
+            self._keep(decoded)
+            part = self._zlib.unconsumed_tail
+            if len(decoded) < _STEP:
+                break
+        if self._zlib.unused_data:  # members without number would cost time without bound
+            raise BadEncoding(f"a body in {self._encoding} with something behind its end")
+
+    def _keep(self, decoded: bytes) -> None:
+        self._size += len(decoded)
+        if self._size > self._limit:
+            raise BodyTooLarge(f"a body of more than {self._limit:,} bytes")
+        self._parts.write(decoded)
+
+
+def retry_after(header: str | None) -> float | None:
+    """The seconds that a ``Retry-After`` header asks to wait: a number or a date; at least 0, never endless.
+
+    Args:
+        header: Its value; None where there is none.
+
+    Returns:
+        None where it says nothing that can be waited for. The caller bounds the wait.
+    """
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        seconds = _until(header or "")
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _until(date: str) -> float:
+    """Seconds until an HTTP date; nan where it is none."""
+    try:
+        moment = parsedate_to_datetime(date[:100])
+        if moment.tzinfo is None:  # "-0000", and some servers
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):  # OverflowError: beyond what a datetime holds
+        return math.nan
