@@ -23,7 +23,7 @@ from ragscale.index.request import HOWS
 from ragscale.llm import LLM, Capabilities, load
 from ragscale.modes.moves import Context
 from ragscale.modes.run import Run, compiled, prepare
-from ragscale.prompts.parse import encodable
+from ragscale.text import encodable
 from ragscale.types import Answer, AnswerSpend, Event, Spend
 
 __all__ = ["Agent"]

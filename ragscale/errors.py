@@ -116,7 +116,8 @@ class ModelError(RagscaleError):
         problem: What went wrong, without keys or prompts.
         remedy: What to do.
         retryable: Whether another attempt may succeed (429, 5xx, time-out, broken response).
-        spend: What this attempt is charged: always the call, and the tokens where they were processed or may have been.
+        spend: What this attempt is charged, the call included; None where nobody knows what it cost, so that it is
+            charged the most that it may have.
     """
 
     def __init__(self, problem: str, remedy: str = "", *, retryable: bool = False, spend: Spend | None = None) -> None:

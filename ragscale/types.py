@@ -48,7 +48,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What was spent: as a total, or along the critical path (serial), by the same eight dimensions."""
+    """What was spent: as a total, or along the critical path (serial), by the same ten dimensions."""
 
     llm_calls: int = 0
     """Attempts at a model call, failed and repeated ones included."""
@@ -66,6 +66,10 @@ class Spend:
     """Batches of queries sent together. Along the critical path: retrievals that waited for earlier ones."""
     seconds: float = 0.0
     """Wall-clock time inside model calls and retrievals."""
+    reasoning_tokens: int = 0
+    """The part of `completion_tokens` that a model thought before it replied, where the server tells."""
+    estimated_tokens: int = 0
+    """The part of the tokens that nobody counted, as the server reports no usage: it is charged by an estimate."""
 
     @property
     def tokens(self) -> int:
@@ -83,7 +87,7 @@ class Spend:
         return Spend(*(max(getattr(self, name), getattr(other, name)) for name in _DIMENSIONS))
 
     def to_dict(self) -> dict[str, Any]:
-        """The eight dimensions by name, as JSON and LangGraph state hold them."""
+        """The ten dimensions by name, as JSON and LangGraph state hold them."""
         return {name: getattr(self, name) for name in _DIMENSIONS}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "ragscale"
 FLOORS = {
-    "background": 1, "types": 1, "errors": 1, "http": 1, "render": 1, "urls": 1, "words": 1,
+    "background": 1, "types": 1, "errors": 1, "http": 1, "render": 1, "urls": 1, "words": 1, "text": 1,
     "budget": 2, "corpus": 2, "llm": 2, "prompts": 2,
     "index": 3,
     "modes": 4,

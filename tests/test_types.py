@@ -36,9 +36,10 @@ def values(spend: Spend) -> list[float]:
     return [getattr(spend, name) for name in NAMES]
 
 
-def test_the_dimensions_are_the_eight_of_the_documented_json() -> None:
+def test_the_dimensions_are_those_of_the_documented_json() -> None:
     assert NAMES == [
         "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds", "seconds",
+        "reasoning_tokens", "estimated_tokens",
     ]  # fmt: skip
     assert list(Spend().to_dict()) == NAMES
 

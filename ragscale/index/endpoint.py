@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ragscale.errors import EndpointError, IndexMismatch, ModelError
 from ragscale.index.manifest import EmbedderInfo
 from ragscale.index.models import units
+from ragscale.llm.replies import Entry, ModelList, read
 from ragscale.llm.retry import attempts
 from ragscale.llm.transport import RefusedError, Transport
 from ragscale.words import counted
@@ -33,6 +34,7 @@ _PROBE = "The quick brown fox jumps over the lazy dog."
 _NUMBERS = 32
 _IN_FLIGHT = 8
 _ATTEMPTS = 6
+_LARGEST = 128 * 2**20  # bytes of an answer: 256 texts of 8,192 numbers take a third
 _TOO_LONG = re.compile(r"length|too (?:long|large|many)|context|exceed|maximum", re.IGNORECASE)
 
 T = TypeVar("T")
@@ -78,14 +80,14 @@ class Endpoint:
             ModelError: The vector points nowhere.
         """
         entry = self._wait(self._entry())
-        model = self._model = str(entry["id"])
+        model = self._model = entry.id or ""
         dimension, probe = self._probe()
         return EmbedderInfo(
             name=f"{PREFIX}{self._transport.shown}#{model}",
-            revision=str(entry.get("root") or model),
+            revision=entry.root or model,
             dtype="served",
             dimension=dimension,
-            max_tokens=int(entry.get("max_model_len") or 0),
+            max_tokens=entry.max_model_len or 0,
             query_prompt=query_prompt,
             document_prompt=document_prompt,
             probe=probe,
@@ -98,7 +100,7 @@ class Endpoint:
             IndexMismatch: The vectors have another dimension or another direction.
         """
         if self._model is None:
-            self._model = str(self._wait(self._entry())["id"])
+            self._model = self._wait(self._entry()).id
         dimension, probe = self._probe()
         if not info.same_as(replace(info, dimension=dimension, probe=probe)):
             raise IndexMismatch(
@@ -150,18 +152,17 @@ class Endpoint:
         self._dimension = len(vector)
         return len(vector), ",".join(f"{value:.4f}" for value in unit[:_NUMBERS])
 
-    async def _entry(self) -> dict[str, Any]:
+    async def _entry(self) -> Entry:
         """What the endpoint lists about the model."""
         try:
             answer = await self._transport.get("models")
         except EndpointError:
             if self._model is None:
                 raise
-            return {"id": self._model}  # some servers list nothing
-        data = answer.get("data") if isinstance(answer, dict) else None
-        entries = [entry for entry in data or () if isinstance(entry, dict) and "id" in entry]
+            return Entry(id=self._model)  # some servers list nothing
+        entries = read(ModelList, {"data": answer} if isinstance(answer, list) else answer).entries
         if self._model is not None:
-            return next((entry for entry in entries if entry["id"] == self._model), {"id": self._model})
+            return next((entry for entry in entries if entry.id == self._model), Entry(id=self._model))
         if len(entries) != 1:
             raise EndpointError(
                 f"{self._transport.shown} lists {len(entries)} models, one must be named",
@@ -207,16 +208,16 @@ class Endpoint:
 
     async def _request(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         body = {"model": self._model, "input": list(texts), "encoding_format": "float"}
-        answer = await self._transport.post("embeddings", body)
+        answer = await self._transport.post("embeddings", body, largest=_LARGEST)
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             with np.errstate(over="ignore"):  # 1e39 becomes inf, and is named below
                 vectors = [np.array(row["embedding"], dtype=np.float32) for row in rows]
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise self._transport.broken("embeddings in an unknown form", 0) from error
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise self._transport.broken("embeddings in an unknown form") from error
         fault = _fault([row["index"] for row in rows], vectors, len(texts), self._dimension)
         if fault:
-            raise self._transport.broken(fault, 0)
+            raise self._transport.broken(fault)
         return vectors
 
 

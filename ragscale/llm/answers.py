@@ -1,87 +1,155 @@
-"""Reads a chat completion, trusting nothing in it."""
+"""What a chat completion holds and what it costs: the larger of what the server reports and what was seen."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ragscale.errors import ModelError
 from ragscale.llm.base import Generation, Usage
+from ragscale.llm.replies import Choice, Completion
+from ragscale.llm.tokens import floor
+from ragscale.types import Spend
 from ragscale.words import counted
 
-__all__ = ["parse_generation", "parse_usage", "token_logprobs"]
+__all__ = ["Asked", "Sample", "generation"]
+
+_LONGEST = 64  # characters of a token; runs of spaces aside, none in use has more
+_ENDS = {"stop", "length", "eos", "end_turn", "stop_sequence", "tool_calls", "function_call", ""}
+_CUT = {"length", "max_tokens", "max_output_tokens"}
 
 
-class Broken(Protocol):
-    """Makes the error for an unusable answer, charged with `completion_tokens`."""
+class Sample(NamedTuple):
+    """One sample of an answer, as far as it decides the cost."""
 
-    def __call__(self, what: str, completion_tokens: int = 0) -> ModelError: ...
-
-
-def parse_usage(answer: Any) -> Usage | None:
-    """The usage block; None where it is missing or not made of counts."""
-    usage = answer.get("usage") if isinstance(answer, dict) else None
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens", 0))
-    if prompt is None or completion is None:
-        return None
-    details, timings = usage.get("prompt_tokens_details"), answer.get("timings")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-    if cached is None and isinstance(timings, dict):
-        cached = _count(timings.get("cache_n"))  # older llama.cpp
-    return Usage(prompt, completion, min(cached or 0, prompt))
+    text: str
+    """What was thought included, where it was sent."""
+    cut: bool = False
+    """Whether the length ended it."""
+    hidden: bool = False
+    """Whether a thought before it may not have been sent."""
 
 
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was sent, as far as it decides what an answer may hold and cost."""
+
+    prompt: int
+    """Own count of the prompt's tokens."""
+    exact: bool
+    """Whether that is a tokenizer's and no estimate."""
+    fewest: int
+    """Tokens that the prompt has at least in any tokenizer."""
+    max_tokens: int
+    """Of each sample."""
+    n: int = 1
+    measure: Callable[[str], int]
+    """Estimates the tokens of a text."""
+
+    def credible(self, told: Usage | None) -> bool:
+        """Whether a reported usage can be true of this prompt: some servers report zeros, or the same always."""
+        return told is not None and told.prompt_tokens >= self.fewest
+
+    def usage(self, told: Usage | None, samples: Sequence[Sample], *, seen: int = 0) -> Usage:
+        """Tokens that the call is charged.
+
+        Those that the server reports; never fewer than the tokenizer counts, than came back with log-probabilities, or
+        than the texts must have. Without a credible report they are estimated.
+
+        Args:
+            told: What the server reports.
+            samples: What it wrote.
+            seen: Tokens that came back with log-probabilities: llama.cpp reports one sample of several.
+        """
+        if told and self.credible(told) and told.completion_tokens >= sum(floor(sample.text) for sample in samples):
+            prompt = max(told.prompt_tokens, self.prompt if self.exact else 0)
+            return replace(told, prompt_tokens=prompt, completion_tokens=max(told.completion_tokens, seen))
+        told = told or Usage()
+        written = max(told.completion_tokens, seen, sum(map(self._written, samples)))
+        guessed = written + (0 if self.exact else self.prompt)
+        return Usage(max(told.prompt_tokens, self.prompt), written, estimated_tokens=guessed)
+
+    def _written(self, sample: Sample) -> int:
+        """An estimate of a sample's tokens."""
+        fewest = floor(sample.text)
+        if sample.cut or sample.hidden:
+            return max(self.max_tokens, fewest)
+        tokens = self.measure(sample.text) + 1
+        return tokens if fewest > self.max_tokens else min(tokens, self.max_tokens)
 
 
-def token_logprobs(choice: dict[str, Any]) -> list[dict[str, Any]]:
-    """The log-probability entries of a choice, a token each; empty where there are none."""
-    block = choice.get("logprobs")
-    content = block.get("content") if isinstance(block, dict) else None
-    if not isinstance(content, list):
-        return []
-    return [entry for entry in content if isinstance(entry, dict) and isinstance(entry.get("logprob"), int | float)]
-
-
-def parse_generation(answer: Any, *, n: int, logprobs: bool, broken: Broken) -> Generation:
+def generation(
+    answer: Completion,
+    asked: Asked,
+    *,
+    logprobs: bool,
+    thinks: bool,
+    broken: Callable[[str, Spend | None], ModelError],
+    name: str,
+) -> Generation:
     """The samples of a chat completion.
 
     Args:
-        answer: The decoded body.
-        n: Samples that must be there.
+        answer: As it was read.
+        asked: What was sent.
         logprobs: Whether their mean log-probabilities must be there.
-        broken: Makes the error to raise.
+        thinks: Whether the model thinks before it replies.
+        broken: Makes the error to raise for an unusable answer.
+        name: Of the model.
 
     Raises:
-        ModelError: Something that was asked for is missing.
+        ModelError: Something that was asked for is missing, or the model refused.
     """
-    if not isinstance(answer, dict):
-        raise broken("JSON that is not an object")
-    usage = parse_usage(answer)
-    done = usage.completion_tokens if usage else 0
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise broken("no choices", done)
-    if len(choices) < n:
-        raise broken(f"{counted(len(choices), 'choice')} instead of {n}", done)
-    texts, reasons, means, written = [], [], [], 0
-    for choice in choices[:n]:
-        message = choice.get("message") if isinstance(choice, dict) else None
-        text = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(text, str):
-            raise broken("a choice without text", done)
-        entries = token_logprobs(choice)
-        written += len(entries)
+    reported = answer.reported()
+    samples = [_sample(choice, thinks) for choice in answer.choices]
+    usage = asked.usage(reported, samples, seen=sum(len(choice.token_logprobs) for choice in answer.choices))
+    spend = usage.spend if reported is not None and not usage.estimated_tokens else None
+    choices = answer.choices[: asked.n]
+    if not choices:
+        raise broken("no choices", spend)
+    if len(choices) < asked.n:
+        raise broken(f"{counted(len(choices), 'choice')} instead of {asked.n}", spend)
+    texts, reasons, means = [], [], []
+    for choice in choices:
+        text, reason = choice.text, choice.finish_reason or ""
+        if text is None and (choice.message.refusal or reason in ("content_filter", "refusal", "safety")):
+            said = " ".join((choice.message.refusal or f"finish_reason {reason}").split())[:300]
+            raise ModelError(f"{name} refused to reply: {said}", "Ask otherwise, or use another model.", spend=spend)
+        if reason == "error":
+            raise broken("finish_reason 'error'", spend)
+        if text is None and not choice.thought and reason not in _CUT:
+            raise broken("a choice without text", spend)
+        text = text or ""
         if logprobs:
-            if not entries:
-                raise broken("no log-probabilities", done)
-            means.append(sum(entry["logprob"] for entry in entries) / len(entries))
-        texts.append(text)
-        reasons.append("length" if choice.get("finish_reason") == "length" else "stop")
-    if usage is None:
-        raise broken("no usage")
-    # llama.cpp reports the tokens of one sample for all n: the log-probability entries tell how many there were.
-    usage = Usage(usage.prompt_tokens, max(usage.completion_tokens, written), usage.cached_tokens)
-    return Generation(texts, usage, reasons, means)
+            if not choice.token_logprobs:
+                raise broken("no log-probabilities", spend)
+            means.append(sum(value for _, value in choice.token_logprobs) / len(choice.token_logprobs))
+        longest = max(1000, asked.max_tokens * _LONGEST)
+        texts.append(text[:longest])
+        cut = reason in _CUT or len(text) > longest
+        reasons.append("length" if cut else "stop" if reason in _ENDS else reason)
+    thoughts = [choice.thought for choice in choices]
+    usage = replace(usage, reasoning_tokens=usage.reasoning_tokens or _thought(usage, texts, thoughts))
+    return Generation(texts, usage, reasons, means, thoughts if any(thoughts) else [])
+
+
+def _sample(choice: Choice, thinks: bool) -> Sample:
+    text = (choice.text or "") + choice.thought
+    shown = bool(choice.thought) or _inline(text) > 0
+    return Sample(text, cut=choice.finish_reason in _CUT, hidden=thinks and not shown)
+
+
+def _thought(usage: Usage, texts: list[str], thoughts: list[str]) -> int:
+    """The share of the tokens that was thought, where the server does not count it: by characters."""
+    thought = sum(map(len, thoughts)) + sum(map(_inline, texts))
+    written = sum(map(len, thoughts)) + sum(map(len, texts))
+    return round(usage.completion_tokens * thought / written) if thought else 0
+
+
+def _inline(text: str) -> int:
+    """Characters of a thought at the beginning of a reply."""
+    begin, end = text.lstrip(), text.find("</think>")
+    if end >= 0:
+        return end + len("</think>")
+    return len(text) if begin.startswith("<think>") else 0

@@ -6,19 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from ragscale.types import Message
+from ragscale.types import Message, Spend
 
 __all__ = ["LLM", "Capabilities", "Generation", "Score", "Usage"]
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call, as the server reports them."""
+    """Tokens of one call: what the server reports, or more where that cannot be all."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    """Thoughts included, hidden ones too."""
     cached_tokens: int = 0
     """The part of `prompt_tokens` read from the server's prefix cache; 0 where it does not tell."""
+    reasoning_tokens: int = 0
+    """The part of `completion_tokens` that was thought before the reply; 0 where it does not tell."""
+    estimated_tokens: int = 0
+    """The part of both that nobody counted: the server reports no usage, or one that cannot be true."""
+
+    @property
+    def spend(self) -> Spend:
+        """What one call of this usage is charged."""
+        return Spend(
+            llm_calls=1,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=self.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+            estimated_tokens=self.estimated_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +43,15 @@ class Generation:
     """What one call of `LLM.generate` returned."""
 
     texts: list[str]
-    """The n samples, in the server's order."""
+    """The n samples, in the server's order; empty where a thought took all of `max_tokens`."""
     usage: Usage
     """All samples together; the prompt counts once if the server counts it once."""
     finish_reasons: list[str] = field(default_factory=list)
-    """A reason a sample: ``"stop"``, or ``"length"`` where `max_tokens` cut it."""
+    """A reason a sample: ``"stop"``, ``"length"`` where `max_tokens` cut it, or the server's word for another end."""
     logprobs: list[float] = field(default_factory=list)
     """Mean token log-probability of each sample; empty unless asked for and supported."""
+    thoughts: list[str] = field(default_factory=list)
+    """What the model thought before each sample, where the server keeps it apart; empty where none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +72,22 @@ class Capabilities:
     scoring: bool = False
     """Gives the log-probability of a given continuation."""
     tokenizer: bool = False
-    """Counts tokens exactly; otherwise `count_tokens` is an upper bound."""
+    """Counts tokens exactly; otherwise `count_tokens` is an estimate on the high side."""
     logprobs: bool = False
     """Returns log-probabilities of what it writes."""
     samples: bool = False
     """Returns n samples from one call; otherwise `generate` with n > 1 raises and the caller repeats the call."""
+    thinking: int = 0
+    """Tokens that a reply may have on top of its own for what the model thinks first; 0 for a model that does not."""
 
 
 @runtime_checkable
 class LLM(Protocol):
     """A chat model behind one asynchronous interface.
 
-    Every method makes a single attempt and raises `ModelError` (with what that attempt is charged); retries belong
-    to the caller, who reserves budget before each (`ragscale.modes.calls`). Safe for concurrent use in one event loop
-    and from several.
+    Every method makes a single attempt and raises `ModelError`, whose ``spend`` says what that attempt is charged: None
+    where nobody knows, so that it is charged the most that it may have cost. Retries belong to the caller, who reserves
+    budget before each (`ragscale.modes.calls`). Safe for concurrent use in one event loop and from several.
     """
 
     @property
@@ -126,7 +147,10 @@ class LLM(Protocol):
         ...
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Prompt tokens of `messages` with the chat template and the generation prompt; never too few."""
+        """Prompt tokens of `messages` with the chat template and the generation prompt.
+
+        Exact where `Capabilities.tokenizer` is true, otherwise an estimate on the high side.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ragscale.errors import EndpointError, ModelError
+from ragscale.llm.replies import Entry, ModelList, Props, read
 from ragscale.llm.tokens import LlamaTokenizer, VllmTokenizer, find_tokenizer
-from ragscale.llm.transport import BadKeyError, Transport, UnreachableError
+from ragscale.llm.transport import Transport, UnreachableError
 
 __all__ = ["ServerInfo", "discover"]
 
@@ -27,16 +27,19 @@ class ServerInfo:
 async def discover(transport: Transport, model: str | None) -> ServerInfo:
     """Ask the endpoint for its models, window and tokenizer.
 
+    A model that is named is taken at that, unless the endpoint lists another one alone: many gateways list nothing, or
+    only patterns.
+
     Args:
         transport: The way to it.
         model: The model wanted; None for the only one listed.
 
     Raises:
-        EndpointError: It cannot be reached, refuses the key, does not list the model, or lists several and none is
-            named.
+        EndpointError: It cannot be reached, serves another model, or none is named and it lists none or several.
+        ModelError: None is named, and listing them failed.
     """
     entries = await _models(transport, required=model is None)
-    names = [str(entry["id"]) for entry in entries]
+    names = [entry.id or "" for entry in entries]
     if model is None:
         if len(names) != 1:
             raise EndpointError(
@@ -44,43 +47,44 @@ async def discover(transport: Transport, model: str | None) -> ServerInfo:
                 f"Write openai:{transport.shown}#MODEL.",
             )
         model = names[0]
-    entry = next((entry for entry in entries if entry["id"] == model), {})
-    if not entry and len(names) == 1:
+    entry = next((entry for entry in entries if _same(entry.id or "", model)), None)
+    if entry is None and len(names) == 1 and "*" not in names[0]:
         raise EndpointError(
             f"{transport.shown} serves {names[0]!r}, not {model!r}", f"Write openai:{transport.shown}#{names[0]}."
         )
-    window = entry.get("max_model_len") or (entry.get("meta") or {}).get("n_ctx") or await _llama_window(transport)
-    tokenizer = await find_tokenizer(transport, model)
-    return ServerInfo(model, int(window) if window else None, tokenizer)
+    window = (entry.window if entry else None) or await _llama_window(transport)
+    return ServerInfo(model, window, await find_tokenizer(transport, model))
 
 
-async def _models(transport: Transport, *, required: bool) -> list[dict[str, Any]]:
+def _same(listed: str, model: str) -> bool:
+    """Whether a listed name means the model: Gemini lists ``models/NAME``, Ollama ``NAME:latest``."""
+    return model in (listed, listed.removeprefix("models/"), listed.removesuffix(":latest"))
+
+
+async def _models(transport: Transport, *, required: bool) -> list[Entry]:
     try:
-        answer = await transport.get("models")
-    except (UnreachableError, BadKeyError):
+        answer = await transport.patiently(transport.get, "models")
+    except UnreachableError:
         raise
-    except EndpointError:
+    except ModelError:
         if required:
             raise
-        return []  # some gateways have no such path, and the model is named
-    data = answer.get("data") if isinstance(answer, dict) else None
-    if not isinstance(data, list):
+        return []  # some gateways have no such path, or want another right for it, and the model is named
+    listed = read(ModelList, {"data": answer} if isinstance(answer, list) else answer)
+    if listed.data is None and required:
         raise EndpointError(
             f"{transport.shown} does not list its models as the OpenAI dialect does",
-            "Check that the URL ends in /v1 and belongs to a model server.",
+            "Check that the URL ends in /v1 and belongs to a model server, or name the model: URL#MODEL.",
         )
-    return [entry for entry in data if isinstance(entry, dict) and "id" in entry]
+    return listed.entries
 
 
 async def _llama_window(transport: Transport) -> int | None:
     """The window of a slot from llama.cpp's ``/props``; None on any other server."""
     try:
-        props = await transport.get(f"{transport.root}/props")
+        return read(Props, await transport.get(f"{transport.root}/props")).default_generation_settings.n_ctx or None
     except ModelError:
         return None
-    settings = props.get("default_generation_settings") if isinstance(props, dict) else None
-    window = settings.get("n_ctx") if isinstance(settings, dict) else None
-    return window if isinstance(window, int) else None
 
 
 def _some(names: list[str]) -> str:

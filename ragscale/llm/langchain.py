@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
+from ragscale.llm.answers import Asked, Sample
 from ragscale.llm.base import Capabilities, Generation, Score, Usage
 from ragscale.llm.notices import Notices
-from ragscale.llm.tokens import upper_bound
+from ragscale.llm.tokens import Estimate, floor
+from ragscale.text import encodable
 from ragscale.types import Message, Spend
 
 if TYPE_CHECKING:
@@ -36,13 +38,16 @@ class LangChainLLM:
         model: The chat model; left as it is.
         name: Name for reports; None for the model's own.
         context_window: Most tokens of prompt and completion; None for what the model's profile says.
+        thinking: Tokens that a reply may have on top of its own for what the model thinks first.
 
     Raises:
         MissingDependency: langchain-core is not installed.
         InvalidInput: `model` is not a LangChain chat model.
     """
 
-    def __init__(self, model: BaseChatModel, *, name: str | None = None, context_window: int | None = None) -> None:
+    def __init__(
+        self, model: BaseChatModel, *, name: str | None = None, context_window: int | None = None, thinking: int = 0
+    ) -> None:
         try:
             from langchain_core.language_models import BaseChatModel
         except ImportError:
@@ -52,7 +57,9 @@ class LangChainLLM:
         if not isinstance(model, BaseChatModel):
             raise InvalidInput(f"A {type(model).__name__} is not a LangChain chat model", "Give a BaseChatModel.")
         self._model = model
+        self._thinking = thinking
         self._notices = Notices()
+        self._estimate = Estimate()
         own = next(
             (v for f in ("model", "model_name", "model_id") if isinstance(v := getattr(model, f, None), str)), None
         )
@@ -76,20 +83,22 @@ class LangChainLLM:
         return self._window
 
     async def capabilities(self) -> Capabilities:
-        """Token counts, where the model class brings its own tokenizer; nothing else."""
-        return Capabilities(tokenizer=self._counts_itself)
+        """Token counts, where the model class brings its own tokenizer, and thoughts as told; nothing else."""
+        return Capabilities(tokenizer=self._counts_itself, thinking=self._thinking)
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
-        """The model's own count, or an upper bound (with a warning) where it has none or was seen to count too few."""
+        """The model's own count, or an estimate (with a warning) where it has none or was seen to count too few."""
         if self._counts_itself:
             try:
-                return self._model.get_num_tokens_from_messages(_convert(messages))
+                return int(self._model.get_num_tokens_from_messages(_convert(messages)))
             except Exception:  # third-party code: anything, from a missing package to a download without a network
                 self._counts_itself = False
         self._notices.once(
-            "tokenizer", f"{self._name} has no tokenizer to rely on: prompts are bounded by one token a byte."
+            "tokenizer",
+            f"{self._name} has no tokenizer to rely on: prompts are planned by an estimate, and charged by the usage "
+            "that it reports, where it does.",
         )
-        return upper_bound(messages)
+        return self._estimate.prompt(messages)
 
     async def generate(
         self,
@@ -115,12 +124,28 @@ class LangChainLLM:
         try:
             message = await model.ainvoke(_convert(messages), stop=list(stop) or None)
         except Exception as error:  # each provider raises its own
-            raise self._failure(error, prompt_tokens) from None
-        text = str(message.text)
-        usage = self._usage(message, text, prompt_tokens, max_tokens)
+            raise self._failure(error) from None
+        text = encodable(str(message.text))
         metadata = message.response_metadata
         reason = str(metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason"))
-        return Generation([text], usage, ["length" if reason.lower() in ("length", "max_tokens") else "stop"])
+        cut = reason.lower() in ("length", "max_tokens")
+        asked = Asked(
+            prompt=prompt_tokens,
+            exact=self._counts_itself,
+            fewest=sum(floor(m["content"]) for m in messages),
+            max_tokens=max_tokens,
+            measure=self._estimate.text,
+        )
+        told = self._told(message)
+        if told is not None and asked.credible(told) and (not asked.exact or told.prompt_tokens > prompt_tokens):
+            self._counts_itself = False
+            self._estimate.learn(messages, told.prompt_tokens)
+        usage = asked.usage(told, [Sample(text, cut=cut, hidden=self._thinking > 0)])
+        if usage.estimated_tokens:
+            self._notices.once(
+                "usage", f"{self._name} reports no usage that can be true: its calls are charged by an estimate."
+            )
+        return Generation([text], usage, ["length" if cut else "stop"])
 
     async def score(self, messages: Sequence[Message], continuation: str) -> Score:
         """Always raises `ModelError`: LangChain has no call for it."""
@@ -147,17 +172,17 @@ class LangChainLLM:
                 update[field] = value
         return self._model.model_copy(update=update)
 
-    def _usage(self, message: AIMessage, text: str, prompt_tokens: int, max_tokens: int) -> Usage:
+    def _told(self, message: AIMessage) -> Usage | None:
+        """The usage that the provider reports."""
         told = message.usage_metadata
         if told is None:
-            self._notices.once("usage", f"{self._name} reports no usage: its calls are charged by an upper bound.")
-            return Usage(prompt_tokens, min(len(text.encode()), max_tokens))
-        if told["input_tokens"] > prompt_tokens:
-            self._counts_itself = False
+            return None
+        written = max(told["output_tokens"], told.get("total_tokens", 0) - told["input_tokens"])  # hidden thoughts
         cached = (told.get("input_token_details") or {}).get("cache_read") or 0
-        return Usage(told["input_tokens"], told["output_tokens"], cached)
+        thought = (told.get("output_token_details") or {}).get("reasoning") or 0
+        return Usage(told["input_tokens"], written, cached, min(thought, written))
 
-    def _failure(self, error: Exception, prompt_tokens: int) -> ModelError:
+    def _failure(self, error: Exception) -> ModelError:
         """The error of ours, with the start of the provider's own message, less the keys that it may hold."""
         response = getattr(error, "response", None)
         code = getattr(error, "status_code", None) or getattr(response, "status_code", None)
@@ -172,8 +197,8 @@ class LangChainLLM:
             return EndpointError(what, "Check the model's name and key.", spend=Spend(llm_calls=1))
         transient = isinstance(error, TimeoutError | ConnectionError) or "Timeout" in type(error).__name__
         retryable = transient or (code is not None and (code in (408, 409, 429) or code >= 500))
-        charged = 0 if code is not None and code < 500 else prompt_tokens
-        spend = Spend(llm_calls=1, prompt_tokens=charged)
+        # Refused before it was read, or nobody knows what it cost.
+        spend = Spend(llm_calls=1) if code is not None and code < 500 else None
         return ModelError(what, "See the provider's documentation.", retryable=retryable, spend=spend)
 
     def _secrets(self) -> list[str]:

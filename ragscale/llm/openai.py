@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
 from ragscale.errors import EndpointError, InvalidInput, ModelError
-from ragscale.llm.answers import parse_generation
+from ragscale.llm.answers import Asked, generation
 from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.discovery import ServerInfo, discover
+from ragscale.llm.manners import Manners
 from ragscale.llm.notices import Notices
 from ragscale.llm.once import Once
 from ragscale.llm.probe import Probe
-from ragscale.llm.tokens import CountMemo, LlamaTokenizer, VllmTokenizer, upper_bound
+from ragscale.llm.replies import Completion, read, said
+from ragscale.llm.tokens import CountMemo, Estimate, LlamaTokenizer, VllmTokenizer, floor, local_tokenizer
 from ragscale.llm.transport import RefusedError, Transport
 from ragscale.types import Message, Spend
 
 __all__ = ["OpenAILLM"]
 
 _ASSUMED_WINDOW = 8192
-_OPTIONAL = ("max_tokens", "seed", "stop", "temperature", "logprobs", "response_format", "structured_outputs")
-# What servers say of a parameter that they do not take: OpenAI, vLLM (pydantic), llama.cpp, gateways.
-_UNKNOWN = re.compile(r"un(?:supported|recogni[sz]ed|known|expected)|not (?:support|permit|allow)|extra", re.IGNORECASE)
 
 
 class OpenAILLM:
@@ -37,28 +35,54 @@ class OpenAILLM:
     Args:
         base_url: The endpoint, as in ``http://localhost:8000/v1``.
         model: Model name; None for the only one that the endpoint lists.
-        api_key_env: Name of the environment variable that holds the key; read at each call, never stored or shown.
+        api_key_env: Name of the environment variable that holds the key; read at each call, never stored or shown. None
+            for an endpoint that is sent no key.
         timeout: Seconds that one attempt may take.
         context_window: Most tokens of prompt and completion; None to ask the server.
+        thinking: Tokens that a reply may have on top of its own for what the model thinks first; None for 1,024 where
+            the model was seen to think.
+        tokenizer: Where the endpoint has none: a ``tokenizer.json``, a folder with one or a name on the hub, whose
+            counts are used before the server's usage corrects them.
+        fields: Further fields of each request, as ``{"reasoning_effort": "low"}``.
+        key_header: Header that carries the key alone, as Azure's ``api-key``; None for ``Authorization: Bearer``.
+        headers: Further headers of each request.
+        query: Query parameters of each request, as Azure's ``api-version``.
 
     Raises:
-        InvalidInput: `base_url` is not an http(s) URL.
+        InvalidInput: `base_url` is not an http(s) URL, a number is below its least, or `tokenizer` cannot be loaded.
     """
 
     def __init__(
         self,
         base_url: str,
         model: str | None = None,
-        api_key_env: str = "OPENAI_API_KEY",
+        api_key_env: str | None = "OPENAI_API_KEY",
         timeout: float = 180.0,
         context_window: int | None = None,
+        *,
+        thinking: int | None = None,
+        tokenizer: str | None = None,
+        fields: Mapping[str, Any] | None = None,
+        key_header: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> None:
-        self._transport = Transport(base_url, api_key_env=api_key_env, timeout=timeout)
+        for name, value, least in (("context_window", context_window, 1), ("thinking", thinking, 0)):
+            if value is not None and value < least:
+                raise InvalidInput(f"{name}={value} is below {least}", "Leave it out for the default.")
+        if not timeout > 0:
+            raise InvalidInput(f"timeout={timeout} is not above 0", "Give seconds.")
+        self._transport = Transport(
+            base_url, api_key_env=api_key_env, key_header=key_header, headers=headers, query=query, timeout=timeout
+        )
         self._model = model
         self._window = context_window
+        self._thinking = thinking
+        self._fields = dict(fields or {})
         self._notices = Notices()
+        self._manners = Manners()
         self._counts = CountMemo()
-        self._dropped: set[str] = set()
+        self._estimate = Estimate(local_tokenizer(tokenizer) if tokenizer else None)
         self._info: Once[ServerInfo] = Once()
         self._probe: Once[Probe] = Once()
         self.probe_spend = Spend()
@@ -80,10 +104,18 @@ class OpenAILLM:
             self._notices.once(
                 "window",
                 f"{self._transport.shown} does not tell its context window: {_ASSUMED_WINDOW} tokens are assumed; "
-                "give context_window to correct it.",
+                "give context_window (in a specification, ?window=) to correct it.",
             )
             return _ASSUMED_WINDOW
         return window
+
+    @property
+    def most_off(self) -> float | None:
+        """Largest difference so far between an estimated prompt and the server's count, as a share of the latter.
+
+        None where nothing was estimated, or the server does not tell.
+        """
+        return self._estimate.most_off
 
     def _server_now(self) -> ServerInfo:
         return self._info.value or self._info.wait(self._ask_server)
@@ -101,30 +133,61 @@ class OpenAILLM:
     async def _probed(self) -> Probe:
         return self._probe.value or await self._probe.get(self._try_out)
 
+    def _untried(self, server: ServerInfo) -> Probe:
+        return Probe(
+            self._transport, server.model, server.tokenizer, manners=self._manners, estimate=self._estimate,
+            fields=self._fields, thinking=self._thinking,
+        )  # fmt: skip
+
     async def _try_out(self) -> Probe:
         server = await self._server()
-        probe = Probe(self._transport, server.model, server.tokenizer)
+        probe = self._untried(server)
         started = time.perf_counter()
         try:
             await probe.run()
         finally:
             self.probe_spend += replace(probe.spend, seconds=time.perf_counter() - started)
-        missing = [name.replace("_", " ") for name, able in asdict(probe.capabilities).items() if not able]
-        if missing:
-            self._notices.once(
-                "capabilities", f"{server.model} was not seen to do: {', '.join(missing)}. Modes go on without."
-            )
+        self._tell(server.model, probe)
         return probe
 
+    def _tell(self, model: str, probe: Probe) -> None:
+        """Warn of what the endpoint lacks, so that a degraded run is a visible one."""
+        can = asdict(probe.capabilities)
+        missing = [name.replace("_", " ") for name, able in can.items() if able is False]
+        if missing:
+            self._notices.once(
+                "capabilities", f"{model} was not seen to do: {', '.join(missing)}. Modes go on without."
+            )
+        if self._manners.dropped:
+            names = ", ".join(sorted(self._manners.dropped))
+            self._notices.once("dropped", f"{self._transport.shown} refuses {names}: calls go on without.")
+        if can["thinking"]:
+            self._notices.once(
+                "thinking",
+                f"{model} thinks before it replies: each call may have {can['thinking']:,} tokens more for that, which "
+                "count against the budget (?thinking=N sets how many; reasoning_effort or chat_template_kwargs may "
+                "switch thoughts off, see docs/models.md).",
+            )
+        if not can["tokenizer"]:
+            what = (
+                "they are planned by an estimate and charged by the usage that the server reports"
+                if probe.reports
+                else "and it reports no usage that can be true: budgets rest on an estimate"
+            )
+            self._notices.once(
+                "tokenizer", f"{self._transport.shown} has no tokenizer that agrees with its usage: {what}."
+            )
+
     async def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Prompt tokens of `messages`: exact with vLLM and llama.cpp, an upper bound (with a warning) elsewhere.
+        """Prompt tokens of `messages`: exact with vLLM and llama.cpp, an estimate on the high side elsewhere.
 
         Raises:
             EndpointError: The endpoint cannot be reached or refuses the key.
         """
+        messages = self._manners.messages(messages)
         tokenizer = await self._tokenizer()
         if tokenizer is None:
-            return upper_bound(messages)
+            return self._estimate.prompt(messages)
         known = self._counts.get(messages)
         if known is not None:
             return known
@@ -133,22 +196,14 @@ class OpenAILLM:
         except EndpointError:
             raise
         except ModelError:
-            # A bound keeps the promise of "never too few" without making counting a source of failures.
-            return upper_bound(messages)
+            # An estimate, so that counting is no source of failures.
+            return self._estimate.prompt(messages)
         self._counts.put(messages, count)
         return count
 
     async def _tokenizer(self) -> VllmTokenizer | LlamaTokenizer | None:
-        tokenizer = (await self._server()).tokenizer
-        inexact = self._probe.value is not None and not self._probe.value.capabilities.tokenizer
-        if tokenizer is None or inexact:
-            self._notices.once(
-                "tokenizer",
-                f"{self._transport.shown} has no tokenizer that agrees with its usage: prompts are charged against the "
-                "budget by an upper bound (one token a byte) until the server reports the real number.",
-            )
-            return None
-        return tokenizer
+        disagrees = self._probe.value is not None and not self._probe.value.capabilities.tokenizer
+        return None if disagrees else (await self._server()).tokenizer
 
     async def generate(
         self,
@@ -171,51 +226,71 @@ class OpenAILLM:
         if max_tokens < 1 or n < 1:
             raise InvalidInput(f"max_tokens={max_tokens} and n={n} must be 1 or more", "Ask for at least one token.")
         server = await self._server()
-        probe = await self._probed() if schema is not None or n > 1 or logprobs else None
-        can = probe.capabilities if probe else Capabilities()
+        needs = schema is not None or n > 1 or logprobs
+        probe = await self._probed() if needs else self._probe.value or self._untried(server)
+        can = probe.capabilities
         if n > 1 and not can.samples:
-            raise ModelError(f"{self.name} returns one sample a call, {n} were asked for", "Repeat the call instead.")
+            raise ModelError(
+                f"{self.name} returns one sample a call, {n} were asked for", "Repeat the call instead.", spend=Spend()
+            )
         prompt_tokens = await self.count_tokens(messages)
-        await self._check_window(prompt_tokens)
-        body: dict[str, Any] = {"model": server.model, "messages": list(messages), "temperature": temperature}
-        body |= {"max_tokens": max_tokens, "n": n, "seed": seed, "stop": list(stop) or None}
-        if schema is not None and can.json_schema and probe is not None:
+        sent = self._manners.messages(messages)
+        exact = self._counts.get(sent) is not None and await self._tokenizer() is not None
+        await self._check_window(prompt_tokens, exact)
+        body: dict[str, Any] = {"model": server.model, "messages": sent, "temperature": temperature}
+        body |= {"max_tokens": max_tokens, "n": n if n > 1 else None, "seed": seed, "stop": list(stop) or None}
+        if schema is not None and can.json_schema:
             body |= probe.schema_fields(schema)
-        if can.logprobs and (logprobs or (n > 1 and probe is not None and probe.counts_one_sample)):
+        if can.logprobs and (logprobs or (n > 1 and probe.counts_one_sample)):
             body["logprobs"] = True
-        async with self._admit(prompt_tokens, max_tokens, n):
-            answer = await self._chat(body, prompt_tokens)
-        return parse_generation(
-            answer,
+        asked = Asked(
+            prompt=prompt_tokens,
+            exact=exact,
+            fewest=sum(floor(message["content"]) for message in sent),
+            max_tokens=max_tokens,
             n=n,
+            measure=self._estimate.text,
+        )
+        async with self._admit(prompt_tokens, max_tokens, n):
+            data = await self._chat({**body, **self._fields})
+        answer = read(Completion, data)
+        if not exact:
+            self._learn(sent, asked, answer)
+        words = said(data)[0]
+        return generation(
+            answer,
+            asked,
             logprobs=logprobs and can.logprobs,
-            broken=lambda what, done=0: self._transport.broken(what, prompt_tokens, done),
+            thinks=can.thinking > 0,
+            broken=lambda what, spend: self._transport.broken(f"{what} ({words})" if words else what, spend),
+            name=self.name,
         )
 
-    async def _chat(self, body: dict[str, Any], prompt_tokens: int) -> Any:
-        if body["n"] == 1:
-            del body["n"]  # the default everywhere, and unknown to some
-        if "max_tokens" in self._dropped:
-            body["max_completion_tokens"] = body["max_tokens"]
-        body = {key: value for key, value in body.items() if value is not None and key not in self._dropped}
+    def _learn(self, sent: Sequence[Message], asked: Asked, answer: Completion) -> None:
+        usage = answer.reported()
+        if usage is None or not asked.credible(usage):
+            return
+        if self._estimate.learn(sent, usage.prompt_tokens):
+            self._notices.once(
+                "short",
+                f"A prompt of {usage.prompt_tokens:,} tokens was estimated at {asked.prompt:,}: later estimates are "
+                "higher, so that limits hold (?tokenizer= names one that counts).",
+            )
+
+    async def _chat(self, body: dict[str, Any]) -> Any:
+        body = self._manners.adapt(body)
         try:
-            return await self._transport.post("chat/completions", body, prompt_tokens=prompt_tokens)
+            return await self._transport.post("chat/completions", body)
         except RefusedError as error:
-            raise self._degraded(error, body) or error from None
+            dropped = self._manners.learn(error, body, keep=self._fields.keys())
+            if not dropped:
+                raise
+            self._notices.once(f"drop:{dropped}", f"{error.problem}. Calls go on without {dropped!r}.")
+            raise ModelError(error.problem, "The next attempt omits it.", retryable=True, spend=error.spend) from None
 
-    def _degraded(self, error: RefusedError, body: dict[str, Any]) -> ModelError | None:
-        """A retryable error if the server named an optional parameter, which later calls then leave out."""
-        for parameter in _OPTIONAL if _UNKNOWN.search(error.problem) else ():
-            if parameter in body and re.search(rf"\b{parameter}\b", error.problem):
-                self._dropped.add(parameter)
-                self._notices.once(f"drop:{parameter}", f"{error.problem}. Calls go on without {parameter!r}.")
-                return ModelError(error.problem, "The next attempt omits it.", retryable=True, spend=error.spend)
-        return None
-
-    async def _check_window(self, prompt_tokens: int) -> None:
+    async def _check_window(self, prompt_tokens: int, exact: bool) -> None:
         window = self._window or (await self._server()).context_window
-        exact = await self._tokenizer() is not None  # a bound may be far too high
-        if exact and window is not None and prompt_tokens >= window:
+        if exact and window is not None and prompt_tokens >= window:  # an estimate may be too high
             raise ModelError(
                 f"The prompt has {prompt_tokens} tokens, the window of {self.name} holds {window}, answer included",
                 "Retrieve or keep fewer passages, or serve the model with a longer context.",
@@ -234,11 +309,15 @@ class OpenAILLM:
         probe = await self._probed()
         if probe.scorer is None:
             raise ModelError(
-                f"{self.name} cannot score a given text", "Use a mode without scores, or serve the model with vLLM."
+                f"{self.name} cannot score a given text",
+                "Use a mode without scores, or serve the model with vLLM.",
+                spend=Spend(),
             )
         prompt_tokens = await self.count_tokens(messages)
         async with self._admit(prompt_tokens, len(continuation.encode()) + 1, 1):
-            return await probe.scorer.score(messages, continuation, prompt_tokens=prompt_tokens)
+            found = await probe.scorer.score(self._manners.messages(messages), continuation)
+        counted = prompt_tokens if probe.capabilities.tokenizer else 0
+        return replace(found, usage=replace(found.usage, prompt_tokens=max(found.usage.prompt_tokens, counted)))
 
     def _admit(self, prompt_tokens: int, max_tokens: int, n: int) -> AbstractAsyncContextManager[None]:
         """What a call waits for before it is sent; a server of its own queues by itself."""

@@ -2,19 +2,23 @@
 
 Servers ignore fields they do not know and answer with HTTP 200 all the same, so each capability is believed only when
 its effect was seen: constrained output that obeyed, two samples, log-probabilities of the very tokens that were forced.
+It is denied only where the effect was absent or the server refused the parameter by name: an error that any call meets
+is raised, and nothing is remembered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from ragscale.errors import EndpointError, ModelError
-from ragscale.llm.answers import parse_usage, token_logprobs
 from ragscale.llm.base import Capabilities, Usage
+from ragscale.llm.manners import Manners
+from ragscale.llm.replies import Choice, Completion, read, said
 from ragscale.llm.scoring import GrammarScorer, PromptScorer, Scorer
-from ragscale.llm.tokens import LlamaTokenizer, VllmTokenizer
-from ragscale.llm.transport import BrokenAnswerError, Transport
+from ragscale.llm.tokens import SAMPLES, Estimate, LlamaTokenizer, VllmTokenizer, floor
+from ragscale.llm.transport import BrokenAnswerError, RefusedError, Transport
 from ragscale.types import Message, Spend
 
 __all__ = ["Probe"]
@@ -27,6 +31,7 @@ _SCHEMA = {
     "additionalProperties": False,
 }
 _OBEYED = '{"k":7}'
+_LENGTH = 16  # tokens of a reply; some services take no fewer
 
 
 class Probe:
@@ -36,12 +41,30 @@ class Probe:
         transport: The way to it.
         model: Name that requests carry.
         tokenizer: Its tokenizer, if it has one.
+        manners: Learned here: what the endpoint refuses.
+        estimate: Calibrated here where the tokenizer is absent or disagrees with the usage.
+        fields: Further fields of each request.
+        thinking: Tokens that thoughts may have; None for the default where the model was seen to think.
     """
 
-    def __init__(self, transport: Transport, model: str, tokenizer: VllmTokenizer | LlamaTokenizer | None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        model: str,
+        tokenizer: VllmTokenizer | LlamaTokenizer | None,
+        *,
+        manners: Manners,
+        estimate: Estimate,
+        fields: dict[str, Any] | None = None,
+        thinking: int | None = None,
+    ) -> None:
         self._transport = transport
         self._model = model
         self._tokenizer = tokenizer
+        self._manners = manners
+        self._estimate = estimate
+        self._fields = fields or {}
+        self._thinking = thinking
         self.spend = Spend()
         """What the trial cost."""
         self.capabilities = Capabilities()
@@ -52,6 +75,9 @@ class Probe:
         """Makes the request fields that constrain an answer to a schema here."""
         self.counts_one_sample = False
         """Whether the usage of a call with n samples leaves out all but one of them (llama.cpp)."""
+        self.reports = False
+        """Whether the server reports a usage that can be true."""
+        self._passed = False
 
     async def run(self) -> None:
         """Try everything out.
@@ -60,60 +86,121 @@ class Probe:
             EndpointError: The endpoint cannot be reached, refuses the key or does not know the model.
             ModelError: It failed in a way that another attempt may not; nothing is remembered.
         """
-        exact, logprobs, samples = await self._basics()
-        schema = await self._schema()
+        exact, logprobs, samples, thinks = await self._basics()
+        thinking = 0 if not thinks else _THINKING if self._thinking is None else self._thinking
+        schema = await self._schema(thinking)
         self.scorer = await self._scorer()
         self.capabilities = Capabilities(
-            json_schema=schema, scoring=self.scorer is not None, tokenizer=exact, logprobs=logprobs, samples=samples
-        )
+            json_schema=schema, scoring=self.scorer is not None, tokenizer=exact, logprobs=logprobs, samples=samples,
+            thinking=thinking,
+        )  # fmt: skip
 
-    async def _call(self, **fields: Any) -> dict[str, Any] | None:
-        """One tiny call, charged; None if the endpoint refuses these fields."""
-        body = {"model": self._model, "messages": _MESSAGES, "temperature": 0, "max_tokens": 2, **fields}
-        try:
-            answer = await self._transport.post("chat/completions", body)
-        except EndpointError:
-            raise
-        except ModelError as error:
-            self._charge(None)
-            if error.retryable:
+    async def _call(self, messages: list[Message] = _MESSAGES, **trial: Any) -> Completion | None:
+        """One tiny call, charged; None if the endpoint refuses a parameter of `trial` that it can do without.
+
+        A parameter that any call has and that the server refuses by name is left out from then on.
+
+        Raises:
+            ModelError: It fails in another way, as every call may.
+        """
+        while True:
+            body = {"model": self._model, "messages": messages, "temperature": 0, "max_tokens": _LENGTH}
+            body = self._manners.adapt({**body, **self._fields, **trial})
+            try:
+                value = await self._transport.post("chat/completions", body)
+            except RefusedError as error:
+                self._charge(None)
+                if self._manners.learn(error, body, keep=set(trial) - {"temperature"} | set(self._fields)):
+                    continue
+                if trial and await self._passes():
+                    return None
                 raise
-            return None
-        self._charge(parse_usage(answer))
-        return answer if isinstance(answer, dict) else None
+            except ModelError:
+                self._charge(None)
+                raise
+            answer = read(Completion, value)
+            self._charge(answer.reported())
+            if not answer.choices:
+                raise self._transport.broken(f"no choices ({said(value)[0] or 'and no reason'})")
+            return answer
+
+    async def _passes(self) -> bool:
+        """Whether a call without any trial passes, so that a trial that was refused without a name was refused."""
+        if not self._passed:
+            await self._call()
+            self._passed = True
+        return True
 
     def _charge(self, usage: Usage | None) -> None:
-        usage = usage or Usage()
-        self.spend = self.spend + Spend(
-            llm_calls=1,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=usage.cached_tokens,
-        )
+        self.spend = self.spend + (usage or Usage()).spend
 
-    async def _basics(self) -> tuple[bool, bool, bool]:
-        """Whether the count agrees with the usage, log-probabilities come back, and n=2 gives two samples."""
+    async def _basics(self) -> tuple[bool, bool, bool, bool]:
+        """Whether counts are exact, log-probabilities come back, n=2 gives two samples, and the model thinks first."""
         both = await self._call(n=2, logprobs=True, temperature=1)
         tried = [both] if both else [await self._call(logprobs=True), await self._call(n=2, temperature=1)]
-        answers = [answer for answer in tried if answer] or [await self._call() or {}]
-        choices = [_choices(answer) for answer in answers]
-        written = [sum(len(token_logprobs(choice)) for choice in found) for found in choices]
-        usage = parse_usage(answers[0])
+        answers = [answer for answer in tried if answer] or [await self._call() or Completion()]
+        written = [sum(len(choice.token_logprobs) for choice in answer.choices) for answer in answers]
+        usage = answers[0].reported()
         if both and usage:
             self.counts_one_sample = usage.completion_tokens < written[0]
-        exact = False
-        if self._tokenizer is not None and usage is not None:
-            exact = len(await self._tokenizer.prompt(_MESSAGES)) == usage.prompt_tokens
-        return exact, any(written), any(len(found) == 2 for found in choices)
+        exact = await self._counts(usage)
+        thinks = any(_thinks(choice, usage) for answer in answers for choice in answer.choices)
+        return exact, any(written), any(len(answer.choices) == 2 for answer in answers), thinks
 
-    async def _schema(self) -> bool:
+    async def _counts(self, usage: Usage | None) -> bool:
+        """Whether the tokenizer agrees with the usage; where not, the estimate is calibrated by the usage."""
+        fewest = sum(floor(message["content"]) for message in _MESSAGES)
+        self.reports = usage is not None and usage.prompt_tokens >= fewest
+        if self._tokenizer is not None:
+            try:
+                count = len(await self._tokenizer.prompt(_MESSAGES))
+                await self._system()
+            except ModelError as error:
+                if error.retryable and not isinstance(error, BrokenAnswerError):
+                    raise
+            else:
+                if usage is not None and count == usage.prompt_tokens:
+                    return True
+        if usage is not None and self.reports:
+            await self._calibrate(usage.prompt_tokens)
+        return False
+
+    async def _system(self) -> None:
+        """Find out by the tokenizer's template whether there is a system role."""
+        assert self._tokenizer is not None
+        try:
+            await self._tokenizer.prompt([{"role": "system", "content": "Be brief."}, *_MESSAGES])
+        except (RefusedError, BrokenAnswerError):
+            self._manners.folds = True
+
+    async def _calibrate(self, base: int) -> None:
+        """Have the server count `SAMPLES`, each in a call of one token or few; they are sent together."""
+        self._estimate.base(_MESSAGES, base)
+        brief: list[Message] = [{"role": "system", "content": "Be brief."}, *_MESSAGES]
+        await self._call(brief)  # learns whether there is a system role
+
+        async def one(name: str) -> None:
+            answer = await self._call([{"role": "user", "content": SAMPLES[name]}])
+            usage = answer.reported() if answer else None
+            if usage is None or usage.prompt_tokens < floor(SAMPLES[name]):
+                self.reports = False  # it reports the same whatever it is sent
+            else:
+                counts[name] = usage.prompt_tokens
+
+        counts: dict[str, int] = {}
+        for error in await asyncio.gather(*map(one, SAMPLES), return_exceptions=True):
+            if isinstance(error, BaseException):
+                raise error
+        if self.reports:
+            self._estimate.calibrate(counts, base)
+
+    async def _schema(self, thinking: int) -> bool:
         """Whether output can be constrained; keeps the first way that was seen to work."""
         ways = (_vllm_fields, _openai_fields) if isinstance(self._tokenizer, VllmTokenizer) else (_openai_fields,)
         for way in ways:
-            answer = await self._call(max_tokens=16, **way(_SCHEMA))
-            choices = _choices(answer)
-            text = choices[0].get("message", {}).get("content") if choices else None
-            written = "".join(text.split()) if isinstance(text, str) else ""
+            answer = await self._call(max_tokens=_LENGTH + thinking, **way(_SCHEMA))
+            text = answer.choices[0].text if answer and answer.choices else None
+            written = "".join((text or "").rpartition("</think>")[2].split())
             # A beginning is enough: some servers put endless white space between the tokens of the JSON.
             if written and _OBEYED.startswith(written):
                 self.schema_fields = way
@@ -129,7 +216,7 @@ class Probe:
         else:
             return None
         try:
-            self._charge((await scorer.score(_MESSAGES, "k7", prompt_tokens=0)).usage)
+            self._charge((await scorer.score(_MESSAGES, "k7")).usage)
         except EndpointError:
             return None
         except ModelError as error:
@@ -140,6 +227,17 @@ class Probe:
         return scorer
 
 
+_THINKING = 1024
+"""Tokens for thoughts by default: short thoughts of the models in use end within."""
+
+
+def _thinks(choice: Choice, usage: Usage | None) -> bool:
+    """Whether a reply begins with a thought, shown or hidden."""
+    begins = (choice.text or "").lstrip().startswith("<think")
+    hidden = not choice.text and choice.finish_reason == "length"
+    return bool(choice.thought) or begins or hidden or bool(usage and usage.reasoning_tokens)
+
+
 def _openai_fields(schema: dict[str, Any]) -> dict[str, Any]:
     form = {"name": "answer", "schema": schema, "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": form}}
@@ -148,8 +246,3 @@ def _openai_fields(schema: dict[str, Any]) -> dict[str, Any]:
 def _vllm_fields(schema: dict[str, Any]) -> dict[str, Any]:
     # The same constraint; the backends that heed the flag then write no endless white space.
     return {"structured_outputs": {"json": schema, "disable_any_whitespace": True}}
-
-
-def _choices(answer: dict[str, Any] | None) -> Sequence[dict[str, Any]]:
-    choices = answer.get("choices") if answer else None
-    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []

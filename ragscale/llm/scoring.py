@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ragscale.llm.answers import parse_usage, token_logprobs
-from ragscale.llm.base import Score
+from ragscale.llm.base import Score, Usage
+from ragscale.llm.replies import Completion, read
 from ragscale.llm.tokens import LlamaTokenizer, VllmTokenizer
 from ragscale.llm.transport import Transport
 from ragscale.types import Message
@@ -14,10 +14,13 @@ from ragscale.types import Message
 __all__ = ["GrammarScorer", "PromptScorer", "Scorer"]
 
 
+_LOWEST = 1e6  # a log-probability below this is none
+
+
 class Scorer(Protocol):
     """Scores a continuation, its end-of-turn token included."""
 
-    async def score(self, messages: Sequence[Message], continuation: str, *, prompt_tokens: int) -> Score:
+    async def score(self, messages: Sequence[Message], continuation: str) -> Score:
         """Mean log-probability of the continuation's tokens. Raises `ModelError`."""
         ...
 
@@ -34,7 +37,7 @@ class GrammarScorer:
         self._model = model
         self._tokenizer = tokenizer
 
-    async def score(self, messages: Sequence[Message], continuation: str, *, prompt_tokens: int) -> Score:
+    async def score(self, messages: Sequence[Message], continuation: str) -> Score:
         """Mean log-probability of the continuation's tokens. Raises `ModelError`."""
         ids = await self._tokenizer.text(continuation)
         body: dict[str, Any] = {
@@ -47,15 +50,11 @@ class GrammarScorer:
             "top_logprobs": 1,
             "post_sampling_probs": False,
         }
-        answer = await self._transport.post("chat/completions", body, prompt_tokens=prompt_tokens)
-        usage = parse_usage(answer)
-        if usage is None:
-            raise self._transport.broken("no usage", prompt_tokens, len(ids) + 1)
-        choices = answer.get("choices") or [{}]
-        entries = token_logprobs(choices[0]) if isinstance(choices[0], dict) else []
-        if [entry.get("id") for entry in entries[:-1]] != ids:
-            raise self._transport.broken("another text than the forced one", prompt_tokens, usage.completion_tokens)
-        return Score(sum(entry["logprob"] for entry in entries) / len(entries), usage)
+        answer = read(Completion, await self._transport.post("chat/completions", body))
+        entries = answer.choices[0].token_logprobs if answer.choices else []
+        if [id for id, _ in entries[:-1]] != ids:
+            raise self._transport.broken("another text than the forced one")
+        return Score(sum(value for _, value in entries) / len(entries), _usage(answer, self._transport))
 
 
 class PromptScorer:
@@ -67,40 +66,40 @@ class PromptScorer:
         self._tokenizer = tokenizer
         self._end: int | None = None
 
-    async def score(self, messages: Sequence[Message], continuation: str, *, prompt_tokens: int) -> Score:
+    async def score(self, messages: Sequence[Message], continuation: str) -> Score:
         """Mean log-probability of the continuation's tokens. Raises `ModelError`."""
         if self._end is None:
             self._end = await self._tokenizer.end_of_turn()
         prompt = await self._tokenizer.prompt(messages)
         forced = [*await self._tokenizer.text(continuation), self._end]
-        body = {
+        body: dict[str, Any] = {
             "model": self._model,
             "prompt": prompt + forced,  # ids, so that nothing is tokenized differently across the seam
             "max_tokens": 1,
             "temperature": 0,
             "prompt_logprobs": 1,
         }
-        charged = len(prompt) + len(forced)
-        answer = await self._transport.post("completions", body, prompt_tokens=charged)
-        usage = parse_usage(answer)
-        if usage is None:
-            raise self._transport.broken("no usage", charged, 1)
-        values = _prompt_logprobs(answer)[len(prompt) :]
+        # an entry a token, of two candidates and their texts
+        largest = max(2**23, 2**10 * len(body["prompt"]))
+        answer = read(Completion, await self._transport.post("completions", body, largest=largest))
+        values = answer.choices[0].prompt_logprobs[len(prompt) :] if answer.choices else []
         found = [_logprob(entry, token) for entry, token in zip(values, forced, strict=False)]
         known = [value for value in found if value is not None]
         if len(known) != len(forced):
-            raise self._transport.broken("no log-probabilities of the prompt", charged, usage.completion_tokens)
-        return Score(sum(known) / len(known), usage)
+            raise self._transport.broken("no log-probabilities of the prompt")
+        return Score(sum(known) / len(known), _usage(answer, self._transport))
 
 
-def _prompt_logprobs(answer: dict[str, Any]) -> list[Any]:
-    choices = answer.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    values = choice.get("prompt_logprobs")
-    return values if isinstance(values, list) else []
+def _usage(answer: Completion, transport: Transport) -> Usage:
+    usage = answer.reported()
+    if usage is None:
+        raise transport.broken("no usage")
+    return usage
 
 
 def _logprob(entry: Any, token: int) -> float | None:
     value = entry.get(str(token)) if isinstance(entry, dict) else None
     number = value.get("logprob") if isinstance(value, dict) else value
-    return float(number) if isinstance(number, int | float) else None
+    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < _LOWEST:
+        return None
+    return float(number)

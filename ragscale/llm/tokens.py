@@ -1,25 +1,185 @@
-"""Counting prompt tokens with the endpoint's own tokenizer, or bounding them where it has none to offer."""
+"""Counts prompt tokens: with the endpoint's own tokenizer, or by an estimate that the endpoint's usage calibrates."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
-from ragscale.errors import EndpointError
-from ragscale.llm.transport import BrokenAnswerError, RefusedError, Transport, UnreachableError
+from ragscale.errors import InvalidInput, ModelError
+from ragscale.llm import replies
+from ragscale.llm.transport import Transport, UnreachableError
 from ragscale.types import Message
 
-__all__ = ["CountMemo", "LlamaTokenizer", "Tokenizer", "VllmTokenizer", "find_tokenizer", "upper_bound"]
+__all__ = [
+    "SAMPLES",
+    "CountMemo",
+    "Estimate",
+    "LlamaTokenizer",
+    "Tokenizer",
+    "VllmTokenizer",
+    "find_tokenizer",
+    "local_tokenizer",
+]
 
-_MESSAGE_MARGIN = 16  # a chat template's role markers: 4 to 8 tokens in the templates in use
-_PROMPT_MARGIN = 64  # a default system prompt that some templates add
+SAMPLES = {
+    "long": "Hungarian physicist Leo Szilard and novelist Virginia Woolf never encountered each other although both "
+    "frequented the Bloomsbury museum which Elizabeth Haverstock directed before moving to Edinburgh where her brother "
+    "Theodore composed operas about Queen Guinevere and afterwards founded several conservatories near Aberystwyth",
+    "short": "He was in on it, so to say, as far as we can see now. It is one of the few that did not go up or out of "
+    "use by the end of the war, and she had to do it all on her own. If you ask me who is to do it, I say: he can, but "
+    "as for the two of us, we may go on and try to get at it in a day or so.",
+    "marks": '(1984), 27.5%; [12] 1,024/7 {"a": ["b-3", 46.0]} 2019-11-08: #5 & *9* 3:30 = 88 + 61_0 "7"?! 30,519.',
+    "letters": "Москва стоит на реке Öğretmen güzel Łódź Θεσσαλονίκη Çağdaş München año señor Київ الرياض מוסד",
+    "cjk": "東京都は日本の首都である。北京是中华人民共和国的首都、历史悠久。서울은 대한민국의 수도이다.",
+    "others": "नई दिल्ली भारत की राजधानी है กรุงเทพมหานคร ঢাকা বাংলাদেশের 🎻🧭🏛 አዲስ አበባ თბილისი தமிழ்",
+}
+"""Texts whose tokens, as a server counts them, tell what its tokenizer makes of a character of each class, and of a
+word."""
+
+_CLASSES = {
+    "marks": re.compile(r"[!-@\[-`{-~\x00-\x08\x0e-\x1f\x7f]+"),
+    "letters": re.compile(r"[\u0080-\u07ff\u1e00-\u1fff]+"),
+    "cjk": re.compile(r"[\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef]+"),
+}
+_WORD = re.compile(r"[A-Za-z]+")
+# Tokens a character (for "word": a word), on the high side for the tokenizers in use.
+_PRIOR = {"words": 0.18, "word": 0.5, "marks": 1.0, "letters": 0.9, "cjk": 1.3, "others": 2.5}
+# No tokenizer in use needs fewer: what reports less does not count what it was sent.
+_FLOOR = {"word": 0.6, "other": 0.08}
+_MESSAGE = 8  # tokens of a message's role markers, 4 to 8 in the templates in use
+_PROMPT = 48  # tokens of a default system prompt that some templates add, until a usage tells
+_SHORT = 64  # tokens of a prompt too short to correct rates by
+_MARGIN = 1.08  # of a calibrated rate: texts differ from the samples
+_LOCAL_MARGIN = 1.02  # of a tokenizer named by the user: it may be of another version
 
 
-def upper_bound(messages: Sequence[Message]) -> int:
-    """Tokens that `messages` cannot exceed: a byte-level tokenizer makes at most one token a byte."""
-    return _PROMPT_MARGIN + sum(len(m["content"].encode()) + _MESSAGE_MARGIN for m in messages)
+def _sizes(text: str) -> dict[str, int]:
+    """Characters of each class, and the number of words."""
+    found = {"word": len(_WORD.findall(text))}
+    rest = len(text)
+    for name, pattern in _CLASSES.items():
+        if name != "marks" and text.isascii():
+            found[name] = 0
+            continue
+        found[name] = sum(map(len, pattern.findall(text)))
+        rest -= found[name]
+    plain = rest if text.isascii() else sum(1 for char in text if char < "\x80") - found["marks"]
+    return {**found, "words": plain, "others": rest - plain}
+
+
+def floor(text: str) -> int:
+    """The fewest tokens that `text` can have in any tokenizer in use: what reports less did not count."""
+    sizes = _sizes(text)
+    other = sum(sizes[name] for name in ("letters", "cjk", "others")) + sizes["marks"]
+    return int(_FLOOR["word"] * sizes["word"] + _FLOOR["other"] * other)
+
+
+class Estimate:
+    """Estimates tokens where the server has no tokenizer: by rates of classes of characters, on the high side.
+
+    The rates are those of the tokenizers in use until `calibrate` is given what the server counted for `SAMPLES`. They
+    then stay as they are, so that the same question is planned alike whenever it is asked, unless a prompt turns out to
+    have more tokens than estimated: then all later estimates are higher (`learn`).
+
+    Args:
+        measure: A tokenizer's count of a text, instead of rates; see `local_tokenizer`.
+    """
+
+    def __init__(self, measure: Callable[[str], int] | None = None) -> None:
+        self._measure = measure
+        self._rates = dict(_PRIOR)
+        self._base = _PROMPT
+        self._scale = 1.0
+        self.most_off: float | None = None
+        """The largest difference between an estimate and what the server counted, as a share of the latter."""
+
+    def text(self, text: str) -> int:
+        """Tokens of `text` alone."""
+        if self._measure is not None:
+            return math.ceil(self._measure(text) * _LOCAL_MARGIN * self._scale)
+        sizes, rates = _sizes(text), self._rates
+        return math.ceil(self._scale * sum(rates[name] * sizes[name] for name in rates))
+
+    def prompt(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt of `messages`, chat template included."""
+        return self._base + sum(self.text(m["content"]) + _MESSAGE for m in messages)
+
+    def base(self, messages: Sequence[Message], reported: int) -> None:
+        """Learn what the template adds from the reported tokens of a prompt of a few words."""
+        words = sum(floor(m["content"]) for m in messages)
+        self._base = max(0, reported - words - _MESSAGE * (len(messages) - 1))
+
+    def calibrate(self, counts: Mapping[str, int], base: int) -> None:
+        """Set the rates to what the server counted.
+
+        Args:
+            counts: By the names of `SAMPLES`: tokens of a prompt of one message that holds this sample alone.
+            base: Tokens of a prompt of one message that holds next to nothing.
+        """
+        tokens = {name: max(1, count - base) for name, count in counts.items()}
+        sizes = {name: _sizes(SAMPLES[name]) for name in SAMPLES}
+        for name in ("marks", "letters", "cjk", "others"):
+            self._rates[name] = _MARGIN * tokens[name] / sizes[name][name]
+        marks = {name: self._rates["marks"] * sizes[name]["marks"] / _MARGIN for name in ("long", "short")}
+        of_char, of_word = _fit(
+            [(sizes[name]["words"], sizes[name]["word"], max(1, tokens[name] - marks[name])) for name in marks]
+        )
+        self._rates |= {"words": _MARGIN * of_char, "word": _MARGIN * of_word}
+
+    def learn(self, messages: Sequence[Message], reported: int) -> bool:
+        """Compare the estimate of a prompt with what the server counted; whether it was too low.
+
+        Later estimates are higher then.
+        """
+        estimate = self.prompt(messages)
+        if reported > 0:
+            self.most_off = max(self.most_off or 0.0, abs(estimate - reported) / reported)
+        if reported <= estimate:
+            return False
+        texts = estimate - self._base - _MESSAGE * len(messages)
+        if texts < _SHORT:  # the template's own tokens are the greater part
+            self._base += reported - estimate + 1
+        else:
+            self._scale *= 1.02 * (texts + reported - estimate) / texts
+        return True
+
+
+def _fit(samples: Sequence[tuple[int, int, float]]) -> tuple[float, float]:
+    """Tokens of a character and of a word, from (characters, words, tokens) of two texts; neither is negative."""
+    (c1, w1, t1), (c2, w2, t2) = samples
+    determinant = c1 * w2 - c2 * w1
+    of_char, of_word = (t1 * w2 - t2 * w1) / determinant, (c1 * t2 - c2 * t1) / determinant
+    if of_char < 0:
+        return 0.0, max(t1 / w1, t2 / w2)
+    if of_word < 0:
+        return max(t1 / c1, t2 / c2), 0.0
+    return of_char, of_word
+
+
+def local_tokenizer(name: str) -> Callable[[str], int]:
+    """The count of a tokenizer on this machine: a ``tokenizer.json``, a folder with one, or a name on the hub.
+
+    Raises:
+        InvalidInput: There is none of that name.
+    """
+    from tokenizers import Tokenizer as Fast
+
+    path = Path(name).expanduser()
+    path = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        tokenizer = Fast.from_file(str(path)) if path.is_file() else Fast.from_pretrained(name)
+    except Exception as error:  # the library raises bare Exceptions, the hub's client its own
+        raise InvalidInput(
+            f"tokenizer {name!r} cannot be loaded: {error}", "Give a tokenizer.json, a folder with one, or a hub name."
+        ) from None
+    tokenizer.no_truncation()  # a file may bring along that of its model
+    tokenizer.no_padding()
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 class Tokenizer(Protocol):
@@ -42,11 +202,12 @@ class VllmTokenizer:
         self._model = model
 
     async def _ids(self, **body: Any) -> list[int]:
-        answer = await self._transport.post(f"{self._transport.root}/tokenize", {"model": self._model, **body})
+        data = await self._transport.post(f"{self._transport.root}/tokenize", {"model": self._model, **body})
+        answer = replies.read(replies.Tokens, data)
         # llama.cpp has a path of this name and ignores the messages: only vLLM reports a count.
-        if not isinstance(answer, dict) or not isinstance(answer.get("count"), int):
-            raise self._transport.broken("no token count", 0)
-        return [int(token) for token in answer.get("tokens", [])]
+        if answer.tokens is None or answer.count != len(answer.tokens):
+            raise self._transport.broken("no token count")
+        return answer.tokens
 
     async def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Ids of the prompt of `messages`, the generation prompt included."""
@@ -62,7 +223,7 @@ class VllmTokenizer:
         closed = await self._ids(messages=turn, add_generation_prompt=False)
         is_open = await self._ids(messages=turn, add_generation_prompt=False, continue_final_message=True)
         if closed[: len(is_open)] != is_open or len(closed) == len(is_open):
-            raise self._transport.broken("a chat template without an end-of-turn token", 0)
+            raise self._transport.broken("a chat template without an end-of-turn token")
         return closed[len(is_open)]
 
 
@@ -74,38 +235,38 @@ class LlamaTokenizer:
 
     async def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Ids of the prompt of `messages`, the generation prompt included."""
-        answer = await self._transport.post(
-            f"{self._transport.root}/apply-template", {"messages": list(messages), "add_generation_prompt": True}
+        body = {"messages": list(messages), "add_generation_prompt": True}
+        answer = replies.read(
+            replies.Template, await self._transport.post(f"{self._transport.root}/apply-template", body)
         )
-        if not isinstance(answer, dict) or not isinstance(answer.get("prompt"), str):
-            raise self._transport.broken("no prompt", 0)
-        return await self._ids(content=answer["prompt"], add_special=True, parse_special=True)
+        if answer.prompt is None:
+            raise self._transport.broken("no prompt")
+        return await self._ids(content=answer.prompt, add_special=True, parse_special=True)
 
     async def text(self, text: str) -> list[int]:
         """Ids of `text` alone, without special tokens."""
         return await self._ids(content=text, add_special=False, parse_special=False)
 
     async def _ids(self, **body: Any) -> list[int]:
-        answer = await self._transport.post(f"{self._transport.root}/tokenize", body)
-        tokens = answer.get("tokens") if isinstance(answer, dict) else None
-        if not tokens:
-            raise self._transport.broken("no tokens", 0)
-        return [int(token) for token in tokens]
+        answer = replies.read(replies.Tokens, await self._transport.post(f"{self._transport.root}/tokenize", body))
+        if not answer.tokens:
+            raise self._transport.broken("no tokens")
+        return answer.tokens
 
 
 async def find_tokenizer(transport: Transport, model: str) -> VllmTokenizer | LlamaTokenizer | None:
     """The tokenizer that the endpoint answers with; None where it has none.
 
     Raises:
-        ModelError: The endpoint cannot be reached, or failed in a way that another attempt may not.
+        UnreachableError: The endpoint cannot be reached.
     """
     for tokenizer in (VllmTokenizer(transport, model), LlamaTokenizer(transport)):
         try:
-            await tokenizer.prompt([{"role": "user", "content": "Hello"}])
+            await transport.patiently(tokenizer.prompt, [{"role": "user", "content": "Hello"}])
             return tokenizer
         except UnreachableError:
             raise
-        except (EndpointError, RefusedError, BrokenAnswerError):
+        except ModelError:
             continue  # no such path here, or another server's
     return None
 

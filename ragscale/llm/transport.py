@@ -1,7 +1,8 @@
 """One HTTP attempt against an OpenAI-dialect endpoint, and what its failure means.
 
-The `openai` client does the talking; this module makes it safe to use from several event loops, keeps the key out of
-everything that is printed, and turns each failure into a `ModelError` that says what the attempt is charged.
+A client for each event loop, the key in nothing that is printed, bodies of bounded size, and each failure turned into a
+`ModelError` that says what the attempt is charged: nothing but the call where the server refused it before it read the
+prompt, and the most that it may have cost (``spend=None``) where nobody knows.
 """
 
 from __future__ import annotations
@@ -9,20 +10,32 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+import httpx
 
 from ragscale.errors import EndpointError, ModelError
+from ragscale.http import BadEncoding, BodyTooLarge, aread_bounded, open_client, proxy_variables, retry_after
+from ragscale.llm.replies import said
+from ragscale.llm.retry import attempts
 from ragscale.types import Spend
 from ragscale.urls import server_url
 
-if TYPE_CHECKING:
-    import openai
-
 __all__ = ["BadKeyError", "BrokenAnswerError", "RefusedError", "ThrottledError", "Transport", "UnreachableError"]
 
-
 _CONNECT = 10.0  # seconds until a host that does not answer at all counts as absent
+_LARGEST = 8 * 2**20  # bytes of an answer, decoded: read in a quarter of a second
+_SENT = Spend(llm_calls=1)  # of a call that the server refused before it read the prompt
+# What servers call an account without money: waiting does not help.
+_QUOTA = re.compile(r"insufficient[_ ]quota|exceeded your current quota|billing|credit|payment|balance", re.IGNORECASE)
+_SENTENCE = 3  # words
+_KEY = re.compile(r"\b(?:api[-_ ]?)?key\b|token|credential|authenticat|unauthori[sz]ed", re.IGNORECASE)
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class ThrottledError(ModelError):
@@ -49,7 +62,7 @@ class BrokenAnswerError(ModelError):
 
 
 class UnreachableError(EndpointError):
-    """Nothing listens at the address, or the host is unknown."""
+    """Nothing listens at the address, the host is unknown, or the proxy does not lead there."""
 
 
 class BadKeyError(EndpointError):
@@ -59,109 +72,149 @@ class BadKeyError(EndpointError):
 class Transport:
     """Sends single requests; never repeats one.
 
+    A server on the loopback interface is spoken to directly; others by the proxy that the environment names.
+
     Args:
         base_url: The endpoint with its path, as in ``http://localhost:8000/v1``.
-        api_key_env: Name of the environment variable that holds the key; read at each call, never stored.
+        api_key_env: Name of the environment variable that holds the key; read at each call, never stored. None for an
+            endpoint that is sent no key.
+        key_header: Header that carries the key alone, as Azure's ``api-key``; None for ``Authorization: Bearer``.
+        headers: Further headers of each request.
+        query: Query parameters of each request, as Azure's ``api-version``.
         timeout: Seconds that one request may take.
 
     Raises:
         InvalidInput: `base_url` is not an http(s) URL, or holds credentials or a query.
     """
 
-    def __init__(self, base_url: str, *, api_key_env: str = "OPENAI_API_KEY", timeout: float = 180.0) -> None:
-        self.shown = server_url(base_url, example="http://localhost:8000/v1", secret=api_key_env)
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key_env: str | None = "OPENAI_API_KEY",
+        key_header: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        timeout: float = 180.0,
+    ) -> None:
+        self.shown = server_url(base_url, example="http://localhost:8000/v1", secret=api_key_env or "OPENAI_API_KEY")
         self.api_key_env = api_key_env
         self.timeout = timeout
         self.root = self.shown.removesuffix("/v1")
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = (
+        self._key_header = key_header
+        self._headers = dict(headers or {})
+        self._query = dict(query or {})
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
             weakref.WeakKeyDictionary()
         )
 
     def __repr__(self) -> str:
         return f"Transport({self.shown!r})"
 
-    def _client(self) -> openai.AsyncOpenAI:
+    def _client(self) -> httpx.AsyncClient:
         """The client of the running loop: a client's sockets belong to the loop that opened them."""
-        import openai
-
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            client = self._clients[loop] = openai.AsyncOpenAI(
-                base_url=self.shown,
-                api_key=self._key,
-                timeout=openai.Timeout(self.timeout, connect=min(self.timeout, _CONNECT)),
-                max_retries=0,
+            client = self._clients[loop] = open_client(
+                httpx.AsyncClient,
+                self.shown,
+                timeout=httpx.Timeout(self.timeout, connect=min(self.timeout, _CONNECT)),
                 # Nothing outlives a call, so a loop may end without notice, and no call is lost to a connection that
                 # the server closed while it was idle.
-                default_headers={"Connection": "close"},
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+                headers={"Connection": "close"},
             )
         return client
 
-    async def _key(self) -> str:
-        key = os.environ.get(self.api_key_env, "").strip()
-        if not key.isascii() or not key.isprintable():
+    def _key(self) -> str:
+        key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
+        if not key.isascii() or not (key.isprintable() or not key):
             raise BadKeyError(
                 f"The key in {self.api_key_env} has characters that no HTTP header can carry",
                 f"Put a key of letters, digits and punctuation of ASCII into {self.api_key_env}.",
                 spend=Spend(),
             )
-        return key or "none"  # local servers take any key, the client insists on one
+        return key
+
+    def _authorised(self) -> dict[str, str]:
+        key = self._key()
+        if not key:
+            return self._headers
+        return {
+            **self._headers,
+            **({self._key_header: key} if self._key_header else {"Authorization": f"Bearer {key}"}),
+        }
 
     async def get(self, path: str) -> Any:
         """The JSON at `path`; relative to the endpoint, or a whole URL. Raises `ModelError`."""
-        return await self._send("GET", path, None, 0)
+        return await self._send("GET", path, None, _LARGEST)
 
-    async def post(self, path: str, body: dict[str, Any], *, prompt_tokens: int = 0) -> Any:
+    async def post(self, path: str, body: dict[str, Any], *, largest: int = _LARGEST) -> Any:
         """The JSON that answers `body`.
 
         Args:
             path: Relative to the endpoint, or a whole URL.
             body: The request.
-            prompt_tokens: What a failure is charged, where the prompt may have been processed before it.
+            largest: Bytes that the answer may have, decoded.
 
         Raises:
             ModelError: The attempt failed.
         """
-        return await self._send("POST", path, body, prompt_tokens)
+        return await self._send("POST", path, body, largest)
 
-    async def _send(self, method: str, path: str, body: dict[str, Any] | None, prompt_tokens: int) -> Any:
-        import openai
+    async def patiently(self, call: Callable[P, Awaitable[T]], *args: P.args, **named: P.kwargs) -> T:
+        """The result of a call that spends no tokens, tried three times. Raises `ModelError`."""
+        async for attempt in attempts(3, base=0.1):
+            with attempt:
+                result = await call(*args, **named)
+        return result
 
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None, largest: int) -> Any:
+        url = path if "://" in path else f"{self.shown}/{path}"
+        headers = self._authorised()
         client = self._client()
+        request = client.build_request(method, url, json=body, headers=headers, params=self._query or None)
         try:
             # The client's own limit is one of silence: bytes that trickle would reset it for ever.
             async with asyncio.timeout(self.timeout):
-                if method == "GET":
-                    text = await client.get(path, cast_to=str)
-                else:
-                    text = await client.post(path, cast_to=str, body=body)
-        except openai.APIStatusError as error:
-            raise self._status_error(error, prompt_tokens) from None
+                response = await client.send(request, stream=True)
+                try:
+                    data = await aread_bounded(response, largest)
+                finally:
+                    await response.aclose()
         except TimeoutError:
-            raise self._late(prompt_tokens) from None
-        except openai.APIConnectionError as error:  # its subclass for time-outs included
-            raise self._connection_error(error, prompt_tokens) from None
-        except UnicodeDecodeError:
-            raise self.broken("a body that is not UTF-8", prompt_tokens) from None
+            raise self._late() from None
+        except httpx.RequestError as error:
+            raise self._connection_error(error) from None
+        except BodyTooLarge:
+            raise self.broken(f"more than {largest:,} bytes") from None
+        except BadEncoding as error:
+            raise self.broken(f"a body that cannot be decoded ({error})") from None
         try:
-            return json.loads(text)
-        except ValueError:
-            raise self.broken("a body that is not JSON", prompt_tokens) from None
-        except RecursionError:
-            raise self.broken("JSON that is nested too deeply", prompt_tokens) from None
+            value = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            if response.is_success:
+                what = (
+                    "JSON that is nested too deeply" if isinstance(error, RecursionError) else "a body that is not JSON"
+                )
+                raise self.broken(what) from None
+            value = data.decode("utf-8", "replace") if b"<" not in data[:100] else None  # a page of HTML says little
+        if not response.is_success:
+            raise self._failure(response.status_code, value, response.headers)
+        if isinstance(value, dict) and value.get("error") and not value.get("choices"):
+            raise self._told(value, response.headers)
+        return value
 
-    def _late(self, prompt_tokens: int) -> ModelError:
+    def _late(self) -> ModelError:
         return ModelError(
             f"No answer from {self.shown} within {self.timeout:g} s",
             "Raise the timeout, or shorten the prompt or the answer.",
             retryable=True,
-            spend=Spend(llm_calls=1, prompt_tokens=prompt_tokens),
         )
 
-    def broken(self, what: str, prompt_tokens: int, completion_tokens: int = 0) -> BrokenAnswerError:
+    def broken(self, what: str, spend: Spend | None = None) -> BrokenAnswerError:
         """The error for an answer that came with HTTP 200 and cannot be used: retryable, and charged."""
-        spend = Spend(llm_calls=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
         return BrokenAnswerError(
             f"{self.shown} answered with {what}",
             "See the server's log; the call may be repeated.",
@@ -169,63 +222,87 @@ class Transport:
             spend=spend,
         )
 
-    def _connection_error(self, error: openai.APIConnectionError, prompt_tokens: int) -> ModelError:
-        # By name: openai 1 and 2 raise httpx's errors, openai 3 those of httpx2.
-        cause = type(error.__cause__).__name__
-        if cause.endswith("Timeout") and cause != "ConnectTimeout":
-            return self._late(prompt_tokens)
-        if cause in ("ConnectError", "ConnectTimeout", "UnsupportedProtocol", "InvalidURL"):
+    def _connection_error(self, error: httpx.RequestError) -> ModelError:
+        if isinstance(error, httpx.ProxyError):
+            return UnreachableError(
+                f"The proxy of {proxy_variables()} does not lead to {self.shown}",
+                "Correct the variable, or put the host into NO_PROXY.",
+                spend=_SENT,
+            )
+        if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+            return self._late()
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
             return UnreachableError(
                 f"No model server at {self.shown} (connection refused, or unknown host)",
                 "Start the server, or correct the URL; `ragscale doctor` checks it.",
-                spend=Spend(llm_calls=1),
+                spend=_SENT,
             )
         return ModelError(
             f"The connection to {self.shown} broke before the answer was complete",
             "See the server's log; the call may be repeated.",
             retryable=True,
-            spend=Spend(llm_calls=1, prompt_tokens=prompt_tokens),
         )
 
-    def _status_error(self, error: openai.APIStatusError, prompt_tokens: int) -> ModelError:
-        code = error.status_code
-        spend = Spend(llm_calls=1)
-        if code == 429:
+    def _told(self, value: dict[str, Any], headers: Mapping[str, str]) -> ModelError:
+        """The failure that an answer with HTTP 200 tells: by the status in it, where there is one."""
+        error = value["error"]
+        code = error.get("code", error.get("status")) if isinstance(error, dict) else None
+        code = int(code) if isinstance(code, str) and re.fullmatch(r"[45]\d\d", code) else code
+        if isinstance(code, int) and 400 <= code <= 599:
+            return self._failure(code, value, headers)
+        return self.broken(f"an error: {self._words(value) or 'it did not say which'}")
+
+    def _failure(self, code: int, value: Any, headers: Mapping[str, str]) -> ModelError:
+        words, kind = self._words(value), said(value)[1]
+        told = f": {words}" if words else ""
+        if code == 429 and not _QUOTA.search(f"{words} {kind}"):
             return ThrottledError(
-                f"{self.shown} refused the call for now (HTTP 429)",
+                f"{self.shown} refused the call for now (HTTP 429){told}",
                 "Wait, or lower the number of questions in flight.",
-                retry_after=_seconds(error.response.headers.get("retry-after")),
-                spend=spend,
+                retry_after=retry_after(headers.get("retry-after")),
+                spend=_SENT,
             )
-        if code in (401, 403):
-            state = "is set, but not accepted" if os.environ.get(self.api_key_env) else "is not set"
+        if code in (402, 429):
+            return EndpointError(
+                f"{self.shown} refused the call (HTTP {code}){told}",
+                "Check the account's quota and credit.",
+                spend=_SENT,
+            )
+        # Services refuse parameters, plans and contents by 403, too, and say so.
+        if code == 401 or (code == 403 and (len(words.split()) < _SENTENCE or _KEY.search(words))):
+            state = "is set, but not accepted" if self._key() else "is not set"
             return BadKeyError(
-                f"{self.shown} refused the key (HTTP {code}); the variable {self.api_key_env} {state}",
+                f"{self.shown} refused the key (HTTP {code}); the variable {self.api_key_env} {state}{told}",
                 f"Put a valid key into {self.api_key_env}.",
-                spend=spend,
+                spend=_SENT,
             )
         if code == 404:
             return EndpointError(
-                f"{self.shown} does not know the path or the model (HTTP 404)",
+                f"{self.shown} does not know the path or the model (HTTP 404){told}",
                 "Check that the URL ends in /v1 and that the model is one it lists; `ragscale doctor` shows them.",
-                spend=spend,
+                spend=_SENT,
             )
-        if code >= 500 or code in (408, 409):
+        if 300 <= code < 400:
+            place = headers.get("location", "another address")[:200].partition("?")[0]
+            return EndpointError(f"{self.shown} has moved to {place} (HTTP {code})", "Use that URL.", spend=_SENT)
+        if code in (405, 501):
+            return EndpointError(
+                f"{self.shown} has no such path (HTTP {code}){told}", "Check that the URL ends in /v1.", spend=_SENT
+            )
+        if code >= 500 or code in (408, 409, 425):
             return ModelError(
-                f"{self.shown} failed (HTTP {code})",
+                f"{self.shown} failed (HTTP {code}){told}",
                 "See the server's log; the call may be repeated.",
                 retryable=True,
-                spend=Spend(llm_calls=1, prompt_tokens=prompt_tokens),
             )
-        return RefusedError(f"{self.shown} refused the request (HTTP {code}): {self._said(error)}", spend=spend)
+        return RefusedError(
+            f"{self.shown} refused the request (HTTP {code}): {words or 'it did not say why'}", spend=_SENT
+        )
 
-    def _said(self, error: openai.APIStatusError) -> str:
+    def _words(self, value: Any) -> str:
         """The start of the server's own message, without the key should the server echo it."""
-        body = error.body
-        text = str(body.get("message", body)) if isinstance(body, dict) else str(body or "")
-        key = os.environ.get(self.api_key_env, "").strip()
-        text = " ".join(text.replace(key, "***").split() if key else text.split())
-        return text[:300].rstrip(".") or "it did not say why"
+        words, key = said(value)[0], self._key()
+        return words.replace(key, "***") if key else words
 
     async def aclose(self) -> None:
         """Close this loop's client; the others hold no connection between calls."""
@@ -233,24 +310,4 @@ class Transport:
         client = self._clients.pop(loop, None)
         self._clients.clear()
         if client is not None:
-            await client.close()
-
-
-def _seconds(header: str | None) -> float | None:
-    """The seconds of a ``Retry-After`` header: a number, or a date."""
-    if not header:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
-
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+            await client.aclose()

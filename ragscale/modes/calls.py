@@ -15,10 +15,12 @@ from langgraph.runtime import Runtime
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.index import How
-from ragscale.llm.base import LLM, Capabilities, Generation, Score, Usage
+from ragscale.llm.base import LLM, Capabilities, Generation, Score
 from ragscale.llm.retry import attempts
-from ragscale.prompts import parse
+from ragscale.prompts.parse import spoken
+from ragscale.text import encodable
 from ragscale.types import Event, Hit, Message, Move, Passage, Spend
+from ragscale.words import counted
 
 __all__ = ["LEAST", "Calls", "Context", "Retriever"]
 
@@ -106,34 +108,52 @@ class Calls:
         least: int = LEAST,
         input: str = "",
         passages: Sequence[str] = (),
+        note: str = "",
+        thoughts: bool = False,
     ) -> list[str]:
         """One model call: n samples of the next turn. `attempt` tells repeated calls of the same prompt apart.
 
-        A budget that cannot pay `least` completion tokens a sample is spent: half a JSON turn would be wasted.
+        A model that thinks first may have its allowance (`Capabilities.thinking`) on top of `max_tokens`. A budget that
+        cannot pay `least` completion tokens a sample and a quarter of the allowance is spent: half a JSON turn would
+        be wasted. `thoughts` says that a thought is part of the turn, and not to be missed behind it.
+
+        Raises:
+            BudgetExceeded: The budget cannot pay the call, or it cut the thought before anything was written.
+            ModelError: The model failed, or thought until its allowance was used up.
         """
         llm, context = self.context.llm, self.context
+        thinking = context.capabilities.thinking
         if n > 1 and not context.capabilities.samples:
             texts = []
             for i in range(n):
                 texts += await self.write(
                     move, messages, max_tokens=max_tokens, temperature=temperature, schema=schema,
-                    attempt=attempt * n + i, least=least, input=input, passages=passages,
+                    attempt=attempt * n + i, least=least, input=input, passages=passages, note=note,
+                    thoughts=thoughts,
                 )  # fmt: skip
             return texts
         # A seed that depends on nothing but the run's seed and what is asked: the order of branches cannot change it.
         key = f"{context.seed}|{self.branch}|{attempt}|{messages[-1]['content']}"
         seed = zlib.crc32(key.encode()) & 0x7FFFFFFF
 
+        given = 0
+
         async def call(room: int) -> Generation:
+            nonlocal given
+            given = room
             return await llm.generate(
                 messages, max_tokens=room, n=n, temperature=temperature, seed=seed,
                 schema=schema if context.capabilities.json_schema else None,
             )  # fmt: skip
 
-        result, cost, note = await self.charge(move, messages, (least, max_tokens), n, call)
-        if "length" in result.finish_reasons:
-            note = f"{note}; cut off at max_tokens".lstrip("; ")
-        texts = [parse.encodable(text) for text in result.texts]
+        lengths = (least + thinking // 4, max_tokens + thinking)
+        result, cost, failures = await self.charge(move, messages, lengths, n, call)
+        ends = [reason for reason in dict.fromkeys(result.finish_reasons) if reason != "stop"]
+        cut = ["cut off at max_tokens" if end == "length" else f"ended by the server: {end}" for end in ends]
+        texts = [encodable(text) for text in result.texts]
+        empty = not thoughts and not any(spoken(text).strip() for text in texts)
+        if empty:
+            cut.append("nothing but a thought" if result.usage.reasoning_tokens else "an empty reply")
         self.record(
             Event(
                 move,
@@ -142,28 +162,40 @@ class Calls:
                 output=texts[0] if n == 1 else texts,
                 passages=list(passages),
                 spend=cost,
-                note=note,
+                note="; ".join(filter(None, [note, failures, *cut])),
             )
         )
+        if empty and "length" in ends:
+            if given < max_tokens + thinking and self.ledger.left("tokens") < given * n:
+                limit = self.ledger.limit("tokens")
+                raise BudgetExceeded("tokens", limit, limit - self.ledger.left("tokens") + (max_tokens + thinking) * n)
+            raise ModelError(
+                f"{llm.name} thought for {given} tokens and wrote nothing; its allowance for thoughts is {thinking}",
+                "Raise it (?thinking=N in the model's specification), or have the model think less or not at all: "
+                '?reasoning_effort=low, ?chat_template_kwargs={"enable_thinking":false}.',
+            )
         return texts
 
     async def fit(
         self, build: Callable[[list[Passage]], list[Message]], ids: Sequence[str], completion: int
-    ) -> tuple[list[Message], list[str]]:
+    ) -> tuple[list[Message], list[str], str]:
         """The prompt with as many of the best passages as the budget and the context window have room for.
 
         The last passage left is cut to half again and again rather than dropped while it has words.
 
         Returns:
-            The messages and the ids of the passages in them, best first.
+            The messages, the ids of the passages in them, best first, and a note where some had to be left out.
         """
-        left = min(self.ledger.left("tokens"), self.context.llm.context_window) - completion
+        budget, window = self.ledger.left("tokens"), self.context.llm.context_window
+        left = min(budget, window) - completion - self.context.capabilities.thinking // 4
         shown = [self.context.index.passage(id) for id in ids]
         while True:
             messages = build(shown)
             need = _with_margin(await self.context.llm.count_tokens(messages))
             if need <= left or not shown:
-                return messages, [passage.id for passage in shown]
+                why = f"the context window of {window}" if window < budget else f"the {budget:g} tokens left"
+                note = f"{len(shown)} of {counted(len(ids), 'passage')} fit into {why}" if len(shown) < len(ids) else ""
+                return messages, [passage.id for passage in shown], note
             if len(shown) > 1:
                 keep = math.floor(len(shown) * max(left, 0) / need)
                 shown = shown[: max(1, min(keep, len(shown) - 1))]
@@ -216,24 +248,24 @@ class Calls:
     ) -> tuple[_Result | ModelError | BudgetExceeded, Spend]:
         """One attempt under its reservation: the result or the error, and what it was charged."""
         wanted = Spend(llm_calls=1, prompt_tokens=_with_margin(prompt), completion_tokens=room * n)
+        unknown = replace(wanted, prompt_tokens=prompt)  # nobody knows what it wrote: the most that it may have
         outcome: _Result | ModelError | BudgetExceeded
         with self.ledger.reserve(wanted, clock=self.clock) as held:
             started = time.perf_counter()
             try:
                 async with self.ledger.in_time():
                     outcome = await call(room)
-                spent = _spend(outcome.usage)
+                spent = outcome.usage.spend
             except ModelError as error:
-                outcome, spent = error, error.spend or Spend(llm_calls=1, prompt_tokens=prompt)
+                outcome, spent = error, error.spend or unknown
             except BudgetExceeded as limit:
-                outcome = limit
-                spent = replace(wanted, prompt_tokens=prompt)  # nobody knows what it wrote: the most it may have
+                outcome, spent = limit, unknown
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
                 outcome = ModelError(f"{self.context.llm.name} cancelled the call by itself", retryable=True)
-                spent = replace(wanted, prompt_tokens=prompt)
+                spent = unknown
             spent = replace(spent, seconds=time.perf_counter() - started)
             held.settle(spent)
         return outcome, spent
@@ -265,12 +297,3 @@ class Calls:
 def _with_margin(count: int) -> int:
     # Servers differ from their own tokenizers by a token or two (a template's first token, a space).
     return count + 8 + count // 32
-
-
-def _spend(usage: Usage) -> Spend:
-    return Spend(
-        llm_calls=1,
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cached_tokens=usage.cached_tokens,
-    )

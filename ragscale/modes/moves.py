@@ -42,7 +42,7 @@ class Moves(Calls):
 
         A malformed sample is left out; its tokens are charged. One that says that nothing is missing has no query.
         """
-        messages, shown = await self.fit(lambda docs: prompts.plan(question, docs, steps), seen, PLAN_TOKENS * n)
+        messages, shown, note = await self.fit(lambda docs: prompts.plan(question, docs, steps), seen, PLAN_TOKENS * n)
         texts = await self.write(
             "plan",
             messages,
@@ -53,6 +53,7 @@ class Moves(Calls):
             schema=parse.queries_schema(1, least=0),
             attempt=attempt,
             passages=shown,
+            note=note,
         )
         plans = []
         for text in texts:
@@ -90,11 +91,11 @@ class Moves(Calls):
         if not ids:
             self.note("read", "empty retrieval, nothing to read", input=query, output=NO_INFORMATION)
             return NO_INFORMATION
-        messages, shown = await self.fit(lambda docs: prompts.read(query, docs), ids, READ_TOKENS)
+        messages, shown, note = await self.fit(lambda docs: prompts.read(query, docs), ids, READ_TOKENS)
         if not shown:
             self.note("read", "no passage fits the budget or the context window", input=query, output=NO_INFORMATION)
             return NO_INFORMATION
-        texts = await self.write("read", messages, max_tokens=READ_TOKENS, input=query, passages=shown)
+        texts = await self.write("read", messages, max_tokens=READ_TOKENS, input=query, passages=shown, note=note)
         text = " ".join(parse.spoken(texts[0]).split())
         return text if parse.informative(text) else NO_INFORMATION
 
@@ -130,9 +131,11 @@ class Moves(Calls):
         """Write the closing answer, from the best passages that fit, out of the share that was held for it."""
         self.context.ledger.release_closing()
         try:
-            messages, shown = await self.fit(lambda docs: prompts.answer(question, docs, known), ids, ANSWER_TOKENS)
+            messages, shown, note = await self.fit(
+                lambda docs: prompts.answer(question, docs, known), ids, ANSWER_TOKENS
+            )
             texts = await self.write(
-                "answer", messages, max_tokens=ANSWER_TOKENS, schema=parse.ANSWER_SCHEMA, passages=shown
+                "answer", messages, max_tokens=ANSWER_TOKENS, schema=parse.ANSWER_SCHEMA, passages=shown, note=note
             )
         except (BudgetExceeded, ModelError) as error:
             reason = f"budget:{error.dimension}" if isinstance(error, BudgetExceeded) else "failed"

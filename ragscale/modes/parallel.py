@@ -88,7 +88,7 @@ class Parallel(Mode):
             [said] = await moves.write(
                 "plan", chat, max_tokens=self.turn_tokens, least=min(_SHORTEST, self.turn_tokens),
                 temperature=self.temperature if attempt or not schema else 0.0, schema=schema, attempt=attempt,
-                passages=shown,
+                passages=shown, thoughts=self.profile == "tags",
             )  # fmt: skip
             reply = conversation.parse(said, most=self.max_queries, profile=self.profile)
             if reply.answer:

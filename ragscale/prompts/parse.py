@@ -6,10 +6,11 @@ import json
 import re
 from typing import Any
 
+from ragscale.text import encodable
+
 __all__ = [
     "ANSWER_SCHEMA",
     "answer",
-    "encodable",
     "enough",
     "informative",
     "known",
@@ -61,11 +62,6 @@ def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
         "required": ["known", "missing", "queries"],
         "additionalProperties": False,
     }
-
-
-def encodable(text: str) -> str:
-    """`text` with a question mark for each half of a surrogate pair, as a model may write it in JSON."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def normalise(query: str) -> str:

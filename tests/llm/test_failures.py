@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 from fake_endpoint import Body, FakeEndpoint, Reply, Vllm, completion
+from fake_endpoint import completion as completion_of
 
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm import load
+from ragscale.llm.base import Usage
 from ragscale.llm.openai import OpenAILLM
 from ragscale.llm.transport import Transport
+from ragscale.types import Spend
 
 ASK = [{"role": "user", "content": "Name a colour."}]
 
@@ -62,41 +65,92 @@ async def failure(reply: Reply, limit: float = 20.0) -> tuple[ModelError, int]:
         (Reply(b"\xff\xfe\x00"), "not"),
         (Reply(b""), "not JSON"),
         (Reply(b"[" * 200_000), "nested too deeply"),
-        (Reply([1, 2]), "not an object"),
+        (Reply([1, 2]), "no choices"),
         (Reply({"choices": [], "usage": {"prompt_tokens": 1}}), "no choices"),
+        (Reply({"detail": "model is loading"}), r"no choices \(model is loading\)"),
+        (Reply({"error": {"message": "overloaded, try again"}}), "an error: overloaded, try again"),
+        (Reply({"error": {"message": "overloaded", "code": 503}}), r"HTTP 503\): overloaded"),
         (Reply(without("choices")), "no choices"),
-        (Reply(without("usage")), "no usage"),
-        (Reply(completion("x") | {"usage": {"prompt_tokens": -4, "completion_tokens": 1}}), "no usage"),
-        (Reply(completion("x") | {"usage": {"prompt_tokens": "many"}}), "no usage"),
         (Reply(message(None)), "without text"),
         (Reply(message([{"type": "image"}])), "without text"),
     ],
 )
-async def test_broken_answers_may_be_repeated_and_are_charged_with_the_prompt(reply: Reply, words: str) -> None:
-    error, prompt = await failure(reply)
+async def test_broken_answers_may_be_repeated_and_nobody_knows_what_they_cost(reply: Reply, words: str) -> None:
+    error, _ = await failure(reply)
     assert error.retryable
     assert not isinstance(error, EndpointError)
     with pytest.raises(ModelError, match=words):
         raise error
-    assert error.spend is not None
-    assert (error.spend.llm_calls, error.spend.prompt_tokens) == (1, prompt)
+    # nobody knows what it cost, unless it tells
+    reported = isinstance(reply.body, dict) and reply.body.get("usage", {}).get("completion_tokens") and not reply.cut
+    assert (error.spend is None) == (not reported)
 
 
 async def test_tokens_that_a_broken_answer_reports_are_charged() -> None:
-    error, _ = await failure(Reply(message(None) | {"usage": {"prompt_tokens": 7, "completion_tokens": 40}}))
-    assert error.spend is not None
-    assert error.spend.completion_tokens == 40
+    error, prompt = await failure(Reply(message(None) | {"usage": {"prompt_tokens": 7, "completion_tokens": 40}}))
+    assert error.spend == Spend(llm_calls=1, prompt_tokens=prompt, completion_tokens=40)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        {"prompt_tokens": -4, "completion_tokens": 1},
+        {"prompt_tokens": "many"},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        {"prompt_tokens": 10**400, "completion_tokens": 1},
+        {"prompt_tokens": 7},
+    ],
+)
+async def test_without_a_credible_usage_what_was_seen_is_charged_as_an_estimate(usage: Any) -> None:
+    fake = Failing(Reply(completion("one two three four five six") | {"usage": usage}))
+    with FakeEndpoint(fake) as server:
+        model = OpenAILLM(server.url)
+        done = await model.generate(ASK, max_tokens=50)
+        assert done.usage.prompt_tokens >= await model.count_tokens(ASK)
+    assert 6 <= done.usage.completion_tokens <= 12
+    assert done.usage.estimated_tokens == done.usage.completion_tokens
+
+
+@pytest.mark.parametrize(
+    ("usage", "prompt", "completion", "thought"),
+    [
+        ({"prompt_tokens": 40, "completion_tokens": 9, "total_tokens": 149}, 40, 109, 100),
+        ({"input_tokens": 40, "output_tokens": 9}, 40, 9, 0),
+        ({"prompt_tokens": 40.0, "completion_tokens": "9"}, 40, 9, 0),
+        (
+            {"prompt_tokens": 40, "completion_tokens": 90, "completion_tokens_details": {"reasoning_tokens": 80}},
+            40,
+            90,
+            80,
+        ),
+    ],
+)
+async def test_usage_in_any_shape_is_read(usage: Any, prompt: int, completion: int, thought: int) -> None:
+    """Hidden thoughts stand in the total alone; other names, floats and texts are in use."""
+    with FakeEndpoint(Failing(Reply(completion_of("one two") | {"usage": usage}))) as server:
+        done = await OpenAILLM(server.url).generate(ASK, max_tokens=200)
+    assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (prompt, completion)
+    assert (done.usage.reasoning_tokens, done.usage.estimated_tokens) == (thought, 0)
+
+
+async def test_usage_in_a_choice_is_read() -> None:
+    answer = completion_of("one two")
+    answer["choices"][0]["usage"] = answer.pop("usage") | {"prompt_tokens": 40}
+    with FakeEndpoint(Failing(Reply(answer))) as server:
+        done = await OpenAILLM(server.url).generate(ASK, max_tokens=200)
+    assert done.usage == Usage(40, 3)
 
 
 @pytest.mark.parametrize("reply", [Reply(completion("x"), delay=1.5), Reply(completion("x"), trickle=0.1)])
 async def test_time_outs_count_from_the_start_of_the_call(reply: Reply) -> None:
     started = time.monotonic()
-    error, prompt = await failure(reply, limit=0.6)
+    error, _ = await failure(reply, limit=0.6)
     assert time.monotonic() - started < 1.4
     assert error.retryable
     assert "within 0.6 s" in error.problem
-    assert error.spend is not None
-    assert error.spend.prompt_tokens == prompt
+    assert error.spend is None
 
 
 @pytest.mark.parametrize(
@@ -182,7 +236,7 @@ async def test_models_that_are_listed_in_brackets_without_end() -> None:
     with FakeEndpoint(lambda path, body: Reply(b'{"data":' + b"[" * 200_000)) as server:
         with pytest.raises(ModelError, match="nested too deeply"):
             await OpenAILLM(server.url).capabilities()
-        assert len(server.requests) == 1
+        assert len(server.requests) == 3  # it costs nothing and may have been a slip
 
 
 @pytest.mark.parametrize("key", ["cl\u00e9", "sk-one\nsk-two", "half \udce9", "\x7f"])

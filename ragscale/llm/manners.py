@@ -1,0 +1,89 @@
+"""What an endpoint refuses and can do without: parameters by name, and the system role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence, Set
+from typing import Any
+
+from ragscale.llm.transport import RefusedError
+from ragscale.types import Message
+
+__all__ = ["Manners"]
+
+_OPTIONAL = (
+    "max_tokens", "seed", "stop", "temperature", "logprobs", "response_format", "structured_outputs", "n",
+)  # fmt: skip
+# What servers say of a parameter that they do not take: OpenAI, vLLM (pydantic), llama.cpp, gateways.
+_UNKNOWN = re.compile(
+    r"un(?:supported|recogni[sz]ed|known|expected|available)|not (?:yet )?(?:support|permit|allow|available|implement)|"
+    r"(?:not|n't|no longer) (?:support|accept|permit|allow)|extra (?:input|field|param)|no such|deprecated",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(r"only|must be|at most|maximum", re.IGNORECASE)  # of a value that they do not take
+_SYSTEM = re.compile(
+    r"system (?:role|message|prompt|instruction)|role[^.]{0,20}system|roles must alternate|developer instruction",
+    re.IGNORECASE,
+)
+
+
+class Manners:
+    """Learns from refusals, and adapts each request to what was learned."""
+
+    def __init__(self) -> None:
+        self.dropped: set[str] = set()
+        """Parameters that are left out; `max_tokens` is sent under its newer name instead."""
+        self.folds = False
+        """Whether the chat template has no system role, so that its text goes into the user's turn."""
+
+    def adapt(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The request as this endpoint takes it; parameters that are None are left out."""
+        sent = {key: value for key, value in body.items() if value is not None and key not in self.dropped}
+        if "max_tokens" in self.dropped and "max_tokens" in body:
+            sent["max_completion_tokens"] = body["max_tokens"]
+        return {**sent, "messages": self.messages(body["messages"])}
+
+    def messages(self, messages: Sequence[Message]) -> list[Message]:
+        """The conversation, a system message put before the text of the turn that follows it if need be."""
+        if not self.folds:
+            return list(messages)
+        folded: list[Message] = []
+        for message in messages:
+            if folded and folded[-1]["role"] == "system":
+                folded[-1] = {**message, "content": f"{folded[-1]['content']}\n\n{message['content']}"}
+            else:
+                folded.append(message)
+        return folded
+
+    def learn(self, error: RefusedError, body: dict[str, Any], *, keep: Set[str] = frozenset()) -> str:
+        """Read from a refusal what to do without from now on.
+
+        A length is refused by name alone, not by value: a call without one would have no end.
+
+        Args:
+            error: Holds the server's words.
+            body: The request that was refused.
+            keep: Parameters that are not to be left out.
+
+        Returns:
+            The parameter, or ``"system"``; empty where the server refused something else.
+        """
+        said = error.problem
+        named = [
+            name
+            for name in _OPTIONAL
+            if name in body
+            and re.search(rf"\b{name}\b", said)
+            and (_UNKNOWN.search(said) or (name != "max_tokens" and _VALUE.search(said)))
+        ]
+        if named:
+            # Servers name the parameter to use instead, too: the one that is named first is what they mean.
+            name = min(named, key=said.index)
+            if name in keep:
+                return ""
+            self.dropped.add(name)
+            return name
+        if any(message["role"] == "system" for message in body["messages"]) and _SYSTEM.search(said):
+            self.folds = True
+            return "system"
+        return ""

@@ -1,0 +1,288 @@
+"""The typed reader of everything that a model endpoint sends, trusting nothing in it.
+
+Servers differ, and some send anything: a field that is not what it should be is read as absent, so that reading never
+fails. What follows from an absent field is for the caller to decide.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+
+from ragscale.llm.base import Usage
+from ragscale.text import encodable
+
+__all__ = ["Choice", "Completion", "Entry", "ModelList", "Props", "Template", "Tokens", "UsageBlock", "read", "said"]
+
+_MOST = 2**53
+"""Upper bound of a count: what every JSON implementation holds exactly."""
+_SAID = 300  # characters of a server's own words
+_DEEPEST = 4  # levels of an error that wraps another
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _count(value: Any) -> int | None:
+    """A whole number from 0, also as ``20.0`` or ``"20"``."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _MOST:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MOST or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _text(value: Any) -> str | None:
+    """A text, or the texts of a list of content parts; thoughts among them are left out."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        parts = [part.get("text") for part in value if isinstance(part, dict) and part.get("type") != "thinking"]
+        texts = [part for part in [*parts, *value] if isinstance(part, str)]
+        return encodable("".join(texts)) if texts else None
+    return None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _named(value: Any) -> list[dict[str, Any]]:
+    """Model entries, which may be bare names."""
+    found = [{"id": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else []
+    return _objects(found)
+
+
+def _counts(value: Any) -> list[int] | None:
+    """Token ids; None unless all of them are."""
+    if not isinstance(value, list):
+        return None
+    ids = [_count(item) for item in value]
+    return None if None in ids else [item for item in ids if item is not None]
+
+
+Count = Annotated[int | None, BeforeValidator(_count)]
+Number = Annotated[float | None, BeforeValidator(_number)]
+Text = Annotated[str | None, BeforeValidator(_text)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _PromptDetails(_Part):
+    cached_tokens: Count = None
+
+
+class _CompletionDetails(_Part):
+    reasoning_tokens: Count = None
+
+
+class UsageBlock(_Part):
+    """Tokens of one call as the server reports them; None where it does not."""
+
+    prompt_tokens: Count = Field(default=None, validation_alias=AliasChoices("prompt_tokens", "input_tokens"))
+    completion_tokens: Count = Field(default=None, validation_alias=AliasChoices("completion_tokens", "output_tokens"))
+    total_tokens: Count = None
+    prompt_cache_hit_tokens: Count = None  # DeepSeek
+    prompt_tokens_details: Annotated[_PromptDetails, BeforeValidator(_object)] = _PromptDetails()
+    completion_tokens_details: Annotated[_CompletionDetails, BeforeValidator(_object)] = _CompletionDetails()
+
+    @property
+    def completion(self) -> int | None:
+        """Tokens written, those of hidden thoughts included: they may stand in the total alone."""
+        if self.completion_tokens is None:
+            return None
+        hidden = (self.total_tokens or 0) - (self.prompt_tokens or 0) if self.prompt_tokens is not None else 0
+        return max(self.completion_tokens, hidden)
+
+    @property
+    def reasoning(self) -> int:
+        """The part of `completion` that was thought: what the server calls so, or what it left out of the count."""
+        told = self.completion_tokens_details.reasoning_tokens or 0
+        hidden = (self.completion or 0) - (self.completion_tokens or 0)
+        return min(max(told, hidden), self.completion or 0)
+
+
+class _LogProb(_Part):
+    id: Count = None
+    logprob: Number = None
+
+
+class _LogProbs(_Part):
+    content: Annotated[list[_LogProb], BeforeValidator(_objects)] = []
+
+
+class _Function(_Part):
+    arguments: Text = None
+
+
+class _ToolCall(_Part):
+    function: Annotated[_Function, BeforeValidator(_object)] = _Function()
+
+
+class _Message(_Part):
+    content: Text = None
+    reasoning_content: Text = None
+    reasoning: Text = None
+    refusal: Text = None
+    tool_calls: Annotated[list[_ToolCall], BeforeValidator(_objects)] = []
+
+
+class Choice(_Part):
+    """One sample."""
+
+    message: Annotated[_Message, BeforeValidator(_object)] = _Message()
+    finish_reason: Text = None
+    logprobs: Annotated[_LogProbs, BeforeValidator(_object)] = _LogProbs()
+    prompt_logprobs: Annotated[list[Any], BeforeValidator(lambda v: v if isinstance(v, list) else [])] = []
+    usage: Annotated[UsageBlock, BeforeValidator(_object)] = UsageBlock()
+
+    @property
+    def text(self) -> str | None:
+        """What was written, also as the arguments of a tool call; None where nothing was."""
+        if self.message.content is not None:
+            return self.message.content
+        return next((c.function.arguments for c in self.message.tool_calls if c.function.arguments is not None), None)
+
+    @property
+    def thought(self) -> str:
+        """What the model thought before it wrote, where the server keeps it apart."""
+        return self.message.reasoning_content or self.message.reasoning or ""
+
+    @property
+    def token_logprobs(self) -> list[tuple[int | None, float]]:
+        """Id and log-probability of each token; empty where there are none."""
+        return [(entry.id, entry.logprob) for entry in self.logprobs.content if entry.logprob is not None]
+
+
+class _Timings(_Part):
+    cache_n: Count = None
+
+
+class Completion(_Part):
+    """The answer of ``/chat/completions`` or ``/completions``."""
+
+    choices: Annotated[list[Choice], BeforeValidator(_objects)] = []
+    usage: Annotated[UsageBlock, BeforeValidator(_object)] = UsageBlock()
+    timings: Annotated[_Timings, BeforeValidator(_object)] = _Timings()  # older llama.cpp
+    error: Any = None
+    """What the server says went wrong, in an answer that came with HTTP 200."""
+
+    def reported(self) -> Usage | None:
+        """The usage that the server reports, here or in a choice; None unless prompt and completion are counts."""
+        block = next((u for u in (self.usage, *(c.usage for c in self.choices)) if u.prompt_tokens is not None), None)
+        if block is None or block.prompt_tokens is None or block.completion is None:
+            return None
+        cached = block.prompt_tokens_details.cached_tokens or block.prompt_cache_hit_tokens or self.timings.cache_n or 0
+        return Usage(block.prompt_tokens, block.completion, min(cached, block.prompt_tokens), block.reasoning)
+
+
+class _Provider(_Part):
+    context_length: Count = None
+
+
+class _Meta(_Part):
+    n_ctx: Count = None
+
+
+class Entry(_Part):
+    """A model as ``/models`` lists it."""
+
+    id: Text = Field(default=None, validation_alias=AliasChoices("id", "name", "model"))
+    root: Text = None
+    max_model_len: Count = None  # vLLM, SGLang
+    context_length: Count = None  # OpenRouter, Together
+    context_window: Count = None  # Groq
+    max_context_length: Count = None  # Mistral, LM Studio
+    loaded_context_length: Count = None  # LM Studio
+    n_ctx: Count = None
+    num_ctx: Count = None
+    meta: Annotated[_Meta, BeforeValidator(_object)] = _Meta()  # llama.cpp
+    top_provider: Annotated[_Provider, BeforeValidator(_object)] = _Provider()
+
+    @property
+    def window(self) -> int | None:
+        """Tokens of prompt and completion; None where it is not told. The tightest of several."""
+        told = (
+            self.loaded_context_length or self.max_context_length, self.max_model_len, self.context_length,
+            self.context_window, self.n_ctx, self.num_ctx, self.meta.n_ctx, self.top_provider.context_length,
+        )  # fmt: skip
+        return min((value for value in told if value), default=None)
+
+
+class ModelList(_Part):
+    """The answer of ``/models``; a bare list counts as one too."""
+
+    data: Annotated[list[Entry] | None, BeforeValidator(lambda v: _named(v) if isinstance(v, list) else None)] = Field(
+        default=None, validation_alias=AliasChoices("data", "models")
+    )
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The models that have a name."""
+        return [entry for entry in self.data or [] if entry.id]
+
+
+class _Generation(_Part):
+    n_ctx: Count = None
+
+
+class Props(_Part):
+    """The answer of llama.cpp's ``/props``."""
+
+    default_generation_settings: Annotated[_Generation, BeforeValidator(_object)] = _Generation()
+
+
+class Tokens(_Part):
+    """The answer of ``/tokenize``."""
+
+    tokens: Annotated[list[int] | None, BeforeValidator(_counts)] = None
+    count: Count = None
+    """Reported by vLLM alone."""
+
+
+class Template(_Part):
+    """The answer of llama.cpp's ``/apply-template``."""
+
+    prompt: Text = None
+
+
+def read(form: type[M], data: Any) -> M:
+    """Read decoded JSON; whatever is not as `form` has it is absent."""
+    return form.model_validate(data if isinstance(data, dict) else {})
+
+
+def said(body: Any) -> tuple[str, str]:
+    """The words and the code of an error body, in any of the shapes in use; empty where there are none.
+
+    ``{"error": {"message", "code", "type"}}``, ``{"error": "..."}``, ``{"message"}``, ``{"detail": "..."}``,
+    ``{"detail": [{"msg"}]}``, a text, or a list of one of these.
+    """
+    code = ""
+    for _ in range(_DEEPEST):
+        if isinstance(body, list) and body:
+            body = body[0]
+        if not isinstance(body, dict):
+            break
+        code = " ".join(str(body[key]) for key in ("code", "type") if isinstance(body.get(key), str | int)) or code
+        keys = ("error", "errors", "message", "detail", "msg", "error_description")
+        inner = next((body[key] for key in keys if body.get(key)), None)
+        raw = body.get("metadata", {}).get("raw") if isinstance(body.get("metadata"), dict) else None
+        if isinstance(raw, str) and isinstance(inner, str):  # OpenRouter: the provider's own words
+            inner = f"{inner}: {raw}"
+        body = inner
+    words = encodable(body) if isinstance(body, str) else ""
+    return " ".join(words.split())[:_SAID].rstrip("."), code[:_SAID]
