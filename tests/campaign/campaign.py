@@ -234,7 +234,7 @@ def _bout(dice: random.Random, kind: Kind, long: bool) -> Bout:
         Tree(steps=pick([1, 2]), expand=pick([1, 2, 4 if long else 3]), samples=pick([1, 4]), rollouts=pick([1, 2]),
              rollout_steps=pick([0, 1]), question_k=pick([0, 2]), k=pick([1, 3])),
     ]  # fmt: skip
-    questions = pick([1, 1, 1, 1, 2, 2, 4, 8, 32] if long else [1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 8])
+    questions = pick([1] * 12 + [2, 2, 4, 4, 8, 32] if long else [1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 8])
     mode = pick(modes[:3] if questions > 4 else modes)
     total = None if questions == 1 and dice.random() < 0.7 else pick([Budget(), budget(questions)])
     concurrency = questions if questions > 8 else pick([1, 2, 8, 32])
