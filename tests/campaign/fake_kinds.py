@@ -1,0 +1,668 @@
+"""Fake model servers with a true count: what a kind of server does and misreports is data, what it spends is known.
+
+`Kind` says how a server behaves; `Fake` is one server of a kind and keeps the truth of each run apart, by a tag that
+stands in the question and in every sub-query that the fake model writes.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import fake_tokens
+from fake_server import Request, Response, Server
+
+__all__ = [
+    "BLIND",
+    "HARD",
+    "MODEL",
+    "PARTLY",
+    "THOUGHT",
+    "Asked",
+    "Fake",
+    "Fakes",
+    "Kind",
+    "Truth",
+    "chatter",
+    "move_of",
+    "tagged",
+]
+
+Body = dict[str, Any]
+
+MODEL = "org/fake-1"
+THOUGHT = "hmmmm"
+"""The word that thoughts are made of: nothing else has it."""
+TAG = re.compile(r"zq\d{6}")
+_BEGIN, _ROLE, _END = fake_tokens.SPECIAL[:3]
+_FILLER = fake_tokens.SPECIAL[3]
+
+HARD = ("honest", "float", "cached", "cached_odd", "hidden", "first_sample")
+"""Usage reports from which the true count can be told: limits hold by it, whatever the tokenizer."""
+PARTLY = ("input", "choice", "text", "prompt_only", "completion_only", "total_only")
+"""Reports that may be read or taken for none."""
+BLIND = ("absent", "null", "zeros", "negative", "nonsense", "low")
+"""Reports that tell nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How a server behaves. The defaults are a good one without a tokenizer route."""
+
+    name: str = ""
+    """For messages; by default what differs from a good server."""
+
+    # -- what is true
+    tokenizer: str = "words"
+    """By which it counts: a name of `fake_tokens.TOKENIZERS`."""
+    head: int = 4
+    """Tokens that the chat template adds to each message, 2 at least."""
+    preamble: int = 0
+    """Tokens of a system prompt of the template's own."""
+    window: int = 32_768
+    """Most tokens of prompt and completion."""
+
+    # -- what it tells
+    usage: str = "honest"
+    """How it reports what a call cost; see `HARD`, `PARTLY` and `BLIND`."""
+    route: str = ""
+    """Its tokenizer route: ``""`` for none, ``"vllm"``, ``"llama"``."""
+    off: int = 0
+    """Tokens that its usage counts more than its tokenizer route."""
+    models: str = "listed"
+    """What ``/models`` answers: ``"listed"``, a status as text, or a shape: ``"list"``, ``"html"``, ``"null"``..."""
+    window_in: str = ""
+    """Field of ``/models`` (``max_model_len``, ``meta.n_ctx``...) or ``props``, ``""`` where it does not tell."""
+
+    # -- how it thinks
+    thought: int = 0
+    """Tokens of the longest thought before an answer; a thought has half as many at least."""
+    thought_in: str = "reasoning_content"
+    """Where thoughts stand: a field of the message, ``"tags"``, ``"end_tag"`` (the template opened it) or ``"hidden"``
+    (nowhere, though it is paid)."""
+    cut: Any = None
+    """The content of a message that was cut within its thought."""
+    switch: str = ""
+    """What turns thoughts off: ``"enable_thinking"``, ``"reasoning_effort"``, or ``""`` for nothing."""
+
+    # -- what it takes
+    overshoot: int = 0
+    """Tokens that it may write beyond the limit; 0 for a server that honours it."""
+    limit_field: str = "max_tokens"
+    """The only name of the limit that it takes (``max_completion_tokens``); others are refused. ``"any"`` for both."""
+    system: bool = True
+    """Whether its template has a system role."""
+    refuses: tuple[str, ...] = ()
+    """Parameters that are refused with HTTP 400 and their name."""
+    ignores: tuple[str, ...] = ()
+    """Parameters that it does not heed, and does not say so."""
+    least: int = 1
+    """Smallest limit of tokens that it takes."""
+    key: str = ""
+    """The key that it wants: ``"authorization"`` (as a bearer) or ``"api-key"``, by header; ``""`` for none."""
+    prefix: str = "/v1"
+    """Where the dialect's paths begin."""
+
+    # -- how it fails
+    failure: str = ""
+    """What goes wrong with the calls of questions; see `Fake._fail`."""
+    rate: float = 0.0
+    """The share of calls that it goes wrong with."""
+    slow: float = 0.0
+    """Seconds that a fifth of the calls take."""
+    content: str = "text"
+    """Form of a message's content: ``"text"``, ``"parts"``, ``"fenced"``."""
+    finish: str = "stop"
+    """The reason of an uncut end."""
+    garbled: float = 0.0
+    """The share of answers that no mode can use."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What stands in a reply besides."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            differs = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name not in ("name", "extra")]
+            usual = {f"{f.name}={f.default}" for f in fields(self)}
+            object.__setattr__(self, "name", " ".join(d for d in differs if d not in usual) or "good")
+
+    @property
+    def honours(self) -> bool:
+        """Whether it never writes more than it was allowed."""
+        return not self.overshoot
+
+    @property
+    def countable(self) -> bool:
+        """Whether anybody can know what a call costs before and after it: then limits are hard."""
+        return self.usage in HARD or bool(self.route)
+
+
+@dataclass
+class Truth:
+    """What the calls of one run did cost, as the server knows."""
+
+    calls: int = 0
+    """Generations that were asked for, refused ones included."""
+    prompt: int = 0
+    completion: int = 0
+    overshoots: list[int] = field(default_factory=list)
+    """Tokens beyond its limit, of each call that was not held to it."""
+    lost: int = 0
+    """Calls that were cut within a thought: nothing of them could be used."""
+    failed: int = 0
+    """Calls that were refused or went wrong."""
+
+    @property
+    def tokens(self) -> int:
+        """What a limit of tokens is of."""
+        return self.prompt + self.completion
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One sample of one call, as the fake model sees it."""
+
+    move: str
+    """``plan``, ``turn`` (a round in JSON), ``tags`` (in tags), ``read``, ``answer``, or ``other``."""
+    text: str
+    """All messages."""
+    last: str
+    """The last message."""
+    tag: str
+    """Of the run; empty for calls that are no question's."""
+    dice: random.Random
+    """The same for the same prompt, seed and sample."""
+    schema: dict[str, Any] | None
+
+    @property
+    def most(self) -> int:
+        """Queries that a turn may have."""
+        found = re.search(r"(?:up to|at most) (\d+)", self.text)
+        return int(found[1]) if found else 1
+
+
+Author = Callable[[Asked], str]
+
+
+def tagged(question: str, number: int) -> str:
+    """A question that its run can be told by, in every prompt of it."""
+    return f"{question} zq{number:06d}?"
+
+
+def move_of(first: str) -> str:
+    """What a call is for, by its first message."""
+    if '"documents": [...]' in first:
+        return "answer"
+    if "<search>" in first:
+        return "tags"
+    if '"queries": [' in first:
+        return "turn" if re.search(r"up to \d+ at once", first) else "plan"
+    return "read" if "Answer the query from the documents" in first else "other"
+
+
+_WORDS = [
+    "mine", "lamp", "rhodium", "survey", "harbour", "glass", "violin", "bridge", "comet", "ledger", "1847", "océan",
+    "鉄道", "Δt", "3.14159", "café", "№5",
+]  # fmt: skip
+
+
+def chatter(asked: Asked) -> str:
+    """Plays every mode along: mostly new sub-queries, sometimes enough, sometimes at length, now and then malformed."""
+    dice, tag = asked.dice, asked.tag
+    lengthy = dice.choice([2, 3, 5, 8, 8, 40])
+
+    def phrase() -> str:
+        return " ".join(dice.choice(_WORDS) for _ in range(lengthy))
+
+    def query() -> str:
+        return f"{dice.choice(_WORDS)} {tag} w{dice.randrange(10**6)}"
+
+    if asked.move in ("plan", "turn") and dice.random() < 0.04:
+        return f"Look up {tag} perhaps, or {{"
+    if asked.move == "tags":
+        if asked.text.count("<information>") > 1 + dice.randrange(3):
+            return f"<think> {phrase()} </think> <answer> answer {dice.randrange(100)} </answer>"
+        return f"<think> {phrase()} </think> <search> {', '.join(query() for _ in range(asked.most))} </search>"
+    if asked.move in ("plan", "turn"):
+        queries = [] if dice.random() < 0.12 else [query() for _ in range(dice.randint(1, asked.most))]
+        return json.dumps({"known": phrase(), "missing": phrase(), "queries": queries}, ensure_ascii=False)
+    if asked.move == "answer":
+        return json.dumps({"answer": f"answer {phrase()}", "documents": [1]}, ensure_ascii=False)
+    if asked.move == "read":
+        return "No relevant information found" if dice.random() < 0.2 else f"fact {phrase()}"
+    return _instance(asked.schema) if asked.schema else "Hello there, how are you today?"
+
+
+def _instance(schema: dict[str, Any]) -> str:
+    """A value that a schema allows."""
+
+    def make(rule: dict[str, Any]) -> Any:
+        if "enum" in rule:
+            return rule["enum"][0]
+        if "const" in rule:
+            return rule["const"]
+        kind = rule.get("type", "string")
+        if kind == "object":
+            return {name: make(inner) for name, inner in rule.get("properties", {}).items()}
+        if kind == "array":
+            return [make(rule.get("items", {})) for _ in range(rule.get("minItems", 0))]
+        return {"integer": 7, "number": 7.0, "boolean": True, "null": None}.get(kind, "hello")
+
+    return json.dumps(make(schema), separators=(",", ":"))
+
+
+class Fake:
+    """One server of a kind, and the truth of what it was asked.
+
+    Args:
+        kind: How it behaves.
+        url: Its root, without a slash at the end.
+        author: What the model writes.
+    """
+
+    def __init__(self, kind: Kind, url: str, author: Author = chatter) -> None:
+        self.kind = kind
+        self.root = url
+        self.url = url + kind.prefix
+        self.spec = f"openai:{self.url}#{MODEL}"
+        self.truth: defaultdict[str, Truth] = defaultdict(Truth)
+        """By the tag of the run; under ``""`` the calls that are no question's."""
+        self.requests: list[tuple[str, str, Body]] = []
+        """(method, path, body) of everything that came in."""
+        self.headers: dict[str, str] = {}
+        """Of the last request."""
+        self._author = author
+        self._times: defaultdict[int, int] = defaultdict(int)
+
+    # -- routes
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: Body) -> Response:
+        """What the server says to one request."""
+        self.requests.append((method, path, body))
+        self.headers = headers
+        if self.kind.key and not self._key_fits(headers):
+            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        prefix = self.kind.prefix
+        if method == "GET" and path == f"{prefix}/models":
+            return self._models()
+        if method == "GET" and path == "/props" and (self.kind.route == "llama" or self.kind.window_in == "props"):
+            told = self.kind.window if self.kind.window_in == "props" else None
+            return Response({"default_generation_settings": {"n_ctx": told}, "total_slots": 1})
+        if method == "POST" and path == f"{prefix}/chat/completions":
+            return self._chat(body)
+        if method == "POST" and path == f"{prefix}/completions" and self.kind.route == "vllm":
+            return self._score(body)
+        if method == "POST" and path == "/tokenize" and self.kind.route:
+            return self._tokenize(body)
+        if method == "POST" and path == "/apply-template" and self.kind.route == "llama":
+            if not self.kind.system and _has_system(body["messages"]):
+                return _error(500, "System role not supported")
+            return Response({"prompt": self._render(body["messages"])})
+        return _error(404, "Not Found")
+
+    def _key_fits(self, headers: dict[str, str]) -> bool:
+        if self.kind.key == "authorization":
+            return headers.get("authorization", "").removeprefix("Bearer ").strip() not in ("", "none")
+        return headers.get(self.kind.key, "") not in ("", "none")
+
+    def _models(self) -> Response:
+        entry: Body = {"id": MODEL, "object": "model", "created": 1, "owned_by": "fake"}
+        where, window = self.kind.window_in, self.kind.window
+        if "." in where:
+            outer, inner = where.split(".")
+            entry[outer] = {inner: window}
+        elif where and where != "props":
+            entry[where] = window
+        shape = self.kind.models
+        if shape.isdigit():
+            return _error(int(shape), "No such path here")
+        shapes: dict[str, Any] = {
+            "listed": {"object": "list", "data": [entry]},
+            "list": [entry],
+            "html": b"<html><body>Welcome</body></html>",
+            "null": {"object": "list", "data": None},
+            "nothing": None,
+            "empty": {"object": "list", "data": []},
+            "names": {"object": "list", "data": [MODEL]},
+            "other": {"models": [{"name": MODEL}]},
+            "wildcard": {"object": "list", "data": [{"id": "openai/*", "object": "model"}]},
+            "many": {"object": "list", "data": [{"id": "another", "object": "model"}, entry]},
+        }
+        return Response(shapes[shape], kind="text/html" if shape == "html" else "application/json")
+
+    def _tokenize(self, body: Body) -> Response:
+        if self.kind.route == "llama":
+            return Response({"tokens": self._ids(body.get("content", ""))})
+        if "messages" not in body:
+            tokens = self._ids(body["prompt"])
+        elif not self.kind.system and _has_system(body["messages"]):
+            return _error(400, "System role not supported")
+        else:
+            is_open = bool(body.get("continue_final_message"))
+            text = self._render(body["messages"], generation=body.get("add_generation_prompt", True), is_open=is_open)
+            tokens = self._ids(text)
+            tokens[0] = 10**7 + self._tag_number(body["messages"])  # its run can be told by the first id
+        return Response({"count": len(tokens), "max_model_len": self.kind.window, "tokens": tokens})
+
+    @staticmethod
+    def _tag_number(messages: list[Body]) -> int:
+        found = TAG.search(_text(messages))
+        return int(found[0][2:]) + 1 if found else 0
+
+    def _score(self, body: Body) -> Response:
+        """vLLM's log-probabilities of a prompt given as ids."""
+        prompt = body["prompt"]
+        number = prompt[0] - 10**7 if prompt and prompt[0] >= 10**7 else 0
+        truth = self.truth[f"zq{number - 1:06d}" if number else ""]
+        truth.calls += 1
+        truth.prompt += len(prompt) + self.kind.off
+        truth.completion += 1
+        values = [None, *({str(token): {"logprob": -token / 10**6}} for token in prompt[1:])]
+        reply = {"choices": [{"index": 0, "text": "x", "finish_reason": "length", "prompt_logprobs": values}]}
+        return Response(self._reporting(reply, len(prompt) + self.kind.off, [1], [0]))
+
+    # -- the chat
+
+    def _chat(self, body: Body) -> Response:
+        kind, messages = self.kind, body["messages"]
+        text = _text(messages)
+        found = TAG.search(text)
+        tag = found[0] if found else ""
+        truth = self.truth[tag]
+        truth.calls += 1
+        refusal = self._refusal(body)
+        prompt = fake_tokens.count(kind.tokenizer, self._render(messages)) + kind.off
+        n = 1 if "n" in kind.ignores else body.get("n") or 1
+        limit = body.get("max_completion_tokens", body.get("max_tokens"))
+        if limit is None:
+            limit = kind.window - prompt
+        if not refusal and (prompt >= kind.window or (kind.window_in and prompt + limit > kind.window)):
+            said = f"This model's maximum context length is {kind.window} tokens. However, you requested"
+            refusal = _error(400, f"{said} {prompt + limit} tokens. Please reduce the length of the messages.")
+        if refusal:
+            truth.failed += 1
+            return refusal
+        limit = min(limit, kind.window - prompt)
+        key = zlib.crc32(repr([messages, body.get("seed"), limit]).encode("utf-8", "replace"))
+        self._times[key] += 1
+        luck = random.Random(f"{kind.name}|{key}|{self._times[key]}")
+        goes_wrong = bool(tag) and kind.failure != "" and luck.random() < kind.rate
+        if goes_wrong and kind.failure in ("429", "503", "402", "403"):
+            truth.failed += 1
+            return self._turned_away()
+        samples = [self._write(body, text, tag, limit, i) for i in range(n)]
+        truth.prompt += prompt
+        truth.completion += sum(sample.tokens for sample in samples)
+        truth.lost += all(sample.lost for sample in samples)
+        over = sum(max(0, sample.tokens - limit) for sample in samples)
+        if over:
+            truth.overshoots.append(over)
+        choices = [self._choice(body, i, sample) for i, sample in enumerate(samples)]
+        reply: Body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL, **kind.extra}
+        reply["choices"] = choices
+        spent, thought = [sample.tokens for sample in samples], [sample.thought for sample in samples]
+        response = Response(self._reporting(reply, prompt, spent, thought))
+        if goes_wrong:
+            truth.failed += 1
+            self._fail(response)
+        if kind.slow and tag and luck.random() < 0.2:
+            response.delay = kind.slow
+        return response
+
+    def _refusal(self, body: Body) -> Response | None:
+        kind = self.kind
+        for name in kind.refuses:
+            if name == "temperature" and body.get(name) in (None, 1):
+                continue  # the usual one may be named
+            if name == "n" and body.get(name, 1) == 1:
+                continue
+            if body.get(name) is not None:
+                return _error(
+                    400, f"Unsupported parameter: '{name}' is not supported with this model.", "unsupported_parameter"
+                )
+        for name in ("max_tokens", "max_completion_tokens"):
+            if name in body and kind.limit_field not in (name, "any"):
+                said = f"Unsupported parameter: '{name}' is not supported with this model."
+                return _error(400, f"{said} Use '{kind.limit_field}' instead.", "unsupported_parameter")
+        if not kind.system and _has_system(body["messages"]):
+            return _error(400, "System role not supported")
+        limit = body.get("max_completion_tokens", body.get("max_tokens", kind.least))
+        if limit < kind.least:
+            said = f"Invalid 'max_output_tokens': integer below minimum value. Expected a value >= {kind.least}"
+            return _error(400, f"{said}, but got {limit} instead.", "integer_below_min_value")
+        return None
+
+    def _write(self, body: Body, text: str, tag: str, limit: int, sample: int) -> _Sample:
+        kind = self.kind
+        grammar = re.findall(r"<\[(\d+)\]>", body.get("grammar") or "")
+        if grammar and kind.route == "llama":
+            return _Sample("forced", len(grammar) + 1, forced=[*map(int, grammar), 2])
+        schema = None if "response_format" in kind.ignores else _schema(body)
+        move = move_of(body["messages"][0]["content"])
+        dice = random.Random(f"{text}|{body.get('seed')}|{sample}|{body.get('temperature')}")
+        asked = Asked(move, text, body["messages"][-1]["content"], tag, dice, schema)
+        said = self._author(asked)
+        if tag and kind.garbled and dice.random() < kind.garbled:
+            said = dice.choice(["", " ", "[", "{}", "\n\n", '{"a":' * 50, f"{tag} " * 200, "<think>"])
+        if kind.content == "fenced" and move in ("plan", "turn", "answer"):
+            said = f"```json\n{said}\n```"
+        length = self._thought(body, dice)
+        thought, left = self._cut(f" {THOUGHT}" * length, length, limit)
+        if length and left <= 0 and kind.honours:
+            return _Sample("", limit, thought=limit, thinks=thought, is_cut=True, lost=True)
+        spoken = fake_tokens.pieces(kind.tokenizer, said)
+        if kind.overshoot:
+            extra = f" and {tag}" * kind.overshoot
+            spoken += fake_tokens.pieces(kind.tokenizer, extra)[: kind.overshoot + max(0, limit - len(spoken))]
+            return _Sample("".join(spoken), length + len(spoken), thought=length, thinks=thought)
+        is_cut = len(spoken) >= left  # the end of a turn is a token too
+        shown = "".join(spoken[:left])
+        if is_cut and tag and move in ("plan", "turn", "tags"):
+            shown = _whole(shown, tag)
+        return _Sample(shown, length + min(len(spoken) + 1, left), thought=length, thinks=thought, is_cut=is_cut)
+
+    def _thought(self, body: Body, dice: random.Random) -> int:
+        """Tokens that it thinks before this answer."""
+        kind = self.kind
+        template = body.get("chat_template_kwargs") or {}
+        if kind.switch == "enable_thinking" and template.get("enable_thinking") is False:
+            return 0
+        if kind.switch == "reasoning_effort" and body.get("reasoning_effort") in ("none", "minimal"):
+            return 0
+        return dice.randint(kind.thought // 2, kind.thought) if kind.thought else 0
+
+    def _cut(self, thought: str, length: int, limit: int) -> tuple[str, int]:
+        """The thought, `length` tokens by this server's count, as far as the limit goes; and what is left of it."""
+        parts = fake_tokens.pieces(self.kind.tokenizer, thought)[:length] if thought else []
+        return "".join(parts[:limit]), limit - length
+
+    def _choice(self, body: Body, index: int, sample: _Sample) -> Body:
+        kind = self.kind
+        message: Body = {"role": "assistant", "content": sample.text}
+        if sample.thinks:
+            if kind.thought_in in ("tags", "end_tag"):
+                begin = "<think>" if kind.thought_in == "tags" else ""
+                message["content"] = begin + sample.thinks + ("" if sample.lost else f"</think>\n\n{sample.text}")
+            elif sample.lost:
+                message["content"] = kind.cut
+            if kind.thought_in not in ("tags", "end_tag", "hidden"):
+                message[kind.thought_in] = sample.thinks
+        if kind.content == "parts" and isinstance(message["content"], str):
+            message["content"] = [{"type": "text", "text": message["content"]}]
+        choice: Body = {"index": index, "message": message, "finish_reason": "length" if sample.is_cut else kind.finish}
+        if body.get("logprobs") and not {"logprobs"} & {*kind.ignores, *kind.refuses}:
+            tokens = sample.forced or fake_tokens.ids(kind.tokenizer, sample.text)
+            entries = [{"id": id, "token": f"t{id}", "logprob": -0.5, "top_logprobs": []} for id in tokens]
+            choice["logprobs"] = {"content": entries}
+        return choice
+
+    def _reporting(self, reply: Body, prompt: int, spent: list[int], thought: list[int]) -> Body:
+        """The reply with the usage as this kind of server reports it."""
+        kind, completion = self.kind.usage, sum(spent)
+        honest: Body = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        if kind == "hidden":
+            usage: Any = {**honest, "completion_tokens": completion - sum(thought)}
+        elif kind == "low":
+            usage = {"prompt_tokens": prompt // 2, "completion_tokens": completion // 2}
+        elif kind == "first_sample":
+            usage = {**honest, "completion_tokens": spent[0], "total_tokens": prompt + spent[0]}
+        else:
+            usage = {
+                "honest": honest,
+                "float": {name: float(value) for name, value in honest.items()},
+                "text": {name: str(value) for name, value in honest.items()},
+                "cached": {**honest, "prompt_tokens_details": {"cached_tokens": prompt * 3 // 4}},
+                "cached_odd": {**honest, "prompt_tokens_details": {"cached_tokens": prompt * 5, "audio_tokens": None}},
+                "input": {"input_tokens": prompt, "output_tokens": completion},
+                "prompt_only": {"prompt_tokens": prompt},
+                "completion_only": {"completion_tokens": completion},
+                "total_only": {"total_tokens": prompt + completion},
+                "zeros": dict.fromkeys(honest, 0),
+                "negative": dict.fromkeys(honest, -1),
+                "nonsense": {"prompt_tokens": [prompt], "completion_tokens": {"n": completion}, "total_tokens": True},
+                "null": None,
+            }.get(kind)
+        if kind == "choice":
+            reply["choices"][0]["usage"] = honest
+        elif kind != "absent":
+            reply["usage"] = usage
+        if any(thought) and kind in ("honest", "cached"):
+            reply["usage"]["completion_tokens_details"] = {"reasoning_tokens": sum(thought)}
+        return reply
+
+    # -- failures
+
+    def _turned_away(self) -> Response:
+        """Refused before anything was processed."""
+        said = {
+            "429": "Rate limit reached for requests",
+            "503": "The server is overloaded",
+            "402": "Insufficient credits. Add more to go on.",
+            "403": "Your request was flagged by moderation",
+        }
+        response = _error(int(self.kind.failure), said[self.kind.failure])
+        if self.kind.failure == "429":
+            response.headers["retry-after"] = "0"
+        return response
+
+    def _fail(self, response: Response) -> None:
+        """Spoil a reply that was written in full: whatever is sent, the call was paid.
+
+        ``500``, ``cut`` (midway), ``gone`` (not a byte), ``few`` (a choice too few), ``error200``, ``error429``,
+        ``refusal``, ``content_filter``, ``finish_error``, ``none`` (no text), ``html``, ``choices_null``.
+        """
+        body, kind = response.body, self.kind.failure
+        first = body["choices"][0]
+        if kind == "500":
+            response.status, response.body = 500, {"error": {"message": "CUDA error", "type": "server_error"}}
+        elif kind == "cut":
+            response.sent = 0.5
+        elif kind == "gone":
+            response.sent = -1.0
+        elif kind == "few":
+            body["choices"] = body["choices"][:-1]
+        elif kind == "error200":
+            response.body = {"error": {"message": "Upstream model failed", "code": 502}}
+        elif kind == "error429":
+            body["choices"] = None
+            body["error"] = {"message": "Provider returned error", "code": 429}
+        elif kind == "refusal":
+            first["message"] |= {"content": None, "refusal": "I'm sorry, I cannot assist with that request."}
+        elif kind == "content_filter":
+            first["message"]["content"] = (first["message"]["content"] or "")[:9]
+            first["finish_reason"] = "content_filter"
+        elif kind == "finish_error":
+            first["message"]["content"] = (first["message"]["content"] or "")[:9]
+            first["finish_reason"] = "error"
+        elif kind == "none":
+            first["message"]["content"] = None
+        elif kind == "html":
+            response.body, response.kind = b"<html>Service Unavailable</html>", "text/html"
+        elif kind == "choices_null":
+            body["choices"] = None
+
+    # -- tokens
+
+    def _render(self, messages: list[Body], *, generation: bool = True, is_open: bool = False) -> str:
+        """The prompt as its template writes it; special tokens are characters that stand nowhere else."""
+        text = _BEGIN + _FILLER * self.kind.preamble
+        for number, message in enumerate(messages):
+            text += _ROLE + _FILLER * (self.kind.head - 2) + _content(message)
+            if not (is_open and number == len(messages) - 1):
+                text += _END
+        return text + (_ROLE + _FILLER if generation and not is_open else "")
+
+    def _ids(self, text: str) -> list[int]:
+        return fake_tokens.ids(self.kind.tokenizer, text)
+
+
+@dataclass
+class _Sample:
+    text: str
+    tokens: int
+    thought: int = 0
+    thinks: str = ""
+    is_cut: bool = False
+    lost: bool = False
+    forced: list[int] = field(default_factory=list)
+
+
+def _whole(text: str, tag: str) -> str:
+    """A cut turn without a last query that its run could not be told by."""
+    last = max(text.rfind(mark) + len(mark) for mark in ("<search>", ",", '"', "{"))
+    return text if tag in text[last:] or "<answer>" in text or "{" in text[:1] else text[: last - 1]
+
+
+def _error(status: int, said: str, code: str | None = None) -> Response:
+    return Response({"error": {"message": said, "type": "invalid_request_error", "code": code, "param": None}}, status)
+
+
+def _content(message: Body) -> str:
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def _text(messages: list[Body]) -> str:
+    return "\n".join(map(_content, messages))
+
+
+def _has_system(messages: list[Body]) -> bool:
+    return any(message["role"] in ("system", "developer") for message in messages)
+
+
+def _schema(body: Body) -> dict[str, Any] | None:
+    form = (body.get("response_format") or {}).get("json_schema") or {}
+    found: dict[str, Any] | None = form.get("schema") or (body.get("structured_outputs") or {}).get("json")
+    return found
+
+
+class Fakes(Server):
+    """Any number of fakes on one port, each under a path of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(self._route)
+        self._fakes: dict[str, Fake] = {}
+        self._made = 0
+
+    def add(self, kind: Kind, author: Author = chatter) -> Fake:
+        """A new server of that kind."""
+        self._made += 1
+        name = f"f{self._made}"
+        self._fakes[name] = Fake(kind, f"{self.url}/{name}", author)
+        return self._fakes[name]
+
+    def drop(self, fake: Fake) -> None:
+        """Forget a server; late requests to it find nothing."""
+        del self._fakes[fake.root.rpartition("/")[2]]
+
+    def _route(self, request: Request) -> Response:
+        _, name, path = request.path.split("/", 2)
+        fake = self._fakes.get(name)
+        if fake is None:
+            return _error(404, "Not Found")
+        return fake.answer(request.method, f"/{path}", request.headers, request.body or {})

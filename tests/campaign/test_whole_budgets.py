@@ -1,0 +1,133 @@
+"""A budget is as large on a server without a tokenizer as on one that has one: the same scores, and all of it usable.
+
+The model answers from the passages in its prompt and from nothing else (`reader.Reader`), so a passage that was dropped
+or a step that was not made for want of a count costs the answer. The default suite asks 12 questions at 4,000 tokens;
+all 40 at 2,000, 4,000 and 8,000 in every mode take some minutes::
+
+    pytest tests/campaign/test_whole_budgets.py -m slow
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import fmean
+
+import pytest
+from campaign import impatient
+from fake_kinds import Fake, Fakes, Kind
+from reader import CORPUS, Reader, questions
+
+from ragscale.agent import Agent
+from ragscale.budget import Budget
+from ragscale.eval.metrics import exact_match, f1
+from ragscale.index import Index
+
+MODES = ("once", "chain", "parallel", "parallel(profile='tags')", "tree")
+TOKENIZERS = ("wordpiece", "byte pairs")
+USED = 0.85
+"""The share of its tokens that a run must have had before it may end for want of them: on the average of the runs."""
+SAME = 1 / 40
+"""By how much a mean over all questions may differ: one of forty, which a budget ends one passage earlier."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One question's run."""
+
+    em: float
+    f1: float
+    stop: str
+    used: float
+    """Tokens that the server counted, as a share of the budget."""
+    calls: int
+
+
+Ask = Callable[..., list[Run]]
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """Asks questions, one after another, on one agent over one fresh fake."""
+    path = tmp_path_factory.mktemp("whole") / "index"
+    with Index.build([CORPUS / "passages.jsonl"], path, embedder="none") as index, Fakes() as fakes, impatient():
+
+        def ask(most: int, mode: str, tokens: int, *, curious: bool = False, **manners: str) -> list[Run]:
+            fake = fakes.add(Kind(window_in="max_model_len", **manners), Reader(curious=curious))  # type: ignore[arg-type]
+            return asyncio.run(_ask(index, fake, most, mode, tokens))
+
+        yield ask
+
+
+async def _ask(index: Index, fake: Fake, most: int, mode: str, tokens: int) -> list[Run]:
+    agent = Agent(index, fake.spec, mode, Budget(tokens=tokens))
+    await agent.llm.capabilities()  # so that what follows is the questions'
+    truth, runs = fake.truth[""], []
+    for row in questions(most):
+        before = truth.tokens
+        answer = await agent.aask(row["question"])
+        used = truth.tokens - before
+        assert answer.spend.total.tokens == used <= tokens
+        gold = row["answers"]
+        calls = answer.spend.total.llm_calls
+        runs.append(
+            Run(exact_match(answer.text, gold), f1(answer.text, gold), answer.stop_reason, used / tokens, calls)
+        )
+    await agent.llm.aclose()
+    return runs
+
+
+def compare(ask: Ask, most: int, mode: str, tokens: int, tokenizer: str) -> None:
+    """The same questions with and without a tokenizer route."""
+    counted = ask(most, mode, tokens, route="vllm", tokenizer=tokenizer)
+    bounded = ask(most, mode, tokens, route="", tokenizer=tokenizer)
+    shown = f"{mode} {tokens} {tokenizer}: with {shape(counted)}, without {shape(bounded)}"
+    assert abs(fmean(r.em for r in counted) - fmean(r.em for r in bounded)) <= SAME + 1e-9, shown
+    assert abs(fmean(r.f1 for r in counted) - fmean(r.f1 for r in bounded)) <= SAME + 1e-9, shown
+    assert ended(bounded) <= ended(counted) + most * SAME, shown
+    assert fmean(r.used for r in bounded) >= USED * fmean(r.used for r in counted), shown
+
+
+def whole(ask: Ask, most: int, mode: str, tokens: int, **manners: str) -> None:
+    """Of a model that never has enough: a run ends by its budget when that is used up."""
+    runs = ask(most, mode, tokens, curious=True, **manners)
+    assert ended(runs) == most, shape(runs)
+    assert fmean(r.used for r in runs) >= USED, f"{mode} {tokens} {manners}: {shape(runs)}"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_scores_do_not_depend_on_a_tokenizer(ask: Ask, mode: str) -> None:
+    compare(ask, 12, mode, 4_000, "wordpiece")
+
+
+@pytest.mark.parametrize("route", ["vllm", ""])
+def test_a_run_that_wants_more_uses_its_budget(ask: Ask, route: str) -> None:
+    whole(ask, 6, "chain(steps=50)", 4_000, route=route, tokenizer="wordpiece")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("tokens", [2_000, 4_000, 8_000])
+@pytest.mark.parametrize("mode", MODES)
+def test_forty_questions_score_the_same(ask: Ask, mode: str, tokens: int, tokenizer: str) -> None:
+    compare(ask, 40, mode, tokens, tokenizer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("route", ["vllm", "llama", ""])
+@pytest.mark.parametrize("tokens", [2_000, 4_000, 8_000])
+@pytest.mark.parametrize("mode", ["chain(steps=50)", "parallel(rounds=50)", "tree(steps=50)"])
+def test_forty_questions_use_their_budgets(ask: Ask, mode: str, tokens: int, route: str) -> None:
+    whole(ask, 40, mode, tokens, route=route, tokenizer="wordpiece")
+
+
+def ended(runs: list[Run]) -> int:
+    """How many ended by their budget of tokens."""
+    return sum(run.stop == "budget:tokens" for run in runs)
+
+
+def shape(runs: list[Run]) -> str:
+    """The figures, for a message."""
+    em, mean, used, calls = (fmean(getattr(r, name) for r in runs) for name in ("em", "f1", "used", "calls"))
+    return f"EM {em:.3f} F1 {mean:.3f}, {used:.0%} used, {calls:.1f} calls, {ended(runs)} of {len(runs)} cut short"
