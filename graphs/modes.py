@@ -44,6 +44,7 @@ class Result(TypedDict):
     mode: str
     stop_reason: str
     reason: str
+    caveat: str
     spend: dict[str, Any]
     trace: list[dict[str, Any]]
 

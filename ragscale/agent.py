@@ -304,13 +304,15 @@ class Agent:
 
     def _answer(self, mode: modes.Mode, state: dict[str, Any], budget: Budget) -> Answer:
         citations = list(dict.fromkeys(state["citations"]))
+        total = Spend(**state["total"])
         return Answer(
             text=state["text"],
             citations=citations,
             mode=mode.name,
             stop_reason=state["stop"] or "answered",
             reason=state["reason"],
-            spend=AnswerSpend(Spend(**state["total"]), Spend(**state["serial"])),
+            caveat=_caveat(total, budget, getattr(self.llm, "most_off", None)),
+            spend=AnswerSpend(total, Spend(**state["serial"])),
             trace=[Event.from_dict(event) for event in state["trace"]],
             question=state["question"],
             passages={id: self.index.passage(id) for id in citations},
@@ -326,6 +328,20 @@ def _opened(index: Any) -> Index | RemoteIndex | Searching:
             f"A {type(index).__name__} is no index", "Give an open Index, the folder of one, or the URL of a server."
         )
     return cast(Index, index)
+
+
+def _caveat(total: Spend, budget: Budget, most_off: float | None) -> str:
+    """What a token limit rests on where nobody counted, and how far off estimates were seen to be."""
+    off = f" Where the endpoint counted, estimates were up to {most_off:.0%} off." if most_off is not None else ""
+    if total.estimated_tokens:
+        limit = "" if budget.tokens is None else f", on which the limit of {budget.tokens:,} rests"
+        return (
+            f"{total.estimated_tokens:,} of {total.tokens:,} tokens are an estimate{limit}: the endpoint reports no usage "
+            f"that can be true.{off}"
+        )
+    if budget.tokens is not None and total.tokens > budget.tokens:
+        return f"The endpoint counted {total.tokens:,} tokens, the limit is {budget.tokens:,}.{off}"
+    return ""
 
 
 def _limits(budget: Budget) -> dict[str, float]:

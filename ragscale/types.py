@@ -155,6 +155,8 @@ class Answer:
     trace: list[Event] = field(repr=False)
     reason: str = ""
     """In plain words, what cut the run short and the remedy; empty for ``"answered"``."""
+    caveat: str = ""
+    """What the token limit of this run rests on, where nobody counted all tokens; empty where the server did."""
     question: str = ""
     passages: dict[str, Passage] = field(default_factory=dict, repr=False)
     """The cited passages by id, for display."""
@@ -169,6 +171,7 @@ class Answer:
             "mode": self.mode,
             "stop_reason": self.stop_reason,
             "reason": self.reason,
+            "caveat": self.caveat,
             "spend": {"total": self.spend.total.to_dict(), "serial": self.spend.serial.to_dict()},
             "trace": [event.to_dict() for event in self.trace],
         }

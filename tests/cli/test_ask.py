@@ -22,6 +22,7 @@ from ragscale.types import Answer, AnswerSpend, Event, Message, Spend
 QUESTION = "Where was the discoverer of polonium born?"
 SPEND = {
     "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds", "seconds",
+    "reasoning_tokens", "estimated_tokens",
 }  # fmt: skip
 EVENT = {"move", "branch", "input", "output", "passages", "spend", "score", "note"}
 
@@ -48,7 +49,7 @@ def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str
     assert result.exit_code == 0, result.stderr
     assert result.stderr == ""
     answer = json.loads(result.stdout)
-    assert set(answer) == {"answer", "citations", "mode", "stop_reason", "reason", "spend", "trace"}
+    assert set(answer) == {"answer", "citations", "mode", "stop_reason", "reason", "caveat", "spend", "trace"}
     assert (answer["mode"], answer["stop_reason"]) == (mode.partition("(")[0], "answered")
     assert answer["answer"]
     assert answer["citations"]

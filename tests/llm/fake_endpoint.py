@@ -162,7 +162,8 @@ class Vllm:
             text = json.dumps({name: rule.get("enum", ["x"])[0] for name, rule in allowed.items()})
         n = body.get("n", 1)
         logprob = -0.5 if body.get("logprobs") else None
-        return Reply(completion(*[text] * n, prompt=len(self.prompt(body)), done=n, logprob=logprob, cached=4))
+        done = n * len(text.split())
+        return Reply(completion(*[text] * n, prompt=len(self.prompt(body)), done=done, logprob=logprob, cached=4))
 
     def _completions(self, body: Body) -> Reply:
         prompt = body["prompt"]
