@@ -336,8 +336,8 @@ def _caveat(total: Spend, budget: Budget, most_off: float | None) -> str:
     if total.estimated_tokens:
         limit = "" if budget.tokens is None else f", on which the limit of {budget.tokens:,} rests"
         return (
-            f"{total.estimated_tokens:,} of {total.tokens:,} tokens are an estimate{limit}: the endpoint reports no usage "
-            f"that can be true.{off}"
+            f"{total.estimated_tokens:,} of {total.tokens:,} tokens are an estimate{limit}: "
+            f"the endpoint reports no usage that can be true.{off}"
         )
     if budget.tokens is not None and total.tokens > budget.tokens:
         return f"The endpoint counted {total.tokens:,} tokens, the limit is {budget.tokens:,}.{off}"

@@ -62,7 +62,8 @@ class Asked:
             samples: What it wrote.
             seen: Tokens that came back with log-probabilities: llama.cpp reports one sample of several.
         """
-        if told and self.credible(told) and told.completion_tokens >= sum(floor(sample.text) for sample in samples):
+        fewest = sum(min(floor(sample.text), self.max_tokens) for sample in samples)
+        if told and self.credible(told) and told.completion_tokens >= fewest:
             prompt = max(told.prompt_tokens, self.prompt if self.exact else 0)
             return replace(told, prompt_tokens=prompt, completion_tokens=max(told.completion_tokens, seen))
         told = told or Usage()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence, Set
 from typing import Any
 
+from ragscale.errors import ModelError
 from ragscale.llm.transport import RefusedError
 from ragscale.types import Message
 
@@ -55,10 +56,11 @@ class Manners:
                 folded.append(message)
         return folded
 
-    def learn(self, error: RefusedError, body: dict[str, Any], *, keep: Set[str] = frozenset()) -> str:
+    def learn(self, error: ModelError, body: dict[str, Any], *, keep: Set[str] = frozenset()) -> str:
         """Read from a refusal what to do without from now on.
 
-        A length is refused by name alone, not by value: a call without one would have no end.
+        A length is refused by name alone, not by value: a call without one would have no end. A template without a
+        system role may be told as a failure (llama.cpp: HTTP 500).
 
         Args:
             error: Holds the server's words.
@@ -71,7 +73,7 @@ class Manners:
         said = error.problem
         named = [
             name
-            for name in _OPTIONAL
+            for name in (_OPTIONAL if isinstance(error, RefusedError) else ())
             if name in body
             and re.search(rf"\b{name}\b", said)
             and (_UNKNOWN.search(said) or (name != "max_tokens" and _VALUE.search(said)))
@@ -83,7 +85,7 @@ class Manners:
                 return ""
             self.dropped.add(name)
             return name
-        if any(message["role"] == "system" for message in body["messages"]) and _SYSTEM.search(said):
+        if any(message["role"] == "system" for message in body.get("messages", ())) and _SYSTEM.search(said):
             self.folds = True
             return "system"
         return ""

@@ -18,7 +18,7 @@ from ragscale.llm.once import Once
 from ragscale.llm.probe import Probe
 from ragscale.llm.replies import Completion, read, said
 from ragscale.llm.tokens import CountMemo, Estimate, LlamaTokenizer, VllmTokenizer, floor, local_tokenizer
-from ragscale.llm.transport import RefusedError, Transport
+from ragscale.llm.transport import Transport
 from ragscale.types import Message, Spend
 
 __all__ = ["OpenAILLM"]
@@ -281,7 +281,7 @@ class OpenAILLM:
         body = self._manners.adapt(body)
         try:
             return await self._transport.post("chat/completions", body)
-        except RefusedError as error:
+        except ModelError as error:
             dropped = self._manners.learn(error, body, keep=self._fields.keys())
             if not dropped:
                 raise

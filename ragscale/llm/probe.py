@@ -24,6 +24,7 @@ from ragscale.types import Message, Spend
 __all__ = ["Probe"]
 
 _MESSAGES: list[Message] = [{"role": "user", "content": "Say hello."}]
+_BRIEF: list[Message] = [{"role": "system", "content": "Be brief."}, *_MESSAGES]
 _SCHEMA = {
     "type": "object",
     "properties": {"k": {"type": "integer", "enum": [7]}},
@@ -108,15 +109,12 @@ class Probe:
             body = self._manners.adapt({**body, **self._fields, **trial})
             try:
                 value = await self._transport.post("chat/completions", body)
-            except RefusedError as error:
+            except ModelError as error:
                 self._charge(None)
                 if self._manners.learn(error, body, keep=set(trial) - {"temperature"} | set(self._fields)):
                     continue
-                if trial and await self._passes():
+                if isinstance(error, RefusedError) and trial and await self._passes():
                     return None
-                raise
-            except ModelError:
-                self._charge(None)
                 raise
             answer = read(Completion, value)
             self._charge(answer.reported())
@@ -169,15 +167,17 @@ class Probe:
         """Find out by the tokenizer's template whether there is a system role."""
         assert self._tokenizer is not None
         try:
-            await self._tokenizer.prompt([{"role": "system", "content": "Be brief."}, *_MESSAGES])
-        except (RefusedError, BrokenAnswerError):
-            self._manners.folds = True
+            await self._tokenizer.prompt(_BRIEF)
+        except ModelError as error:
+            if isinstance(error, RefusedError | BrokenAnswerError):
+                self._manners.folds = True
+            elif not self._manners.learn(error, {"messages": _BRIEF}):
+                raise
 
     async def _calibrate(self, base: int) -> None:
         """Have the server count `SAMPLES`, each in a call of one token or few; they are sent together."""
         self._estimate.base(_MESSAGES, base)
-        brief: list[Message] = [{"role": "system", "content": "Be brief."}, *_MESSAGES]
-        await self._call(brief)  # learns whether there is a system role
+        await self._call(_BRIEF)  # learns whether there is a system role
 
         async def one(name: str) -> None:
             answer = await self._call([{"role": "user", "content": SAMPLES[name]}])

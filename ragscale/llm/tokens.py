@@ -50,7 +50,7 @@ _WORD = re.compile(r"[A-Za-z]+")
 # Tokens a character (for "word": a word), on the high side for the tokenizers in use.
 _PRIOR = {"words": 0.18, "word": 0.5, "marks": 1.0, "letters": 0.9, "cjk": 1.3, "others": 2.5}
 # No tokenizer in use needs fewer: what reports less does not count what it was sent.
-_FLOOR = {"word": 0.6, "other": 0.08}
+_FLOOR = {"word": 0.6, "other": 0.05}
 _MESSAGE = 8  # tokens of a message's role markers, 4 to 8 in the templates in use
 _PROMPT = 48  # tokens of a default system prompt that some templates add, until a usage tells
 _SHORT = 64  # tokens of a prompt too short to correct rates by
@@ -75,7 +75,7 @@ def _sizes(text: str) -> dict[str, int]:
 def floor(text: str) -> int:
     """The fewest tokens that `text` can have in any tokenizer in use: what reports less did not count."""
     sizes = _sizes(text)
-    other = sum(sizes[name] for name in ("letters", "cjk", "others")) + sizes["marks"]
+    other = sum(sizes[name] for name in ("letters", "cjk", "others"))
     return int(_FLOOR["word"] * sizes["word"] + _FLOOR["other"] * other)
 
 

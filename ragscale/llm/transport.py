@@ -249,7 +249,9 @@ class Transport:
         code = error.get("code", error.get("status")) if isinstance(error, dict) else None
         code = int(code) if isinstance(code, str) and re.fullmatch(r"[45]\d\d", code) else code
         if isinstance(code, int) and 400 <= code <= 599:
-            return self._failure(code, value, headers)
+            failure = self._failure(code, value, headers)
+            failure.spend = None  # the request was taken: nobody knows how far it came
+            return failure
         return self.broken(f"an error: {self._words(value) or 'it did not say which'}")
 
     def _failure(self, code: int, value: Any, headers: Mapping[str, str]) -> ModelError:
