@@ -67,7 +67,7 @@ class EmbeddedLLM(OpenAILLM):
         self._gate = running.gate
         self.endpoint = f"{running.server.listening_address}/v1"
         """The server's own address; other clients on this machine may use it too."""
-        super().__init__(self.endpoint, model=self.path.stem, timeout=timeout)
+        super().__init__(self.endpoint, model=self.path.stem, api_key_env=None, timeout=timeout)
 
     def __repr__(self) -> str:
         return f"EmbeddedLLM({self.path.name!r})"

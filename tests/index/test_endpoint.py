@@ -206,7 +206,9 @@ def test_an_endpoint_that_fails_is_tried_once_for_all_searches_that_wait(
         state.fails = lambda texts: "query" in texts[0] or state.asked("query") > 0
         *errors, found, bad = searched_together(index, state, searches)
         assert state.asked("query") == 2
-        assert {(type(error), error.problem) for error in errors} == {(EndpointError, f"{url} failed (HTTP 500): out of order")}
+        assert {(type(error), error.problem) for error in errors} == {
+            (EndpointError, f"{url} failed (HTTP 500): out of order")
+        }
         assert found == index.search(["Paris"], 3, "bm25")
         assert isinstance(bad, ModelFileError)
     with Index.open(tmp_path / "index") as index:  # the embedder cannot be loaded now

@@ -33,6 +33,7 @@ class FakeEndpoint:
     def __init__(self, answer: Callable[[str, Body], Reply]) -> None:
         self.requests: list[tuple[str, Body]] = []
         self.keys: list[str | None] = []
+        self.headers: list[dict[str, str]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,7 +46,8 @@ class FakeEndpoint:
             def _answer(self, body: Body) -> None:
                 outer.requests.append((self.path, body))
                 outer.keys.append(self.headers.get("authorization"))
-                reply = answer(self.path, body)
+                outer.headers.append({name.lower(): value for name, value in self.headers.items()})
+                reply = answer(self.path.partition("?")[0], body)
                 time.sleep(reply.delay)
                 data = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
                 self.send_response(reply.status)

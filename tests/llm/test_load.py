@@ -6,17 +6,87 @@ import subprocess
 import sys
 
 import pytest
+from fake_endpoint import FakeEndpoint, plain
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
 from ragscale.llm import embedded, load, weights
 from ragscale.llm.openai import OpenAILLM
 
 
-@pytest.mark.parametrize("spec", ["", "gpt-4", "openai", "openai:", "ollama:llama3", "http://localhost/v1", 7, None])
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "gpt-4", "openai", "openai:", "ollama:", "nobody:llama3", "ftp://host/v1", 7, None]
+)
 def test_unknown_specifications_are_answered_with_the_known_ones(spec: object) -> None:
     with pytest.raises(InvalidInput, match="Accepted: openai:URL#MODEL") as caught:
         load(spec)
     assert repr(spec) in caught.value.problem or "is no model" in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("spec", "url", "model"),
+    [
+        ("openai:gpt-4o", "https://api.openai.com/v1", "gpt-4o"),
+        ("http://localhost:8000/v1", "http://localhost:8000/v1", None),
+        ("https://host/v1#m?timeout=5", "https://host/v1", "m"),
+        ("ollama:llama3.2:3b", "http://localhost:11434/v1", "llama3.2:3b"),
+        ("openrouter:deepseek/deepseek-r1:free", "https://openrouter.ai/api/v1", "deepseek/deepseek-r1:free"),
+    ],
+)
+def test_short_forms(spec: str, url: str, model: str | None) -> None:
+    assert repr(load(spec)) == f"OpenAILLM({url!r}, model={model!r})"
+
+
+def test_a_bare_name_is_a_model_where_the_environment_names_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway:4000/v1")
+    for spec in ("gpt-4o", "openai:gpt-4o"):
+        assert repr(load(spec)) == "OpenAILLM('http://gateway:4000/v1', model='gpt-4o')"
+    assert repr(load("openai")) == "OpenAILLM('http://gateway:4000/v1', model=None)"
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    assert repr(load("gpt-4o")) == "OpenAILLM('https://api.openai.com/v1', model='gpt-4o')"
+    with pytest.raises(InvalidInput, match="Unknown model 'ollama:'"):
+        load("ollama:")
+
+
+async def test_options_reach_the_server_as_they_are_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_KEY", "secret")
+    with FakeEndpoint(plain) as server:
+        model = load(
+            f"openai:{server.url}#m?window=4096&thinking=77&timeout=9&key_env=AZURE_KEY&key_header=api-key&body.top_k=20"
+            '&reasoning_effort=low&chat_template_kwargs={"enable_thinking":false}&header.x-team=a&query.api-version=v1'
+        )
+        assert model.context_window == 4096
+        await model.generate([{"role": "user", "content": "Hello"}], max_tokens=3)
+        path, body = server.requests[-1]
+        assert path == "/v1/chat/completions?api-version=v1"
+        assert (body["top_k"], body["reasoning_effort"]) == (20, "low")
+        assert body["chat_template_kwargs"] == {"enable_thinking": False}
+        assert (server.headers[-1]["api-key"], server.headers[-1]["x-team"]) == ("secret", "a")
+        assert server.keys[-1] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("windw=5", "Unknown option 'windw'.*Known: window, thinking"),
+        ("body.=5", "Unknown option 'body.'"),
+        ("window=many", "window='many' of a model is not a whole number"),
+        ("window=0", "context_window=0 is below 1"),
+        ("timeout=0", "timeout=0.0 is not above 0"),
+        ("timeout=-1", "is not a number of seconds"),
+        ("chat_template_kwargs=5", "is not a JSON object"),
+        ("tokenizer=/nowhere/tokenizer.json", "tokenizer '/nowhere/tokenizer.json' cannot be loaded"),
+    ],
+)
+def test_options_that_cannot_be_honoured_are_refused(options: str, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        load(f"openai:http://localhost:8000/v1#m?{options}")
 
 
 def test_model_names_may_hold_slashes_and_colons() -> None:

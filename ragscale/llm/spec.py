@@ -1,0 +1,144 @@
+"""Specifications of models: a line of text that names an endpoint, a model and its options."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from ragscale.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from ragscale.llm.base import LLM
+    from ragscale.llm.openai import OpenAILLM
+
+__all__ = ["FORMS", "OPTIONS", "PROVIDERS", "parse"]
+
+PROVIDERS: dict[str, tuple[str, str | None]] = {
+    "deepseek": ("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+    "gemini": ("https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY"),
+    "groq": ("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    "lmstudio": ("http://localhost:1234/v1", None),
+    "ollama": ("http://localhost:11434/v1", None),
+    "openrouter": ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+}
+"""Services by name: their endpoint, and the environment variable of their key."""
+
+FORMS = (
+    "Accepted: openai:URL#MODEL (as in openai:http://localhost:8000/v1#Qwen/Qwen3-8B; without #MODEL the only model "
+    "that the endpoint lists), openai:MODEL (at OPENAI_BASE_URL, or OpenAI's own), "
+    f"{', '.join(f'{name}:MODEL' for name in PROVIDERS)}, all with ?OPTION=VALUE&...; embedded (the packaged weights), "
+    "embedded:PATH (a GGUF file), or a model object. See docs/models.md."
+)
+
+_OPENAI = "https://api.openai.com/v1"
+_NAME = re.compile(r"[\w.:/@-]+")
+
+
+def _whole(text: str) -> int:
+    return int(text) if re.fullmatch(r"\d{1,9}", text) else _no("a whole number")
+
+
+def _seconds(text: str) -> float:
+    return float(text) if re.fullmatch(r"\d{1,6}(\.\d+)?", text) else _no("a number of seconds")
+
+
+def _value(text: str) -> Any:
+    """JSON, or the text itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _fields(text: str) -> Any:
+    value = _value(text)
+    return value if isinstance(value, dict) else _no("a JSON object")
+
+
+def _no(wanted: str) -> Any:
+    raise ValueError(wanted)
+
+
+OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "window": ("context_window", _whole),
+    "thinking": ("thinking", _whole),
+    "timeout": ("timeout", _seconds),
+    "tokenizer": ("tokenizer", str),
+    "key_env": ("api_key_env", str),
+    "key_header": ("key_header", str),
+    "reasoning_effort": ("fields", str),
+    "chat_template_kwargs": ("fields", _fields),
+}
+"""Options by name: the argument of `OpenAILLM` that takes them, and their reader."""
+
+_GROUPS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "body.": ("fields", _value),
+    "header.": ("headers", str),
+    "query.": ("query", str),
+}
+"""Prefixes of options with names of the user's: fields of each request's body, its headers, its query."""
+
+
+def parse(spec: str) -> LLM:
+    """Make a model from its specification; see `ragscale.llm.load`.
+
+    Raises:
+        InvalidInput: `spec` has none of the forms, or an option is unknown or has a value that it cannot have.
+        ModelFileError: The weights are absent or damaged.
+        MissingDependency: The form needs an extra that is not installed.
+    """
+    kind, colon, rest = spec.strip().partition(":")
+    if kind == "embedded":
+        from ragscale.llm import weights
+        from ragscale.llm.embedded import EmbeddedLLM
+
+        return EmbeddedLLM(Path(rest) if rest else weights.path("llm"))
+    if kind in ("http", "https") and rest.startswith("//"):
+        return _endpoint(spec.strip())
+    if kind in PROVIDERS and rest:
+        url, key = PROVIDERS[kind]
+        return _endpoint(f"{url}#{rest}", api_key_env=key)
+    if kind == "openai" and rest:
+        return _endpoint(rest if "://" in rest else f"{_base()}#{rest}")
+    if (kind == "openai" and not colon and os.environ.get("OPENAI_BASE_URL")) or _is_model(spec.strip()):
+        return _endpoint(_base() if kind == "openai" else f"{_base()}#{spec.strip()}")
+    raise InvalidInput(f"Unknown model {spec!r}", FORMS)
+
+
+def _base() -> str:
+    return os.environ.get("OPENAI_BASE_URL", "").strip() or _OPENAI
+
+
+def _is_model(name: str) -> bool:
+    """Whether a bare word can be the name of a model: only where the environment names an endpoint or its key."""
+    named = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY")
+    known = name.partition(":")[0] in ("openai", "embedded", *PROVIDERS)
+    return bool(named) and not known and bool(_NAME.fullmatch(name.partition("?")[0]))
+
+
+def _endpoint(spec: str, **settings: Any) -> OpenAILLM:
+    from ragscale.llm.openai import OpenAILLM
+
+    address, _, options = spec.partition("?")
+    url, _, model = address.partition("#")
+    for option in filter(None, options.split("&")):
+        name, _, text = option.partition("=")
+        group = next((prefix for prefix in _GROUPS if name.startswith(prefix) and name != prefix), None)
+        if group is None and name not in OPTIONS:
+            known = [*OPTIONS, *(f"{prefix}NAME" for prefix in _GROUPS)]
+            raise InvalidInput(f"Unknown option {name!r} of a model", f"Known: {', '.join(known)}.")
+        argument, reader = _GROUPS[group] if group else OPTIONS[name]
+        try:
+            value = reader(unquote(text))
+        except ValueError as error:
+            raise InvalidInput(f"Option {name}={text!r} of a model is not {error}", "Correct it.") from None
+        if argument in ("fields", "headers", "query"):
+            settings[argument] = {**settings.get(argument, {}), name.removeprefix(group or ""): value}
+        else:
+            settings[argument] = value
+    return OpenAILLM(url, model or None, **settings)
