@@ -75,8 +75,8 @@ class TestEndpoints:
         assert failed.endswith("failed (HTTP 503): overloaded")
         assert broke.endswith("broke before the answer was complete")
         assert throttled.endswith("(HTTP 429)")
-        # All attempts ask the same. Each is charged its prompt, but for the one that was turned away at the door; the two
-        # of which nobody knows what the server wrote are charged the most that it may have.
+        # All attempts ask the same. Each is charged its prompt, but for the one that was turned away at the door; the
+        # two of which nobody knows what the server wrote are charged the most that it may have.
         assert [body["messages"] for body in shaky.asked] == [shaky.asked[0]["messages"]] * 4
         prompt, most = len(shaky.prompt(shaky.asked[0])), shaky.asked[0]["max_tokens"]
         assert (last.spend.llm_calls, last.spend.prompt_tokens) == (4, 3 * prompt)
