@@ -1,4 +1,4 @@
-"""Test doubles of `tests/modes`, `tests/eval` and `tests/llm` for every test folder; models made on the spot."""
+"""Test doubles of `tests/modes`, `tests/eval`, `tests/llm` and `tests/kills` for every test folder; models made on the spot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import settings
 
 MakeModel = Callable[..., Path]
 
-for folder in ("modes", "eval", "llm"):
+for folder in ("modes", "eval", "llm", "kills"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 pytest.register_assert_rewrite("conformance", "doubles")
 settings.register_profile("ragscale", deadline=None)  # a busy machine is no failure
