@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import queue
-import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,13 +15,14 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from ragscale import background, modes
 from ragscale.budget import Budget, Ledger
-from ragscale.errors import BudgetExceeded, InvalidInput, RagscaleError
+from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.index import How, Index, Searching
 from ragscale.index.remote import RemoteIndex
 from ragscale.index.request import HOWS
 from ragscale.llm import LLM, Capabilities, load
+from ragscale.modes.checkpoints import Checkpoints
 from ragscale.modes.moves import Context
-from ragscale.modes.run import Run, compiled, prepare
+from ragscale.modes.run import Run, prepare
 from ragscale.text import encodable
 from ragscale.types import Answer, AnswerSpend, Event, Spend
 
@@ -70,15 +70,13 @@ class Agent:
             raise InvalidInput(f"seed={seed!r} is no whole number", "Give one, such as 0.")
         if how is not None and how not in HOWS:
             raise InvalidInput(f"unknown kind of search {how!r}", f"Choose one of: {', '.join(HOWS)}.")
-        if checkpoints is not None and not isinstance(checkpoints, str | Path | BaseCheckpointSaver):
-            raise InvalidInput(f"checkpoints={checkpoints!r} keeps no runs", "Give the path of an SQLite file.")
         self.mode = modes.get(mode)
         self.budget = Budget.of(budget)
         self.index = _opened(index)
         self.llm = load(llm)
         self.seed = seed
         self.how = how
-        self._checkpoints = checkpoints
+        self._checkpoints = None if checkpoints is None else Checkpoints(checkpoints)
         self._process = os.getpid()
         self._loaded = False
 
@@ -176,34 +174,43 @@ class Agent:
             )
         question = encodable(question.strip())
         chosen = modes.get(mode) if mode is not None else self.mode
+        limits = self.budget if budget is None else budget
         async with self._saver(thread_id) as saver:
-            graph = compiled(chosen) if saver is None else chosen.graph().compile(checkpointer=saver)
-            run = await Run.begin(graph, chosen, question, thread_id)
-            if run.finished is None and not self._loaded:
+            run = await Run.begin(chosen, question, saver, thread_id)
+            run.pin(seed=self.seed, how=self.how or getattr(self.index, "how", None))
+            if run.finished is not None:
+                with contextlib.suppress(ModelError):  # a dead endpoint that has not told its model is no hindrance
+                    run.pin(model=await asyncio.to_thread(lambda: self.llm.name))
+                yield self._answer(chosen, run.finished, Ledger(limits).budget)
+                return
+            if not self._loaded:
                 # Before the clock starts: which question comes first is chance, and it has the seconds of the others.
                 await self.index.asearch([], 1, self.how)
                 self._loaded = True
-            limits = self.budget if budget is None else budget
             ledger = Ledger(limits, parent=parent, spent=run.spent, elapsed=run.elapsed)
-            if run.finished is None:
-                capabilities = Capabilities()
+            if saver is not None:
+                run.limit(_limits(ledger.budget))
+                run.pin(index=await asyncio.to_thread(getattr, self.index, "fingerprint", None))
+            capabilities = Capabilities()
+            try:
                 try:
-                    try:
-                        capabilities = await prepare(ledger, self.llm)
-                    except BudgetExceeded as limit:
-                        # A run that is resumed goes on without: it ends in the best that it knows.
-                        if run.start is not None:
-                            yield _refused(chosen, question, limit, ledger.budget)
-                            return
-                    context = Context(
-                        index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
-                        how=self.how,
-                    )  # fmt: skip
-                    async with contextlib.aclosing(run.events(context)) as events:
-                        async for event in events:
-                            yield event
-                finally:
-                    ledger.drop_closing()
+                    capabilities = await prepare(ledger, self.llm)
+                    if saver is not None:
+                        run.pin(model=self.llm.name)
+                except BudgetExceeded as limit:
+                    # A run that is resumed goes on without: it ends in the best that it knows.
+                    if run.start is not None:
+                        yield _refused(chosen, question, limit, ledger.budget)
+                        return
+                context = Context(
+                    index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
+                    how=self.how,
+                )  # fmt: skip
+                async with contextlib.aclosing(run.events(context)) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                ledger.drop_closing()
             yield self._answer(chosen, run.finished or {}, ledger.budget)
 
     def batch(
@@ -288,34 +295,34 @@ class Agent:
             yield None
         elif self._checkpoints is None:
             raise InvalidInput(f"thread_id={thread_id!r} without checkpoints", "Give Agent(checkpoints='runs.sqlite').")
-        elif isinstance(self._checkpoints, BaseCheckpointSaver):
-            yield self._checkpoints
         else:
-            from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-            try:
-                async with AsyncSqliteSaver.from_conn_string(str(self._checkpoints)) as saver:
-                    yield saver
-            except sqlite3.Error as error:
-                raise RagscaleError(
-                    f"checkpoints {str(self._checkpoints)!r}: {error}",
-                    "Give a file of earlier checkpoints, or a new one in a folder that can be written.",
-                ) from error
+            async with self._checkpoints.of_run(thread_id) as saver:
+                yield saver
 
     def _answer(self, mode: modes.Mode, state: dict[str, Any], budget: Budget) -> Answer:
-        citations = list(dict.fromkeys(state["citations"]))
+        text, stop, reason = state["text"] or "", state["stop"], state["reason"]
+        if not text and not stop:
+            stop, reason = "failed", f"The mode {mode.name} ended without an answer. Report it to whoever wrote it."
+        trace = [Event.from_dict(event) for event in state["trace"]]
+        citations, passages = list(dict.fromkeys(state["citations"])), {}
+        for id in citations:
+            # The index of a run that has ended long ago may have lost it; of one that is remote, the server.
+            try:
+                passages[id] = self.index.passage(id)
+            except (RagscaleError, LookupError) as error:
+                trace.append(Event("answer", "", passages=[id], note=f"the cited passage is not to be had: {error}"))
         total = Spend(**state["total"])
         return Answer(
-            text=state["text"],
+            text=text,
             citations=citations,
             mode=mode.name,
-            stop_reason=state["stop"] or "answered",
-            reason=state["reason"],
+            stop_reason=stop or "answered",
+            reason=reason,
             caveat=_caveat(total, budget, getattr(self.llm, "most_off", None)),
             spend=AnswerSpend(total, Spend(**state["serial"])),
-            trace=[Event.from_dict(event) for event in state["trace"]],
+            trace=trace,
             question=state["question"],
-            passages={id: self.index.passage(id) for id in citations},
+            passages=passages,
             limits=_limits(budget),
         )
 

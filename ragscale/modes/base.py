@@ -74,7 +74,8 @@ class State(TypedDict, total=False):
     """The same in plain words, with the remedy."""
     failed: Annotated[list[list[str]], operator.add]
     """(stop, reason) of every branch that failed: the run goes on with the others."""
-    text: str
+    text: str | None
+    """The answer; None until the run's last node has written one, be it empty. Only then is the run done."""
     citations: list[str]
 
 
@@ -83,7 +84,7 @@ def initial(question: str) -> State:
     zero = Spend().to_dict()
     return State(
         question=question, total=zero, serial=zero, trace=[], seen=[], found=[], chain=[], known=[], stop="", reason="",
-        failed=[], text="", citations=[],
+        failed=[], text=None, citations=[],
     )  # fmt: skip
 
 

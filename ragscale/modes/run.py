@@ -4,90 +4,173 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
+import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphRecursionError
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import StateSnapshot
 
 from ragscale.budget import Ledger
-from ragscale.errors import InvalidInput
+from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.llm import LLM, Capabilities
 from ragscale.llm.retry import attempts
 from ragscale.modes.base import Mode, initial
 from ragscale.modes.calls import Context
 from ragscale.types import Event, Spend
 
-__all__ = ["Run", "compiled", "prepare"]
+__all__ = ["Run", "prepare"]
+
+_STEPS = 1_000_000
+"""Most steps of a graph. Every mode ends long before; one that never ends fails here."""
+_PINS = "ragscale"
+"""Where a checkpoint's metadata has the run's settings: as one text, since LangGraph changes what others hold."""
+_KINDS: dict[str, Any] = {
+    "question": str, "text": str | None, "stop": str, "reason": str, "citations": list, "trace": list,
+}  # fmt: skip
+"""What an answer is made of: a file may hold anything."""
 
 
 @dataclass
 class Run:
-    """One execution of a compiled graph."""
+    """One execution of a mode's graph.
+
+    It owes nothing to a graph or runnable around it but the callbacks: their limit of steps, their checkpoints and
+    their place in them are not its own.
+    """
 
     graph: CompiledStateGraph[Any, Context, Any, Any]
     config: RunnableConfig
-    """Empty for a run that no checkpointer keeps."""
     start: Any
     """What the graph is given: the initial state, or None where it goes on from a checkpoint."""
-    spent: Spend
+    thread_id: str | None = None
+    """Its name in the checkpointer; None for a run that is not kept."""
+    spent: Spend = field(default_factory=Spend)
     """What was spent before, in an earlier process."""
-    elapsed: float
+    elapsed: float = 0.0
     """Seconds on the critical path before."""
+    pins: dict[str, Any] = field(default_factory=dict)
+    """What a run that is kept was begun with, by name."""
     finished: dict[str, Any] | None = None
     """The final state; None until there is one."""
 
     @classmethod
     async def begin(
-        cls, graph: CompiledStateGraph[Any, Context, Any, Any], mode: Mode, question: str, thread_id: str | None
+        cls, mode: Mode, question: str, saver: BaseCheckpointSaver[Any] | None = None, thread_id: str | None = None
     ) -> Self:
         """A run of a question: a new one, or the one that `thread_id` names, where it was.
 
         Args:
-            graph: Compiled; with a checkpointer where `thread_id` is given.
-            mode: What the graph was made of.
+            mode: Whose graph is run.
             question: In natural language.
-            thread_id: Names the run in the checkpointer; None for one that is not kept.
+            saver: Keeps the run; None for one that is not kept.
+            thread_id: Names the run in `saver`.
 
         Raises:
             InvalidInput: The run of that name has another mode or another question.
+            RagscaleError: What `saver` has of it cannot be read.
         """
-        if thread_id is None:
-            return cls(graph, {}, initial(question), Spend(), 0.0)
-        identity = {"mode": repr(mode), "question": question}
-        config: RunnableConfig = {"configurable": {"thread_id": thread_id}, "metadata": identity}
-        saved = await graph.aget_state(config)
-        if not saved.created_at:
-            return cls(graph, config, initial(question), Spend(), 0.0)
-        known = {key: (saved.metadata or {}).get(key) for key in identity}
-        if known != identity:
-            raise InvalidInput(f"thread_id={thread_id!r} is a run of {known}, not of {identity}", "Use another id.")
-        if not saved.next:
-            return cls(graph, config, None, Spend(), 0.0, dict(saved.values))
+        if saver is None or thread_id is None:
+            # An explicit place in the checkpoints is what makes LangGraph leave out the place of a graph around this.
+            return cls(compiled(mode), _config(checkpoint_ns=""), initial(question))
+        graph = mode.graph().compile(checkpointer=saver)
+        run = cls(graph, _config(thread_id=thread_id), initial(question), thread_id)
+        try:
+            saved = await graph.aget_state(run.config)
+            if saved.created_at:
+                run._go_on(saved)
+        except (sqlite3.Error, InvalidInput):
+            raise
+        except Exception as error:  # whatever LangGraph makes of a file that it did not write as it is
+            problem = error.problem if isinstance(error, RagscaleError) else f"{type(error).__name__}: {error}"
+            raise RagscaleError(
+                f"thread_id={thread_id!r}: its checkpoints cannot be read ({problem[:200]})",
+                "They are damaged, or another program or version wrote them. Use another id, or another file.",
+            ) from error
+        run.pin(mode=repr(mode), question=question)
+        return run
+
+    def _go_on(self, saved: StateSnapshot) -> None:
         # Branches that had finished when the run died left their writes beside the checkpoint: these are in the values.
-        spent = Spend(**saved.values["total"]) if "total" in saved.values else Spend()
-        return cls(graph, config, None, spent, float(saved.values.get("serial", {}).get("seconds", 0.0)))
+        values = {**self.start, **saved.values}
+        for name, kind in _KINDS.items():
+            if not isinstance(values[name], kind):
+                raise TypeError(f"{name} is a {type(values[name]).__name__}")
+        self.start = None
+        self.pins = dict(json.loads(str(dict(saved.metadata or {}).get(_PINS, "{}"))))
+        self.pins["limits"] = {str(name): float(limit) for name, limit in self.pins.get("limits", {}).items()}
+        self.spent = Spend(**values["total"]) + Spend()
+        self.elapsed = (Spend(**values["serial"]) + Spend()).seconds
+        for event in values["trace"]:
+            Event.from_dict(event)
+        # `next` is empty too where a node's writes are there and its checkpoint is not: such a run goes on.
+        if not saved.tasks and values["text"] is not None:
+            self.finished = values
+
+    def pin(self, **settings: Any) -> None:
+        """Tie a run that is kept to settings without which it would be another one.
+
+        Raises:
+            InvalidInput: It was begun with others.
+        """
+        if self.start is not None:
+            self.pins |= settings
+        known = {name: self.pins.get(name) for name in settings}
+        other = [name for name in settings if known[name] != settings[name]]
+        if other:
+            was, now = ({name: values[name] for name in other} for values in (known, settings))
+            raise InvalidInput(f"thread_id={self.thread_id!r} is a run of {was}, not of {now}", "Use another id.")
+
+    def limit(self, limits: dict[str, float]) -> None:
+        """Tie a run that is kept to its limits: one that is resumed may have higher, lower and further ones.
+
+        Raises:
+            InvalidInput: One of its limits is left out, which would spend freely.
+        """
+        for name, was in self.pins.get("limits", {}).items():
+            if name not in limits:
+                raise InvalidInput(
+                    f"thread_id={self.thread_id!r} is a run with the limit {name}={was:g}, the budget has none",
+                    f"Give {name} in the budget: the same, or another.",
+                )
+        self.pins["limits"] = limits
 
     async def events(self, context: Context) -> AsyncGenerator[Event, None]:
         """Run to the end, handing on events; then `finished` holds the final state."""
-        stream = self.graph.astream(self.start, self.config or None, context=context, stream_mode=["custom", "values"])
-        async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
-            async for kind, chunk in cast(AsyncIterator[tuple[str, Any]], chunks):
-                if kind == "custom":
-                    yield Event.from_dict(chunk)
-                else:
-                    self.finished = chunk
+        kept = self.thread_id is not None
+        config: RunnableConfig = {**self.config, "metadata": {_PINS: json.dumps(self.pins)}} if kept else self.config
+        # "sync": what a node has paid for is on the disk before the next one begins.
+        stream = self.graph.astream(
+            self.start, config, context=context, stream_mode=["custom", "values"], durability="sync" if kept else None
+        )
+        with contextlib.suppress(GraphRecursionError):  # the state has no answer, which is a failure
+            async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
+                async for kind, chunk in cast(AsyncIterator[tuple[str, Any]], chunks):
+                    if kind == "custom":
+                        yield Event.from_dict(chunk)
+                    else:
+                        self.finished = chunk
+
+
+def _config(**place: str) -> RunnableConfig:
+    return {"configurable": place, "recursion_limit": _STEPS}
 
 
 @functools.lru_cache(maxsize=64)
 def compiled(mode: Mode) -> CompiledStateGraph[Any, Context, Any, Any]:
-    """The mode's graph without a checkpointer, compiled once."""
-    return mode.graph().compile()
+    """The mode's graph, compiled once; it takes no checkpointer, not even that of a graph around it."""
+    return mode.graph().compile(checkpointer=False)
 
 
 async def prepare(ledger: Ledger, llm: LLM) -> Capabilities:
     """Hold the closing answer's share: a quarter of the tokens, 512 to 2,048. Then find out what the model can do.
+
+    The quarter is one of what the run began with, so that a run that is resumed holds the same share.
 
     In this order, so that nothing is sent on a budget that can pay nothing. A model object is tried out once, at the
     first question, on its seconds and with the usual retries. The few tiny calls are not charged to the question: which
@@ -97,7 +180,7 @@ async def prepare(ledger: Ledger, llm: LLM) -> Capabilities:
         BudgetExceeded: The budget pays for no call at all, or the seconds ran out.
         ModelError: The model cannot be reached, or failed on every attempt.
     """
-    tokens = min(2048.0, max(512.0, ledger.left("tokens") / 4))
+    tokens = min(2048.0, max(512.0, (ledger.left("tokens") + ledger.spent.tokens) / 4))
     ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=int(tokens)))
     found = Capabilities()
     async with ledger.in_time():

@@ -1,0 +1,199 @@
+"""Where runs are kept: an SQLite file of plain values, or a saver of the user's; one call at a time has a run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.types import Send
+
+from ragscale.errors import InvalidInput, RagscaleError
+
+__all__ = ["Checkpoints", "PlainSerializer"]
+
+_FOREIGN = "A file with such a value was not written by ragscale: do not resume from it."
+_SEND = 1  # the code by which LangGraph packs a constructor and its arguments; a `Send` is one
+_METHODS = ("aget_tuple", "aput", "aput_writes")
+
+
+class PlainSerializer(JsonPlusSerializer):
+    """LangGraph's serialiser held to plain values and `Send`: nothing that a file names is imported or called.
+
+    What could not be read again is not written either.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(allowed_msgpack_modules=None, __unpack_ext_hook__=_send)
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """Pack a value. Raises `RagscaleError` where it is not plain."""
+        try:
+            packed = super().dumps_typed(repr(obj) if isinstance(obj, BaseException) else obj)
+            self.loads_typed(packed)
+        except (RagscaleError, TypeError, ValueError) as error:
+            problem = error.problem if isinstance(error, RagscaleError) else str(error)
+            raise RagscaleError(
+                f"a state that no checkpoint can keep: {problem}",
+                "A mode's state holds text, numbers, lists and dictionaries, and nothing else.",
+            ) from error
+        return packed
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """Unpack a value. Raises `RagscaleError` where it is anything but plain values in msgpack."""
+        kind, packed = data
+        if kind not in ("null", "msgpack"):
+            raise RagscaleError(f"a checkpoint in the format {str(kind)[:40]!r}, not msgpack", _FOREIGN)
+        try:
+            return super().loads_typed((kind, packed))
+        except (TypeError, ValueError) as error:  # ormsgpack wraps what its hook raises
+            cause = error.__cause__ or error
+            raise RagscaleError(f"a checkpoint with more than plain values: {str(cause)[:200]!r}", _FOREIGN) from error
+
+
+def _nothing(code: int, data: bytes) -> Any:
+    raise ValueError(f"an object of kind {code}")
+
+
+_NOTHING_BUT_PLAIN = JsonPlusSerializer(allowed_msgpack_modules=None, __unpack_ext_hook__=_nothing)
+
+
+def _send(code: int, data: bytes) -> Send:
+    if code != _SEND:
+        _nothing(code, data)
+    module, name, arguments = _NOTHING_BUT_PLAIN.loads_typed(("msgpack", data))
+    if (module, name) != ("langgraph.types", "Send"):
+        raise ValueError(f"an object of {module}.{name}")
+    node, state = arguments
+    return Send(str(node), state)
+
+
+class Checkpoints:
+    """Where an agent's runs are kept.
+
+    Args:
+        given: An SQLite file, made where there is none; or a LangGraph checkpoint saver with asynchronous methods,
+            whose serialiser is its owner's choice.
+
+    Raises:
+        InvalidInput: It is neither, or a place that keeps nothing.
+    """
+
+    def __init__(self, given: str | Path | BaseCheckpointSaver[Any]) -> None:
+        if isinstance(given, BaseCheckpointSaver):
+            _refuse_blocking(given)
+        elif not isinstance(given, str | Path) or str(given) in ("", ":memory:"):
+            raise InvalidInput(f"checkpoints={given!r} keeps no runs", "Give the path of an SQLite file.")
+        self._saver = given if isinstance(given, BaseCheckpointSaver) else None
+        self._path = "" if self._saver else os.path.realpath(cast(str, given))
+
+    @asynccontextmanager
+    async def of_run(self, thread_id: str) -> AsyncIterator[BaseCheckpointSaver[Any]]:
+        """The saver, for one run that no other call has meanwhile.
+
+        Another process that has it is noticed where the runs are in a file; where a saver was given, only other calls
+        of this process are.
+
+        Raises:
+            InvalidInput: `thread_id` is no name.
+            RagscaleError: Another call has the run; or the file cannot be opened, read or written.
+        """
+        if not isinstance(thread_id, str) or not thread_id.strip():
+            raise InvalidInput(f"thread_id={thread_id!r} names no run", "Give a text that is not blank.")
+        if self._saver is not None:
+            with _alone(id(self._saver), thread_id):
+                yield self._saver
+            return
+        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+        with _alone(self._path, thread_id), _alone_on_disk(self._path, thread_id):
+            try:
+                async with AsyncSqliteSaver.from_conn_string(self._path) as saver:
+                    saver.serde = PlainSerializer()
+                    yield saver
+            except sqlite3.Error as error:
+                raise _unusable(self._path, error) from error
+
+
+def _refuse_blocking(saver: BaseCheckpointSaver[Any]) -> None:
+    from langgraph.checkpoint.sqlite import SqliteSaver  # its asynchronous methods only say that there are none
+
+    for name in _METHODS:
+        if getattr(type(saver), name) in (getattr(BaseCheckpointSaver, name), getattr(SqliteSaver, name)):
+            raise InvalidInput(
+                f"checkpoints={type(saver).__name__}(...) has no asynchronous methods, which every run needs",
+                "Give the path of an SQLite file, or the saver's asynchronous kind (AsyncSqliteSaver, "
+                "AsyncPostgresSaver).",
+            )
+
+
+_running: set[tuple[str | int, str]] = set()
+"""Runs that a call of this process has, by the place where they are kept."""
+_lock = threading.Lock()
+
+
+def _forget() -> None:
+    """A forked child has none of its parent's calls."""
+    global _lock
+    _lock = threading.Lock()
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget)
+
+
+@contextmanager
+def _alone(place: str | int, thread_id: str) -> Iterator[None]:
+    with _lock:
+        if (place, thread_id) in _running:
+            raise _busy(thread_id)
+        _running.add((place, thread_id))
+    try:
+        yield
+    finally:
+        with _lock:
+            _running.discard((place, thread_id))
+
+
+@contextmanager
+def _alone_on_disk(path: str, thread_id: str) -> Iterator[None]:
+    """A lock file beside the checkpoints while the run goes on; the system drops the lock with its process."""
+    from filelock import FileLock, Timeout
+
+    name = hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    lock = f"{path}.{name}.lock"
+    try:
+        os.stat(os.path.dirname(path))  # filelock would make the folder
+        held = FileLock(lock, thread_local=False).acquire(timeout=0)
+    except Timeout as error:
+        raise _busy(thread_id) from error
+    except OSError as error:
+        raise _unusable(path, error) from error
+    with held:
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file
+                os.unlink(lock)
+
+
+def _busy(thread_id: str) -> RagscaleError:
+    return RagscaleError(
+        f"thread_id={thread_id!r}: another call is running it",
+        "Wait until that has ended: the same call then returns its answer. Or use another id.",
+    )
+
+
+def _unusable(path: str, error: Exception) -> RagscaleError:
+    return RagscaleError(
+        f"checkpoints {path!r}: {error}",
+        "Give a file of earlier checkpoints, or a new one in a folder that can be written.",
+    )

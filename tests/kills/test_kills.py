@@ -1,0 +1,173 @@
+"""Processes killed at random calls, and between what a node wrote and its checkpoint: the uninterrupted answer comes.
+
+Real processes, SIGKILL, SQLite files, a real BM25 index and HTTP. The default suite kills some ten times. The long
+campaign kills 200 times, in every mode, with and without budgets::
+
+    pytest tests/kills -m slow
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles import never_repeating
+from fake_endpoint import Body, FakeEndpoint, Reply, Vllm, completion
+from killed import Job, work
+
+import ragscale as rs
+from ragscale.llm.scripted import ScriptedCall
+from ragscale.types import Answer, Spend
+
+MODES = ("once", "chain(steps=3)", "parallel(rounds=2)", "tree(steps=2, expand=2, samples=3, rollouts=1)")
+LIMITS: tuple[dict[str, Any], ...] = (
+    {}, {"tokens": 3_000}, {"tokens": 9_000}, {"llm_calls": 6}, {"queries": 4, "tokens": 20_000}, {"rounds": 3},
+)  # fmt: skip
+PEOPLE = ("Wollaston", "Davy", "Klaproth", "Scheele", "Berzelius", "Vauquelin", "Tennant", "Hatchett", "Mosander")
+_PRELOAD = [
+    "ragscale.agent", "ragscale.index.kernel", "ragscale.index.lexical", "ragscale.llm.openai", "bm25s", "openai.types",
+    "langgraph.checkpoint.sqlite.aio", "filelock",
+]  # fmt: skip
+"""What a process needs, imported once and for all of them."""
+DEATHS = ("call", "call", "call", "put", "written", "writes")
+
+
+class Repeating(Vllm):
+    """Answers as vLLM does, the same to the same request; kills whoever sends the request that is due."""
+
+    def __init__(self) -> None:
+        super().__init__(window=100_000)
+        self.asked = 0
+        self.victim: tuple[Callable[[], int | None], int] | None = None
+        """Whom to kill, and at which request."""
+
+    def __call__(self, path: str, body: Body) -> Reply:
+        if len(body.get("messages", ())) > 1 or len(body.get("prompt", ())) > 200:  # else the model is being tried out
+            self.asked += path.endswith("/completions")
+            if self.victim and self.asked == self.victim[1]:
+                pid = self.victim[0]()
+                assert pid
+                os.kill(pid, signal.SIGKILL)
+        return super().__call__(path, body)
+
+    def _chat(self, body: Body) -> Reply:
+        wanted = body.get("structured_outputs", {}).get("json")
+        wanted = wanted or body.get("response_format", {}).get("json_schema", {}).get("schema")
+        if len(body["messages"]) < 2:  # the model is being tried out
+            return super()._chat(body)
+        call = ScriptedCall(0, tuple(body["messages"]), n=body.get("n", 1), seed=body.get("seed"), schema=wanted)
+        texts = never_repeating(body["messages"], call)
+        prompt = len(self.prompt(body))
+        return Reply(completion(*texts, prompt=prompt, done=sum(map(len, texts)), cached=0))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of an index of a few short passages."""
+    folder = tmp_path_factory.mktemp("kills")
+    texts = (f"{person} wrote of w{i:x} and of {PEOPLE[i % 7]}, query about {i}." for i, person in enumerate(PEOPLE * 9))
+    (folder / "corpus.jsonl").write_text(
+        "".join(f'{{"id": "p{i}", "title": "Page {i}", "text": "{text}"}}\n' for i, text in enumerate(texts))
+    )
+    rs.Index.build([folder / "corpus.jsonl"], folder / "index", embedder=None).close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[tuple[Repeating, str]]:
+    repeating = Repeating()
+    with FakeEndpoint(repeating) as server:
+        yield repeating, f"openai:{server.url}"
+
+
+class Campaign:
+    """Kills runs of the modes, each with its uninterrupted answer to compare with."""
+
+    def __init__(self, folder: Path, endpoint: tuple[Repeating, str], seed: int) -> None:
+        self.folder, self.pick = folder, random.Random(seed)
+        self.model, self.llm = endpoint
+        self.kills = 0
+        self.deaths: dict[str, int] = {}
+        self._whole: dict[str, tuple[Answer, dict[str, int], int]] = {}
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(_PRELOAD)
+
+    def case(self, mode: str, limits: dict[str, Any], kills: int) -> None:
+        """Kill a run up to `kills` times, each time at another place, and let it end."""
+        job = Job(str(self.folder / "index"), self.llm, mode, "", limits)
+        whole, turns, calls = self._uninterrupted(job)
+        job = replace(job, checkpoints=str(self.folder / f"{self.kills}-{self.pick.random()}.sqlite"))
+        deaths, left = [], 1.0
+        for _ in range(kills):
+            kind = self.pick.choice(DEATHS)
+            turn = self.pick.random() * left
+            at = 1 + int(turn * {**turns, "call": calls}[kind])
+            left -= turn
+            deaths.append((kind, at))
+            died, _ = self._run(replace(job, die=None if kind == "call" else (kind, at)), at if kind == "call" else None)
+            if died is not None:  # a run that is resumed has fewer turns than a whole one
+                assert outcome(died) == outcome(whole), deaths
+                break
+            self.kills += 1
+            self.deaths[kind] = self.deaths.get(kind, 0) + 1
+        answer, _ = self._run(job)
+        assert answer is not None, deaths
+        assert outcome(answer) == outcome(whole), (mode, limits, deaths)
+
+    def _uninterrupted(self, job: Job) -> tuple[Answer, dict[str, int], int]:
+        key = f"{job.mode} {job.limits}"
+        if key not in self._whole:
+            before = self.model.asked
+            answer, turns = self._run(replace(job, checkpoints=str(self.folder / f"{len(self._whole)}-whole.sqlite")))
+            assert answer is not None
+            assert answer.text
+            self._whole[key] = answer, turns, self.model.asked - before
+        return self._whole[key]
+
+    def _run(self, job: Job, at: int | None = None) -> tuple[Answer | None, dict[str, int]]:
+        """The answer of a process, or None where it was killed."""
+        here, there = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=work, args=(job, there))
+        self.model.victim = (lambda: process.pid, self.model.asked + at) if at else None
+        process.start()
+        there.close()
+        try:
+            answer, turns = here.recv()
+        except EOFError:
+            answer, turns = None, {}
+        process.join(60)
+        assert process.exitcode == (-signal.SIGKILL if answer is None else 0), (job, process.exitcode)
+        return answer, turns
+
+
+def outcome(answer: Answer) -> Any:
+    """All of an answer but the time that it took, and what a cache spared."""
+    def timeless(spend: Spend) -> Spend:
+        return replace(spend, seconds=0.0, cached_tokens=0)
+
+    trace = [replace(event, spend=timeless(event.spend)) for event in answer.trace]
+    spends = [timeless(spend) for spend in (answer.spend.total, answer.spend.serial)]
+    return answer.text, answer.citations, answer.stop_reason, answer.reason, answer.passages, spends, trace
+
+
+def test_a_killed_run_gives_the_uninterrupted_answer(folder: Path, endpoint: tuple[Repeating, str]) -> None:
+    campaign = Campaign(folder, endpoint, seed=11)
+    for mode in MODES:
+        campaign.case(mode, campaign.pick.choice(LIMITS), kills=3)
+    assert campaign.kills >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_hundred_kills(folder: Path, endpoint: tuple[Repeating, str]) -> None:
+    campaign = Campaign(folder, endpoint, seed=5)
+    while campaign.kills < 200:
+        campaign.case(campaign.pick.choice(MODES), campaign.pick.choice(LIMITS), kills=campaign.pick.randint(1, 4))
+    print(campaign.kills, campaign.deaths)
