@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
@@ -256,6 +257,8 @@ class OpenAILLM:
         answer = read(Completion, data)
         if not exact:
             self._learn(sent, asked, answer)
+        elif not asked.credible(answer.reported()):
+            asked = replace(asked, measure=await self._measured(answer))
         words = said(data)[0]
         return generation(
             answer,
@@ -265,6 +268,16 @@ class OpenAILLM:
             broken=lambda what, spend: self._transport.broken(f"{what} ({words})" if words else what, spend),
             name=self.name,
         )
+
+    async def _measured(self, answer: Completion) -> Callable[[str], int]:
+        """Counts what was written by the server's tokenizer, where the server reports no usage."""
+        counts: dict[str, int] = {}
+        tokenizer = await self._tokenizer()
+        for choice in answer.choices:
+            written = (choice.text or "") + choice.thought
+            with contextlib.suppress(ModelError):
+                counts[written] = len(await tokenizer.text(written)) if tokenizer and written else 0
+        return lambda text: counts.get(text) or self._estimate.text(text)
 
     def _learn(self, sent: Sequence[Message], asked: Asked, answer: Completion) -> None:
         usage = answer.reported()

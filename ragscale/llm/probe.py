@@ -146,7 +146,7 @@ class Probe:
         return exact, any(written), any(len(answer.choices) == 2 for answer in answers), thinks
 
     async def _counts(self, usage: Usage | None) -> bool:
-        """Whether the tokenizer agrees with the usage; where not, the estimate is calibrated by the usage."""
+        """Whether the tokenizer can be relied on; where it disagrees with the usage, that calibrates the estimate."""
         fewest = sum(floor(message["content"]) for message in _MESSAGES)
         self.reports = usage is not None and usage.prompt_tokens >= fewest
         if self._tokenizer is not None:
@@ -157,7 +157,8 @@ class Probe:
                 if error.retryable and not isinstance(error, BrokenAnswerError):
                     raise
             else:
-                if usage is not None and count == usage.prompt_tokens:
+                # A server that reports nothing to believe has a tokenizer of its own all the same.
+                if usage is None or not self.reports or count == usage.prompt_tokens:
                     return True
         if usage is not None and self.reports:
             await self._calibrate(usage.prompt_tokens)

@@ -187,7 +187,7 @@ class Calls:
             The messages, the ids of the passages in them, best first, and a note where some had to be left out.
         """
         budget, window = self.ledger.left("tokens"), self.context.llm.context_window
-        left = min(budget, window) - completion - self.context.capabilities.thinking // 4
+        left = min(budget, window) - completion - self.context.capabilities.thinking // 2
         shown = [self.context.index.passage(id) for id in ids]
         while True:
             messages = build(shown)

@@ -170,6 +170,8 @@ def compiled(mode: Mode) -> CompiledStateGraph[Any, Context, Any, Any]:
 async def prepare(ledger: Ledger, llm: LLM) -> Capabilities:
     """Hold the closing answer's share: a quarter of the tokens, 512 to 2,048. Then find out what the model can do.
 
+    For one that thinks first the share grows by its allowance for thoughts, to half of the tokens at most.
+
     The quarter is one of what the run began with, so that a run that is resumed holds the same share.
 
     In this order, so that nothing is sent on a budget that can pay nothing. A model object is tried out once, at the
@@ -180,11 +182,15 @@ async def prepare(ledger: Ledger, llm: LLM) -> Capabilities:
         BudgetExceeded: The budget pays for no call at all, or the seconds ran out.
         ModelError: The model cannot be reached, or failed on every attempt.
     """
-    tokens = min(2048.0, max(512.0, (ledger.left("tokens") + ledger.spent.tokens) / 4))
-    ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=int(tokens)))
+    total = ledger.left("tokens") + ledger.spent.tokens
+    share = min(2048.0, max(512.0, total / 4))
+    ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=int(share)))
     found = Capabilities()
     async with ledger.in_time():
         async for attempt in attempts():
             with attempt:
                 found = await llm.capabilities()
+    if found.thinking:
+        ledger.drop_closing()
+        ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=int(min(total / 2, share + found.thinking))))
     return found

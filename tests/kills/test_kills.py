@@ -72,7 +72,9 @@ class Repeating(Vllm):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of an index of a few short passages."""
     folder = tmp_path_factory.mktemp("kills")
-    texts = (f"{person} wrote of w{i:x} and of {PEOPLE[i % 7]}, query about {i}." for i, person in enumerate(PEOPLE * 9))
+    texts = (
+        f"{person} wrote of w{i:x} and of {PEOPLE[i % 7]}, query about {i}." for i, person in enumerate(PEOPLE * 9)
+    )
     (folder / "corpus.jsonl").write_text(
         "".join(f'{{"id": "p{i}", "title": "Page {i}", "text": "{text}"}}\n' for i, text in enumerate(texts))
     )
@@ -111,7 +113,9 @@ class Campaign:
             at = 1 + int(turn * {**turns, "call": calls}[kind])
             left -= turn
             deaths.append((kind, at))
-            died, _ = self._run(replace(job, die=None if kind == "call" else (kind, at)), at if kind == "call" else None)
+            died, _ = self._run(
+                replace(job, die=None if kind == "call" else (kind, at)), at if kind == "call" else None
+            )
             if died is not None:  # a run that is resumed has fewer turns than a whole one
                 assert outcome(died) == outcome(whole), deaths
                 break
@@ -149,6 +153,7 @@ class Campaign:
 
 def outcome(answer: Answer) -> Any:
     """All of an answer but the time that it took, and what a cache spared."""
+
     def timeless(spend: Spend) -> Spend:
         return replace(spend, seconds=0.0, cached_tokens=0)
 
