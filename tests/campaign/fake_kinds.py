@@ -436,7 +436,7 @@ class Fake:
         self._times[key] += 1
         luck = random.Random(f"{kind.name}|{key}|{self._times[key]}")
         goes_wrong = bool(tag) and kind.failure != "" and luck.random() < kind.rate
-        if goes_wrong and kind.failure in ("429", "503", "402", "403"):
+        if goes_wrong and kind.failure in ("429", "503", "402", "403", "413", "error429"):
             truth.failed += 1
             return self._turned_away()
         samples = [self._write(body, text, tag, limit, i) for i in range(n)]
@@ -499,7 +499,7 @@ class Fake:
         asked = Asked(move, text, body["messages"][-1]["content"], tag, dice, schema)
         said = self._author(asked)
         if tag and kind.garbled and dice.random() < kind.garbled:
-            said = dice.choice(["", " ", "[", "{}", "\n\n", '{"a":' * 50, f"{tag} " * 200, "<think>"])
+            said = dice.choice(["", " ", "[", "{}", "\n\n", '{"a":' * 50, f"{tag} " + "lamp " * 200, "<think>"])
         if kind.content == "fenced" and move in ("plan", "turn", "answer"):
             said = f"```json\n{said}\n```"
         length = self._thought(body, dice)
@@ -508,7 +508,7 @@ class Fake:
             return _Sample("", limit, thought=limit, thinks=thought, is_cut=True, lost=True)
         spoken = fake_tokens.pieces(kind.tokenizer, said)
         if kind.overshoot:
-            extra = f" and {tag}" * kind.overshoot
+            extra = " and so on" * kind.overshoot
             spoken += fake_tokens.pieces(kind.tokenizer, extra)[: kind.overshoot + max(0, limit - len(spoken))]
             return _Sample("".join(spoken), length + len(spoken), thought=length, thinks=thought)
         is_cut = len(spoken) >= left  # the end of a turn is a token too
@@ -547,7 +547,9 @@ class Fake:
             message["content"] = [{"type": "text", "text": message["content"]}]
         choice: Body = {"index": index, "message": message, "finish_reason": "length" if sample.is_cut else kind.finish}
         if body.get("logprobs") and not {"logprobs"} & {*kind.ignores, *kind.refuses}:
-            tokens = sample.forced or fake_tokens.ids(kind.tokenizer, sample.text)
+            tokens = sample.forced or fake_tokens.ids(kind.tokenizer, sample.thinks + sample.text)
+            if kind.route == "llama" and not sample.forced and not sample.is_cut:
+                tokens.append(2)  # the end of the turn is one too
             entries = [{"id": id, "token": f"t{id}", "logprob": -0.5, "top_logprobs": []} for id in tokens]
             choice["logprobs"] = {"content": entries}
         return choice
@@ -597,7 +599,11 @@ class Fake:
             "503": "The server is overloaded",
             "402": "Insufficient credits. Add more to go on.",
             "403": "Your request was flagged by moderation",
+            "413": "Request too large for model on tokens per minute (TPM): Limit 6000, Requested 6294, please reduce",
         }
+        if self.kind.failure == "error429":
+            error = {"message": "Provider returned error", "code": 429, "metadata": {"raw": "Too Many Requests"}}
+            return Response({"id": None, "choices": None, "usage": None, "error": error})
         response = self._error(int(self.kind.failure), said[self.kind.failure])
         if self.kind.failure == "429":
             response.headers["retry-after"] = "0"
@@ -606,8 +612,8 @@ class Fake:
     def _fail(self, response: Response) -> None:
         """Spoil a reply that was written in full: whatever is sent, the call was paid.
 
-        ``500``, ``cut`` (midway), ``gone`` (not a byte), ``few`` (a choice too few), ``error200``, ``error429``,
-        ``refusal``, ``content_filter``, ``finish_error``, ``none`` (no text), ``html``, ``choices_null``.
+        ``500``, ``cut`` (midway), ``gone`` (not a byte), ``few`` (a choice too few), ``error200``, ``refusal``,
+        ``content_filter``, ``finish_error``, ``none`` (no text), ``html``, ``choices_null``.
         """
         body, kind = response.body, self.kind.failure
         first = body["choices"][0]
@@ -621,9 +627,6 @@ class Fake:
             body["choices"] = body["choices"][:-1]
         elif kind == "error200":
             response.body = {"error": {"message": "Upstream model failed", "code": 502}}
-        elif kind == "error429":
-            body["choices"] = None
-            body["error"] = {"message": "Provider returned error", "code": 429}
         elif kind == "refusal":
             first["message"] |= {"content": None, "refusal": "I'm sorry, I cannot assist with that request."}
         elif kind == "content_filter":
@@ -667,8 +670,9 @@ class _Sample:
 
 def _whole(text: str, tag: str) -> str:
     """A cut turn without a last query that its run could not be told by."""
-    last = max(text.rfind(mark) + len(mark) for mark in ("<search>", ",", '"', "{"))
-    return text if tag in text[last:] or "<answer>" in text or "{" in text[:1] else text[: last - 1]
+    if tag in re.split(r"<search>|,", text)[-1] or "<answer>" in text or text.startswith("{"):
+        return text
+    return text[: max(text.rfind("<search>"), text.rfind(","), 0)]
 
 
 def _content(message: Body) -> str:
