@@ -43,6 +43,12 @@ TAG = re.compile(r"zq\d{6}")
 _BEGIN, _ROLE, _END = fake_tokens.SPECIAL[:3]
 _FILLER = fake_tokens.SPECIAL[3]
 
+_DOCUMENTED = frozenset(
+    ["model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop", "stream",
+     "logprobs", "top_logprobs", "response_format", "reasoning_effort", "user", "frequency_penalty", "store",
+     "presence_penalty", "tools", "tool_choice", "stream_options", "metadata", "verbosity"]
+)  # fmt: skip
+
 HARD = ("honest", "float", "cached", "cached_odd", "hidden", "first_sample")
 """Usage reports from which the true count can be told: limits hold by it, whatever the tokenizer."""
 PARTLY = ("input", "choice", "text", "prompt_only", "completion_only", "total_only")
@@ -72,13 +78,22 @@ class Kind:
     usage: str = "honest"
     """How it reports what a call cost; see `HARD`, `PARTLY` and `BLIND`."""
     route: str = ""
-    """Its tokenizer route: ``""`` for none, ``"vllm"``, ``"llama"``."""
+    """Its tokenizer route: ``""`` for none, ``"vllm"``, ``"llama"``, ``"sglang"`` (texts only, no chats)."""
     off: int = 0
     """Tokens that its usage counts more than its tokenizer route."""
+    model: str = MODEL
+    """The model's name in requests."""
+    listed: tuple[str, ...] = ()
+    """Names that ``/models`` lists; by default the one that requests carry."""
     models: str = "listed"
     """What ``/models`` answers: ``"listed"``, a status as text, or a shape: ``"list"``, ``"html"``, ``"null"``..."""
     window_in: str = ""
-    """Field of ``/models`` (``max_model_len``, ``meta.n_ctx``...) or ``props``, ``""`` where it does not tell."""
+    """Field of ``/models`` (``max_model_len``, ``meta.n_ctx``...), ``props`` (llama.cpp), ``api_v0`` (LM Studio), or
+    ``""`` where it does not tell."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What stands in a reply besides."""
+    extra_usage: dict[str, Any] = field(default_factory=dict)
+    """What stands in its usage besides."""
 
     # -- how it thinks
     thought: int = 0
@@ -90,6 +105,8 @@ class Kind:
     """The content of a message that was cut within its thought."""
     switch: str = ""
     """What turns thoughts off: ``"enable_thinking"``, ``"reasoning_effort"``, or ``""`` for nothing."""
+    efforts: tuple[str, ...] = ("none", "minimal", "low", "medium", "high")
+    """Values of ``reasoning_effort`` that it takes; the first two of these stop it from thinking."""
 
     # -- what it takes
     overshoot: int = 0
@@ -100,14 +117,24 @@ class Kind:
     """Whether its template has a system role."""
     refuses: tuple[str, ...] = ()
     """Parameters that are refused with HTTP 400 and their name."""
+    said: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Status and words of a refusal, by parameter, where it has its own."""
+    strict: bool = False
+    """Whether fields that OpenAI does not document are refused."""
+    truncates: bool = False
+    """Whether a prompt beyond the window is cut without a word."""
     ignores: tuple[str, ...] = ()
     """Parameters that it does not heed, and does not say so."""
     least: int = 1
     """Smallest limit of tokens that it takes."""
-    key: str = ""
-    """The key that it wants: ``"authorization"`` (as a bearer) or ``"api-key"``, by header; ``""`` for none."""
+    key: bool = False
+    """Whether it wants a key, as a bearer or in the header ``api-key``."""
     prefix: str = "/v1"
     """Where the dialect's paths begin."""
+    errors: str = "openai"
+    """Form of an error: ``"openai"``, ``"list"`` (Google), ``"text"`` (LM Studio), ``"numbered"`` (OpenRouter)."""
+    unknown: int = 404
+    """Status of paths that it does not know."""
 
     # -- how it fails
     failure: str = ""
@@ -122,13 +149,11 @@ class Kind:
     """The reason of an uncut end."""
     garbled: float = 0.0
     """The share of answers that no mode can use."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """What stands in a reply besides."""
 
     def __post_init__(self) -> None:
         if not self.name:
-            differs = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name not in ("name", "extra")]
-            usual = {f"{f.name}={f.default}" for f in fields(self)}
+            differs = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name != "name"]
+            usual = {f"{f.name}={f.default}" for f in fields(self)} | {"extra={}", "extra_usage={}", "said={}"}
             object.__setattr__(self, "name", " ".join(d for d in differs if d not in usual) or "good")
 
     @property
@@ -269,7 +294,7 @@ class Fake:
         self.kind = kind
         self.root = url
         self.url = url + kind.prefix
-        self.spec = f"openai:{self.url}#{MODEL}"
+        self.spec = f"openai:{self.url}#{kind.model}"
         self.truth: defaultdict[str, Truth] = defaultdict(Truth)
         """By the tag of the run; under ``""`` the calls that are no question's."""
         self.requests: list[tuple[str, str, Body]] = []
@@ -286,8 +311,11 @@ class Fake:
         self.requests.append((method, path, body))
         self.headers = headers
         if self.kind.key and not self._key_fits(headers):
-            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+            return self._error(401, "Incorrect API key provided.", "invalid_api_key")
         prefix = self.kind.prefix
+        if method == "GET" and path == "/api/v0/models" and self.kind.window_in == "api_v0":
+            entry = {"id": self.kind.model, "max_context_length": 131_072, "loaded_context_length": self.kind.window}
+            return Response({"object": "list", "data": [entry]})
         if method == "GET" and path == f"{prefix}/models":
             return self._models()
         if method == "GET" and path == "/props" and (self.kind.route == "llama" or self.kind.window_in == "props"):
@@ -295,53 +323,67 @@ class Fake:
             return Response({"default_generation_settings": {"n_ctx": told}, "total_slots": 1})
         if method == "POST" and path == f"{prefix}/chat/completions":
             return self._chat(body)
-        if method == "POST" and path == f"{prefix}/completions" and self.kind.route == "vllm":
+        if method == "POST" and path == f"{prefix}/completions" and self.kind.route == "vllm" and body.get("prompt"):
             return self._score(body)
         if method == "POST" and path == "/tokenize" and self.kind.route:
             return self._tokenize(body)
         if method == "POST" and path == "/apply-template" and self.kind.route == "llama":
             if not self.kind.system and _has_system(body["messages"]):
-                return _error(500, "System role not supported")
+                return self._error(500, "System role not supported")
             return Response({"prompt": self._render(body["messages"])})
-        return _error(404, "Not Found")
+        if self.kind.unknown == 200:
+            return Response({"error": f"Unexpected endpoint or method. ({method} {path})"})
+        return self._error(self.kind.unknown, "Not Found")
 
     def _key_fits(self, headers: dict[str, str]) -> bool:
-        if self.kind.key == "authorization":
-            return headers.get("authorization", "").removeprefix("Bearer ").strip() not in ("", "none")
-        return headers.get(self.kind.key, "") not in ("", "none")
+        given = headers.get("authorization", "").removeprefix("Bearer ") or headers.get("api-key", "")
+        return given.strip() not in ("", "none")
+
+    def _error(self, status: int, said: str, code: str | None = None) -> Response:
+        forms: dict[str, Any] = {
+            "openai": {"error": {"message": said, "type": "invalid_request_error", "code": code, "param": None}},
+            "list": [{"error": {"code": status, "message": said, "status": "INVALID_ARGUMENT"}}],
+            "text": {"error": said},
+            "numbered": {"error": {"message": said, "code": status}, "user_id": "user_1"},
+        }
+        return Response(forms[self.kind.errors], status)
 
     def _models(self) -> Response:
-        entry: Body = {"id": MODEL, "object": "model", "created": 1, "owned_by": "fake"}
         where, window = self.kind.window_in, self.kind.window
+        told: Body = {}
         if "." in where:
             outer, inner = where.split(".")
-            entry[outer] = {inner: window}
-        elif where and where != "props":
-            entry[where] = window
+            told[outer] = {inner: window}
+        elif where not in ("", "props", "api_v0"):
+            told[where] = window
+        names = self.kind.listed or (self.kind.model,)
+        entries = [{"id": name, "object": "model", "created": 1, "owned_by": "fake", **told} for name in names]
         shape = self.kind.models
         if shape.isdigit():
-            return _error(int(shape), "No such path here")
+            return self._error(int(shape), "No such path here")
         shapes: dict[str, Any] = {
-            "listed": {"object": "list", "data": [entry]},
-            "list": [entry],
+            "listed": {"object": "list", "data": entries},
+            "list": entries,
             "html": b"<html><body>Welcome</body></html>",
             "null": {"object": "list", "data": None},
             "nothing": None,
             "empty": {"object": "list", "data": []},
-            "names": {"object": "list", "data": [MODEL]},
-            "other": {"models": [{"name": MODEL}]},
+            "names": {"object": "list", "data": list(names)},
+            "other": {"models": [{"name": name} for name in names]},
             "wildcard": {"object": "list", "data": [{"id": "openai/*", "object": "model"}]},
-            "many": {"object": "list", "data": [{"id": "another", "object": "model"}, entry]},
+            "many": {"object": "list", "data": [{"id": "another", "object": "model"}, *entries]},
         }
         return Response(shapes[shape], kind="text/html" if shape == "html" else "application/json")
 
     def _tokenize(self, body: Body) -> Response:
         if self.kind.route == "llama":
             return Response({"tokens": self._ids(body.get("content", ""))})
+        if self.kind.route == "sglang" and "prompt" not in body:
+            return self._error(400, "1 validation error: {'type': 'missing', 'loc': ('body', 'prompt')}")
         if "messages" not in body:
             tokens = self._ids(body["prompt"])
         elif not self.kind.system and _has_system(body["messages"]):
-            return _error(400, "System role not supported")
+            return self._error(400, "System role not supported")
         else:
             is_open = bool(body.get("continue_final_message"))
             text = self._render(body["messages"], generation=body.get("add_generation_prompt", True), is_open=is_open)
@@ -381,9 +423,11 @@ class Fake:
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
         if limit is None:
             limit = kind.window - prompt
-        if not refusal and (prompt >= kind.window or (kind.window_in and prompt + limit > kind.window)):
+        if kind.truncates:
+            prompt, limit = min(prompt, kind.window // 2), min(limit, kind.window // 2)
+        elif not refusal and (prompt >= kind.window or (kind.window_in and prompt + limit > kind.window)):
             said = f"This model's maximum context length is {kind.window} tokens. However, you requested"
-            refusal = _error(400, f"{said} {prompt + limit} tokens. Please reduce the length of the messages.")
+            refusal = self._error(400, f"{said} {prompt + limit} tokens. Please reduce the length of the messages.")
         if refusal:
             truth.failed += 1
             return refusal
@@ -392,7 +436,7 @@ class Fake:
         self._times[key] += 1
         luck = random.Random(f"{kind.name}|{key}|{self._times[key]}")
         goes_wrong = bool(tag) and kind.failure != "" and luck.random() < kind.rate
-        if goes_wrong and kind.failure in ("429", "503", "402", "403"):
+        if goes_wrong and kind.failure in ("429", "503", "402", "403", "413", "error429"):
             truth.failed += 1
             return self._turned_away()
         samples = [self._write(body, text, tag, limit, i) for i in range(n)]
@@ -403,7 +447,7 @@ class Fake:
         if over:
             truth.overshoots.append(over)
         choices = [self._choice(body, i, sample) for i, sample in enumerate(samples)]
-        reply: Body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL, **kind.extra}
+        reply: Body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": kind.model, **kind.extra}
         reply["choices"] = choices
         spent, thought = [sample.tokens for sample in samples], [sample.thought for sample in samples]
         response = Response(self._reporting(reply, prompt, spent, thought))
@@ -416,25 +460,32 @@ class Fake:
 
     def _refusal(self, body: Body) -> Response | None:
         kind = self.kind
+        for name in body if kind.strict else ():
+            if name not in _DOCUMENTED:
+                status, said = kind.said.get("", (400, "Unrecognized request argument supplied: {name}"))
+                return self._error(status, said.format(name=name))
         for name in kind.refuses:
-            if name == "temperature" and body.get(name) in (None, 1):
+            value = body.get(name)
+            if value is None or (name in ("temperature", "n") and value == 1):
                 continue  # the usual one may be named
-            if name == "n" and body.get(name, 1) == 1:
-                continue
-            if body.get(name) is not None:
-                return _error(
-                    400, f"Unsupported parameter: '{name}' is not supported with this model.", "unsupported_parameter"
-                )
+            usual = (400, f"Unsupported parameter: '{name}' is not supported with this model.")
+            status, said = kind.said.get(name, usual)
+            return self._error(status, said.format(name=name, value=value), "unsupported_parameter")
+        effort = body.get("reasoning_effort")
+        if effort is not None and kind.switch == "reasoning_effort" and effort not in kind.efforts:
+            known = ", ".join(f"'{known}'" for known in kind.efforts)
+            said = f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model."
+            return self._error(400, f"{said} Supported values are: {known}.", "unsupported_value")
         for name in ("max_tokens", "max_completion_tokens"):
             if name in body and kind.limit_field not in (name, "any"):
                 said = f"Unsupported parameter: '{name}' is not supported with this model."
-                return _error(400, f"{said} Use '{kind.limit_field}' instead.", "unsupported_parameter")
+                return self._error(400, f"{said} Use '{kind.limit_field}' instead.", "unsupported_parameter")
         if not kind.system and _has_system(body["messages"]):
-            return _error(400, "System role not supported")
+            return self._error(400, "System role not supported")
         limit = body.get("max_completion_tokens", body.get("max_tokens", kind.least))
         if limit < kind.least:
             said = f"Invalid 'max_output_tokens': integer below minimum value. Expected a value >= {kind.least}"
-            return _error(400, f"{said}, but got {limit} instead.", "integer_below_min_value")
+            return self._error(400, f"{said}, but got {limit} instead.", "integer_below_min_value")
         return None
 
     def _write(self, body: Body, text: str, tag: str, limit: int, sample: int) -> _Sample:
@@ -448,7 +499,7 @@ class Fake:
         asked = Asked(move, text, body["messages"][-1]["content"], tag, dice, schema)
         said = self._author(asked)
         if tag and kind.garbled and dice.random() < kind.garbled:
-            said = dice.choice(["", " ", "[", "{}", "\n\n", '{"a":' * 50, f"{tag} " * 200, "<think>"])
+            said = dice.choice(["", " ", "[", "{}", "\n\n", '{"a":' * 50, f"{tag} " + "lamp " * 200, "<think>"])
         if kind.content == "fenced" and move in ("plan", "turn", "answer"):
             said = f"```json\n{said}\n```"
         length = self._thought(body, dice)
@@ -457,7 +508,7 @@ class Fake:
             return _Sample("", limit, thought=limit, thinks=thought, is_cut=True, lost=True)
         spoken = fake_tokens.pieces(kind.tokenizer, said)
         if kind.overshoot:
-            extra = f" and {tag}" * kind.overshoot
+            extra = " and so on" * kind.overshoot
             spoken += fake_tokens.pieces(kind.tokenizer, extra)[: kind.overshoot + max(0, limit - len(spoken))]
             return _Sample("".join(spoken), length + len(spoken), thought=length, thinks=thought)
         is_cut = len(spoken) >= left  # the end of a turn is a token too
@@ -496,7 +547,9 @@ class Fake:
             message["content"] = [{"type": "text", "text": message["content"]}]
         choice: Body = {"index": index, "message": message, "finish_reason": "length" if sample.is_cut else kind.finish}
         if body.get("logprobs") and not {"logprobs"} & {*kind.ignores, *kind.refuses}:
-            tokens = sample.forced or fake_tokens.ids(kind.tokenizer, sample.text)
+            tokens = sample.forced or fake_tokens.ids(kind.tokenizer, sample.thinks + sample.text)
+            if kind.route == "llama" and not sample.forced and not sample.is_cut:
+                tokens.append(2)  # the end of the turn is one too
             entries = [{"id": id, "token": f"t{id}", "logprob": -0.5, "top_logprobs": []} for id in tokens]
             choice["logprobs"] = {"content": entries}
         return choice
@@ -531,6 +584,8 @@ class Fake:
             reply["choices"][0]["usage"] = honest
         elif kind != "absent":
             reply["usage"] = usage
+        if self.kind.extra_usage:
+            reply["usage"].update(self.kind.extra_usage)
         if any(thought) and kind in ("honest", "cached"):
             reply["usage"]["completion_tokens_details"] = {"reasoning_tokens": sum(thought)}
         return reply
@@ -544,8 +599,12 @@ class Fake:
             "503": "The server is overloaded",
             "402": "Insufficient credits. Add more to go on.",
             "403": "Your request was flagged by moderation",
+            "413": "Request too large for model on tokens per minute (TPM): Limit 6000, Requested 6294, please reduce",
         }
-        response = _error(int(self.kind.failure), said[self.kind.failure])
+        if self.kind.failure == "error429":
+            error = {"message": "Provider returned error", "code": 429, "metadata": {"raw": "Too Many Requests"}}
+            return Response({"id": None, "choices": None, "usage": None, "error": error})
+        response = self._error(int(self.kind.failure), said[self.kind.failure])
         if self.kind.failure == "429":
             response.headers["retry-after"] = "0"
         return response
@@ -553,8 +612,8 @@ class Fake:
     def _fail(self, response: Response) -> None:
         """Spoil a reply that was written in full: whatever is sent, the call was paid.
 
-        ``500``, ``cut`` (midway), ``gone`` (not a byte), ``few`` (a choice too few), ``error200``, ``error429``,
-        ``refusal``, ``content_filter``, ``finish_error``, ``none`` (no text), ``html``, ``choices_null``.
+        ``500``, ``cut`` (midway), ``gone`` (not a byte), ``few`` (a choice too few), ``error200``, ``refusal``,
+        ``content_filter``, ``finish_error``, ``none`` (no text), ``html``, ``choices_null``.
         """
         body, kind = response.body, self.kind.failure
         first = body["choices"][0]
@@ -568,9 +627,6 @@ class Fake:
             body["choices"] = body["choices"][:-1]
         elif kind == "error200":
             response.body = {"error": {"message": "Upstream model failed", "code": 502}}
-        elif kind == "error429":
-            body["choices"] = None
-            body["error"] = {"message": "Provider returned error", "code": 429}
         elif kind == "refusal":
             first["message"] |= {"content": None, "refusal": "I'm sorry, I cannot assist with that request."}
         elif kind == "content_filter":
@@ -614,12 +670,9 @@ class _Sample:
 
 def _whole(text: str, tag: str) -> str:
     """A cut turn without a last query that its run could not be told by."""
-    last = max(text.rfind(mark) + len(mark) for mark in ("<search>", ",", '"', "{"))
-    return text if tag in text[last:] or "<answer>" in text or "{" in text[:1] else text[: last - 1]
-
-
-def _error(status: int, said: str, code: str | None = None) -> Response:
-    return Response({"error": {"message": said, "type": "invalid_request_error", "code": code, "param": None}}, status)
+    if tag in re.split(r"<search>|,", text)[-1] or "<answer>" in text or text.startswith("{"):
+        return text
+    return text[: max(text.rfind("<search>"), text.rfind(","), 0)]
 
 
 def _content(message: Body) -> str:
@@ -664,5 +717,5 @@ class Fakes(Server):
         _, name, path = request.path.split("/", 2)
         fake = self._fakes.get(name)
         if fake is None:
-            return _error(404, "Not Found")
+            return Response({"error": {"message": "Not Found"}}, 404)
         return fake.answer(request.method, f"/{path}", request.headers, request.body or {})

@@ -24,6 +24,8 @@ from ragscale.budget import Budget
 from ragscale.eval.metrics import exact_match, f1
 from ragscale.index import Index
 
+pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
+
 MODES = ("once", "chain", "parallel", "parallel(profile='tags')", "tree")
 TOKENIZERS = ("wordpiece", "byte pairs")
 USED = 0.85

@@ -1,0 +1,186 @@
+"""Every kind of endpoint that docs/models.md names gives answers, and is charged what it counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from campaign import Shelf, impatient
+from endpoints import ENDPOINTS
+from fake_kinds import THOUGHT, Fake, Fakes, Kind, Truth, tagged
+
+from ragscale.agent import Agent
+from ragscale.budget import Budget
+from ragscale.types import Answer
+
+pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is found out about an endpoint. ADAPT HERE, and in `found`, to how the model tells it."""
+
+    json_schema: bool = True
+    scoring: bool = False
+    tokenizer: bool = False
+    logprobs: bool = True
+    samples: bool = True
+    thinks: bool = False
+    window: int | None = None
+    """None where it is not told."""
+    calls: int = 16
+    """Most generations that trying it out may take."""
+
+
+EXPECTED = {
+    "openai gpt-4o": Expected(),
+    "openai gpt-5": Expected(logprobs=False, thinks=True),
+    "openai o3-mini": Expected(logprobs=False, samples=False, thinks=True),
+    "azure": Expected(),
+    "vllm": Expected(scoring=True, tokenizer=True, window=32_768),
+    "vllm qwen3": Expected(scoring=True, tokenizer=True, thinks=True, window=32_768),
+    "vllm r1": Expected(scoring=True, tokenizer=True, thinks=True, window=16_384),
+    "vllm r1 without a parser": Expected(scoring=True, tokenizer=True, thinks=True, window=16_384),
+    "llama.cpp": Expected(scoring=True, tokenizer=True, window=8_192),
+    "llama.cpp qwen3": Expected(scoring=True, tokenizer=True, thinks=True, window=16_384),
+    "ollama": Expected(logprobs=False, samples=False),
+    "ollama qwen3": Expected(logprobs=False, samples=False, thinks=True),
+    # /api/v0/models would tell their windows (16,384), the OpenAI dialect does not
+    "lm studio": Expected(logprobs=False, samples=False),
+    "lm studio r1": Expected(logprobs=False, samples=False, thinks=True),
+    "sglang": Expected(window=32_768),
+    "sglang qwen3": Expected(thinks=True, window=32_768),
+    "openrouter": Expected(logprobs=False, samples=False, window=128_000),
+    "openrouter thinking": Expected(logprobs=False, samples=False, thinks=True, window=40_960),
+    "litellm": Expected(logprobs=False, samples=False),
+    "litellm gpt-5": Expected(logprobs=False, thinks=True),
+    "gemini": Expected(logprobs=False, thinks=True),
+    "deepseek": Expected(json_schema=False, samples=False),
+    "deepseek-reasoner": Expected(json_schema=False, logprobs=False, samples=False, thinks=True),
+    "groq": Expected(logprobs=False, samples=False, window=131_072),
+    "groq qwen3": Expected(logprobs=False, samples=False, thinks=True, window=131_072),
+}
+
+
+async def found(agent: Agent) -> dict[str, Any]:
+    """What the model says of itself, by the names of `Expected`."""
+    can = await agent.llm.capabilities()
+    names = ("json_schema", "scoring", "tokenizer", "logprobs", "samples")
+    return {name: getattr(can, name) for name in names} | {"thinks": bool(getattr(can, "thinking", False))}
+
+
+def test_every_endpoint_has_its_line() -> None:
+    assert EXPECTED.keys() == ENDPOINTS.keys()
+    assert all(kind.name == name for name, kind in ENDPOINTS.items())
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_its_capabilities_are_found_out(fakes: Fakes, name: str) -> None:
+    fake, wanted = fakes.add(ENDPOINTS[name]), EXPECTED[name]
+    agent = made(fake)
+    seen = asyncio.run(found(agent))
+    assert seen == {key: getattr(wanted, key) for key in seen}
+    if wanted.window is not None:
+        assert agent.llm.context_window == wanted.window
+    assert fake.truth[""].calls <= wanted.calls
+
+
+@pytest.mark.parametrize("mode", ["chain", "parallel(profile='tags')", "tree(steps=1,expand=2)"])
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_it_answers_and_is_charged_what_it_counts(fakes: Fakes, name: str, mode: str) -> None:
+    answer, truth, _ = ask(fakes, ENDPOINTS[name], mode)
+    assert (answer.stop_reason, answer.reason) == ("answered", "")
+    assert answer.text.startswith("answer")
+    assert THOUGHT not in answer.text
+    assert answer.spend.total.tokens == truth.tokens
+    assert answer.spend.total.llm_calls == truth.calls
+    assert truth.lost <= 2, "calls were cut within a thought"
+    if ENDPOINTS[name].thought and ENDPOINTS[name].thought_in not in ("tags", "end_tag"):
+        assert answer.spend.total.reasoning_tokens > 0
+
+
+@pytest.mark.parametrize("tokens", [1_500, 3_000, 6_000])
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_a_limit_of_tokens_holds_by_its_count(fakes: Fakes, name: str, tokens: int) -> None:
+    answer, truth, _ = ask(fakes, ENDPOINTS[name], "chain", Budget(tokens=tokens))
+    assert truth.tokens <= tokens
+    assert truth.tokens <= answer.spend.total.tokens <= tokens
+    assert answer.stop_reason in ("answered", "budget:tokens")
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_what_it_is_sent_is_what_it_knows(fakes: Fakes, name: str) -> None:
+    """After it was tried out, nothing is sent that it refuses."""
+    kind = ENDPOINTS[name]
+    fake = fakes.add(kind)
+    agent = made(fake)
+    question = tagged("Which lamp is older", 1)
+    asyncio.run(agent.aask(question, mode="chain"))
+    fake.truth.clear()
+    asyncio.run(agent.aask(question, mode="chain"))
+    assert fake.truth["zq000001"].failed == 0
+
+
+def test_a_rate_limit_is_waited_for(fakes: Fakes) -> None:
+    """Groq: 429 with Retry-After."""
+    answer, truth, _ = ask(fakes, replace(ENDPOINTS["groq"], failure="429", rate=0.3), "chain")
+    assert answer.stop_reason == "answered"
+    assert truth.failed > 0
+    assert answer.spend.total.tokens == truth.tokens
+
+
+def test_a_rate_limit_within_a_reply_is_waited_for(fakes: Fakes) -> None:
+    """OpenRouter: HTTP 200 with an error of code 429."""
+    answer, truth, _ = ask(fakes, replace(ENDPOINTS["openrouter"], failure="error429", rate=0.3), "chain")
+    assert answer.stop_reason == "answered"
+    assert truth.failed > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "failure", "words"),
+    [
+        ("openrouter", "402", "Insufficient credits"),
+        ("openrouter", "403", "flagged by moderation"),
+        ("openrouter", "error200", "Upstream model failed"),
+        ("groq", "413", "Request too large"),
+        ("azure", "content_filter", "content_filter"),
+        ("openai gpt-4o", "refusal", "cannot assist"),
+    ],
+)
+def test_its_words_are_passed_on(fakes: Fakes, name: str, failure: str, words: str) -> None:
+    answer, truth, _ = ask(fakes, replace(ENDPOINTS[name], failure=failure, rate=1.0), "once")
+    told = f"{answer.reason} {[event.note for event in answer.trace]}"
+    assert words in told
+    assert "key" not in answer.reason
+    assert (truth.calls == 1) == (failure != "error200"), "what another attempt cannot mend is made once"
+
+
+@pytest.mark.parametrize("name", [name for name, kind in ENDPOINTS.items() if kind.key])
+def test_without_a_key_it_says_so(fakes: Fakes, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(Exception, match="key"):
+        ask(fakes, ENDPOINTS[name], "once")
+
+
+# -- helpers
+
+
+@pytest.fixture(scope="module")
+def fakes() -> Iterator[Fakes]:
+    with Fakes() as served, impatient():
+        yield served
+
+
+def made(fake: Fake) -> Agent:
+    return Agent(Shelf(mixed=False), fake.spec)  # type: ignore[arg-type]  # all that modes need
+
+
+def ask(fakes: Fakes, kind: Kind, mode: str, budget: Budget | None = None) -> tuple[Answer, Truth, Fake]:
+    """One question to a fresh server of that kind, and what it truly cost."""
+    fake = fakes.add(kind)
+    agent = made(fake)
+    answer = asyncio.run(agent.aask(tagged("Which lamp is older", 1), mode=mode, budget=budget))
+    return answer, fake.truth["zq000001"], fake
