@@ -122,14 +122,22 @@ class Estimate:
             base: Tokens of a prompt of one message that holds next to nothing.
         """
         tokens = {name: max(1, count - base) for name, count in counts.items()}
+        if self._measure is not None:
+            self._scale = max(1.0, *(tokens[name] / max(1, self._measure(SAMPLES[name])) for name in ("long", "short")))
+            return
         sizes = {name: _sizes(SAMPLES[name]) for name in SAMPLES}
-        for name in ("marks", "letters", "cjk", "others"):
-            self._rates[name] = _MARGIN * tokens[name] / sizes[name][name]
-        marks = {name: self._rates["marks"] * sizes[name]["marks"] / _MARGIN for name in ("long", "short")}
+        of_mark = tokens["marks"] / sizes["marks"]["marks"]
         of_char, of_word = _fit(
-            [(sizes[name]["words"], sizes[name]["word"], max(1, tokens[name] - marks[name])) for name in marks]
+            [
+                (sizes[name]["words"], sizes[name]["word"], max(1, tokens[name] - of_mark * sizes[name]["marks"]))
+                for name in ("long", "short")
+            ]
         )
-        self._rates |= {"words": _MARGIN * of_char, "word": _MARGIN * of_word}
+        rates = {"words": of_char, "word": of_word, "marks": of_mark}
+        for name in ("letters", "cjk", "others"):
+            plain = sum(rates[part] * sizes[name][part] for part in ("words", "word", "marks"))
+            rates[name] = max(1, tokens[name] - plain) / sizes[name][name]
+        self._rates = {name: _MARGIN * rate for name, rate in rates.items()}
 
     def learn(self, messages: Sequence[Message], reported: int) -> bool:
         """Compare the estimate of a prompt with what the server counted; whether it was too low.
