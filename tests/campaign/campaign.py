@@ -320,7 +320,7 @@ def _ends(answer: Answer) -> Iterator[str]:
         yield "answered, without an answer"
     if bool(answer.reason) != (answer.stop_reason != "answered"):
         yield f"reason {answer.reason!r} of {answer.stop_reason}"
-    if THOUGHT in answer.text or "think>" in answer.text:
+    if THOUGHT in answer.text:
         yield f"a thought in the answer: {answer.text[:60]!r}"
     json.dumps(answer.to_dict(), allow_nan=False, ensure_ascii=False).encode()
 
@@ -381,10 +381,12 @@ def _tokens(case: Case, bout: Bout, answer: Answer, truth: Truth) -> Iterator[st
         yield f"OVERRUN: {truth.tokens} tokens of {limit} (ledger {charged})"
     if limit is not None and charged > limit + _excess(bout, [truth]) and _exact(kind):
         yield f"OVERRUN by its own ledger: {charged} tokens of {limit} (server {truth.tokens})"
-    if kind.usage in HARD and charged < truth.tokens - kind.off * truth.failed:
+    # What a failed or late call wrote beyond its limit, or had for a prompt too dense for an estimate, nobody can know.
+    timed = _timed(bout)
+    knowable = not (truth.failed or timed) or (kind.honours and (kind.route or not case.mixed))
+    if kind.usage in HARD and knowable and charged < truth.tokens - kind.off * truth.failed:
         yield f"UNDERCHARGED: {charged} tokens, the server counts {truth.tokens}"
-    told = kind.usage in HARD and not truth.failed and bout.budget.seconds is None
-    told = told and (bout.total is None or bout.total.seconds is None)
+    told = kind.usage in HARD and kind.usage != "first_sample" and not truth.failed and not timed
     if told and charged != truth.tokens:
         yield f"charged {charged} tokens, the server reported {truth.tokens}"
     blind = kind.usage in BLIND and not kind.route
@@ -392,17 +394,20 @@ def _tokens(case: Case, bout: Bout, answer: Answer, truth: Truth) -> Iterator[st
         yield "does not say that its limit rests on an estimate"
 
 
+def _timed(bout: Bout) -> bool:
+    return any(budget is not None and budget.seconds is not None for budget in (bout.budget, bout.total))
+
+
 def _calls(kind: Kind, bout: Bout, answer: Answer, truth: Truth) -> Iterator[str]:
     calls = answer.spend.total.llm_calls
-    timed = bout.budget.seconds is not None or (bout.total is not None and bout.total.seconds is not None)
-    if truth.calls > calls or (truth.calls < calls and not timed):
+    if truth.calls > calls or (truth.calls < calls and not _timed(bout)):
         yield f"{calls} calls charged, the server saw {truth.calls}"
 
 
 def _use(kind: Kind, bout: Bout, answer: Answer, truth: Truth) -> Iterator[str]:
     """That a run without limits is a whole one, and that the server's word is passed on."""
     open_ended = all(b is None or b == Budget() for b in (bout.budget, bout.total))
-    roomy = kind.window >= 8_192 and kind.thought <= MUST_THINK
+    roomy = kind.window >= 8_192 and kind.thought <= MUST_THINK and getattr(bout.mode, "turn_tokens", 1024) >= 96
     if open_ended and roomy and not kind.failure and not kind.garbled:
         if answer.stop_reason != "answered":
             yield f"no limit, no failure: {answer.stop_reason}: {answer.reason}"

@@ -329,7 +329,7 @@ class Fake:
             return self._tokenize(body)
         if method == "POST" and path == "/apply-template" and self.kind.route == "llama":
             if not self.kind.system and _has_system(body["messages"]):
-                return self._error(500, "System role not supported")
+                return self._error(400, "System role not supported")
             return Response({"prompt": self._render(body["messages"])})
         if self.kind.unknown == 200:
             return Response({"error": f"Unexpected endpoint or method. ({method} {path})"})
@@ -508,7 +508,7 @@ class Fake:
             return _Sample("", limit, thought=limit, thinks=thought, is_cut=True, lost=True)
         spoken = fake_tokens.pieces(kind.tokenizer, said)
         if kind.overshoot:
-            extra = " and so on" * kind.overshoot
+            extra = f" {tag}" + " and so on" * kind.overshoot
             spoken += fake_tokens.pieces(kind.tokenizer, extra)[: kind.overshoot + max(0, limit - len(spoken))]
             return _Sample("".join(spoken), length + len(spoken), thought=length, thinks=thought)
         is_cut = len(spoken) >= left  # the end of a turn is a token too
@@ -548,7 +548,7 @@ class Fake:
         choice: Body = {"index": index, "message": message, "finish_reason": "length" if sample.is_cut else kind.finish}
         if body.get("logprobs") and not {"logprobs"} & {*kind.ignores, *kind.refuses}:
             tokens = sample.forced or fake_tokens.ids(kind.tokenizer, sample.thinks + sample.text)
-            if kind.route == "llama" and not sample.forced and not sample.is_cut:
+            if kind.route == "llama" and not sample.forced and not sample.is_cut and kind.honours:
                 tokens.append(2)  # the end of the turn is one too
             entries = [{"id": id, "token": f"t{id}", "logprob": -0.5, "top_logprobs": []} for id in tokens]
             choice["logprobs"] = {"content": entries}
@@ -630,11 +630,9 @@ class Fake:
         elif kind == "refusal":
             first["message"] |= {"content": None, "refusal": "I'm sorry, I cannot assist with that request."}
         elif kind == "content_filter":
-            first["message"]["content"] = (first["message"]["content"] or "")[:9]
-            first["finish_reason"] = "content_filter"
+            first |= {"message": _begun(first["message"]), "finish_reason": "content_filter"}
         elif kind == "finish_error":
-            first["message"]["content"] = (first["message"]["content"] or "")[:9]
-            first["finish_reason"] = "error"
+            first |= {"message": _begun(first["message"]), "finish_reason": "error"}
         elif kind == "none":
             first["message"]["content"] = None
         elif kind == "html":
@@ -666,6 +664,12 @@ class _Sample:
     is_cut: bool = False
     lost: bool = False
     forced: list[int] = field(default_factory=list)
+
+
+def _begun(message: Body) -> Body:
+    """A message that was broken off; plain text goes altogether, as half a sub-query could not be told by its tag."""
+    content = message["content"]
+    return {**message, "content": content[:9] if isinstance(content, str) and content[:1] in ("{", "<") else ""}
 
 
 def _whole(text: str, tag: str) -> str:
