@@ -40,12 +40,14 @@ class Asked:
     exact: bool
     """Whether that is a tokenizer's and no estimate."""
     fewest: int
-    """Tokens that the prompt has at least in any tokenizer."""
+    """Tokens that the prompt has at least: a report of fewer is not believed."""
     max_tokens: int
     """Of each sample."""
     n: int = 1
     measure: Callable[[str], int]
-    """Estimates the tokens of a text."""
+    """Counts or estimates the tokens of a text."""
+    measured: bool = False
+    """Whether it counts, by the server's tokenizer."""
 
     def credible(self, told: Usage | None) -> bool:
         """Whether a reported usage can be true of this prompt: some servers report zeros, or the same always."""
@@ -68,7 +70,8 @@ class Asked:
             return replace(told, prompt_tokens=prompt, completion_tokens=max(told.completion_tokens, seen))
         told = told or Usage()
         written = max(told.completion_tokens, seen, sum(map(self._written, samples)))
-        guessed = written + (0 if self.exact else self.prompt)
+        counted = self.measured and not any(sample.hidden for sample in samples)
+        guessed = (0 if counted else written) + (0 if self.exact else self.prompt)
         return Usage(max(told.prompt_tokens, self.prompt), written, estimated_tokens=guessed)
 
     def _written(self, sample: Sample) -> int:
@@ -86,6 +89,7 @@ def generation(
     *,
     logprobs: bool,
     thinks: bool,
+    opened: bool = False,
     broken: Callable[[str, Spend | None], ModelError],
     name: str,
 ) -> Generation:
@@ -96,6 +100,7 @@ def generation(
         asked: What was sent.
         logprobs: Whether their mean log-probabilities must be there.
         thinks: Whether the model thinks before it replies.
+        opened: Whether its template opens the thought, so that the tag is missing in the text.
         broken: Makes the error to raise for an unusable answer.
         name: Of the model.
 
@@ -122,6 +127,8 @@ def generation(
         if text is None and not choice.thought and reason not in _CUT:
             raise broken("a choice without text", spend)
         text = text or ""
+        if opened and ("</think>" in text or reason in _CUT) and "<think>" not in text:
+            text = f"<think>{text}"
         if logprobs:
             if not choice.token_logprobs:
                 raise broken("no log-probabilities", spend)

@@ -247,7 +247,8 @@ class OpenAILLM:
         asked = Asked(
             prompt=prompt_tokens,
             exact=exact,
-            fewest=sum(floor(message["content"]) for message in sent),
+            # A tokenizer may differ from the report by a template's tokens or two.
+            fewest=prompt_tokens * 19 // 20 - 16 if exact else sum(floor(message["content"]) for message in sent),
             max_tokens=max_tokens,
             n=n,
             measure=self._estimate.text,
@@ -258,13 +259,14 @@ class OpenAILLM:
         if not exact:
             self._learn(sent, asked, answer)
         elif not asked.credible(answer.reported()):
-            asked = replace(asked, measure=await self._measured(answer))
+            asked = replace(asked, measure=await self._measured(answer), measured=True)
         words = said(data)[0]
         return generation(
             answer,
             asked,
             logprobs=logprobs and can.logprobs,
             thinks=can.thinking > 0,
+            opened=probe.opened,
             broken=lambda what, spend: self._transport.broken(f"{what} ({words})" if words else what, spend),
             name=self.name,
         )

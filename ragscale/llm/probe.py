@@ -76,6 +76,8 @@ class Probe:
         """Makes the request fields that constrain an answer to a schema here."""
         self.counts_one_sample = False
         """Whether the usage of a call with n samples leaves out all but one of them (llama.cpp)."""
+        self.opened = False
+        """Whether the chat template opens a thought, so that a reply begins within it and shows only its end."""
         self.reports = False
         """Whether the server reports a usage that can be true."""
         self._passed = False
@@ -142,8 +144,12 @@ class Probe:
         if both and usage:
             self.counts_one_sample = usage.completion_tokens < written[0]
         exact = await self._counts(usage)
-        thinks = any(_thinks(choice, usage) for answer in answers for choice in answer.choices)
-        return exact, any(written), any(len(answer.choices) == 2 for answer in answers), thinks
+        choices = [choice for answer in answers for choice in answer.choices]
+        thinks = any(_thinks(choice, usage) for choice in choices)
+        if any(choice.finish_reason == "length" and choice.text and not _shows(choice) for choice in choices):
+            longer = await self._call(max_tokens=_THINKING)
+            self.opened = any("</think>" in (choice.text or "") for choice in longer.choices) if longer else False
+        return exact, any(written), any(len(answer.choices) == 2 for answer in answers), thinks or self.opened
 
     async def _counts(self, usage: Usage | None) -> bool:
         """Whether the tokenizer can be relied on; where it disagrees with the usage, that calibrates the estimate."""
@@ -157,8 +163,8 @@ class Probe:
                 if error.retryable and not isinstance(error, BrokenAnswerError):
                     raise
             else:
-                # A server that reports nothing to believe has a tokenizer of its own all the same.
-                if usage is None or not self.reports or count == usage.prompt_tokens:
+                # A server that reports nothing to believe, or too little, has a tokenizer of its own all the same.
+                if usage is None or not self.reports or count >= usage.prompt_tokens:
                     return True
         if usage is not None and self.reports:
             await self._calibrate(usage.prompt_tokens)
@@ -234,9 +240,12 @@ _THINKING = 1024
 
 def _thinks(choice: Choice, usage: Usage | None) -> bool:
     """Whether a reply begins with a thought, shown or hidden."""
-    begins = (choice.text or "").lstrip().startswith("<think")
     hidden = not choice.text and choice.finish_reason == "length"
-    return bool(choice.thought) or begins or hidden or bool(usage and usage.reasoning_tokens)
+    return _shows(choice) or hidden or bool(usage and usage.reasoning_tokens)
+
+
+def _shows(choice: Choice) -> bool:
+    return bool(choice.thought) or (choice.text or "").lstrip().startswith("<think")
 
 
 def _openai_fields(schema: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ SAMPLES = {
     "use by the end of the war, and she had to do it all on her own. If you ask me who is to do it, I say: he can, but "
     "as for the two of us, we may go on and try to get at it in a day or so.",
     "marks": '(1984), 27.5%; [12] 1,024/7 {"a": ["b-3", 46.0]} 2019-11-08: #5 & *9* 3:30 = 88 + 61_0 "7"?! 30,519.',
+    "codes": "q7Rz0LxT+9vKpW3/nYb2HsUe5dMj8CfA1oGi4XtB6wZk d41d8cd98f00b204e9800998ecf8427e x9Fq-2Lp_7HnaQ0vTy3",
     "letters": "Москва стоит на реке Öğretmen güzel Łódź Θεσσαλονίκη Çağdaş München año señor Київ الرياض מוסד",
     "cjk": "東京都は日本の首都である。北京是中华人民共和国的首都、历史悠久。서울은 대한민국의 수도이다.",
     "others": "नई दिल्ली भारत की राजधानी है กรุงเทพมหานคร ঢাকা বাংলাদেশের 🎻🧭🏛 አዲስ አበባ თბილისი தமிழ்",
@@ -47,29 +48,29 @@ _CLASSES = {
     "cjk": re.compile(r"[\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef]+"),
 }
 _WORD = re.compile(r"[A-Za-z]+")
+_RUN = re.compile(r"[A-Za-z0-9+/=_-]{12,}")  # with a digit in it: a key, a hash, base64
 # Tokens a character (for "word": a word), on the high side for the tokenizers in use.
-_PRIOR = {"words": 0.18, "word": 0.5, "marks": 1.0, "letters": 0.9, "cjk": 1.3, "others": 2.5}
+_PRIOR = {"words": 0.18, "word": 0.5, "marks": 1.0, "codes": 0.75, "letters": 0.9, "cjk": 1.3, "others": 2.5}
 # No tokenizer in use needs fewer: what reports less does not count what it was sent.
 _FLOOR = {"word": 0.6, "other": 0.05}
 _MESSAGE = 8  # tokens of a message's role markers, 4 to 8 in the templates in use
 _PROMPT = 48  # tokens of a default system prompt that some templates add, until a usage tells
 _SHORT = 64  # tokens of a prompt too short to correct rates by
 _MARGIN = 1.08  # of a calibrated rate: texts differ from the samples
+_MARGINS = {"marks": 1.15, "codes": 1.2, "letters": 1.3, "cjk": 1.3, "others": 1.3}  # of classes that vary more
 _LOCAL_MARGIN = 1.02  # of a tokenizer named by the user: it may be of another version
 
 
 def _sizes(text: str) -> dict[str, int]:
-    """Characters of each class, and the number of words."""
-    found = {"word": len(_WORD.findall(text))}
-    rest = len(text)
-    for name, pattern in _CLASSES.items():
-        if name != "marks" and text.isascii():
-            found[name] = 0
-            continue
-        found[name] = sum(map(len, pattern.findall(text)))
-        rest -= found[name]
-    plain = rest if text.isascii() else sum(1 for char in text if char < "\x80") - found["marks"]
-    return {**found, "words": plain, "others": rest - plain}
+    """Characters of each class, and the number of words ("word"); "words" are letters of ASCII and white space."""
+    rest = _RUN.sub(lambda run: "" if any(map(str.isdigit, run[0])) else run[0], text)
+    codes = len(text) - len(rest)
+    found = {"codes": codes, "word": len(_WORD.findall(rest)), "marks": sum(map(len, _CLASSES["marks"].findall(rest)))}
+    if rest.isascii():
+        return {**found, "words": len(rest) - found["marks"], "letters": 0, "cjk": 0, "others": 0}
+    found |= {name: sum(map(len, _CLASSES[name].findall(rest))) for name in ("letters", "cjk")}
+    found["words"] = sum(1 for char in rest if char < "\x80") - found["marks"]
+    return {**found, "others": len(rest) - sum(found[name] for name in ("marks", "letters", "cjk", "words"))}
 
 
 def floor(text: str) -> int:
@@ -134,10 +135,10 @@ class Estimate:
             ]
         )
         rates = {"words": of_char, "word": of_word, "marks": of_mark}
-        for name in ("letters", "cjk", "others"):
-            plain = sum(rates[part] * sizes[name][part] for part in ("words", "word", "marks"))
+        for name in _MARGINS:
+            plain = sum(rates[part] * sizes[name][part] for part in ("words", "word", "marks") if part != name)
             rates[name] = max(1, tokens[name] - plain) / sizes[name][name]
-        self._rates = {name: _MARGIN * rate for name, rate in rates.items()}
+        self._rates = {name: _MARGINS.get(name, _MARGIN) * rate for name, rate in rates.items()}
 
     def learn(self, messages: Sequence[Message], reported: int) -> bool:
         """Compare the estimate of a prompt with what the server counted; whether it was too low.

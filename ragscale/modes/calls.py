@@ -24,8 +24,8 @@ from ragscale.words import counted
 
 __all__ = ["LEAST", "Calls", "Context", "Retriever"]
 
-LEAST = 4
-"""A completion of fewer tokens says nothing, whatever it is."""
+LEAST = 16
+"""A completion of fewer tokens says little, and some services take no fewer."""
 
 _Result = TypeVar("_Result", Generation, Score)
 
@@ -248,7 +248,8 @@ class Calls:
     ) -> tuple[_Result | ModelError | BudgetExceeded, Spend]:
         """One attempt under its reservation: the result or the error, and what it was charged."""
         wanted = Spend(llm_calls=1, prompt_tokens=_with_margin(prompt), completion_tokens=room * n)
-        unknown = replace(wanted, prompt_tokens=prompt)  # nobody knows what it wrote: the most that it may have
+        # Nobody knows what it wrote: the most that it may have.
+        unknown = replace(wanted, prompt_tokens=prompt) if self.context.capabilities.tokenizer else wanted
         outcome: _Result | ModelError | BudgetExceeded
         with self.ledger.reserve(wanted, clock=self.clock) as held:
             started = time.perf_counter()
