@@ -195,6 +195,8 @@ def _kind(dice: random.Random) -> Kind:
         told["usage"] = pick(["honest", "hidden"])
     elif told.get("usage") == "hidden":
         told |= {"thought": 100, "thought_in": "hidden"}
+    if told.get("thought_in") == "end_tag":
+        told["thought"] = min(told["thought"], 400)  # only its end tells what it is, and a trial has to reach that
     if told.get("usage") in (*BLIND, *PARTLY):
         told.pop("off", None)  # without an honest report nobody can know by how much
     if not route:

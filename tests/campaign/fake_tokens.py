@@ -37,14 +37,16 @@ def _characters(text: str) -> list[str]:
 
 
 def _byte_pairs(text: str) -> list[str]:
-    """As many models: digits one by one, letters five at once, at most two bytes of anything but ASCII a token."""
+    """As many models: digits one by one, words in pieces of five letters that end where the case changes, capitals two
+    by two, and no more than two bytes of anything but ASCII a token."""
     found: list[str] = []
-    for run in re.findall(r"[0-9]|[\s]*[A-Za-z]+|[^\x00-\x7f]+|[^A-Za-z]", text):
+    for run in re.findall(r"[0-9]|\s*[A-Z]?[a-z]+|\s*[A-Z]+|[^\x00-\x7f]+|[^A-Za-z]", text):
         if not run.isascii():
             for char in run:  # the text of a character that takes two tokens is with the first of them
                 found += [char, *[""] * (len(char.encode("utf-8", "replace")) > 2)]
         elif run[-1:].isalpha():
-            found += [run[at : at + 5] for at in range(0, len(run), 5)]
+            size = 2 if run.isupper() else 5
+            found += [run[at : at + size] for at in range(0, len(run), size)]
         else:
             found.append(run)
     return found

@@ -1,4 +1,9 @@
-"""Every kind of endpoint that docs/models.md names gives answers, and is charged what it counts."""
+"""Every kind of endpoint that docs/models.md names gives answers, and is charged what it counts.
+
+The default suite asks each in `chain`; the other modes and the tighter budgets are slow::
+
+    pytest tests/campaign/test_endpoints.py -m "slow or not slow"
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,7 @@ from ragscale.budget import Budget
 from ragscale.types import Answer
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
+SLOW = pytest.mark.slow
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,8 @@ def test_its_capabilities_are_found_out(fakes: Fakes, name: str) -> None:
     assert fake.truth[""].calls <= wanted.calls
 
 
-@pytest.mark.parametrize("mode", ["chain", "parallel(profile='tags')", "tree(steps=1,expand=2)"])
+@pytest.mark.parametrize("mode", ["chain", pytest.param("parallel(profile='tags')", marks=SLOW),
+                                  pytest.param("tree(steps=1,expand=2)", marks=SLOW)])  # fmt: skip
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_it_answers_and_is_charged_what_it_counts(fakes: Fakes, name: str, mode: str) -> None:
     answer, truth, _ = ask(fakes, ENDPOINTS[name], mode)
@@ -102,7 +109,7 @@ def test_it_answers_and_is_charged_what_it_counts(fakes: Fakes, name: str, mode:
         assert answer.spend.total.reasoning_tokens > 0
 
 
-@pytest.mark.parametrize("tokens", [1_500, 3_000, 6_000])
+@pytest.mark.parametrize("tokens", [3_000, pytest.param(1_500, marks=SLOW), pytest.param(6_000, marks=SLOW)])
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_a_limit_of_tokens_holds_by_its_count(fakes: Fakes, name: str, tokens: int) -> None:
     answer, truth, _ = ask(fakes, ENDPOINTS[name], "chain", Budget(tokens=tokens))
