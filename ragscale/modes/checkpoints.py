@@ -52,10 +52,26 @@ class PlainSerializer(JsonPlusSerializer):
         if kind not in ("null", "msgpack"):
             raise RagscaleError(f"a checkpoint in the format {str(kind)[:40]!r}, not msgpack", _FOREIGN)
         try:
-            return super().loads_typed((kind, packed))
+            value = super().loads_typed((kind, packed))
         except (TypeError, ValueError) as error:  # ormsgpack wraps what its hook raises
             cause = error.__cause__ or error
             raise RagscaleError(f"a checkpoint with more than plain values: {str(cause)[:200]!r}", _FOREIGN) from error
+        if isinstance(value, dict) and "channel_versions" in value:
+            _check_versions(value)
+        return value
+
+
+def _check_versions(checkpoint: dict[str, Any]) -> None:
+    """LangGraph compares versions as it goes on, at places where nobody could tell what is wrong with them."""
+    try:
+        if not checkpoint["channel_versions"]:
+            raise ValueError("there are none")
+        for versions in (checkpoint["channel_versions"], *checkpoint["versions_seen"].values()):
+            for version in versions.values():
+                int(version.split(".")[0])
+        set(checkpoint.get("updated_channels") or ())
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RagscaleError(f"a checkpoint with versions that are none ({error})", _FOREIGN) from error
 
 
 def _nothing(code: int, data: bytes) -> Any:

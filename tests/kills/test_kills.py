@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,10 @@ class Campaign:
         assert answer is not None, deaths
         assert outcome(answer) == outcome(whole), (mode, limits, deaths)
 
+    def stops(self) -> dict[str, int]:
+        """How the uninterrupted runs ended."""
+        return dict(Counter(answer.stop_reason for answer, *_ in self._whole.values()))
+
     def _uninterrupted(self, job: Job) -> tuple[Answer, dict[str, int], int]:
         key = f"{job.mode} {job.limits}"
         if key not in self._whole:
@@ -175,4 +180,5 @@ def test_two_hundred_kills(folder: Path, endpoint: tuple[Repeating, str]) -> Non
     campaign = Campaign(folder, endpoint, seed=5)
     while campaign.kills < 200:
         campaign.case(campaign.pick.choice(MODES), campaign.pick.choice(LIMITS), kills=campaign.pick.randint(1, 4))
-    print(campaign.kills, campaign.deaths)
+    print(f"{campaign.kills} kills: {campaign.deaths}; {campaign.stops()}")
+    assert len(campaign.stops()) >= 4  # budgets did cut runs short
