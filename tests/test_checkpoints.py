@@ -380,6 +380,12 @@ def test_a_hostile_file_is_refused_and_runs_nothing(
     assert llm.calls == []
 
 
+def test_what_a_hostile_file_names_is_told(file: Path) -> None:
+    changed(file, "UPDATE checkpoints SET type = ?, checkpoint = ?", *HOSTILE["os.system"](str(MARK)))
+    with pytest.raises(RagscaleError, match=r"cannot be read \(an object, 'posix.system'\)"):
+        ask(mode=SMALL["tree"], checkpoints=file)
+
+
 @pytest.mark.parametrize("value", [None, 7, [1, 2], {"v": 4, "id": "x"}, {"v": 4, "id": "zz", "channel_values": 5}])
 def test_plain_values_that_are_no_checkpoint_are_refused(file: Path, value: Any) -> None:
     changed(file, "UPDATE checkpoints SET type = ?, checkpoint = ?", *packed(value))
