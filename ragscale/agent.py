@@ -20,6 +20,7 @@ from ragscale.index import How, Index, Searching
 from ragscale.index.remote import RemoteIndex
 from ragscale.index.request import HOWS
 from ragscale.llm import LLM, Capabilities, load
+from ragscale.modes.base import initial
 from ragscale.modes.checkpoints import Checkpoints
 from ragscale.modes.moves import Context
 from ragscale.modes.run import Run, prepare
@@ -43,7 +44,9 @@ class Agent:
         seed: Makes sampled sub-queries repeatable: same seed, model and index give the same trace.
         how: Kind of search (``"dense"``, ``"bm25"``, ``"hybrid"``); ``None`` is the index's best.
         checkpoints: Where runs that are given a `thread_id` keep their state, so that a killed run is resumed by the
-            same call: an SQLite file, or a LangGraph checkpoint saver.
+            same call: an SQLite file, which holds plain values and is refused where it holds anything else; or a
+            LangGraph checkpoint saver with asynchronous methods, such as `AsyncSqliteSaver`, which reads and writes as
+            its own serialiser does.
 
     Raises:
         InvalidInput: Unknown mode or model specification, or an argument that is not what it should be.
@@ -111,15 +114,19 @@ class Agent:
             budget: Instead of the agent's.
             parent: A ledger whose limits hold as well and which is charged too, for instance that of a batch.
             thread_id: Names the run in `checkpoints`: an unfinished run of that name is resumed where it was,
-                without charging again what it had done; a finished one returns its answer.
+                without charging again what it had done; a finished one returns its answer. A run belongs to its
+                question, mode, seed, model and kind of search, an unfinished one to its index too. Its limits may be
+                others when it is resumed, but none may be left out.
 
         Raises:
-            InvalidInput: The question is empty, the mode is unknown, `thread_id` belongs to another question, or the
-                index has no such search as `how`.
+            InvalidInput: The question is empty, the mode is unknown, the index has no such search as `how`, or the run
+                of that `thread_id` was begun with something else.
             EndpointError: The model cannot be reached or refuses the key, before anything was spent.
             ModelError: While it was tried out, before anything else, the model failed on each of four attempts.
-            RagscaleError: The agent was made before this process was forked, or `checkpoints` cannot be written. Or
-                what the index needs failed; its class says how (`ModelFileError`, `IndexServerError`).
+            RagscaleError: The agent was made before this process was forked. Or another call, here or in another
+                process, is running that `thread_id`. Or `checkpoints` cannot be read or written, or holds more than
+                plain values. Or what the index needs failed; its class says how (`ModelFileError`,
+                `IndexServerError`).
         """
         answer = None
         async for item in self.astream(question, mode=mode, budget=budget, parent=parent, thread_id=thread_id):
@@ -211,7 +218,7 @@ class Agent:
                         yield event
             finally:
                 ledger.drop_closing()
-            yield self._answer(chosen, run.finished or {}, ledger.budget)
+            yield self._answer(chosen, {**initial(question), **(run.finished or {})}, ledger.budget)
 
     def batch(
         self,

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -31,7 +31,7 @@ class PlainSerializer(JsonPlusSerializer):
     """
 
     def __init__(self) -> None:
-        super().__init__(allowed_msgpack_modules=None, __unpack_ext_hook__=_send)
+        super().__init__(allowed_msgpack_modules=None)
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Pack a value. Raises `RagscaleError` where it is not plain."""
@@ -50,29 +50,49 @@ class PlainSerializer(JsonPlusSerializer):
         """Unpack a value. Raises `RagscaleError` where it is anything but plain values in msgpack."""
         kind, packed = data
         if kind not in ("null", "msgpack"):
-            raise RagscaleError(f"a checkpoint in the format {str(kind)[:40]!r}, not msgpack", _FOREIGN)
+            raise RagscaleError(f"the format {str(kind)[:40]!r} instead of msgpack", _FOREIGN)
+        refused: list[str] = []  # ormsgpack drops what its hook raises
         try:
-            return super().loads_typed((kind, packed))
-        except (TypeError, ValueError) as error:  # ormsgpack wraps what its hook raises
-            cause = error.__cause__ or error
-            raise RagscaleError(f"a checkpoint with more than plain values: {str(cause)[:200]!r}", _FOREIGN) from error
+            value = _unpacking(lambda code, inner: _send(code, inner, refused)).loads_typed((kind, packed))
+        except (TypeError, ValueError) as error:
+            raise RagscaleError(refused[0] if refused else f"no msgpack: {error}", _FOREIGN) from error
+        if isinstance(value, dict) and "channel_versions" in value:
+            _check_versions(value)
+        return value
 
 
-def _nothing(code: int, data: bytes) -> Any:
-    raise ValueError(f"an object of kind {code}")
+def _unpacking(hook: Callable[[int, bytes], Any]) -> JsonPlusSerializer:
+    return JsonPlusSerializer(allowed_msgpack_modules=None, __unpack_ext_hook__=hook)
 
 
-_NOTHING_BUT_PLAIN = JsonPlusSerializer(allowed_msgpack_modules=None, __unpack_ext_hook__=_nothing)
-
-
-def _send(code: int, data: bytes) -> Send:
-    if code != _SEND:
-        _nothing(code, data)
-    module, name, arguments = _NOTHING_BUT_PLAIN.loads_typed(("msgpack", data))
-    if (module, name) != ("langgraph.types", "Send"):
-        raise ValueError(f"an object of {module}.{name}")
+def _send(code: int, packed: bytes, refused: list[str]) -> Send:
+    """What msgpack marks as an object: a `Send` of plain values, or refused by name."""
+    name, arguments = "", []
+    with suppress(TypeError, ValueError):
+        module, name, arguments = _unpacking(_nothing).loads_typed(("msgpack", packed))[:3]
+        name = f"{module}.{name}"
+    if (code, name) != (_SEND, "langgraph.types.Send"):
+        refused.append(f"an object, {name[:100]!r}" if name else f"an object of kind {code}")
+        raise ValueError
     node, state = arguments
     return Send(str(node), state)
+
+
+def _nothing(code: int, packed: bytes) -> Any:
+    raise ValueError
+
+
+def _check_versions(checkpoint: dict[str, Any]) -> None:
+    """LangGraph compares versions as it goes on, at places where nobody could tell what is wrong with them."""
+    try:
+        if not checkpoint["channel_versions"]:
+            raise ValueError("there are none")
+        for versions in (checkpoint["channel_versions"], *checkpoint["versions_seen"].values()):
+            for version in versions.values():
+                int(version.split(".")[0])
+        set(checkpoint.get("updated_channels") or ())
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RagscaleError(f"no versions ({error})", _FOREIGN) from error
 
 
 class Checkpoints:

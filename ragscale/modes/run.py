@@ -31,9 +31,10 @@ _STEPS = 1_000_000
 _PINS = "ragscale"
 """Where a checkpoint's metadata has the run's settings: as one text, since LangGraph changes what others hold."""
 _KINDS: dict[str, Any] = {
-    "question": str, "text": str | None, "stop": str, "reason": str, "citations": list, "trace": list,
+    "question": str, "text": str | None, "stop": str, "reason": str, "citations": list, "trace": list, "seen": list,
+    "found": list, "chain": list, "known": list, "failed": list,
 }  # fmt: skip
-"""What an answer is made of: a file may hold anything."""
+"""What the state's values are: a file may hold anything."""
 
 
 @dataclass
@@ -75,16 +76,17 @@ class Run:
             InvalidInput: The run of that name has another mode or another question.
             RagscaleError: What `saver` has of it cannot be read.
         """
+        start = initial(question)
         if saver is None or thread_id is None:
             # An explicit place in the checkpoints is what makes LangGraph leave out the place of a graph around this.
-            return cls(compiled(mode), _config(checkpoint_ns=""), initial(question))
+            return cls(compiled(mode), _config(checkpoint_ns=""), start)
         graph = mode.graph().compile(checkpointer=saver)
-        run = cls(graph, _config(thread_id=thread_id), initial(question), thread_id)
+        run = cls(graph, _config(thread_id=thread_id), start, thread_id)
         try:
             saved = await graph.aget_state(run.config)
             if saved.created_at:
                 run._go_on(saved)
-        except (sqlite3.Error, InvalidInput):
+        except sqlite3.Error:
             raise
         except Exception as error:  # whatever LangGraph makes of a file that it did not write as it is
             problem = error.problem if isinstance(error, RagscaleError) else f"{type(error).__name__}: {error}"
