@@ -79,7 +79,7 @@ class Agent:
         self.budget = Budget.of(budget)
         self.index = _opened(index)
         self.llm = load(llm)
-        self._specification = llm if isinstance(llm, str) else None
+        self._given = llm if isinstance(llm, str) else None, checkpoints
         self.seed = seed
         self.how = how
         self._checkpoints = None if checkpoints is None else Checkpoints(checkpoints)
@@ -296,11 +296,13 @@ class Agent:
         self.close()
 
     def __reduce__(self) -> tuple[Callable[..., Agent], tuple[Any, ...]]:
-        if isinstance(self._checkpoints, BaseCheckpointSaver):
-            kind = type(self._checkpoints).__name__
+        specification, checkpoints = self._given
+        if isinstance(checkpoints, BaseCheckpointSaver):
+            kind = type(checkpoints).__name__
             raise RagscaleError(f"checkpoints={kind} stays in its process", "Give the path of an SQLite file instead.")
-        checkpoints = None if self._checkpoints is None else Path(self._checkpoints).absolute()
-        llm = self._specification or _sendable(
+        if checkpoints is not None:
+            checkpoints = Path(checkpoints).absolute()
+        llm = specification or _sendable(
             "model", self.llm, "Make the agent with a specification, such as 'openai:URL#MODEL' or 'embedded'."
         )
         index = _sendable("index", self.index, "Make the agent with the folder of an index, or the URL of a server.")

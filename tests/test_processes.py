@@ -106,7 +106,7 @@ def test_an_agent_keeps_what_it_was_made_of(folder: Path, tmp_path: Path, monkey
     again = pickle.loads(sent)
     assert again.index.path.samefile(folder)
     assert (again.mode, again.budget) == (rs.modes.Once(k=2), rs.Budget(rounds=2))
-    assert (again.seed, again.how, again._specification) == (7, "bm25", given["llm"])
+    assert (again.seed, again.how, again._given[0]) == (7, "bm25", given["llm"])
     assert again.ask(ASKED[0], thread_id="t").text == "Warsaw, Poland"
     assert (tmp_path / "runs.sqlite").exists()
 
