@@ -7,19 +7,16 @@ import os
 import pickle
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from fake_endpoint import FakeEndpoint, Vllm
 from langgraph.checkpoint.memory import InMemorySaver
-from smallworld import QUESTIONS, build, script
+from smallworld import QUESTIONS, build, script, serving
 
 import ragscale as rs
 from ragscale.errors import BadDocument, BudgetExceeded, InvalidInput, ModelError, RagscaleError
@@ -27,8 +24,6 @@ from ragscale.index import Index
 from ragscale.index.remote import RemoteIndex
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import Chain
-from ragscale.serve.app import Service
-from ragscale.serve.limits import Limits
 from ragscale.types import Spend
 
 ASKED = [row["question"] for row in QUESTIONS]
@@ -198,17 +193,3 @@ def test_errors_come_back_whole(error: RagscaleError, pool: ProcessPoolExecutor)
 
 def fail(error: Exception) -> None:
     raise error
-
-
-@contextmanager
-def serving(index: Index) -> Iterator[str]:
-    """The URL of an index behind a real server in a thread of this process."""
-    app = Service(index, limits=Limits(), token=None, rerankers=()).app()
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
