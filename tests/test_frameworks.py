@@ -83,7 +83,7 @@ def asking_in_the_loop(agent: rs.Agent) -> BaseTool:
     return ask
 
 
-@pytest.mark.parametrize("mode", ["once", "chain", "parallel", "tree(steps=6)"])
+@pytest.mark.parametrize("mode", ["once", "chain", "parallel", "tree(steps=6, rollouts=1)"])
 @pytest.mark.parametrize("make", [asking, asking_in_the_loop])
 @pytest.mark.parametrize("kept", [False, True], ids=["", "kept"])
 async def test_an_agent_is_a_tool_of_an_agent(make: Any, mode: str, kept: bool, index: Index) -> None:
@@ -121,7 +121,7 @@ class Mortal:
         return script(messages, call)
 
 
-@pytest.mark.parametrize("at", range(1, 16, 2))
+@pytest.mark.parametrize("at", [1, 4, 6, 10, 15])
 async def test_a_parent_that_is_killed_and_resumed_gives_each_question_its_own_answer(
     at: int, index: Index, tmp_path: Path
 ) -> None:
@@ -137,7 +137,7 @@ async def test_a_parent_that_is_killed_and_resumed_gives_each_question_its_own_a
     assert set(model.asked.values()) == {1}
 
 
-@pytest.mark.parametrize("at", range(1, 16, 2))
+@pytest.mark.parametrize("at", [2, 6, 15])
 async def test_nothing_is_charged_twice_where_runs_are_kept_by_the_names_of_their_calls(
     at: int, index: Index, tmp_path: Path
 ) -> None:
