@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LANGGRAPH := $(CURDIR)/.langgraph
 INSTALLED := $(VENV)/.installed
 DEMO := indexes/demo/manifest.json
 QUESTION ?= Which optical drawing aid did the discoverer of rhodium invent?
 
-.PHONY: demo test slow check models bench clean
+.PHONY: demo test slow langgraph check models bench clean
 
 demo: $(DEMO)
 	@for mode in once chain parallel; do \
@@ -19,6 +20,14 @@ test: $(INSTALLED) models
 # Minutes to hours: the long property tests and everything else behind the marker.
 slow: $(INSTALLED) models
 	$(BIN)/python -m pytest -m slow --numprocesses auto --maxprocesses 4
+
+# LangGraph's own server, which wants another protobuf than Ray, sees the packages of .venv from beside it.
+langgraph: $(INSTALLED)
+	test -d $(LANGGRAPH) || $(PYTHON) -m venv $(LANGGRAPH)
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+		> "$$($(LANGGRAPH)/bin/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
+	$(LANGGRAPH)/bin/python -m pip install --quiet 'langgraph-cli[inmem]>=0.4'
+	LANGGRAPH=$(LANGGRAPH)/bin/langgraph $(BIN)/python -m pytest -m slow tests/graphs/test_server.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -42,4 +51,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 clean:
-	rm -rf $(VENV) indexes/demo
+	rm -rf $(VENV) $(LANGGRAPH) indexes/demo

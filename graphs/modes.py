@@ -3,28 +3,33 @@
 The server needs two environment variables: ``RAGSCALE_INDEX``, the folder of an index, and ``RAGSCALE_LLM``, a model
 as ``ragscale ask --llm`` takes it (default: ``embedded``). Both are opened by the first question, once for all modes.
 
-A client sends ``{"question": "..."}``, and limits of the question as the run's context: ``{"tokens": 4000}``. It gets
-what ``ragscale ask --json`` prints, and the steps as they happen in the stream mode ``custom``. The drawings beside
-this file show what happens inside; ``ragscale modes --draw graphs`` makes them anew.
+A client sends ``{"question": "..."}``, and limits of the question as the run's context: ``{"tokens": 4000}``; any other
+key is refused. It gets what ``ragscale ask --json`` prints, and the steps as they happen in the stream mode ``custom``.
+The drawings beside this file show what happens inside; ``ragscale modes --draw graphs`` makes them anew.
 """
 
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import fields
 from functools import cache
-from typing import Any, TypedDict
+from typing import Any, Self
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
+from langgraph_sdk.runtime import ServerRuntime
+from pydantic import ConfigDict
+from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput
 from ragscale.modes import spec
+from ragscale.modes.graph import AsyncGraph
 from ragscale.types import Event
 
 __all__ = ["Limits", "Question", "Result", "chain", "deploy", "once", "parallel", "tree"]
@@ -53,18 +58,52 @@ class _State(Question, Result):
     """Both."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The context of a run: limits of its question, as in `Budget`; ``None`` leaves one open."""
+class Limits(Budget):
+    """The context of a run: limits of its question, as in `Budget`; ``None`` leaves one open.
 
-    rounds: int | None = None
-    queries: int | None = None
-    tokens: int | None = None
-    llm_calls: int | None = None
-    seconds: float | None = None
+    Raises:
+        InvalidInput: There is no such limit, or a value is none.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # for the JSON schema alone
+
+    def __init__(self, **limits: Any) -> None:
+        for name in limits:
+            if name not in LIMITS:
+                near = difflib.get_close_matches(name, LIMITS, n=1)
+                guess = f"Did you mean {near[0]!r}? " if near else "A mode's parameters are set where it is deployed. "
+                raise InvalidInput(f"no limit is called {name!r}", f"{guess}Limits: {', '.join(LIMITS)}.")
+        super().__init__(**limits)
 
 
-def deploy(mode: str) -> CompiledStateGraph[Any, Limits, Question, Result]:
+LIMITS = tuple(field.name for field in fields(Budget))
+
+
+class _Deployed(AsyncGraph):
+    """A graph that LangGraph's server asks for before each run, as one that is made for it.
+
+    The server drops what the schema of the context does not name, and says nothing: this is where a misspelt limit can
+    still be seen.
+    """
+
+    def __call__(self, runtime: Any) -> Self:
+        """The graph itself. Raises `InvalidInput` for a context that `Limits` refuses."""
+        execution = getattr(runtime, "execution_runtime", None)  # None where the graph is only looked at
+        context = getattr(execution, "context", None)
+        if isinstance(context, dict):
+            Limits(**{name: value for name, value in context.items() if not _of_langgraph(name)})
+        return self
+
+    # The server knows by the parameter's type what to pass, and does not resolve the text of one.
+    __call__.__annotations__["runtime"] = ServerRuntime
+
+
+def _of_langgraph(name: str) -> bool:
+    """Whether a key is one that clients put beside the limits, in ``config["configurable"]``, the former context."""
+    return name in ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id") or name.startswith("__")
+
+
+def deploy(mode: str) -> AsyncGraph:
     """A mode as a graph of a single node, without a checkpointer (the server brings its own).
 
     Args:
@@ -72,11 +111,12 @@ def deploy(mode: str) -> CompiledStateGraph[Any, Limits, Question, Result]:
     """
     chosen = spec.parse(mode)
 
-    async def run(state: Question, runtime: Runtime[Limits]) -> dict[str, Any]:
+    async def run(state: Question, runtime: Runtime[Limits], config: RunnableConfig) -> dict[str, Any]:
+        given = config.get("configurable", {})
+        budget = runtime.context or Limits(**{name: given[name] for name in LIMITS if name in given})
         agent = await asyncio.to_thread(_agent)
-        budget = Budget(**asdict(runtime.context or Limits()))
         result: dict[str, Any] = {}
-        async for item in agent.astream(state["question"], mode=chosen, budget=budget):
+        async for item in agent.astream(state.get("question", ""), mode=chosen, budget=budget):
             if isinstance(item, Event):
                 runtime.stream_writer(item.to_dict())
             else:
@@ -87,7 +127,7 @@ def deploy(mode: str) -> CompiledStateGraph[Any, Limits, Question, Result]:
     graph.add_node("run", run)
     graph.add_edge(START, "run")
     graph.add_edge("run", END)
-    return graph.compile(name=chosen.name)
+    return _Deployed.of(graph.compile(name=chosen.name))
 
 
 _lock = threading.Lock()

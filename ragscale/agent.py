@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import queue
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -34,6 +36,9 @@ _END = object()
 
 class Agent:
     """Answers questions over an index. Works in a script, in a notebook's running loop and from threads.
+
+    Pickled, for a pool of processes, by what it was made of: the path or URL of the index, the specification of the
+    model, the file of the checkpoints. The other process opens them anew. A model object goes along where it can.
 
     Args:
         index: An open `Index`, one with search settings (`Index.searching`), the folder of one, or
@@ -77,6 +82,7 @@ class Agent:
         self.budget = Budget.of(budget)
         self.index = _opened(index)
         self.llm = load(llm)
+        self._given = llm if isinstance(llm, str) else None, checkpoints
         self.seed = seed
         self.how = how
         self._checkpoints = None if checkpoints is None else Checkpoints(checkpoints)
@@ -296,6 +302,20 @@ class Agent:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Callable[..., Agent], tuple[Any, ...]]:
+        specification, checkpoints = self._given
+        if isinstance(checkpoints, BaseCheckpointSaver):
+            kind = type(checkpoints).__name__
+            raise RagscaleError(f"checkpoints={kind} stays in its process", "Give the path of an SQLite file instead.")
+        if checkpoints is not None:
+            checkpoints = Path(checkpoints).absolute()
+        llm = specification or _sendable(
+            "model", self.llm, "Make the agent with a specification, such as 'openai:URL#MODEL' or 'embedded'."
+        )
+        index = _sendable("index", self.index, "Make the agent with the folder of an index, or the URL of a server.")
+        again = functools.partial(type(self), seed=self.seed, how=self.how, checkpoints=checkpoints)
+        return again, (index, llm, self.mode, self.budget)
+
     @contextlib.asynccontextmanager
     async def _saver(self, thread_id: str | None) -> AsyncIterator[BaseCheckpointSaver[Any] | None]:
         if thread_id is None:
@@ -356,6 +376,15 @@ def _caveat(total: Spend, budget: Budget, most_off: float | None) -> str:
     if budget.tokens is not None and total.tokens > budget.tokens:
         return f"The endpoint counted {total.tokens:,} tokens, the limit is {budget.tokens:,}.{off}"
     return ""
+
+
+def _sendable(name: str, value: Any, remedy: str) -> Any:
+    try:
+        ForkingPickler.dumps(value)
+    except Exception as error:  # of whatever it holds
+        what = f"the agent's {name}, a {type(value).__name__}, cannot be given to another process"
+        raise RagscaleError(f"{what} ({type(error).__name__}: {error})", remedy) from None
+    return value
 
 
 def _limits(budget: Budget) -> dict[str, float]:

@@ -5,7 +5,8 @@ Each message names the offending value, the limit it broke and what to do about 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ragscale.types import Spend
@@ -42,6 +43,10 @@ class RagscaleError(RuntimeError):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{problem}. {remedy}".strip() if remedy else problem)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        # Exceptions are otherwise made again by a call with their text alone, which not all of these classes take.
+        return BaseException.__new__, (type(self), *self.args), self.__dict__
 
 
 class InvalidInput(RagscaleError):

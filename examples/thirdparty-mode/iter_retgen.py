@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 
 from ragscale.modes.base import Mode, State, Update, node, unless_stopped
-from ragscale.modes.moves import Context, Moves
+from ragscale.modes.graph import ModeGraph
+from ragscale.modes.moves import Moves
 from ragscale.prompts import NO_INFORMATION, Step
 
 __all__ = ["IterRetgen"]
@@ -23,9 +24,9 @@ class IterRetgen(Mode):
     iterations: int = 2
     """Rounds (T)."""
 
-    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+    def graph(self) -> ModeGraph:
         """retrieve -> read -> retrieve ... -> answer."""
-        graph = StateGraph(State, Context)
+        graph = ModeGraph(State)
         graph.add_node("round", node(self._round))
         graph.add_node("answer", self.closing())
         graph.add_edge(START, "round")

@@ -11,13 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ragscale import __version__, modes, prompts
+from ragscale import __version__, background, modes, prompts
 from ragscale.agent import Agent
 from ragscale.errors import EndpointError, InvalidInput
 from ragscale.eval.metrics import exact_match, f1, gold_recall
 from ragscale.eval.questions import Question, questions_hash
 from ragscale.eval.report import ModeReport, summarise
 from ragscale.eval.store import Row, Store
+from ragscale.index.request import listed
 from ragscale.modes.spec import label
 from ragscale.types import Answer, Spend
 
@@ -36,7 +37,7 @@ class _Task:
 async def evaluate(
     agent: Agent,
     questions: Sequence[Question],
-    chosen: Sequence[modes.Mode],
+    chosen: Sequence[modes.Mode | str],
     out: str | Path,
     *,
     concurrency: int = 2,
@@ -52,7 +53,8 @@ async def evaluate(
     Args:
         agent: With the budget of a question.
         questions: All questions of the file: a run is tied to the whole file, so that `limit` can be raised later.
-        chosen: The modes; the agent's own is not used.
+        chosen: The modes, as objects or by name, with parameters where needed (``"tree(expand=2)"``); the agent's own
+            is not used.
         out: Folder of the run.
         concurrency: Questions in flight.
         limit: Take so many questions only.
@@ -63,21 +65,32 @@ async def evaluate(
         A report a mode, by the mode's label, over the questions taken.
 
     Raises:
-        InvalidInput: `out` is a run of something else or cannot be written, or a number is out of range.
+        InvalidInput: `out` is a run of something else or cannot be written, a number is out of range, or `chosen` or
+            `questions` is not what it should be.
         RagscaleError: Another process is writing the run.
         ModelFileError: The reranker of the agent's search cannot be loaded.
         EndpointError: The model cannot be reached when the run begins. Where it goes away later, the questions left are
             recorded as failed, and the same call tries them again.
     """
     for name, number, least in (("concurrency", concurrency, 1), ("limit", limit, 1), ("skip", skip, 0)):
-        if number is not None and number < least:
+        if name == "limit" and number is None:
+            continue
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise InvalidInput(f"{name} {number!r} is no whole number", f"Use {least} or more.")
+        if number < least:
             raise InvalidInput(f"{name} {number}, the least is {least}", f"Give a larger {name}.")
+    named = _named(chosen)
+    for question in listed("questions", questions):
+        if not isinstance(question, Question):
+            raise InvalidInput(
+                f"questions holds a {type(question).__name__}",
+                "Read them by ragscale.eval.load_questions, or make them.",
+            )
     taken = list(questions)[skip : None if limit is None else skip + limit]
     if not taken:
         raise InvalidInput(
             f"no questions left: skip {skip}, limit {limit}, {len(questions)} in the file", "Take at least one."
         )
-    named = {label(mode): mode for mode in chosen}
     store = Store(Path(out))
     with store.writing():
         settings = await asyncio.to_thread(_settings, agent, questions)  # may load a reranker
@@ -94,8 +107,26 @@ async def evaluate(
 
 
 def evaluate_sync(*args: Any, **kwargs: Any) -> dict[str, ModeReport]:
-    """`evaluate`, blocking; an interrupt cancels the questions in flight."""
-    return asyncio.run(evaluate(*args, **kwargs))
+    """`evaluate`, blocking, also beside a running loop, as in a notebook; an interrupt cancels what is in flight."""
+    work = evaluate(*args, **kwargs)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)  # an interrupt lets its tasks come to an end
+    return background.wait(work)
+
+
+def _named(chosen: Sequence[modes.Mode | str]) -> dict[str, modes.Mode]:
+    """The modes by label. Raises `InvalidInput` where there is none, one is unknown, or one is given twice."""
+    named: dict[str, modes.Mode] = {}
+    for given in listed("modes", chosen):
+        mode = modes.get(given)
+        if label(mode) in named:
+            raise InvalidInput(f"mode {label(mode)!r} is given twice", "Give it once.")
+        named[label(mode)] = mode
+    if not named:
+        raise InvalidInput("no modes", "Give at least one, as in ['once', 'chain'].")
+    return named
 
 
 async def _work(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from ragscale.types import Hit
 
@@ -24,6 +25,9 @@ class RagscaleRetriever(BaseRetriever):
 
     Each `Document` has the passage's id, its text as `page_content`, and in `metadata` the passage's own metadata with
     ``id``, ``title``, ``document`` and ``score``.
+
+    A query may come from a model, which no error should end: a blank one finds nothing, and of one that is longer than
+    an index server takes, the beginning is searched, with a warning the first time.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -36,6 +40,8 @@ class RagscaleRetriever(BaseRetriever):
     """Kind of search; None for the index's own."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further keywords of `Index.search`."""
+    _cut: bool = PrivateAttr(default=False)
+    """Whether a query was cut before."""
 
     def _get_relevant_documents(
         self,
@@ -46,8 +52,8 @@ class RagscaleRetriever(BaseRetriever):
         how: str | None = None,
         **options: Any,
     ) -> list[Document]:
-        found = self.index.search([query], **self._settings(k, how, options))
-        return [_document(hit) for hit in found[0]]
+        found = self.index.search(self._queries(query), **self._settings(k, how, options))
+        return [_document(hit) for hits in found for hit in hits]
 
     async def _aget_relevant_documents(
         self,
@@ -58,12 +64,33 @@ class RagscaleRetriever(BaseRetriever):
         how: str | None = None,
         **options: Any,
     ) -> list[Document]:
-        found = await self.index.asearch([query], **self._settings(k, how, options))
-        return [_document(hit) for hit in found[0]]
+        found = await self.index.asearch(self._queries(query), **self._settings(k, how, options))
+        return [_document(hit) for hits in found for hit in hits]
+
+    def _queries(self, query: str) -> list[str]:
+        if not isinstance(query, str):
+            return [query]  # the search says what is wrong with it
+        query = query.strip()
+        if not query:
+            return []
+        most = _longest(self.index)
+        if most is None or len(query) <= most:
+            return [query]
+        if not self._cut:
+            self._cut = True
+            warnings.warn(f"a query has {len(query):,} characters, the server takes {most:,}: cut", stacklevel=2)
+        return [query[:most]]
 
     def _settings(self, k: int | None, how: str | None, options: dict[str, Any]) -> dict[str, Any]:
         own = {"k": self.k if k is None else k, "how": self.how if how is None else how}
         return {**self.options, **options, **own}
+
+
+def _longest(index: Any) -> int | None:
+    """Characters that a query of an index server may have; an index of this process takes any number."""
+    about = getattr(getattr(index, "index", index), "about", {})
+    most: int | None = about.get("limits", {}).get("characters")
+    return most
 
 
 def _document(hit: Hit) -> Document:

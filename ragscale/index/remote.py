@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +36,8 @@ class RemoteIndex:
     """An index that another process serves, so that many notebooks share one embedder and one GPU.
 
     Searches like `Index`. Those that wait while a request is on its way make up the next one together. Safe from any
-    number of threads and event loops; a context manager.
+    number of threads and event loops; a context manager. Pickled by its URL and arguments: another
+    process opens it anew.
 
     Args:
         url: Of the server, as in ``http://127.0.0.1:8765``.
@@ -54,6 +56,7 @@ class RemoteIndex:
         self, url: str, *, token_env: str = "RAGSCALE_TOKEN", timeout: float = 120.0, attempts: int = 8
     ) -> None:
         client = Client(url, token_env=token_env, timeout=timeout, attempts=attempts)
+        self._again = functools.partial(type(self), token_env=token_env, timeout=timeout, attempts=attempts)
         self.url = client.url
         """Of the server."""
         self._served = _Served(client)
@@ -137,6 +140,9 @@ class RemoteIndex:
             return isinstance(identity, str) and bool(self.passage(identity))
         except InvalidInput:
             return False
+
+    def __reduce__(self) -> tuple[Callable[..., RemoteIndex], tuple[str]]:
+        return self._again, (self.url,)
 
     def __repr__(self) -> str:
         return f"RemoteIndex({self.url!r}, {counted(len(self), 'passage')}, {self.how})"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, overload
@@ -43,7 +44,7 @@ class Index:
     """Passages with a lexical index and, usually, vectors; made by `Index.build` or `Index.open`.
 
     Safe from any number of threads and event loops: all searches meet in one broker, which encodes and searches what
-    waits together. A context manager.
+    waits together. A context manager. Pickled by its path and the arguments of `open`: another process opens it anew.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Index:
             require_faiss()
         self.path = path
         self._source = embedder
+        self._backend = backend
+        self._gpus = gpus
         self._reloading = threading.Lock()
         self._current = _Current(Engine(snapshot, embedder=embedder, backend=backend))
         self._broker: Broker[SearchRequest, list[list[Hit]]] = Broker(
@@ -419,6 +422,14 @@ class Index:
 
     def __contains__(self, identity: object) -> bool:
         return isinstance(identity, str) and self._snapshot.passages.row(identity) is not None
+
+    def __reduce__(self) -> tuple[Callable[..., Index], tuple[Path]]:
+        # absolute: the other process may work elsewhere
+        source = self._source
+        if source is not None and Path(source).is_dir():
+            source = Path(source).absolute()
+        again = functools.partial(type(self), embedder=source, backend=self._backend, gpus=self._gpus)
+        return again, (self.path.absolute(),)
 
     def __repr__(self) -> str:
         return f"Index({str(self.path)!r}, {counted(len(self), 'passage')}, {self.how})"

@@ -26,6 +26,7 @@ _ASSUMED_WINDOW = 8192
 _SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 _SHORTEST = 8  # characters; a shorter one, as "none", is no secret, and may be part of any word
 _SAID = 300  # characters
+_PLAIN = (str, int, float, list, tuple, set, dict, type(None))
 
 
 class LangChainLLM:
@@ -33,6 +34,9 @@ class LangChainLLM:
 
     A call's settings are put into those fields that the model class declares (a bound argument would be ignored by
     some classes and be an error in others); what it has no field for is left out, with a warning.
+
+    Failed calls are repeated by ragscale, within the budget, and not by the model: where `max_retries` is not 0, a copy
+    of it is made that has 0, and `with_retry` is taken off.
 
     Args:
         model: The chat model; left as it is.
@@ -42,7 +46,7 @@ class LangChainLLM:
 
     Raises:
         MissingDependency: langchain-core is not installed.
-        InvalidInput: `model` is not a LangChain chat model.
+        InvalidInput: `model` is not a LangChain chat model, or repeats calls and cannot be made again without.
     """
 
     def __init__(
@@ -50,13 +54,17 @@ class LangChainLLM:
     ) -> None:
         try:
             from langchain_core.language_models import BaseChatModel
+            from langchain_core.runnables.retry import RunnableRetry
         except ImportError:
             raise MissingDependency(
                 "LangChain models need langchain-core", "Install it with: pip install 'ragscale[langchain]'"
             ) from None
-        if not isinstance(model, BaseChatModel):
-            raise InvalidInput(f"A {type(model).__name__} is not a LangChain chat model", "Give a BaseChatModel.")
-        self._model = model
+        bare: Any = model
+        while isinstance(bare, RunnableRetry):
+            bare = bare.bound
+        if not isinstance(bare, BaseChatModel):
+            raise InvalidInput(f"A {type(bare).__name__} is not a LangChain chat model", "Give a BaseChatModel.")
+        self._model = model = _without_retries(bare)
         self._thinking = thinking
         self._notices = Notices()
         self._estimate = Estimate()
@@ -210,6 +218,46 @@ class LangChainLLM:
         values += [value.get_secret_value() for value in fields.values() if isinstance(value, SecretStr)]
         texts = {value for value in values if isinstance(value, str) and len(value) >= _SHORTEST}
         return sorted(texts, key=len, reverse=True)
+
+
+def _without_retries(model: BaseChatModel) -> BaseChatModel:
+    """The model, or one like it that makes a single attempt a call; raises `InvalidInput` where there can be none.
+
+    It is made anew: clients are made together with a model, and repeat as often as it was told then.
+    """
+    retries = getattr(model, "max_retries", 0) if "max_retries" in type(model).model_fields else 0
+    if retries == 0 and not isinstance(retries, bool):
+        return model
+    fields = {name: field for name, field in type(model).model_fields.items() if name in model.model_fields_set}
+    given = {name: getattr(model, name) for name in fields} | {"max_retries": 0}
+    # Objects that the class made by itself, as far as it makes them again: the others are the caller's.
+    made = {n for n, f in fields.items() if (f.exclude or n.endswith("client")) and not isinstance(given[n], _PLAIN)}
+    try:
+        quiet = _again(model, {name: value for name, value in given.items() if name not in made})
+        if kept := made - quiet.model_fields_set:
+            made -= kept
+            quiet = _again(model, {name: value for name, value in given.items() if name not in made})
+        if getattr(quiet, "max_retries", None) != 0:
+            raise ValueError("max_retries")
+        for name in made:
+            if type(getattr(quiet, name)) is not type(given[name]):
+                raise TypeError(name)  # the caller's own, which repeats as often as it likes
+    except Exception as error:  # third-party code; its text may hold the model's key
+        raise InvalidInput(
+            f"{type(model).__name__} repeats failed calls by itself (max_retries={retries!r}) and cannot be made again "
+            f"without ({type(error).__name__})",
+            "Make it with max_retries=0: ragscale repeats failed calls, within the budget.",
+        ) from None
+    return quiet
+
+
+def _again(model: BaseChatModel, given: dict[str, Any]) -> BaseChatModel:
+    """A model of the same class with these fields; called as its constructor wants, which is by alias."""
+    named = {}
+    for name, value in given.items():
+        alias = type(model).model_fields[name].validation_alias
+        named[alias if isinstance(alias, str) else name] = value
+    return type(model)(**named)
 
 
 def _convert(messages: Sequence[Message]) -> list[BaseMessage]:

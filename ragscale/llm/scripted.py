@@ -91,6 +91,12 @@ class ScriptedLLM:
         self.closed = False
         """Whether `aclose` was called."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
     @property
     def name(self) -> str:
         """Model name."""

@@ -7,10 +7,11 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Protocol, TypedDict
+from typing import Annotated, Any, ClassVar, Protocol
 
 from langgraph.graph import StateGraph
 from langgraph.runtime import Runtime
+from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError
 from ragscale.index.fusion import reciprocal_rank_fusion
@@ -105,6 +106,11 @@ def branch(body: Body) -> Node:
 
 def _charging(body: Body, on_failure: Callable[[str, str], Update]) -> Node:
     async def run(state: Any, runtime: Runtime[Context]) -> Update:
+        if not isinstance(runtime.context, Context):
+            raise InvalidInput(
+                f"a mode's graph was run with context={type(runtime.context).__name__}",
+                "Give context=Context(index=..., llm=..., ledger=..., capabilities=...), or use Agent.",
+            )
         moves = Moves.begin(state, runtime)
         try:
             values = await body(moves, state)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 
 from ragscale.modes.base import Mode, State, Update, node, noted, unless_stopped
-from ragscale.modes.moves import Context, Moves, typical
+from ragscale.modes.graph import ModeGraph
+from ragscale.modes.moves import Moves, typical
 from ragscale.prompts import Step
 from ragscale.prompts.parse import normalise
 from ragscale.types import Spend
@@ -49,7 +50,7 @@ class Chain(Mode):
     temperature: float = 0.7
     """For a second try after a repeated sub-query; the first is greedy."""
 
-    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+    def graph(self) -> ModeGraph:
         """look -> plan -> retrieve -> read -> plan ... -> answer."""
 
         @node
@@ -89,7 +90,7 @@ class Chain(Mode):
         async def after_read(state: _ChainState) -> str:
             return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
 
-        graph = StateGraph(_ChainState, Context)
+        graph = ModeGraph(_ChainState)
         if self.question_k:
             graph.add_node("look", self.looking(self.question_k))
             graph.add_conditional_edges("look", unless_stopped("plan"), ["plan", "answer"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 
 from ragscale.modes.base import Mode, State
-from ragscale.modes.moves import Context
+from ragscale.modes.graph import ModeGraph
 
 __all__ = ["Once"]
 
@@ -21,9 +21,9 @@ class Once(Mode):
 
     context: int = 5
 
-    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+    def graph(self) -> ModeGraph:
         """retrieve -> answer."""
-        graph = StateGraph(State, Context)
+        graph = ModeGraph(State)
         graph.add_node("retrieve", self.looking(self.k))
         graph.add_node("answer", self.closing())
         graph.add_edge(START, "retrieve")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 
 from ragscale.errors import InvalidInput
 from ragscale.modes.base import Mode, State, Update, node, noted, unless_stopped
-from ragscale.modes.moves import Context, Moves
+from ragscale.modes.graph import ModeGraph
+from ragscale.modes.moves import Moves
 from ragscale.prompts import conversation, parse
 from ragscale.prompts.conversation import Profile, Turn
 from ragscale.prompts.parse import normalise
@@ -62,9 +63,9 @@ class Parallel(Mode):
         if self.profile not in ("json", "tags"):
             raise InvalidInput(f"parallel: profile={self.profile!r} is unknown", "Use 'json' or 'tags'.")
 
-    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+    def graph(self) -> ModeGraph:
         """look -> think -> retrieve -> think ... -> answer."""
-        graph = StateGraph(_ParallelState, Context)
+        graph = ModeGraph(_ParallelState)
         if self._looks():
             graph.add_node("look", self.looking(self.question_k))
             graph.add_conditional_edges("look", unless_stopped("think"), ["think", "answer"])

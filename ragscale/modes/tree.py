@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 from langgraph.types import Send
 
 from ragscale.modes.base import Mode, State, Update, branch, node, noted, unless_stopped
-from ragscale.modes.moves import Context, Moves, share, typical
+from ragscale.modes.graph import ModeGraph
+from ragscale.modes.moves import Moves, share, typical
 from ragscale.prompts import Plan, Step
 from ragscale.prompts.parse import normalise
 from ragscale.types import Spend
@@ -79,9 +80,9 @@ class Tree(Mode):
     temperature: float = 0.7
     """Of sampled sub-queries, in expansions and rollouts."""
 
-    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+    def graph(self) -> ModeGraph:
         """look -> plan -> child x E -> spread -> rollout x E R -> select -> plan ... -> answer."""
-        graph = StateGraph(_TreeState, Context)
+        graph = ModeGraph(_TreeState)
         graph.add_node("plan", node(self._plan))
         graph.add_node("child", branch(self._child))
         graph.add_node("spread", node(self._spread))

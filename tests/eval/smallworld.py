@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ragscale.agent import Agent
@@ -58,3 +61,22 @@ def write_questions(base: Path) -> Path:
     path = base / "questions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS))
     return path
+
+
+@contextmanager
+def serving(index: Index, **limits: int) -> Iterator[str]:
+    """The URL of an index behind a real server in a thread of this process."""
+    import uvicorn
+
+    from ragscale.serve.app import Service
+    from ragscale.serve.limits import Limits
+
+    app = Service(index, limits=Limits(**limits), token=None, rerankers=()).app()
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)

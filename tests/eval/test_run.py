@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from smallworld import MakeAgent, script
 from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
-from ragscale.eval import ModeReport, Question, Row, evaluate
+from ragscale.eval import ModeReport, Question, Row, evaluate, evaluate_sync
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import Chain, Once, Parallel, spec
@@ -54,6 +55,71 @@ async def test_scores_and_spends_of_two_modes(make_agent: MakeAgent, questions: 
         asked = [query for event in row["trace"] if event["move"] == "retrieve" for query in event["input"]]
         assert asked[0] == row["question"]
         assert [query[:15] for query in asked[1:]] == ["capital number "] * 2
+
+
+async def test_modes_can_be_named(make_agent: MakeAgent, questions: list[Question], tmp_path: Path) -> None:
+    """The same run as with objects; a name that is spelt otherwise is the same mode."""
+    model = ScriptedLLM(script)
+    named = await evaluate(make_agent(model), questions, ["once", "chain( steps = 2 )"], tmp_path / "run")
+    made = await evaluate(make_agent(), questions, [Once(), Chain(steps=2)], tmp_path / "run")
+    assert list(named) == ["once", "chain(steps=2)"]
+    assert named == made
+    assert list(await evaluate(make_agent(), questions, ("tree(expand=2, steps=1)", Once(k=1)), tmp_path / "t")) == [
+        "tree(steps=1, expand=2)",
+        "once(k=1)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "problem"),
+    [
+        ("once", r"modes is one string \('once'\)\. Give a list of modes"),
+        (Once(), "modes is no list"),
+        ([], r"no modes\. Give at least one, as in \['once', 'chain'\]"),
+        (["onec"], r"Unknown mode 'onec'\. Did you mean 'once'\?"),
+        (["once(kk=2)"], r"once has no parameter 'kk'\. Did you mean 'k'\?"),
+        (["once", "chain", Once()], r"mode 'once' is given twice\. Give it once"),
+        ([Once], r"mode=Once is a class\. Give an object"),
+        (["once,chain"], r"Unknown mode 'once,chain'"),
+        ([5], "mode=5 is no mode"),
+    ],
+)
+async def test_what_names_no_modes_is_refused(
+    chosen: Any, problem: str, make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput, match=problem):
+        await evaluate(make_agent(), questions, chosen, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("asked", ["q.jsonl", ["Who?"], [{"id": "1", "question": "Who?"}], None])
+async def test_what_holds_no_questions_is_refused(asked: Any, make_agent: MakeAgent, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"questions (is|holds)"):
+        await evaluate(make_agent(), asked, ["once"], tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", ["2", 2.0, True, [2]])
+@pytest.mark.parametrize("name", ["concurrency", "limit", "skip"])
+async def test_what_is_no_whole_number_is_refused(
+    name: str, number: Any, make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput, match=f"{name} .* is no whole number"):
+        await evaluate(make_agent(), questions, ["once"], tmp_path, **{name: number})
+
+
+async def test_blocking_in_a_running_loop_as_in_a_notebook(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    reports = evaluate_sync(make_agent(), questions, ["once"], tmp_path / "run", limit=2)
+    assert reports == await evaluate(make_agent(), questions, ["once"], tmp_path / "run", limit=2)
+    with pytest.raises(InvalidInput, match="Unknown mode 'x'"):
+        evaluate_sync(make_agent(), questions, ["x"], tmp_path / "run")
+
+
+def test_blocking_in_a_thread_and_in_a_script(make_agent: MakeAgent, questions: list[Question], tmp_path: Path) -> None:
+    reports = evaluate_sync(make_agent(), questions, ["once"], tmp_path / "run")
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(evaluate_sync, make_agent(), questions, ["once"], tmp_path / "run").result() == reports
 
 
 async def test_several_questions_are_in_flight_and_never_more(

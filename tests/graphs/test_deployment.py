@@ -5,22 +5,31 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import typing
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.memory import InMemoryStore
+from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
 from smallworld import build, script
+from typing_extensions import TypedDict
 
+import ragscale as rs
 from ragscale import modes
 from ragscale.cli.modes import draw
 from ragscale.errors import InvalidInput
 from ragscale.llm.scripted import ScriptedLLM
+from ragscale.types import AnswerSpend
 
 ROOT = Path(__file__).parents[2]
 CONFIG = json.loads((ROOT / "langgraph.json").read_text())
 BUILT_IN = ["once", "chain", "parallel", "tree"]
+EMPTY = rs.Answer("", [], "once", "failed", AnswerSpend(rs.Spend(), rs.Spend()), [])
 QUESTION = {"question": "Where was the discoverer of polonium born?"}
 
 
@@ -86,6 +95,123 @@ async def test_the_steps_are_streamed_and_a_servers_checkpointer_holds_the_state
     assert sorted(map(json.dumps, steps)) == sorted(map(json.dumps, final["trace"]))  # live: in the order of the clock
     saved = await graph.aget_state(config)
     assert saved.values["answer"] == final["answer"]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_deployed_mode_tells_its_schemas(name: str) -> None:
+    """What Studio makes its form of, and the server its MCP tool."""
+    graph = load(CONFIG["graphs"][name])
+    asked, told, context = graph.get_input_jsonschema(), graph.get_output_jsonschema(), graph.get_context_jsonschema()
+    assert (asked["properties"]["question"]["type"], asked["required"]) == ("string", ["question"])
+    assert list(told["properties"]) == list(told["required"]) == list(EMPTY.to_dict())
+    assert told["properties"]["citations"] == {"items": {"type": "string"}, "title": "Citations", "type": "array"}
+    assert set(context["properties"]) == {field.name for field in fields(rs.Budget)}
+    assert "required" not in context
+    assert context["properties"]["seconds"]["anyOf"] == [{"type": "number"}, {"type": "null"}]
+    assert (context["additionalProperties"], context["type"]) == (False, "object")
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_modes_own_graph_tells_its_schemas(name: str) -> None:
+    graph = modes.get(name).graph().compile()
+    for schema in (graph.get_input_jsonschema(), graph.get_output_jsonschema()):
+        assert schema["properties"]["question"]["type"] == "string"
+        assert schema["properties"]["chain"]["items"] == {"$ref": "#/$defs/Step"}
+
+
+WRONG_LIMITS = [
+    ({"tokenz": 5}, r"no limit is called 'tokenz'. Did you mean 'tokens'\? Limits: rounds, queries, tokens, llm_calls"),
+    ({"tokens": 5, "max_queries": 1}, r"no limit is called 'max_queries'.* Limits: rounds, queries, tokens, llm_calls"),
+    ({"k": 3}, "no limit is called 'k'. A mode's parameters are set where it is deployed. Limits: rounds"),
+    ({"Tokens": 5}, r"no limit is called 'Tokens'. Did you mean 'tokens'"),
+    ({"budget": {"tokens": 5}}, "no limit is called 'budget'"),
+    ({"tokens": "5"}, "budget tokens='5' is not a number >= 0"),
+    ({"tokens": -1}, "budget tokens=-1 is not a number >= 0"),
+    ({"seconds": float("nan")}, "budget seconds=nan is not a number >= 0"),
+    ({"llm_calls": True}, "budget llm_calls=True is not a number >= 0"),
+    ({"rounds": [2]}, r"budget rounds=\[2\] is not a number >= 0"),
+    ({"seconds": 10**400}, "budget seconds is above 1.79769e"),
+]
+
+
+@pytest.mark.parametrize(("context", "problem"), WRONG_LIMITS)
+async def test_a_context_that_would_limit_nothing_is_refused(
+    context: dict[str, Any], problem: str, model: ScriptedLLM
+) -> None:
+    """Also where LangGraph's server leaves the unknown out before it runs the graph: it asks for the graph first."""
+    graph = load(CONFIG["graphs"]["chain"])
+    with pytest.raises(InvalidInput, match=problem):
+        await graph.ainvoke(QUESTION, context=context)
+    with pytest.raises(InvalidInput, match=problem):
+        graph(server_runtime(context))
+    assert not model.calls
+
+
+def server_runtime(context: dict[str, Any]) -> Any:
+    """What LangGraph's server gives to what it makes a graph for a run with."""
+    return _ExecutionRuntime(access_context="threads.create_run", user=None, store=InMemoryStore(), context=context)
+
+
+def test_the_server_gets_the_graph_for_a_context_that_limits() -> None:
+    """The thread's id comes beside the limits from clients that send the former ``config["configurable"]``."""
+    graph = load(CONFIG["graphs"]["once"])
+    assert graph(server_runtime({"tokens": 500, "thread_id": "t", "__event_streaming_v2": True})) is graph
+    assert graph(server_runtime({})) is graph
+    assert graph(_ReadRuntime(access_context="threads.read", user=None, store=InMemoryStore())) is graph
+    assert typing.get_type_hints(type(graph).__call__)["runtime"] is ServerRuntime  # how the server knows what to give
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"context": {"llm_calls": 0}},
+        {"context": rs.Budget(llm_calls=0)},
+        {"config": {"configurable": {"llm_calls": 0}}},
+    ],
+)
+async def test_every_way_to_give_a_limit_limits(how: dict[str, Any], model: ScriptedLLM) -> None:
+    result = await load(CONFIG["graphs"]["tree"]).ainvoke(QUESTION, **how)
+    assert (result["stop_reason"], model.calls) == ("budget:llm_calls", [])
+
+
+@pytest.mark.parametrize("question", [{"question": ""}, {"question": " "}, {"question": None}, {"answer": "x"}])
+async def test_no_question_is_refused(question: dict[str, Any], model: ScriptedLLM) -> None:
+    with pytest.raises(InvalidInput, match="The question is"):
+        await load(CONFIG["graphs"]["once"]).ainvoke(question)
+    assert not model.calls
+
+
+@pytest.mark.usefixtures("model")
+def test_a_graph_without_a_loop_says_what_to_call() -> None:
+    graph = load(CONFIG["graphs"]["once"])
+    for call in (graph.invoke, lambda question: list(graph.stream(question))):
+        with pytest.raises(InvalidInput, match=r"'once' has asynchronous nodes only. Use ainvoke or astream"):
+            call(QUESTION)
+
+
+@pytest.mark.usefixtures("model")
+async def test_a_deployed_mode_is_a_node_of_another_graph() -> None:
+    class Asked(TypedDict):
+        question: str
+        answer: str
+
+    parent = StateGraph(Asked, rs.Budget)
+    parent.add_node("ask", load(CONFIG["graphs"]["once"]))
+    parent.add_edge(START, "ask")
+    result = await parent.compile().ainvoke(QUESTION, context={"tokens": 2000})
+    assert result == {**QUESTION, "answer": "Warsaw, Poland"}
+
+
+@pytest.mark.usefixtures("model")
+async def test_each_question_on_a_thread_gets_its_own_answer() -> None:
+    graph = load(CONFIG["graphs"]["chain"])
+    graph.checkpointer = InMemorySaver()
+    config = {"configurable": {"thread_id": "1"}}
+    alone = await load(CONFIG["graphs"]["chain"]).ainvoke({"question": "Does radium glow?"})
+    first = await graph.ainvoke(QUESTION, config)
+    second = await graph.ainvoke({"question": "Does radium glow?"}, config)
+    assert (first["answer"], second["answer"]) == ("Warsaw, Poland", "no")
+    assert len(second["trace"]) == len(alone["trace"])
 
 
 async def test_without_an_index_the_error_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:

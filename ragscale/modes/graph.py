@@ -1,0 +1,103 @@
+"""The graph of a mode: LangGraph's `StateGraph`, compiled so that it can also be run by hand, without an `Agent`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Self
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.channels import BinaryOperatorAggregate
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Overwrite
+
+from ragscale.errors import InvalidInput
+from ragscale.modes.base import State, initial
+from ragscale.modes.calls import Context
+
+__all__ = ["AsyncGraph", "ModeGraph"]
+
+
+class AsyncGraph(CompiledStateGraph[Any, Any, Any, Any]):
+    """A compiled graph whose nodes are asynchronous, and which says so where it is run without a loop."""
+
+    @classmethod
+    def of(cls, compiled: CompiledStateGraph[Any, Any, Any, Any]) -> Self:
+        """The same graph as one of this class; made as LangGraph makes its own copies of a graph."""
+        return cls(**{name: value for name, value in vars(compiled).items() if name != "__orig_class__"})
+
+    def stream(self, *_: Any, **__: Any) -> Iterator[Any]:
+        """Refuse. `invoke` comes here too. Raises `InvalidInput`."""
+        raise InvalidInput(
+            f"the graph {self.name!r} has asynchronous nodes only", "Use ainvoke or astream; Agent.ask blocks."
+        )
+
+
+class ModeGraph(StateGraph[Any, Context, Any, Any]):
+    """What `Mode.graph` makes: a `StateGraph` over a mode's state and the `Context` that its nodes share.
+
+    Compiled, it takes ``{"question": "..."}`` for a start and a `Context` for each run::
+
+        graph = Chain().graph().compile()
+        context = Context(index=index, llm=llm, ledger=Ledger(budget), capabilities=await llm.capabilities())
+        state = await graph.ainvoke({"question": "..."}, context=context)
+    """
+
+    def __init__(self, state: type[State]) -> None:
+        super().__init__(state, Context)
+
+    def compile(self, *args: Any, **options: Any) -> CompiledStateGraph[Any, Context, Any, Any]:
+        """As `StateGraph.compile`."""
+        return _Compiled.of(super().compile(*args, **options))
+
+
+class _Compiled(AsyncGraph):
+    """Checks what a run is given, and begins each question anew, also on a thread that holds another one."""
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, *, context: Any = None, **options: Any
+    ) -> AsyncIterator[Any]:
+        """As LangGraph's; `ainvoke` comes here too.
+
+        Raises:
+            InvalidInput: There is no question, or `context` has other fields than a `Context`.
+        """
+        if isinstance(context, dict):
+            context = _context(context)
+        if isinstance(input, dict):
+            input = self._anew(initial(_question(input)), await self._held(config))
+        stream = super().astream(input, config, context=context, **options)
+        async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+
+    async def _held(self, config: RunnableConfig | None) -> dict[str, Any]:
+        """The state that the thread is in; empty where no thread is kept."""
+        if not self.checkpointer or not config:
+            return {}
+        return dict((await self.aget_state(config)).values)
+
+    def _anew(self, start: State, held: dict[str, Any]) -> dict[str, Any]:
+        """`start`, so that nothing of what is `held` stays beside it and no reducer adds it to that."""
+        anew: dict[str, Any] = {**{name: type(old)() for name, old in held.items()}, **start}
+        for name in held:
+            if isinstance(self.builder.channels.get(name), BinaryOperatorAggregate):
+                anew[name] = Overwrite(anew[name])
+        return anew
+
+
+def _question(given: dict[str, Any]) -> str:
+    """What alone counts: the rest is an initial state, or what a parent graph holds by the same names."""
+    question = given.get("question")
+    if not isinstance(question, str) or not question.strip():
+        raise InvalidInput(f"The question is {question!r}", 'Ask something: {"question": "..."}.')
+    return question
+
+
+def _context(given: dict[str, Any]) -> Context:
+    try:
+        return Context(**given)
+    except TypeError as error:
+        known = ", ".join(Context.__dataclass_fields__)
+        raise InvalidInput(f"the context of a mode's graph: {error}", f"There are: {known}. Or use Agent.") from None
