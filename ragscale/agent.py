@@ -217,7 +217,7 @@ class Agent:
                         return
                 context = Context(
                     index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
-                    how=self.how,
+                    how=self.how, shown=chosen.context,
                 )  # fmt: skip
                 async with contextlib.aclosing(run.events(context)) as events:
                     async for event in events:

@@ -100,6 +100,7 @@ class Ledger:
         self._spent = spent or Spend()
         self._held = Spend()
         self._closing: Reservation | None = None
+        self._most = 0  # tokens that may be held for it
         self._released = False
         self._start = self._clock() - elapsed
 
@@ -187,11 +188,13 @@ class Ledger:
     def hold_closing(self, wanted: Spend) -> None:
         """Set the closing answer's share aside until `release_closing`: as much of `wanted` as the budget has.
 
-        A quarter of the seconds (30 at most) is kept for it too.
+        It is the most that is ever held; `fit_closing` makes it what the answer needs. A quarter of the seconds (30 at
+        most) is kept for it too.
 
         Raises:
             BudgetExceeded: Not even one model call or one token is left.
         """
+        self._most = wanted.tokens
         while self._closing is None:
             tokens = min(wanted.tokens, self.left("tokens"))
             if tokens < 1:
@@ -201,6 +204,21 @@ class Ledger:
             except BudgetExceeded as limit:
                 if limit.dimension != "tokens":
                     raise  # else another thread took some since, and less may do
+
+    def fit_closing(self, tokens: int) -> None:
+        """Hold `tokens` for the closing answer, within its share and what the budget has.
+
+        Nothing happens where none is held, or where it was released.
+        """
+        with self._lock:
+            if self._closing is None or self._released:
+                return
+            held = self._closing.wanted.prompt_tokens
+            more = max(1, min(tokens, self._most)) - held
+            more = int(min(more, *(led._left("tokens") for led in self._family()))) if more > 0 else more
+            for led in self._family():
+                led._held += Spend(prompt_tokens=more)
+            self._closing.wanted += Spend(prompt_tokens=more)
 
     def release_closing(self) -> None:
         """Make the closing answer's share available to this ledger's next reservation, and to nobody else's."""

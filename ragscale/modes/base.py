@@ -92,11 +92,18 @@ def initial(question: str) -> State:
 def node(body: Body) -> Node:
     """Turn ``async def body(moves, state) -> values`` into a LangGraph node of the trunk.
 
+    First, what is held for the closing answer is made what that would need by now (`Moves.hold`): the rest is spent.
+
     The node charges what its moves cost to ``total`` and ``serial``, appends them to ``trace``, and turns a spent
     budget or a failed model into ``stop`` and ``reason`` instead of an exception, so that no cost is ever lost and
     the graph can go on to its closing answer.
     """
-    return _charging(body, lambda stop, reason: {"stop": stop, "reason": reason})
+
+    async def held(moves: Moves, state: Any) -> Update:
+        await moves.hold(state["question"], evidence(state), state["known"])
+        return await body(moves, state)
+
+    return _charging(held, lambda stop, reason: {"stop": stop, "reason": reason})
 
 
 def branch(body: Body) -> Node:
@@ -123,6 +130,16 @@ def _charging(body: Body, on_failure: Callable[[str, str], Update]) -> Node:
     # LangGraph resolves annotations in the function's own module.
     run.__annotations__ = {"state": Any, "runtime": Runtime[Context], "return": Update}
     return run
+
+
+def evidence(state: State) -> list[str]:
+    """Ids of all passages found, best first: what the closing answer is written from.
+
+    The question's own hits come first, then those of the sub-queries by reciprocal rank fusion: fused with them, junk
+    sub-queries pushed good passages out.
+    """
+    rankings = [*state["found"], *(step["passages"] for step in state["chain"])]
+    return list(dict.fromkeys([*state["seen"], *(id for id, _ in reciprocal_rank_fusion(rankings))]))
 
 
 def noted(known: list[str], said: str) -> list[str]:
@@ -188,19 +205,15 @@ class Mode(ABC):
         return node(look)
 
     def closing(self) -> Node:
-        """The last node of every mode: answer from the best evidence that fits, whatever happened before.
-
-        The question's own hits come first, then those of the sub-queries by reciprocal rank fusion: fused with them,
-        junk sub-queries pushed good passages out.
-        """
+        """The last node of every mode: answer from the best `evidence` that fits, whatever happened before."""
 
         async def answer(moves: Moves, state: State) -> Update:
-            seen, rankings = state["seen"], [*state["found"], *(step["passages"] for step in state["chain"])]
-            if not seen and not rankings:
+            ids = evidence(state)
+            if not ids and not state["found"] and not state["chain"]:
                 # Nothing was retrieved (the first sub-query failed, or could not be paid): the question itself may do.
                 with contextlib.suppress(BudgetExceeded):
-                    [seen] = await moves.retrieve([state["question"]], self.k)
-            ids = list(dict.fromkeys([*seen, *(id for id, _ in reciprocal_rank_fusion(rankings))]))[: self.context]
+                    [ids] = await moves.retrieve([state["question"]], self.k)
+            ids = ids[: self.context]
             return await moves.close(state["question"], ids, state["chain"], state["known"], state["stop"])
 
         return node(answer)

@@ -22,7 +22,7 @@ from ragscale.text import encodable
 from ragscale.types import Event, Hit, Message, Move, Passage, Spend
 from ragscale.words import counted
 
-__all__ = ["LEAST", "Calls", "Context", "Retriever"]
+__all__ = ["LEAST", "Calls", "Context", "Retriever", "with_margin"]
 
 LEAST = 16
 """A completion of fewer tokens says little, and some services take no fewer."""
@@ -53,6 +53,8 @@ class Context:
     seed: int = 0
     how: How | None = None
     """Kind of search; ``None`` is the index's best."""
+    shown: int = 8
+    """Passages that the closing answer is shown at most: by them its share of the tokens is cut."""
 
 
 class Calls:
@@ -191,7 +193,7 @@ class Calls:
         shown = [self.context.index.passage(id) for id in ids]
         while True:
             messages = build(shown)
-            need = _with_margin(await self.context.llm.count_tokens(messages))
+            need = with_margin(await self.context.llm.count_tokens(messages))
             if need <= left or not shown:
                 why = f"the context window of {window}" if window < budget else f"the {budget:g} tokens left"
                 note = f"{len(shown)} of {counted(len(ids), 'passage')} fit into {why}" if len(shown) < len(ids) else ""
@@ -247,7 +249,7 @@ class Calls:
         self, prompt: int, room: int, n: int, call: Callable[[int], Awaitable[_Result]]
     ) -> tuple[_Result | ModelError | BudgetExceeded, Spend]:
         """One attempt under its reservation: the result or the error, and what it was charged."""
-        wanted = Spend(llm_calls=1, prompt_tokens=_with_margin(prompt), completion_tokens=room * n)
+        wanted = Spend(llm_calls=1, prompt_tokens=with_margin(prompt), completion_tokens=room * n)
         # Nobody knows what it wrote: the most that it may have.
         unknown = replace(wanted, prompt_tokens=prompt) if self.context.capabilities.tokenizer else wanted
         outcome: _Result | ModelError | BudgetExceeded
@@ -273,7 +275,7 @@ class Calls:
 
     def _room(self, prompt: int, length: tuple[int, int], n: int) -> int:
         """Completion tokens a sample that this call may have; raises where an answer of any use does not fit."""
-        need = _with_margin(prompt)
+        need = with_margin(prompt)
         window = self.context.llm.context_window - prompt
         least, most = length
         if window < least:
@@ -295,6 +297,7 @@ class Calls:
         self._emit(event.to_dict())
 
 
-def _with_margin(count: int) -> int:
+def with_margin(count: int) -> int:
+    """The most that a server may make of a prompt of `count` tokens."""
     # Servers differ from their own tokenizers by a token or two (a template's first token, a space).
     return count + 8 + count // 32

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from statistics import fmean
 from typing import Any
 
@@ -14,7 +16,7 @@ from ragscale import prompts
 from ragscale.budget import Ledger
 from ragscale.errors import BudgetExceeded, ModelError
 from ragscale.llm.base import Score
-from ragscale.modes.calls import Calls, Context, Retriever
+from ragscale.modes.calls import Calls, Context, Retriever, with_margin
 from ragscale.prompts import NO_INFORMATION, Plan, Step, parse
 from ragscale.types import Event, Move, Spend
 
@@ -22,6 +24,7 @@ __all__ = ["Context", "Moves", "Retriever", "share", "typical"]
 
 PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 128, 128, 96
 """Most tokens that a planner's turn, a sub-answer and a closing answer may have."""
+_LONGER = 1.15  # passages that are found later may have more words
 _TOO_SHORT = 3  # characters of an answer that may stand in any passage
 
 
@@ -124,6 +127,19 @@ class Moves(Calls):
             raise ModelError(problem, "Its log-probabilities must be finite.")
         self.record(Event("score", self.branch, input=last, score=score.logprob, spend=cost, note=note))
         return score.logprob
+
+    async def hold(self, question: str, ids: Sequence[str], known: Sequence[str]) -> None:
+        """Hold for the closing answer what it needs by what was found (`ids`), were it shown as many as it may be.
+
+        Depends on the run's state alone, so that a run that is resumed holds the same.
+        """
+        if not ids or self.context.ledger.limit("tokens") == math.inf:
+            return
+        passages = [self.context.index.passage(id) for id in islice(cycle(ids), self.context.shown)]
+        with contextlib.suppress(ModelError):  # the next call meets it, too
+            need = await self.context.llm.count_tokens(prompts.answer(question, passages, known))
+            thinking = self.context.capabilities.thinking
+            self.context.ledger.fit_closing(int(with_margin(need) * _LONGER) + ANSWER_TOKENS + thinking)
 
     async def close(
         self, question: str, ids: Sequence[str], chain: Sequence[Step], known: Sequence[str], stop: str
