@@ -102,7 +102,7 @@ ENDPOINTS: dict[str, Kind] = {
                          limit_field="any", tokenizer="byte pairs", thought=300, thought_in="reasoning_content",
                          switch="enable_thinking"),
     # openrouter.ai/docs/models, /docs/api/reference/errors-and-debugging: context_length; errors with a number; cost in
-    # the usage; what a provider cannot do is dropped.
+    # the usage; what a provider cannot do is dropped; thoughts are controlled by an object, reasoning.effort.
     "openrouter": Kind(name="openrouter", model="openai/gpt-4o-mini", listed=("openai/gpt-4o-mini", "openai/gpt-4o"),
                        prefix="/api/v1", window=128_000, window_in="context_length", key=True, errors="numbered",
                        tokenizer="byte pairs", ignores=("n", "logprobs"), limit_field="any",
@@ -111,7 +111,7 @@ ENDPOINTS: dict[str, Kind] = {
         name="openrouter thinking", model="qwen/qwen3-32b", prefix="/api/v1", window=40_960,
         listed=("qwen/qwen3-32b", "openai/gpt-4o"), window_in="context_length", key=True, errors="numbered",
         tokenizer="byte pairs", ignores=("n", "logprobs"), limit_field="any", thought=400, thought_in="reasoning",
-        switch="reasoning_effort", extra={"provider": "DeepInfra"}, extra_usage={"cost": 0.00014},
+        switch="reasoning", extra={"provider": "DeepInfra"}, extra_usage={"cost": 0.00014},
     ),
     # docs.litellm.ai: /models lists aliases or wildcards; completion/drop_params: a parameter that the model does not
     # support is refused in litellm's own words (SWE-smith#155).

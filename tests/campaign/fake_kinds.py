@@ -104,7 +104,8 @@ class Kind:
     cut: Any = None
     """The content of a message that was cut within its thought."""
     switch: str = ""
-    """What turns thoughts off: ``"enable_thinking"``, ``"reasoning_effort"``, or ``""`` for nothing."""
+    """What turns thoughts off: ``"enable_thinking"``, ``"reasoning_effort"``, ``"reasoning"`` (OpenRouter's object),
+    or ``""`` for nothing."""
     efforts: tuple[str, ...] = ("none", "minimal", "low", "medium", "high")
     """Values of ``reasoning_effort`` that it takes; the first two of these stop it from thinking."""
 
@@ -524,6 +525,8 @@ class Fake:
         if kind.switch == "enable_thinking" and template.get("enable_thinking") is False:
             return 0
         if kind.switch == "reasoning_effort" and body.get("reasoning_effort") in ("none", "minimal"):
+            return 0
+        if kind.switch == "reasoning" and (body.get("reasoning") or {}).get("effort") == "none":
             return 0
         return dice.randint(kind.thought // 2, kind.thought) if kind.thought else 0
 

@@ -8,6 +8,7 @@ The default suite asks each in `chain`; the other modes and the tighter budgets 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from fake_kinds import THOUGHT, Fake, Fakes, Kind, Truth, tagged
 
 from ragscale.agent import Agent
 from ragscale.budget import Budget
+from ragscale.errors import RagscaleError
 from ragscale.types import Answer
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
@@ -69,6 +71,21 @@ EXPECTED = {
     "groq": Expected(logprobs=False, samples=False, window=131_072),
     "groq qwen3": Expected(logprobs=False, samples=False, thinks=True, window=131_072),
 }
+
+
+_TEMPLATE = 'chat_template_kwargs={"enable_thinking": false}'
+SWITCHES = {
+    "openai gpt-5": "reasoning_effort=minimal",
+    "vllm qwen3": _TEMPLATE,
+    "llama.cpp qwen3": _TEMPLATE,
+    "sglang qwen3": _TEMPLATE,
+    "ollama qwen3": "reasoning_effort=none",
+    "gemini": "reasoning_effort=none",
+    "groq qwen3": "reasoning_effort=none",
+    "litellm gpt-5": "reasoning_effort=minimal",
+    "openrouter thinking": 'body.reasoning={"effort": "none"}',
+}
+"""The option of a specification that keeps it from thinking."""
 
 
 async def found(agent: Agent) -> dict[str, Any]:
@@ -131,6 +148,45 @@ def test_what_it_is_sent_is_what_it_knows(fakes: Fakes, name: str) -> None:
     assert fake.truth["zq000001"].failed == 0
 
 
+@pytest.mark.parametrize("name", SWITCHES)
+def test_its_switch_keeps_it_from_thinking(fakes: Fakes, name: str) -> None:
+    fake = fakes.add(ENDPOINTS[name])
+    agent = made(fake, SWITCHES[name])
+    assert not asyncio.run(found(agent))["thinks"]
+    answer = asyncio.run(agent.aask(tagged("Which lamp is older", 1), mode="chain"))
+    assert answer.stop_reason == "answered"
+    assert answer.spend.total.reasoning_tokens == 0
+    assert answer.spend.total.tokens == fake.truth["zq000001"].tokens
+
+
+def test_every_switch_is_tried() -> None:
+    assert SWITCHES.keys() == {name for name, kind in ENDPOINTS.items() if kind.thought and kind.switch}
+
+
+def test_a_switch_that_it_does_not_know_is_named(fakes: Fakes) -> None:
+    """gpt-5 knows no effort "none": what is asked for is not left out in silence."""
+    agent = made(fakes.add(ENDPOINTS["openai gpt-5"]), "reasoning_effort=none")
+    try:
+        said = asyncio.run(agent.aask(tagged("Which lamp is older", 1), mode="once")).reason
+    except RagscaleError as error:
+        said = str(error)
+    assert "'reasoning_effort' does not support 'none'" in said
+    assert "'minimal'" in said
+
+
+def test_azure_takes_its_key_in_a_header_of_its_own(fakes: Fakes) -> None:
+    fake = fakes.add(ENDPOINTS["azure"])
+    answer = asyncio.run(made(fake, "key_header=api-key").aask(tagged("Which lamp is older", 1), mode="once"))
+    assert answer.stop_reason == "answered"
+    assert fake.headers["api-key"] == os.environ["OPENAI_API_KEY"]
+    assert os.environ["OPENAI_API_KEY"] not in fake.headers.get("authorization", "")
+
+
+def test_a_window_that_is_not_told_can_be_given(fakes: Fakes) -> None:
+    agent = made(fakes.add(ENDPOINTS["lm studio"]), "window=16384")
+    assert agent.llm.context_window == 16_384
+
+
 def test_a_rate_limit_is_waited_for(fakes: Fakes) -> None:
     """Groq: 429 with Retry-After."""
     answer, truth, _ = ask(fakes, replace(ENDPOINTS["groq"], failure="429", rate=0.3), "chain")
@@ -181,8 +237,8 @@ def fakes() -> Iterator[Fakes]:
         yield served
 
 
-def made(fake: Fake) -> Agent:
-    return Agent(Shelf(mixed=False), fake.spec)  # type: ignore[arg-type]  # all that modes need
+def made(fake: Fake, options: str = "") -> Agent:
+    return Agent(Shelf(mixed=False), f"{fake.spec}?{options}")  # type: ignore[arg-type]  # all that modes need
 
 
 def ask(fakes: Fakes, kind: Kind, mode: str, budget: Budget | None = None) -> tuple[Answer, Truth, Fake]:
