@@ -25,6 +25,8 @@ from ragscale.types import Message, Spend
 __all__ = ["OpenAILLM"]
 
 _ASSUMED_WINDOW = 8192
+_OWNED = frozenset(("model", "messages", "max_tokens", "max_completion_tokens", "n", "stop", "stream"))
+"""Fields that limits and readers rest on."""
 
 
 class OpenAILLM:
@@ -50,7 +52,8 @@ class OpenAILLM:
         query: Query parameters of each request, as Azure's ``api-version``.
 
     Raises:
-        InvalidInput: `base_url` is not an http(s) URL, a number is below its least, or `tokenizer` cannot be loaded.
+        InvalidInput: `base_url` is not an http(s) URL, a number is below its least, `tokenizer` cannot be loaded, or
+            `fields` has one that each call sets, such as ``max_tokens``.
     """
 
     def __init__(
@@ -71,6 +74,9 @@ class OpenAILLM:
         for name, value, least in (("context_window", context_window, 1), ("thinking", thinking, 0)):
             if value is not None and value < least:
                 raise InvalidInput(f"{name}={value} is below {least}", "Leave it out for the default.")
+        owned = sorted(_OWNED & set(fields or ()))
+        if owned:
+            raise InvalidInput(f"fields has {', '.join(owned)}", "ragscale sets it in each call: leave it out.")
         if not timeout > 0:
             raise InvalidInput(f"timeout={timeout} is not above 0", "Give seconds.")
         self._transport = Transport(

@@ -92,7 +92,11 @@ def compare(ask: Ask, most: int, mode: str, tokens: int, tokenizer: str) -> None
 
 
 def whole(ask: Ask, most: int, mode: str, tokens: int, **manners: str) -> None:
-    """Of a model that never has enough: a run ends by its budget when that is used up."""
+    """Of a model that never has enough: a run ends by its budget when that is used up.
+
+    From 8,000 tokens on: of less, a step and the closing answer are so large a part that what is left may be more than
+    the rest of 15 %, and pays for no step.
+    """
     runs = ask(most, mode, tokens, curious=True, **manners)
     assert ended(runs) == most, shape(runs)
     assert fmean(r.used for r in runs) >= USED, f"{mode} {tokens} {manners}: {shape(runs)}"
@@ -105,7 +109,7 @@ def test_scores_do_not_depend_on_a_tokenizer(ask: Ask, mode: str) -> None:
 
 @pytest.mark.parametrize("route", ["vllm", ""])
 def test_a_run_that_wants_more_uses_its_budget(ask: Ask, route: str) -> None:
-    whole(ask, 6, "chain(steps=50)", 4_000, route=route, tokenizer="wordpiece")
+    whole(ask, 6, "chain(steps=50)", 8_000, route=route, tokenizer="wordpiece")
 
 
 @pytest.mark.slow
@@ -118,7 +122,7 @@ def test_forty_questions_score_the_same(ask: Ask, mode: str, tokens: int, tokeni
 
 @pytest.mark.slow
 @pytest.mark.parametrize("route", ["vllm", "llama", ""])
-@pytest.mark.parametrize("tokens", [2_000, 4_000, 8_000])
+@pytest.mark.parametrize("tokens", [8_000, 16_000])
 @pytest.mark.parametrize("mode", ["chain(steps=50)", "parallel(rounds=50)", "tree(steps=50)"])
 def test_forty_questions_use_their_budgets(ask: Ask, mode: str, tokens: int, route: str) -> None:
     whole(ask, 40, mode, tokens, route=route, tokenizer="wordpiece")

@@ -78,6 +78,7 @@ async def test_options_reach_the_server_as_they_are_meant(monkeypatch: pytest.Mo
         ("body.=5", "Unknown option 'body.'"),
         ("window=many", "window='many' of a model is not a whole number"),
         ("window=0", "context_window=0 is below 1"),
+        ("body.max_tokens=9", "fields has max_tokens.*leave it out"),
         ("timeout=0", "timeout=0.0 is not above 0"),
         ("timeout=-1", "is not a number of seconds"),
         ("chat_template_kwargs=5", "is not a JSON object"),
