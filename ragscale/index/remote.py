@@ -50,7 +50,9 @@ class RemoteIndex:
 
     Raises:
         IndexServerError: Nothing answers there, the token is wrong, or it is not a ragscale server.
-        InvalidInput: `url` is not an http(s) URL, or holds credentials.
+        InvalidInput: `url` is not an http(s) URL, or holds credentials; or a proxy or certificates that the environment
+            names cannot be used.
+        MissingDependency: The environment names a SOCKS proxy for it, and httpx cannot speak to one.
     """
 
     def __init__(
