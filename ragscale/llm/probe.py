@@ -107,7 +107,8 @@ class Probe:
             ModelError: It fails in another way, as every call may.
         """
         while True:
-            body = {"model": self._model, "messages": messages, "temperature": 0, "max_tokens": _LENGTH}
+            # A seed, as every call of a mode has one: a refusal is met here, and not in the first question.
+            body = {"model": self._model, "messages": messages, "temperature": 0, "seed": 0, "max_tokens": _LENGTH}
             body = self._manners.adapt({**body, **self._fields, **trial})
             try:
                 value = await self._transport.post("chat/completions", body)

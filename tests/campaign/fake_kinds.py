@@ -88,8 +88,9 @@ class Kind:
     models: str = "listed"
     """What ``/models`` answers: ``"listed"``, a status as text, or a shape: ``"list"``, ``"html"``, ``"null"``..."""
     window_in: str = ""
-    """Field of ``/models`` (``max_model_len``, ``meta.n_ctx``...), ``props`` (llama.cpp), ``api_v0`` (LM Studio), or
-    ``""`` where it does not tell."""
+    """Field of ``/models`` (``max_model_len``, ``meta.n_ctx``...), ``props`` (llama.cpp), ``api_v0`` (LM Studio), ``ps``
+    (Ollama, of a loaded model), ``old_ps`` (an older Ollama: the path without the window), or ``""`` where it does not
+    tell."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What stands in a reply besides."""
     extra_usage: dict[str, Any] = field(default_factory=dict)
@@ -104,8 +105,8 @@ class Kind:
     cut: Any = None
     """The content of a message that was cut within its thought."""
     switch: str = ""
-    """What turns thoughts off: ``"enable_thinking"``, ``"reasoning_effort"``, ``"reasoning"`` (OpenRouter's object),
-    or ``""`` for nothing."""
+    """What turns thoughts off: ``"enable_thinking"``, ``"reasoning_effort"``, ``"reasoning"`` (OpenRouter),
+    ``"thinking"`` (DeepSeek), or ``""`` for nothing."""
     efforts: tuple[str, ...] = ("none", "minimal", "low", "medium", "high")
     """Values of ``reasoning_effort`` that it takes; the first two of these stop it from thinking."""
 
@@ -303,6 +304,7 @@ class Fake:
         self.headers: dict[str, str] = {}
         """Of the last request."""
         self._author = author
+        self._is_loaded = False
         self._times: defaultdict[int, int] = defaultdict(int)
 
     # -- routes
@@ -317,6 +319,8 @@ class Fake:
         if method == "GET" and path == "/api/v0/models" and self.kind.window_in == "api_v0":
             entry = {"id": self.kind.model, "max_context_length": 131_072, "loaded_context_length": self.kind.window}
             return Response({"object": "list", "data": [entry]})
+        if path.startswith("/api/") and self.kind.window_in in ("ps", "old_ps"):
+            return self._ollama(method, path, body)
         if method == "GET" and path == f"{prefix}/models":
             return self._models()
         if method == "GET" and path == "/props" and (self.kind.route == "llama" or self.kind.window_in == "props"):
@@ -349,13 +353,24 @@ class Fake:
         }
         return Response(forms[self.kind.errors], status)
 
+    def _ollama(self, method: str, path: str, body: Body) -> Response:
+        """Ollama's own paths: which models are loaded, with what window; one is loaded by a request without a prompt."""
+        if (method, path) == ("POST", "/api/generate") and not body.get("prompt"):
+            self._is_loaded = True
+            return Response({"model": body["model"], "response": "", "done": True, "done_reason": "load"})
+        if (method, path) != ("GET", "/api/ps"):
+            return self._error(404, "Not Found")
+        name = (self.kind.listed or (self.kind.model,))[0]
+        told = {"context_length": self.kind.window} if self.kind.window_in == "ps" else {}
+        return Response({"models": [{"name": name, "model": name, "size": 1, **told}] if self._is_loaded else []})
+
     def _models(self) -> Response:
         where, window = self.kind.window_in, self.kind.window
         told: Body = {}
         if "." in where:
             outer, inner = where.split(".")
             told[outer] = {inner: window}
-        elif where not in ("", "props", "api_v0"):
+        elif where not in ("", "props", "api_v0", "ps", "old_ps"):
             told[where] = window
         names = self.kind.listed or (self.kind.model,)
         entries = [{"id": name, "object": "model", "created": 1, "owned_by": "fake", **told} for name in names]
@@ -527,6 +542,8 @@ class Fake:
         if kind.switch == "reasoning_effort" and body.get("reasoning_effort") in ("none", "minimal"):
             return 0
         if kind.switch == "reasoning" and (body.get("reasoning") or {}).get("effort") == "none":
+            return 0
+        if kind.switch == "thinking" and (body.get("thinking") or {}).get("type") == "disabled":
             return 0
         return dice.randint(kind.thought // 2, kind.thought) if kind.thought else 0
 
