@@ -77,8 +77,8 @@ ENDPOINTS: dict[str, Kind] = {
     ),
     # docs.ollama.com/api/openai-compatibility, ollama/ollama openai/openai.go: no n, no tokenizer, log-probabilities
     # since 0.12.11; a window that nothing under /v1 tells (docs/context-length.mdx: 4k below 24 GiB of VRAM), but that
-    # of a loaded model in /api/ps, and beyond which prompts are cut without a word (server/prompt.go; TradingAgents#168);
-    # unknown fields are ignored, the window among them.
+    # of a loaded model in /api/ps, and beyond which prompts are cut without a word (server/prompt.go,
+    # TradingAgents#168); unknown fields are ignored, the window among them.
     "ollama": Kind(name="ollama", model="llama3.2", listed=("llama3.2:latest",), window=16_384, window_in="ps",
                    truncates=True, tokenizer="byte pairs", ignores=("n",), extra={"system_fingerprint": "fp_ollama"}),
     # openai/openai.go: thoughts in `reasoning`, on by default, off by reasoning_effort "none", other efforts are high,
@@ -108,7 +108,8 @@ ENDPOINTS: dict[str, Kind] = {
                          limit_field="any", tokenizer="byte pairs", thought=300, thought_in="reasoning_content",
                          switch="enable_thinking"),
     # openrouter.ai/docs/models, /docs/api/reference/errors-and-debugging: context_length; errors with a number; cost in
-    # the usage; what a provider cannot do is dropped; /docs/use-cases/reasoning-tokens: `reasoning`, {"effort": "none"}.
+    # the usage; what a provider cannot do is dropped; /docs/use-cases/reasoning-tokens: {"reasoning": {"effort":
+    # "none"}}.
     "openrouter": Kind(name="openrouter", model="openai/gpt-4o-mini", listed=("openai/gpt-4o-mini", "openai/gpt-4o"),
                        prefix="/api/v1", window=128_000, window_in="context_length", key=True, errors="numbered",
                        tokenizer="byte pairs", ignores=("n", "logprobs"), limit_field="any",
@@ -155,8 +156,8 @@ ENDPOINTS: dict[str, Kind] = {
         said={"response_format": (400, "This response_format type is unavailable now")},
         extra_usage={"prompt_cache_hit_tokens": 0, "prompt_cache_miss_tokens": 9},
     ),
-    # guides/thinking_mode: thoughts by default, in reasoning_content, temperature is taken and ignored; max_tokens holds
-    # for thought and answer together (guides/reasoning_model, as the refusal of logprobs).
+    # guides/thinking_mode: thoughts by default, in reasoning_content, temperature is taken and ignored; max_tokens
+    # holds for thought and answer together (guides/reasoning_model, as the refusal of logprobs).
     "deepseek thinking": Kind(
         name="deepseek thinking", model="deepseek-v4-flash", listed=("deepseek-v4-flash", "deepseek-v4-pro"), key=True,
         window=1_000_000, tokenizer="byte pairs", refuses=("response_format", "logprobs"), ignores=("n",), thought=500,
@@ -165,8 +166,8 @@ ENDPOINTS: dict[str, Kind] = {
               "logprobs": (400, "This model does not support this parameter: logprobs")},
     ),
     # console.groq.com/docs/openai: logprobs and n above 1 are refused with 400; context_window in /models; x_groq, and
-    # times in the usage; docs/structured-outputs: json_schema with gpt-oss; docs/reasoning: gpt-oss thinks at efforts low
-    # to high, in `reasoning`.
+    # times in the usage; docs/structured-outputs: json_schema with gpt-oss; docs/reasoning: gpt-oss thinks at efforts
+    # low to high, in `reasoning`.
     "groq": Kind(
         name="groq", model="openai/gpt-oss-20b", listed=("openai/gpt-oss-20b", "qwen/qwen3-32b"), key=True,
         prefix="/openai/v1", window=131_072, window_in="context_window", tokenizer="byte pairs", limit_field="any",

@@ -88,9 +88,9 @@ class Kind:
     models: str = "listed"
     """What ``/models`` answers: ``"listed"``, a status as text, or a shape: ``"list"``, ``"html"``, ``"null"``..."""
     window_in: str = ""
-    """Field of ``/models`` (``max_model_len``, ``meta.n_ctx``...), ``props`` (llama.cpp), ``api_v0`` (LM Studio), ``ps``
-    (Ollama, of a loaded model), ``old_ps`` (an older Ollama: the path without the window), or ``""`` where it does not
-    tell."""
+    """Field of ``/models`` (``max_model_len``, ``meta.n_ctx``...), ``props`` (llama.cpp), ``api_v0`` (LM Studio),
+    ``ps`` (Ollama, of a loaded model), ``old_ps`` (an older Ollama: the path without the window), or ``""`` where it
+    does not tell."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What stands in a reply besides."""
     extra_usage: dict[str, Any] = field(default_factory=dict)
@@ -354,7 +354,7 @@ class Fake:
         return Response(forms[self.kind.errors], status)
 
     def _ollama(self, method: str, path: str, body: Body) -> Response:
-        """Ollama's own paths: which models are loaded, with what window; one is loaded by a request without a prompt."""
+        """Ollama's own paths: the models that are loaded, and their windows; a request without a prompt loads one."""
         if (method, path) == ("POST", "/api/generate") and not body.get("prompt"):
             self._is_loaded = True
             return Response({"model": body["model"], "response": "", "done": True, "done_reason": "load"})

@@ -176,7 +176,7 @@ def test_what_is_said_of_an_endpoint_is_what_it_can(fakes: Fakes, name: str) -> 
     [
         (Kind(usage="absent"), "tokens", "warning", "prompts are estimated; the server reports no usage that can be"),
         (Kind(usage="zeros"), "tokens", "warning", "calls are charged by an estimate"),
-        (Kind(usage="absent", route="vllm"), "tokens", "ok", "counted by the server's tokenizer; the server reports no"),
+        (Kind(usage="absent", route="vllm"), "tokens", "ok", "by the server's tokenizer; the server reports no"),
         (Kind(system=False, route="llama"), "requests", "ok", "its chat template has no system role"),
         (Kind(system=False), "requests", "ok", "its chat template has no system role"),
         (Kind(refuses=("temperature",)), "requests", "ok", "it refuses temperature: calls go on without"),
