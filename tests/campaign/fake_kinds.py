@@ -440,7 +440,7 @@ class Fake:
         if limit is None:
             limit = kind.window - prompt
         if kind.truncates:
-            prompt, limit = min(prompt, kind.window // 2), min(limit, kind.window // 2)
+            prompt = kind.window // 2 if prompt >= kind.window else prompt
         elif not refusal and (prompt >= kind.window or (kind.window_in and prompt + limit > kind.window)):
             said = f"This model's maximum context length is {kind.window} tokens. However, you requested"
             refusal = self._error(400, f"{said} {prompt + limit} tokens. Please reduce the length of the messages.")

@@ -109,4 +109,4 @@ def test_a_prompt_that_would_be_cut_has_fewer_passages_and_says_so(fakes: Fakes)
     answer = asyncio.run(agent.aask(tagged("Which lamp is older", 1), mode="once(k=60, context=60)"))
     assert answer.stop_reason == "answered"
     assert any("fit into the context window of 2048" in event.note for event in answer.trace)
-    assert fake.truth["zq000001"].prompt > 1_024, "the fake cuts to half of its window"
+    assert fake.truth["zq000001"].prompt > 1_024, "it was cut: to half of the window"
