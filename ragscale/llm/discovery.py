@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -33,7 +33,7 @@ class ServerInfo:
     """Whether the server cuts a prompt beyond its window without a word, as Ollama does."""
 
 
-async def discover(transport: Transport, model: str | None) -> ServerInfo:
+async def discover(transport: Transport, model: str | None, fields: Mapping[str, Any] | None = None) -> ServerInfo:
     """Ask the endpoint for its models, window and tokenizer.
 
     A model that is named is taken at that, unless the endpoint lists another one alone: many gateways list nothing, or
@@ -42,6 +42,7 @@ async def discover(transport: Transport, model: str | None) -> ServerInfo:
     Args:
         transport: The way to it.
         model: The model wanted; None for the only one listed.
+        fields: Further fields of each request.
 
     Raises:
         EndpointError: It cannot be reached, serves another model, or none is named and it lists none or several.
@@ -64,7 +65,7 @@ async def discover(transport: Transport, model: str | None) -> ServerInfo:
     window, cuts = (entry.window if entry else None), False
     if window is None:
         window, cuts = await _own_window(transport, model)
-    return ServerInfo(model, window, await find_tokenizer(transport, model), cuts)
+    return ServerInfo(model, window, await find_tokenizer(transport, model, fields or {}), cuts)
 
 
 def _entry(entries: Sequence[Entry], model: str) -> Entry | None:

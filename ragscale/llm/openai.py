@@ -153,7 +153,7 @@ class OpenAILLM:
         return self._info.value or await self._info.get(self._ask_server)
 
     async def _ask_server(self) -> ServerInfo:
-        server = await discover(self._transport, self._model)
+        server = await discover(self._transport, self._model, self._fields)
         told = server.context_window
         if self._window is not None and told is not None and told < self._window:
             beyond = "cut without a word" if server.cuts else "refused"

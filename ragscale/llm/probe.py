@@ -218,7 +218,7 @@ class Probe:
     async def _scorer(self) -> Scorer | None:
         scorer: Scorer
         if isinstance(self._tokenizer, LlamaTokenizer):
-            scorer = GrammarScorer(self._transport, self._model, self._tokenizer)
+            scorer = GrammarScorer(self._transport, self._model, self._tokenizer, self._fields)
         elif self._tokenizer is not None:
             scorer = PromptScorer(self._transport, self._model, self._tokenizer)
         else:

@@ -335,7 +335,7 @@ class Fake:
         if method == "POST" and path == "/apply-template" and self.kind.route == "llama":
             if not self.kind.system and _has_system(body["messages"]):
                 return self._error(400, "System role not supported")
-            return Response({"prompt": self._render(body["messages"])})
+            return Response({"prompt": self._render(body["messages"], told=body)})
         if self.kind.unknown == 200:
             return Response({"error": f"Unexpected endpoint or method. ({method} {path})"})
         return self._error(self.kind.unknown, "Not Found")
@@ -402,7 +402,8 @@ class Fake:
             return self._error(400, "System role not supported")
         else:
             is_open = bool(body.get("continue_final_message"))
-            text = self._render(body["messages"], generation=body.get("add_generation_prompt", True), is_open=is_open)
+            ends = body.get("add_generation_prompt", True)
+            text = self._render(body["messages"], generation=ends, is_open=is_open, told=body)
             tokens = self._ids(text)
             tokens[0] = 10**7 + self._tag_number(body["messages"])  # its run can be told by the first id
         return Response({"count": len(tokens), "max_model_len": self.kind.window, "tokens": tokens})
@@ -434,7 +435,7 @@ class Fake:
         truth = self.truth[tag]
         truth.calls += 1
         refusal = self._refusal(body)
-        prompt = fake_tokens.count(kind.tokenizer, self._render(messages)) + kind.off
+        prompt = fake_tokens.count(kind.tokenizer, self._render(messages, told=body)) + kind.off
         n = 1 if "n" in kind.ignores else body.get("n") or 1
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
         if limit is None:
@@ -662,14 +663,18 @@ class Fake:
 
     # -- tokens
 
-    def _render(self, messages: list[Body], *, generation: bool = True, is_open: bool = False) -> str:
-        """The prompt as its template writes it; special tokens are characters that stand nowhere else."""
+    def _render(self, messages: list[Body], *, told: Body, generation: bool = True, is_open: bool = False) -> str:
+        """The prompt as its template writes it; special tokens are characters that stand nowhere else.
+
+        A template that is told not to think opens a thought and ends it at once, as Qwen3's does.
+        """
+        silent = self.kind.switch == "enable_thinking" and self._thought(told, random.Random(0)) == 0
         text = _BEGIN + _FILLER * self.kind.preamble
         for number, message in enumerate(messages):
             text += _ROLE + _FILLER * (self.kind.head - 2) + _content(message)
             if not (is_open and number == len(messages) - 1):
                 text += _END
-        return text + (_ROLE + _FILLER if generation and not is_open else "")
+        return text + (_ROLE + _FILLER * (5 if silent else 1) if generation and not is_open else "")
 
     def _ids(self, text: str) -> list[int]:
         return fake_tokens.ids(self.kind.tokenizer, text)
