@@ -54,7 +54,8 @@ def show_answer(console: Console, answer: Answer) -> None:
     for id in answer.citations:
         passage = answer.passages.get(id)
         console.print(Text(f"  [{plain(id)}] {plain(passage.title) if passage else ''}"))
-    console.print(Text(f"\n{answer.mode}: {answer.stop_reason}. {plain(answer.reason)}".rstrip(), style="dim"))
+    told = plain(f"{answer.reason} {answer.caveat}".strip())
+    console.print(Text(f"\n{answer.mode}: {answer.stop_reason}. {told}".rstrip(), style="dim"))
     console.print(_spends(answer))
 
 

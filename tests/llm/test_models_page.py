@@ -6,15 +6,18 @@ import asyncio
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from campaign import impatient
+from campaign import Shelf, impatient
 from endpoints import ENDPOINTS
-from fake_kinds import MODEL, Fakes
+from fake_kinds import MODEL, Fakes, tagged
 from test_endpoints import EXPECTED
 
+from ragscale.agent import Agent
+from ragscale.budget import Budget
 from ragscale.errors import InvalidInput
 from ragscale.llm import load
 from ragscale.llm.openai import OpenAILLM
@@ -22,6 +25,7 @@ from ragscale.llm.spec import PROVIDERS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "models.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def table(first: str) -> dict[str, dict[str, str]]:
@@ -146,13 +150,29 @@ def test_defaults_are_those_of_the_code() -> None:
     assert bare(options["`key_env`"]["default"].partition(",")[0]) == "OPENAI_API_KEY"
 
 
-@pytest.mark.parametrize("path", ["docs/models.md", "README.md"])
-def test_every_specification_can_be_typed(path: str) -> None:
-    text = (ROOT / path).read_text("utf-8")
+@pytest.mark.parametrize("text", [PAGE, README], ids=["models.md", "README"])
+def test_every_specification_can_be_typed(text: str) -> None:
     kinds = "|".join(["openai", *PROVIDERS])
-    specs = [
-        found for found in re.findall(rf"[`'\"]((?:{kinds}):[^`'\"\s]*(?:\"[^`]*)?)[`'\"]", text) if "URL" not in found
-    ]
+    found = re.findall(rf"([`'])((?:{kinds}):(?:(?!\1)\S)+)\1", text)
+    specs = [spec for _, spec in found if "URL" not in spec]
     assert specs
     for spec in specs:
         load(spec.replace("key_env=...", "key_env=X"))
+
+
+@pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
+@pytest.mark.parametrize("switched", [True, False])
+def test_the_readmes_own_model_answers(fakes: Fakes, switched: bool) -> None:
+    """With the command's mode and limits; without its switch, too, though thoughts then take most of the budget."""
+    command = re.search(r"--mode (\w+) --rounds (\d+) --tokens (\d+) \\\s+--llm '([^']+)'", README)
+    assert command is not None
+    mode, rounds, tokens, spec = command.groups()
+    address, _, options = spec.partition("?")
+    fake = fakes.add(replace(ENDPOINTS["vllm qwen3"], model=address.partition("#")[2]))
+    agent = Agent(Shelf(mixed=False), f"{fake.spec}?{options}" if switched else fake.spec)  # type: ignore[arg-type]
+    budget = Budget(rounds=int(rounds), tokens=int(tokens))
+    answer = asyncio.run(agent.aask(tagged("Which lamp is older", 1), mode=mode, budget=budget))
+    assert answer.text
+    assert answer.stop_reason in ("answered", "budget:rounds", "budget:tokens")
+    assert (answer.spend.total.reasoning_tokens == 0) == switched
+    assert fake.truth["zq000001"].tokens <= answer.spend.total.tokens <= budget.tokens  # type: ignore[operator]
