@@ -72,17 +72,19 @@ EXPECTED = {
 }
 
 
-_TEMPLATE = 'chat_template_kwargs={"enable_thinking": false}'
+_TEMPLATE = 'chat_template_kwargs={"enable_thinking":false}'
 SWITCHES = {
     "openai gpt-5": "reasoning_effort=minimal",
     "vllm qwen3": _TEMPLATE,
     "llama.cpp qwen3": _TEMPLATE,
     "sglang qwen3": _TEMPLATE,
     "ollama qwen3": "reasoning_effort=none",
+    "lm studio qwen3": "reasoning_effort=none",
     "gemini": "reasoning_effort=none",
+    "deepseek thinking": 'body.thinking={"type":"disabled"}',
     "groq qwen3": "reasoning_effort=none",
     "litellm gpt-5": "reasoning_effort=minimal",
-    "openrouter thinking": 'body.reasoning={"effort": "none"}',
+    "openrouter thinking": 'body.reasoning={"effort":"none"}',
 }
 """The option of a specification that keeps it from thinking."""
 
@@ -146,7 +148,9 @@ def test_what_it_is_sent_is_what_it_knows(fakes: Fakes, name: str) -> None:
 def test_its_switch_keeps_it_from_thinking(fakes: Fakes, name: str) -> None:
     fake = fakes.add(ENDPOINTS[name])
     agent = made(fake, SWITCHES[name])
-    assert not asyncio.run(found(agent))["thinks"]
+    seen = asyncio.run(found(agent))
+    assert not seen["thinks"]
+    assert seen["tokenizer"] == EXPECTED[name].tokenizer, "counts are as exact as before"
     answer = asyncio.run(agent.aask(tagged("Which lamp is older", 1), mode="chain"))
     assert answer.stop_reason == "answered"
     assert answer.spend.total.reasoning_tokens == 0
@@ -177,8 +181,8 @@ def test_azure_takes_its_key_in_a_header_of_its_own(fakes: Fakes) -> None:
 
 
 def test_a_window_that_is_not_told_can_be_given(fakes: Fakes) -> None:
-    agent = made(fakes.add(ENDPOINTS["lm studio"]), "window=16384")
-    assert agent.llm.context_window == 16_384
+    agent = made(fakes.add(ENDPOINTS["openai gpt-4o"]), "window=128000")
+    assert agent.llm.context_window == 128_000
 
 
 def test_a_rate_limit_is_waited_for(fakes: Fakes) -> None:
