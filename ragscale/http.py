@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadEncoding",
     "BodyTooLarge",
+    "UnknownEncoding",
     "aread_bounded",
     "open_client",
     "proxy_variables",
@@ -41,7 +42,11 @@ class BodyTooLarge(ValueError):
 
 
 class BadEncoding(ValueError):
-    """A body whose ``Content-Encoding`` is not offered, or not what the body is in."""
+    """A compressed body that is cut, or not in the encoding that its head tells."""
+
+
+class UnknownEncoding(BadEncoding):
+    """A body in an encoding that is not read here; another attempt would bring the same."""
 
 
 def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
@@ -54,8 +59,10 @@ def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
 
     Raises:
         MissingDependency: The environment names a SOCKS proxy, and httpx cannot speak to one.
-        InvalidInput: The environment names a proxy that is none.
+        InvalidInput: The environment names a proxy that is none, or certificates that cannot be read.
     """
+    import httpx  # a quarter of a second, where no caller has it yet
+
     parts = urlsplit(url)
     # a proxy cannot reach this machine's own loopback interface, and would be told the key
     options["trust_env"] = not is_loopback(parts.hostname or "")
@@ -69,8 +76,13 @@ def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
             f"{proxy_variables('socks')} names a SOCKS proxy, which httpx cannot speak to as it is installed",
             f"Install it with: pip install 'httpx[socks]'; or put {parts.hostname} into NO_PROXY.",
         ) from None
-    except Exception as error:
-        if not options["trust_env"] or not _proxies():
+    except OSError as error:
+        raise InvalidInput(
+            f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read ({error})",
+            "Correct or unset it.",
+        ) from None
+    except (ValueError, httpx.InvalidURL) as error:
+        if not _proxies():
             raise
         # by type alone: the value may hold a password
         raise InvalidInput(
@@ -107,7 +119,8 @@ def read_bounded(response: httpx.Response, limit: int, *, deadline: float = math
 
     Raises:
         BodyTooLarge: The body has more bytes.
-        BadEncoding: The body is in another encoding, or not in the one that its head tells.
+        BadEncoding: The body is cut, or not in the encoding that its head tells.
+        UnknownEncoding: It is in another encoding.
         TimeoutError: The deadline is over.
     """
     body = _Body(response, limit)
@@ -131,7 +144,7 @@ class _Body:
         told = response.headers.get("content-encoding", "").strip().lower()
         self._encoding = told if told != "identity" else ""
         if self._encoding and self._encoding not in _WINDOW:
-            raise BadEncoding(f"a body in the encoding {told[:40]!r}, which was not asked for")
+            raise UnknownEncoding(f"a body in the encoding {told[:40]!r}, which was not asked for")
         self._limit = limit
         self._raw = 0
         self._size = 0

@@ -41,6 +41,12 @@ def serve(
         list[str] | None,
         typer.Option(metavar="MODEL", help="A cross-encoder that clients may ask for: folder or hub name; repeatable."),
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="Let web pages of this origin in, as in http://localhost:3000; repeatable."
+        ),
+    ] = None,
     watch: Annotated[
         int | None,
         typer.Option(metavar="SECONDS", min=1, help="Look for changes of the index so often. Default: upon SIGHUP."),
@@ -71,6 +77,7 @@ def serve(
             token=token,
             limits=limits,
             rerankers=rerank or [],
+            origins=allow_origin or [],
             watch=watch,
             tell=partial(typer.echo, err=True),
         )

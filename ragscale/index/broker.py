@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import threading
@@ -40,6 +41,9 @@ class Broker(Generic[Request, Result]):
             what that request raises. Where `run` itself raises, each request of the batch is run again alone, so that
             one cannot spoil the others: what would meet them all, and take its time, is better returned.
         max_batch: Most requests in one call of `run`.
+        work: How much a request is, in a unit of the caller's; by default 1.
+        max_work: Most of it in one call of `run`, so that what comes meanwhile need not wait long; a single request
+            may be more.
         name: Of the worker thread.
     """
 
@@ -48,14 +52,19 @@ class Broker(Generic[Request, Result]):
         run: Callable[[Sequence[Request]], Sequence[Result | RagscaleError]],
         *,
         max_batch: int = 256,
+        work: Callable[[Request], int] = lambda request: 1,
+        max_work: float = math.inf,
         name: str = "broker",
     ) -> None:
         if max_batch < 1:
             raise InvalidInput(f"max_batch {max_batch}, the least is 1")
         self._run = run
         self._max_batch = max_batch
+        self._work_of = work
+        self._max_work = max_work
         self._name = name
         self._queue: queue.SimpleQueue[tuple[Request, Future[Result]] | None] = queue.SimpleQueue()
+        self._next: tuple[Request, Future[Result]] | None = None  # did not fit into the batch under way
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
         self._process = os.getpid()
@@ -66,7 +75,7 @@ class Broker(Generic[Request, Result]):
     @property
     def load(self) -> Load:
         """What waits now, and what was run so far."""
-        return Load(self._queue.qsize(), self._batches, self._requests)
+        return Load(self._queue.qsize() + (self._next is not None), self._batches, self._requests)
 
     def submit(self, request: Request) -> Future[Result]:
         """Hand in a request; cancelling its future drops it if it has not started.
@@ -111,10 +120,11 @@ class Broker(Generic[Request, Result]):
     def _work(self) -> None:
         open_for_more = True
         while open_for_more:
-            first = self._queue.get()
+            first = self._next or self._queue.get()
+            self._next = None
             if first is None:
                 return
-            waiting = [first]
+            waiting, work = [first], self._work_of(first[0])
             while len(waiting) < self._max_batch:
                 try:
                     entry = self._queue.get_nowait()
@@ -122,6 +132,10 @@ class Broker(Generic[Request, Result]):
                     break
                 if entry is None:
                     open_for_more = False
+                    break
+                work += self._work_of(entry[0])
+                if work > self._max_work:
+                    self._next = entry
                     break
                 waiting.append(entry)
             batch = [(request, future) for request, future in waiting if future.set_running_or_notify_cancel()]

@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import httpx
+from pydantic import TypeAdapter, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt
 
 from ragscale.errors import IndexServerError, InvalidInput
-from ragscale.urls import is_loopback, server_url
+from ragscale.http import (
+    BadEncoding,
+    BodyTooLarge,
+    UnknownEncoding,
+    open_client,
+    proxy_variables,
+    read_bounded,
+    retry_after,
+)
+from ragscale.index.replies import FAILURE
+from ragscale.urls import server_url
 
-__all__ = ["Client"]
+__all__ = ["Client", "TooLargeError"]
 
+T = TypeVar("T")
 _CONNECT = 10.0  # seconds
 _LONGEST_WAIT = 30.0  # of what a server may ask for
 _REFUSED = (400, 404, 413, 422)
+_LARGEST = 64 << 20  # bytes of a reply: 16,384 hits, the most of a request, may have 4,000 each
+_LARGEST_FAILURE = 1 << 20
 
 
 class _BusyError(IndexServerError):
     """Worth another attempt: every request only reads, so none does harm twice."""
 
     retry_after = 0.0
+
+
+class TooLargeError(IndexServerError):
+    """A reply beyond what is read; one of fewer searches may be shorter."""
 
 
 class Client:
@@ -37,7 +55,9 @@ class Client:
         attempts: Attempts at a request in all.
 
     Raises:
-        InvalidInput: `url` is not an http(s) URL, or holds credentials or a query; `attempts` is below 1.
+        InvalidInput: `url` is not an http(s) URL, or holds credentials or a query; `attempts` is below 1; a proxy or
+            certificates of the environment cannot be used.
+        MissingDependency: The environment names a SOCKS proxy, and httpx cannot speak to one.
     """
 
     def __init__(self, url: str, *, token_env: str, timeout: float, attempts: int) -> None:
@@ -46,41 +66,41 @@ class Client:
             raise InvalidInput(f"attempts={attempts}, the least is 1", "1 means no second attempt.")
         self._token_env = token_env
         self._attempts = attempts
-        address = httpx.URL(self.url)
-        # a proxy cannot reach this machine's own loopback interface
-        direct = is_loopback(address.host)
+        self._timeout = timeout
         limit = httpx.Timeout(timeout, connect=min(timeout, _CONNECT))
-        # without TLS there is nothing to verify, and reading the certificates takes its time
-        verify = address.scheme == "https"
-        self._http = httpx.Client(base_url=self.url, timeout=limit, trust_env=not direct, verify=verify)
+        self._http = open_client(httpx.Client, self.url, base_url=self.url, timeout=limit)
 
-    def get(self, path: str, *, params: dict[str, str] | None = None, attempts: int | None = None) -> dict[str, Any]:
-        """The JSON object at `path`; see `post`."""
-        return self._repeated("GET", path, attempts=attempts, params=params)
+    def get(
+        self, path: str, reply: TypeAdapter[T], *, params: dict[str, str] | None = None, attempts: int | None = None
+    ) -> T:
+        """What is at `path`; see `post`."""
+        return self._repeated("GET", path, reply, attempts=attempts, params=params)
 
-    def post(self, path: str, body: dict[str, Any], *, unsettled: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The JSON object that answers `body`.
+    def post(self, path: str, body: dict[str, Any], reply: TypeAdapter[T], *, unsettled: Callable[[T], bool]) -> T:
+        """What answers `body`.
 
         Args:
             path: Of the endpoint.
             body: The request.
+            reply: What the answer has to be.
             unsettled: Whether an answer is worth another attempt; the last one is returned whatever it says.
 
         Raises:
             IndexServerError: All attempts failed, or one in a way that another would too.
             InvalidInput: The server refuses the request as it stands.
         """
-        return self._repeated("POST", path, unsettled=unsettled, json=body)
+        return self._repeated("POST", path, reply, unsettled=unsettled, json=body)
 
     def _repeated(
         self,
         method: str,
         path: str,
+        reply: TypeAdapter[T],
         *,
         attempts: int | None = None,
-        unsettled: Callable[[dict[str, Any]], bool] = lambda answer: False,
+        unsettled: Callable[[T], bool] = lambda answer: False,
         **content: Any,
-    ) -> dict[str, Any]:
+    ) -> T:
         retrying = Retrying(
             stop=stop_after_attempt(attempts or self._attempts),
             wait=_wait,
@@ -88,11 +108,12 @@ class Client:
             retry_error_callback=_last,
         )
         try:
-            return retrying(self._once, method, path, content)
+            answer: T = retrying(self._once, method, path, reply, content)
+            return answer
         except _BusyError as error:
             raise IndexServerError(error.problem, error.remedy) from None
 
-    def _once(self, method: str, path: str, content: dict[str, Any]) -> dict[str, Any]:
+    def _once(self, method: str, path: str, reply: TypeAdapter[T], content: dict[str, Any]) -> T:
         token = os.environ.get(self._token_env, "").strip()
         if not token.isascii() or not token.isprintable():
             raise IndexServerError(
@@ -100,28 +121,50 @@ class Client:
                 "Use letters, digits and punctuation of ASCII, on the server too.",
             )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        deadline = time.monotonic() + self._timeout
         try:
-            response = self._http.request(method, path, headers=headers, **content)
+            with self._http.stream(method, path, headers=headers, **content) as response:
+                good = response.status_code == 200
+                body = read_bounded(response, _LARGEST if good else _LARGEST_FAILURE, deadline=deadline)
+        except httpx.ProxyError as error:
+            raise _BusyError(
+                f"the proxy that {proxy_variables()} names does not let {self.url} be reached ({error})",
+                "Correct it, or put the server's name into NO_PROXY.",
+            ) from None
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise _BusyError(
                 f"no index server at {self.url} (connection refused, or unknown host)",
                 "Start it with `ragscale serve DIR`, or correct the URL.",
             ) from None
-        except httpx.TimeoutException:
+        except (httpx.TimeoutException, TimeoutError):
             raise IndexServerError(
-                f"no answer from {self.url} within {self._http.timeout.read:g} s",
+                f"no answer from {self.url} within {self._timeout:g} s",
                 "Send fewer queries at once, or look at the server's /metrics.",
             ) from None
-        except httpx.RequestError as error:  # a body that cannot be decoded included
+        except BodyTooLarge as error:
+            raise TooLargeError(
+                f"{self.url} answers with {error}", "Ask for fewer hits at once, and check that it is ragscale's."
+            ) from None
+        except UnknownEncoding as error:
+            raise IndexServerError(
+                f"{self.url} answers with {error}", "Take out the proxy or the setting that compresses it so."
+            ) from None
+        except BadEncoding as error:
+            raise _BusyError(
+                f"the connection to {self.url} broke (DecodingError): {error}", "See the server's log."
+            ) from None
+        except httpx.RequestError as error:
             raise _BusyError(
                 f"the connection to {self.url} broke ({type(error).__name__})", "See the server's log."
             ) from None
-        if response.status_code != 200:
-            raise self._failure(response)
-        with self.reading():
-            return dict(response.json())
+        if not good:
+            raise self._failure(response, body)
+        try:
+            return reply.validate_json(body)
+        except ValidationError as error:
+            raise self.odd(_first(error)) from None
 
-    def _failure(self, response: httpx.Response) -> IndexServerError | InvalidInput:
+    def _failure(self, response: httpx.Response, body: bytes) -> IndexServerError | InvalidInput:
         status = response.status_code
         if status == 401:
             state = "holds another token" if os.environ.get(self._token_env) else "is not set"
@@ -130,30 +173,33 @@ class Client:
                 f"Put the server's token into {self._token_env}.",
             )
         try:
-            told = response.json()["error"]
-            problem, remedy, ours = f"{self.url}: {told['problem']}", str(told["remedy"]), True
-        except (ValueError, KeyError, TypeError, RecursionError):
+            told = FAILURE.validate_json(body)["error"]
+            problem, remedy, ours = f"{self.url}: {told['problem']}", told["remedy"], True
+        except ValidationError:
             problem, remedy, ours = f"{self.url} answered with HTTP {status}", "Check that it is ragscale's.", False
         if status in (408, 429, 502, 503):
             busy = _BusyError(problem, remedy)
-            busy.retry_after = _seconds(response.headers.get("retry-after", ""))
+            busy.retry_after = retry_after(response.headers.get("retry-after")) or 0.0
             return busy
         return InvalidInput(problem, remedy) if status in _REFUSED and ours else IndexServerError(problem, remedy)
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Turns whatever goes wrong while a reply is read into an `IndexServerError`."""
-        try:
-            yield
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-            raise IndexServerError(
-                f"{self.url} answered with something that this ragscale does not understand",
-                "Check the URL, and that server and client are of one version.",
-            ) from None
+    def odd(self, what: str) -> IndexServerError:
+        """The error for a reply that is no reply of such a server."""
+        return IndexServerError(
+            f"{self.url} answered with something that this ragscale does not understand ({what})",
+            "Check the URL, and that server and client are of one version.",
+        )
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+def _first(error: ValidationError) -> str:
+    """Where a reply is not what it should be, and how: ``"results.0: Input should be an object"``."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part)[:40] for part in found["loc"][:8])
+    return f"{place}: {found['msg'][:200]}" if place else found["msg"][:200]
 
 
 def _last(state: RetryCallState) -> Any:
@@ -166,10 +212,3 @@ def _wait(state: RetryCallState) -> float:
     asked = error.retry_after if isinstance(error, _BusyError) else 0.0
     backoff: float = 0.25 * 2 ** (state.attempt_number - 1) * random.uniform(0.5, 1.0)
     return max(backoff, min(asked, _LONGEST_WAIT))
-
-
-def _seconds(header: str) -> float:
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        return 0.0  # a date, as a proxy may send it

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, RagscaleError
 from ragscale.index.broker import Broker, Load
-from ragscale.index.client import Client
+from ragscale.index.client import Client, TooLargeError
+from ragscale.index.replies import ABOUT, PASSAGES, RESULTS, Failed, Found, Results
 from ragscale.index.request import How, SearchOptions, Size, cleaned
 from ragscale.index.view import Searching
 from ragscale.index.wire import hit_from_json, passage_from_json
@@ -49,7 +50,9 @@ class RemoteIndex:
 
     Raises:
         IndexServerError: Nothing answers there, the token is wrong, or it is not a ragscale server.
-        InvalidInput: `url` is not an http(s) URL, or holds credentials.
+        InvalidInput: `url` is not an http(s) URL, or holds credentials; or a proxy or certificates that the environment
+            names cannot be used.
+        MissingDependency: The environment names a SOCKS proxy for it, and httpx cannot speak to one.
     """
 
     def __init__(
@@ -112,10 +115,10 @@ class RemoteIndex:
         Raises:
             InvalidInput: The server has no such cross-encoder.
         """
-        revision = self.about.get("rerankers", {}).get(str(name))
+        revision = self._served.rerankers.get(str(name))
         if revision is None:
             raise InvalidInput(f"{self.url} serves no reranker {str(name)!r}", f"Serve it: --rerank {name}.")
-        return str(revision)
+        return revision
 
     def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
         """A LangChain retriever over this index; see `Index.as_retriever`."""
@@ -188,15 +191,17 @@ class _Served:
 
     def ask(self, attempts: int | None = None) -> None:
         """What the server serves now; forgets the passages that were seen."""
-        about = self._client.get("/v1/index", attempts=attempts)
-        with self._client.reading(), self._lock:
+        about = self._client.get("/v1/index", ABOUT, attempts=attempts)
+        limits = about["limits"]
+        with self._lock:
             self._seen.clear()
-            self.fingerprint: str = about["fingerprint"]
+            self.fingerprint = about["fingerprint"]
             self.how: How = about["how"]
-            self.about = about
-            self.length = int(about["passages"])
-            self._most = Size(*(int(about["limits"][name]) for name in ("queries", "hits", "pairs")))
-            self._body = int(about["limits"]["body"])
+            self.about = dict(about)
+            self.rerankers = about.get("rerankers", {})
+            self.length = about["passages"]
+            self._most = Size(limits["queries"], limits["hits"], limits["pairs"])
+            self._body = limits["body"]
 
     def passage(self, identity: str) -> Passage:
         """As `RemoteIndex.passage`."""
@@ -204,22 +209,30 @@ class _Served:
             known = self._seen.get(identity)
         if known is not None:
             return known
-        answer = self._client.get("/v1/passages", params={"id": identity})
-        with self._client.reading():
-            passage = passage_from_json(answer["passages"][0])
-            self._keep(answer["fingerprint"], [passage])
-        return passage
+        answer = self._client.get("/v1/passages", PASSAGES, params={"id": identity})
+        found = [passage_from_json(data) for data in answer["passages"]]
+        if [passage.id for passage in found] != [identity]:
+            raise self._client.odd(f"{counted(len(found), 'passage')} for the id {identity[:60]!r}, or another one")
+        self._keep(answer["fingerprint"], found)
+        return found[0]
 
     def run(self, searches: Sequence[dict[str, Any]]) -> list[list[list[Hit]] | RagscaleError]:
         """Send what waits in as few requests as the server's limits allow."""
         answers: list[list[list[Hit]] | RagscaleError] = []
         while len(answers) < len(searches):
-            part = self._fitting(searches[len(answers) :])
-            try:
-                answers += self._send(part)
-            except RagscaleError as error:
-                answers += [error] * len(part)
+            answers += self._answered(self._fitting(searches[len(answers) :]))
         return answers
+
+    def _answered(self, searches: Sequence[dict[str, Any]]) -> list[list[list[Hit]] | RagscaleError]:
+        try:
+            return self._send(searches)
+        except TooLargeError as error:  # what happened to wait together need not fit into one reply
+            if len(searches) == 1:
+                return [error]
+            half = len(searches) // 2
+            return self._answered(searches[:half]) + self._answered(searches[half:])
+        except RagscaleError as error:
+            return [error] * len(searches)
 
     def _fitting(self, searches: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
         """The first searches that together keep the server's limits; at least one, whose fault it then is."""
@@ -232,19 +245,16 @@ class _Served:
         return searches
 
     def _send(self, searches: Sequence[dict[str, Any]]) -> list[list[list[Hit]] | RagscaleError]:
-        reply = self._client.post("/v1/batch", {"searches": list(searches)}, unsettled=self._unsettled)
-        with self._client.reading():
-            answers = [_answer(result) for result in reply["results"]]
-            if len(answers) != len(searches):
-                raise ValueError
-            found = [answer for answer in answers if not isinstance(answer, RagscaleError)]
-            self._keep(reply["fingerprint"], [hit.passage for lists in found for hits in lists for hit in hits])
+        reply = self._client.post("/v1/batch", {"searches": list(searches)}, RESULTS, unsettled=_unsettled)
+        answers = [_answer(result) for result in reply["results"]]
+        if len(answers) != len(searches) or not all(
+            isinstance(answer, RagscaleError) or len(answer) == len(search["queries"])
+            for search, answer in zip(searches, answers, strict=True)
+        ):
+            raise self._client.odd("other numbers of results than of searches or queries")
+        found = [answer for answer in answers if not isinstance(answer, RagscaleError)]
+        self._keep(reply["fingerprint"], [hit.passage for lists in found for hits in lists for hit in hits])
         return answers
-
-    def _unsettled(self, reply: dict[str, Any]) -> bool:
-        """Whether a search failed in a way that may pass; all are sent again, so that one reply is of one commit."""
-        with self._client.reading():
-            return any(result.get("status") == 503 for result in reply["results"])
 
     def _keep(self, fingerprint: str, passages: Sequence[Passage]) -> None:
         """Remember passages, unless they are of another index than the one opened: then raise `IndexMismatch`."""
@@ -262,7 +272,12 @@ class _Served:
                 self._seen.popitem(last=False)
 
 
-def _answer(result: dict[str, Any]) -> list[list[Hit]] | RagscaleError:
+def _unsettled(reply: Results) -> bool:
+    """Whether a search failed in a way that may pass; all are sent again, so that one reply is of one commit."""
+    return any(result["status"] == 503 for result in reply["results"] if "error" in result)
+
+
+def _answer(result: Failed | Found) -> list[list[Hit]] | RagscaleError:
     if "error" in result:
         kind = InvalidInput if result["status"] == 422 else IndexServerError
         return kind(result["error"]["problem"], result["error"]["remedy"])

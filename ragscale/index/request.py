@@ -10,7 +10,18 @@ from typing import Any, Literal, Self, TypedDict, get_args
 from ragscale.errors import InvalidInput
 from ragscale.index.where import compile_filter
 
-__all__ = ["DEPTH", "HOWS", "How", "SearchOptions", "SearchRequest", "Size", "check_request", "cleaned", "listed"]
+__all__ = [
+    "DEPTH",
+    "HOWS",
+    "How",
+    "SearchOptions",
+    "SearchRequest",
+    "Size",
+    "check_request",
+    "cleaned",
+    "listed",
+    "work_of",
+]
 
 How = Literal["hybrid", "dense", "bm25"]
 HOWS: tuple[How, ...] = get_args(How)
@@ -61,6 +72,25 @@ class SearchRequest:
         """Rows that each ranking needs."""
         more = self.how == "hybrid" or self.rerank is not None or self.mmr is not None
         return max(self.k, self.depth) if more else self.k
+
+    @property
+    def work(self) -> int:
+        """About how much there is to do, in the unit of `work_of`."""
+        pairs = 0 if self.rerank is None else self.candidates
+        return len(self.where or "") + sum(work_of(query, self.k, pairs) for query in self.queries)
+
+
+def work_of(query: str, k: int, pairs: int = 0) -> int:
+    """About how much there is to do for a query, in characters that are encoded: what it is sliced and batched by.
+
+    A filter counts with its characters too: to read and apply it takes about as long.
+
+    Args:
+        query: The text.
+        k: Hits, each of them looked up and written.
+        pairs: Passages that a cross-encoder reads with the query.
+    """
+    return 16 + len(query) + 4 * k + 500 * pairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Index"]
 
+_MAX_WORK = 32_768  # of one batch: some tenths of a second of a small embedder on a CPU
+
 
 class Index:
     """Passages with a lexical index and, usually, vectors; made by `Index.build` or `Index.open`.
@@ -66,7 +68,10 @@ class Index:
         self._reloading = threading.Lock()
         self._current = _Current(Engine(snapshot, embedder=embedder, backend=backend))
         self._broker: Broker[SearchRequest, list[list[Hit]]] = Broker(
-            self._current.run, name=f"ragscale-broker-{path.name}"
+            self._current.run,
+            work=lambda request: request.work,
+            max_work=_MAX_WORK,
+            name=f"ragscale-broker-{path.name}",
         )
         # also when the index is forgotten, and at the end of the program
         self._finalizer = weakref.finalize(self, _stop, self._broker, self._current)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ragscale.types import Hit, Passage
@@ -30,11 +31,11 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
     return {**passage_to_json(hit.passage), "score": hit.score}
 
 
-def passage_from_json(data: dict[str, Any]) -> Passage:
-    """The inverse of `passage_to_json`. Raises ``KeyError`` or ``TypeError`` where it is none."""
+def passage_from_json(data: Mapping[str, Any]) -> Passage:
+    """The inverse of `passage_to_json`, of what `ragscale.index.replies` has checked."""
     return Passage(data["id"], data["title"], data["text"], data["document"], dict(data["metadata"]))
 
 
-def hit_from_json(data: dict[str, Any]) -> Hit:
-    """The inverse of `hit_to_json`. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where it is none."""
-    return Hit(passage_from_json(data), float(data["score"]))
+def hit_from_json(data: Mapping[str, Any]) -> Hit:
+    """The inverse of `hit_to_json`."""
+    return Hit(passage_from_json(data), data["score"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,21 +22,20 @@ from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import HOWS, Index
 from ragscale.index.request import Size
 from ragscale.index.wire import hit_to_json, passage_to_json
-from ragscale.serve.door import Door
+from ragscale.serve.door import Door, checked_origin
 from ragscale.serve.limits import Gate, Limits, RefusedRequest
 from ragscale.serve.metrics import CONTENT_TYPE, Metrics
-from ragscale.serve.replies import HANDLERS, json_reply, log_failures, told
+from ragscale.serve.replies import HANDLERS, as_json, json_reply, lists_as_json, log_failures, results_reply, told
 from ragscale.serve.requests import attended, read_json
-from ragscale.serve.searches import PARAMETERS, Search, parse_search, refuse_unknown
-from ragscale.types import Hit, Passage
+from ragscale.serve.retrieve import Retrieval, Wanted
+from ragscale.serve.searches import PARAMETERS, Search, parse_search, refuse_unknown, sliced
+from ragscale.types import Hit
 from ragscale.words import counted
 
 __all__ = ["Service"]
 
 T = TypeVar("T")
 _K = 10  # of `Index.search`
-_TOPK = 3  # of Search-R1's own server
-_SLICE = 256  # queries that go to the broker together, so that one large request leaves room for others
 _RELOADS = 3  # a search that a reload overtook is repeated, so that no reply mixes two commits
 
 
@@ -47,11 +47,22 @@ class Service:
         limits: Bounds of requests.
         token: What clients must send, or None for a server on the loopback interface.
         rerankers: Models that clients may name in `rerank`; loaded here.
+        origins: Of web pages that may send requests besides the server's own.
+
+    Raises:
+        InvalidInput: An origin is none.
     """
 
     def __init__(
-        self, index: Index, *, limits: Limits, token: str | None = None, rerankers: Sequence[str] = ()
+        self,
+        index: Index,
+        *,
+        limits: Limits,
+        token: str | None = None,
+        rerankers: Sequence[str] = (),
+        origins: Sequence[str] = (),
     ) -> None:
+        self._origins = [checked_origin(origin) for origin in origins]
         self.index = index
         # what the gate never lets in is refused as too large, and not to be sent again and again
         self.limits = replace(limits, queries=min(limits.queries, limits.queue))
@@ -60,6 +71,8 @@ class Service:
         """What ``/metrics`` tells; the server counts in them what never becomes a request."""
         self._name = Path(os.path.abspath(index.path)).name  # "." has none of its own
         self._token = token
+        self._filters = asyncio.Lock()
+        self._told_once: set[str] = set()
         self._rerankers = {name: index.reranker_revision(name) for name in rerankers}
 
     def app(self) -> ASGIApp:
@@ -76,20 +89,25 @@ class Service:
         ]
         inner = Starlette(routes=routes, exception_handlers=HANDLERS)
         inner.state.folder = self.index.path
-        return Door(inner, self.counters, paths=[route.path for route in routes], token=self._token)
+        paths = [route.path for route in routes]
+        door = Door(inner, self.counters, paths=paths, token=self._token, origins=self._origins)
+        if not self._origins:
+            return door
+        # outside the door: a browser asks for permission without the token
+        return CORSMiddleware(
+            door, allow_origins=self._origins, allow_methods=["GET", "POST"], allow_headers=["Authorization"]
+        )
 
-    async def retrieve(self, request: Request) -> Response:
-        """The dialect of Search-R1 and RAG-R1: as lenient as its servers, since its clients read no errors."""
-        body = await read_json(request, self.limits)
-        wanted = parse_search({"queries": body.get("queries"), "k": body.get("topk") or _TOPK}, self.limits, k=_TOPK)
-        # a model may write an empty one: no hits
-        asked = replace(wanted, queries=[query for query in wanted.queries if query.strip()])
-        _, hits_of_asked = await self._admitted(request, asked.size.queries, partial(self._search, asked))
-        self.counters.searched(len(hits_of_asked))
-        found = iter(hits_of_asked)
-        lists = [next(found) if query.strip() else [] for query in wanted.queries]
-        row = _scored if body.get("return_scores") else _document
-        return json_reply({"result": [[row(hit) for hit in hits] for hits in lists]})
+    async def retrieve(self, request: Request) -> ASGIApp:
+        """The dialect of Search-R1 and RAG-R1; see `Retrieval`."""
+        return Retrieval(
+            self.index,
+            Wanted.read(await read_json(request, self.limits), self.limits),
+            self.limits,
+            self._gate,
+            self.counters,
+            self._told_once,
+        )
 
     async def search(self, request: Request) -> Response:
         """Everything that `Index.search` can do, by the same names."""
@@ -98,7 +116,7 @@ class Service:
         fingerprint, found = await self._admitted(request, search.size.queries, partial(self._search, search))
         self.counters.searched(len(found))
         how = search.how or self.index.how
-        return json_reply({"fingerprint": fingerprint, "how": how, "results": _rows(found)})
+        return results_reply({"fingerprint": fingerprint, "how": how}, [await lists_as_json(found, hit_to_json)])
 
     async def batch(self, request: Request) -> Response:
         """Several searches, each with settings of its own, in one request; one that fails leaves the others alone."""
@@ -119,14 +137,16 @@ class Service:
                 f"the limits are {most.queries:,}, {most.hits:,} and {most.pairs:,}",
                 "Send several requests.",
             )
-        fingerprint, results = await self._admitted(request, size.queries, partial(self._all, searches))
-        self.counters.searched(sum(len(result.get("hits", ())) for result in results))
-        return json_reply({"fingerprint": fingerprint, "results": results})
+        fingerprint, answers = await self._admitted(request, size.queries, partial(self._all, searches))
+        self.counters.searched(sum(len(answer) for answer in answers if not isinstance(answer, RagscaleError)))
+        return results_reply({"fingerprint": fingerprint}, [await self._result(answer) for answer in answers])
 
-    async def _all(self, searches: Sequence[Search | RagscaleError]) -> list[dict[str, Any]]:
-        answers = await asyncio.gather(*(self._one(search) for search in searches))
+    async def _all(self, searches: Sequence[Search | RagscaleError]) -> list[list[list[Hit]] | RagscaleError]:
+        answers: list[list[list[Hit]] | RagscaleError] = []
+        for part in sliced(searches, lambda search: search.work if isinstance(search, Search) else 0):
+            answers += await asyncio.gather(*(self._one(search) for search in part))
         log_failures(answer for answer in answers if isinstance(answer, RagscaleError))
-        return [self._result(answer) for answer in answers]
+        return answers
 
     async def _one(self, search: Search | RagscaleError) -> list[list[Hit]] | RagscaleError:
         if isinstance(search, RagscaleError):
@@ -136,11 +156,11 @@ class Service:
         except RagscaleError as error:
             return error
 
-    def _result(self, answer: list[list[Hit]] | RagscaleError) -> dict[str, Any]:
+    async def _result(self, answer: list[list[Hit]] | RagscaleError) -> bytes:
         if isinstance(answer, RagscaleError):
             status, body, _ = told(answer, self.index.path)
-            return {**body, "status": status}
-        return {"hits": _rows(answer)}
+            return as_json({**body, "status": status})
+        return b'{"hits":[%b]}' % await lists_as_json(answer, hit_to_json)
 
     def _parsed(self, body: dict[str, Any]) -> Search | RagscaleError:
         try:
@@ -153,12 +173,14 @@ class Service:
         return parse_search(body, self.limits, k=_K, rerankers=self._rerankers)
 
     async def _search(self, search: Search) -> list[list[Hit]]:
-        queries = search.queries
-        # an option may look at all queries of a search together
-        size = max(1, len(queries)) if search.options else _SLICE
+        where = search.options.get("where")
+        if where is not None:
+            # kept once it was read. One after the other: to read one holds the interpreter, so that several at once
+            # would be no faster, and only keep the event loop from it
+            async with self._filters:
+                await asyncio.to_thread(self.index.searching, search.how, where=where)
         found: list[list[Hit]] = []
-        for start in range(0, len(queries) or 1, size):
-            part = queries[start : start + size]
+        for part in search.slices():
             found += await self.index.asearch(part, search.k, search.how, **search.options)
         return found
 
@@ -216,21 +238,3 @@ class Service:
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
         return Response(self.counters.text(), media_type=CONTENT_TYPE)
-
-
-def _rows(found: list[list[Hit]]) -> list[list[dict[str, Any]]]:
-    return [[hit_to_json(hit) for hit in hits] for hits in found]
-
-
-def _document(hit: Hit) -> dict[str, str]:
-    return {"id": hit.passage.id, "contents": _contents(hit.passage)}
-
-
-def _scored(hit: Hit) -> dict[str, Any]:
-    return {"document": _document(hit), "score": hit.score}
-
-
-def _contents(passage: Passage) -> str:
-    """Quoted title, line break, text: clients cut at the first line break."""
-    title = " ".join(passage.title.split())
-    return f'"{title}"\n{passage.text}'

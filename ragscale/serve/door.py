@@ -1,7 +1,9 @@
-"""What every request passes before it reaches an endpoint: the token, the host name, the clock."""
+"""What every request passes before it reaches an endpoint: where it comes from, the token, the host name, the clock."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import time
 from collections.abc import Sequence
@@ -10,11 +12,12 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ragscale.errors import InvalidInput
 from ragscale.serve.metrics import Metrics
 from ragscale.serve.replies import error_reply
 from ragscale.urls import is_loopback
 
-__all__ = ["Door"]
+__all__ = ["Door", "checked_origin"]
 
 _OPEN = ("/health", "/health/live")  # without a token: they tell nothing
 
@@ -26,16 +29,27 @@ class Door:
         app: What is behind it.
         metrics: Where requests are counted.
         paths: The paths that exist; all others are counted as ``other``.
-        token: What clients must send as ``Authorization: Bearer TOKEN``. Without one, only requests that were
-            addressed to this machine enter: a web page whose name was made to resolve to the loopback address is not
-            let in.
+        token: What clients must send as ``Authorization: Bearer TOKEN``, or as the password of HTTP Basic. Without
+            one, only requests that were addressed to this machine enter: a web page whose name was made to resolve to
+            the loopback address is not let in.
+        origins: Of web pages that may send requests, as ``http://localhost:3000``. A browser sends those of any other
+            page as well; they are refused.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, paths: Sequence[str], token: str | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        *,
+        paths: Sequence[str],
+        token: str | None,
+        origins: Sequence[str] = (),
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._paths = frozenset(paths)
         self._token = token.encode() if token else None
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -56,13 +70,19 @@ class Door:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if self._token is None:
-            host = _name(headers.get("host", ""))
-            if not is_loopback(host):
-                return error_reply(
-                    421, f"the host {host[:100]!r} is not this machine", "Use the address that the server printed."
-                )
-        elif scope["path"] not in _OPEN and not self._knows(headers.get("authorization", "")):
+        host = headers.get("host", "").lower()
+        if self._token is None and not is_loopback(_name(host)):
+            return error_reply(
+                421, f"the host {_name(host)[:100]!r} is not this machine", "Use the address that the server printed."
+            )
+        if self._foreign(scope["method"], headers, host):
+            return error_reply(
+                403,
+                "a web page of another origin sent this request, or a browser that does not say which",
+                "Start the server with --allow-origin ORIGIN to let that page in; programs send no Origin, "
+                "and JSON as application/json.",
+            )
+        if self._token and scope["path"] not in _OPEN and not self._knows(headers.get("authorization", "")):
             return error_reply(
                 401,
                 "the token is absent or wrong",
@@ -71,10 +91,43 @@ class Door:
             )
         return None
 
+    def _foreign(self, method: str, headers: Headers, host: str) -> bool:
+        """Whether a browser sends this for a page of another origin, which needs no permission for simple requests."""
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        if origin is None and site in ("same-origin", "none") and "referer" in headers and method != "GET":
+            origin = "/".join(headers["referer"].split("/")[:3])  # of browsers that do not send the others
+        if origin is not None:
+            return origin.lower() not in (f"http://{host}", f"https://{host}", *self._origins)
+        if site == "none" and method == "POST":
+            # what a page can send without asking, and no client of this server does; curl's -d says it is a form
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            form = kind == "application/x-www-form-urlencoded" and headers.get("user-agent", "").startswith("Mozilla/")
+            return form or kind in ("text/plain", "multipart/form-data")
+        followed = method == "GET" and headers.get("sec-fetch-mode") == "navigate"  # a link to /metrics
+        return site not in ("same-origin", "none") and not followed
+
     def _knows(self, authorization: str) -> bool:
-        scheme, _, token = authorization.partition(" ")
+        scheme, _, given = authorization.partition(" ")
+        token = given.strip().encode()
+        if scheme.lower() == "basic":  # as of a URL with a user and a password
+            try:
+                _, _, token = base64.b64decode(token, validate=True).partition(b":")
+            except binascii.Error:
+                return False
+        elif scheme.lower() != "bearer":
+            return False
         assert self._token is not None
-        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self._token)
+        return hmac.compare_digest(token, self._token)
+
+
+def checked_origin(origin: str) -> str:
+    """An origin as browsers write it. Raises `InvalidInput` where it is none."""
+    scheme, mark, host = origin.lower().rstrip("/").partition("://")
+    if scheme not in ("http", "https") or not mark or not host or set(host) & set("/*?#@ ,"):
+        raise InvalidInput(
+            f"{origin!r} is not the origin of a web page", "Write it as in http://localhost:3000, without a path."
+        )
+    return f"{scheme}://{host}"
 
 
 def _name(host: str) -> str:

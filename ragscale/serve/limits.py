@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 
 from ragscale.errors import InvalidInput, RagscaleError
@@ -18,13 +20,14 @@ class Limits:
     """Bounds of a server. All are at least 1."""
 
     queue: int = 8_192
-    """Queries waiting or being searched, of all requests together; beyond it 429."""
+    """Queries waiting or being searched, of all requests together; beyond it 429, but ``/retrieve`` waits."""
     connections: int = 1_000
     """Open connections; beyond it 503."""
-    body: int = 4 << 20
+    body: int = 5 << 20
     """Bytes of a request's body; beyond it 413."""
     queries: int = 4_096
-    """Queries in a request; a server takes no more than `queue`, which would have no room for them."""
+    """Queries in a request; a server takes no more than `queue`, which would have no room for them. Those of
+    ``/retrieve`` are worked through in slices."""
     k: int = 1_000
     """Hits a query."""
     hits: int = 16_384
@@ -41,6 +44,8 @@ class Limits:
     """For a request's body to arrive whole; beyond it 408."""
     search_seconds: int = 60
     """For a search, its wait in the queue included; beyond it 504."""
+    retrieve_seconds: int = 600
+    """For a request to ``/retrieve``, all waits included; what was not searched then finds nothing."""
     reply_seconds: int = 30
     """For the client to take a reply; beyond it the connection is cut."""
     idle_seconds: int = 30
@@ -97,7 +102,7 @@ class RefusedRequest(RagscaleError):
 
 
 class Gate:
-    """Counts queries in, and refuses at once what does not fit: the queue behind it stays bounded.
+    """Counts queries in, and keeps out what does not fit: the queue behind it stays bounded.
 
     Used by one event loop only, so it needs no lock.
 
@@ -109,6 +114,7 @@ class Gate:
         self.limit = limit
         self.inside = 0
         """Queries admitted and not answered yet."""
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @contextmanager
     def admit(self, queries: int) -> Iterator[None]:
@@ -124,4 +130,39 @@ class Gate:
         try:
             yield
         finally:
-            self.inside -= queries
+            self._leave(queries)
+
+    @asynccontextmanager
+    async def wait(self, queries: int) -> AsyncIterator[None]:
+        """Hold room for queries, `limit` of them at most, as soon as there is some; who came first goes first."""
+        if self._waiting or self.inside + queries > self.limit:
+            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((queries, room))
+            try:
+                await room
+            except asyncio.CancelledError:
+                if room.cancelled():
+                    self._let_in()  # it may have stood before others that fit
+                else:  # let in at the same moment
+                    self._leave(queries)
+                raise
+        else:
+            self.inside += queries
+        try:
+            yield
+        finally:
+            self._leave(queries)
+
+    def _leave(self, queries: int) -> None:
+        self.inside -= queries
+        self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiting:
+            queries, room = self._waiting[0]
+            if not room.done():  # else its client went away
+                if self.inside + queries > self.limit:
+                    return
+                self.inside += queries
+                room.set_result(None)
+            self._waiting.popleft()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,58 @@ from starlette.responses import Response
 
 from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
 from ragscale.serve.limits import RefusedRequest
+from ragscale.types import Hit
 
-__all__ = ["HANDLERS", "error_json", "error_reply", "json_reply", "log_failures", "told"]
+__all__ = [
+    "HANDLERS",
+    "as_json",
+    "error_json",
+    "error_reply",
+    "failure_reply",
+    "json_reply",
+    "lists_as_json",
+    "log_failures",
+    "results_reply",
+    "told",
+]
 
 _log = logging.getLogger(__name__)
+_TURN = 512  # hits, some milliseconds
 _GONE = 499  # nobody reads it; the usual mark of a client that went away, for the metrics
 _REMEDIES = {404: "The endpoints are in docs/serving.md.", 405: "See the header Allow."}
 
 
+def as_json(data: Any) -> bytes:
+    """The JSON of a value; half a surrogate pair, as a query in an error may hold, becomes a question mark."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
 def json_reply(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A reply of JSON; half a surrogate pair, as a query in an error may hold, becomes a question mark."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return Response(text.encode("utf-8", "replace"), status, headers, "application/json")
+    """A reply of JSON."""
+    return Response(as_json(data), status, headers, "application/json")
+
+
+async def lists_as_json(found: Sequence[Sequence[Hit]], row: Callable[[Hit], Any]) -> bytes:
+    """The JSON of the hits of several queries, without the brackets around; now and then others get their turn.
+
+    Args:
+        found: Hits of each query.
+        row: What stands for a hit.
+    """
+    lists: list[bytes] = []
+    written = 0
+    for hits in found:
+        lists.append(as_json([row(hit) for hit in hits]))
+        written += len(hits)
+        if written >= _TURN:
+            written = 0
+            await asyncio.sleep(0)
+    return b",".join(lists)
+
+
+def results_reply(head: Mapping[str, Any], results: Iterable[bytes]) -> Response:
+    """A reply of JSON: the fields of `head`, and a list ``results`` of what is JSON already."""
+    return Response(b'%b,"results":[%b]}' % (as_json(head)[:-1], b",".join(results)), media_type="application/json")
 
 
 def error_json(problem: str, remedy: str) -> dict[str, Any]:
@@ -67,11 +108,25 @@ def _public(error: RagscaleError) -> RagscaleError:
     return InvalidInput("the server's embedder refused a query", "Shorten or change it; the server's log says more.")
 
 
-async def _ours(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RagscaleError)
-    log_failures([error])
-    status, body, headers = told(error, request.app.state.folder)
-    return json_reply(body, status, headers)
+def failure_reply(error: Exception, folder: Path, **more: Any) -> Response:
+    """The reply to a request that failed; one of our errors goes to the log if the operator should look into it.
+
+    Args:
+        error: One of ours or any other.
+        folder: Of the index.
+        more: Further fields of the body.
+    """
+    if isinstance(error, RagscaleError):
+        log_failures([error])
+        status, body, headers = told(error, folder)
+        return json_reply({**body, **more}, status, headers)
+    problem, remedy = f"the server failed ({type(error).__name__})", "See the server's log, and report it."
+    return json_reply({**error_json(problem, remedy), **more}, 500)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # Starlette raises what is not ours again, so that the traceback goes to the server's log
+    return failure_reply(error, request.app.state.folder)
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -85,15 +140,10 @@ async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=_GONE)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    # the traceback goes to the server's log
-    return error_reply(500, f"the server failed ({type(error).__name__})", "See the server's log, and report it.")
-
-
 HANDLERS: dict[Any, Any] = {
-    RagscaleError: _ours,
+    RagscaleError: _failed,
     HTTPException: _http,
     ClientDisconnect: _gone,
-    Exception: _unexpected,
+    Exception: _failed,
 }
 """Exception handlers of the application."""

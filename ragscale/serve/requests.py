@@ -63,8 +63,8 @@ def _start(error: Exception) -> str:
     return (str(error) or type(error).__name__)[:200]
 
 
-async def attended(request: Request, work: Coroutine[Any, Any, T], seconds: float) -> T:
-    """The result of `work`, unless its client goes away or its time is over: then it is cancelled.
+async def attended(request: Request, work: Coroutine[Any, Any, T], seconds: float | None) -> T:
+    """The result of `work`, unless its client goes away or its time is over, if there is a limit: then it is cancelled.
 
     Raises:
         ClientDisconnect: The client went away.

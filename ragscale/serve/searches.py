@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ragscale.errors import InvalidInput
 from ragscale.index import SearchOptions
-from ragscale.index.request import Size
+from ragscale.index.request import DEPTH, Size, work_of
 from ragscale.serve.limits import Limits
 from ragscale.words import counted
 
-__all__ = ["OPTIONS", "PARAMETERS", "Search", "parse_search", "refuse_unknown"]
+__all__ = ["OPTIONS", "PARAMETERS", "Search", "parse_search", "refuse_unknown", "sliced"]
 
+T = TypeVar("T")
+_SLICE = 16_384  # of `work_of`: what one request has the index do before others get their turn
+_ITEMS = 256
+_UNION = 16  # times the characters of a query: of a search that cannot be sliced
 OPTIONS = tuple(SearchOptions.__annotations__)
 PARAMETERS = ("queries", "k", "how", *OPTIONS)
 """Of a search: those of `Index.search`, by the same names."""
@@ -34,6 +38,47 @@ class Search:
     def size(self) -> Size:
         """What it counts for at the server's limits."""
         return Size.of({"queries": self.queries, "k": self.k, **self.options})
+
+    @property
+    def work(self) -> int:
+        """About how much there is to do, in the unit of `work_of`."""
+        return len(str(self.options.get("where", ""))) + sum(map(self.work_of, self.queries))
+
+    def work_of(self, query: str) -> int:
+        """The same of one of its queries."""
+        pairs = 0
+        if "rerank" in self.options:
+            depth = self.options.get("depth", DEPTH)
+            pairs = max(self.k, depth) if isinstance(depth, int) else self.k
+        return work_of(query, self.k, pairs)
+
+    def slices(self) -> Iterator[list[str]]:
+        """Its queries in parts; together where an option looks at all of them."""
+        if self.options.get("mmr_union") or not self.queries:
+            yield list(self.queries)
+        else:
+            yield from sliced(self.queries, self.work_of)
+
+
+def sliced(items: Iterable[T], work: Callable[[T], int], most: int = _ITEMS) -> Iterator[list[T]]:
+    """Items in parts of about equal work, so that between two of them others get their turn.
+
+    Args:
+        items: Each goes into one part, in order; one that is more than a part's work has one of its own.
+        work: Of an item, in the unit of `work_of`.
+        most: Items in a part, up to 256.
+    """
+    part: list[T] = []
+    done = 0
+    for item in items:
+        more = work(item)
+        if part and (done + more > _SLICE or len(part) == min(most, _ITEMS)):
+            yield part
+            part, done = [], 0
+        part.append(item)
+        done += more
+    if part:
+        yield part
 
 
 def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Collection[str] = ()) -> Search:
@@ -60,6 +105,13 @@ def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Col
     where = options.get("where", "")
     if isinstance(where, str) and len(where) > limits.characters:
         raise InvalidInput(f"a filter of {len(where):,} characters, the limit is {limits.characters:,}", "Shorten it.")
+    characters = sum(map(len, search.queries))
+    if options.get("mmr_union") and characters > _UNION * limits.characters:
+        raise InvalidInput(
+            f"queries of {characters:,} characters with mmr_union, which looks at all of them together; the limit is "
+            f"{_UNION * limits.characters:,}",
+            "Send fewer or shorter ones.",
+        )
     size = search.size
     if size.passes(limits.size):
         most = limits.hits if reranker is None else min(limits.hits, limits.pairs)

@@ -65,6 +65,7 @@ def serve(
     token: str | None = None,
     limits: Limits | None = None,
     rerankers: Sequence[str] = (),
+    origins: Sequence[str] = (),
     watch: int | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> None:
@@ -82,17 +83,18 @@ def serve(
         token: What clients must send; see `read_token`.
         limits: Bounds of requests.
         rerankers: Models that clients may name in `rerank`: folders or hub names.
+        origins: Of web pages that may send requests, as ``http://localhost:3000``; those of others are refused.
         watch: Seconds after which to look for a newer commit of the index, again and again; None for SIGHUP alone.
         tell: Called with a line about the server when it listens and when it moved to another commit.
 
     Raises:
-        InvalidInput: The address cannot be listened on.
+        InvalidInput: The address cannot be listened on, or an origin is none.
         RagscaleError: The index cannot be searched.
     """
     limits = limits or Limits()
     for rerank in (None, *rerankers):
         index.search(["ready?"], 1, rerank=rerank)
-    service = Service(index, limits=limits, token=token, rerankers=rerankers)
+    service = Service(index, limits=limits, token=token, rerankers=rerankers, origins=origins)
     config = uvicorn.Config(
         service.app(),
         http=bounded(limits, service.counters),

@@ -53,6 +53,27 @@ def test_what_waits_becomes_one_batch() -> None:
     broker.close()
 
 
+def test_batches_have_a_limit_of_work() -> None:
+    """A request that does not fit waits for the next batch, and is counted as waiting; a single one may be more."""
+    machine = Machine()
+    broker = Broker(machine, work=lambda number: number, max_work=10)
+    machine.hold(broker)
+    futures = [broker.submit(number) for number in (3, 7, 1, 50, 4, 6, 1)]
+    machine.busy.clear()
+    machine.go.set()
+    assert [future.result(30) for future in futures] == [6, 14, 2, 100, 8, 12, 2]
+    assert machine.batches == [[0], [3, 7], [1], [50], [4, 6], [1]]
+    assert broker.load == (0, 6, 8)
+    machine.hold(broker)
+    late = [broker.submit(number) for number in (9, 2)]
+    machine.busy.clear()
+    broker_waits = broker.load.waiting
+    broker.close(0)
+    machine.go.set()
+    assert [future.result(30) for future in late] == [18, 4]  # what was handed in is finished, whatever held it up
+    assert broker_waits == 2
+
+
 def test_batches_have_a_limit() -> None:
     machine = Machine()
     broker = Broker(machine, max_batch=10)

@@ -1,17 +1,24 @@
-"""Who may enter: tokens, and names of this machine."""
+"""Who may enter: tokens, names of this machine, programs and pages of the server's own origin."""
 
 from __future__ import annotations
 
+import base64
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import httpx
 import pytest
+import requests
+from servers import Served
 
 from ragscale.errors import InvalidInput
+from ragscale.index import Index
 from ragscale.serve import Limits, read_token
+from ragscale.serve.app import Service
 
 TOKEN = "a-token-of-some-length"
 Client = Callable[..., httpx.AsyncClient]
@@ -29,13 +36,25 @@ async def test_a_token_opens_everything_and_nothing_else_does(client: Client, pa
             f"Basic {TOKEN}",
             f"Bearer {TOKEN}x",
             f"Bearer {TOKEN[:-1]}",
+            basic("me", f"{TOKEN}x"),
+            basic(TOKEN, ""),
+            basic("me", ""),
+            f"Basic {base64.b64encode(TOKEN.encode()).decode()}",
+            "Basic \xff\xfe",
+            f"Digest {TOKEN}",
         ):
-            response = await http.get(path, headers={"authorization": wrong.encode()})
+            response = await http.get(path, headers={"authorization": wrong.encode("latin-1")})
             assert response.status_code == 401
             assert response.headers["www-authenticate"] == "Bearer"
             assert response.json()["error"]["problem"] == "the token is absent or wrong"
             assert TOKEN not in response.text
-        for right in (f"Bearer {TOKEN}", f"bearer  {TOKEN} "):
+        for right in (
+            f"Bearer {TOKEN}",
+            f"bearer  {TOKEN} ",
+            basic("me", TOKEN),
+            basic("", TOKEN),
+            basic("me", TOKEN).replace("Basic", "basic "),
+        ):
             response = await http.get(path, headers={"authorization": right.encode(), "host": "any.example"})
             assert response.status_code == (404 if path == "/nope" else 200)
 
@@ -62,6 +81,118 @@ async def test_other_names_are_refused_without_a_token(client: Client, host: str
         response = await http.get("/v1/index", headers={"host": host})
     assert response.status_code == 421
     assert "is not this machine" in response.json()["error"]["problem"]
+
+
+OWN = "http://localhost:8765"
+FOREIGN = [
+    {"origin": "http://evil.example"},
+    {"origin": "https://localhost.evil.example"},
+    {"origin": "http://localhost:3000"},  # another server of this machine
+    {"origin": "http://127.0.0.1:8765"},
+    {"origin": "null"},  # of a file, a sandbox, or a page that hides where it is
+    {"origin": ""},
+    {"origin": "http://evil.example", "sec-fetch-site": "same-origin"},
+    {"origin": "http://evil.example", "content-type": "text/plain"},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "content-type": "text/plain"},
+    {"referer": "http://evil.example/page"},
+    {"referer": "http://localhost:8765.evil.example/"},
+    {"content-type": "text/plain"},
+    {"content-type": "Text/Plain; charset=UTF-8"},
+    {"content-type": "multipart/form-data; boundary=x"},
+    {"content-type": "application/x-www-form-urlencoded", "user-agent": "Mozilla/5.0 (X11; Linux x86_64)"},
+]
+WELCOME = [
+    {},
+    {"content-type": "application/json"},
+    {"content-type": "application/x-www-form-urlencoded", "user-agent": "curl/8.5.0"},
+    {"content-type": "application/octet-stream"},
+    {"origin": OWN, "sec-fetch-site": "same-origin", "content-type": "application/json"},
+    {"origin": OWN.upper()},
+    {"origin": OWN.replace("http", "https")},  # behind a proxy with TLS
+    {"sec-fetch-site": "none"},
+    {"sec-fetch-mode": "cors", "content-type": "application/json"},  # Node
+    {"referer": f"{OWN}/docs"},
+]
+ASKED = '{"queries": ["gold"]}'
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+async def test_pages_of_other_origins_send_nothing(client: Client, headers: dict[str, str], token: str | None) -> None:
+    """With a token too: a browser that was once given a user and a password sends them along."""
+    given = {"host": "localhost:8765", **({"authorization": basic("me", TOKEN)} if token else {}), **headers}
+    async with client(token=token) as http:
+        for path in ("/retrieve", "/v1/search", "/v1/batch"):
+            response = await http.post(path, content=ASKED, headers=given)
+            assert response.status_code == 403
+            assert "--allow-origin" in response.json()["error"]["remedy"]
+            assert "access-control-allow-origin" not in response.headers
+        assert b"ragscale_queries_total 0.0" in (await http.get("/metrics", headers=bearer(token))).content
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+@pytest.mark.parametrize("headers", WELCOME, ids=str)
+async def test_programs_and_own_pages_are_welcome(client: Client, headers: dict[str, str], token: str | None) -> None:
+    async with client(token=token) as http:
+        given = {"host": "localhost:8765", **bearer(token), **headers}
+        response = await http.post("/retrieve", content=ASKED, headers=given)
+    assert response.status_code == 200
+
+
+async def test_links_to_a_page_of_the_server_can_be_followed(client: Client) -> None:
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "referer": "http://wiki.example/"}
+    async with client() as http:
+        assert (await http.get("/metrics", headers=link)).status_code == 200
+        assert (await http.get("/metrics", headers={**link, "sec-fetch-mode": "no-cors"})).status_code == 403
+        assert (await http.get("/metrics", headers={"origin": "http://evil.example"})).status_code == 403
+
+
+async def test_origins_that_the_operator_allows(index: Index) -> None:
+    page = "http://localhost:3000"
+    app = Service(index, limits=Limits(), token=TOKEN, origins=[f"{page}/"]).app()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=OWN) as http:
+        asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+        allowed = await http.options("/retrieve", headers={"origin": page, **asks})
+        refused = await http.options("/retrieve", headers={"origin": "http://evil.example", **asks})
+        found = await http.post("/retrieve", content=ASKED, headers={"origin": page, **bearer(TOKEN)})
+        foreign = await http.post(
+            "/retrieve", content=ASKED, headers={"origin": "http://evil.example", **bearer(TOKEN)}
+        )
+        without = await http.post("/retrieve", content=ASKED, headers={"origin": page})
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == page
+    assert (found.status_code, found.headers["access-control-allow-origin"]) == (200, page)
+    assert (refused.status_code, foreign.status_code, without.status_code) == (400, 403, 401)
+    assert "access-control-allow-origin" not in {**refused.headers, **foreign.headers}
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "localhost:3000", "http://", "ftp://h", "http://h/path", "http://me@h", "null"]
+)
+def test_origins_that_are_none(index: Index, origin: str) -> None:
+    with pytest.raises(InvalidInput, match="is not the origin of a web page"):
+        Service(index, limits=Limits(), origins=[origin])
+
+
+def test_the_usual_programs_enter(served: Served) -> None:
+    body = {"queries": ["gold"]}
+    assert requests.post(f"{served.url}/retrieve", json=body).status_code == 200
+    assert requests.post(f"{served.url}/retrieve", data=ASKED).status_code == 200
+    assert httpx.post(f"{served.url}/retrieve", content=ASKED).status_code == 200
+    curl = shutil.which("curl")
+    if curl:
+        words = [curl, "-s", "-o", "/dev/null", "-w", "%{http_code}", "-d", ASKED, f"{served.url}/retrieve"]
+        assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "200"
+
+
+def basic(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def test_tokens_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

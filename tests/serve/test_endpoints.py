@@ -122,8 +122,7 @@ async def test_a_batch_that_reranks_too_much(client: Client, make_reranker: Call
 async def test_what_the_queue_never_takes_is_refused_for_good(client: Client) -> None:
     asked = {"queries": ["gold"] * 5}
     async with client(queue=4) as http:
-        for path in ("/retrieve", "/v1/search"):
-            assert error(await http.post(path, json=asked)) == (422, "5 queries, the limit is 4")
+        assert error(await http.post("/v1/search", json=asked)) == (422, "5 queries, the limit is 4")
         batch = error(await http.post("/v1/batch", json={"searches": [{"queries": ["gold"] * 3}] * 2}))
         assert (await http.get("/v1/index")).json()["limits"]["queries"] == 4
     assert (batch[0], batch[1][:9]) == (422, "6 queries")
@@ -311,6 +310,36 @@ async def test_any_json_is_answered_or_refused(client: Client, body: dict[str, A
     assert response.status_code in (200, 422)
     if response.status_code == 422:
         error(response)
+
+
+def test_a_search_that_looks_at_all_its_queries_together_is_bounded() -> None:
+    """It is worked through as one piece, so that nobody else gets a turn meanwhile."""
+    limits = Limits(characters=100)
+    body: dict[str, Any] = {"queries": ["x" * 100] * 17, "mmr": 0.5}
+    assert len(list(parse_search(body, limits, k=10).slices())) == 1
+    with pytest.raises(InvalidInput, match=r"1,700 characters with mmr_union.* the limit is 1,600"):
+        parse_search({**body, "mmr_union": True}, limits, k=10)
+    fits = parse_search({**body, "mmr_union": True, "queries": ["x" * 100] * 16}, limits, k=10)
+    assert [len(part) for part in fits.slices()] == [16]
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        ({"queries": ["x" * 4000] * 9, "k": 3}, [4, 4, 1]),
+        ({"queries": ["gold"] * 600, "k": 3}, [256, 256, 88]),
+        ({"queries": ["gold"] * 9, "k": 1000}, [4, 4, 1]),
+        ({"queries": ["gold"] * 3, "k": 3, "rerank": "m"}, [1, 1, 1]),
+        ({"queries": ["gold"] * 3, "k": 3, "rerank": "m", "depth": 10}, [3]),
+        ({"queries": ["gold"] * 3, "k": 3, "rerank": "m", "depth": "x"}, [3]),
+        ({"queries": ["gold"] * 300, "k": 3, "weight": 0.5}, [256, 44]),
+        ({"queries": []}, [0]),
+    ],
+)
+def test_searches_are_sliced_by_their_work(body: dict[str, Any], parts: list[int]) -> None:
+    search = parse_search(body, Limits(), k=10, rerankers=["m"])
+    assert [len(part) for part in search.slices()] == parts
+    assert [query for part in search.slices() for query in part] == body["queries"]
 
 
 def test_rerankers_are_those_of_the_operator() -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from ragscale.index import Index
+from ragscale.index import Index, where
 from ragscale.index.where import Filter, compile_filter
 from ragscale.serve.app import Service
-from ragscale.serve.limits import Limits
+from ragscale.serve.limits import Gate, Limits, RefusedRequest
 
 Client = Callable[..., httpx.AsyncClient]
 
@@ -88,6 +91,95 @@ async def test_a_search_without_queries_takes_room_too(client: Client, index: In
         answered = await asyncio.gather(*waiting)
     assert [response.status_code for response in refused] == [429, 429]
     assert [response.status_code for response in answered] == [200, 200]
+
+
+@pytest.mark.parametrize("path", ["/retrieve", "/v1/search", "/v1/batch"])
+async def test_others_get_their_turn_between_the_slices(client: Client, index: Index, held: Held, path: str) -> None:
+    """A request of 20 long queries is underway; a short one is searched next, and not after all of them."""
+    long = [f"{number} ".ljust(4000, "x") for number in range(20)]
+    body = {"searches": [{"queries": [query]} for query in long]} if path == "/v1/batch" else {"queries": long}
+    async with client() as http:
+        first = asyncio.create_task(http.post(path, json=body))
+        await until(lambda: bool(held.searched))
+        second = asyncio.create_task(post(http, "gold"))
+        await until(lambda: index.load.waiting > 0)
+        held.go.set()
+        assert (await second).status_code == 200
+        assert (await first).status_code == 200
+    assert sorted(held.searched) == sorted([*long, "gold"])
+    assert held.searched.index("gold") <= 8
+
+
+async def test_filters_are_read_one_after_the_other_and_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reading: list[str] = []
+    read: list[str] = []
+    most = 0
+
+    def slow(text: str, schema: Any) -> Any:
+        nonlocal most
+        reading.append(text)
+        read.append(text)
+        most = max(most, len(reading))
+        time.sleep(0.01)
+        reading.remove(text)
+        return compiled(text, schema)
+
+    compiled = where._compiled.__wrapped__
+    monkeypatch.setattr(where, "_compiled", lru_cache(256)(slow))
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text('{"id": "a", "text": "gold", "year": 1990}\n')
+    with Index.build([corpus], tmp_path / "index", embedder=None) as index:
+        transport = httpx.ASGITransport(Service(index, limits=Limits()).app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            searches = [{"queries": ["gold"], "where": f"year > {number}"} for number in range(20)]
+            replies = await asyncio.gather(*(http.post("/v1/batch", json={"searches": searches}) for _ in range(3)))
+    assert all(result["hits"][0] for reply in replies for result in reply.json()["results"])
+    assert (most, sorted(read)) == (1, sorted(search["where"] for search in searches))
+
+
+async def test_who_waits_for_room_is_let_in_in_turn() -> None:
+    gate = Gate(4)
+    order: list[str] = []
+    go = {name: asyncio.Event() for name in "abcde"}
+
+    async def enter(name: str, queries: int) -> None:
+        async with gate.wait(queries):
+            order.append(name)
+            await go[name].wait()
+
+    tasks = {}
+    for name, queries in (("a", 3), ("b", 4), ("c", 1), ("d", 1), ("e", 2)):
+        tasks[name] = asyncio.create_task(enter(name, queries))
+        await asyncio.sleep(0)
+    assert (order, gate.inside) == (["a"], 3)  # "c" would fit, but "b" came first
+    with pytest.raises(RefusedRequest, match="2 more pass the limit of 4"), gate.admit(2):
+        pass
+    tasks["b"].cancel()
+    await asyncio.sleep(0.01)
+    assert (order, gate.inside) == (["a", "c"], 4)
+    go["a"].set()
+    await asyncio.sleep(0.01)
+    assert (order, gate.inside) == (["a", "c", "d", "e"], 4)
+    for event in go.values():
+        event.set()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+    assert gate.inside == 0
+
+
+async def test_a_place_that_is_given_and_given_up_at_once_is_free_again() -> None:
+    """Cancelled after it was let in, and before it knows."""
+    gate = Gate(1)
+    async with gate.wait(1):
+        task = asyncio.create_task(waits(gate))
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert (gate.inside, len(gate._waiting)) == (0, 0)
+
+
+async def waits(gate: Gate) -> None:
+    async with gate.wait(1):
+        await asyncio.Event().wait()
 
 
 async def test_health_is_answered_while_a_filter_is_read(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
