@@ -18,7 +18,18 @@ from types import MappingProxyType
 from ragscale.errors import InvalidInput, ModelFileError
 from ragscale.words import counted
 
-__all__ = ["MODELS", "NOTES_FILE", "PackagedModel", "PinnedFile", "cache_dir", "damage", "folder", "path", "present", "verify"]
+__all__ = [
+    "MODELS",
+    "NOTES_FILE",
+    "PackagedModel",
+    "PinnedFile",
+    "cache_dir",
+    "damage",
+    "folder",
+    "path",
+    "present",
+    "verify",
+]
 
 _REMEDY = "Run: ragscale model fetch"
 NOTES_FILE = "verified.json"

@@ -146,7 +146,7 @@ def test_an_index_is_not_searched_with_another_pooling(corpus: Path, model: Path
         assert index.search(["river"], 1, "dense")[0]
     CHANGES["pooling"](copy)
     with Index.open(tmp_path / "index") as index:
-        with pytest.raises(IndexMismatch, match="built with .* at sha256:.*, found sha256:"):
+        with pytest.raises(IndexMismatch, match=r"built with .* at sha256:.*, found sha256:"):
             index.search(["river"], 1, "dense")
         assert index.search(["river"], 1, "bm25")[0]
 

@@ -142,7 +142,9 @@ def replaced(file: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize("change", [overwritten, replaced])
 @pytest.mark.parametrize("at", [0, 2500, len(WHOLE) - 1])
-def test_a_change_that_keeps_size_and_time_is_seen(mirror: Path, change: Callable[[Path, bytes], None], at: int) -> None:
+def test_a_change_that_keeps_size_and_time_is_seen(
+    mirror: Path, change: Callable[[Path, bytes], None], at: int
+) -> None:
     found = fetch("llm")
     weights.path("llm")
     stat = found.stat()
