@@ -37,7 +37,7 @@ _UNSEEN = re.compile(
     "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""What Unicode has ignored where it cannot be shown: marks of direction, joiners, blanks of no width, tags, variants."""
+"""What has no width, by Unicode: marks of direction, joiners, blanks, tags, variants."""
 _VARIANTS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _BREAKS = str.maketrans({"\u2028": "\n", "\u2029": "\n"})
 _JOINED = re.compile(
