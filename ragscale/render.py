@@ -84,7 +84,8 @@ def cost(spend: Spend) -> str:
     parts = []
     if spend.llm_calls:
         cached = f" ({spend.cached_tokens:,} cached)" if spend.cached_tokens else ""
-        parts.append(f"{spend.prompt_tokens:,}{cached} + {spend.completion_tokens:,} tokens")
+        thought = f" ({spend.reasoning_tokens:,} thought)" if spend.reasoning_tokens else ""
+        parts.append(f"{spend.prompt_tokens:,}{cached} + {spend.completion_tokens:,}{thought} tokens")
     if spend.queries:
         parts.append(f"{counted(spend.queries, 'query')}")
     if spend.seconds:
@@ -95,13 +96,13 @@ def cost(spend: Spend) -> str:
 def answer_html(answer: Answer) -> str:
     """The answer as a piece of HTML that stands by itself."""
     text = escape(answer.text) if answer.text else f'<span style="{_FAINT}">no answer</span>'
-    reason = f'<div style="{_TEXT}">⚠ {escape(answer.reason)}</div>' if answer.reason else ""
+    told = "".join(f'<div style="{_TEXT}">⚠ {escape(text)}</div>' for text in (answer.reason, answer.caveat) if text)
     return (
         f'<div style="{_BOX}">'
         f'<div style="{_FAINT}">{escape(answer.question)}</div>'
         f'<div style="font-size:1.25em;font-weight:600;{_TEXT}">{text}</div>'
         f'<div style="{_FAINT}">{escape(answer.mode)} · {escape(answer.stop_reason)}</div>'
-        f"{reason}{_bars(answer)}{_citations(answer)}{_trace(answer.trace)}</div>"
+        f"{told}{_bars(answer)}{_citations(answer)}{_trace(answer.trace)}</div>"
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from doubles import StubIndex, scripted
 
 import ragscale as rs
+from ragscale.types import Answer, AnswerSpend, Spend
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
@@ -23,3 +24,15 @@ def test_the_snippet_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
     exec(snippet, names)
     assert names["answer"].text
     assert len(names["answers"]) == len(names["questions"]) > 1
+
+
+def test_the_json_of_ask_is_described_key_by_key() -> None:
+    """The table has every key of `Answer.to_dict`, and every dimension of a spend."""
+    table = README.partition("### The JSON of `ask`")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| (`[^|]*`) \| (.*) \|$", table, re.MULTILINE))
+    keys = {key.partition(".")[0] for row in rows for key in re.findall(r"`([^`]+)`", row)}
+    assert keys == set(Answer("", [], "", "", AnswerSpend(Spend(), Spend()), []).to_dict())
+    told = re.findall(r"`(\w+)`", rows["`spend.total`, `spend.serial`"])
+    assert told == list(Spend().to_dict())
+    assert len(told) == 10
+    assert "by ten dimensions" in README

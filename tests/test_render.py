@@ -84,12 +84,13 @@ def test_bars_are_as_long_as_their_share_of_the_limit_or_of_the_total() -> None:
     assert [float(width) for width in widths if width != "100"] == pytest.approx([100 * w for w in expected], abs=0.05)
 
 
-@pytest.mark.parametrize("where", ["question", "answer", "reason", "mode", "passage", "trace"])
+@pytest.mark.parametrize("where", ["question", "answer", "reason", "caveat", "mode", "passage", "trace"])
 def test_hostile_text_stays_text(where: str) -> None:
     answers = {
         "question": replace(ANSWER, question=HOSTILE),
         "answer": replace(ANSWER, text=HOSTILE),
         "reason": replace(ANSWER, reason=HOSTILE, stop_reason=HOSTILE),
+        "caveat": replace(ANSWER, caveat=HOSTILE),
         "mode": replace(ANSWER, mode=HOSTILE),
         "passage": replace(ANSWER, citations=[HOSTILE], passages={HOSTILE: Passage(HOSTILE, HOSTILE, HOSTILE)}),
         "trace": replace(ANSWER, trace=[
@@ -114,6 +115,12 @@ def test_an_empty_answer_says_why() -> None:
     assert "Passages cited" not in text
 
 
+def test_an_answer_says_what_its_limit_rests_on() -> None:
+    assert "⚠" not in page(ANSWER).text
+    text = page(replace(ANSWER, caveat="9 of 90 tokens are an estimate.", reason="tokens: the limit is 90.")).text
+    assert "⚠ tokens: the limit is 90.⚠ 9 of 90 tokens are an estimate." in text
+
+
 def test_the_tree_of_branches() -> None:
     root = branches(TRACE)
     first, second = (item for item in root.items if isinstance(item, Branch))
@@ -136,4 +143,5 @@ def test_a_line_and_a_cost() -> None:
     assert line(TRACE[2]) == "first → -1.250"
     assert line(Event("read", "", input="a\nb", output="c")) == "a b → c"
     assert cost(Spend()) == ""
+    assert cost(Spend(1, 40, 30, reasoning_tokens=20)) == "40 + 30 (20 thought) tokens"
     assert cost(Spend(2, 1000, 50, 10, 2, 9, 1, 1.25)) == "1,000 (10 cached) + 50 tokens, 2 queries, 1.2 s"

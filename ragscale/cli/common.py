@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ragscale.cli.view import escaped
+
 if TYPE_CHECKING:
     from ragscale.agent import Agent
     from ragscale.budget import Budget
@@ -66,7 +68,8 @@ Llm = Annotated[
     str,
     typer.Option(
         metavar="SPEC",
-        help="openai:URL#MODEL, embedded (the packaged weights), or embedded:PATH (a GGUF file).",
+        help="openai:URL#MODEL, a service by name (ollama:MODEL), with options (?window=N&...), embedded (the packaged "
+        "weights) or embedded:PATH (a GGUF file); docs/models.md has them all.",
         envvar="RAGSCALE_LLM",
     ),
 ]
@@ -104,6 +107,9 @@ def opened(source: str, llm: str, budget: Budget, *, seed: int, how: How | None)
 
 
 def print_json(value: Any) -> None:
-    """JSON on standard output; half a surrogate pair that a model wrote becomes a question mark."""
+    """JSON on standard output; half a surrogate pair that a model wrote becomes a question mark.
+
+    Characters that steer a terminal, or hide or turn what is read, are written ``\\uXXXX``: the value is the same.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    typer.echo(text.encode("utf-8", "replace").decode("utf-8"), file=sys.stdout)
+    typer.echo(escaped(text.encode("utf-8", "replace").decode("utf-8")), file=sys.stdout)

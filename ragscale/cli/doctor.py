@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ragscale.cli.common import AsJson, print_json
 from ragscale.cli.view import plain
+
+if TYPE_CHECKING:
+    from ragscale.llm import LLM, Capabilities
+    from ragscale.llm.openai import Report
 
 __all__ = [
     "Finding",
@@ -38,6 +44,8 @@ class Finding:
     detail: str
     remedy: str = ""
     """Empty where nothing needs to be done."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """The same by name, for programs; a model's alone has any."""
 
 
 def installed(package: str) -> str | None:
@@ -119,7 +127,7 @@ def check_weights(name: str, needed: bool) -> Finding:
     return Finding(subject, state, problem, f"ragscale model fetch --only {name}")
 
 
-def check_model(spec: str, patience: float = _PATIENCE) -> Finding:
+def check_model(spec: str, patience: float = _PATIENCE) -> list[Finding]:
     """That the model answers, and what it was seen to do; a few tiny calls.
 
     Args:
@@ -127,43 +135,106 @@ def check_model(spec: str, patience: float = _PATIENCE) -> Finding:
         patience: Seconds until it counts as not answering.
     """
     from ragscale.errors import RagscaleError
+    from ragscale.llm import ModelWarning
 
     try:
-        return asyncio.run(asyncio.wait_for(_try_model(spec), patience))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ModelWarning)  # the findings say the same
+            return asyncio.run(asyncio.wait_for(_try_model(spec), patience))
     except RagscaleError as error:
-        return Finding("model", "problem", error.problem, error.remedy)
+        return [Finding("model", "problem", error.problem, error.remedy)]
     except TimeoutError:
-        return Finding(
-            "model", "problem", f"{spec} did not answer within {patience:g} s", "See the server's log; it may be busy."
-        )
+        detail = f"{spec.partition('?')[0]} did not answer within {patience:g} s"
+        return [Finding("model", "problem", detail, "See the server's log; it may be busy.")]
 
 
-async def _try_model(spec: str) -> Finding:
-    from dataclasses import asdict
-
+async def _try_model(spec: str) -> list[Finding]:
     from ragscale.llm import load
-    from ragscale.render import cost
-    from ragscale.words import counted
+    from ragscale.llm.openai import OpenAILLM
 
     model = load(spec)
     try:
-        seen = asdict(await model.capabilities())
-        detail = f"{model.name}, {model.context_window} tokens; can: " + _listed(seen, True)
-        missing = _listed(seen, False)
-        spent = getattr(model, "probe_spend", None)
-        if spent:
-            detail += f" (found out by {counted(spent.llm_calls, 'call')}: {cost(spent)})"
+        can = await model.capabilities()
+        report = await model.report() if isinstance(model, OpenAILLM) else None
+        found = [_abilities(model, can, report)]
+        if report is not None:
+            found += [_window(report), _tokens(report), _thoughts(can.thinking), *_requests(report)]
+        return found
     finally:
         await model.aclose()
+
+
+def _abilities(model: LLM, can: Capabilities, report: Report | None) -> Finding:
+    from ragscale.render import cost
+    from ragscale.types import Spend
+    from ragscale.words import counted
+
+    seen = asdict(can)
+    spent: Spend = getattr(model, "probe_spend", Spend())
+    facts = {
+        "name": model.name,
+        "window": model.context_window,
+        **seen,
+        **(asdict(report) if report else {}),
+        "probe_spend": spent.to_dict(),
+    }
+    detail = f"{model.name}, {model.context_window} tokens; can: {_listed(seen, True)}"
+    if spent.llm_calls:
+        detail += f" (found out by {counted(spent.llm_calls, 'call')}: {cost(spent)})"
+    missing = _listed(seen, False)
     if missing == "nothing":
-        return Finding("model", "ok", detail)
+        return Finding("model", "ok", detail, facts=facts)
+    remedy = "Modes go on without; vLLM and the embedded model can all."
+    return Finding("model", "warning", f"{detail}; cannot: {missing}", remedy, facts)
+
+
+def _listed(seen: dict[str, Any], value: bool) -> str:
+    return ", ".join(name.replace("_", " ") for name, able in seen.items() if able is value) or "nothing"
+
+
+def _window(report: Report) -> Finding:
+    if report.window_from == "assumed":
+        detail = f"{report.window} tokens are assumed: the server does not tell"
+        return Finding("window", "warning", detail, "Give it: ?window=N in the specification.")
+    who = "as the server tells" if report.window_from == "told" else "as given"
+    return Finding("window", "ok", f"{report.window} tokens, {who}")
+
+
+def _tokens(report: Report) -> Finding:
+    counts = {
+        "exact": "prompts are counted by the server's tokenizer",
+        "named": "prompts are counted by the tokenizer that was named, corrected by the server's usage",
+        "estimated": "prompts are estimated" + (", calibrated by the server's usage" if report.usage else ""),
+    }[report.counts]
+    if report.usage:
+        return Finding("tokens", "ok", f"{counts}; calls are charged what it reports")
+    charged = "counted by it, too" if report.counts == "exact" else "charged by an estimate: limits are not hard"
+    remedy = "?tokenizer= names one that counts." if report.counts == "estimated" else "Answers say so (caveat)."
+    state: State = "ok" if report.counts == "exact" else "warning"
+    detail = f"{counts}; the server reports no usage that can be true, so calls are {charged}"
+    return Finding("tokens", state, detail, "" if state == "ok" else remedy)
+
+
+def _thoughts(allowance: int) -> Finding:
+    if not allowance:
+        return Finding("thoughts", "ok", "none before a reply")
     return Finding(
-        "model", "warning", f"{detail}; cannot: {missing}", "Modes go on without; vLLM and the embedded model can all."
+        "thoughts",
+        "warning",
+        f"it thinks before it replies: each call may have {allowance:,} tokens more for that, which the budget pays",
+        "?thinking=N sets how many; ?reasoning_effort= or ?chat_template_kwargs= may switch thoughts off: "
+        "docs/models.md has the switch of each service.",
     )
 
 
-def _listed(seen: dict[str, bool], value: bool) -> str:
-    return ", ".join(name.replace("_", " ") for name, able in seen.items() if able is value) or "nothing"
+def _requests(report: Report) -> list[Finding]:
+    """How calls differ from what they would be by default."""
+    parts = []
+    if report.refused:
+        parts.append(f"it refuses {', '.join(report.refused)}: calls go on without")
+    if report.folds_system:
+        parts.append("its chat template has no system role: instructions go into the user's turn")
+    return [Finding("requests", "ok", "; ".join(parts))] if parts else []
 
 
 def examine(llm: str | None = None) -> list[Finding]:
@@ -184,9 +255,9 @@ def examine(llm: str | None = None) -> list[Finding]:
     ]
     usable = all(finding.state == "ok" for finding in findings[-2:])
     if llm is not None and (llm != "embedded" or usable):
-        findings.append(check_model(llm))
+        findings += check_model(llm)
     elif usable:
-        findings.append(check_model("embedded"))
+        findings += check_model("embedded")
     return findings
 
 
@@ -195,19 +266,32 @@ def doctor(
         str | None,
         typer.Option(
             metavar="SPEC",
-            help="Model to try: openai:URL#MODEL, embedded or embedded:PATH. Default: the packaged one.",
+            help="Model to try, as any --llm takes it: what it can, how it is charged. Default: the packaged one.",
             envvar="RAGSCALE_LLM",
             show_default=False,
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Check faiss, torch, the packaged models and the model endpoint; exit code 1 if there is a problem."""
+    """Check faiss, torch, the packaged models and the model endpoint; exit code 1 if there is a problem.
+
+    --json prints {"findings": [{"subject", "state", "detail", "remedy", "facts"}]}.
+    """
+    findings = examine(llm)
+    if as_json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
+    else:
+        _show(findings)
+    if any(finding.state == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _show(findings: list[Finding]) -> None:
     from rich.box import ROUNDED
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
-    findings = examine(llm)
     table = Table(
         "", "state", Column("found", overflow="fold"), Column("remedy", overflow="fold"), show_lines=True, box=ROUNDED
     )
@@ -215,5 +299,3 @@ def doctor(
         state = Text(finding.state, style=_STYLES[finding.state])
         table.add_row(finding.subject, state, Text(plain(finding.detail)), Text(plain(finding.remedy)))
     Console().print(table)
-    if any(finding.state == "problem" for finding in findings):
-        raise typer.Exit(1)

@@ -232,5 +232,6 @@ def _show(queries: list[str], found: list[list[Hit]]) -> None:
             typer.echo("no hits")
         for rank, hit in enumerate(hits, 1):
             text = plain(" ".join(hit.passage.text.split()))
-            typer.echo(plain(f"{rank}. {hit.passage.title or hit.passage.id} [{hit.passage.id}] {hit.score:.4f}"))
+            title = " ".join((hit.passage.title or hit.passage.id).split())  # one that has lines would forge hits
+            typer.echo(plain(f"{rank}. {title} [{hit.passage.id}] {hit.score:.4f}"))
             typer.echo(f"   {text if len(text) <= _SNIPPET else text[:_SNIPPET] + '...'}")

@@ -86,4 +86,4 @@ def show_left_out(problems: Problems) -> None:
         typer.echo(f"{counted(problems.count, 'bad document')} skipped", err=True)
     if problems.left_out:
         counts = ", ".join(f"{kind} ({count:,})" for kind, count in sorted(problems.left_out.items()))
-        typer.echo(f"not read: {counts}", err=True)
+        typer.echo(plain(f"not read: {counts}"), err=True)

@@ -1,7 +1,12 @@
-"""Answers and traces on a terminal. Text from models and passages is printed as text: no markup, no control codes."""
+"""Answers and traces on a terminal. Text from models and passages is printed as text: no markup, no control codes.
+
+Nor does it show otherwise than it reads: characters that turn the direction of writing, and those that take no room,
+are kept only where words and emoji of some script need them.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-__all__ = ["event_text", "plain", "show_answer", "show_trace"]
+__all__ = ["escaped", "event_text", "plain", "show_answer", "show_trace"]
 
 Name = Callable[[str], str]
 """What to call a passage, given its id."""
@@ -26,9 +31,67 @@ _COLUMNS = {
 }  # fmt: skip
 
 
+_STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control codes, directions of writing (overrides, embeddings, isolates), and halves of surrogate pairs."""
+_UNSEEN = re.compile(
+    "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""What has no width, by Unicode: marks of direction, joiners, blanks, tags, variants."""
+_VARIANTS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_BREAKS = str.maketrans({"\u2028": "\n", "\u2029": "\n"})
+_JOINED = re.compile(
+    "[\u0590-\u10ff\u1700-\u1cff\ua800-\uabff\ufb1d-\ufdff\ufe70-\ufefe\U00010a00-\U00011fff\U0001e900-\U0001e95f]"
+)
+"""Of scripts whose letters join their neighbours: from Hebrew and Arabic to Mongolian."""
+_TONES = range(0x1F3FB, 0x1F400)
+_FLAG = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f")
+
+
 def plain(text: str) -> str:
-    """The text without characters that steer a terminal."""
-    return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") else "\ufffd" for c in text)
+    """The text without characters that steer a terminal, or hide or turn what is read.
+
+    Control codes and directions of writing become U+FFFD. Characters without width are left out, but for joiners
+    between letters of the scripts that need them (Arabic, Persian, Indic ones), joiners and tags within emoji, and one
+    variation selector behind a character.
+    """
+    text = _STEERING.sub("\ufffd", text).translate(_BREAKS)
+    flags = _flags(text)
+    return _UNSEEN.sub(lambda found: found[0] if _is_needed(found, flags) else "", text)
+
+
+def escaped(text: str) -> str:
+    """JSON of the same value in which what `plain` replaces or leaves out is written ``\\uXXXX``."""
+    flags = _flags(text)
+    text = _UNSEEN.sub(lambda found: found[0] if _is_needed(found, flags) else _escape(found), text)
+    return re.sub("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", _escape, text)
+
+
+def _flags(text: str) -> set[int]:
+    """Where the tags of flags stand (such as that of Scotland)."""
+    return {at for found in _FLAG.finditer(text) for at in range(found.start() + 1, found.end())}
+
+
+def _is_needed(found: re.Match[str], flags: set[int]) -> bool:
+    text, at = found.string, found.start()
+    before, after = text[at - 1 : at], text[at + 1 : at + 2]
+    if found[0] in "\u200c\u200d" and _JOINED.match(before) and unicodedata.category(before)[0] in "LM":
+        return True
+    if found[0] == "\u200d":
+        picture = text[at - 2 : at - 1] if before == "\ufe0f" else before
+        return _is_emoji(picture) and _is_emoji(after)
+    if _VARIANTS.match(found[0]):
+        return bool(before.strip()) and not _UNSEEN.match(before)
+    return at in flags
+
+
+def _is_emoji(character: str) -> bool:
+    return bool(character) and (unicodedata.category(character) == "So" or ord(character) in _TONES)
+
+
+def _escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def event_text(event: Event, name: Name = str, *, with_branch: bool = True) -> Text:
@@ -53,8 +116,9 @@ def show_answer(console: Console, answer: Answer) -> None:
         console.print(Text(plain(answer.text), style="bold"))
     for id in answer.citations:
         passage = answer.passages.get(id)
-        console.print(Text(f"  [{plain(id)}] {plain(passage.title) if passage else ''}"))
-    console.print(Text(f"\n{answer.mode}: {answer.stop_reason}. {plain(answer.reason)}".rstrip(), style="dim"))
+        console.print(Text(f"  [{plain(id)}] {plain(' '.join(passage.title.split())) if passage else ''}"))
+    told = plain(f"{answer.reason} {answer.caveat}".strip())
+    console.print(Text(f"\n{answer.mode}: {answer.stop_reason}. {told}".rstrip(), style="dim"))
     console.print(_spends(answer))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO
 
 from ragscale.corpus.problems import Problems
-from ragscale.corpus.source import Source
+from ragscale.corpus.record import shown
+from ragscale.corpus.source import Source, unpacked_limit
 from ragscale.errors import BadDocument
 
 __all__ = ["members", "open_zip"]
 
-_FREE = 256 << 20
-_RATIO = 100
+_NAME_LIMIT = 1024
+"""Most bytes in a member's name, which stands in the id and the metadata of each of its chunks."""
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def open_zip(source: Source, stream: IO[bytes], kind: str) -> Iterator[zipfile.Z
         ) from error
     with archive:
         unpacked = sum(info.file_size for info in archive.infolist())
-        limit = _FREE + _RATIO * source.size
+        limit = unpacked_limit(source.size)
         if unpacked > limit:
             raise BadDocument(
                 source.place,
@@ -65,6 +67,9 @@ def members(source: Source, problems: Problems) -> Iterator[Source]:
             place = f"{source.place}, member {info.filename!r}"
             if name.is_absolute() or PureWindowsPath(info.filename).is_absolute() or ".." in name.parts:
                 problems.add(BadDocument(place, "its name leads out of the archive", "Rename it."))
+            elif len(info.filename.encode("utf-8", "replace")) > _NAME_LIMIT:
+                reason = f"a name of {len(info.filename):,} characters, the limit is {_NAME_LIMIT:,} bytes"
+                problems.add(BadDocument(f"{source.place}, member {shown(info.filename)}", reason, "Rename it."))
             elif counts[name] > 1:
                 reason = f"the archive has {counts[name]} members of this name"
                 problems.add(BadDocument(place, reason, "Remove or rename all but one."))
@@ -80,6 +85,8 @@ def _name(info: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _open(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> IO[bytes]:
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):  # what a link holds is where it leads
+        raise BadDocument(place, "a link, or another thing that is no file", "Put the file itself into the archive.")
     try:
         return archive.open(info)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:

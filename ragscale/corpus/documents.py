@@ -10,13 +10,27 @@ from ragscale.corpus.chunks import Cutter
 from ragscale.corpus.fields import FieldTypes
 from ragscale.corpus.headings import headings
 from ragscale.corpus.lines import Line, blocks, reading_from
-from ragscale.corpus.record import Place, Record, whole_text
+from ragscale.corpus.problems import Problems
+from ragscale.corpus.record import TITLE_LIMIT, Place, Record, shortened, whole_text
 from ragscale.corpus.source import Source
 from ragscale.errors import BadDocument
 from ragscale.types import Passage, Scalar
 
-__all__ = ["DOCUMENT_LIMIT", "Part", "document_records", "markdown_part", "markdown_parts", "text_parts", "utf8"]
+__all__ = [
+    "DOCUMENT_LIMIT",
+    "LONG_TITLES",
+    "Part",
+    "document_records",
+    "markdown_part",
+    "markdown_parts",
+    "refuse_lines",
+    "text_parts",
+    "utf8",
+]
 
+LINES_LIMIT = 1_000_000
+"""Most lines in a Markdown text: its parser takes a kilobyte for each."""
+LONG_TITLES = f"ends of titles over {TITLE_LIMIT:,} characters"
 DOCUMENT_LIMIT = 64 << 20
 """Most bytes in a document that is taken apart as a whole: md, html, and of docx its XML, unpacked."""
 _NEWLINES = re.compile(r"\r\n?")
@@ -35,22 +49,29 @@ class Part:
     metadata: dict[str, Scalar] = field(default_factory=dict)
 
 
-def document_records(source: Source, parts: Iterable[Part], cutter: Cutter, fields: FieldTypes) -> Iterator[Record]:
-    """Chunks of a document; ids are ``name#n``, n from 0.
+def document_records(
+    source: Source, parts: Iterable[Part], cutter: Cutter, fields: FieldTypes, problems: Problems
+) -> Iterator[Record]:
+    """Chunks of a document; ids are ``name#n``, n from 0. The end of a title beyond `TITLE_LIMIT` is left out.
 
     Raises:
         BadDocument: Nothing in it but white space, or metadata that does not fit with other documents'.
     """
-    number = 0
+    number, long = 0, False
     for part in parts:
-        for heading, text in cutter.cut(part.text, part.title, markdown=part.markdown):
+        title = shortened(part.title)
+        for heading, text in cutter.cut(part.text, title, markdown=part.markdown):
             place = Place(source.place, "chunk", number)
             metadata: dict[str, Scalar] = {"path": source.name, **part.metadata}
             if heading:
-                metadata["heading"] = heading
+                metadata["heading"] = shortened(heading)
             fields.add(metadata, place)
-            yield Record(Passage(f"{source.name}#{number}", heading or part.title, text, source.name, metadata), place)
+            named = shortened(heading) or title
+            yield Record(Passage(f"{source.name}#{number}", named, text, source.name, metadata), place)
             number += 1
+            long |= named != (heading or part.title)
+    if long:
+        problems.leave_out(LONG_TITLES)
     if not number:
         raise BadDocument(source.place, "no text in it", "Fill the file or remove it.")
 
@@ -85,13 +106,22 @@ def markdown_part(source: Source, text: str, title: str = "") -> Part:
     """A whole document as Markdown, titled as said, else by its first heading, else by its name.
 
     Raises:
-        BadDocument: Text that UTF-8 cannot hold.
+        BadDocument: Text that UTF-8 cannot hold, or of too many lines.
     """
     text = whole_text(_NEWLINES.sub("\n", text), "text", source.place)
+    refuse_lines(text, source.place)
     title = " ".join(whole_text(title, "title", source.place).split())
     if not title:
         title = next((heading.text for heading in headings(text) if heading.text), source.stem)
     return Part(title, text, markdown=True)
+
+
+def refuse_lines(text: str, place: object) -> None:
+    """Raise a `BadDocument` where a Markdown text has more than `LINES_LIMIT` lines."""
+    lines = text.count("\n")
+    if lines > LINES_LIMIT:
+        reason = f"{lines:,} lines of Markdown, the limit is {LINES_LIMIT:,}"
+        raise BadDocument(place, reason, "Split it into several files, or make it a text file.")
 
 
 def utf8(block: Line, source: Source) -> str:

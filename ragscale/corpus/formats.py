@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ragscale.corpus.archive import open_zip
@@ -17,13 +19,22 @@ from ragscale.errors import BadDocument, MissingDependency, RagscaleError
 from ragscale.words import counted
 
 if TYPE_CHECKING:
-    from docx.table import Table, _Cell
+    from zipfile import ZipFile, ZipInfo
+
+    from docx.oxml.table import CT_Tc
+    from docx.table import Table
     from docx.text.paragraph import Paragraph
     from pypdf import PdfReader
 
 __all__ = ["docx_parts", "html_parts", "pdf_parts"]
 
+_BLOCK = 1 << 18
+_SECONDS, _SECONDS_A_MIB = 30, 30
+"""Most processor time for the pages of a pdf file, and for each MiB of it; a page of text takes 0.02 s."""
 _NOT_TEXT = ["script", "style", "noscript", "template", "svg", "nav", "iframe", "button", "select", "dialog"]
+_HTML_TAGS, _DOCX_TAGS = 2_000_000, 4_000_000
+"""Most tags in a document: one or two gigabytes of memory, and a minute or two. Large manuals have half a million."""
+_SHOWS = re.compile(rb"T[jJ]|['\"]|Do")
 _XML = re.compile(r"\A\s*<\?xml[^>]*>")  # of xhtml; would be taken for text
 
 _WRAPPERS = ["w:ins", "w:moveTo", "w:sdt", "w:sdtContent", "w:customXml", "w:smartTag", "w:fldSimple", "w:dir", "w:bdo"]
@@ -45,10 +56,20 @@ def _parsing(source: Source, kind: str) -> Iterator[None]:
         ) from error
     except (RagscaleError, MemoryError):
         raise
+    except RecursionError as error:
+        reason = f"its {kind} elements lie too deep within each other"
+        raise BadDocument(source.place, reason, "Save it in a simpler form, for instance as text.") from error
     except Exception as error:
         raise BadDocument(
             source.place, f"damaged {kind} file ({type(error).__name__}: {error})", "Save or download it again."
         ) from error
+
+
+def _refuse_tags(count: int, limit: int, source: Source) -> None:
+    """Elements take a hundred times the room of their letters, so bytes are no measure of a document."""
+    if count > limit:
+        reason = f"{count:,} tags, the limit is {limit:,}"
+        raise BadDocument(source.place, reason, "Split it into several files, or save it as text.")
 
 
 def html_parts(source: Source) -> Iterator[Part]:
@@ -61,9 +82,12 @@ def html_parts(source: Source) -> Iterator[Part]:
     """
     with _parsing(source, "html"):
         from bs4 import BeautifulSoup
-        from markdownify import MarkdownConverter
 
-        page = BeautifulSoup(_XML.sub("", _html_text(source), count=1), "lxml")
+        from ragscale.corpus.markup import Converter
+
+        text = _XML.sub("", _html_text(source), count=1)
+        _refuse_tags(text.count("<"), _HTML_TAGS, source)
+        page = BeautifulSoup(text, "lxml")
         title = page.title.get_text() if page.title else ""
         body = page.find("main") or page.find(None, {"role": "main"}) or page.body or page
         for tag in body.find_all([*_NOT_TEXT, "header", "footer"]):
@@ -71,15 +95,7 @@ def html_parts(source: Source) -> Iterator[Part]:
                 tag.decompose()
         for tag in body.find_all("a", class_="headerlink"):  # the paragraph signs of documentation
             tag.decompose()
-        converter = MarkdownConverter(
-            heading_style="ATX",
-            bullets="-",
-            strip=["a", "img", "title"],
-            escape_asterisks=False,
-            escape_underscores=False,
-            escape_misc=False,
-        )
-        part = markdown_part(source, converter.convert_soup(body).strip(), title)
+        part = markdown_part(source, Converter(source.place, DOCUMENT_LIMIT).convert_soup(body).strip(), title)
     yield part
 
 
@@ -120,7 +136,7 @@ def pdf_parts(source: Source, problems: Problems) -> Iterator[Part]:
         _decrypt(reader, source)
         title = " ".join(str(reader.metadata.title or "").split()) if reader.metadata else ""
         title = whole_text(title, "title", source.place) or source.stem
-        texts = [_pdf_text(page.extract_text(), number, source) for number, page in enumerate(reader.pages, 1)]
+        texts = [_pdf_text(text, number, source) for number, text in enumerate(_pages(reader, source), 1)]
     if not any(texts):
         raise BadDocument(
             source.place,
@@ -132,6 +148,44 @@ def pdf_parts(source: Source, problems: Problems) -> Iterator[Part]:
             yield Part(title, text, metadata={"page": number})
         else:
             problems.leave_out("pdf pages without text")
+
+
+def _pages(reader: PdfReader, source: Source) -> Iterator[str]:
+    """Texts of the pages, for as long as they take no more time and room than a file of that size may.
+
+    pypdf bounds each step, but a page may be made of many, or be there many times.
+    """
+    from pypdf.errors import LimitReachedError
+
+    remedy = "Split it into several files, or make it a text file, for instance with `pdftotext`."
+    seconds = _SECONDS + _SECONDS_A_MIB * source.size / (1 << 20)
+    begun, number, size = time.thread_time(), 0, 0
+
+    def on_time(*operation: Any) -> None:
+        if time.thread_time() - begun > seconds:
+            raise _Late
+
+    try:
+        for number, page in enumerate(reader.pages, 1):
+            on_time()
+            content = page.get_contents()
+            # figures are long: where no operator shows text, or a thing that may have some, none is looked at
+            shows = content is not None and _SHOWS.search(content.get_data())
+            text = page.extract_text(visitor_operand_before=on_time) if shows else ""
+            size += len(text)
+            if size > DOCUMENT_LIMIT:
+                reason = f"{size:,} characters of text up to page {number:,}, the limit is {DOCUMENT_LIMIT:,}"
+                raise BadDocument(source.place, reason, remedy)
+            yield text
+    except LimitReachedError as error:
+        raise BadDocument(source.place, str(error).rstrip("."), remedy) from error
+    except _Late:
+        reason = f"page {number:,} of {len(reader.pages):,} is not read after {seconds:,.0f} s, the most for its size"
+        raise BadDocument(source.place, reason, remedy) from None
+
+
+class _Late(BaseException):
+    """No `Exception`: pypdf goes on after those in what a page is made of."""
 
 
 def _decrypt(reader: PdfReader, source: Source) -> None:
@@ -166,14 +220,18 @@ def docx_parts(source: Source) -> Iterator[Part]:
 
         with open_zip(source, stream, "docx") as package:
             size = sum(info.file_size for info in package.infolist() if info.filename.endswith(".xml"))
-        if size > DOCUMENT_LIMIT:
-            reason = f"holds {size:,} bytes of XML, the limit is {DOCUMENT_LIMIT:,}"
-            raise BadDocument(source.place, reason, "Split it into several files.")
+            if size > DOCUMENT_LIMIT:
+                reason = f"holds {size:,} bytes of XML, the limit is {DOCUMENT_LIMIT:,}"
+                raise BadDocument(source.place, reason, "Split it into several files.")
+            # of all members, as its own directory says which of them are XML
+            _refuse_tags(sum(_tags(package, info) for info in package.infolist()), _DOCX_TAGS, source)
         stream.seek(0)
         document = docx.Document(stream)
         _unwrap(document.element)
+        styles: dict[str | None, str] = {}
         blocks = [
-            _table(block) if isinstance(block, Table) else _paragraph(block) for block in document.iter_inner_content()
+            _table(block) if isinstance(block, Table) else _paragraph(block, styles)
+            for block in document.iter_inner_content()
         ]
         title = document.core_properties.title
         part = markdown_part(source, "\n\n".join(block for block in blocks if block.strip()), title)
@@ -190,8 +248,16 @@ def _unwrap(root: Any) -> None:
     etree.strip_tags(root, *map(qn, _WRAPPERS))
 
 
-def _paragraph(paragraph: Paragraph) -> str:
-    style = (paragraph.style.name if paragraph.style else None) or ""
+def _tags(package: ZipFile, info: ZipInfo) -> int:
+    with package.open(info) as member:
+        return sum(block.count(b"<") for block in iter(partial(member.read, _BLOCK), b""))
+
+
+def _paragraph(paragraph: Paragraph, styles: dict[str | None, str]) -> str:
+    """`styles` are the names of those that were looked up before, by id: each time is a search among all."""
+    style = styles.get(paragraph._p.style)
+    if style is None:
+        style = styles[paragraph._p.style] = (paragraph.style.name if paragraph.style else None) or ""
     text = paragraph.text.strip()
     if style == "Title":
         return f"# {text}" if text else ""
@@ -202,14 +268,23 @@ def _paragraph(paragraph: Paragraph) -> str:
 
 
 def _table(table: Table) -> str:
+    """Rows of cells; a cell that goes over several rows stands in each, once, and one over several columns once."""
     rows = []
-    for row in table.rows:
-        cells: dict[Any, str] = {cell._tc: _cell(cell) for cell in row.cells}  # a merged cell comes twice
+    above: dict[int, tuple[Any, str]] = {}
+    for row in table._tbl.tr_lst:
+        column, here = row.grid_before, {}
+        cells: dict[Any, str] = {}
+        for cell in row.tc_lst:
+            goes_on = cell.vMerge == "continue" and column in above
+            here[column] = first, text = above[column] if goes_on else (cell, _cell(cell))
+            cells[first] = text
+            column += max(cell.grid_span, 1)
         rows.append(" | ".join(cells.values()))
+        above = here
     return "\n".join(rows)
 
 
-def _cell(cell: _Cell) -> str:
+def _cell(cell: CT_Tc) -> str:
     """The words of a cell, those of tables in it too."""
-    paragraphs = cell._tc.xpath(".//w:p[not(ancestor::w:txbxContent)]")
+    paragraphs = cell.xpath(".//w:p[not(ancestor::w:txbxContent)]")
     return " ".join(" ".join(paragraph.text for paragraph in paragraphs).split())

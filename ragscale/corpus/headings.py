@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ragscale.corpus.record import TITLE_LIMIT
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
@@ -49,7 +51,8 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
     The part before the first heading has an empty path.
 
     A heading's own line is left to the path. A section without text is passed over where a section below it has its
-    heading in its path; any other one has its heading as text.
+    heading in its path; any other one has its heading as text. Of a heading beyond `TITLE_LIMIT`, a path
+    has so much that it is beyond it too.
     """
     rows = re.split(r"(?<=\n)", text)
     found = headings(text)
@@ -61,7 +64,7 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
         body = "".join(rows[heading.stop : after.start if after else None])
         if not body.strip() and not (after and after.level > heading.level):
             body = heading.text
-        yield " > ".join(part.text for part in path if part.text), body
+        yield " > ".join(part.text[: TITLE_LIMIT + 1] for part in path if part.text), body
 
 
 @lru_cache(maxsize=1)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
-from ragscale.corpus.source import Source
+from ragscale.corpus.source import Source, unpacked_limit
 from ragscale.errors import BadDocument
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 __all__ = ["DAMAGE", "LINE_LIMIT", "Line", "blocks", "lines", "reading_from"]
 
@@ -59,15 +63,48 @@ class Line:
 
 @contextmanager
 def reading_from(source: Source) -> Iterator[IO[bytes]]:
-    """The stream of a source, unpacked if its name ends in ``.gz`` or ``.bz2``; reading it may raise `DAMAGE`."""
+    """The stream of a source, unpacked if its name ends in ``.gz`` or ``.bz2``; reading it may raise `DAMAGE`.
+
+    It raises a `BadDocument` where it unpacks to more than `unpacked_limit` bytes.
+    """
     name = source.name.lower()
     with source.open() as raw:
         if name.endswith(".gz"):
-            yield cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
+            yield _bounded(cast("IO[bytes]", gzip.GzipFile(fileobj=raw)), source)
         elif name.endswith(".bz2"):
-            yield cast("IO[bytes]", bz2.BZ2File(raw))
+            yield _bounded(cast("IO[bytes]", bz2.BZ2File(raw)), source)
         else:
             yield raw
+
+
+def _bounded(stream: IO[bytes], source: Source) -> IO[bytes]:
+    return cast("IO[bytes]", io.BufferedReader(_Bounded(stream, source), _BLOCK))
+
+
+class _Bounded(io.RawIOBase):
+    """An unpacked stream that ends in an error where it goes on for too long."""
+
+    def __init__(self, stream: IO[bytes], source: Source) -> None:
+        self._stream = stream
+        self._source = source
+        self._left = unpacked_limit(source.size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        with memoryview(buffer) as view:
+            data = self._stream.read(len(view))
+            view[: len(data)] = data
+        self._left -= len(data)
+        if self._left < 0:
+            limit = unpacked_limit(self._source.size)
+            raise BadDocument(
+                self._source.place,
+                f"unpacks to more than {limit:,} bytes (256 MiB and a hundred times its own size)",
+                "Unpack it yourself if you trust it.",
+            )
+        return len(data)
 
 
 def lines(stream: IO[bytes]) -> Iterator[Line]:

@@ -9,16 +9,23 @@ from pathlib import Path, PurePosixPath
 
 from ragscale.corpus.archive import members
 from ragscale.corpus.chunks import Chunking, Cutter
-from ragscale.corpus.documents import Part, document_records, markdown_parts, text_parts
+from ragscale.corpus.documents import (
+    LONG_TITLES,
+    Part,
+    document_records,
+    markdown_parts,
+    refuse_lines,
+    text_parts,
+)
 from ragscale.corpus.fields import FieldTypes
 from ragscale.corpus.formats import docx_parts, html_parts, pdf_parts
 from ragscale.corpus.hub import PREFIX, dataset_rows
-from ragscale.corpus.lines import DAMAGE
+from ragscale.corpus.lines import DAMAGE, LINE_LIMIT
 from ragscale.corpus.problems import Problems
-from ragscale.corpus.record import Record
+from ragscale.corpus.record import TITLE_LIMIT, Place, Record, shortened
 from ragscale.corpus.rows import Columns, Row, passage_of
 from ragscale.corpus.separated import csv_rows
-from ragscale.corpus.source import Source, file_source, nameable, walk
+from ragscale.corpus.source import Source, file_source, nameable, stays_inside, walk
 from ragscale.corpus.tables import jsonl_rows, parquet_rows, wikipedia_rows
 from ragscale.errors import BadDocument, CorpusError, InvalidInput
 from ragscale.types import Passage
@@ -189,7 +196,7 @@ class Reader:
             yield Piece(name)
         elif path.is_dir():
             for file, inner in walk(path, self.problems):
-                if self._wanted(inner):
+                if self._wanted(inner) and stays_inside(file, path, self.problems):
                     yield Piece(str(file), inner, f"{inner}/")
         elif nameable(path, path.name, self.problems):
             yield Piece(name, path.name)
@@ -227,7 +234,8 @@ class Reader:
             elif kind in ("jsonl", "csv", "parquet", "wikipedia"):
                 yield from self._rows(self._table(source, kind), source.name, articles=kind == "wikipedia")
             else:
-                yield from document_records(source, self._parts(source, kind), self.cutter, self.fields)
+                parts = self._parts(source, kind)
+                yield from document_records(source, parts, self.cutter, self.fields, self.problems)
         except BadDocument as error:
             self.problems.add(error)
         except DAMAGE as error:
@@ -257,7 +265,7 @@ class Reader:
         for place, row in rows:
             try:
                 passage = passage_of(row, place, self.columns, name)
-                pieces = self._cut(passage, articles) if articles or self.cutter.chunking.rows else [passage]
+                pieces = self._cut(passage, place, articles) if articles or self.cutter.chunking.rows else [passage]
                 for piece in pieces:
                     self.fields.add(piece.metadata, place)
             except BadDocument as error:
@@ -265,11 +273,26 @@ class Reader:
             else:
                 yield from (Record(piece, place) for piece in pieces)
 
-    def _cut(self, whole: Passage, articles: bool) -> list[Passage]:
-        """Chunks of a row, which becomes their document unless it names another."""
-        found = []
-        for number, (heading, text) in enumerate(self.cutter.cut(whole.text, whole.title, markdown=not articles)):
+    def _cut(self, whole: Passage, place: Place, articles: bool) -> list[Passage]:
+        """Chunks of a row, which becomes their document unless it names another.
+
+        Raises:
+            BadDocument: What each chunk would repeat is too much in all.
+        """
+        if self.cutter.chunking.by == "headings" and not articles:
+            refuse_lines(whole.text, place)
+        document, short = whole.document or whole.id, shortened(whole.title)
+        each = len(whole.id) + len(document) + sum(len(f"{name}{value}") for name, value in whole.metadata.items())
+        found: list[Passage] = []
+        long = False
+        for number, (heading, text) in enumerate(self.cutter.cut(whole.text, short, markdown=not articles)):
+            if number * each > LINE_LIMIT:
+                reason = f"id, document and metadata of {each:,} characters in each of more than {number:,} chunks"
+                raise BadDocument(place, reason, f"Shorten them: {LINE_LIMIT:,} characters in all chunks together fit.")
             title = " > ".join(part for part in (whole.title, heading) if part)
-            metadata = {**whole.metadata, "heading": heading} if heading else whole.metadata
-            found.append(Passage(f"{whole.id}#{number}", title, text, whole.document or whole.id, metadata))
+            long |= len(title) > TITLE_LIMIT
+            metadata = {**whole.metadata, "heading": shortened(heading)} if heading else whole.metadata
+            found.append(Passage(f"{whole.id}#{number}", shortened(title), text, document, metadata))
+        if long:
+            self.problems.leave_out(LONG_TITLES)
         return found

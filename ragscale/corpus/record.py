@@ -9,7 +9,10 @@ from typing import Literal
 from ragscale.errors import BadDocument
 from ragscale.types import Passage
 
-__all__ = ["Place", "Record", "shown", "whole_text"]
+__all__ = ["TITLE_LIMIT", "Place", "Record", "shortened", "shown", "whole_text"]
+
+TITLE_LIMIT = 1000
+"""Most characters in the title of a document, which stands in each of its chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ def whole_text(text: str, name: str, place: object) -> str:
             "Remove it, or write the whole character.",
         ) from None
     return text
+
+
+def shortened(title: str) -> str:
+    """A title of at most `TITLE_LIMIT` characters; a longer one ends in three dots."""
+    return title if len(title) <= TITLE_LIMIT else title[: TITLE_LIMIT - 3] + "..."
 
 
 def shown(value: object) -> str:

@@ -14,6 +14,7 @@ from ragscale.types import Passage, Scalar
 __all__ = ["Columns", "Row", "passage_of"]
 
 NUMBERED = "#"
+_SHOWN = 20
 _NUMBER = "make ids of line numbers by --columns id=#"
 
 Row = tuple[Place, Any]
@@ -84,10 +85,14 @@ class Columns:
         if missing:
             raise BadDocument(
                 place,
-                f"no column {' and no column '.join(map(repr, missing))} (there are: {', '.join(map(repr, there))})",
+                f"no column {' and no column '.join(map(repr, missing))} (there are: {_listed(there)})",
                 "Name the columns id, title and text, or say which they are, as in --columns text=NAME,id=NAME; "
                 f"or {_NUMBER}.",
             )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(shown, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
 
 
 _USUAL = Columns()

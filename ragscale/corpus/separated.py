@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 from ragscale.corpus.fields import FieldTypes
 from ragscale.corpus.lines import DAMAGE, LINE_LIMIT, Line, lines, reading_from
@@ -21,6 +22,7 @@ __all__ = ["csv_rows"]
 
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?=\.?[0-9])(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+_COLUMNS = 10_000
 _REMEDY = "Quote the cell, or double the quotes in it; end lines with a line feed."
 _TRUTH = {"true": True, "false": False}
 
@@ -68,8 +70,11 @@ def _header(source: Source, separator: str, columns: Columns) -> list[str]:
     if isinstance(header, BadDocument):
         raise header
     header = _names(header)
+    if len(header) > _COLUMNS:
+        reason = f"{len(header):,} columns, the limit is {_COLUMNS:,}"
+        raise BadDocument(place, reason, "Is the first line really the header?")
     columns.check(header, place)
-    twice = next((name for at, name in enumerate(header) if name and name in header[:at]), None)
+    twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
     if twice is not None:
         raise BadDocument(place, f"two columns are named {twice!r}", "Rename one of them.")
     return header
@@ -113,11 +118,13 @@ def _value(cell: str, kind: str) -> str | int | float | bool:
 def _rows(source: Source, separator: str, header: list[str] | None = None) -> Iterator[Row]:
     """All rows that are not blank; those after the header, and held to its width, where it is given."""
     with reading_from(source) as stream:
-        reader = csv.reader(_texts(stream, source), delimiter=separator, strict=True)
+        texts = _Texts(stream, source)
+        reader = csv.reader(texts, delimiter=separator, strict=True)
         if header is not None:
             next(filter(None, reader), None)
         while True:
             place = Place(source.place, "line", reader.line_num + 1)
+            texts.begin_row()
             try:
                 cells = next(reader, None)
             except csv.Error as error:
@@ -132,9 +139,29 @@ def _rows(source: Source, separator: str, header: list[str] | None = None) -> It
                 yield place, cells
 
 
-def _texts(stream: Any, source: Source) -> Iterator[str]:
-    for line in lines(stream):
+class _Texts:
+    """The lines of a file for `csv.reader`, which holds all the lines of a row, however many."""
+
+    def __init__(self, stream: Any, source: Source) -> None:
+        self._lines = lines(stream)
+        self._source = source
+        self._row = 0
+
+    def begin_row(self) -> None:
+        """The next line is the first of a row."""
+        self._row = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        place = Place(self._source.place, "line", line.number)
         if not line.whole:
-            line.decode(Place(source.place, "line", line.number))
+            line.decode(place)
+        self._row += len(line.data)
+        if self._row > LINE_LIMIT:
+            reason = f"a row of more than {LINE_LIMIT:,} bytes"
+            raise BadDocument(place, reason, "Is a quotation mark missing? Split the row's text into several rows.")
         # an invalid byte stays in its cell: then that row is bad and no other
-        yield line.data.decode("utf-8", "surrogateescape")
+        return line.data.decode("utf-8", "surrogateescape")

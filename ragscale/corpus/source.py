@@ -14,9 +14,16 @@ from typing import IO
 from ragscale.corpus.problems import Problems
 from ragscale.errors import BadDocument
 
-__all__ = ["Source", "file_source", "nameable", "walk"]
+__all__ = ["Source", "file_source", "nameable", "stays_inside", "unpacked_limit", "walk"]
 
 _SPOOL = 16 << 20
+_FREE = 256 << 20
+_RATIO = 100
+
+
+def unpacked_limit(size: int) -> int:
+    """Most bytes that a packed file of `size` bytes may unpack to: 256 MiB and a hundred times its own size."""
+    return _FREE + _RATIO * size
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +85,8 @@ def file_source(path: Path, name: str) -> Source:
 def walk(root: Path, problems: Problems) -> Iterator[tuple[Path, str]]:
     """Files under `root` with their names relative to it, those of a folder before its subfolders, sorted.
 
-    Hidden files and folders, links to folders, and indexes are left out; a folder that cannot be listed is a bad
-    document, and so is a file whose name is not UTF-8.
+    Hidden files and folders, links to folders, and indexes are left out, the last two counted; a folder that cannot be
+    listed is a bad document, and so is a file whose name is not UTF-8.
     """
 
     def unreadable(error: OSError) -> None:
@@ -92,6 +99,9 @@ def walk(root: Path, problems: Problems) -> Iterator[tuple[Path, str]]:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if os.path.islink(os.path.join(folder, name)):  # which `os.walk` names and does not enter
+                problems.leave_out("links to folders")
         for name in sorted(files):
             if name.startswith("."):
                 continue
@@ -99,6 +109,28 @@ def walk(root: Path, problems: Problems) -> Iterator[tuple[Path, str]]:
             inner = path.relative_to(root).as_posix()
             if nameable(path, inner, problems):
                 yield path, inner
+
+
+def stays_inside(path: Path, root: Path, problems: Problems) -> bool:
+    """Whether a file found under `root` is no link, or one to a file that is read there under its own name too.
+
+    Any other link is a bad document: whoever may write into a corpus must not choose among the other files of whoever
+    indexes it.
+    """
+    if not path.is_symlink():
+        return True
+    target = Path(os.path.realpath(path))
+    try:
+        hidden = any(part.startswith(".") for part in target.relative_to(os.path.realpath(root)).parts)
+    except ValueError:
+        reason = f"a link to {target}, outside of the corpus folder {root}"
+    else:
+        if not hidden:
+            return True
+        reason = f"a link to the hidden file {target}"
+    remedy = "Remove it, put a copy in its place, or name the file itself as a corpus."
+    problems.add(BadDocument(path, reason, remedy))
+    return False
 
 
 def nameable(path: Path, name: str, problems: Problems) -> bool:

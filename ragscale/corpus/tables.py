@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from ragscale.corpus.lines import DAMAGE, lines, reading_from
 from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import Place
 from ragscale.corpus.rows import Columns, Row
-from ragscale.corpus.source import Source
+from ragscale.corpus.source import Source, unpacked_limit
 from ragscale.errors import BadDocument
 
 __all__ = ["jsonl_rows", "parquet_rows", "wikipedia_rows"]
 
 _ROWS_AT_ONCE = 1024
+_ROOM = 64 << 20
+_ROW, _VALUE = 64, 8
+"""Bytes that a row, and a value that is no text, count as at least."""
 
 
 def jsonl_rows(source: Source) -> Iterator[Row]:
@@ -63,52 +66,99 @@ def wikipedia_rows(source: Source, problems: Problems) -> Iterator[Row]:
 def parquet_rows(source: Source, columns: Columns) -> Iterator[Row]:
     """Rows of a parquet file, a few in memory at a time.
 
-    Columns of lists, bytes and objects (but one named ``metadata``) are not read.
+    Columns of lists, bytes and objects (but one named ``metadata``, without lists and objects in it) are not read.
 
     Raises:
-        BadDocument: Not a parquet file, damaged, or without columns for ids and texts that can hold them.
+        BadDocument: Not a parquet file, damaged, without columns for ids and texts that can hold them, or unpacking to
+            more than `unpacked_limit` bytes.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     with source.seekable() as stream:
         try:
-            file = pq.ParquetFile(stream)
+            file, schema = _opened(stream)
         except (pa.ArrowException, OSError) as error:
             reason = f"not a parquet file ({error})"
             raise BadDocument(source.place, reason, "Check the file, or rename it to what it is.") from error
         with file:
-            columns.check(file.schema_arrow.names, source.place)
-            readable = _readable(file.schema_arrow)
+            limit, size = unpacked_limit(source.size), 0
+            groups = (file.metadata.row_group(at) for at in range(file.metadata.num_row_groups))
+            _refuse_more(sum(group.total_byte_size for group in groups), limit, source.place)
+            columns.check(schema.names, source.place)
+            readable = _readable(schema)
             for name in (columns.text, columns.id):
-                if name in file.schema_arrow.names and name not in readable:
-                    reason = f"`{name}` is {file.schema_arrow.field(name).type}, not text"
+                if name in schema.names and name not in readable:
+                    reason = f"`{name}` is {schema.field(name).type}, not text"
                     raise BadDocument(source.place, reason, "Write it as text, or name another column by --columns.")
             number = 0
             try:
-                for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=readable):
+                for batch in file.iter_batches(batch_size=_rows_at_once(file), columns=readable):
                     for row in range(batch.num_rows):
                         number += 1
                         place = Place(source.place, "row", number)
-                        yield place, _values(batch, row, place)
+                        values = _values(batch, row, place)
+                        size += _ROW + _size(values)
+                        _refuse_more(size, limit, place)
+                        yield place, values
             except (pa.ArrowException, OSError) as error:
                 reason = f"damaged parquet file after row {number} ({error})"
                 raise BadDocument(source.place, reason, "Write or download the file again.") from error
 
 
+def _opened(stream: IO[bytes]) -> tuple[Any, Any]:
+    """The file and its schema, but with texts left in their dictionaries: one may stand in each of millions of rows."""
+    import pyarrow.parquet as pq
+
+    known = pq.ParquetFile(stream)
+    # those in objects cannot be left there
+    texts = [leaf.path for _, leaf in _texts(known) if leaf.path == leaf.name]
+    stream.seek(0)
+    return pq.ParquetFile(stream, metadata=known.metadata, read_dictionary=texts), known.schema_arrow
+
+
+def _texts(file: Any) -> list[tuple[int, Any]]:
+    """Columns of texts or bytes, those in objects too, with their places."""
+    leaves = [(at, file.schema.column(at)) for at in range(len(file.schema))]
+    return [(at, leaf) for at, leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+
+
+def _rows_at_once(file: Any) -> int:
+    """So few that texts in ``metadata`` fit in memory, were each as long as all that its column holds."""
+    inner = [at for at, leaf in _texts(file) if leaf.path != leaf.name and leaf.path.startswith("metadata.")]
+    groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
+    longest = max((group.column(at).total_uncompressed_size for group in groups for at in inner), default=0)
+    return max(1, min(_ROWS_AT_ONCE, _ROOM // max(longest, 1)))
+
+
+def _refuse_more(size: int, limit: int, place: object) -> None:
+    if size > limit:
+        raise BadDocument(
+            place,
+            f"its rows unpack to {size:,} bytes, the limit is {limit:,} (256 MiB and a hundred times the file's size)",
+            "Write them as jsonl, if you trust them.",
+        )
+
+
 def _readable(schema: Any) -> list[str]:
-    """Names of the columns that can hold text, numbers, truth values or times, or metadata as a struct."""
+    """Names of the columns that can hold text, numbers, truth values or times, and of those within metadata."""
     from pyarrow import types
 
-    binary = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
-    unread = (types.is_nested, *binary)
-
-    def read(field: Any) -> bool:
+    names = []
+    for field in schema:
         if field.name == "metadata" and types.is_struct(field.type):
-            return True
-        return not any(test(field.type) for test in unread)
+            inner = [field.type.field(at) for at in range(field.type.num_fields)]
+            names += [f"metadata.{part.name}" for part in inner if _is_plain(part.type)]
+        elif _is_plain(field.type):
+            names.append(field.name)
+    return names
 
-    return [field.name for field in schema if read(field)]
+
+def _is_plain(kind: Any) -> bool:
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    binary = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+    return not any(test(kind) for test in (types.is_nested, *binary))
 
 
 def _values(batch: Any, row: int, place: Place) -> dict[str, Any] | BadDocument:
@@ -123,3 +173,10 @@ def _values(batch: Any, row: int, place: Place) -> dict[str, Any] | BadDocument:
         except (OverflowError, ValueError) as error:  # Python has no such value: a time beyond the year 9999
             return BadDocument(place, f"`{name}` cannot be read ({error})", "Write it as text.")
     return values
+
+
+def _size(values: Any) -> int:
+    """Bytes that the values of a row take at least."""
+    if isinstance(values, dict):
+        return sum(map(_size, values.values()))
+    return len(values) if isinstance(values, str) else _VALUE

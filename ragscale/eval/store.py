@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.index.place import sync
 
 __all__ = ["Row", "Store"]
 
@@ -25,7 +26,7 @@ _OTHER = "Give another --out, or go back to the settings of this one."
 
 @dataclass(frozen=True)
 class Store:
-    """The files of one run. Rows are appended and synced, so that a kill loses at most the questions in flight."""
+    """The files of one run. All are synced, so that a kill, or a power cut, loses at most the questions in flight."""
 
     folder: Path
 
@@ -40,7 +41,10 @@ class Store:
         from filelock import FileLock, Timeout
 
         try:
+            new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
+            if new:
+                sync(self.folder.parent, deep=False)
             others = [item for item in self.folder.iterdir() if item.suffix != ".part" and item.name != LOCK_FILE]
             if others and not (self.folder / CONFIG_FILE).exists():  # no lock file is made in what is no run
                 raise InvalidInput(f"{self.folder}: not empty and no run (no {CONFIG_FILE})", "Give another --out.")
@@ -102,10 +106,14 @@ class Store:
     def append(self, mode: str, row: Row) -> None:
         """Add a row, safe on the disk before this returns."""
         line = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-        with self.path(mode).open("ab") as file:
+        path = self.path(mode)
+        new = not path.exists()
+        with path.open("ab") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
+        if new:
+            sync(self.folder, deep=False)  # its name too
 
     def path(self, mode: str) -> Path:
         """The file of a mode's rows."""
@@ -135,4 +143,6 @@ def _differences(known: dict[str, Any], wanted: dict[str, Any]) -> Iterable[tupl
 def _write(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
+    sync(part)
     part.replace(path)
+    sync(path.parent, deep=False)

@@ -28,7 +28,7 @@ __all__ = [
     "Segment",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the index layout; another one is refused."""
 MANIFEST_FILE = "manifest.json"
 SEGMENTS = "segments"
@@ -57,7 +57,7 @@ class EmbedderInfo:
     name: str
     """Hub name, or the path of a local model as it was given; never a path for the default model."""
     revision: str
-    """``sha256:...`` of the weights of a local model, the commit of a hub model."""
+    """The commit of a hub model, ``sha256:...`` of the files of a local one: see `ragscale.index.models.locate`."""
     dtype: str
     """Number format in which the *documents* were encoded; queries are always encoded in float32."""
     dimension: int

@@ -6,19 +6,27 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelError, ModelFileError
+from ragscale.llm import weights
 
 __all__ = ["device", "drawn_weights", "load", "locate", "units"]
 
 LOCAL = "sha256:"
 # pickled weights and exports of other frameworks are never fetched
 _NOT_FETCHED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.ot", "*.onnx", "onnx/*", "openvino/*", "*.pkl"]
+
+_WEIGHTS = ".safetensors"
+_DECIDING = (_WEIGHTS, ".json", ".txt", ".model", ".vocab", ".codes")
+"""Suffixes of weights, of configurations, and of what tokenizers are made of."""
+_ABOUT = (weights.NOTES_FILE, "data_config.json", "generation_config.json", "requirements.txt")
+_ABOUT_PREFIXES = ("LICENSE", "NOTICE", "README", "train", "eval", "all_results")
+"""Of files about the model, its licence and its training."""
 
 _SHOWN = 60  # characters of a text in a message
 
@@ -35,15 +43,16 @@ def locate(name: str, recorded: str | None = None, *, role: str, remedy: str = "
         remedy: What to do where a folder is missing.
 
     Returns:
-        The folder, and ``sha256:...`` of the weights of a local model or the commit of a hub model.
+        The folder, and the commit of a hub model or ``sha256:...`` of what decides the output of a local one: weights,
+        configuration, modules, tokenizer.
 
     Raises:
         InvalidInput: The name is neither a folder nor a hub name.
-        ModelFileError: No such folder, no safetensors weights, or the hub did not deliver.
+        ModelFileError: No such folder, no safetensors weights, damaged, or the hub did not deliver.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return folder, _weights_hash(folder)
+        return folder, _content_hash(folder)
     if folder.is_absolute() or name.startswith((".", "~")) or (recorded or "").startswith(LOCAL):
         raise ModelFileError(f"{role} {name}: no such model folder", remedy)
     return _fetch(name, recorded, role)
@@ -67,27 +76,51 @@ def _fetch(name: str, commit: str | None, role: str) -> tuple[Path, str]:
     return fetched, fetched.name
 
 
-def _weights_hash(folder: Path) -> str:
-    """SHA-256 of the safetensors file, or of the hashes of several; stray files beside the model do not count."""
-    digests = []
+def _content_hash(folder: Path) -> str:
+    """SHA-256 of names and contents of all files that may decide what a model computes, its weights among them.
+
+    Stray folders, other frameworks' weights, and files about the model do not count.
+    """
+    digests = {}
     for part in _module_folders(folder):
-        for path in sorted(part.glob("*.safetensors")):
+        for path in filter(_decides, part.iterdir()):
             with path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    if not digests:
-        raise ModelFileError(f"{folder}: no .safetensors weights", "Pickled weights are not read: convert the model.")
-    return LOCAL + (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digests[path.relative_to(folder).as_posix()] = digest
+    if not any(name.endswith(_WEIGHTS) for name in digests):
+        raise ModelFileError(f"{folder}: no {_WEIGHTS} weights", "Pickled weights are not read: convert the model.")
+    return LOCAL + hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
+
+
+def _decides(path: Path) -> bool:
+    if path.name in _ABOUT or path.name.startswith(_ABOUT_PREFIXES) or not path.is_file():
+        return False
+    # a module without weights in safetensors has them there
+    pickled = path.suffix == ".bin" and not any(path.parent.glob(f"*{_WEIGHTS}"))
+    return pickled or path.suffix in _DECIDING
 
 
 def _module_folders(folder: Path) -> list[Path]:
-    """Where the modules of a model have their weights; a plain transformers model is a single one."""
+    """Where the modules of a model have their files; its own folder is always one of them."""
+    found = [folder]
+    named = folder / "modules.json"
     try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        return [folder / path for path in dict.fromkeys(module["path"] for module in modules)]
-    except FileNotFoundError:
-        return [folder]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelFileError(f"{folder / 'modules.json'}: damaged ({error})", "Fetch the model again.") from error
+        if named.is_file():
+            modules = json.loads(named.read_text(encoding="utf-8"))
+            found += [_inner(folder, module["path"]) for module in modules]
+        for part in list(found):
+            named = part / "router_config.json"
+            if named.is_file():  # of a module that is made of others
+                found += [_inner(part, name) for name in json.loads(named.read_text(encoding="utf-8"))["types"]]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelFileError(f"{named}: damaged ({error})", "Fetch the model again.") from error
+    return [part for part in dict.fromkeys(found) if part.is_dir()]
+
+
+def _inner(folder: Path, name: str) -> Path:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise ValueError(f"{name!r} leads out of the folder")
+    return folder / name
 
 
 def load(folder: Path, role: str, make: Callable[..., Model]) -> Model:

@@ -16,12 +16,14 @@ from ragscale.index.fields import Fields, FieldWriter
 from ragscale.index.hashes import HASHES_FILE, id_hash, row_hashes
 from ragscale.types import Passage
 
-__all__ = ["IDS_FILE", "PASSAGES_FILE", "PassageStore", "PassageWriter", "full_text", "id_table"]
+__all__ = ["BATCH_SIZE", "IDS_FILE", "PASSAGES_FILE", "PassageStore", "PassageWriter", "full_text", "id_table"]
 
 PASSAGES_FILE = "passages.arrow"
 IDS_FILE = "ids.npy"
 _COLUMNS = ("id", "document", "title", "text", "metadata")
 _BATCH = 4096
+BATCH_SIZE = 32 << 20
+"""Characters of texts from which on no more passages are held together."""
 
 
 def full_text(passage: Passage) -> str:
@@ -52,12 +54,14 @@ class PassageWriter:
         self._hashes = (folder / HASHES_FILE).open("wb")
         self._fields = FieldWriter(folder, fields) if fields else None
         self._rows: list[Passage] = []
+        self._size = 0
 
     def add(self, passage: Passage) -> None:
         """Append a passage; its row is the count of those before it."""
         self._hashes.write(row_hashes(passage).tobytes())
         self._rows.append(passage)
-        if len(self._rows) == _BATCH:
+        self._size += len(passage.text) + len(passage.title)
+        if len(self._rows) == _BATCH or self._size >= BATCH_SIZE:
             self._flush()
 
     def _flush(self) -> None:
@@ -69,6 +73,7 @@ class PassageWriter:
             if self._fields:
                 self._fields.add([row.metadata for row in self._rows])
             self._rows.clear()
+            self._size = 0
 
     def close(self) -> None:
         """Write the rest and close the files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -19,9 +19,10 @@ from ragscale.errors import RagscaleError
 from ragscale.index.hashes import load_hashes, take_hashes
 from ragscale.index.lexical import TermCounter
 from ragscale.index.manifest import SEGMENTS, EmbedderInfo, Manifest, Segment
-from ragscale.index.passages import PassageStore, PassageWriter, full_text
+from ragscale.index.passages import BATCH_SIZE, PassageStore, PassageWriter, full_text
 from ragscale.index.place import remove_folder, sync
 from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
+from ragscale.types import Passage
 from ragscale.words import counted
 
 __all__ = [
@@ -142,15 +143,30 @@ def write_files(
         writer = stack.enter_context(PassageWriter(work, fields))
         names = (TERMS_FILE, LENGTHS_FILE, VOCABULARY_FILE)
         terms, lengths, vocabulary = (stack.enter_context((work / name).open("wb")) for name in names)
-        for start in range(0, len(rows), SLAB):
-            slab = list(store.take(rows[start : start + SLAB]))
-            for passage in slab:
+        done = 0
+        for group in _groups(store.take(rows)):
+            for passage in group:
                 writer.add(passage)
-            pairs, counts, new = counter.count([full_text(passage) for passage in slab])
+            pairs, counts, new = counter.count([full_text(passage) for passage in group])
             terms.write(np.ascontiguousarray(pairs, dtype="<i4").tobytes())
             lengths.write(np.ascontiguousarray(counts, dtype="<i4").tobytes())
             vocabulary.write("".join(f"{term}\n" for term in new).encode("utf-8"))
-            report(start + len(slab))
+            done += len(group)
+            report(done)
+
+
+def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    """At most `SLAB` passages at a time, and fewer where they are long."""
+    group: list[Passage] = []
+    size = 0
+    for passage in passages:
+        group.append(passage)
+        size += len(passage.text) + len(passage.title)
+        if len(group) == SLAB or size >= BATCH_SIZE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeVectors) -> int:

@@ -37,6 +37,11 @@ class Manners:
         self.folds = False
         """Whether the chat template has no system role, so that its text goes into the user's turn."""
 
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Parameters that calls go on without."""
+        return tuple(sorted(self.dropped - {"max_tokens"}))
+
     def adapt(self, body: dict[str, Any]) -> dict[str, Any]:
         """The request as this endpoint takes it; parameters that are None are left out."""
         sent = {key: value for key, value in body.items() if value is not None and key not in self.dropped}

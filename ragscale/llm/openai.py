@@ -6,8 +6,8 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm.answers import Asked, generation
@@ -22,11 +22,30 @@ from ragscale.llm.tokens import CountMemo, Estimate, LlamaTokenizer, VllmTokeniz
 from ragscale.llm.transport import Transport
 from ragscale.types import Message, Spend
 
-__all__ = ["OpenAILLM"]
+__all__ = ["OpenAILLM", "Report"]
 
 _ASSUMED_WINDOW = 8192
+_OLLAMA_WINDOW = 4096  # its least default; it cuts longer prompts without a word
 _OWNED = frozenset(("model", "messages", "max_tokens", "max_completion_tokens", "n", "stop", "stream"))
 """Fields that limits and readers rest on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found out about an endpoint, besides its `Capabilities`."""
+
+    window: int
+    """Tokens that prompt and completion may have together."""
+    window_from: Literal["given", "told", "assumed"]
+    """Who says so: the user, the server, or nobody."""
+    counts: Literal["exact", "named", "estimated"]
+    """What counts a prompt before it is sent: the server's tokenizer, the one that was named, or an estimate."""
+    usage: bool
+    """Whether the server reports a usage that can be true: it calibrates estimates, and is what calls are charged."""
+    refused: tuple[str, ...]
+    """Parameters that calls go on without."""
+    folds_system: bool
+    """Whether the chat template has no system role, so that its text goes into the user's turn."""
 
 
 class OpenAILLM:
@@ -89,6 +108,7 @@ class OpenAILLM:
         self._notices = Notices()
         self._manners = Manners()
         self._counts = CountMemo()
+        self._named = bool(tokenizer)
         self._estimate = Estimate(local_tokenizer(tokenizer) if tokenizer else None)
         self._info: Once[ServerInfo] = Once()
         self._probe: Once[Probe] = Once()
@@ -108,12 +128,14 @@ class OpenAILLM:
         """Most tokens that prompt and completion may have together; asks the endpoint where it was not given."""
         window = self._window or self._server_now().context_window
         if window is None:
+            cuts = self._server_now().cuts
+            window = _OLLAMA_WINDOW if cuts else _ASSUMED_WINDOW
+            more = ", and longer prompts are cut without a word" if cuts else ""
             self._notices.once(
                 "window",
-                f"{self._transport.shown} does not tell its context window: {_ASSUMED_WINDOW} tokens are assumed; "
+                f"{self._transport.shown} does not tell its context window{more}: {window} tokens are assumed; "
                 "give context_window (in a specification, ?window=) to correct it.",
             )
-            return _ASSUMED_WINDOW
         return window
 
     @property
@@ -131,11 +153,32 @@ class OpenAILLM:
         return self._info.value or await self._info.get(self._ask_server)
 
     async def _ask_server(self) -> ServerInfo:
-        return await discover(self._transport, self._model)
+        server = await discover(self._transport, self._model, self._fields)
+        told = server.context_window
+        if self._window is not None and told is not None and told < self._window:
+            beyond = "cut without a word" if server.cuts else "refused"
+            self._notices.once(
+                "window",
+                f"context_window={self._window} was given, but {self._transport.shown} serves {told} tokens: "
+                f"longer prompts are {beyond}. Serve the model with a longer context.",
+            )
+        return server
 
     async def capabilities(self) -> Capabilities:
         """What the endpoint was seen to do. Raises `EndpointError` if it cannot be reached."""
         return (await self._probed()).capabilities
+
+    async def report(self) -> Report:
+        """What else was found out, as ``ragscale doctor`` shows it. Raises `EndpointError` if it cannot be reached."""
+        probe, server = await self._probed(), await self._server()
+        return Report(
+            window=self.context_window,
+            window_from="given" if self._window else "told" if server.context_window else "assumed",
+            counts="exact" if probe.capabilities.tokenizer else "named" if self._named else "estimated",
+            usage=probe.reports,
+            refused=self._manners.lost,
+            folds_system=self._manners.folds,
+        )
 
     async def _probed(self) -> Probe:
         return self._probe.value or await self._probe.get(self._try_out)
@@ -165,8 +208,8 @@ class OpenAILLM:
             self._notices.once(
                 "capabilities", f"{model} was not seen to do: {', '.join(missing)}. Modes go on without."
             )
-        if self._manners.dropped:
-            names = ", ".join(sorted(self._manners.dropped))
+        if self._manners.lost:
+            names = ", ".join(self._manners.lost)
             self._notices.once("dropped", f"{self._transport.shown} refuses {names}: calls go on without.")
         if can["thinking"]:
             self._notices.once(
@@ -306,7 +349,11 @@ class OpenAILLM:
             dropped = self._manners.learn(error, body, keep=self._fields.keys())
             if not dropped:
                 raise
-            self._notices.once(f"drop:{dropped}", f"{error.problem}. Calls go on without {dropped!r}.")
+            instead = {
+                "max_tokens": "send 'max_completion_tokens' instead",
+                "system": "put the system message into the user's turn",
+            }.get(dropped, f"go on without {dropped!r}")
+            self._notices.once(f"drop:{dropped}", f"{error.problem}. Calls {instead}.")
             raise ModelError(error.problem, "The next attempt omits it.", retryable=True, spend=error.spend) from None
 
     async def _check_window(self, prompt_tokens: int, exact: bool) -> None:

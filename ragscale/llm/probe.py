@@ -107,7 +107,8 @@ class Probe:
             ModelError: It fails in another way, as every call may.
         """
         while True:
-            body = {"model": self._model, "messages": messages, "temperature": 0, "max_tokens": _LENGTH}
+            # A seed, as every call of a mode has one: a refusal is met here, and not in the first question.
+            body = {"model": self._model, "messages": messages, "temperature": 0, "seed": 0, "max_tokens": _LENGTH}
             body = self._manners.adapt({**body, **self._fields, **trial})
             try:
                 value = await self._transport.post("chat/completions", body)
@@ -217,7 +218,7 @@ class Probe:
     async def _scorer(self) -> Scorer | None:
         scorer: Scorer
         if isinstance(self._tokenizer, LlamaTokenizer):
-            scorer = GrammarScorer(self._transport, self._model, self._tokenizer)
+            scorer = GrammarScorer(self._transport, self._model, self._tokenizer, self._fields)
         elif self._tokenizer is not None:
             scorer = PromptScorer(self._transport, self._model, self._tokenizer)
         else:

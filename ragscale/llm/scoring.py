@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ragscale.llm.base import Score, Usage
@@ -30,17 +30,21 @@ class GrammarScorer:
 
     The grammar names token ids, not characters: over characters the server would walk the likeliest *spelling* of the
     text, token by token, which is not how the model would write it.
+
+    `fields` are further fields of each request, which tell the chat template, for one, not to open a thought.
     """
 
-    def __init__(self, transport: Transport, model: str, tokenizer: LlamaTokenizer) -> None:
+    def __init__(self, transport: Transport, model: str, tokenizer: LlamaTokenizer, fields: Mapping[str, Any]) -> None:
         self._transport = transport
         self._model = model
         self._tokenizer = tokenizer
+        self._fields = fields
 
     async def score(self, messages: Sequence[Message], continuation: str) -> Score:
         """Mean log-probability of the continuation's tokens. Raises `ModelError`."""
         ids = await self._tokenizer.text(continuation)
         body: dict[str, Any] = {
+            **self._fields,
             "model": self._model,
             "messages": list(messages),
             "max_tokens": len(ids) + 1,

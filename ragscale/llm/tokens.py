@@ -56,8 +56,8 @@ _FLOOR = {"word": 0.6, "other": 0.05}
 _MESSAGE = 8  # tokens of a message's role markers, 4 to 8 in the templates in use
 _PROMPT = 48  # tokens of a default system prompt that some templates add, until a usage tells
 _SHORT = 64  # tokens of a prompt too short to correct rates by
-_MARGIN = 1.08  # of a calibrated rate: texts differ from the samples
-_MARGINS = {"marks": 1.15, "codes": 1.2, "letters": 1.3, "cjk": 1.3, "others": 1.3}  # of classes that vary more
+_MARGIN = 1.03  # of a calibrated rate: texts differ from the samples
+_MARGINS = {"marks": 1.1, "codes": 1.15, "letters": 1.25, "cjk": 1.25, "others": 1.25}  # of classes that vary more
 _LOCAL_MARGIN = 1.02  # of a tokenizer named by the user: it may be of another version
 
 
@@ -204,11 +204,12 @@ class Tokenizer(Protocol):
 
 
 class VllmTokenizer:
-    """vLLM's ``/tokenize``, which applies the chat template itself."""
+    """vLLM's ``/tokenize``, which applies the chat template itself; `template` holds what the template is told."""
 
-    def __init__(self, transport: Transport, model: str) -> None:
+    def __init__(self, transport: Transport, model: str, template: Mapping[str, Any]) -> None:
         self._transport = transport
         self._model = model
+        self._template = template
 
     async def _ids(self, **body: Any) -> list[int]:
         data = await self._transport.post(f"{self._transport.root}/tokenize", {"model": self._model, **body})
@@ -220,7 +221,7 @@ class VllmTokenizer:
 
     async def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Ids of the prompt of `messages`, the generation prompt included."""
-        return await self._ids(messages=list(messages), add_generation_prompt=True)
+        return await self._ids(messages=list(messages), add_generation_prompt=True, **self._template)
 
     async def text(self, text: str) -> list[int]:
         """Ids of `text` alone, without special tokens."""
@@ -229,22 +230,24 @@ class VllmTokenizer:
     async def end_of_turn(self) -> int:
         """Id of the token that ends an assistant turn in the chat template."""
         turn: list[Message] = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        closed = await self._ids(messages=turn, add_generation_prompt=False)
-        is_open = await self._ids(messages=turn, add_generation_prompt=False, continue_final_message=True)
+        body = {"messages": turn, "add_generation_prompt": False, **self._template}
+        closed = await self._ids(**body)
+        is_open = await self._ids(**body, continue_final_message=True)
         if closed[: len(is_open)] != is_open or len(closed) == len(is_open):
             raise self._transport.broken("a chat template without an end-of-turn token")
         return closed[len(is_open)]
 
 
 class LlamaTokenizer:
-    """llama.cpp's ``/apply-template`` and ``/tokenize``."""
+    """llama.cpp's ``/apply-template`` and ``/tokenize``; `template` holds what the template is told."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, template: Mapping[str, Any]) -> None:
         self._transport = transport
+        self._template = template
 
     async def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Ids of the prompt of `messages`, the generation prompt included."""
-        body = {"messages": list(messages), "add_generation_prompt": True}
+        body = {"messages": list(messages), "add_generation_prompt": True, **self._template}
         answer = replies.read(
             replies.Template, await self._transport.post(f"{self._transport.root}/apply-template", body)
         )
@@ -263,13 +266,21 @@ class LlamaTokenizer:
         return answer.tokens
 
 
-async def find_tokenizer(transport: Transport, model: str) -> VllmTokenizer | LlamaTokenizer | None:
+async def find_tokenizer(
+    transport: Transport, model: str, fields: Mapping[str, Any]
+) -> VllmTokenizer | LlamaTokenizer | None:
     """The tokenizer that the endpoint answers with; None where it has none.
+
+    Args:
+        transport: The way to it.
+        model: Name that requests carry.
+        fields: Further fields of each request: what they tell the chat template changes the prompt.
 
     Raises:
         UnreachableError: The endpoint cannot be reached.
     """
-    for tokenizer in (VllmTokenizer(transport, model), LlamaTokenizer(transport)):
+    template = {name: value for name, value in fields.items() if name == "chat_template_kwargs"}
+    for tokenizer in (VllmTokenizer(transport, model, template), LlamaTokenizer(transport, template)):
         try:
             await transport.patiently(tokenizer.prompt, [{"role": "user", "content": "Hello"}])
             return tokenizer

@@ -1,7 +1,8 @@
 """The packaged model files: what they are, where they lie, and whether they are what was pinned.
 
 `path` never returns a file that differs from its pinned SHA-256. As hashing a gigabyte takes seconds, the result is
-remembered in ``verified.json`` beside the files, together with their size and time of change.
+remembered in ``verified.json`` beside the files, together with their size, time and place: also the time at which the
+file itself was last written, renamed or linked, which nobody can set.
 """
 
 from __future__ import annotations
@@ -17,10 +18,21 @@ from types import MappingProxyType
 from ragscale.errors import InvalidInput, ModelFileError
 from ragscale.words import counted
 
-__all__ = ["MODELS", "PackagedModel", "PinnedFile", "cache_dir", "damage", "folder", "path", "present", "verify"]
+__all__ = [
+    "MODELS",
+    "NOTES_FILE",
+    "PackagedModel",
+    "PinnedFile",
+    "cache_dir",
+    "damage",
+    "folder",
+    "path",
+    "present",
+    "verify",
+]
 
 _REMEDY = "Run: ragscale model fetch"
-_NOTES = "verified.json"
+NOTES_FILE = "verified.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +170,7 @@ def damage(name: str) -> str:
             stat = (home / file.name).stat()
         except OSError:
             return f"The packaged {name} ({model(name).title}) is not in {home}: {file.name} is missing"
-        note: list[str | int] = [stat.st_size, stat.st_mtime_ns, file.sha256]
+        note: list[str | int] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, file.sha256]
         if known.get(file.name) != note:
             problem = verify(home / file.name, file)
             if problem:
@@ -183,16 +195,16 @@ def verify(found: Path, file: PinnedFile) -> str:
 
 def _read_notes(home: Path) -> dict[str, list[str | int]]:
     try:
-        notes = json.loads((home / _NOTES).read_text("utf-8"))
+        notes = json.loads((home / NOTES_FILE).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return notes if isinstance(notes, dict) else {}
 
 
 def _write_notes(home: Path, notes: dict[str, list[str | int]]) -> None:
-    temporary = home / f"{_NOTES}.{os.getpid()}"
+    temporary = home / f"{NOTES_FILE}.{os.getpid()}"
     try:
         temporary.write_text(json.dumps(notes, indent=1), "utf-8")
-        os.replace(temporary, home / _NOTES)
+        os.replace(temporary, home / NOTES_FILE)
     except OSError:
         temporary.unlink(missing_ok=True)  # a cache that cannot be written to is hashed each time

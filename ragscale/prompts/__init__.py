@@ -2,7 +2,8 @@
 
 Every prompt starts with a fixed system message (instructions and examples), then the question, then what grows, so
 that a server's prefix cache pays. Passages are untrusted text: they stand between markers, cannot forge a marker or a
-chat-template token, and are never used as a template.
+chat-template token, and are never used as a template. Questions and what a model wrote cannot either, nor can they
+forge a line: each stands on one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "clean",
     "documents",
     "numbered",
+    "one_line",
     "plan",
     "read",
     "support",
@@ -103,13 +105,28 @@ the numbers of the documents that tell."""
 
 _GLIMPSE = 60
 
-_MARKER = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]{3,}\])")
+_MARKER = re.compile(
+    r"<(?=\S)"  # <|im_start|>, </s>, <start_of_turn>, </documents>, also with bars in full width
+    r"|[\uff1c\ufe64](?=[|\uff5c/A-Za-z])"  # the same in full width, which some tokenizers make one of
+    r"|[\[\uff3b](?=[|\uff5c])"  # [|system|]
+    # one word in brackets, of three capitals in a row, or in small letters and with a number or several underscores:
+    # [INST], [gMASK], [UNUSED_TOKEN_146], [unused9], [start_header_id]
+    r"|\[(?=/?(?:(?=\w*?[A-Z_]{3})|(?=[a-z]{3,}+(?:\d+\]|_[^\W_]*+(?:_|\d+\]))))\w++\])"
+    r"|\](?=[^\s\[\]]{0,4}~[^\s\[\]]{0,4}[\[\]])|\[(?=[^\s\[\]]{0,4}~[^\s\[\]]{0,4}\[)"  # ]~b], [e~[
+)
+"""Where a token of a chat template may begin: by the shapes that they have, as each model has its own."""
 
 
 def clean(text: str) -> str:
     """Text from outside, made unable to close its block or to write a chat-template token."""
-    # Templates mark turns by <|...|>, <...> or [INST]: a space after the bracket is enough.
+    # a blank behind the bracket is enough
     return _MARKER.sub(lambda bracket: f"{bracket[0]} ", text)
+
+
+def one_line(text: str) -> str:
+    """Text from outside, cleaned, on one line of a prompt, as each line is a question, a document or a note."""
+    rows = text.splitlines()
+    return clean(text if rows == [text] else " ".join(filter(None, map(str.strip, rows))))
 
 
 def numbered(number: int, passage: Passage) -> str:
@@ -135,11 +152,11 @@ def plan(question: str, passages: Sequence[Passage], steps: Sequence[Step]) -> l
     with a page missing it found the page for 8, without that for 1 to 3.
     """
     seen = f"\n{documents([beginning(passage) for passage in passages])}" if passages else ""
-    pairs = [f"{n}. {clean(s['query'])} -> {clean(s['answer'])}" for n, s in enumerate(steps, 1)]
+    pairs = [f"{n}. {one_line(s['query'])} -> {one_line(s['answer'])}" for n, s in enumerate(steps, 1)]
     known = "\n".join(["\nLooked up so far:", *pairs]) if steps else ""
     return [
         {"role": "system", "content": _PLAN},
-        {"role": "user", "content": f"Question: {clean(question)}{seen}{known}"},
+        {"role": "user", "content": f"Question: {one_line(question)}{seen}{known}"},
     ]
 
 
@@ -147,16 +164,16 @@ def read(query: str, passages: Sequence[Passage]) -> list[Message]:
     """Ask for a sub-answer: sees only this sub-query and its passages (best first; shown best last)."""
     return [
         {"role": "system", "content": _READ},
-        {"role": "user", "content": f"{documents(passages[::-1])}\nQuery: {clean(query)}"},
+        {"role": "user", "content": f"{documents(passages[::-1])}\nQuery: {one_line(query)}"},
     ]
 
 
 def support(question: str, steps: Sequence[Step]) -> list[Message]:
     """The prompt under which `NO_INFORMATION` is scored: the chain's pairs stand in as documents."""
-    pairs = "\n".join(f"[{n}] {clean(s['query'])}: {clean(s['answer'])}" for n, s in enumerate(steps, 1))
+    pairs = "\n".join(f"[{n}] {one_line(s['query'])}: {one_line(s['answer'])}" for n, s in enumerate(steps, 1))
     return [
         {"role": "system", "content": _READ},
-        {"role": "user", "content": f"<documents>\n{pairs}\n</documents>\nQuery: {clean(question)}"},
+        {"role": "user", "content": f"<documents>\n{pairs}\n</documents>\nQuery: {one_line(question)}"},
     ]
 
 
@@ -168,8 +185,8 @@ def answer(question: str, passages: Sequence[Passage], known: Sequence[str] = ()
     was trained on its own chains. On the first 12 HotpotQA questions of one run of ``tree`` F1 was .45 with the last
     sub-answer beside the notes, .77 without notes, .80 with what a greedy planner said is known.
     """
-    notes = "\n".join(["Notes:", *map(clean, known), ""]) if known else ""
+    notes = "\n".join(["Notes:", *map(one_line, known), ""]) if known else ""
     return [
         {"role": "system", "content": _ANSWER},
-        {"role": "user", "content": f"{documents(passages)}\n{notes}Question: {clean(question)}"},
+        {"role": "user", "content": f"{documents(passages)}\n{notes}Question: {one_line(question)}"},
     ]

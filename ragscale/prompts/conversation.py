@@ -14,7 +14,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
-from ragscale.prompts import beginning, clean, numbered
+from ragscale.prompts import beginning, clean, numbered, one_line
 from ragscale.prompts import parse as parsing
 from ragscale.types import Message, Passage
 
@@ -73,6 +73,9 @@ _TAGS = """Answer the question. Reason inside <think> and </think> first. If you
 </answer>, for example <answer> Beijing </answer>."""
 
 
+_OWN = re.compile(r"(</?(?:think|search|answer)>)")
+
+
 def messages(
     question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], *, most: int, profile: Profile = "json"
 ) -> list[Message]:
@@ -87,11 +90,11 @@ def messages(
     """
     if profile == "tags":
         return _dialogue(question, turns, passages, most)
-    blocks = [f"Question: {clean(question)}"]
+    blocks = [f"Question: {one_line(question)}"]
     number = 0
     for turn in turns:
         if turn["queries"] != [question]:
-            blocks.append(f"Looked up: {clean('; '.join(turn['queries']))}")
+            blocks.append(f"Looked up: {one_line('; '.join(turn['queries']))}")
         for id in (id for ids in turn["passages"] for id in ids):
             number += 1
             blocks.append(numbered(number, beginning(passages[id])))
@@ -99,7 +102,7 @@ def messages(
 
 
 def _dialogue(question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], most: int) -> list[Message]:
-    chat = [{"role": "system", "content": _TAGS % most}, {"role": "user", "content": f"Question: {clean(question)}"}]
+    chat = [{"role": "system", "content": _TAGS % most}, {"role": "user", "content": f"Question: {one_line(question)}"}]
     number = 0
     for turn in turns:
         found: list[str] = []
@@ -108,10 +111,16 @@ def _dialogue(question: str, turns: Sequence[Turn], passages: Mapping[str, Passa
             for id in ids:
                 number += 1
                 docs.append(numbered(number, passages[id]))
-            found.append("\n".join([f"{clean(query)}:", *(docs or ["nothing new"])]))
-        chat.append({"role": "assistant", "content": turn["said"]})
+            found.append("\n".join([f"{one_line(query)}:", *(docs or ["nothing new"])]))
+        chat.append({"role": "assistant", "content": _said(turn["said"])})
         chat.append({"role": "user", "content": "\n".join(["<information>", *found, "</information>"])})
     return chat
+
+
+def _said(text: str) -> str:
+    """A turn as the model wrote it, but for chat-template tokens and markers that are not its own."""
+    pieces = _OWN.split(text)
+    return "".join(piece if number % 2 else clean(piece) for number, piece in enumerate(pieces))
 
 
 def parse(text: str, *, most: int, profile: Profile = "json") -> Reply:

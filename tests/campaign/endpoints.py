@@ -75,15 +75,17 @@ ENDPOINTS: dict[str, Kind] = {
         tokenizer="byte pairs", thought=200, thought_in="reasoning_content", cut="", switch="enable_thinking",
         extra={"timings": {"prompt_n": 3, "predicted_n": 9, "cache_n": 0}},
     ),
-    # docs.ollama.com/api/openai-compatibility: no n, no tokenizer, a window that nothing under /v1 tells and beyond
-    # which prompts are cut without a word (decisionbox-platform#244); unknown fields are ignored.
-    "ollama": Kind(name="ollama", model="llama3.2", listed=("llama3.2:latest",), window=16_384, truncates=True,
-                   tokenizer="byte pairs", ignores=("n", "logprobs"), extra={"system_fingerprint": "fp_ollama"}),
-    # ollama#14820, llm_wiki#348: thoughts in `reasoning`, on by default, off by reasoning_effort "none"; content is ""
-    # when the limit came first.
+    # docs.ollama.com/api/openai-compatibility, ollama/ollama openai/openai.go: no n, no tokenizer, log-probabilities
+    # since 0.12.11; a window that nothing under /v1 tells (docs/context-length.mdx: 4k below 24 GiB of VRAM), but that
+    # of a loaded model in /api/ps, and beyond which prompts are cut without a word (server/prompt.go,
+    # TradingAgents#168); unknown fields are ignored, the window among them.
+    "ollama": Kind(name="ollama", model="llama3.2", listed=("llama3.2:latest",), window=16_384, window_in="ps",
+                   truncates=True, tokenizer="byte pairs", ignores=("n",), extra={"system_fingerprint": "fp_ollama"}),
+    # openai/openai.go: thoughts in `reasoning`, on by default, off by reasoning_effort "none", other efforts are high,
+    # medium and low; llm_wiki#348: content is "" when the limit came first.
     "ollama qwen3": Kind(
-        name="ollama qwen3", model="qwen3:8b", listed=("qwen3:8b", "llama3.2:latest"), window=16_384, truncates=True,
-        tokenizer="byte pairs", ignores=("n", "logprobs"), thought=300, thought_in="reasoning", cut="",
+        name="ollama qwen3", model="qwen3:8b", listed=("qwen3:8b", "llama3.2:latest"), window=16_384, window_in="ps",
+        truncates=True, tokenizer="byte pairs", ignores=("n",), thought=300, thought_in="reasoning", cut="",
         switch="reasoning_effort", efforts=("none", "low", "medium", "high"),
         extra={"system_fingerprint": "fp_ollama"},
     ),
@@ -91,9 +93,13 @@ ENDPOINTS: dict[str, Kind] = {
     # endpoint..."}; #2139: no window in /v1/models, but in /api/v0/models; json_schema is honoured.
     "lm studio": Kind(name="lm studio", model="qwen2.5-7b-instruct", window=16_384, window_in="api_v0", unknown=200,
                       errors="text", tokenizer="byte pairs", ignores=("n", "logprobs"), limit_field="any"),
-    "lm studio r1": Kind(name="lm studio r1", model="deepseek-r1-distill-qwen-7b", window=16_384, window_in="api_v0",
-                         unknown=200, errors="text", tokenizer="byte pairs", ignores=("n", "logprobs"),
-                         limit_field="any", thought=300, thought_in="tags"),
+    # lmstudio-bug-tracker#1990: reasoning_content, and content is "" when the limit came first; #2057 (0.4.17):
+    # reasoning_effort "none" switches thoughts off, chat_template_kwargs is ignored (#632).
+    "lm studio qwen3": Kind(
+        name="lm studio qwen3", model="qwen/qwen3-8b", window=16_384, window_in="api_v0", unknown=200, errors="text",
+        tokenizer="byte pairs", ignores=("n", "logprobs"), limit_field="any", thought=300,
+        thought_in="reasoning_content", cut="", switch="reasoning_effort",
+    ),
     # docs.sglang.io basic_usage: max_model_len in /models, n, logprobs, json_schema; native /tokenize takes a prompt
     # and no chat; advanced_features/separate_reasoning: `reasoning_content`, enable_thinking.
     "sglang": Kind(name="sglang", route="sglang", window=32_768, window_in="max_model_len", limit_field="any",
@@ -102,7 +108,8 @@ ENDPOINTS: dict[str, Kind] = {
                          limit_field="any", tokenizer="byte pairs", thought=300, thought_in="reasoning_content",
                          switch="enable_thinking"),
     # openrouter.ai/docs/models, /docs/api/reference/errors-and-debugging: context_length; errors with a number; cost in
-    # the usage; what a provider cannot do is dropped; thoughts are controlled by an object, reasoning.effort.
+    # the usage; what a provider cannot do is dropped; /docs/use-cases/reasoning-tokens: {"reasoning": {"effort":
+    # "none"}}.
     "openrouter": Kind(name="openrouter", model="openai/gpt-4o-mini", listed=("openai/gpt-4o-mini", "openai/gpt-4o"),
                        prefix="/api/v1", window=128_000, window_in="context_length", key=True, errors="numbered",
                        tokenizer="byte pairs", ignores=("n", "logprobs"), limit_field="any",
@@ -141,37 +148,44 @@ ENDPOINTS: dict[str, Kind] = {
         tokenizer="byte pairs", usage="hidden", thought=300, thought_in="hidden", switch="reasoning_effort",
     ),
     # api-docs.deepseek.com: json_object alone, json_schema is refused (llm-exe#662, litellm#31466); cached prompts in
-    # fields of their own; one sample.
+    # fields of their own; one sample; guides/thinking_mode: {"thinking": {"type": "disabled"}} for no thoughts. This is
+    # a model that was told so.
     "deepseek": Kind(
-        name="deepseek", model="deepseek-chat", listed=("deepseek-chat", "deepseek-reasoner"), window=65_536, key=True,
-        tokenizer="byte pairs", refuses=("response_format",), ignores=("n",),
+        name="deepseek", model="deepseek-v4-flash", listed=("deepseek-v4-flash", "deepseek-v4-pro"), window=1_000_000,
+        key=True, tokenizer="byte pairs", refuses=("response_format",), ignores=("n",),
         said={"response_format": (400, "This response_format type is unavailable now")},
         extra_usage={"prompt_cache_hit_tokens": 0, "prompt_cache_miss_tokens": 9},
     ),
-    # api-docs.deepseek.com/guides/reasoning_model: reasoning_content, max_tokens holds for thought and answer together,
-    # temperature is taken and ignored, logprobs are an error.
-    "deepseek-reasoner": Kind(
-        name="deepseek-reasoner", model="deepseek-reasoner", listed=("deepseek-chat", "deepseek-reasoner"), key=True,
-        window=65_536, tokenizer="byte pairs", refuses=("response_format", "logprobs"), ignores=("n",), thought=500,
-        thought_in="reasoning_content", cut="",
+    # guides/thinking_mode: thoughts by default, in reasoning_content, temperature is taken and ignored; max_tokens
+    # holds for thought and answer together (guides/reasoning_model, as the refusal of logprobs).
+    "deepseek thinking": Kind(
+        name="deepseek thinking", model="deepseek-v4-flash", listed=("deepseek-v4-flash", "deepseek-v4-pro"), key=True,
+        window=1_000_000, tokenizer="byte pairs", refuses=("response_format", "logprobs"), ignores=("n",), thought=500,
+        thought_in="reasoning_content", cut="", switch="thinking",
         said={"response_format": (400, "This response_format type is unavailable now"),
-              "logprobs": (400, "deepseek-reasoner does not support this parameter: logprobs")},
+              "logprobs": (400, "This model does not support this parameter: logprobs")},
     ),
     # console.groq.com/docs/openai: logprobs and n above 1 are refused with 400; context_window in /models; x_groq, and
-    # times in the usage; thoughts raw in <think> by default (reference.langchain.com ChatGroq).
+    # times in the usage; docs/structured-outputs: json_schema with gpt-oss; docs/reasoning: gpt-oss thinks at efforts
+    # low to high, in `reasoning`.
     "groq": Kind(
-        name="groq", model="llama-3.3-70b-versatile", listed=("llama-3.3-70b-versatile", "qwen/qwen3-32b"), key=True,
+        name="groq", model="openai/gpt-oss-20b", listed=("openai/gpt-oss-20b", "qwen/qwen3-32b"), key=True,
         prefix="/openai/v1", window=131_072, window_in="context_window", tokenizer="byte pairs", limit_field="any",
         refuses=("n", "logprobs"), said={"n": (400, "'n' : number must be at most 1"),
                                          "logprobs": (400, "logprobs is not supported with this model")},
+        thought=200, thought_in="reasoning", cut="", efforts=("low", "medium", "high"),
         extra={"x_groq": {"id": "req_1"}, "service_tier": "on_demand"},
         extra_usage={"queue_time": 0.018, "prompt_time": 0.0006, "completion_time": 0.46, "total_time": 0.46},
     ),
+    # thoughts raw in <think> by default (reference.langchain.com ChatGroq); efforts none and default
+    # (modelparams.dev#114); json_schema is refused, as with the Llama models (TanStack/ai#298).
     "groq qwen3": Kind(
-        name="groq qwen3", model="qwen/qwen3-32b", listed=("llama-3.3-70b-versatile", "qwen/qwen3-32b"), key=True,
+        name="groq qwen3", model="qwen/qwen3-32b", listed=("openai/gpt-oss-20b", "qwen/qwen3-32b"), key=True,
         prefix="/openai/v1", window=131_072, window_in="context_window", tokenizer="byte pairs", limit_field="any",
-        refuses=("n", "logprobs"), said={"n": (400, "'n' : number must be at most 1"),
-                                         "logprobs": (400, "logprobs is not supported with this model")},
+        refuses=("n", "logprobs", "response_format"),
+        said={"n": (400, "'n' : number must be at most 1"),
+              "logprobs": (400, "logprobs is not supported with this model"),
+              "response_format": (400, "This model does not support response format `json_schema`.")},
         thought=300, thought_in="tags", switch="reasoning_effort", efforts=("none", "default"),
         extra={"x_groq": {"id": "req_1"}}, extra_usage={"queue_time": 0.018, "total_time": 0.46},
     ),

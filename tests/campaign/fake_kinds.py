@@ -88,8 +88,9 @@ class Kind:
     models: str = "listed"
     """What ``/models`` answers: ``"listed"``, a status as text, or a shape: ``"list"``, ``"html"``, ``"null"``..."""
     window_in: str = ""
-    """Field of ``/models`` (``max_model_len``, ``meta.n_ctx``...), ``props`` (llama.cpp), ``api_v0`` (LM Studio), or
-    ``""`` where it does not tell."""
+    """Field of ``/models`` (``max_model_len``, ``meta.n_ctx``...), ``props`` (llama.cpp), ``api_v0`` (LM Studio),
+    ``ps`` (Ollama, of a loaded model), ``old_ps`` (an older Ollama: the path without the window), or ``""`` where it
+    does not tell."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What stands in a reply besides."""
     extra_usage: dict[str, Any] = field(default_factory=dict)
@@ -104,8 +105,8 @@ class Kind:
     cut: Any = None
     """The content of a message that was cut within its thought."""
     switch: str = ""
-    """What turns thoughts off: ``"enable_thinking"``, ``"reasoning_effort"``, ``"reasoning"`` (OpenRouter's object),
-    or ``""`` for nothing."""
+    """What turns thoughts off: ``"enable_thinking"``, ``"reasoning_effort"``, ``"reasoning"`` (OpenRouter),
+    ``"thinking"`` (DeepSeek), or ``""`` for nothing."""
     efforts: tuple[str, ...] = ("none", "minimal", "low", "medium", "high")
     """Values of ``reasoning_effort`` that it takes; the first two of these stop it from thinking."""
 
@@ -303,6 +304,7 @@ class Fake:
         self.headers: dict[str, str] = {}
         """Of the last request."""
         self._author = author
+        self._is_loaded = False
         self._times: defaultdict[int, int] = defaultdict(int)
 
     # -- routes
@@ -317,6 +319,8 @@ class Fake:
         if method == "GET" and path == "/api/v0/models" and self.kind.window_in == "api_v0":
             entry = {"id": self.kind.model, "max_context_length": 131_072, "loaded_context_length": self.kind.window}
             return Response({"object": "list", "data": [entry]})
+        if path.startswith("/api/") and self.kind.window_in in ("ps", "old_ps"):
+            return self._ollama(method, path, body)
         if method == "GET" and path == f"{prefix}/models":
             return self._models()
         if method == "GET" and path == "/props" and (self.kind.route == "llama" or self.kind.window_in == "props"):
@@ -331,7 +335,7 @@ class Fake:
         if method == "POST" and path == "/apply-template" and self.kind.route == "llama":
             if not self.kind.system and _has_system(body["messages"]):
                 return self._error(400, "System role not supported")
-            return Response({"prompt": self._render(body["messages"])})
+            return Response({"prompt": self._render(body["messages"], told=body)})
         if self.kind.unknown == 200:
             return Response({"error": f"Unexpected endpoint or method. ({method} {path})"})
         return self._error(self.kind.unknown, "Not Found")
@@ -349,13 +353,24 @@ class Fake:
         }
         return Response(forms[self.kind.errors], status)
 
+    def _ollama(self, method: str, path: str, body: Body) -> Response:
+        """Ollama's own paths: the models that are loaded, and their windows; a request without a prompt loads one."""
+        if (method, path) == ("POST", "/api/generate") and not body.get("prompt"):
+            self._is_loaded = True
+            return Response({"model": body["model"], "response": "", "done": True, "done_reason": "load"})
+        if (method, path) != ("GET", "/api/ps"):
+            return self._error(404, "Not Found")
+        name = (self.kind.listed or (self.kind.model,))[0]
+        told = {"context_length": self.kind.window} if self.kind.window_in == "ps" else {}
+        return Response({"models": [{"name": name, "model": name, "size": 1, **told}] if self._is_loaded else []})
+
     def _models(self) -> Response:
         where, window = self.kind.window_in, self.kind.window
         told: Body = {}
         if "." in where:
             outer, inner = where.split(".")
             told[outer] = {inner: window}
-        elif where not in ("", "props", "api_v0"):
+        elif where not in ("", "props", "api_v0", "ps", "old_ps"):
             told[where] = window
         names = self.kind.listed or (self.kind.model,)
         entries = [{"id": name, "object": "model", "created": 1, "owned_by": "fake", **told} for name in names]
@@ -387,7 +402,8 @@ class Fake:
             return self._error(400, "System role not supported")
         else:
             is_open = bool(body.get("continue_final_message"))
-            text = self._render(body["messages"], generation=body.get("add_generation_prompt", True), is_open=is_open)
+            ends = body.get("add_generation_prompt", True)
+            text = self._render(body["messages"], generation=ends, is_open=is_open, told=body)
             tokens = self._ids(text)
             tokens[0] = 10**7 + self._tag_number(body["messages"])  # its run can be told by the first id
         return Response({"count": len(tokens), "max_model_len": self.kind.window, "tokens": tokens})
@@ -419,13 +435,13 @@ class Fake:
         truth = self.truth[tag]
         truth.calls += 1
         refusal = self._refusal(body)
-        prompt = fake_tokens.count(kind.tokenizer, self._render(messages)) + kind.off
+        prompt = fake_tokens.count(kind.tokenizer, self._render(messages, told=body)) + kind.off
         n = 1 if "n" in kind.ignores else body.get("n") or 1
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
         if limit is None:
             limit = kind.window - prompt
         if kind.truncates:
-            prompt, limit = min(prompt, kind.window // 2), min(limit, kind.window // 2)
+            prompt = kind.window // 2 if prompt >= kind.window else prompt
         elif not refusal and (prompt >= kind.window or (kind.window_in and prompt + limit > kind.window)):
             said = f"This model's maximum context length is {kind.window} tokens. However, you requested"
             refusal = self._error(400, f"{said} {prompt + limit} tokens. Please reduce the length of the messages.")
@@ -527,6 +543,8 @@ class Fake:
         if kind.switch == "reasoning_effort" and body.get("reasoning_effort") in ("none", "minimal"):
             return 0
         if kind.switch == "reasoning" and (body.get("reasoning") or {}).get("effort") == "none":
+            return 0
+        if kind.switch == "thinking" and (body.get("thinking") or {}).get("type") == "disabled":
             return 0
         return dice.randint(kind.thought // 2, kind.thought) if kind.thought else 0
 
@@ -645,14 +663,18 @@ class Fake:
 
     # -- tokens
 
-    def _render(self, messages: list[Body], *, generation: bool = True, is_open: bool = False) -> str:
-        """The prompt as its template writes it; special tokens are characters that stand nowhere else."""
+    def _render(self, messages: list[Body], *, told: Body, generation: bool = True, is_open: bool = False) -> str:
+        """The prompt as its template writes it; special tokens are characters that stand nowhere else.
+
+        A template that is told not to think opens a thought and ends it at once, as Qwen3's does.
+        """
+        silent = self.kind.switch == "enable_thinking" and self._thought(told, random.Random(0)) == 0
         text = _BEGIN + _FILLER * self.kind.preamble
         for number, message in enumerate(messages):
             text += _ROLE + _FILLER * (self.kind.head - 2) + _content(message)
             if not (is_open and number == len(messages) - 1):
                 text += _END
-        return text + (_ROLE + _FILLER if generation and not is_open else "")
+        return text + (_ROLE + _FILLER * (5 if silent else 1) if generation and not is_open else "")
 
     def _ids(self, text: str) -> list[int]:
         return fake_tokens.ids(self.kind.tokenizer, text)

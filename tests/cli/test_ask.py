@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ragscale.agent import Agent
 from ragscale.cli import app
 from ragscale.cli.view import plain, show_trace
 from ragscale.errors import ModelError
-from ragscale.llm.scripted import ScriptedLLM
+from ragscale.llm import Usage
+from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.types import Answer, AnswerSpend, Event, Message, Spend
 
 QUESTION = "Where was the discoverer of polonium born?"
@@ -97,6 +99,20 @@ def test_what_trying_the_model_out_has_cost_is_shown_apart(folder: str, model: S
     result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", "once"], env={"COLUMNS": "120"})
     assert "apart: 3 calls tried the model out, 40 + 5 tokens\n" in result.stderr
     assert next(row.split()[1] for row in result.stdout.splitlines() if row.startswith("total")) == "1"
+
+
+def test_what_a_limit_rests_on_is_shown(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the answer; `caveat` of the JSON has the same words."""
+
+    def guessed(usage: Usage, call: ScriptedCall) -> Usage:
+        return replace(usage, estimated_tokens=usage.prompt_tokens)
+
+    monkeypatch.setattr("ragscale.agent.load", lambda spec: ScriptedLLM(script, usage=guessed))
+    command = ["ask", folder, QUESTION, "--mode", "once", "--tokens", "4000"]
+    caveat = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)["caveat"]
+    assert "on which the limit of 4,000 rests" in caveat
+    shown = CliRunner().invoke(app, command, env={"COLUMNS": "400"}).stdout
+    assert f"once: answered. {caveat}\n" in shown
 
 
 @pytest.mark.usefixtures("model")

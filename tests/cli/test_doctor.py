@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
+from campaign import impatient
+from endpoints import ENDPOINTS
+from fake_kinds import Fakes, Kind
+from test_endpoints import EXPECTED
 from typer.testing import CliRunner
 
 from ragscale.cli import app, doctor
@@ -84,11 +90,11 @@ def test_missing_weights_are_a_problem_where_they_are_needed_and_damage_always(
 
 
 def test_a_dead_endpoint_is_a_problem_with_a_remedy() -> None:
-    found = check_model("openai:http://127.0.0.1:9/v1#m")
+    (found,) = check_model("openai:http://127.0.0.1:9/v1#m")
     assert found.state == "problem"
     assert "No model server at http://127.0.0.1:9/v1" in found.detail
     assert "Start the server" in found.remedy
-    assert check_model("nonsense").remedy.startswith("Accepted: openai:URL#MODEL")
+    assert check_model("nonsense")[0].remedy.startswith("Accepted: openai:URL#MODEL")
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, model: ScriptedLLM) -> ScriptedLLM:
@@ -98,14 +104,14 @@ def scripted(monkeypatch: pytest.MonkeyPatch, model: ScriptedLLM) -> ScriptedLLM
 
 def test_a_model_is_shown_with_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     model = scripted(monkeypatch, ScriptedLLM(lambda m, c: "x", score=lambda m, t: 0.0))
-    found = check_model("any")
+    (found,) = check_model("any")
     assert (found.state, found.remedy) == ("ok", "")
     assert found.detail == "scripted, 8192 tokens; can: json schema, scoring, tokenizer, logprobs, samples"
     assert model.closed
     model.probe_spend = Spend(llm_calls=3, prompt_tokens=40, completion_tokens=5)  # type: ignore[attr-defined]
-    assert check_model("any").detail == f"{found.detail} (found out by 3 calls: 40 + 5 tokens)"
+    assert check_model("any")[0].detail == f"{found.detail} (found out by 3 calls: 40 + 5 tokens)"
     scripted(monkeypatch, ScriptedLLM(lambda m, c: "x", capabilities=Capabilities(tokenizer=True)))
-    weak = check_model("any")
+    (weak,) = check_model("any")
     assert weak.state == "warning"
     assert "cannot: json schema, scoring, logprobs, samples" in weak.detail
 
@@ -117,8 +123,124 @@ def test_a_model_that_does_not_answer_in_time(monkeypatch: pytest.MonkeyPatch) -
             return Capabilities()
 
     model = scripted(monkeypatch, Slow(lambda m, c: "x"))
-    assert "did not answer within 0.05 s" in check_model("any", patience=0.05).detail
+    (found,) = check_model("any?header.x=secret", patience=0.05)
+    assert found.detail == "any did not answer within 0.05 s"
     assert model.closed
+
+
+# -- endpoints of every kind
+
+
+@pytest.fixture(scope="module")
+def fakes() -> Iterator[Fakes]:
+    with Fakes() as served, impatient():
+        yield served
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_what_is_said_of_an_endpoint_is_what_it_can(fakes: Fakes, name: str) -> None:
+    kind, wanted = ENDPOINTS[name], EXPECTED[name]
+    found = {finding.subject: finding for finding in check_model(fakes.add(kind).spec)}
+    facts = found["model"].facts
+    can = ("json_schema", "scoring", "tokenizer", "logprobs", "samples")
+    assert {key: facts[key] for key in can} == {key: getattr(wanted, key) for key in can}
+    yes, _, no = found["model"].detail.partition("; cannot: ")
+    for key in can:
+        words = key.replace("_", " ")
+        assert (words in yes, words in no) == (getattr(wanted, key), not getattr(wanted, key))
+    assert yes.startswith(f"{kind.model}, ")
+    assert facts["probe_spend"]["llm_calls"] > 0
+    assert f"found out by {facts['probe_spend']['llm_calls']} call" in yes
+
+    window = found["window"]
+    assert facts["window"] == (wanted.window or 8192)
+    assert facts["window_from"] == ("told" if wanted.window else "assumed")
+    assert window.detail.startswith(f"{facts['window']} tokens")
+    assert (window.state, "?window=" in window.remedy) == (("ok", False) if wanted.window else ("warning", True))
+
+    assert found["tokens"].state == "ok"
+    assert ("counted by the server" in found["tokens"].detail) == wanted.tokenizer
+    assert ("estimated, calibrated" in found["tokens"].detail) != wanted.tokenizer
+
+    assert (found["thoughts"].state == "warning") == wanted.thinks == (facts["thinking"] == 1024)
+    assert ("1,024 tokens" in found["thoughts"].detail) == wanted.thinks
+    assert ("?thinking=N" in found["thoughts"].remedy) == wanted.thinks
+
+    refused = sorted({"temperature", "seed"} & {*kind.refuses})
+    assert [name for name in ("temperature", "seed") if name in facts["refused"]] == refused
+    assert ("requests" in found) == bool(facts["refused"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "state", "words"),
+    [
+        (Kind(usage="absent"), "tokens", "warning", "prompts are estimated; the server reports no usage that can be"),
+        (Kind(usage="zeros"), "tokens", "warning", "calls are charged by an estimate"),
+        (Kind(usage="absent", route="vllm"), "tokens", "ok", "by the server's tokenizer; the server reports no"),
+        (Kind(system=False, route="llama"), "requests", "ok", "its chat template has no system role"),
+        (Kind(system=False), "requests", "ok", "its chat template has no system role"),
+        (Kind(refuses=("temperature",)), "requests", "ok", "it refuses temperature: calls go on without"),
+    ],
+)
+def test_what_goes_another_way_is_said(fakes: Fakes, kind: Kind, subject: str, state: str, words: str) -> None:
+    found = next(finding for finding in check_model(fakes.add(kind).spec) if finding.subject == subject)
+    assert found.state == state
+    assert words in found.detail
+    assert (found.remedy == "") == (state == "ok")
+
+
+@pytest.mark.parametrize(
+    ("options", "subject", "words"),
+    [
+        ("window=4096", "window", "4096 tokens, as given"),
+        ("thinking=77", "thoughts", "77 tokens more"),
+        ('chat_template_kwargs={"enable_thinking":false}', "thoughts", "none before a reply"),
+    ],
+)
+def test_options_are_shown_as_they_are_honoured(fakes: Fakes, options: str, subject: str, words: str) -> None:
+    found = check_model(f"{fakes.add(ENDPOINTS['vllm qwen3']).spec}?{options}")
+    assert words in next(finding.detail for finding in found if finding.subject == subject)
+
+
+def test_a_parameter_that_is_sent_by_its_newer_name_is_none_that_is_missed(fakes: Fakes) -> None:
+    facts = check_model(fakes.add(Kind(limit_field="max_completion_tokens")).spec)[0].facts
+    assert facts["refused"] == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (replace(ENDPOINTS["openrouter"], refuses=("messages",), said={"messages": (402, "Insufficient credits")}),
+         "HTTP 402): Insufficient credits"),
+        (replace(ENDPOINTS["groq"], refuses=("model",), said={"model": (404, "The model does not exist")}),
+         "HTTP 404): The model does not exist"),
+        (Kind(refuses=("messages",), said={"messages": (500, "CUDA out of memory")}), "CUDA out of memory"),
+    ],
+)  # fmt: skip
+def test_a_problem_is_told_in_the_servers_words(fakes: Fakes, kind: Kind, words: str) -> None:
+    (found,) = check_model(fakes.add(kind).spec)
+    assert found.state == "problem"
+    assert words in found.detail
+    assert found.remedy
+
+
+def test_the_same_as_json(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "check_torch", lambda: Finding("torch", "ok", "9, CPU"))
+    kind = ENDPOINTS["gemini"]
+    done = CliRunner().invoke(app, ["doctor", "--json", "--llm", fakes.add(kind).spec])
+    assert (done.exit_code, done.stderr) == (0, "")
+    found = {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert found["torch"] == {"subject": "torch", "state": "ok", "detail": "9, CPU", "remedy": "", "facts": {}}
+    facts = found["model"]["facts"]
+    assert (facts["name"], facts["counts"], facts["usage"], facts["thinking"]) == (kind.model, "estimated", True, 1024)
+    assert facts["refused"] == ["seed"]
+
+    done = CliRunner().invoke(app, ["doctor", "--json", "--llm", "openai:http://127.0.0.1:9/v1#m"])
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["findings"][-1]["state"] == "problem"
+
+
+# -- what is tried, and how it is shown
 
 
 @pytest.mark.parametrize(("states", "code"), [(["ok"], 0), (["ok", "warning"], 0), (["problem", "ok"], 1)])
@@ -157,6 +279,6 @@ def test_which_model_is_tried(llm: str | None, ready: bool, tried: list[str], mo
     monkeypatch.setattr(doctor, "check_torch", lambda: ok)
     monkeypatch.setattr(doctor, "check_runtime", lambda needed: ok)
     monkeypatch.setattr(doctor, "check_weights", lambda name, needed: ok if ready else Finding(name, "problem", ""))
-    monkeypatch.setattr(doctor, "check_model", lambda spec: (seen.append(spec), ok)[1])
+    monkeypatch.setattr(doctor, "check_model", lambda spec: (seen.append(spec), [ok])[1])
     doctor.examine(llm)
     assert seen == tried

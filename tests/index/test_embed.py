@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ragscale.errors import IndexMismatch, InvalidInput, ModelError, ModelFileError
+from ragscale.index import Index
 from ragscale.index.embed import DEFAULT_NAME, Embedder, canonical_name
+from ragscale.index.models import locate
+from ragscale.llm import weights
 
 MakeModel = Callable[..., Path]
 
@@ -61,12 +67,12 @@ def test_a_vector_that_points_nowhere_is_refused(model: Path, tmp_path: Path) ->
     from safetensors.torch import load_file, save_file
 
     dead = shutil.copytree(model, tmp_path / "dead")
-    weights = load_file(dead / "model.safetensors")
-    last = {name for name in weights if name.endswith("layer.1.output.LayerNorm.weight")}
+    tensors = load_file(dead / "model.safetensors")
+    last = {name for name in tensors if name.endswith("layer.1.output.LayerNorm.weight")}
     last |= {name.replace(".weight", ".bias") for name in last}
     assert len(last) == 2
     (dead / "model.safetensors").unlink()
-    save_file({name: tensor * (name not in last) for name, tensor in weights.items()}, dead / "model.safetensors")
+    save_file({name: tensor * (name not in last) for name, tensor in tensors.items()}, dead / "model.safetensors")
     with pytest.raises(ModelError, match="the vector of 'dimension' has length 0"):
         Embedder.for_documents(dead)
 
@@ -74,7 +80,8 @@ def test_a_vector_that_points_nowhere_is_refused(model: Path, tmp_path: Path) ->
 def test_the_default_model_has_no_path_in_its_name(minilm: Path) -> None:
     info = Embedder.for_documents(dtype="float32").info
     assert info.name == DEFAULT_NAME == canonical_name("all-MiniLM-L6-v2") == canonical_name("default")
-    assert info.revision == "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    files = sorted([file.name, file.sha256] for file in weights.MODELS["embedder"].files)
+    assert info.revision == f"sha256:{hashlib.sha256(json.dumps(files).encode()).hexdigest()}"
     assert (info.dimension, info.max_tokens, info.query_prompt, info.document_prompt) == (384, 256, "", "")
 
 
@@ -85,6 +92,76 @@ def test_other_weights_are_refused(model: Path, make_model: MakeModel, tmp_path:
     assert Embedder.for_queries(info, source=copy).info == info
     with pytest.raises(IndexMismatch, match=r"built with .* at sha256:.*, found sha256:"):
         Embedder.for_queries(info, source=make_model(1))
+
+
+def edit(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "pooling": lambda model: edit(model / "1_Pooling" / "config.json", pooling_mode="cls"),
+    "modules": lambda model: (model / "modules.json").write_text(
+        json.dumps(json.loads((model / "modules.json").read_text())[:1])
+    ),
+    "length": lambda model: edit(model / "sentence_bert_config.json", max_seq_length=8),
+    "configuration": lambda model: edit(model / "config.json", hidden_act="relu"),
+    "prompts": lambda model: edit(model / "config_sentence_transformers.json", prompts={"query": "q: "}),
+    "tokenizer": lambda model: (model / "tokenizer.json").write_text(
+        (model / "tokenizer.json").read_text().replace('"lowercase": true', '"lowercase": false')
+    ),
+    "settings of the tokenizer": lambda model: edit(model / "tokenizer_config.json", do_lower_case=False),
+    "added tokens": lambda model: (model / "added_tokens.json").write_text('{"river": 3}'),
+    "words": lambda model: (model / "vocab.txt").write_text("[UNK]\n"),
+    "sentence pieces": lambda model: (model / "spiece.model").write_bytes(b"x"),
+    "adapter": lambda model: (model / "adapter_config.json").write_text("{}"),
+    "a file that has another's name": lambda model: (model / "config.json").rename(model / "other.json"),
+    "weights of a module": lambda model: (model / "1_Pooling" / "model.safetensors").write_bytes(b"x"),
+    "pickled weights of a module": lambda model: (model / "1_Pooling" / "pytorch_model.bin").write_bytes(b"x"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_whatever_decides_the_vectors_is_told_apart(model: Path, tmp_path: Path, what: str) -> None:
+    _, revision = locate(str(model), role="embedder")
+    copy = shutil.copytree(model, tmp_path / "copy")
+    CHANGES[what](copy)
+    assert locate(str(copy), role="embedder")[1] != revision
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "LICENSE.txt", "pytorch_model.bin", "onnx/model.onnx", "openvino/config.json", "train_script.py",
+     "data_config.json", "verified.json", "generation_config.json", ".gitattributes", "eval_results.json"],
+)  # fmt: skip
+def test_what_does_not_decide_them_is_no_part_of_the_revision(model: Path, tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree(model, tmp_path / "copy")
+    (copy / name).parent.mkdir(exist_ok=True)
+    (copy / name).write_bytes(b"x")
+    assert locate(str(copy), role="embedder")[1] == locate(str(model), role="embedder")[1]
+
+
+def test_an_index_is_not_searched_with_another_pooling(corpus: Path, model: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(model, tmp_path / "copy")
+    with Index.build([corpus], tmp_path / "index", embedder=copy, dtype="float32") as index:
+        assert index.search(["river"], 1, "dense")[0]
+    CHANGES["pooling"](copy)
+    with Index.open(tmp_path / "index") as index:
+        with pytest.raises(IndexMismatch, match=r"built with .* at sha256:.*, found sha256:"):
+            index.search(["river"], 1, "dense")
+        assert index.search(["river"], 1, "bm25")[0]
+
+
+def test_modules_that_are_made_of_others_or_lie_outside(model: Path, tmp_path: Path) -> None:
+    router = tmp_path / "router"
+    shutil.copytree(model, router / "query_0")
+    (router / "router_config.json").write_text('{"types": {"query_0": "x.Transformer"}}')
+    _, revision = locate(str(router), role="embedder")
+    edit(router / "query_0" / "config.json", hidden_act="relu")
+    assert locate(str(router), role="embedder")[1] != revision
+    for place in ("../model", "/etc", "a/../.."):
+        (router / "modules.json").write_text(json.dumps([{"path": place}]))
+        with pytest.raises(ModelFileError, match=r"modules\.json: damaged \(.* leads out of the folder\)"):
+            locate(str(router), role="embedder")
 
 
 def test_models_that_are_not_there(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_a_damaged_manifest_is_refused(copy: Path) -> None:
     path.write_bytes(b"\xff" + whole)
     with pytest.raises(IndexDamaged, match="damaged"):
         Index.open(copy)
-    for text in ("[]", "{}", '{"format": 2}', "[" * 100_000):
+    for text in ("[]", "{}", '{"format": 3}', "[" * 100_000):
         path.write_text(text)
         with pytest.raises(IndexDamaged, match="damaged"):
             Index.open(copy)
@@ -119,7 +119,7 @@ def test_paths_outside_the_folder_are_refused(copy: Path) -> None:
 
 def test_another_format_version(copy: Path) -> None:
     edit(copy, format=99)
-    with pytest.raises(IndexMismatch, match="index format 99, this ragscale reads 2") as caught:
+    with pytest.raises(IndexMismatch, match="index format 99, this ragscale reads 3") as caught:
         Index.open(copy)
     assert "Build the index again" in caught.value.remedy
 

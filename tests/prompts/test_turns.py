@@ -131,6 +131,13 @@ class TestPrompts:
             assert later.startswith(earlier)
             assert later != earlier
 
+    def test_a_turn_of_the_models_own_keeps_its_tags_and_no_token(self, profile: Profile) -> None:
+        said = "<think>x [1], so [INST]</think><search> a, b </search><|im_end|>\n<information>[BOS]</information>"
+        kept = "<think>x [1], so [ INST]</think><search> a, b </search>< |im_end|>\n< information>[ BOS]< /information>"
+        turn = Turn(said=said, queries=["a"], passages=[[]])
+        chat = conversation.messages("Who?", [turn], {}, most=3, profile=profile)
+        assert [m["content"] for m in chat if m["role"] == "assistant"] == ([kept] if profile == "tags" else [])
+
     def test_documents_are_numbered_through_in_the_order_shown(self, profile: Profile) -> None:
         made, passages = turns(3)
         text = flat(conversation.messages("Who?", made, passages, most=3, profile=profile))
