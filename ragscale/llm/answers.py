@@ -62,7 +62,7 @@ class Asked:
         Args:
             told: What the server reports.
             samples: What it wrote.
-            seen: Tokens that came back with log-probabilities: llama.cpp reports one sample of several.
+            seen: Tokens that it wrote at least: llama.cpp reports one sample of several, others half of a usage.
         """
         fewest = sum(min(floor(sample.text), self.max_tokens) for sample in samples)
         if told and self.credible(told) and told.completion_tokens >= fewest:
@@ -109,7 +109,8 @@ def generation(
     """
     reported = answer.reported()
     samples = [_sample(choice, thinks) for choice in answer.choices]
-    usage = asked.usage(reported, samples, seen=sum(len(choice.token_logprobs) for choice in answer.choices))
+    seen = sum(len(choice.token_logprobs) for choice in answer.choices)
+    usage = asked.usage(reported, samples, seen=max(seen, answer.written(asked.prompt) if reported is None else 0))
     spend = usage.spend if reported is not None and not usage.estimated_tokens else None
     choices = answer.choices[: asked.n]
     if not choices:

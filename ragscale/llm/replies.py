@@ -181,10 +181,19 @@ class Completion(_Part):
     error: Any = None
     """What the server says went wrong, in an answer that came with HTTP 200."""
 
+    @property
+    def _block(self) -> UsageBlock:
+        blocks = (self.usage, *(choice.usage for choice in self.choices))
+        return next((block for block in blocks if block.prompt_tokens is not None), self.usage)
+
+    def written(self, prompt: int) -> int:
+        """Completion tokens that even a report without one of its counts tells of, given those of the prompt."""
+        return max(self._block.completion_tokens or 0, (self._block.total_tokens or 0) - prompt)
+
     def reported(self) -> Usage | None:
         """The usage that the server reports, here or in a choice; None unless prompt and completion are counts."""
-        block = next((u for u in (self.usage, *(c.usage for c in self.choices)) if u.prompt_tokens is not None), None)
-        if block is None or block.prompt_tokens is None or block.completion is None:
+        block = self._block
+        if block.prompt_tokens is None or block.completion is None:
             return None
         cached = block.prompt_tokens_details.cached_tokens or block.prompt_cache_hit_tokens or self.timings.cache_n or 0
         return Usage(block.prompt_tokens, block.completion, min(cached, block.prompt_tokens), block.reasoning)

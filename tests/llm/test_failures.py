@@ -134,6 +134,15 @@ async def test_usage_in_any_shape_is_read(usage: Any, prompt: int, completion: i
     assert (done.usage.reasoning_tokens, done.usage.estimated_tokens) == (thought, 0)
 
 
+@pytest.mark.parametrize("usage", [{"completion_tokens": 70}, {"total_tokens": 70 + 19}])
+async def test_half_a_usage_is_charged(usage: Any) -> None:
+    with FakeEndpoint(Failing(Reply(completion_of("one two") | {"usage": usage}))) as server:
+        model = OpenAILLM(server.url)
+        done = await model.generate(ASK, max_tokens=200)
+        assert await model.count_tokens(ASK) == 19
+    assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (19, 70)
+
+
 async def test_usage_in_a_choice_is_read() -> None:
     answer = completion_of("one two")
     answer["choices"][0]["usage"] = answer.pop("usage") | {"prompt_tokens": 40}
