@@ -14,7 +14,7 @@ import pytest
 from campaign import impatient
 from endpoints import ENDPOINTS
 from fake_kinds import Fakes, Kind
-from test_endpoints import EXPECTED
+from test_kinds import EXPECTED
 from typer.testing import CliRunner
 
 from ragscale.cli import app, doctor

@@ -14,7 +14,7 @@ import pytest
 from campaign import Shelf, impatient
 from endpoints import ENDPOINTS
 from fake_kinds import MODEL, Fakes, tagged
-from test_endpoints import EXPECTED, SWITCHES
+from test_kinds import EXPECTED, SWITCHES
 
 from ragscale.agent import Agent
 from ragscale.budget import Budget
@@ -74,7 +74,7 @@ def test_every_kind_has_its_line() -> None:
 
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_it_can_what_the_page_says(name: str) -> None:
-    """What is found out about the fakes is `EXPECTED`, as test_endpoints.py shows."""
+    """What is found out about the fakes is `EXPECTED`, as test_kinds.py shows."""
     wanted, row = EXPECTED[name], CAN[name]
     words = {True: "yes", False: "no"}
     assert row == {
@@ -116,7 +116,7 @@ def test_azure_is_sent_its_key_as_it_wants_it(fakes: Fakes, monkeypatch: pytest.
 @pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
 @pytest.mark.parametrize("name", SWITCHED)
 def test_its_switch_is_one_that_works(fakes: Fakes, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of those that test_endpoints.py tries; one that only lessens thoughts is taken, and sent each time."""
+    """One of those that test_kinds.py tries; one that only lessens thoughts is taken, and sent each time."""
     option = re.match(r"\w+: `\?([^`]+)`", SWITCHED[name])
     assert option is not None
     if name in SWITCHES:

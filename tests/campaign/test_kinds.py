@@ -2,7 +2,7 @@
 
 The default suite asks each in `chain`; the other modes and the tighter budgets are slow::
 
-    pytest tests/campaign/test_endpoints.py -m "slow or not slow"
+    pytest tests/campaign/test_kinds.py -m "slow or not slow"
 """
 
 from __future__ import annotations
