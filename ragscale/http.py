@@ -55,7 +55,9 @@ def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
     Args:
         kind: ``httpx.Client`` or ``httpx.AsyncClient``.
         url: Of the server, an http(s) URL.
-        options: Further arguments of `kind`; headers are added to, ``trust_env`` and ``verify`` are replaced.
+        options: Further arguments of `kind`; headers are added to, ``trust_env``, ``verify`` and ``event_hooks`` are
+            replaced. No redirection may be followed: where it leads is no header of a response but
+            ``extensions["location"]``.
 
     Raises:
         MissingDependency: The environment names a SOCKS proxy, and httpx cannot speak to one.
@@ -69,6 +71,7 @@ def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
     # without TLS there is nothing to verify, and reading the certificates takes its time
     options["verify"] = parts.scheme == "https"
     options["headers"] = {"Accept-Encoding": "identity", **options.get("headers", {})}
+    options["event_hooks"] = {"response": [_amoved if hasattr(kind, "aclose") else _moved]}
     try:
         return kind(**options)
     except ImportError:
@@ -89,6 +92,16 @@ def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
             f"{proxy_variables()} names no proxy that httpx can use ({type(error).__name__})",
             "Write it as in http://proxy.example:3128, or unset it.",
         ) from None
+
+
+def _moved(response: httpx.Response) -> None:
+    """Hide where a redirection leads: httpx reads it even so, and an odd one raises errors of several kinds there."""
+    if "location" in response.headers:
+        response.extensions["location"] = response.headers.pop("location")
+
+
+async def _amoved(response: httpx.Response) -> None:
+    _moved(response)
 
 
 def proxy_variables(scheme: str = "") -> str:

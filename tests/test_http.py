@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fake_server import Response, Server
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -131,6 +132,27 @@ def test_a_body_that_trickles_is_given_up() -> None:
 
     with pytest.raises(TimeoutError):
         read(trickle(), "", 1 << 20, deadline=time.monotonic() + 0.1)
+
+
+@pytest.mark.parametrize(
+    "place", ["http://xn--a/", "data:,x", "http://[", "http://h:99999/", "/\ud800", "http://h/new"]
+)
+@pytest.mark.parametrize("code", [301, 302, 308])
+def test_where_a_redirection_leads_is_not_read(code: int, place: str) -> None:
+    """httpx reads it, though it does not follow it, and raises errors of five kinds where it cannot."""
+    sent = f"HTTP/1.1 {code} Moved\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n".encode("utf-8", "surrogatepass")
+
+    async def get(url: str) -> httpx.Response:
+        async with open_client(httpx.AsyncClient, url) as client:
+            return await client.get(url)
+
+    with Server(lambda request: Response(raw=[sent])) as server, open_client(httpx.Client, server.url) as client:
+        responses = [client.get(server.url), asyncio.run(get(server.url))]
+    for response in responses:
+        assert (response.status_code, "location" in response.headers) == (code, False)
+        assert response.extensions["location"].encode("latin-1", "replace")
+    if place.isascii():
+        assert {response.extensions["location"] for response in responses} == {place}
 
 
 @given(sent=st.binary(max_size=200), encoding=st.sampled_from(["gzip", "deflate", "br", "\x00", "identity"]))

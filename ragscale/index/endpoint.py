@@ -34,7 +34,8 @@ _PROBE = "The quick brown fox jumps over the lazy dog."
 _NUMBERS = 32
 _IN_FLIGHT = 8
 _ATTEMPTS = 6
-_LARGEST = 128 * 2**20  # bytes of an answer: 256 texts of 8,192 numbers take a third
+_LARGEST = 8 * 2**20  # bytes of an answer: what is read in a fraction of a second, as nothing else runs meanwhile
+_MOST_NUMBERS = 2**18  # that are asked for at once, at up to 32 bytes each
 _TOO_LONG = re.compile(r"length|too (?:long|large|many)|context|exceed|maximum", re.IGNORECASE)
 
 T = TypeVar("T")
@@ -172,6 +173,7 @@ class Endpoint:
 
     async def _all(self, texts: Sequence[str], batch_size: int) -> NDArray[np.float32]:
         room = asyncio.Semaphore(_IN_FLIGHT)
+        batch_size = max(1, min(batch_size, _MOST_NUMBERS // (self._dimension or 1)))
 
         async def one(start: int) -> list[NDArray[np.float32]]:
             async with room:
@@ -228,7 +230,7 @@ def _fault(
     if len(vectors) != texts:
         return f"{counted(len(vectors), 'embedding')} for {counted(texts, 'text')}"
     if list(indices) != list(range(texts)):
-        shown = ", ".join(map(str, indices[:5])) + (", ..." if texts > 5 else "")
+        shown = ", ".join(str(index)[:20] for index in indices[:5]) + (", ..." if texts > 5 else "")
         return f"embeddings of the indices {shown} for {counted(texts, 'text')}"
     for i, vector in enumerate(vectors):
         if vector.ndim != 1:

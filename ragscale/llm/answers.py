@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -13,18 +14,25 @@ from ragscale.llm.tokens import floor
 from ragscale.types import Spend
 from ragscale.words import counted
 
-__all__ = ["Asked", "Sample", "generation"]
+__all__ = ["Asked", "Sample", "generation", "within"]
 
 _LONGEST = 64  # characters of a token; runs of spaces aside, none in use has more
 _ENDS = {"stop", "length", "eos", "end_turn", "stop_sequence", "tool_calls", "function_call", ""}
 _CUT = {"length", "max_tokens", "max_output_tokens"}
 
 
+def within(text: str, max_tokens: int) -> str:
+    """As much of a text as `max_tokens` tokens can be: what is longer would cost time wherever it is read."""
+    return text[: max(1000, max_tokens * _LONGEST)]
+
+
 class Sample(NamedTuple):
     """One sample of an answer, as far as it decides the cost."""
 
     text: str
-    """What was thought included, where it was sent."""
+    """What was thought included, where it was sent; see `within`."""
+    times: float = 1.0
+    """How many times as long as `text` it was."""
     cut: bool = False
     """Whether the length ended it."""
     hidden: bool = False
@@ -49,6 +57,11 @@ class Asked:
     measured: bool = False
     """Whether it counts, by the server's tokenizer."""
 
+    def sample(self, text: str, *, cut: bool, hidden: bool) -> Sample:
+        """A sample of this text, as far as it could have been asked for."""
+        kept = within(text, self.max_tokens)
+        return Sample(kept, len(text) / max(1, len(kept)), cut, hidden)
+
     def credible(self, told: Usage | None) -> bool:
         """Whether a reported usage can be true of this prompt: some servers report zeros, or the same always."""
         return told is not None and told.prompt_tokens >= self.fewest
@@ -64,7 +77,7 @@ class Asked:
             samples: What it wrote.
             seen: Tokens that it wrote at least: llama.cpp reports one sample of several, others half of a usage.
         """
-        fewest = sum(min(floor(sample.text), self.max_tokens) for sample in samples)
+        fewest = sum(min(_floor(sample), self.max_tokens) for sample in samples)
         if told and self.credible(told) and told.completion_tokens >= fewest:
             prompt = max(told.prompt_tokens, self.prompt if self.exact else 0)
             return replace(told, prompt_tokens=prompt, completion_tokens=max(told.completion_tokens, seen))
@@ -76,11 +89,11 @@ class Asked:
 
     def _written(self, sample: Sample) -> int:
         """An estimate of a sample's tokens."""
-        fewest = floor(sample.text)
+        fewest = _floor(sample)
         if sample.cut or sample.hidden:
             return max(self.max_tokens, fewest)
-        tokens = self.measure(sample.text) + 1
-        return tokens if fewest > self.max_tokens else min(tokens, self.max_tokens)
+        tokens = math.ceil(self.measure(sample.text) * sample.times) + 1
+        return tokens if fewest > self.max_tokens or sample.times > 1 else min(tokens, self.max_tokens)
 
 
 def generation(
@@ -108,7 +121,7 @@ def generation(
         ModelError: Something that was asked for is missing, or the model refused.
     """
     reported = answer.reported()
-    samples = [_sample(choice, thinks) for choice in answer.choices]
+    samples = [_sample(asked, choice, thinks) for choice in answer.choices]
     seen = sum(len(choice.token_logprobs) for choice in answer.choices)
     usage = asked.usage(reported, samples, seen=max(seen, answer.written(asked.prompt) if reported is None else 0))
     spend = usage.spend if reported is not None and not usage.estimated_tokens else None
@@ -134,19 +147,22 @@ def generation(
             if not choice.token_logprobs:
                 raise broken("no log-probabilities", spend)
             means.append(sum(value for _, value in choice.token_logprobs) / len(choice.token_logprobs))
-        longest = max(1000, asked.max_tokens * _LONGEST)
-        texts.append(text[:longest])
-        cut = reason in _CUT or len(text) > longest
+        texts.append(within(text, asked.max_tokens))
+        cut = reason in _CUT or len(text) > len(texts[-1])
         reasons.append("length" if cut else "stop" if reason in _ENDS else reason)
-    thoughts = [choice.thought for choice in choices]
+    thoughts = [within(choice.thought, asked.max_tokens) for choice in choices]
     usage = replace(usage, reasoning_tokens=usage.reasoning_tokens or _thought(usage, texts, thoughts))
     return Generation(texts, usage, reasons, means, thoughts if any(thoughts) else [])
 
 
-def _sample(choice: Choice, thinks: bool) -> Sample:
+def _sample(asked: Asked, choice: Choice, thinks: bool) -> Sample:
     text = (choice.text or "") + choice.thought
     shown = bool(choice.thought) or _inline(text) > 0
-    return Sample(text, cut=choice.finish_reason in _CUT, hidden=thinks and not shown)
+    return asked.sample(text, cut=choice.finish_reason in _CUT, hidden=thinks and not shown)
+
+
+def _floor(sample: Sample) -> int:
+    return int(floor(sample.text) * sample.times)
 
 
 def _thought(usage: Usage, texts: list[str], thoughts: list[str]) -> int:

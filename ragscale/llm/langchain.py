@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
-from ragscale.llm.answers import Asked, Sample
-from ragscale.llm.base import Capabilities, Generation, Score, Usage
+from ragscale.llm.answers import Asked, generation
+from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.notices import Notices
+from ragscale.llm.replies import Completion, read
 from ragscale.llm.tokens import Estimate, floor
-from ragscale.text import encodable
 from ragscale.types import Message, Spend
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.messages import BaseMessage
 
 __all__ = ["LangChainLLM"]
 
@@ -73,7 +73,8 @@ class LangChainLLM:
         )
         self._name = name or own or type(model).__name__
         profile = getattr(model, "profile", None) or {}
-        self._window = int(context_window or profile.get("max_input_tokens") or _ASSUMED_WINDOW)
+        told = profile.get("max_input_tokens") if isinstance(profile, dict) else None
+        self._window = context_window or (told if isinstance(told, int) and told > 0 else _ASSUMED_WINDOW)
         self._counts_itself = _has_tokenizer(model)
 
     def __repr__(self) -> str:
@@ -98,9 +99,12 @@ class LangChainLLM:
         """The model's own count, or an estimate (with a warning) where it has none or was seen to count too few."""
         if self._counts_itself:
             try:
-                return int(self._model.get_num_tokens_from_messages(_convert(messages)))
+                count = self._model.get_num_tokens_from_messages(_convert(messages))
             except Exception:  # third-party code: anything, from a missing package to a download without a network
-                self._counts_itself = False
+                count = None
+            if isinstance(count, int) and count >= 0:
+                return count
+            self._counts_itself = False
         self._notices.once(
             "tokenizer",
             f"{self._name} has no tokenizer to rely on: prompts are planned by an estimate, and charged by the usage "
@@ -133,10 +137,7 @@ class LangChainLLM:
             message = await model.ainvoke(_convert(messages), stop=list(stop) or None)
         except Exception as error:  # each provider raises its own
             raise self._failure(error) from None
-        text = encodable(str(message.text))
-        metadata = message.response_metadata
-        reason = str(metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason"))
-        cut = reason.lower() in ("length", "max_tokens")
+        answer = _read(message)
         asked = Asked(
             prompt=prompt_tokens,
             exact=self._counts_itself,
@@ -144,16 +145,18 @@ class LangChainLLM:
             max_tokens=max_tokens,
             measure=self._estimate.text,
         )
-        told = self._told(message)
+        told = answer.reported()
         if told is not None and asked.credible(told) and (not asked.exact or told.prompt_tokens > prompt_tokens):
             self._counts_itself = False
             self._estimate.learn(messages, told.prompt_tokens)
-        usage = asked.usage(told, [Sample(text, cut=cut, hidden=self._thinking > 0)])
-        if usage.estimated_tokens:
+        done = generation(
+            answer, asked, logprobs=False, thinks=self._thinking > 0, broken=self._broken, name=self._name
+        )
+        if done.usage.estimated_tokens:
             self._notices.once(
                 "usage", f"{self._name} reports no usage that can be true: its calls are charged by an estimate."
             )
-        return Generation([text], usage, ["length" if cut else "stop"])
+        return done
 
     async def score(self, messages: Sequence[Message], continuation: str) -> Score:
         """Always raises `ModelError`: LangChain has no call for it."""
@@ -180,15 +183,10 @@ class LangChainLLM:
                 update[field] = value
         return self._model.model_copy(update=update)
 
-    def _told(self, message: AIMessage) -> Usage | None:
-        """The usage that the provider reports."""
-        told = message.usage_metadata
-        if told is None:
-            return None
-        written = max(told["output_tokens"], told.get("total_tokens", 0) - told["input_tokens"])  # hidden thoughts
-        cached = (told.get("input_token_details") or {}).get("cache_read") or 0
-        thought = (told.get("output_token_details") or {}).get("reasoning") or 0
-        return Usage(told["input_tokens"], written, cached, min(thought, written))
+    def _broken(self, what: str, spend: Spend | None) -> ModelError:
+        return ModelError(
+            f"{self._name} answered with {what}", "The call may be repeated.", retryable=True, spend=spend
+        )
 
     def _failure(self, error: Exception) -> ModelError:
         """The error of ours, with the start of the provider's own message, less the keys that it may hold."""
@@ -258,6 +256,19 @@ def _again(model: BaseChatModel, given: dict[str, Any]) -> BaseChatModel:
         alias = type(model).model_fields[name].validation_alias
         named[alias if isinstance(alias, str) else name] = value
     return type(model)(**named)
+
+
+def _read(message: Any) -> Completion:
+    """What a model returned, which should be an `AIMessage`, by the reader of endpoints' replies."""
+    metadata = getattr(message, "response_metadata", None)
+    metadata = metadata if isinstance(metadata, dict) else {}
+    ends = [metadata.get(name) for name in ("finish_reason", "stop_reason", "done_reason")]
+    reason = next((end.lower() for end in ends if isinstance(end, str)), "")  # Gemini: "MAX_TOKENS"
+    more = getattr(message, "additional_kwargs", None)
+    more = more if isinstance(more, dict) else {}
+    said = {"reasoning_content": more.get("reasoning_content"), "refusal": more.get("refusal")}
+    choice = {"message": {**said, "content": getattr(message, "content", None)}, "finish_reason": reason}
+    return read(Completion, {"choices": [choice], "usage": getattr(message, "usage_metadata", None)})
 
 
 def _convert(messages: Sequence[Message]) -> list[BaseMessage]:

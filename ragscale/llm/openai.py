@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ragscale.errors import EndpointError, InvalidInput, ModelError
-from ragscale.llm.answers import Asked, generation
+from ragscale.llm.answers import Asked, generation, within
 from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.discovery import ServerInfo, discover
 from ragscale.llm.manners import Manners
@@ -19,7 +19,7 @@ from ragscale.llm.once import Once
 from ragscale.llm.probe import Probe
 from ragscale.llm.replies import Completion, read, said
 from ragscale.llm.tokens import CountMemo, Estimate, LlamaTokenizer, VllmTokenizer, floor, local_tokenizer
-from ragscale.llm.transport import Transport
+from ragscale.llm.transport import LARGEST, Transport
 from ragscale.types import Message, Spend
 
 __all__ = ["OpenAILLM", "Report"]
@@ -303,12 +303,12 @@ class OpenAILLM:
             measure=self._estimate.text,
         )
         async with self._admit(prompt_tokens, max_tokens, n):
-            data = await self._chat({**body, **self._fields})
+            data = await self._chat({**body, **self._fields}, max_tokens * n)
         answer = read(Completion, data)
         if not exact:
             self._learn(sent, asked, answer)
         elif not asked.credible(answer.reported()):
-            asked = replace(asked, measure=await self._measured(answer), measured=True)
+            asked = replace(asked, measure=await self._measured(answer, asked), measured=True)
         words = said(data)[0]
         return generation(
             answer,
@@ -320,12 +320,12 @@ class OpenAILLM:
             name=self.name,
         )
 
-    async def _measured(self, answer: Completion) -> Callable[[str], int]:
+    async def _measured(self, answer: Completion, asked: Asked) -> Callable[[str], int]:
         """Counts what was written by the server's tokenizer, where the server reports no usage."""
         counts: dict[str, int] = {}
         tokenizer = await self._tokenizer()
-        for choice in answer.choices:
-            written = (choice.text or "") + choice.thought
+        for choice in answer.choices[: asked.n]:
+            written = within((choice.text or "") + choice.thought, asked.max_tokens)
             with contextlib.suppress(ModelError):
                 counts[written] = len(await tokenizer.text(written)) if tokenizer and written else 0
         return lambda text: counts.get(text) or self._estimate.text(text)
@@ -341,10 +341,11 @@ class OpenAILLM:
                 "higher, so that limits hold (?tokenizer= names one that counts).",
             )
 
-    async def _chat(self, body: dict[str, Any]) -> Any:
+    async def _chat(self, body: dict[str, Any], tokens: int) -> Any:
+        largest = max(LARGEST, 2**9 * tokens)  # a log-probability takes some 300 bytes
         body = self._manners.adapt(body)
         try:
-            return await self._transport.post("chat/completions", body)
+            return await self._transport.post("chat/completions", body, largest=largest)
         except ModelError as error:
             dropped = self._manners.learn(error, body, keep=self._fields.keys())
             if not dropped:

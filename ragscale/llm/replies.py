@@ -1,15 +1,17 @@
 """The typed reader of everything that a model endpoint sends, trusting nothing in it.
 
 Servers differ, and some send anything: a field that is not what it should be is read as absent, so that reading never
-fails. What follows from an absent field is for the caller to decide.
+fails. What follows from an absent field is for the caller to decide. Lists are read as far as a real one goes, as each
+item costs some microseconds: a megabyte may hold 300,000.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from ragscale.llm.base import Usage
 from ragscale.text import encodable
@@ -19,6 +21,8 @@ __all__ = ["Choice", "Completion", "Entry", "ModelList", "Props", "Template", "T
 _MOST = 2**53
 """Upper bound of a count: what every JSON implementation holds exactly."""
 _SAID = 300  # characters of a server's own words
+_NAME = 500  # characters of a name
+_MODELS, _SAMPLES, _PARTS, _CALLS = 10_000, 1000, 10_000, 20  # of a list, of a call, of a message
 _DEEPEST = 4  # levels of an error that wraps another
 
 M = TypeVar("M", bound=BaseModel)
@@ -40,42 +44,59 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
+def _part(value: Any) -> str | None:
+    text = value.get("text") if isinstance(value, dict) and value.get("type") != "thinking" else value
+    return text if isinstance(text, str) else None
+
+
 def _text(value: Any) -> str | None:
     """A text, or the texts of a list of content parts; thoughts among them are left out."""
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, list):
-        parts = [part.get("text") for part in value if isinstance(part, dict) and part.get("type") != "thinking"]
-        texts = [part for part in [*parts, *value] if isinstance(part, str)]
+        texts = [text for text in map(_part, value[:_PARTS]) if text is not None]
         return encodable("".join(texts)) if texts else None
     return None
+
+
+def _name(value: Any) -> str | None:
+    """A text that is no longer than a name."""
+    return _text(value) if isinstance(value, str) and len(value) <= _NAME else None
 
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def _objects(most: int) -> Callable[[Any], list[dict[str, Any]]]:
+    """Reads the objects among the first `most` items."""
+    return lambda value: [item for item in value[:most] if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _named(value: Any) -> list[dict[str, Any]]:
+def _named(value: Any) -> list[dict[str, Any]] | None:
     """Model entries, which may be bare names."""
-    found = [{"id": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else []
-    return _objects(found)
+    if not isinstance(value, list):
+        return None
+    return _objects(_MODELS)([{"id": item} if isinstance(item, str) else item for item in value[:_MODELS]])
 
 
 def _counts(value: Any) -> list[int] | None:
     """Token ids; None unless all of them are."""
-    if not isinstance(value, list):
+    if not isinstance(value, list) or set(map(type, value)) - {int}:
         return None
-    ids = [_count(item) for item in value]
-    return None if None in ids else [item for item in ids if item is not None]
+    return value if not value or (min(value) >= 0 and max(value) <= _MOST) else None
+
+
+def _logprobs(value: Any) -> list[tuple[int | None, float]]:
+    """Id and log-probability of each entry that has one; of any number, so by the plainest means."""
+    entries = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    found = [(_count(entry.get("id")), _number(entry.get("logprob"))) for entry in entries]
+    return [(id, number) for id, number in found if number is not None]
 
 
 Count = Annotated[int | None, BeforeValidator(_count)]
-Number = Annotated[float | None, BeforeValidator(_number)]
 Text = Annotated[str | None, BeforeValidator(_text)]
+Name = Annotated[str | None, BeforeValidator(_name)]
 
 
 class _Part(BaseModel):
@@ -83,22 +104,27 @@ class _Part(BaseModel):
 
 
 class _PromptDetails(_Part):
-    cached_tokens: Count = None
+    cached_tokens: Count = Field(default=None, validation_alias=AliasChoices("cached_tokens", "cache_read"))
 
 
 class _CompletionDetails(_Part):
-    reasoning_tokens: Count = None
+    reasoning_tokens: Count = Field(default=None, validation_alias=AliasChoices("reasoning_tokens", "reasoning"))
 
 
 class UsageBlock(_Part):
-    """Tokens of one call as the server reports them; None where it does not."""
+    """Tokens of one call as the server, or LangChain's `usage_metadata`, reports them; None where it does not."""
 
     prompt_tokens: Count = Field(default=None, validation_alias=AliasChoices("prompt_tokens", "input_tokens"))
     completion_tokens: Count = Field(default=None, validation_alias=AliasChoices("completion_tokens", "output_tokens"))
     total_tokens: Count = None
     prompt_cache_hit_tokens: Count = None  # DeepSeek
-    prompt_tokens_details: Annotated[_PromptDetails, BeforeValidator(_object)] = _PromptDetails()
-    completion_tokens_details: Annotated[_CompletionDetails, BeforeValidator(_object)] = _CompletionDetails()
+    prompt_tokens_details: Annotated[_PromptDetails, BeforeValidator(_object)] = Field(
+        default=_PromptDetails(), validation_alias=AliasChoices("prompt_tokens_details", "input_token_details")
+    )
+    completion_tokens_details: Annotated[_CompletionDetails, BeforeValidator(_object)] = Field(
+        default=_CompletionDetails(),
+        validation_alias=AliasChoices("completion_tokens_details", "output_token_details"),
+    )
 
     @property
     def completion(self) -> int | None:
@@ -116,13 +142,8 @@ class UsageBlock(_Part):
         return min(max(told, hidden), self.completion or 0)
 
 
-class _LogProb(_Part):
-    id: Count = None
-    logprob: Number = None
-
-
 class _LogProbs(_Part):
-    content: Annotated[list[_LogProb], BeforeValidator(_objects)] = []
+    content: Annotated[list[tuple[int | None, float]], PlainValidator(_logprobs)] = []
 
 
 class _Function(_Part):
@@ -138,14 +159,14 @@ class _Message(_Part):
     reasoning_content: Text = None
     reasoning: Text = None
     refusal: Text = None
-    tool_calls: Annotated[list[_ToolCall], BeforeValidator(_objects)] = []
+    tool_calls: Annotated[list[_ToolCall], BeforeValidator(_objects(_CALLS))] = []
 
 
 class Choice(_Part):
     """One sample."""
 
     message: Annotated[_Message, BeforeValidator(_object)] = _Message()
-    finish_reason: Text = None
+    finish_reason: Name = None
     logprobs: Annotated[_LogProbs, BeforeValidator(_object)] = _LogProbs()
     prompt_logprobs: Annotated[list[Any], BeforeValidator(lambda v: v if isinstance(v, list) else [])] = []
     usage: Annotated[UsageBlock, BeforeValidator(_object)] = UsageBlock()
@@ -165,7 +186,7 @@ class Choice(_Part):
     @property
     def token_logprobs(self) -> list[tuple[int | None, float]]:
         """Id and log-probability of each token; empty where there are none."""
-        return [(entry.id, entry.logprob) for entry in self.logprobs.content if entry.logprob is not None]
+        return self.logprobs.content
 
 
 class _Timings(_Part):
@@ -175,7 +196,7 @@ class _Timings(_Part):
 class Completion(_Part):
     """The answer of ``/chat/completions`` or ``/completions``."""
 
-    choices: Annotated[list[Choice], BeforeValidator(_objects)] = []
+    choices: Annotated[list[Choice], BeforeValidator(_objects(_SAMPLES))] = []
     usage: Annotated[UsageBlock, BeforeValidator(_object)] = UsageBlock()
     timings: Annotated[_Timings, BeforeValidator(_object)] = _Timings()  # older llama.cpp
     error: Any = None
@@ -210,8 +231,8 @@ class _Meta(_Part):
 class Entry(_Part):
     """A model as ``/models`` lists it."""
 
-    id: Text = Field(default=None, validation_alias=AliasChoices("id", "name", "model"))
-    root: Text = None
+    id: Name = Field(default=None, validation_alias=AliasChoices("id", "name", "model"))
+    root: Name = None
     max_model_len: Count = None  # vLLM, SGLang
     context_length: Count = None  # OpenRouter, Together
     context_window: Count = None  # Groq
@@ -235,7 +256,7 @@ class Entry(_Part):
 class ModelList(_Part):
     """The answer of ``/models``; a bare list counts as one too."""
 
-    data: Annotated[list[Entry] | None, BeforeValidator(lambda v: _named(v) if isinstance(v, list) else None)] = Field(
+    data: Annotated[list[Entry] | None, BeforeValidator(_named)] = Field(
         default=None, validation_alias=AliasChoices("data", "models")
     )
 

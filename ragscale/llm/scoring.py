@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ragscale.llm.base import Score, Usage
 from ragscale.llm.replies import Completion, read
 from ragscale.llm.tokens import LlamaTokenizer, VllmTokenizer
-from ragscale.llm.transport import Transport
+from ragscale.llm.transport import LARGEST, Transport
 from ragscale.types import Message
 
 __all__ = ["GrammarScorer", "PromptScorer", "Scorer"]
@@ -84,7 +84,7 @@ class PromptScorer:
             "prompt_logprobs": 1,
         }
         # an entry a token, of two candidates and their texts
-        largest = max(2**23, 2**10 * len(body["prompt"]))
+        largest = max(LARGEST, 2**9 * len(body["prompt"]))
         answer = read(Completion, await self._transport.post("completions", body, largest=largest))
         values = answer.choices[0].prompt_logprobs[len(prompt) :] if answer.choices else []
         found = [_logprob(entry, token) for entry, token in zip(values, forced, strict=False)]

@@ -21,13 +21,25 @@ from ragscale.errors import EndpointError, ModelError
 from ragscale.http import BadEncoding, BodyTooLarge, aread_bounded, open_client, proxy_variables, retry_after
 from ragscale.llm.replies import said
 from ragscale.llm.retry import attempts
+from ragscale.text import encodable
 from ragscale.types import Spend
 from ragscale.urls import server_url
 
-__all__ = ["BadKeyError", "BrokenAnswerError", "RefusedError", "ThrottledError", "Transport", "UnreachableError"]
+__all__ = [
+    "LARGEST",
+    "BadKeyError",
+    "BrokenAnswerError",
+    "RefusedError",
+    "ThrottledError",
+    "Transport",
+    "UnreachableError",
+]
 
 _CONNECT = 10.0  # seconds until a host that does not answer at all counts as absent
-_LARGEST = 8 * 2**20  # bytes of an answer, decoded: read in a quarter of a second
+LARGEST = 4 * 2**20
+"""Bytes of an answer by default, decoded; read in a quarter of a second."""
+_LARGEST_ERROR = 2**16
+_MOST_PARTS = 2**18  # lists and objects of an answer, which cost more than their bytes
 _SENT = Spend(llm_calls=1)  # of a call that the server refused before it read the prompt
 # What servers call an account without money: waiting does not help.
 _QUOTA = re.compile(r"insufficient[_ ]quota|exceeded your current quota|billing|credit|payment|balance", re.IGNORECASE)
@@ -148,9 +160,9 @@ class Transport:
 
     async def get(self, path: str) -> Any:
         """The JSON at `path`; relative to the endpoint, or a whole URL. Raises `ModelError`."""
-        return await self._send("GET", path, None, _LARGEST)
+        return await self._send("GET", path, None, LARGEST)
 
-    async def post(self, path: str, body: dict[str, Any], *, largest: int = _LARGEST) -> Any:
+    async def post(self, path: str, body: dict[str, Any], *, largest: int = LARGEST) -> Any:
         """The JSON that answers `body`.
 
         Args:
@@ -180,17 +192,13 @@ class Transport:
             async with asyncio.timeout(self.timeout):
                 response = await client.send(request, stream=True)
                 try:
-                    data = await aread_bounded(response, largest)
+                    data = await self._body(response, largest)
                 finally:
                     await response.aclose()
         except TimeoutError:
             raise self._late() from None
         except httpx.RequestError as error:
             raise self._connection_error(error) from None
-        except BodyTooLarge:
-            raise self.broken(f"more than {largest:,} bytes") from None
-        except BadEncoding as error:
-            raise self.broken(f"a body that cannot be decoded ({error})") from None
         try:
             value = json.loads(data)
         except (ValueError, RecursionError) as error:
@@ -201,10 +209,28 @@ class Transport:
                 raise self.broken(what) from None
             value = data.decode("utf-8", "replace") if b"<" not in data[:100] else None  # a page of HTML says little
         if not response.is_success:
-            raise self._failure(response.status_code, value, response.headers)
+            place = response.extensions.get("location", "another address")
+            raise self._failure(response.status_code, value, response.headers, place)
         if isinstance(value, dict) and value.get("error") and not value.get("choices"):
             raise self._told(value, response.headers)
         return value
+
+    async def _body(self, response: httpx.Response, largest: int) -> bytes:
+        """The body within its bounds; of a failure nothing where that cannot be read, so that its status is told."""
+        try:
+            data = await aread_bounded(response, largest if response.is_success else _LARGEST_ERROR)
+        except BodyTooLarge:
+            what = f"more than {largest:,} bytes"
+        except BadEncoding as error:
+            what = f"a body that cannot be decoded ({error})"
+        else:
+            most = max(_MOST_PARTS, largest // 64)
+            if data.count(b"{") + data.count(b"[") <= most:
+                return data
+            what = f"JSON of more than {most:,} lists and objects"
+        if response.is_success:
+            raise self.broken(what)
+        return b""
 
     def _late(self) -> ModelError:
         return ModelError(
@@ -254,7 +280,7 @@ class Transport:
             return failure
         return self.broken(f"an error: {self._words(value) or 'it did not say which'}")
 
-    def _failure(self, code: int, value: Any, headers: Mapping[str, str]) -> ModelError:
+    def _failure(self, code: int, value: Any, headers: Mapping[str, str], place: str = "") -> ModelError:
         words, kind = self._words(value), said(value)[1]
         told = f": {words}" if words else ""
         if code == 429 and not _QUOTA.search(f"{words} {kind}"):
@@ -285,7 +311,7 @@ class Transport:
                 spend=_SENT,
             )
         if 300 <= code < 400:
-            place = headers.get("location", "another address")[:200].partition("?")[0]
+            place = encodable(place[:200].partition("?")[0])
             return EndpointError(f"{self.shown} has moved to {place} (HTTP {code})", "Use that URL.", spend=_SENT)
         if code in (405, 501):
             return EndpointError(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import reprlib
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
 from langgraph.runtime import Runtime
@@ -15,7 +16,8 @@ from langgraph.runtime import Runtime
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.index import How
-from ragscale.llm.base import LLM, Capabilities, Generation, Score
+from ragscale.llm.answers import within
+from ragscale.llm.base import LLM, Capabilities, Generation, Score, Usage
 from ragscale.llm.retry import attempts
 from ragscale.prompts.parse import spoken
 from ragscale.text import encodable
@@ -24,6 +26,7 @@ from ragscale.words import counted
 
 __all__ = ["LEAST", "Calls", "Context", "Retriever", "with_margin"]
 
+_MOST = 2**53  # of a count: what a float holds exactly
 LEAST = 16
 """A completion of fewer tokens says little, and some services take no fewer."""
 
@@ -151,8 +154,8 @@ class Calls:
         lengths = (least + thinking // 4, max_tokens + thinking)
         result, cost, failures = await self.charge(move, messages, lengths, n, call)
         ends = [reason for reason in dict.fromkeys(result.finish_reasons) if reason != "stop"]
-        cut = ["cut off at max_tokens" if end == "length" else f"ended by the server: {end}" for end in ends]
-        texts = [encodable(text) for text in result.texts]
+        cut = ["cut off at max_tokens" if end == "length" else f"ended by the server: {end[:80]}" for end in ends]
+        texts = [encodable(within(text, given)) for text in result.texts]
         empty = not thoughts and not any(spoken(text).strip() for text in texts)
         if empty:
             cut.append("nothing but a thought" if result.usage.reasoning_tokens else "an empty reply")
@@ -188,12 +191,12 @@ class Calls:
         Returns:
             The messages, the ids of the passages in them, best first, and a note where some had to be left out.
         """
-        budget, window = self.ledger.left("tokens"), self.context.llm.context_window
+        budget, window = self.ledger.left("tokens"), self._window
         left = min(budget, window) - completion - self.context.capabilities.thinking // 2
         shown = [self.context.index.passage(id) for id in ids]
         while True:
             messages = build(shown)
-            need = with_margin(await self.context.llm.count_tokens(messages))
+            need = with_margin(await self.count(messages))
             if need <= left or not shown:
                 why = f"the context window of {window}" if window < budget else f"the {budget:g} tokens left"
                 note = f"{len(shown)} of {counted(len(ids), 'passage')} fit into {why}" if len(shown) < len(ids) else ""
@@ -228,7 +231,7 @@ class Calls:
             await asyncio.sleep(max(0.0, min(seconds, self.ledger.left("seconds"))))
 
         try:
-            prompt = await self.context.llm.count_tokens(messages)
+            prompt = await self.count(messages)
             async for attempt in attempts(sleep=wait):
                 with attempt:
                     room = self._room(prompt, length, n)
@@ -257,7 +260,7 @@ class Calls:
             started = time.perf_counter()
             try:
                 async with self.ledger.in_time():
-                    outcome = await call(room)
+                    outcome = _checked(await call(room), n, self.context.llm)
                 spent = outcome.usage.spend
             except ModelError as error:
                 outcome, spent = error, error.spend or unknown
@@ -273,15 +276,28 @@ class Calls:
             held.settle(spent)
         return outcome, spent
 
+    async def count(self, messages: list[Message]) -> int:
+        """The prompt's tokens, as the model counts them. Raises `ModelError` where that is no count."""
+        count = await self.context.llm.count_tokens(messages)
+        if not _is_count(count):
+            raise _odd(self.context.llm, "count_tokens", count, "a number of tokens")
+        return count
+
+    @property
+    def _window(self) -> int:
+        window = self.context.llm.context_window
+        if not _is_count(window):
+            raise _odd(self.context.llm, "context_window", window, "a number of tokens")
+        return window
+
     def _room(self, prompt: int, length: tuple[int, int], n: int) -> int:
         """Completion tokens a sample that this call may have; raises where an answer of any use does not fit."""
         need = with_margin(prompt)
-        window = self.context.llm.context_window - prompt
+        window = self._window - prompt
         least, most = length
         if window < least:
             raise ModelError(
-                f"the prompt has {prompt} tokens, the context window of {self.context.llm.name} "
-                f"{self.context.llm.context_window}",
+                f"the prompt has {prompt} tokens, the context window of {self.context.llm.name} {self._window}",
                 "Show fewer passages (k, context) or use a model with a larger window.",
             )
         left = (self.ledger.left("tokens") - need) / n
@@ -295,6 +311,40 @@ class Calls:
         self._events.append(event)
         self._cost += event.spend
         self._emit(event.to_dict())
+
+
+def _checked(result: _Result, n: int, llm: LLM) -> _Result:
+    """What a model object returned, which may be anybody's; raises `ModelError` where it is not what an `LLM` returns.
+
+    The texts may be of any length.
+    """
+    call, wanted = ("score", "a Score") if isinstance(result, Score) else ("generate", counted(n, "text"))
+    usage = getattr(result, "usage", None)
+    if not isinstance(usage, Usage) or not all(map(_is_count, asdict(usage).values())):
+        raise _odd(llm, call, usage, f"{wanted} and a Usage of whole numbers")
+    if isinstance(result, Score):
+        if not isinstance(result.logprob, float) and not (
+            isinstance(result.logprob, int) and -_MOST <= result.logprob <= _MOST
+        ):
+            raise _odd(llm, call, result.logprob, "a log-probability")
+    elif not isinstance(result, Generation) or not _texts(result.texts) or len(result.texts) != n:
+        raise _odd(llm, call, getattr(result, "texts", result), wanted)
+    elif not _texts(result.finish_reasons):
+        raise _odd(llm, call, result.finish_reasons, "finish reasons")
+    return result
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _odd(llm: LLM, call: str, value: Any, wanted: str) -> ModelError:
+    shown = reprlib.repr(value)
+    return ModelError(f"{llm.name} returned {shown} from {call}, not {wanted}", "See ragscale.llm.LLM for what it is.")
 
 
 def with_margin(count: int) -> int:

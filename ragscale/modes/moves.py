@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,8 @@ PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 128, 128, 96
 """Most tokens that a planner's turn, a sub-answer and a closing answer may have."""
 _LONGER = 1.15  # passages that are found later may have more words
 _TOO_SHORT = 3  # characters of an answer that may stand in any passage
+_TOO_LONG = 2000  # characters of an answer that stands in none word for word
+_TRIES = 1000  # places in a passage where an answer begins, but within other words
 
 
 class Moves(Calls):
@@ -137,7 +138,7 @@ class Moves(Calls):
             return
         passages = [self.context.index.passage(id) for id in islice(cycle(ids), self.context.shown)]
         with contextlib.suppress(ModelError):  # the next call meets it, too
-            need = await self.context.llm.count_tokens(prompts.answer(question, passages, known))
+            need = await self.count(prompts.answer(question, passages, known))
             thinking = self.context.capabilities.thinking
             self.context.ledger.fit_closing(int(with_margin(need) * _LONGER) + ANSWER_TOKENS + thinking)
 
@@ -172,10 +173,8 @@ class Moves(Calls):
         named = [shown[n - 1] for n in dict.fromkeys(numbers) if 1 <= n <= len(shown)]
         if named and len(text) <= _TOO_SHORT:
             return named
-        words = r"\s+".join(map(re.escape, text.casefold().split()))
-        answer = re.compile(rf"(?<!\w){words}(?!\w)")
-        passages = [self.context.index.passage(id) for id in shown]
-        holding = [p.id for p in passages if answer.search(f"{p.title}: {p.text}".casefold())]
+        passages = [self.context.index.passage(id) for id in shown if len(text) <= _TOO_LONG]
+        holding = [passage.id for passage in passages if _holds(f"{passage.title}: {passage.text}", text)]
         return named if set(named) & set(holding) else holding or named or list(shown[:1])
 
     def _best_known(self, chain: Sequence[Step]) -> dict[str, Any]:
@@ -184,6 +183,20 @@ class Moves(Calls):
             if step["answer"] != NO_INFORMATION:
                 return {"text": step["answer"], "citations": self.cite(step["answer"], [], step["passages"])}
         return {"text": "", "citations": []}
+
+
+def _holds(passage: str, text: str) -> bool:
+    """Whether a passage has the words of `text`, one behind the other and not as parts of other words."""
+    passage, words = (" ".join(string.casefold().split()) for string in (passage, text))
+    at = -1
+    for _ in range(_TRIES):  # a regular expression takes seconds to compile where the text is long
+        at = passage.find(words, at + 1)
+        if at < 0:
+            return False
+        beside = passage[max(0, at - 1) : at] + passage[at + len(words) : at + len(words) + 1]
+        if not any(char.isalnum() or char == "_" for char in beside):
+            return True
+    return False
 
 
 def share(ledger: Ledger, branches: int) -> dict[str, int]:

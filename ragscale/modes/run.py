@@ -17,7 +17,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 
 from ragscale.budget import Ledger
-from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.errors import InvalidInput, ModelError, RagscaleError
 from ragscale.llm import LLM, Capabilities
 from ragscale.llm.retry import attempts
 from ragscale.modes.base import Mode, initial
@@ -192,6 +192,8 @@ async def prepare(ledger: Ledger, llm: LLM) -> Capabilities:
         async for attempt in attempts():
             with attempt:
                 found = await llm.capabilities()
+    if not isinstance(found, Capabilities):
+        raise ModelError(f"{llm.name} told its capabilities as a {type(found).__name__}", "Return Capabilities.")
     if found.thinking:
         ledger.drop_closing()
         ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=int(min(total / 2, share + found.thinking))))

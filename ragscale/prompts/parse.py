@@ -43,9 +43,9 @@ _NOTHING = ("", "nothing", "nothing yet", "none", "unknown")
 _QUOTED = re.compile(r"^([\"'`]{1,8})(.*?)\1,?$")  # a bound, as any number would take the cube of it
 _FENCE = re.compile(r"^\s*```\w*\s")
 
-# Characters that attempts at JSON may read in vain, as brackets in brackets take the square of their number. A reply of
-# up to 1,000 characters cannot reach it.
-_PATIENCE = 1_000_000
+# Characters that attempts at JSON may read in vain, as brackets in brackets take the square of their number, and those
+# that an attempt itself counts as. A reply of up to 1,000 characters cannot reach it.
+_PATIENCE, _ATTEMPT = 2_000_000, 300
 
 
 def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def spoken(text: str) -> str:
 def load(text: str) -> Any:
     """The first JSON value in `text` that is no bare citation (``[1]``, ``[2, 3]``), or ``None``.
 
-    Gives up after a million characters that it read again and again, as in a reply of nothing but brackets.
+    Gives up after some two million characters that it read again and again, as in a reply of nothing but brackets.
     """
     decoder = json.JSONDecoder(strict=False)
     patience = _PATIENCE
@@ -93,7 +93,7 @@ def load(text: str) -> Any:
         try:
             value = decoder.raw_decode(text, match.start())[0]
         except (ValueError, RecursionError) as error:
-            patience -= getattr(error, "pos", len(text)) - match.start()
+            patience -= getattr(error, "pos", len(text)) - match.start() + _ATTEMPT
             if patience < 0:
                 return None
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,8 @@ class Response:
     """Share of the bytes that are sent before the connection is closed; below 0 not even the head is."""
     delay: float = 0.0
     """Seconds before it is sent; the call was made by then."""
+    raw: Iterable[bytes | float] | None = None
+    """Head and body as they go out, instead of all the above; a number is a pause in seconds."""
 
 
 class Server:
@@ -95,6 +97,14 @@ class Server:
         response = self._answer(Request(method, path, headers, json.loads(raw) if raw else None))
         if response.delay:
             await asyncio.sleep(response.delay)
+        if response.raw is not None:
+            for part in response.raw:
+                if isinstance(part, bytes):
+                    writer.write(part)
+                    await writer.drain()
+                else:
+                    await asyncio.sleep(part)
+            return False
         if response.sent < 0:
             return False
         data = response.body if isinstance(response.body, bytes) else json.dumps(response.body).encode()

@@ -185,6 +185,24 @@ async def test_refusals_are_final(status: int, words: str) -> None:
     assert error.spend.tokens == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [(b"<" * 9_000_000, {}), (b'{"error": "' + b"x" * 200_000 + b'"}', {}), (b"x", {"content-encoding": "br"})],
+)
+async def test_a_failure_is_told_by_its_status_whatever_its_body(body: bytes, headers: dict[str, str]) -> None:
+    error, _ = await failure(Reply(body, 401, headers))
+    assert "refused the key (HTTP 401)" in error.problem
+    error, _ = await failure(Reply(body, 503, headers))
+    assert error.problem.endswith("failed (HTTP 503)")
+
+
+@pytest.mark.parametrize("place", ["http://xn--a/", "data:,x", "http://[", "/elsewhere?key=1"])
+async def test_a_server_that_moved_says_where(place: str) -> None:
+    error, _ = await failure(Reply({}, 308, {"location": place}))
+    assert error.problem.endswith(f"has moved to {place.partition('?')[0]} (HTTP 308)")
+    assert isinstance(error, EndpointError)
+
+
 async def test_a_bad_request_is_final_and_says_what_the_server_said() -> None:
     error, _ = await failure(Reply({"error": {"message": "temperature must be cold"}}, 422))
     assert "temperature must be cold" in error.problem

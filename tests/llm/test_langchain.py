@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from typing import Any
 
@@ -17,7 +18,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field, SecretStr
 
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
-from ragscale.llm import Capabilities, ModelWarning, Usage, load
+from ragscale.llm import Capabilities, Generation, ModelWarning, Usage, load
 from ragscale.llm.langchain import LangChainLLM
 from ragscale.types import Spend
 
@@ -158,6 +159,139 @@ async def test_failures_say_what_the_provider_said(
     with pytest.raises(ModelError) as caught:
         await LangChainLLM(chat).generate(ASK, max_tokens=5)
     assert caught.value.problem.endswith(words)
+
+
+ODD = [
+    None,
+    True,
+    7,
+    -1,
+    1.5,
+    10**400,
+    2**70,
+    float("nan"),
+    "",
+    "x",
+    "\ud800",
+    [],
+    [None],
+    {},
+    {"text": 7},
+    [[]],
+    b"x",
+    object,
+]
+
+
+def odd_message(**fields: Any) -> AIMessage:
+    """What a careless integration makes: nothing is checked."""
+    good = {"usage_metadata": {"input_tokens": 31, "output_tokens": 2, "total_tokens": 33}, "response_metadata": {}}
+    return AIMessage.model_construct(**{"content": "Red.", "additional_kwargs": {}, **good, **fields})
+
+
+class Careless(Recorder):
+    """Returns what it is told to, whatever its base class would make of it."""
+
+    async def ainvoke(self, *args: Any, **settings: Any) -> Any:
+        return self.answer
+
+
+async def outcome(model: LangChainLLM) -> Generation | ModelError:
+    try:
+        return await model.generate(ASK, max_tokens=7)
+    except ModelError as error:
+        return error
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:20])
+@pytest.mark.parametrize(
+    "place",
+    ["message", "content", "part", "usage", "input_tokens", "details", "cache_read", "metadata", "reason", "more"],
+)
+async def test_odd_messages_are_a_value_or_an_error_of_ours(place: str, odd: Any) -> None:
+    usage = {"input_tokens": 31, "output_tokens": 2, "total_tokens": 33}
+    message = {
+        "message": lambda: odd,
+        "content": lambda: odd_message(content=odd),
+        "part": lambda: odd_message(content=[odd, {"type": "text", "text": "Red."}, {"type": odd}, {"text": odd}]),
+        "usage": lambda: odd_message(usage_metadata=odd),
+        "input_tokens": lambda: odd_message(usage_metadata=usage | {"input_tokens": odd}),
+        "details": lambda: odd_message(
+            usage_metadata=usage | {"input_token_details": odd, "output_token_details": odd}
+        ),
+        "cache_read": lambda: odd_message(usage_metadata=usage | {"input_token_details": {"cache_read": odd}}),
+        "metadata": lambda: odd_message(response_metadata=odd),
+        "reason": lambda: odd_message(response_metadata={"finish_reason": odd, "stop_reason": odd}),
+        "more": lambda: odd_message(additional_kwargs=odd),
+    }[place]()
+    model = LangChainLLM(Careless(answer=message))
+    done = await outcome(model)
+    if isinstance(done, ModelError):
+        assert place in ("message", "content", "reason")
+        assert done.retryable
+        assert done.problem.startswith("recorder-1 answered with")
+        return
+    assert isinstance(done.texts[0], str)
+    if place not in ("content", "message"):
+        assert "Red." in done.texts[0]
+    assert 40 <= done.usage.prompt_tokens < 2**54
+    assert 0 < done.usage.completion_tokens < 2**54
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"finish_reason": "MAX_TOKENS"}, "length"), ({"stop_reason": "max_tokens"}, "length"),
+        ({"done_reason": "length"}, "length"), ({"finish_reason": "STOP"}, "stop"), ({}, "stop"),
+        ({"stop_reason": "end_turn"}, "stop"), ({"finish_reason": "content_filter"}, "content_filter"),
+    ],
+)  # fmt: skip
+async def test_the_end_is_what_the_provider_says(metadata: dict[str, str], reason: str) -> None:
+    done = await LangChainLLM(recorder(AIMessage("Red.", response_metadata=metadata))).generate(ASK, max_tokens=7)
+    assert done.finish_reasons == [reason]
+
+
+async def test_parts_and_thoughts_of_a_provider_are_told_apart() -> None:
+    parts = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Re"}, {"type": "text", "text": "d."}]
+    done = await LangChainLLM(recorder(AIMessage(parts))).generate(ASK, max_tokens=7)
+    assert done.texts == ["Red."]
+    done = await LangChainLLM(recorder(AIMessage("Red.", additional_kwargs={"reasoning_content": "hm hm"}))).generate(
+        ASK, max_tokens=7
+    )
+    assert (done.texts, done.thoughts) == (["Red."], ["hm hm"])
+    refusal = AIMessage([], additional_kwargs={"refusal": "No, never"})
+    with pytest.raises(ModelError, match="refused to reply: No, never"):
+        await LangChainLLM(recorder(refusal)).generate(ASK, max_tokens=7)
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000_000, "to be " * 1_700_000, "é" * 5_000_000, "?!" * 5_000_000])
+async def test_ten_megabytes_are_cut_soon(text: str) -> None:
+    """They are charged as what they are: the model did not heed the limit."""
+    model = LangChainLLM(recorder(AIMessage(text)))
+    started = time.process_time()
+    done = await model.generate(ASK, max_tokens=7)
+    assert time.process_time() - started < 1
+    assert (len(done.texts[0]), done.finish_reasons) == (1000, ["length"])
+    assert done.usage.completion_tokens > 100_000
+
+
+@pytest.mark.parametrize(
+    "profile", [{"max_input_tokens": "8k"}, {"max_input_tokens": None}, {"max_input_tokens": -1}, 7]
+)
+def test_an_odd_profile_tells_no_window(profile: Any) -> None:
+    chat = recorder(None)
+    object.__setattr__(chat, "profile", profile)
+    assert LangChainLLM(chat).context_window == 8192
+
+
+@pytest.mark.parametrize("count", [None, "7", -1, 1.5, float("nan")])
+async def test_a_tokenizer_that_returns_no_count_is_not_believed(count: Any) -> None:
+    class Odd(Recorder):
+        def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Any = None) -> Any:
+            return count
+
+    with pytest.warns(ModelWarning, match="no tokenizer"):
+        assert await LangChainLLM(Odd(answer=None)).count_tokens(ASK) > 20
 
 
 async def test_neither_scores_nor_samples() -> None:
