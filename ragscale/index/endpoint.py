@@ -157,10 +157,10 @@ class Endpoint:
         """What the endpoint lists about the model."""
         try:
             answer = await self._transport.get("models")
-        except EndpointError:
+        except ModelError:
             if self._model is None:
                 raise
-            return Entry(id=self._model)  # some servers list nothing
+            return Entry(id=self._model)  # some servers list nothing, whatever they say then
         entries = read(ModelList, {"data": answer} if isinstance(answer, list) else answer).entries
         if self._model is not None:
             return next((entry for entry in entries if entry.id == self._model), Entry(id=self._model))

@@ -232,6 +232,33 @@ def test_a_query_that_breaks_an_endpoint_does_not_spoil_the_others(
     assert type(poison) is ModelError
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
+def test_a_model_that_is_named_needs_no_list(
+    server: tuple[Server, str], status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, url = server
+    answer = state.answer
+    monkeypatch.setattr(
+        state, "answer", lambda path, body: (status, {}) if path == "/v1/models" else answer(path, body)
+    )
+    with Embedder.for_documents(f"endpoint:{url}#small") as embedder:
+        assert embedder.info.dimension == 32
+    with pytest.raises(ModelError):
+        Embedder.for_documents(f"endpoint:{url}")
+
+
+def test_long_vectors_are_asked_for_in_smaller_batches(
+    server: tuple[Server, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no answer is larger than what is read."""
+    monkeypatch.setattr("ragscale.index.endpoint._MOST_NUMBERS", 100)
+    state, url = server
+    with Embedder.for_documents(f"endpoint:{url}#small") as embedder:
+        found = embedder.encode_documents(TEXTS, batch_size=64)
+    np.testing.assert_allclose(found, state.embedder.encode_documents(TEXTS), atol=1e-5)
+    assert {len(body["input"]) for body in state.requests[1:]} == {3, 2}
+
+
 def test_texts_that_are_too_long_are_cut(server: tuple[Server, str]) -> None:
     state, url = server
     embedder = Embedder.for_documents(f"endpoint:{url}")

@@ -183,6 +183,8 @@ def rich(slot: str, reply: Any) -> Any:
             usage |= {"prompt_tokens_details": {"cached_tokens": 1}, "prompt_cache_hit_tokens": 1}
             usage |= {"completion_tokens_details": {"reasoning_tokens": 1}}
         reply["timings"] = {"cache_n": 1}
+        if slot == "schema":
+            reply["choices"][0]["usage"] = reply.pop("usage")
     return reply
 
 

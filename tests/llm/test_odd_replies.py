@@ -22,12 +22,13 @@ import numpy as np
 import pytest
 from doubles import StubIndex
 from odd_replies import READ, Case, World, all_cases
+from pydantic import AliasChoices, BaseModel
 from ticking import LONGEST, ticking
 
 import ragscale as rs
 from ragscale.errors import RagscaleError
 from ragscale.index.endpoint import Endpoint
-from ragscale.llm import Capabilities, Generation, Score
+from ragscale.llm import Capabilities, Generation, Score, replies
 from ragscale.llm.openai import OpenAILLM
 from ragscale.llm.retry import attempts
 from ragscale.types import Message
@@ -65,10 +66,20 @@ def cases(world: World) -> list[Case]:
     return all_cases(seen)
 
 
+def test_every_field_that_is_read_is_spoilt(world: World, cases: list[Case]) -> None:
+    """A field that is newly read belongs into `odd_replies.rich`."""
+    spoilt = {case.name.rpartition(" at ")[2].rpartition(".")[2] for case in cases}
+    for form in (form for form in vars(replies).values() if isinstance(form, type) and issubclass(form, BaseModel)):
+        for name, field in form.model_fields.items():
+            alias = field.validation_alias
+            known = {*alias.choices} if isinstance(alias, AliasChoices) else {name}
+            assert known & spoilt, f"{form.__name__}.{name}"
+
+
 def test_a_sample(world: World, cases: list[Case]) -> None:
     light = [case for case in cases if not case.heavy]
     heavy = [case for case in cases if case.heavy]
-    run(world, light[:: len(light) // 560] + heavy[:: len(heavy) // 40])
+    run(world, light[:: len(light) // 560] + heavy[:: len(heavy) // 25])
 
 
 @pytest.mark.slow
@@ -81,7 +92,7 @@ def test_all(part: int, world: World, cases: list[Case]) -> None:
 @pytest.mark.parametrize("mode", ["once", "chain(steps=2)"])
 def test_a_sample_in_a_run(mode: str, world: World, cases: list[Case]) -> None:
     asking = [case for case in cases if case.slot in ("chat", "schema", "samples", "tokenize", "models", "grammar")]
-    run(world, asking[:: len(asking) // 60], mode)
+    run(world, asking[:: len(asking) // 30], mode)
 
 
 @pytest.mark.slow
