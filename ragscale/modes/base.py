@@ -13,7 +13,7 @@ from langgraph.graph import StateGraph
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
-from ragscale.errors import BudgetExceeded, InvalidInput, ModelError
+from ragscale.errors import BudgetExceeded, InvalidInput, RagscaleError
 from ragscale.index.fusion import reciprocal_rank_fusion
 from ragscale.modes.moves import Context, Moves
 from ragscale.prompts import Step
@@ -95,8 +95,8 @@ def node(body: Body) -> Node:
     First, what is held for the closing answer is made what that would need by now (`Moves.hold`): the rest is spent.
 
     The node charges what its moves cost to ``total`` and ``serial``, appends them to ``trace``, and turns a spent
-    budget or a failed model into ``stop`` and ``reason`` instead of an exception, so that no cost is ever lost and
-    the graph can go on to its closing answer.
+    budget, a failed model or a lost index into ``stop`` and ``reason`` instead of an exception, so that no cost is ever
+    lost and the graph can go on to its closing answer.
     """
 
     async def held(moves: Moves, state: Any) -> Update:
@@ -123,7 +123,9 @@ def _charging(body: Body, on_failure: Callable[[str, str], Update]) -> Node:
             values = await body(moves, state)
         except BudgetExceeded as limit:
             values = on_failure(f"budget:{limit.dimension}", str(limit))
-        except ModelError as error:
+        except (RagscaleError, OSError) as error:
+            if isinstance(error, InvalidInput) and not moves.clock.llm_calls:
+                raise  # a setting that the index refuses, before anything was paid for
             values = on_failure("failed", str(error))
         return {**moves.charged(), **values}
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from ragscale import prompts
 from ragscale.budget import Ledger
-from ragscale.errors import BudgetExceeded, ModelError
+from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.llm.base import Score
 from ragscale.modes.calls import Calls, Context, Retriever, with_margin
 from ragscale.prompts import NO_INFORMATION, Plan, Step, parse
-from ragscale.types import Event, Move, Spend
+from ragscale.types import Event, Move, Passage, Spend
 
 __all__ = ["Context", "Moves", "Retriever", "share", "typical"]
 
@@ -68,18 +68,24 @@ class Moves(Calls):
         return plans
 
     async def retrieve(self, queries: list[str], k: int) -> list[list[str]]:
-        """Send the queries of one round to the index as one batch; the ids of each query's hits, best first."""
+        """Send the queries of one round to the index as one batch; the ids of each query's hits, best first.
+
+        One that fails is charged like one that finds nothing.
+        """
         started = time.perf_counter()
         wanted = Spend(queries=len(queries), rounds=1)
         with self.ledger.reserve(wanted, clock=self.clock) as held:
             try:
                 async with self.ledger.in_time():
                     found = await self.context.index.asearch(queries, k, self.context.how)
-            except BudgetExceeded as limit:
+            except (RagscaleError, OSError) as error:
                 cost = replace(wanted, seconds=time.perf_counter() - started)
                 held.settle(cost)
-                self.record(Event("retrieve", self.branch, input=queries, spend=cost, note=limit.problem))
-                raise
+                lost = error if isinstance(error, RagscaleError) else _lost(error)
+                self.record(Event("retrieve", self.branch, input=queries, spend=cost, note=lost.problem))
+                if lost is error:
+                    raise
+                raise lost from error
             passages = sum(len(hits) for hits in found)
             cost = replace(wanted, passages=passages, seconds=time.perf_counter() - started)
             held.settle(cost)
@@ -136,8 +142,8 @@ class Moves(Calls):
         """
         if not ids or self.context.ledger.limit("tokens") == math.inf:
             return
-        passages = [self.context.index.passage(id) for id in islice(cycle(ids), self.context.shown)]
-        with contextlib.suppress(ModelError):  # the next call meets it, too
+        with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
+            passages = [self.context.index.passage(id) for id in islice(cycle(ids), self.context.shown)]
             need = await self.count(prompts.answer(question, passages, known))
             thinking = self.context.capabilities.thinking
             self.context.ledger.fit_closing(int(with_margin(need) * _LONGER) + ANSWER_TOKENS + thinking)
@@ -154,7 +160,7 @@ class Moves(Calls):
             texts = await self.write(
                 "answer", messages, max_tokens=ANSWER_TOKENS, schema=parse.ANSWER_SCHEMA, passages=shown, note=note
             )
-        except (BudgetExceeded, ModelError) as error:
+        except (RagscaleError, OSError) as error:
             reason = f"budget:{error.dimension}" if isinstance(error, BudgetExceeded) else "failed"
             return {**self._best_known(chain), "stop": stop or reason, "reason": str(error)}
         text, numbers = parse.answer(texts[0])
@@ -173,7 +179,10 @@ class Moves(Calls):
         named = [shown[n - 1] for n in dict.fromkeys(numbers) if 1 <= n <= len(shown)]
         if named and len(text) <= _TOO_SHORT:
             return named
-        passages = [self.context.index.passage(id) for id in shown if len(text) <= _TOO_LONG]
+        passages: list[Passage] = []
+        if len(text) <= _TOO_LONG:
+            with contextlib.suppress(RagscaleError, OSError):  # an index that is lost by now takes no answer with it
+                passages += [self.context.index.passage(id) for id in shown]
         holding = [passage.id for passage in passages if _holds(f"{passage.title}: {passage.text}", text)]
         return named if set(named) & set(holding) else holding or named or list(shown[:1])
 
@@ -197,6 +206,11 @@ def _holds(passage: str, text: str) -> bool:
         if not any(char.isalnum() or char == "_" for char in beside):
             return True
     return False
+
+
+def _lost(error: OSError) -> RagscaleError:
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return RagscaleError(f"the index failed ({said})", "Open it again, or look at its server.")
 
 
 def share(ledger: Ledger, branches: int) -> dict[str, int]:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from doubles import scripted
+from doubles import move_of, never_repeating, scripted
 from servers import Served, StartServer
 from typer.testing import CliRunner
 
@@ -20,6 +20,7 @@ import ragscale as rs
 from ragscale.cli import app
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput
 from ragscale.index import Index
+from ragscale.llm.scripted import ScriptedCall
 
 TOKEN = "a-token-of-some-length"
 WORDS = "gold silver discovered by camera lucida German chemist mine symbol".split()  # noqa: SIM905
@@ -199,6 +200,25 @@ def test_an_index_that_changes_under_its_clients(start: StartServer, tmp_path: P
             time.sleep(0.05)
             remote.reload()
         assert [hit.passage.id for hit in remote.search(["metal"])[0]] == ["lead"]
+
+
+def test_a_server_that_goes_away_in_mid_run(start: StartServer, folder: Path) -> None:
+    """The run ends with an answer, from what was found before, and says why."""
+    with start(folder) as served, rs.Index.open(served.url) as opened:
+
+        def script(messages: list[dict[str, str]], call: ScriptedCall) -> list[str]:
+            if move_of(call) == "plan":
+                served.process.kill()
+                served.process.wait()
+            return never_repeating(messages, call)
+
+        answer = rs.Agent(opened, scripted(script), "chain(steps=2)").ask("Who found tin?")
+        assert answer.stop_reason == "failed"
+        assert f"no index server at {served.url} " in answer.reason
+        assert answer.text
+        assert answer.citations
+        assert (answer.spend.total.queries, answer.spend.total.llm_calls) == (2, 2)
+        assert [event.spend.queries for event in answer.trace if event.move == "retrieve"] == [1, 1]
 
 
 def test_a_server_that_went_away(start: StartServer, folder: Path) -> None:
