@@ -42,7 +42,7 @@ __all__ = ["Shelf", "impatient", "run_cases", "says_estimate", "told"]
 STOPS = {"answered", "failed", *(f"budget:{f.name}" for f in fields(Budget))}
 MUST_THINK = 1_000
 """Tokens of a thought that a run without limits has to have room for."""
-LATE = 3.0
+LATE = 20.0
 """Seconds that a busy machine may be late with the end of a run."""
 
 
