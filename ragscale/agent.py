@@ -371,10 +371,13 @@ def _caveat(total: Spend, budget: Budget, most_off: float | None) -> str:
         limit = "" if budget.tokens is None else f", on which the limit of {budget.tokens:,} rests"
         return (
             f"{total.estimated_tokens:,} of {total.tokens:,} tokens are an estimate{limit}: "
-            f"the endpoint reports no usage that can be true.{off}"
+            f"the endpoint did not report them, or nothing that can be true.{off}"
         )
     if budget.tokens is not None and total.tokens > budget.tokens:
-        return f"The endpoint counted {total.tokens:,} tokens, the limit is {budget.tokens:,}.{off}"
+        return (
+            f"The endpoint counted {total.tokens:,} tokens, the limit is {budget.tokens:,}: it wrote more than it was "
+            f"allowed, or a prompt had more than was estimated; the notes of the trace tell.{off}"
+        )
     return ""
 
 

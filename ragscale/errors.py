@@ -129,6 +129,8 @@ class ModelError(RagscaleError):
         super().__init__(problem, remedy)
         self.retryable = retryable
         self.spend = spend
+        self.said = ""
+        """The server's own words within `problem`, where it refused the call and said why."""
 
 
 class EndpointError(ModelError):

@@ -28,6 +28,7 @@ __all__ = [
     "UnknownEncoding",
     "aread_bounded",
     "open_client",
+    "proxies_to",
     "proxy_variables",
     "read_bounded",
     "retry_after",
@@ -67,7 +68,7 @@ def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
 
     parts = urlsplit(url)
     # a proxy cannot reach this machine's own loopback interface, and would be told the key
-    options["trust_env"] = not is_loopback(parts.hostname or "")
+    options["trust_env"] = not _here(parts.hostname or "")
     # without TLS there is nothing to verify, and reading the certificates takes its time
     options["verify"] = parts.scheme == "https"
     options["headers"] = {"Accept-Encoding": "identity", **options.get("headers", {})}
@@ -85,12 +86,13 @@ def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
             "Correct or unset it.",
         ) from None
     except (ValueError, httpx.InvalidURL) as error:
-        if not _proxies():
+        named = [*_proxies(), *sorted(name for name in os.environ if name.lower() == "no_proxy")]
+        if not named or not options["trust_env"]:
             raise
         # by type alone: the value may hold a password
         raise InvalidInput(
-            f"{proxy_variables()} names no proxy that httpx can use ({type(error).__name__})",
-            "Write it as in http://proxy.example:3128, or unset it.",
+            f"{', '.join(named)}: httpx cannot use what stands there ({type(error).__name__})",
+            "Write a proxy as in http://proxy.example:3128, and NO_PROXY as names and addresses: localhost,::1.",
         ) from None
 
 
@@ -102,6 +104,16 @@ def _moved(response: httpx.Response) -> None:
 
 async def _amoved(response: httpx.Response) -> None:
     _moved(response)
+
+
+def _here(host: str) -> bool:
+    """Whether a host can only be reached directly; servers tell of themselves as 0.0.0.0, too."""
+    return is_loopback(host) or host in ("0.0.0.0", "::")
+
+
+def proxies_to(url: str) -> str:
+    """The environment variables of the proxies that lead to a URL; empty where it is reached directly."""
+    return "" if _here(urlsplit(url).hostname or "") or not _proxies() else proxy_variables()
 
 
 def proxy_variables(scheme: str = "") -> str:

@@ -18,6 +18,12 @@ __all__ = ["Asked", "Sample", "generation", "within"]
 
 _LONGEST = 64  # characters of a token; runs of spaces aside, none in use has more
 _ENDS = {"stop", "length", "eos", "end_turn", "stop_sequence", "tool_calls", "function_call", ""}
+_NOTATIONS = (
+    ("<thinking>", "</thinking>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<thought>", "</thought>"),
+)
 _CUT = {"length", "max_tokens", "max_output_tokens"}
 
 
@@ -132,9 +138,9 @@ def generation(
         raise broken(f"{counted(len(choices), 'choice')} instead of {asked.n}", spend)
     texts, reasons, means = [], [], []
     for choice in choices:
-        text, reason = choice.text, choice.finish_reason or ""
+        text, reason = _one_form(choice.text), (choice.finish_reason or "").lower()
         if text is None and (choice.message.refusal or reason in ("content_filter", "refusal", "safety")):
-            said = " ".join((choice.message.refusal or f"finish_reason {reason}").split())[:300]
+            said = " ".join((choice.message.refusal or f"finish_reason {reason}").split())[:300].rstrip(".")
             raise ModelError(f"{name} refused to reply: {said}", "Ask otherwise, or use another model.", spend=spend)
         if reason == "error":
             raise broken("finish_reason 'error'", spend)
@@ -170,6 +176,19 @@ def _thought(usage: Usage, texts: list[str], thoughts: list[str]) -> int:
     thought = sum(map(len, thoughts)) + sum(map(_inline, texts))
     written = sum(map(len, thoughts)) + sum(map(len, texts))
     return round(usage.completion_tokens * thought / written) if thought else 0
+
+
+def _one_form(text: str | None) -> str | None:
+    """The reply with a thought in any notation in use as ``<think>...</think>``."""
+    if text is None:
+        return None
+    thought, harmony, final = text.rpartition("<|channel|>final<|message|>")
+    if harmony:
+        return f"<think>{thought}</think>{final}"
+    for begin, end in _NOTATIONS:
+        if text.lstrip().startswith(begin):
+            return text.replace(begin, "<think>", 1).replace(end, "</think>", 1)
+    return text
 
 
 def _inline(text: str) -> int:

@@ -49,7 +49,7 @@ async def discover(transport: Transport, model: str | None, fields: Mapping[str,
         ModelError: None is named, and listing them failed.
     """
     entries = await _models(transport, required=model is None)
-    names = [entry.id or "" for entry in entries]
+    names = list(dict.fromkeys(entry.id or "" for entry in entries))
     if model is None:
         if len(names) != 1:
             raise EndpointError(

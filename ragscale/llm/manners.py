@@ -18,12 +18,14 @@ _OPTIONAL = (
 # What servers say of a parameter that they do not take: OpenAI, vLLM (pydantic), llama.cpp, gateways.
 _UNKNOWN = re.compile(
     r"un(?:supported|recogni[sz]ed|known|expected|available)|not (?:yet )?(?:support|permit|allow|available|implement)|"
-    r"(?:not|n't|no longer) (?:support|accept|permit|allow)|extra (?:input|field|param)|no such|deprecated",
+    r"(?:not|n't|no longer) (?:support|accept|permit|allow)|extra (?:input|field|param)|no such|"
+    r"deprecated|invalid|不支持",
     re.IGNORECASE,
 )
-_VALUE = re.compile(r"only|must be|at most|maximum", re.IGNORECASE)  # of a value that they do not take
+_VALUE = re.compile(r"only|must be|expected|at most|maximum", re.IGNORECASE)  # of a value that they do not take
 _SYSTEM = re.compile(
-    r"system (?:role|message|prompt|instruction)|role[^.]{0,20}system|roles must alternate|developer instruction",
+    r"system (?:role|message|prompt|instruction)|role[^.]{0,20}system|roles must alternate|developer instruction|"
+    r"only user and assistant roles|'system' is not",
     re.IGNORECASE,
 )
 
@@ -75,13 +77,13 @@ class Manners:
         Returns:
             The parameter, or ``"system"``; empty where the server refused something else.
         """
-        said = error.problem
+        said, refused = error.said, isinstance(error, RefusedError)
         named = [
             name
-            for name in (_OPTIONAL if isinstance(error, RefusedError) else ())
+            for name in _OPTIONAL
             if name in body
             and re.search(rf"\b{name}\b", said)
-            and (_UNKNOWN.search(said) or (name != "max_tokens" and _VALUE.search(said)))
+            and (_UNKNOWN.search(said) or (refused and name != "max_tokens" and _VALUE.search(said)))
         ]
         if named:
             # Servers name the parameter to use instead, too: the one that is named first is what they mean.

@@ -23,7 +23,9 @@ _MOST = 2**53
 _SAID = 300  # characters of a server's own words
 _NAME = 500  # characters of a name
 _MODELS, _SAMPLES, _PARTS, _CALLS = 10_000, 1000, 10_000, 20  # of a list, of a call, of a message
-_DEEPEST = 4  # levels of an error that wraps another
+_TEXTS = ("text", "output_text")  # types of content parts that are no thoughts
+_WORDS = ("error", "errors", "message", "Message", "detail", "msg", "error_description", "faultstring", "status_msg")
+_DEEPEST = 8  # levels of an error that wraps another
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,7 +47,7 @@ def _number(value: Any) -> float | None:
 
 
 def _part(value: Any) -> str | None:
-    text = value.get("text") if isinstance(value, dict) and value.get("type") != "thinking" else value
+    text = value.get("text") if isinstance(value, dict) and value.get("type", "text") in _TEXTS else value
     return text if isinstance(text, str) else None
 
 
@@ -204,8 +206,12 @@ class Completion(_Part):
 
     @property
     def _block(self) -> UsageBlock:
-        blocks = (self.usage, *(choice.usage for choice in self.choices))
-        return next((block for block in blocks if block.prompt_tokens is not None), self.usage)
+        blocks = [choice.usage for choice in self.choices if choice.usage.prompt_tokens is not None]
+        if self.usage.prompt_tokens is not None or not blocks:
+            return self.usage
+        # a block a sample, each with the same prompt
+        written = sum(block.completion or 0 for block in blocks)
+        return blocks[0].model_copy(update={"completion_tokens": written, "total_tokens": None})
 
     def written(self, prompt: int) -> int:
         """Completion tokens that even a report without one of its counts tells of, given those of the prompt."""
@@ -298,21 +304,31 @@ def read(form: type[M], data: Any) -> M:
 def said(body: Any) -> tuple[str, str]:
     """The words and the code of an error body, in any of the shapes in use; empty where there are none.
 
-    ``{"error": {"message", "code", "type"}}``, ``{"error": "..."}``, ``{"message"}``, ``{"detail": "..."}``,
-    ``{"detail": [{"msg"}]}``, a text, or a list of one of these.
+    ``{"error": {"message", "param", "code", "type"}}``, ``{"error": "..."}``, ``{"message"}``, ``{"detail": "..."}``,
+    ``{"detail": [{"loc", "msg"}]}``, ``{"errors": {"NAME": ["..."]}}``, a text, or a list of one of these. A parameter
+    that is named beside the words is put behind them.
     """
-    code = ""
+    code, names = "", list[str]()
     for _ in range(_DEEPEST):
         if isinstance(body, list) and body:
             body = body[0]
         if not isinstance(body, dict):
             break
         code = " ".join(str(body[key]) for key in ("code", "type") if isinstance(body.get(key), str | int)) or code
-        keys = ("error", "errors", "message", "detail", "msg", "error_description")
-        inner = next((body[key] for key in keys if body.get(key)), None)
+        located: Any = body.get("loc")
+        beside = [body.get("param"), *(located if isinstance(located, list) else ())]
+        names += [part for part in beside if isinstance(part, str)]
+        inner = next((body[key] for key in _WORDS if body.get(key)), None)
+        if inner is None and len(body) == 1:  # {"seed": ["..."]}, {"fault": {...}}
+            [(name, inner)] = body.items()
+            names.append(str(name))
         raw = body.get("metadata", {}).get("raw") if isinstance(body.get("metadata"), dict) else None
         if isinstance(raw, str) and isinstance(inner, str):  # OpenRouter: the provider's own words
             inner = f"{inner}: {raw}"
         body = inner
     words = encodable(body) if isinstance(body, str) else ""
+    more = [
+        encodable(name[:40]) for name in dict.fromkeys(names) if name not in words and name not in ("body", "fault")
+    ]
+    words += f" ({', '.join(more[:3])})" if words and more else ""
     return " ".join(words.split())[:_SAID].rstrip("."), code[:_SAID]

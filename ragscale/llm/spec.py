@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable
@@ -50,9 +51,18 @@ def _seconds(text: str) -> float:
 def _value(text: str) -> Any:
     """JSON, or the text itself."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=lambda name: math.nan)
     except (ValueError, RecursionError):
         return text
+
+
+def _field(text: str) -> Any:
+    value = _value(text)
+    try:
+        json.dumps(value, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        _no("JSON that can be sent")
+    return value
 
 
 def _fields(text: str) -> Any:
@@ -77,7 +87,7 @@ OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
 """Options by name: the argument of `OpenAILLM` that takes them, and their reader."""
 
 _GROUPS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "body.": ("fields", _value),
+    "body.": ("fields", _field),
     "header.": ("headers", str),
     "query.": ("query", str),
 }

@@ -17,8 +17,16 @@ from typing import Any, ParamSpec, TypeVar
 
 import httpx
 
-from ragscale.errors import EndpointError, ModelError
-from ragscale.http import BadEncoding, BodyTooLarge, aread_bounded, open_client, proxy_variables, retry_after
+from ragscale.errors import EndpointError, InvalidInput, ModelError
+from ragscale.http import (
+    BadEncoding,
+    BodyTooLarge,
+    aread_bounded,
+    open_client,
+    proxies_to,
+    proxy_variables,
+    retry_after,
+)
 from ragscale.llm.replies import said
 from ragscale.llm.retry import attempts
 from ragscale.text import encodable
@@ -35,6 +43,7 @@ __all__ = [
     "UnreachableError",
 ]
 
+_PATIENCE = 2.0  # seconds between attempts at what can be done without
 _CONNECT = 10.0  # seconds until a host that does not answer at all counts as absent
 LARGEST = 4 * 2**20
 """Bytes of an answer by default, decoded; read in a quarter of a second."""
@@ -96,7 +105,7 @@ class Transport:
         timeout: Seconds that one request may take.
 
     Raises:
-        InvalidInput: `base_url` is not an http(s) URL, or holds credentials or a query.
+        InvalidInput: `base_url` is not an http(s) URL, or holds credentials or a query; or a header cannot be sent.
     """
 
     def __init__(
@@ -115,6 +124,9 @@ class Transport:
         self.root = self.shown.removesuffix("/v1")
         self._key_header = key_header
         self._headers = dict(headers or {})
+        for name, value in {**self._headers, **({key_header: "key"} if key_header else {})}.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not (value.isascii() and value.isprintable()):
+                raise InvalidInput(f"the header {name!r} cannot be sent", "Use printable ASCII for its name and value.")
         self._query = dict(query or {})
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
             weakref.WeakKeyDictionary()
@@ -177,7 +189,7 @@ class Transport:
 
     async def patiently(self, call: Callable[P, Awaitable[T]], *args: P.args, **named: P.kwargs) -> T:
         """The result of a call that spends no tokens, tried three times. Raises `ModelError`."""
-        async for attempt in attempts(3, base=0.1):
+        async for attempt in attempts(3, base=0.1, sleep=lambda seconds: asyncio.sleep(min(seconds, _PATIENCE))):
             with attempt:
                 result = await call(*args, **named)
         return result
@@ -206,6 +218,11 @@ class Transport:
                 what = (
                     "JSON that is nested too deeply" if isinstance(error, RecursionError) else "a body that is not JSON"
                 )
+                if data.lstrip().startswith((b"data:", b"event:")):
+                    raise EndpointError(
+                        f"{self.shown} answered with a stream, which was not asked for",
+                        "Switch streaming off at the server or gateway.",
+                    ) from None
                 raise self.broken(what) from None
             value = data.decode("utf-8", "replace") if b"<" not in data[:100] else None  # a page of HTML says little
         if not response.is_success:
@@ -257,10 +274,20 @@ class Transport:
             )
         if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
             return self._late()
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
+        if isinstance(error, httpx.ConnectError) and re.search(r"SSL|certificate", str(error), re.IGNORECASE):
             return UnreachableError(
-                f"No model server at {self.shown} (connection refused, or unknown host)",
-                "Start the server, or correct the URL; `ragscale doctor` checks it.",
+                f"No TLS with {self.shown}: {error}",
+                "Write http:// where it speaks no TLS; SSL_CERT_FILE may name the certificate of its authority.",
+                spend=_SENT,
+            )
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
+            proxy = proxies_to(self.shown)
+            by, remedy = (
+                (f" by the proxy of {proxy}", f" Or correct {proxy}: the proxy may be down.") if proxy else ("", "")
+            )
+            return UnreachableError(
+                f"No model server at {self.shown}{by} (connection refused, or unknown host)",
+                f"Start the server, or correct the URL; `ragscale doctor` checks it.{remedy}",
                 spend=_SENT,
             )
         return ModelError(
@@ -282,6 +309,11 @@ class Transport:
 
     def _failure(self, code: int, value: Any, headers: Mapping[str, str], place: str = "") -> ModelError:
         words, kind = self._words(value), said(value)[1]
+        error = self._status_error(code, words, kind, headers, place)
+        error.said = words
+        return error
+
+    def _status_error(self, code: int, words: str, kind: str, headers: Mapping[str, str], place: str) -> ModelError:
         told = f": {words}" if words else ""
         if code == 429 and not _QUOTA.search(f"{words} {kind}"):
             return ThrottledError(
@@ -324,7 +356,9 @@ class Transport:
                 retryable=True,
             )
         return RefusedError(
-            f"{self.shown} refused the request (HTTP {code}): {words or 'it did not say why'}", spend=_SENT
+            f"{self.shown} refused the request (HTTP {code}): {words or 'it did not say why'}",
+            "?body.NAME=null in the model's specification leaves a parameter out; see docs/models.md.",
+            spend=_SENT,
         )
 
     def _words(self, value: Any) -> str:

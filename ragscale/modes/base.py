@@ -108,7 +108,7 @@ def node(body: Body) -> Node:
 
 def branch(body: Body) -> Node:
     """Like `node`, for a node that runs in parallel by `Send`: its failure is noted in ``failed`` and stops nothing."""
-    return _charging(body, lambda stop, reason: {"failed": [[stop, reason]]})
+    return _charging(body, lambda stop, reason: {"failed": [[stop, f"In a branch, which has a share: {reason}"]]})
 
 
 def _charging(body: Body, on_failure: Callable[[str, str], Update]) -> Node:

@@ -155,6 +155,9 @@ class Calls:
         result, cost, failures = await self.charge(move, messages, lengths, n, call)
         ends = [reason for reason in dict.fromkeys(result.finish_reasons) if reason != "stop"]
         cut = ["cut off at max_tokens" if end == "length" else f"ended by the server: {end[:80]}" for end in ends]
+        written = result.usage.completion_tokens
+        if written > given * n:
+            cut.append(f"the server wrote {written:,} tokens of at most {given * n:,}")
         texts = [encodable(within(text, given)) for text in result.texts]
         empty = not thoughts and not any(spoken(text).strip() for text in texts)
         if empty:
@@ -254,7 +257,9 @@ class Calls:
         """One attempt under its reservation: the result or the error, and what it was charged."""
         wanted = Spend(llm_calls=1, prompt_tokens=with_margin(prompt), completion_tokens=room * n)
         # Nobody knows what it wrote: the most that it may have.
-        unknown = replace(wanted, prompt_tokens=prompt) if self.context.capabilities.tokenizer else wanted
+        exact = self.context.capabilities.tokenizer
+        unknown = replace(wanted, prompt_tokens=prompt) if exact else wanted
+        unknown = replace(unknown, estimated_tokens=unknown.completion_tokens if exact else unknown.tokens)
         outcome: _Result | ModelError | BudgetExceeded
         with self.ledger.reserve(wanted, clock=self.clock) as held:
             started = time.perf_counter()

@@ -41,6 +41,7 @@ _PREFIX = re.compile(
 _NOTHING = ("", "nothing", "nothing yet", "none", "unknown")
 
 _QUOTED = re.compile(r"^([\"'`]{1,8})(.*?)\1,?$")  # a bound, as any number would take the cube of it
+_THOUGHT = re.compile(r"<think>(?:(?!<think>).)*?(?:</think>|$)", re.DOTALL)
 _FENCE = re.compile(r"^\s*```\w*\s")
 
 # Characters that attempts at JSON may read in vain, as brackets in brackets take the square of their number, and those
@@ -72,13 +73,15 @@ def normalise(query: str) -> str:
 def spoken(text: str) -> str:
     """`text` without what a reasoning model thinks first, up to ``</think>``; the opening tag may be in its template.
 
-    Nothing is left of a thought without an end. JSON may hold the tag.
+    Nothing is left of a thought without an end. JSON may hold the tag. Thoughts further behind are left out too.
     """
     thought, closed, rest = text.partition("</think>")
     begin = thought.lstrip()
-    if begin.startswith("<think>") or (closed and begin[:1] not in ("[", "{", "`")):
+    if begin[:1] in ("[", "{", "`"):
+        return text
+    if begin.startswith("<think>") or (closed and "<think>" not in begin):
         return rest
-    return text
+    return _THOUGHT.sub("", text)
 
 
 def load(text: str) -> Any:

@@ -1,0 +1,193 @@
+"""What servers say when they refuse, in the shapes and words in use, and what is done without from then on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fake_endpoint import Body, FakeEndpoint, Reply, completion
+
+from ragscale.errors import EndpointError, InvalidInput, ModelError
+from ragscale.http import open_client
+from ragscale.llm import load
+from ragscale.llm.replies import said
+from ragscale.llm.retry import attempts
+from ragscale.prompts.parse import spoken
+
+pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
+
+ASK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Name a colour, please."}]
+
+
+class Refusing:
+    """Refuses a parameter, or a system message, in its own words."""
+
+    def __init__(self, parameter: str, reply: Any, status: int = 400) -> None:
+        self.parameter, self.reply, self.status = parameter, reply, status
+
+    def __call__(self, path: str, body: Body) -> Reply:
+        if path == "/v1/models":
+            return Reply({"data": [{"id": "m", "max_model_len": 4096}]})
+        if path != "/v1/chat/completions":
+            return Reply({"error": {"message": "Not Found"}}, 404)
+        system = any(message["role"] == "system" for message in body["messages"])
+        if self.parameter in body or (self.parameter == "system" and system):
+            return Reply(self.reply, self.status)
+        return Reply(completion("blue", prompt=40, done=1))
+
+
+async def asked(fake: Refusing, spec: str = "") -> str:
+    """What is answered in the end, retries included."""
+    with FakeEndpoint(fake) as server:
+        model = load(f"openai:{server.url}{spec}")
+        async for attempt in attempts(base=0.0):
+            with attempt:
+                done = await model.generate(ASK, max_tokens=20, seed=3)
+        return done.texts[0]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "reply", "status"),
+    [
+        ("seed", {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}, 422),
+        ("seed", {"error": {"message": "Unsupported parameter", "param": "seed"}}, 400),
+        ("seed", {"errors": {"seed": ["is not allowed"]}}, 400),
+        ("seed", {"Message": "Invalid parameter: seed"}, 400),
+        ("seed", {"fault": {"faultstring": "unknown field seed"}}, 400),
+        ("seed", {"error": {"error": {"error": {"error": {"error": {"message": "seed is invalid"}}}}}}, 400),
+        ("seed", {"error": {"message": "不支持参数 seed"}}, 400),
+        ("seed", {"error": "create() got an unexpected keyword argument 'seed'"}, 500),
+        ("temperature", {"error": {"message": "Invalid temperature: expected 1"}}, 400),
+        ("temperature", {"error": {"message": "Only the default (1) value is supported", "param": "temperature"}}, 400),
+        ("max_tokens", {"detail": [{"loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]}, 422),
+        ("max_tokens", {"error": {"message": "Unsupported: 'max_tokens'. Use 'max_completion_tokens'."}}, 400),
+        ("system", {"error": {"message": "System role not supported"}}, 400),
+        ("system", {"error": {"message": "System role not supported"}}, 500),
+        ("system", {"message": "Only user and assistant roles are supported!"}, 400),
+        ("system", {"detail": "'system' is not one of ['user', 'assistant'] - 'messages.0.role'"}, 400),
+        ("system", {"error": {"message": "Conversation roles must alternate user/assistant/user/assistant/..."}}, 400),
+    ],
+)
+async def test_what_is_refused_by_name_is_done_without(parameter: str, reply: Any, status: int) -> None:
+    assert await asked(Refusing(parameter, reply, status)) == "blue"
+
+
+async def test_what_is_refused_otherwise_has_the_servers_words_and_a_remedy() -> None:
+    with pytest.raises(ModelError, match=r"refused the request .*: the moon is wrong") as caught:
+        await asked(Refusing("seed", {"error": {"message": "the moon is wrong"}}))
+    assert "?body.NAME=null" in caught.value.remedy
+    assert await asked(Refusing("seed", {"error": {"message": "the moon is wrong"}}), "#m?body.seed=null") == "blue"
+
+
+async def test_words_of_the_url_are_no_words_of_the_server() -> None:
+    """A host or path may hold the name of a parameter."""
+    fake = Refusing("temperature", {"error": {"message": "not supported"}})
+    with FakeEndpoint(lambda path, body: fake(path.replace("/seed", ""), body)) as server:
+        model = load(f"openai:{server.url.replace('/v1', '/seed/v1')}#m")
+        with pytest.raises(ModelError, match="not supported") as caught:
+            await model.generate(ASK, max_tokens=20, seed=3)
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"base_resp": {"status_msg": "login fail"}}, "login fail (base_resp)"),
+        ([{"error": {"message": "quota.", "status": 3}}], "quota"),
+        ({"detail": [{"loc": ["body", 0, "x"], "msg": "field required"}]}, "field required (x)"),
+        ({"a": {"b": {}}}, ""),
+        (None, ""),
+        ({"loc": 5, "param": {}, "message": "no"}, "no"),
+    ],
+)
+def test_words_are_found_in_any_shape(body: Any, words: str) -> None:
+    assert said(body)[0] == words
+
+
+async def test_a_stream_that_was_not_asked_for_is_named_at_once() -> None:
+    chunk = b"data: " + json.dumps({"choices": [{"delta": {"content": "blue"}}]}).encode() + b"\n\ndata: [DONE]\n\n"
+    fake = Refusing("messages", chunk, 200)
+    with pytest.raises(EndpointError, match="answered with a stream, which was not asked for"):
+        await asked(fake)
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        ("<thinking>hm</thinking>blue", "blue"),
+        ("[THINK]hm[/THINK]blue", "blue"),
+        ("◁think▷hm◁/think▷blue", "blue"),
+        ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>blue", "blue"),
+        ("Sure. <think>hm</think>blue", "Sure. blue"),
+        ("blue\n<think>late</think>", "blue"),
+        ("blue <think>without an end", "blue"),
+        ("a < b and [THINK] is a tag", "a < b and [THINK] is a tag"),
+    ],
+)
+async def test_thoughts_in_any_notation_are_not_the_reply(text: str, reply: str) -> None:
+    fake = Refusing("nothing", None)
+    with FakeEndpoint(lambda path, body: _saying(fake(path, body), text)) as server:
+        done = await load(f"openai:{server.url}").generate(ASK, max_tokens=50)
+    assert spoken(done.texts[0]).strip() == reply
+
+
+async def test_parts_that_are_thoughts_are_left_out() -> None:
+    parts = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "bl"}, {"text": "ue"}]
+    fake = Refusing("nothing", None)
+    with FakeEndpoint(lambda path, body: _saying(fake(path, body), parts)) as server:
+        assert (await load(f"openai:{server.url}").generate(ASK, max_tokens=50)).texts == ["blue"]
+
+
+def _saying(reply: Reply, content: Any) -> Reply:
+    if "choices" in reply.body:
+        reply.body["choices"][0]["message"]["content"] = content
+        reply.body["usage"]["completion_tokens"] = 30
+    return reply
+
+
+async def test_usage_in_each_choice_is_summed() -> None:
+    def answer(path: str, body: Body) -> Reply:
+        reply = Refusing("nothing", None)(path, body)
+        if "choices" in reply.body:
+            usage = reply.body.pop("usage") | {"completion_tokens": 9, "total_tokens": 49}
+            choice = reply.body["choices"][0] | {"usage": usage}
+            reply.body["choices"] = [choice] * body.get("n", 1)
+        return reply
+
+    with FakeEndpoint(answer) as server:
+        done = await load(f"openai:{server.url}").generate(ASK, max_tokens=50, n=3)
+    assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (40, 27)
+
+
+@pytest.mark.parametrize("option", ["body.x=NaN", "body.x=[1e999]", "header.X-Ä=a", "header.X-A=ö", "header.X-A=a%0Ab"])
+def test_options_that_cannot_be_sent_are_refused(option: str) -> None:
+    with pytest.raises(InvalidInput):
+        load(f"openai:http://localhost:8000/v1#m?{option}")
+
+
+@pytest.mark.parametrize("value", ["[::1]", "localhost,[::1]:8000", "http://foo:bar"])
+def test_a_no_proxy_that_cannot_be_used_is_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    monkeypatch.setenv("NO_PROXY", value)
+    with pytest.raises(InvalidInput, match="NO_PROXY: httpx cannot use what stands there"):
+        open_client(httpx.Client, "https://example.invalid/v1")
+    open_client(httpx.Client, "http://127.0.0.1:1/v1").close()
+
+
+async def test_a_dead_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@127.0.0.1:9")
+    with pytest.raises(EndpointError, match=r"by the proxy of .*HTTPS_PROXY") as caught:
+        await load("openai:https://example.invalid/v1#m").generate(ASK, max_tokens=5)
+    assert "secret" not in str(caught.value)
+    with FakeEndpoint(Refusing("nothing", None)) as server:
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        for host in ("127.0.0.1", "0.0.0.0", "localhost"):
+            url = server.url.replace("127.0.0.1", host)
+            assert (await load(f"openai:{url}").generate(ASK, max_tokens=5)).texts == ["blue"]
+
+
+async def test_tls_with_a_port_that_speaks_none_is_named() -> None:
+    with FakeEndpoint(Refusing("nothing", None)) as server, pytest.raises(EndpointError, match="No TLS with"):
+        await load(f"openai:{server.url.replace('http', 'https')}#m").generate(ASK, max_tokens=5)
