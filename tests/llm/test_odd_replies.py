@@ -96,7 +96,7 @@ def test_a_sample_in_a_run(mode: str, world: World, cases: list[Case]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["once", "chain(steps=2)", "parallel(rounds=1)", "tree(depth=1)"])
+@pytest.mark.parametrize("mode", ["once", "chain(steps=2)", "parallel(rounds=1)", "tree(steps=1,rollouts=1)"])
 def test_many_in_a_run(mode: str, world: World, cases: list[Case]) -> None:
     run(world, [case for case in cases if case.slot != "embeddings"][:: len(cases) // 500], mode)
 
