@@ -3,7 +3,7 @@
 Every odd value stands at every place of every reply that is read, and every odd framing around it; see `odd_replies`.
 The default suite takes a sample of them. All of them take some ten minutes on one core, in 16 parts::
 
-    pytest tests/llm/test_odd_replies.py -m slow --numprocesses auto
+    pytest tests/llm/test_spoilt_replies.py -m slow --numprocesses auto
 """
 
 from __future__ import annotations
