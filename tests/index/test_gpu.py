@@ -287,7 +287,7 @@ def test_one_owner_through_an_index(tmp_path: Path, calls: list[Any], monkeypatc
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
+def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     """`benchmarks/gpu.py`, with sizes for a test."""
     folder = Path(__file__).parents[2] / "benchmarks"
     monkeypatch.syspath_prepend(folder)
@@ -301,9 +301,9 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_benchmark_checks_every_way_to_use_the_cards(
-    benchmark: Any, calls: list[Any], capsys: pytest.CaptureFixture[str]
+    bench: Any, calls: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert benchmark.main() == 0
+    assert bench.main() == 0
     rows = json.loads(capsys.readouterr().out)
     factories = ["Flat", "IVF256,SQ8", "IVF256,Flat"]
     assert [(row["factory"], row["gpus"], row["check"]) for row in rows] == [
@@ -319,7 +319,7 @@ def test_the_benchmark_checks_every_way_to_use_the_cards(
 
 
 def test_the_benchmark_fails_where_cards_find_something_else(
-    benchmark: Any, calls: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bench: Any, calls: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = Card.search
 
@@ -328,14 +328,14 @@ def test_the_benchmark_fails_where_cards_find_something_else(
         return scores, np.where(rows < 0, -1, (rows + 1) % card.ntotal)
 
     monkeypatch.setattr(Card, "search", wrong)
-    assert benchmark.main() == 1
+    assert bench.main() == 1
     rows = json.loads(capsys.readouterr().out)
     assert not any(row["passed"] for row in rows if row["check"] == "parity")
 
 
 def test_the_benchmark_says_where_there_is_no_gpu(
-    benchmark: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bench: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu, "count", lambda faiss: 0)
-    assert benchmark.main() == 0
+    assert bench.main() == 0
     assert capsys.readouterr().out.startswith("no GPU that this faiss can use: nothing was checked")
