@@ -22,10 +22,12 @@ from ragscale.index import How, Index, Searching
 from ragscale.index.remote import RemoteIndex
 from ragscale.index.request import HOWS
 from ragscale.llm import LLM, Capabilities, load
+from ragscale.llm.openai import OpenAILLM
 from ragscale.modes.base import initial
 from ragscale.modes.checkpoints import Checkpoints
 from ragscale.modes.moves import Context
 from ragscale.modes.run import Run, prepare
+from ragscale.prompts import INSTRUCTIONS
 from ragscale.text import encodable
 from ragscale.types import Answer, AnswerSpend, Event, Spend
 
@@ -82,6 +84,8 @@ class Agent:
         self.budget = Budget.of(budget)
         self.index = _opened(index)
         self.llm = load(llm)
+        if isinstance(self.llm, OpenAILLM):
+            self.llm.expect(INSTRUCTIONS)
         self._given = llm if isinstance(llm, str) else None, checkpoints
         self.seed = seed
         self.how = how

@@ -106,6 +106,7 @@ class OpenAILLM:
         self._thinking = thinking
         self._fields = dict(fields or {})
         self._notices = Notices()
+        self._instructions: tuple[str, ...] = ()
         self._manners = Manners()
         self._counts = CountMemo()
         self._named = bool(tokenizer)
@@ -164,6 +165,13 @@ class OpenAILLM:
             )
         return server
 
+    def expect(self, instructions: Sequence[str]) -> None:
+        """Tell the system messages to come, before anything is asked: they are counted while the model is tried out.
+
+        Only where the endpoint has no tokenizer, so that estimates are exact for the greater part of most prompts.
+        """
+        self._instructions = tuple(instructions)
+
     async def capabilities(self) -> Capabilities:
         """What the endpoint was seen to do. Raises `EndpointError` if it cannot be reached."""
         return (await self._probed()).capabilities
@@ -186,7 +194,7 @@ class OpenAILLM:
     def _untried(self, server: ServerInfo) -> Probe:
         return Probe(
             self._transport, server.model, server.tokenizer, manners=self._manners, estimate=self._estimate,
-            fields=self._fields, thinking=self._thinking,
+            fields=self._fields, thinking=self._thinking, instructions=self._instructions,
         )  # fmt: skip
 
     async def _try_out(self) -> Probe:

@@ -9,7 +9,7 @@ is raised, and nothing is remembered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ragscale.errors import EndpointError, ModelError
@@ -46,6 +46,7 @@ class Probe:
         estimate: Calibrated here where the tokenizer is absent or disagrees with the usage.
         fields: Further fields of each request.
         thinking: Tokens that thoughts may have; None for the default where the model was seen to think.
+        instructions: System messages to come, counted here where the endpoint has no tokenizer.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Probe:
         estimate: Estimate,
         fields: dict[str, Any] | None = None,
         thinking: int | None = None,
+        instructions: Sequence[str] = (),
     ) -> None:
         self._transport = transport
         self._model = model
@@ -66,6 +68,7 @@ class Probe:
         self._estimate = estimate
         self._fields = fields or {}
         self._thinking = thinking
+        self._instructions = instructions
         self.spend = Spend()
         """What the trial cost."""
         self.capabilities = Capabilities()
@@ -185,7 +188,7 @@ class Probe:
     async def _calibrate(self, base: int) -> None:
         """Have the server count `SAMPLES`, each in a call of one token or few; they are sent together."""
         self._estimate.base(_MESSAGES, base)
-        await self._call(_BRIEF)  # learns whether there is a system role
+        brief = (await self._call(_BRIEF) or Completion()).reported()  # learns whether there is a system role, too
 
         async def one(name: str) -> None:
             answer = await self._call([{"role": "user", "content": SAMPLES[name]}])
@@ -201,6 +204,16 @@ class Probe:
                 raise error
         if self.reports:
             self._estimate.calibrate(counts, base)
+            await self._know(brief)
+
+    async def _know(self, brief: Usage | None) -> None:
+        """Have the server count the instructions that most prompts begin with, beside a system message of two words."""
+        for text in self._instructions if brief is not None else ():
+            answer = await self._call([{"role": "system", "content": text}, *_MESSAGES])
+            usage = answer.reported() if answer else None
+            if usage is not None and brief is not None and usage.prompt_tokens > brief.prompt_tokens:
+                words = self._estimate.text(_BRIEF[0]["content"])
+                self._estimate.know(text, usage.prompt_tokens - brief.prompt_tokens + words)
 
     async def _schema(self, thinking: int) -> bool:
         """Whether output can be constrained; keeps the first way that was seen to work."""

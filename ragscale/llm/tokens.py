@@ -96,15 +96,23 @@ class Estimate:
         self._rates = dict(_PRIOR)
         self._base = _PROMPT
         self._scale = 1.0
+        self._known: dict[str, int] = {}
         self.most_off: float | None = None
         """The largest difference between an estimate and what the server counted, as a share of the latter."""
 
     def text(self, text: str) -> int:
-        """Tokens of `text` alone."""
+        """Tokens of `text` alone; exact for what it begins with, where that was counted before (`know`)."""
+        for begin, count in self._known.items():
+            if text.startswith(begin):
+                return count + (self.text(text[len(begin) :]) if len(text) > len(begin) else 0)
         if self._measure is not None:
             return math.ceil(self._measure(text) * _LOCAL_MARGIN * self._scale)
         sizes, rates = _sizes(text), self._rates
         return math.ceil(self._scale * sum(rates[name] * sizes[name] for name in rates))
+
+    def know(self, text: str, count: int) -> None:
+        """Remember what the server counted for a text that prompts begin with."""
+        self._known[text] = count
 
     def prompt(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt of `messages`, chat template included."""

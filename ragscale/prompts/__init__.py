@@ -18,6 +18,7 @@ from typing_extensions import TypedDict  # pydantic makes no schema of typing's 
 from ragscale.types import Message, Passage
 
 __all__ = [
+    "INSTRUCTIONS",
     "NO_INFORMATION",
     "Plan",
     "Step",
@@ -115,6 +116,9 @@ _MARKER = re.compile(
     r"|\](?=[^\s\[\]]{0,4}~[^\s\[\]]{0,4}[\[\]])|\[(?=[^\s\[\]]{0,4}~[^\s\[\]]{0,4}\[)"  # ]~b], [e~[
 )
 """Where a token of a chat template may begin: by the shapes that they have, as each model has its own."""
+
+INSTRUCTIONS = (_PLAN, _READ, _ANSWER)
+"""The system messages of a planner, a sub-answer and a closing answer."""
 
 
 def clean(text: str) -> str:

@@ -39,7 +39,7 @@ class Expected:
     thinks: bool = False
     window: int | None = None
     """None where it is not told."""
-    calls: int = 16
+    calls: int = 20
     """Most generations that trying it out may take."""
 
 

@@ -131,6 +131,26 @@ async def test_a_tokenizer_by_name_is_used_where_the_endpoint_has_none(own: Path
             assert 1 <= await model.count_tokens(messages) / true(COUNTS["words"], messages) < 1.1
 
 
+async def test_instructions_are_counted_once_and_exact_from_then_on() -> None:
+    def answer(path: str, body: Body) -> Reply:
+        if path == "/v1/models":
+            return Reply({"data": [{"id": "m"}]})
+        if path != "/v1/chat/completions":
+            return Reply({}, 404)
+        return Reply(completion("hi", prompt=true(COUNTS["quarters"], body["messages"]), done=1))
+
+    with FakeEndpoint(answer) as server:
+        model: Any = load(f"openai:{server.url}")
+        model.expect(prompts.INSTRUCTIONS)
+        await model.capabilities()
+        calls = model.probe_spend.llm_calls
+        for messages in conversations(3):
+            own = true(COUNTS["quarters"], messages[1:])
+            system = await model.count_tokens(messages) - await model.count_tokens(messages[1:])
+            assert 0 <= system - (true(COUNTS["quarters"], messages) - own) <= 6
+        assert model.probe_spend.llm_calls == calls <= 20
+
+
 async def test_a_real_model_whose_tokenizer_is_out_of_reach(smol: EmbeddedLLM) -> None:
     """llama.cpp behind a gateway that passes on chat completions alone."""
 
