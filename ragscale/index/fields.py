@@ -124,4 +124,4 @@ def _mapped(path: Path, rows: int) -> Any:
         table = pa.ipc.open_file(source).read_all()
         if table.num_rows != rows or not {str(field.type) for field in table.schema} <= _TYPES:
             raise damaged(path, f"{table.num_rows:,} rows of {rows:,}, of {', '.join(map(str, table.schema.types))}")
-        return table
+        return table.rename_columns(table.schema.names)  # which are read here, as texts that may be none
