@@ -21,6 +21,7 @@ from ragscale.cli.common import (
     opened,
     print_json,
 )
+from ragscale.errors import RagscaleError
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -96,4 +97,10 @@ def _watch(console: Console, agent: Agent, question: str, mode: Mode) -> Answer:
 
 
 def _titles(agent: Agent) -> Name:
-    return lambda id: agent.index.passage(id).title or id
+    def title(id: str) -> str:
+        try:
+            return agent.index.passage(id).title or id
+        except (RagscaleError, OSError):  # an index that is lost is told by the answer
+            return id
+
+    return title

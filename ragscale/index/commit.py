@@ -12,18 +12,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ragscale.index.damage import damaged, reading
 from ragscale.index.dense import AUTO, VECTORS_FILE, DenseInfo, build_dense
 from ragscale.index.files import scan
 from ragscale.index.hashes import load_hashes
 from ragscale.index.locks import in_use
 from ragscale.index.manifest import DELETED_FILE, GENERATIONS, SEGMENTS, FileInfo, Manifest
-from ragscale.index.passages import IDS_FILE, id_table
+from ragscale.index.passages import IDS_FILE, PassageStore, id_table
 from ragscale.index.place import sync
 from ragscale.index.postings import build_postings
 from ragscale.index.segments import RAW_FILE
 from ragscale.index.vectors import Vectors
 
-__all__ = ["BM25_FOLDER", "Deleted", "commit", "load_deleted", "open_vectors", "tidy"]
+__all__ = ["BM25_FOLDER", "Deleted", "commit", "load_deleted", "open_passages", "open_vectors", "tidy"]
 
 BM25_FOLDER = "bm25"
 _WRITING = ".writing"
@@ -38,7 +39,25 @@ def load_deleted(folder: Path, manifest: Manifest) -> Deleted:
     path = manifest.generation_path(folder) / DELETED_FILE
     if not path.is_file():
         return None
-    return np.unpackbits(np.load(path, allow_pickle=False), count=manifest.rows).astype(bool)
+    with reading(path):
+        bits = np.load(path, allow_pickle=False)
+        if bits.dtype != np.uint8 or bits.shape != ((manifest.rows + 7) // 8,):
+            raise damaged(path, f"{bits.dtype} {bits.shape} for {manifest.rows:,} rows")
+        return np.unpackbits(bits, count=manifest.rows).astype(bool)
+
+
+def open_passages(folder: Path, manifest: Manifest) -> PassageStore:
+    """Map the passages of an index, and the table by which they are found by id."""
+    path = manifest.generation_path(folder) / IDS_FILE
+    with reading(path):
+        ids = np.load(path, mmap_mode="r", allow_pickle=False)
+        if ids.dtype != np.uint64 or ids.shape != (2, manifest.passages):
+            raise damaged(path, f"{ids.dtype} {ids.shape} for {manifest.passages:,} passages")
+    store = PassageStore(manifest.segment_paths(folder), ids)
+    if len(store) != manifest.rows:
+        store.close()
+        raise damaged(folder / SEGMENTS, f"{len(store):,} rows, the manifest says {manifest.rows:,}")
+    return store
 
 
 def open_vectors(folder: Path, manifest: Manifest) -> Vectors:

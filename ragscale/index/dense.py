@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.errors import IndexDamaged, IndexMismatch, RagscaleError
+from ragscale.errors import IndexMismatch, RagscaleError
 from ragscale.index import exact, gpu
 from ragscale.index.choose import AUTO, FLAT
+from ragscale.index.damage import damaged
 from ragscale.index.exact import SLACK, Mask
 from ragscale.index.factory import DenseInfo, build_dense, check_factory, load_faiss, reason_of, require_faiss
 from ragscale.index.fusion import Ranking
@@ -240,10 +241,7 @@ def _read(faiss: Any, path: Path, dimension: int, rows: int) -> Any:
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
-        raise IndexDamaged(
-            f"{path}: FAISS cannot read it ({reason_of(error)})",
-            "`ragscale index verify DIR` says what helps; where it finds no damage, build the index again.",
-        ) from error
+        raise damaged(path, f"FAISS cannot read it: {reason_of(error)}") from error
     if (index.d, index.ntotal) != (dimension, rows):
         raise IndexMismatch(
             f"{path}: {counted(index.ntotal, 'vector')} of {counted(index.d, 'dimension')}, "

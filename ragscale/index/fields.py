@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ragscale.index.damage import damaged, reading
 from ragscale.types import Scalar
 
 __all__ = ["FIELDS_FILE", "FieldWriter", "Fields"]
+
+_TYPES = {"bool", "int64", "double", "large_string"}
 
 FIELDS_FILE = "fields.arrow"
 
@@ -64,7 +67,9 @@ class Fields:
     def __init__(self, segments: Sequence[tuple[Path, int]]) -> None:
         import pyarrow as pa
 
-        self._parts = [(_mapped(folder / FIELDS_FILE), rows) for folder, rows in segments]
+        self._paths = [folder / FIELDS_FILE for folder, _ in segments]
+        self._parts = [(_mapped(path, rows), rows) for path, (_, rows) in zip(self._paths, segments, strict=True)]
+        self._whole = False
         kinds: dict[str, Any] = {}
         for table, _ in self._parts:
             for column in table.schema if table is not None else ():
@@ -77,10 +82,15 @@ class Fields:
     def table(self) -> Any:
         """A ``pyarrow.Table`` with a row for each row of the segments; no columns (and rows) where none has metadata.
 
-        Made anew by each call: what is mapped stays so, but nulls and numbers of a changed type take memory.
+        Made anew by each call: what is mapped stays so, but nulls and numbers of a changed type take memory. The first
+        one reads everything, to check it.
+
+        Raises:
+            IndexDamaged: A file is not what was written.
         """
         import pyarrow as pa
 
+        self._check()
         parts = []
         for table, rows in self._parts:
             present = table.column_names if table is not None else []
@@ -92,15 +102,26 @@ class Fields:
             parts.append(pa.table(columns, schema=self.schema))
         return pa.concat_tables(parts) if parts else pa.table({})
 
+    def _check(self) -> None:
+        if not self._whole:
+            for path, (table, _) in zip(self._paths, self._parts, strict=True):
+                if table is not None:
+                    with reading(path):
+                        table.validate(full=True)
+            self._whole = True
+
     def close(self) -> None:
         """Drop the memory maps; tables that were made stay valid."""
         self._parts.clear()
 
 
-def _mapped(path: Path) -> Any:
+def _mapped(path: Path, rows: int) -> Any:
     import pyarrow as pa
 
     if not path.exists():
         return None
-    with pa.memory_map(str(path)) as source:  # the table keeps the map
-        return pa.ipc.open_file(source).read_all()
+    with reading(path), pa.memory_map(str(path)) as source:  # the table keeps the map
+        table = pa.ipc.open_file(source).read_all()
+        if table.num_rows != rows or not {str(field.type) for field in table.schema} <= _TYPES:
+            raise damaged(path, f"{table.num_rows:,} rows of {rows:,}, of {', '.join(map(str, table.schema.types))}")
+        return table.rename_columns(table.schema.names)  # which are read here, as texts that may be none

@@ -13,12 +13,23 @@ from ragscale.index.passages import IDS_FILE, PASSAGES_FILE
 from ragscale.index.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
 from ragscale.words import counted
 
-__all__ = ["HASHED_FILE", "HASHED_TOTAL", "check_files", "damaged_files", "recountable", "refuse_lost", "scan"]
+__all__ = [
+    "HASHED_FILE",
+    "HASHED_TOTAL",
+    "check_file",
+    "check_files",
+    "damaged_files",
+    "recountable",
+    "refuse_lost",
+    "scan",
+]
 
 HASHED_FILE = 64 << 20
 """Largest file of which opening an index computes the checksum, in bytes."""
 HASHED_TOTAL = 1 << 30
 """Most bytes of which opening an index computes checksums: about a second."""
+_OTHER_CHECKSUM = "its checksum is not that of the manifest"
+_checked: dict[tuple[int, int, int, int], str] = {}
 _COUNTED = (HASHES_FILE, TERMS_FILE, LENGTHS_FILE, VOCABULARY_FILE)
 
 
@@ -53,9 +64,30 @@ def check_files(
     damaged = damaged_files(folder, manifest, at_open=at_open, known=known)
     refuse_lost(folder, manifest, damaged, but=recountable(damaged))
     for name, reason in damaged.items():
-        raise IndexDamaged(
-            f"{folder / name}: {reason}", f"Derive it again, nothing is embedded: `ragscale index repair {folder}`."
-        )
+        raise IndexDamaged(f"{folder / name}: {reason}", _derive_again(folder))
+
+
+def check_file(folder: Path, manifest: Manifest, path: Path) -> None:
+    """Compare a file with the checksum in the manifest, unless this process has done it and the file is the same.
+
+    For what is given to a library that would end the process where a number in it is wrong.
+
+    Args:
+        folder: The index.
+        manifest: Its manifest.
+        path: Of a derived file.
+
+    Raises:
+        IndexDamaged: It is another one.
+    """
+    info = manifest.files[path.relative_to(folder).as_posix()]
+    stat = path.stat()
+    # not its ctime, which changes as a commit takes the file over
+    identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if _checked.get(identity) != info.sha256:
+        if _sha256(path) != info.sha256:
+            raise IndexDamaged(f"{path}: {_OTHER_CHECKSUM}", _derive_again(folder))
+        _checked[identity] = info.sha256
 
 
 def damaged_files(
@@ -85,8 +117,12 @@ def damaged_files(
         read += size
         wanted = not at_open or (size <= HASHED_FILE and read <= HASHED_TOTAL)
         if wanted and _sha256(path) != info.sha256:
-            found[name] = "its checksum is not that of the manifest"
+            found[name] = _OTHER_CHECKSUM
     return found
+
+
+def _derive_again(folder: Path) -> str:
+    return f"Derive it again, nothing is embedded: `ragscale index repair {folder}`."
 
 
 def recountable(damaged: Collection[str]) -> list[str]:

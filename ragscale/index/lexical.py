@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput
+from ragscale.index.damage import damaged, reading
 from ragscale.index.exact import Mask
 from ragscale.index.fusion import Ranking, best_rows
 from ragscale.index.postings import K1, B, live_rows, merged_vocabulary
@@ -90,6 +91,7 @@ def open_lexical(
     *,
     segments: Sequence[Path] = (),
     deleted: Mask | None = None,
+    rows: int | None = None,
 ) -> Lexical:
     """Open a lexical index.
 
@@ -99,15 +101,17 @@ def open_lexical(
         terms: Number of terms of live rows; with 0 (nothing but stop words) nothing is ever found.
         segments: The segments' folders; ``"rank-bm25"`` counts their terms anew.
         deleted: One bool a row, for ``"rank-bm25"``; the postings of ``"bm25s"`` have live rows only.
+        rows: Of the index, deleted ones included; None where it is not known.
 
     Raises:
+        IndexDamaged: The files are not what was written. Postings are looked at as they are first used.
         InvalidInput: An unknown kind.
     """
     if kind not in KINDS:
         raise InvalidInput(f"unknown lexical index {kind!r}", f"Choose one of: {', '.join(KINDS)}.")
     if terms == 0:
         return _Nothing()
-    return _Bm25s(folder) if kind == "bm25s" else _RankBm25(segments, deleted)
+    return _Bm25s(folder, terms, rows) if kind == "bm25s" else _RankBm25(segments, deleted)
 
 
 class _Nothing:
@@ -118,17 +122,30 @@ class _Nothing:
 class _Bm25s:
     """The Lucene variant, whose term weights are above 0 however frequent the term."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, terms: int, rows: int | None) -> None:
         import bm25s
 
-        self._model = bm25s.BM25.load(folder, mmap=True, show_progress=False, backend="numpy")
-        scores = self._model.scores
-        self._postings = tuple(np.asarray(scores[name]) for name in ("data", "indices", "indptr"))
+        self._folder = folder
+        with reading(folder):
+            self._model = bm25s.BM25.load(folder, mmap=True, show_progress=False, backend="numpy")
+            scores = self._model.scores
+            data, indices, indptr = (np.asarray(scores[name]) for name in ("data", "indices", "indptr"))
+            fits = [array.ndim for array in (data, indices, indptr)] == [1, 1, 1]
+            fits = fits and [array.dtype.str for array in (data, indices, indptr)] == ["<f4", "<i4", "<i8"]
+            fits = fits and len(data) == len(indices) and len(indptr) == terms + 1
+            fits = fits and indptr[0] == 0 and indptr[-1] == len(data) and bool((np.diff(indptr) >= 0).all())
+            numbers = self._model.vocab_dict.values()
+            fits = fits and len(numbers) == terms and 0 <= min(numbers) <= max(numbers) < terms
+            if not fits or (rows is not None and scores["num_docs"] != rows):
+                raise damaged(folder, "its files do not fit each other")
+        self._postings = (data, indices, indptr)
         self._scores = np.zeros(scores["num_docs"], dtype=np.float32)
         self._kernel = _kernel()
+        self._whole: set[int] = set()
 
     def search(self, queries: Sequence[str], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
         terms = [self._model.get_tokens_ids(tokens) for tokens in tokenize(queries)]
+        self._check(terms)
         if self._kernel is None:
             return [self._slowly(numbers, k, allowed) for numbers in terms]
         k = min(k, len(self._scores))
@@ -142,6 +159,15 @@ class _Bm25s:
             list(zip(rows[query, :count].tolist(), values[query, :count].tolist(), strict=True))
             for query, count in enumerate(found)
         ]
+
+    def _check(self, terms: list[list[int]]) -> None:
+        """Rows of the postings of some terms, where they are new: the kernel writes wherever they say."""
+        _, indices, indptr = self._postings
+        for term in {term for numbers in terms for term in numbers} - self._whole:
+            rows = indices[indptr[term] : indptr[term + 1]]
+            if len(rows) and not 0 <= rows.min() <= rows.max() < len(self._scores):
+                raise damaged(self._folder, f"row {rows.min()} or {rows.max()} of {len(self._scores)}")
+            self._whole.add(term)
 
     def _slowly(self, terms: list[int], k: int, allowed: Mask | None) -> Ranking:
         if not terms:

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.index.commit import load_deleted, tidy
+from ragscale.index.commit import load_deleted, open_passages, tidy
 from ragscale.index.files import check_files
 from ragscale.index.locks import writing
 from ragscale.index.manifest import Manifest
-from ragscale.index.passages import IDS_FILE, PassageStore
+from ragscale.index.passages import PassageStore
 from ragscale.index.place import settled, storage_errors
 
 __all__ = ["SHOWN", "Changes", "Opened", "opened"]
@@ -67,6 +67,5 @@ def opened(path: str | Path) -> Iterator[Opened]:
         deleted = load_deleted(folder, manifest)
         if deleted is None:
             deleted = np.zeros(manifest.rows, dtype=bool)
-        ids = np.load(manifest.generation_path(folder) / IDS_FILE, mmap_mode="r", allow_pickle=False)
-        with PassageStore(manifest.segment_paths(folder), ids) as passages:
+        with open_passages(folder, manifest) as passages:
             yield Opened(folder, manifest, deleted, passages)

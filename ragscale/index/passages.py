@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput
+from ragscale.index.damage import damaged, reading
 from ragscale.index.fields import Fields, FieldWriter
 from ragscale.index.hashes import HASHES_FILE, id_hash, row_hashes
 from ragscale.types import Passage
@@ -24,6 +27,13 @@ _COLUMNS = ("id", "document", "title", "text", "metadata")
 _BATCH = 4096
 BATCH_SIZE = 32 << 20
 """Characters of texts from which on no more passages are held together."""
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    # 64-bit offsets: a batch of long texts may pass 2 GiB
+    return pa.schema([(name, pa.large_string()) for name in _COLUMNS])
 
 
 def full_text(passage: Passage) -> str:
@@ -48,8 +58,7 @@ class PassageWriter:
     def __init__(self, folder: Path, fields: Mapping[str, str] | None = None) -> None:
         import pyarrow as pa
 
-        # 64-bit offsets: a batch of long texts may pass 2 GiB
-        self._schema = pa.schema([(name, pa.large_string()) for name in _COLUMNS])
+        self._schema = _schema()
         self._writer = pa.ipc.new_file(str(folder / PASSAGES_FILE), self._schema)
         self._hashes = (folder / HASHES_FILE).open("wb")
         self._fields = FieldWriter(folder, fields) if fields else None
@@ -98,37 +107,96 @@ def _cell(passage: Passage, name: str) -> str:
     return str(getattr(passage, name))
 
 
+class _Batch:
+    """Some thousand rows of texts, read straight from the mapped columns.
+
+    Arrow would follow an offset wherever it leads; here each is compared with what there is first.
+    """
+
+    def __init__(self, path: Path, batch: Any) -> None:
+        self._path = path
+        self._batch = batch
+        self._columns = []
+        for column in batch.columns:
+            _, offsets, data = column.buffers()
+            ends = np.frombuffer(offsets, dtype="<i8", count=batch.num_rows + 1)
+            self._columns.append((ends, memoryview(b"" if data is None else data)))
+
+    def cell(self, row: int, column: int) -> str:
+        """The text of a row in a column of `_COLUMNS`."""
+        ends, data = self._columns[column]
+        start, stop = int(ends[row]), int(ends[row + 1])
+        if not 0 <= start <= stop <= len(data):
+            raise damaged(self._path, f"a text from {start} to {stop} of {len(data)} bytes")
+        try:
+            return str(data[start:stop], "utf-8")
+        except UnicodeDecodeError as error:
+            raise damaged(self._path, error) from error
+
+    def passage(self, row: int) -> Passage:
+        """A row."""
+        return self._passage(*(self.cell(row, column) for column in range(len(_COLUMNS))))
+
+    def passages(self, rows: NDArray[np.int64]) -> Iterator[Passage]:
+        """Many rows: the same, faster."""
+        for ends, data in self._columns:
+            starts, stops = ends[rows], ends[rows + 1]
+            if ((starts < 0) | (starts > stops) | (stops > len(data))).any():
+                raise damaged(self._path, f"a text beyond its {len(data)} bytes")
+        with reading(self._path):
+            columns = self._batch.take(rows).to_pydict()
+        return (self._passage(*cells) for cells in zip(*(columns[name] for name in _COLUMNS), strict=True))
+
+    def _passage(self, identity: str, document: str, title: str, text: str, metadata: str) -> Passage:
+        try:
+            return Passage(identity, title, text, document, json.loads(metadata) if metadata else {})
+        except ValueError as error:
+            raise damaged(self._path, error) from error
+
+
 class PassageStore:
     """Reads what `PassageWriter` wrote to some folders, as one row space; safe from many threads; a context manager.
 
     Args:
         folders: In row order.
         ids: The table of `id_table`; without it no passage is found by id.
+
+    Raises:
+        IndexDamaged: A file is not what was written. One whose texts are damaged raises it as they are read.
     """
 
     def __init__(self, folders: Sequence[Path], ids: NDArray[np.uint64] | None = None) -> None:
-        import pyarrow as pa
-
         self._files: list[Any] = []
         self._batches: list[Any] = []
+        self._views: dict[int, _Batch] = {}
+        self._paths: list[Path] = []
         self._segments: list[tuple[Path, int]] = []
         for folder in folders:
-            file = pa.memory_map(str(folder / PASSAGES_FILE))
-            self._files.append(file)
-            reader = pa.ipc.open_file(file)
-            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+            with reading(folder / PASSAGES_FILE):
+                batches = self._open(folder / PASSAGES_FILE)
             self._batches += batches
+            self._paths += [folder / PASSAGES_FILE] * len(batches)
             self._segments.append((folder, sum(batch.num_rows for batch in batches)))
         self.fields = Fields(self._segments)
         """Metadata, a row a row and a column a field."""
         # where each batch starts, and where the last one ends
-        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
+        self._starts: list[int] = [0, *accumulate(batch.num_rows for batch in self._batches)]
         self._hashes: NDArray[np.uint64]
         self._hashes, self._order = np.empty((2, 0), dtype=np.uint64) if ids is None else ids
 
+    def _open(self, path: Path) -> list[Any]:
+        import pyarrow as pa
+
+        file = pa.memory_map(str(path))
+        self._files.append(file)
+        reader = pa.ipc.open_file(file)
+        if reader.schema != _schema():
+            raise damaged(path, f"its columns are {', '.join(reader.schema.names)}")
+        return [reader.get_batch(number) for number in range(reader.num_record_batches)]
+
     def __len__(self) -> int:
         """Rows, deleted ones included."""
-        return int(self._starts[-1])
+        return self._starts[-1]
 
     @property
     def folders(self) -> list[Path]:
@@ -143,21 +211,19 @@ class PassageStore:
     def id(self, row: int) -> str:
         """Id of a row."""
         batch, local = self._find(row)
-        return str(batch.column(0)[local].as_py())
+        return batch.cell(local, 0)
 
     def __getitem__(self, row: int) -> Passage:
         """Passage of a row, 0 to `len` - 1."""
         batch, local = self._find(row)
-        return _passage(*(column[local].as_py() for column in batch.columns))
+        return batch.passage(local)
 
     def take(self, rows: NDArray[np.int64]) -> Iterator[Passage]:
         """Passages of some rows, in ascending order; a batch in memory at a time."""
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
-        for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(numbers)) + 1) if len(rows) else ():
-            number = numbers[part[0]]
-            columns = self._batches[number].take(rows[part] - self._starts[number]).to_pydict()
-            for cells in zip(*(columns[name] for name in _COLUMNS), strict=True):
-                yield _passage(*cells)
+        for part in np.split(rows, np.flatnonzero(np.diff(numbers)) + 1) if len(rows) else ():
+            batch, first = self._find(int(part[0]))
+            yield from batch.passages(part - part[0] + first)
 
     def texts(self, start: int, stop: int) -> list[str]:
         """`full_text` of the rows from `start` up to, not including, `stop`."""
@@ -191,13 +257,19 @@ class PassageStore:
             raise InvalidInput(f"no passage {identity!r} among {count:,}", "Use an id that a search returned.")
         return self[row]
 
-    def _find(self, row: int) -> tuple[Any, int]:
-        number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._batches[number], row - int(self._starts[number])
+    def _find(self, row: int) -> tuple[_Batch, int]:
+        number = bisect_right(self._starts, row) - 1
+        if not 0 <= number < len(self._batches):  # said by another file of the index
+            raise damaged(self._paths[-1], f"row {row} of {len(self)} is wanted")
+        if number not in self._views:
+            with reading(self._paths[number]):
+                self._views[number] = _Batch(self._paths[number], self._batches[number])
+        return self._views[number], row - self._starts[number]
 
     def close(self) -> None:
         """Drop the memory maps; passages already handed out stay valid."""
         self._batches.clear()
+        self._views.clear()
         self.fields.close()
         for file in self._files:
             file.close()
@@ -207,7 +279,3 @@ class PassageStore:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def _passage(identity: str, document: str, title: str, text: str, metadata: str) -> Passage:
-    return Passage(identity, title, text, document, json.loads(metadata) if metadata else {})

@@ -165,7 +165,8 @@ def _stored(segments: Sequence[Path], numbers: Sequence[Ints]) -> Iterator[tuple
     base = 0
     for segment, own in zip(segments, numbers, strict=True):
         lengths, pairs = _mapped(segment / LENGTHS_FILE), _mapped(segment / TERMS_FILE).reshape(-1, 2)
-        if int(lengths.sum(dtype=np.int64)) != len(pairs) or (len(pairs) and not 0 <= pairs[:, 0].max() < len(own)):
+        fits = int(lengths.sum(dtype=np.int64)) == len(pairs) and (not len(lengths) or lengths.min() >= 0)
+        if not fits or (len(pairs) and not 0 <= pairs[:, 0].min() <= pairs[:, 0].max() < len(own)):
             raise IndexDamaged(
                 f"{segment}: {TERMS_FILE} has {counted(len(pairs), 'pair')} of {counted(len(own), 'term')}, "
                 "its other files differ",

@@ -6,17 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from ragscale.errors import IndexBusy, IndexDamaged, IndexMismatch
-from ragscale.index.commit import BM25_FOLDER, load_deleted, open_vectors
+from ragscale.index.commit import BM25_FOLDER, load_deleted, open_passages, open_vectors
 from ragscale.index.dense import VECTORS_FILE, DenseIndex
-from ragscale.index.files import check_files
+from ragscale.index.files import check_file, check_files
 from ragscale.index.gpu import Gpus
 from ragscale.index.lexical import Lexical, open_lexical
 from ragscale.index.locks import Pin
 from ragscale.index.manifest import FileInfo, Manifest
-from ragscale.index.passages import IDS_FILE, PassageStore
+from ragscale.index.passages import PassageStore
 
 __all__ = ["Snapshot", "verify"]
 
@@ -56,8 +54,7 @@ class Snapshot:
         return self.manifest.generation_path(self.folder)
 
     def _open_passages(self) -> PassageStore:
-        ids = np.load(self.generation / IDS_FILE, mmap_mode="r", allow_pickle=False)
-        return PassageStore(self.manifest.segment_paths(self.folder), ids)
+        return open_passages(self.folder, self.manifest)
 
     def open_dense(self) -> DenseIndex:
         """Open the vectors; the index must have some."""
@@ -66,6 +63,8 @@ class Snapshot:
     def _open_dense(self) -> DenseIndex:
         info = self.manifest.dense
         assert info is not None  # a request for it is refused otherwise
+        if info.rows:  # FAISS follows whatever stands in the file
+            check_file(self.folder, self.manifest, self.generation / VECTORS_FILE)
         return DenseIndex(
             open_vectors(self.folder, self.manifest),
             info,
@@ -86,6 +85,7 @@ class Snapshot:
             settings["terms"],
             segments=self.manifest.segment_paths(self.folder),
             deleted=load_deleted(self.folder, self.manifest),
+            rows=self.manifest.rows,
         )
 
     def in_place(self) -> bool:
