@@ -233,7 +233,7 @@ class VllmTokenizer:
 
     async def text(self, text: str) -> list[int]:
         """Ids of `text` alone, without special tokens."""
-        return await self._ids(prompt=text, add_special_tokens=False)
+        return _of(text, await self._ids(prompt=text, add_special_tokens=False), self._transport)
 
     async def end_of_turn(self) -> int:
         """Id of the token that ends an assistant turn in the chat template."""
@@ -265,13 +265,20 @@ class LlamaTokenizer:
 
     async def text(self, text: str) -> list[int]:
         """Ids of `text` alone, without special tokens."""
-        return await self._ids(content=text, add_special=False, parse_special=False)
+        return _of(text, await self._ids(content=text, add_special=False, parse_special=False), self._transport)
 
     async def _ids(self, **body: Any) -> list[int]:
         answer = replies.read(replies.Tokens, await self._transport.post(f"{self._transport.root}/tokenize", body))
         if not answer.tokens:
             raise self._transport.broken("no tokens")
         return answer.tokens
+
+
+def _of(text: str, ids: list[int], transport: Transport) -> list[int]:
+    """The ids of a text, of which there may be some for each of its bytes: normalisation makes several of one."""
+    if len(ids) > 16 * (len(text.encode()) + 1):
+        raise transport.broken(f"{len(ids):,} tokens of {len(text):,} characters")
+    return ids
 
 
 async def find_tokenizer(

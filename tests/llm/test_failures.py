@@ -289,3 +289,19 @@ def test_urls_are_checked_and_hold_no_credentials() -> None:
     for url in ("localhost:8000", "ftp://host/v1", "", "http://", "http://[::1", "http://host:999999/v1"):
         with pytest.raises(InvalidInput, match="is not a URL"):
             Transport(url)
+
+
+async def test_more_tokens_than_a_text_can_have_are_no_count() -> None:
+    """They would be sent back, one by one, in a grammar or a prompt."""
+
+    class Swollen(Vllm):
+        def __call__(self, path: str, body: Body) -> Reply:
+            reply = super().__call__(path, body)
+            if path == "/tokenize" and "prompt" in body:
+                reply.body = {"tokens": [7] * 100_000, "count": 100_000}
+            return reply
+
+    with FakeEndpoint(Swollen()) as server:
+        model = OpenAILLM(server.url)
+        assert not (await model.capabilities()).scoring
+        assert server.sent("/v1/completions") == []
