@@ -275,8 +275,8 @@ class LlamaTokenizer:
 
 
 def _of(text: str, ids: list[int], transport: Transport) -> list[int]:
-    """The ids of a text, of which there may be some for each of its bytes: normalisation makes several of one."""
-    if len(ids) > 16 * (len(text.encode()) + 1):
+    """The ids of a text, of which there may be some for each of its characters: normalisation makes several of one."""
+    if len(ids) > 64 * (len(text) + 1):
         raise transport.broken(f"{len(ids):,} tokens of {len(text):,} characters")
     return ids
 
