@@ -1,7 +1,7 @@
 """Odd replies: whatever an endpoint sends, there is a value or an error of ours, soon, and within bounds.
 
 Every odd value stands at every place of every reply that is read, and every odd framing around it; see `odd_replies`.
-The default suite takes a sample of them. All of them take some ten minutes on one core, in 16 parts::
+The default suite takes a sample of them. The 30,000 of them take some half an hour on one core, in 16 parts::
 
     pytest tests/llm/test_spoilt_replies.py -m slow --numprocesses auto
 """
