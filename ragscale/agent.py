@@ -212,6 +212,8 @@ class Agent:
             try:
                 try:
                     capabilities = await prepare(ledger, self.llm)
+                    if run.held:
+                        ledger.fit_closing(run.held)
                     if saver is not None:
                         run.pin(model=self.llm.name)
                 except BudgetExceeded as limit:

@@ -235,9 +235,9 @@ def test_loopback_goes_direct_and_others_as_the_environment_says(
     [
         ("ALL_PROXY", "socks5://127.0.0.1:1", MissingDependency, r"ALL_PROXY names a SOCKS proxy.*httpx\[socks\]"),
         ("https_proxy", "socks5h://me:secret@h:1", MissingDependency, "https_proxy names a SOCKS"),
-        ("HTTP_PROXY", "ftp://me:secret@h:1", InvalidInput, "HTTP_PROXY names no proxy"),
-        ("HTTP_PROXY", "http://me:secret@h:port", InvalidInput, "HTTP_PROXY names no proxy"),
-        ("HTTPS_PROXY", "http://[::1", InvalidInput, "HTTPS_PROXY names no proxy"),
+        ("HTTP_PROXY", "ftp://me:secret@h:1", InvalidInput, "HTTP_PROXY: httpx cannot use"),
+        ("HTTP_PROXY", "http://me:secret@h:port", InvalidInput, "HTTP_PROXY: httpx cannot use"),
+        ("HTTPS_PROXY", "http://[::1", InvalidInput, "HTTPS_PROXY: httpx cannot use"),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_named(

@@ -90,7 +90,7 @@ def work_of(query: str, k: int, pairs: int = 0) -> int:
         k: Hits, each of them looked up and written.
         pairs: Passages that a cross-encoder reads with the query.
     """
-    return 16 + len(query) + 4 * k + 500 * pairs
+    return 16 + len(query) + 4 * k + 100 * pairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,8 @@ class State(TypedDict, total=False):
     """The same in plain words, with the remedy."""
     failed: Annotated[list[list[str]], operator.add]
     """(stop, reason) of every branch that failed: the run goes on with the others."""
+    held: int
+    """Tokens held for the closing answer, by the trunk's last node; 0 for the share that was cut at first."""
     text: str | None
     """The answer; None until the run's last node has written one, be it empty. Only then is the run done."""
     citations: list[str]
@@ -85,7 +87,7 @@ def initial(question: str) -> State:
     zero = Spend().to_dict()
     return State(
         question=question, total=zero, serial=zero, trace=[], seen=[], found=[], chain=[], known=[], stop="", reason="",
-        failed=[], text=None, citations=[],
+        failed=[], held=0, text=None, citations=[],
     )  # fmt: skip
 
 
@@ -99,11 +101,11 @@ def node(body: Body) -> Node:
     lost and the graph can go on to its closing answer.
     """
 
-    async def held(moves: Moves, state: Any) -> Update:
-        await moves.hold(state["question"], evidence(state), state["known"])
-        return await body(moves, state)
+    async def holding(moves: Moves, state: Any) -> Update:
+        held = await moves.hold(state["question"], evidence(state), state["known"])
+        return {**({"held": held} if held else {}), **await body(moves, state)}
 
-    return _charging(held, lambda stop, reason: {"stop": stop, "reason": reason})
+    return _charging(holding, lambda stop, reason: {"stop": stop, "reason": reason})
 
 
 def branch(body: Body) -> Node:

@@ -135,18 +135,24 @@ class Moves(Calls):
         self.record(Event("score", self.branch, input=last, score=score.logprob, spend=cost, note=note))
         return score.logprob
 
-    async def hold(self, question: str, ids: Sequence[str], known: Sequence[str]) -> None:
+    async def hold(self, question: str, ids: Sequence[str], known: Sequence[str]) -> int:
         """Hold for the closing answer what it needs by what was found (`ids`), were it shown as many as it may be.
 
         Depends on the run's state alone, so that a run that is resumed holds the same.
+
+        Returns:
+            The tokens; 0 where nothing tells what it needs, so that what is held stays as it is.
         """
         if not ids or self.context.ledger.limit("tokens") == math.inf:
-            return
+            return 0
         with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
             passages = [self.context.index.passage(id) for id in islice(cycle(ids), self.context.shown)]
             need = await self.count(prompts.answer(question, passages, known))
             thinking = self.context.capabilities.thinking
-            self.context.ledger.fit_closing(int(with_margin(need) * _LONGER) + ANSWER_TOKENS + thinking)
+            tokens = int(with_margin(need) * _LONGER) + ANSWER_TOKENS + thinking
+            self.context.ledger.fit_closing(tokens)
+            return tokens
+        return 0
 
     async def close(
         self, question: str, ids: Sequence[str], chain: Sequence[Step], known: Sequence[str], stop: str

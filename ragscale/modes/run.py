@@ -57,6 +57,8 @@ class Run:
     """Seconds on the critical path before."""
     pins: dict[str, Any] = field(default_factory=dict)
     """What a run that is kept was begun with, by name."""
+    held: int = 0
+    """Tokens held for the closing answer before; see `State`."""
     finished: dict[str, Any] | None = None
     """The final state; None until there is one."""
 
@@ -108,6 +110,7 @@ class Run:
         self.pins["limits"] = {str(name): float(limit) for name, limit in self.pins.get("limits", {}).items()}
         self.spent = Spend(**values["total"]) + Spend()
         self.elapsed = (Spend(**values["serial"]) + Spend()).seconds
+        self.held = int(values.get("held", 0))
         for event in values["trace"]:
             Event.from_dict(event)
         # `next` is empty too where a node's writes are there and its checkpoint is not: such a run goes on.

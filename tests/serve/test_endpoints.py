@@ -329,7 +329,7 @@ def test_a_search_that_looks_at_all_its_queries_together_is_bounded() -> None:
         ({"queries": ["x" * 4000] * 9, "k": 3}, [4, 4, 1]),
         ({"queries": ["gold"] * 600, "k": 3}, [256, 256, 88]),
         ({"queries": ["gold"] * 9, "k": 1000}, [4, 4, 1]),
-        ({"queries": ["gold"] * 3, "k": 3, "rerank": "m"}, [1, 1, 1]),
+        ({"queries": ["gold"] * 4, "k": 3, "rerank": "m"}, [3, 1]),
         ({"queries": ["gold"] * 3, "k": 3, "rerank": "m", "depth": 10}, [3]),
         ({"queries": ["gold"] * 3, "k": 3, "rerank": "m", "depth": "x"}, [3]),
         ({"queries": ["gold"] * 300, "k": 3, "weight": 0.5}, [256, 44]),
