@@ -15,7 +15,7 @@ from ragscale.errors import IndexDamaged, RagscaleError
 
 __all__ = ["damaged", "reading"]
 
-_OF_FILES = (None, errno.ENOENT, errno.EIO, errno.EINVAL)
+_OF_FILES = (None, errno.EIO, errno.EINVAL)
 _REMEDY = "`ragscale index verify DIR` says what helps; where it finds no damage, build the index again."
 
 
@@ -32,7 +32,7 @@ def reading(path: Path) -> Iterator[None]:
     except (RagscaleError, MemoryError):
         raise
     except OSError as error:
-        if error.errno not in _OF_FILES:  # such as too many open files
+        if error.errno not in _OF_FILES:  # such as a file that is gone, or too many that are open
             raise
         raise damaged(path, error) from error
     except Exception as error:  # numpy's headers alone raise four kinds

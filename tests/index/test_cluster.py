@@ -165,8 +165,8 @@ def test_what_an_actor_cannot_do_is_raised_here(
     encoder = tasks.SlabEncoder(tiny.INFO, "tiny", 4)
     slab = {"folder": str(tmp_path / "elsewhere"), "start": 0, "stop": 4}
     [(kind, name, problem, _)] = tasks.unpacked(encoder(pa.Table.from_pylist([slab])))
-    assert (kind, name) == ("error", "IndexDamaged")  # a folder that is not there
-    assert "No such file" in problem
+    assert (kind, name) == ("error", "RagscaleError")
+    assert "cannot read" in problem
     monkeypatch.setattr(tasks, "encode_slab", lambda *args: (_ for _ in ()).throw(OSError("gone")))
     with pytest.raises(RagscaleError, match="gone"):
         Index.build(corpora[:1], tmp_path / "index", embedder="tiny", engine="ray")
