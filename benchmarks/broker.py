@@ -21,7 +21,7 @@ from typing import Any
 
 from ragscale.index import DEFAULT_NAME, Index
 from ragscale.index.commit import open_vectors
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 SHIPPED = Path(__file__).parents[1] / "corpora" / "elements"
@@ -101,7 +101,7 @@ def raw_search(index: Index, options: argparse.Namespace) -> Callable[[list[str]
     info = index.manifest.embedder
     if info is None:
         raise SystemExit(f"{index.path} has no vectors")
-    folder = weights.path("embedder") if info.name == DEFAULT_NAME else info.name
+    folder = pinned.path("embedder") if info.name == DEFAULT_NAME else info.name
     model = SentenceTransformer(str(folder), local_files_only=True)
     vectors = faiss.IndexFlatIP(info.dimension)
     for _, block in open_vectors(index.path, index.manifest).blocks():

@@ -20,7 +20,7 @@ from pathlib import Path
 from ragscale.corpus import read
 from ragscale.index import Index
 from ragscale.index.passages import full_text
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 SHIPPED = Path(__file__).parents[1] / "corpora" / "elements" / "passages.jsonl"
@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
 
     passages = [record.passage for record in islice(read([options.corpus]), options.limit)]
-    folder = Path(options.embedder) if options.embedder else weights.path("embedder")
+    folder = Path(options.embedder) if options.embedder else pinned.path("embedder")
     raw(folder, [full_text(passage) for passage in passages[:64]], options)  # imports, page cache
     seconds: dict[str, list[float]] = {"raw": [], "build": []}
     with tempfile.TemporaryDirectory() as work:

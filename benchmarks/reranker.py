@@ -21,7 +21,7 @@ from recall import BATCH, SETS, halves, opened
 from ragscale.eval.questions import Question, load_questions
 from ragscale.index import Index
 from ragscale.index.passages import full_text
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 DEPTH = 30  # negatives are drawn from so many hits of the hybrid search
 
@@ -77,7 +77,7 @@ def train(pairs: list[tuple[str, str, float]], options: argparse.Namespace) -> N
     queries, passages, labels = map(list, zip(*pairs, strict=True))
     print(f"{len(pairs):,} pairs, {sum(labels):,.0f} of them gold", flush=True)
     model = CrossEncoder(
-        str(weights.path("embedder")), num_labels=1, max_length=options.max_length, device="cpu", local_files_only=True
+        str(pinned.path("embedder")), num_labels=1, max_length=options.max_length, device="cpu", local_files_only=True
     )
     arguments = CrossEncoderTrainingArguments(
         output_dir=str(options.out),

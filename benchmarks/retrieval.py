@@ -103,7 +103,7 @@ def measure_build(options: argparse.Namespace) -> dict[str, Any]:
     corpus = stored.corpus(options.work, options.data, options.encode)
     texts = [f"{row['title']}\n{row['text']}" for row in map(json.loads, corpus.open(encoding="utf-8"))]
     settings = argparse.Namespace(clock=options.clock, dtype="float32", batch_size=64, embedder=None)
-    folder = build.weights.path("embedder")
+    folder = build.pinned.path("embedder")
     build.raw(folder, texts[:64], settings)
     taken: dict[str, list[float]] = {"raw": [], "build": []}
     for run in range(options.runs):

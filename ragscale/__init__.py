@@ -15,8 +15,9 @@ import importlib.util
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from ragscale.answer import Answer
 from ragscale.errors import RagscaleError
-from ragscale.types import Answer, Event, Hit, Passage, Spend
+from ragscale.types import Event, Hit, Passage, Spend
 
 if TYPE_CHECKING:
     from ragscale import modes

@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from ragscale import background, modes
+from ragscale.answer import Answer, AnswerSpend
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.index import How, Index, Searching
@@ -29,7 +30,7 @@ from ragscale.modes.moves import Context
 from ragscale.modes.run import Run, prepare
 from ragscale.prompts import INSTRUCTIONS
 from ragscale.text import encodable
-from ragscale.types import Answer, AnswerSpend, Event, Spend
+from ragscale.types import Event, Spend
 
 __all__ = ["Agent"]
 

@@ -1,4 +1,4 @@
-"""The vocabulary: passages, hits, spends, trace events and answers.
+"""The vocabulary: passages, hits, spends and trace events.
 
 Plain frozen values without behaviour beyond arithmetic and conversion; every floor above speaks in them.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-__all__ = ["Answer", "AnswerSpend", "Event", "Hit", "Message", "Move", "Passage", "Scalar", "Spend"]
+__all__ = ["Event", "Hit", "Message", "Move", "Passage", "Scalar", "Spend", "Usage"]
 
 Scalar = str | int | float | bool
 """A value of a passage's metadata."""
@@ -95,6 +95,33 @@ _DIMENSIONS = tuple(f.name for f in fields(Spend))
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call: what the server reports, or more where that cannot be all."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Thoughts included, hidden ones too."""
+    cached_tokens: int = 0
+    """The part of `prompt_tokens` read from the server's prefix cache; 0 where it does not tell."""
+    reasoning_tokens: int = 0
+    """The part of `completion_tokens` that was thought before the reply; 0 where it does not tell."""
+    estimated_tokens: int = 0
+    """The part of both that nobody counted: the server reports no usage, or one that cannot be true."""
+
+    @property
+    def spend(self) -> Spend:
+        """What one call of this usage is charged."""
+        return Spend(
+            llm_calls=1,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=self.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+            estimated_tokens=self.estimated_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One move of a run, as it stands in the trace."""
 
@@ -124,60 +151,3 @@ class Event:
     def from_dict(cls, data: dict[str, Any]) -> Event:
         """The inverse of `to_dict`."""
         return cls(**{**data, "spend": Spend(**data["spend"])})
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerSpend:
-    """The two spends of a run."""
-
-    total: Spend
-    """Everything that was charged."""
-    serial: Spend
-    """The critical path: parallel branches count by their maximum in each dimension."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a run ends with, always: an answer or an explicit empty one, and why it stopped."""
-
-    text: str
-    """As the model wrote it, control characters included, which the command line leaves out.
-
-    Empty where the run could not answer; `reason` then says why.
-    """
-    citations: list[str]
-    """Ids of the passages that the answer rests on, most important first."""
-    mode: str
-    """Name of the mode that ran."""
-    stop_reason: str
-    """``"answered"``, ``"budget:<dimension>"`` or ``"failed"``."""
-    spend: AnswerSpend
-    trace: list[Event] = field(repr=False)
-    reason: str = ""
-    """In plain words, what cut the run short and the remedy; empty for ``"answered"``."""
-    caveat: str = ""
-    """What the token limit of this run rests on, where nobody counted all tokens; empty where the server did."""
-    question: str = ""
-    passages: dict[str, Passage] = field(default_factory=dict, repr=False)
-    """The cited passages by id, for display."""
-    limits: dict[str, float] = field(default_factory=dict)
-    """The budget of the run by dimension, for display; open dimensions are absent."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The stable JSON form that ``ragscale ask --json`` prints."""
-        return {
-            "answer": self.text,
-            "citations": list(self.citations),
-            "mode": self.mode,
-            "stop_reason": self.stop_reason,
-            "reason": self.reason,
-            "caveat": self.caveat,
-            "spend": {"total": self.spend.total.to_dict(), "serial": self.spend.serial.to_dict()},
-            "trace": [event.to_dict() for event in self.trace],
-        }
-
-    def _repr_html_(self) -> str:
-        """How a notebook shows it; see `ragscale.render`."""
-        from ragscale.render import answer_html  # at the first use: it is written in terms of this file
-
-        return answer_html(self)

@@ -18,11 +18,12 @@ from doubles import QUESTION, StubIndex, never_repeating, run, scripted, virtual
 from langgraph.checkpoint.memory import InMemorySaver
 
 import ragscale as rs
+from ragscale.answer import Answer
 from ragscale.errors import EndpointError, InvalidInput
 from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Chain, Once, Parallel, Tree
-from ragscale.types import Answer, Event, Spend
+from ragscale.types import Event, Spend
 
 
 def agent(**options: Any) -> rs.Agent:

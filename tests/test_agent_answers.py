@@ -17,9 +17,10 @@ from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
 
 import ragscale as rs
+from ragscale.answer import Answer
 from ragscale.errors import BudgetExceeded, EndpointError, ModelError
 from ragscale.modes import Chain, Mode, Once, Tree
-from ragscale.types import Answer, Event, Spend
+from ragscale.types import Event, Spend
 
 
 def agent(**options: Any) -> rs.Agent:

@@ -26,12 +26,13 @@ from langgraph.graph import END, START, StateGraph
 from smallworld import PASSAGES, build
 
 import ragscale as rs
+from ragscale.answer import Answer
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
 from ragscale.modes.base import State, Update, node
 from ragscale.modes.checkpoints import PlainSerializer
 from ragscale.modes.moves import Moves
-from ragscale.types import Answer, Event
+from ragscale.types import Event
 
 SMALL: dict[str, Mode] = {
     "once": Once(),

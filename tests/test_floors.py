@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "ragscale"
 FLOORS = {
-    "background": 1, "types": 1, "errors": 1, "http": 1, "render": 1, "urls": 1, "words": 1, "text": 1,
+    "background": 1, "types": 1, "errors": 1, "words": 1, "text": 1, "endpoint": 1, "weights": 1, "view": 1,
+    "answer": 1,
     "budget": 2, "corpus": 2, "llm": 2, "prompts": 2,
     "index": 3,
     "modes": 4,

@@ -20,9 +20,9 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Send
 
 import ragscale as rs
+from ragscale.answer import Answer
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Chain, Mode, Tree
-from ragscale.types import Answer
 
 LONG: dict[str, Mode] = {
     "tree": Tree(steps=6, expand=2, samples=2, rollouts=1, rollout_steps=1),

@@ -10,7 +10,8 @@ import pytest
 from doubles import StubIndex, scripted
 
 import ragscale as rs
-from ragscale.types import Answer, AnswerSpend, Spend
+from ragscale.answer import Answer, AnswerSpend
+from ragscale.types import Spend
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 

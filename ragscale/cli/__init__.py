@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from ragscale import __version__
 from ragscale.cli import ask, doctor, eval, index, model, modes, serve, tune
 from ragscale.cli.progress import Terminated
-from ragscale.cli.view import plain
+from ragscale.cli.terminal import plain
 from ragscale.errors import RagscaleError
 
 __all__ = ["app"]

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ragscale.agent import Agent
-    from ragscale.cli.view import Name
+    from ragscale.answer import Answer
+    from ragscale.cli.terminal import Name
     from ragscale.modes import Mode
-    from ragscale.types import Answer
 
 __all__ = ["ask"]
 
@@ -56,7 +56,7 @@ def ask(
     """
     from rich.console import Console
 
-    from ragscale.cli import view
+    from ragscale.cli import terminal
     from ragscale.modes import spec
 
     chosen = spec.parse(mode)
@@ -67,19 +67,19 @@ def ask(
         if as_json:
             print_json(answer.to_dict())
         else:
-            view.show_answer(Console(), answer)
+            terminal.show_answer(Console(), answer)
             if show_trace:
-                view.show_trace(Console(), answer, _titles(agent))
+                terminal.show_trace(Console(), answer, _titles(agent))
     if not answer.text:
-        Console(stderr=True).print(f"No answer ({answer.stop_reason}): {view.plain(answer.reason)}", markup=False)
+        Console(stderr=True).print(f"No answer ({answer.stop_reason}): {terminal.plain(answer.reason)}", markup=False)
         raise typer.Exit(1)
 
 
 def _watch(console: Console, agent: Agent, question: str, mode: Mode) -> Answer:
     """Run the question, a line a step and the running cost below; the answer."""
-    from ragscale.cli import view
-    from ragscale.render import cost
+    from ragscale.cli import terminal
     from ragscale.types import Event, Spend
+    from ragscale.view.trace import cost
 
     spent = Spend()
     name = _titles(agent)
@@ -87,7 +87,7 @@ def _watch(console: Console, agent: Agent, question: str, mode: Mode) -> Answer:
         for item in agent.stream(question, mode=mode):
             if isinstance(item, Event):
                 spent += item.spend
-                console.print(view.event_text(item, name), no_wrap=True, overflow="ellipsis")
+                console.print(terminal.event_text(item, name), no_wrap=True, overflow="ellipsis")
                 status.update(f"{mode.name}: {counted(spent.llm_calls, 'call')}, {cost(spent)}")
     probes = agent.probe_spend
     if probes.llm_calls:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ragscale.cli.view import escaped
+from ragscale.cli.terminal import escaped
 
 if TYPE_CHECKING:
     from ragscale.agent import Agent

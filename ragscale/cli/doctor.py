@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ragscale.cli.common import AsJson, print_json
-from ragscale.cli.view import plain
+from ragscale.cli.terminal import plain
 
 if TYPE_CHECKING:
     from ragscale.llm import LLM, Capabilities
@@ -117,13 +117,13 @@ def check_runtime(needed: bool, find: Callable[[str], str | None] = installed) -
 
 def check_weights(name: str, needed: bool) -> Finding:
     """A packaged model's files; absence is a problem only where it is needed, damage always."""
-    from ragscale.llm import weights
+    from ragscale.weights import pinned
 
     subject = f"weights: {name}"
-    problem = weights.damage(name)
+    problem = pinned.damage(name)
     if not problem:
-        return Finding(subject, "ok", str(weights.path(name)))
-    state: State = "problem" if needed or weights.present(name) else "warning"
+        return Finding(subject, "ok", str(pinned.path(name)))
+    state: State = "problem" if needed or pinned.present(name) else "warning"
     return Finding(subject, state, problem, f"ragscale model fetch --only {name}")
 
 
@@ -165,8 +165,8 @@ async def _try_model(spec: str) -> list[Finding]:
 
 
 def _abilities(model: LLM, can: Capabilities, report: Report | None) -> Finding:
-    from ragscale.render import cost
     from ragscale.types import Spend
+    from ragscale.view.trace import cost
     from ragscale.words import counted
 
     seen = asdict(can)
@@ -243,7 +243,7 @@ def examine(llm: str | None = None) -> list[Finding]:
     Args:
         llm: Model to try; None for the packaged one if its files are there.
     """
-    import_module("ragscale.llm")  # before torch: it sets how threads wait
+    import_module("ragscale.weights")  # before torch: it sets how threads wait
 
     embedded = llm is not None and llm.partition(":")[0] == "embedded"
     findings = [

@@ -24,7 +24,7 @@ from ragscale.cli.reading import (
     problems_shown,
     show_left_out,
 )
-from ragscale.cli.view import plain
+from ragscale.cli.terminal import plain
 from ragscale.words import counted
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ragscale.cli.common import AsJson, Source, print_json
-from ragscale.cli.view import plain
+from ragscale.cli.terminal import plain
 from ragscale.words import counted
 
 if TYPE_CHECKING:

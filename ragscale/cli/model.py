@@ -34,8 +34,8 @@ def fetch(
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from ragscale.llm import weights
-    from ragscale.llm.fetch import fetch as fetch_model
+    from ragscale.weights import pinned
+    from ragscale.weights.fetch import fetch as fetch_model
 
     console = Console(stderr=True)
     columns = (
@@ -45,10 +45,10 @@ def fetch(
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    for name in [only.value] if only else list(weights.MODELS):
-        model = weights.model(name)
-        if not weights.damage(name):
-            typer.echo(f"{name}: {weights.path(name)}")
+    for name in [only.value] if only else list(pinned.MODELS):
+        model = pinned.model(name)
+        if not pinned.damage(name):
+            typer.echo(f"{name}: {pinned.path(name)}")
             continue
         if not console.is_terminal:  # a log: a line instead of a bar
             typer.echo(f"Fetching {model.title} ({model.size / 1e6:,.0f} MB)", err=True)
@@ -68,15 +68,15 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ragscale.llm import weights
+    from ragscale.weights import pinned
 
     table = Table("name", "model", "licence", "size", "state")
-    problems = {name: weights.damage(name) for name in weights.MODELS}
-    for name, model in weights.MODELS.items():
+    problems = {name: pinned.damage(name) for name in pinned.MODELS}
+    for name, model in pinned.MODELS.items():
         state = "not usable" if problems[name] else "ready"
         table.add_row(name, model.title, model.licence, f"{model.size / 1e6:,.0f} MB", state)
     Console().print(table)
     for name, problem in problems.items():
-        typer.echo(problem or f"{name}: {weights.path(name)}")
+        typer.echo(problem or f"{name}: {pinned.path(name)}")
     if any(problems.values()):
         typer.echo("Run: ragscale model fetch")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragscale.cli.view import plain
+from ragscale.cli.terminal import plain
 from ragscale.corpus import KINDS
 from ragscale.words import counted
 

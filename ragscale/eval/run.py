@@ -13,6 +13,7 @@ from typing import Any
 
 from ragscale import __version__, background, modes, prompts
 from ragscale.agent import Agent
+from ragscale.answer import Answer
 from ragscale.errors import EndpointError, InvalidInput
 from ragscale.eval.metrics import exact_match, f1, gold_recall
 from ragscale.eval.questions import Question, questions_hash
@@ -20,7 +21,7 @@ from ragscale.eval.report import ModeReport, summarise
 from ragscale.eval.store import Row, Store
 from ragscale.index.request import listed
 from ragscale.modes.spec import label
-from ragscale.types import Answer, Spend
+from ragscale.types import Spend
 
 __all__ = ["Progress", "Row", "evaluate", "evaluate_sync"]
 

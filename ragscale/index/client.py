@@ -12,8 +12,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt
 
-from ragscale.errors import IndexServerError, InvalidInput
-from ragscale.http import (
+from ragscale.endpoint.http import (
     BadEncoding,
     BodyTooLarge,
     UnknownEncoding,
@@ -22,8 +21,9 @@ from ragscale.http import (
     read_bounded,
     retry_after,
 )
+from ragscale.endpoint.urls import server_url
+from ragscale.errors import IndexServerError, InvalidInput
 from ragscale.index.replies import FAILURE
-from ragscale.urls import server_url
 
 __all__ = ["Client", "TooLargeError"]
 

@@ -16,7 +16,7 @@ from ragscale.index.backends import Backend, accelerate, check_backend
 from ragscale.index.endpoint import Endpoint, is_endpoint
 from ragscale.index.manifest import EmbedderInfo
 from ragscale.index.models import device, load, locate, units
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 __all__ = ["DEFAULT", "DEFAULT_NAME", "Backend", "Dtype", "Embedder", "canonical_name", "refuse_other_name"]
 
@@ -292,7 +292,7 @@ def _check_devices(devices: Sequence[str]) -> None:
 
 def _locate(name: str, recorded: str | None) -> tuple[Path, str]:
     return locate(
-        str(weights.path("embedder")) if name == DEFAULT_NAME else name,
+        str(pinned.path("embedder")) if name == DEFAULT_NAME else name,
         recorded,
         role="embedder",
         remedy="Check the path, or say where the model is now: Index.open(DIR, embedder=FOLDER).",

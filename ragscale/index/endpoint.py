@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ragscale.endpoint.replies import Entry, ModelList, read
+from ragscale.endpoint.retry import attempts
+from ragscale.endpoint.transport import RefusedError, Transport
 from ragscale.errors import EndpointError, IndexMismatch, ModelError
 from ragscale.index.manifest import EmbedderInfo
 from ragscale.index.models import units
-from ragscale.llm.replies import Entry, ModelList, read
-from ragscale.llm.retry import attempts
-from ragscale.llm.transport import RefusedError, Transport
 from ragscale.words import counted
 
 __all__ = ["Endpoint", "is_endpoint"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelError, ModelFileError
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 __all__ = ["device", "drawn_weights", "load", "locate", "units"]
 
@@ -24,7 +24,7 @@ _NOT_FETCHED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.ot", "*.onnx",
 _WEIGHTS = ".safetensors"
 _DECIDING = (_WEIGHTS, ".json", ".txt", ".model", ".vocab", ".codes")
 """Suffixes of weights, of configurations, and of what tokenizers are made of."""
-_ABOUT = (weights.NOTES_FILE, "data_config.json", "generation_config.json", "requirements.txt")
+_ABOUT = (pinned.NOTES_FILE, "data_config.json", "generation_config.json", "requirements.txt")
 _ABOUT_PREFIXES = ("LICENSE", "NOTICE", "README", "train", "eval", "all_results")
 """Of files about the model, its licence and its training."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from ragscale import weights as _weights  # noqa: F401  before anything imports torch: it sets how threads wait
 from ragscale.errors import InvalidInput
-from ragscale.llm import threads as _threads  # noqa: F401  before anything imports torch
-from ragscale.llm.base import LLM, Capabilities, Generation, Score, Usage
+from ragscale.llm.base import LLM, Capabilities, Generation, Score
 from ragscale.llm.notices import ModelWarning
 from ragscale.llm.spec import FORMS, parse
+from ragscale.types import Usage
 
 __all__ = ["LLM", "Capabilities", "Generation", "ModelWarning", "Score", "Usage", "load"]
 

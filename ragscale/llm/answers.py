@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from ragscale.endpoint.replies import Choice, Completion
 from ragscale.errors import ModelError
-from ragscale.llm.base import Generation, Usage
-from ragscale.llm.replies import Choice, Completion
+from ragscale.llm.base import Generation
 from ragscale.llm.tokens import floor
-from ragscale.types import Spend
+from ragscale.types import Spend, Usage
 from ragscale.words import counted
 
 __all__ = ["Asked", "Sample", "generation", "within"]

@@ -6,36 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from ragscale.types import Message, Spend
+from ragscale.types import Message, Usage
 
-__all__ = ["LLM", "Capabilities", "Generation", "Score", "Usage"]
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of one call: what the server reports, or more where that cannot be all."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    """Thoughts included, hidden ones too."""
-    cached_tokens: int = 0
-    """The part of `prompt_tokens` read from the server's prefix cache; 0 where it does not tell."""
-    reasoning_tokens: int = 0
-    """The part of `completion_tokens` that was thought before the reply; 0 where it does not tell."""
-    estimated_tokens: int = 0
-    """The part of both that nobody counted: the server reports no usage, or one that cannot be true."""
-
-    @property
-    def spend(self) -> Spend:
-        """What one call of this usage is charged."""
-        return Spend(
-            llm_calls=1,
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.completion_tokens,
-            cached_tokens=self.cached_tokens,
-            reasoning_tokens=self.reasoning_tokens,
-            estimated_tokens=self.estimated_tokens,
-        )
+__all__ = ["LLM", "Capabilities", "Generation", "Score"]
 
 
 @dataclass(frozen=True, slots=True)

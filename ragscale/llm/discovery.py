@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from ragscale.endpoint.replies import Entry, ModelList, Props, read
+from ragscale.endpoint.transport import Transport, UnreachableError
 from ragscale.errors import EndpointError, ModelError
-from ragscale.llm.replies import Entry, ModelList, Props, read
 from ragscale.llm.tokens import LlamaTokenizer, VllmTokenizer, find_tokenizer
-from ragscale.llm.transport import Transport, UnreachableError
 
 __all__ = ["ServerInfo", "discover"]
 

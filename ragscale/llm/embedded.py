@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
-from ragscale.llm import threads
-from ragscale.llm.gate import Gate
 from ragscale.llm.notices import ModelWarning
 from ragscale.llm.openai import OpenAILLM
+from ragscale.llm.semaphore import WeightedSemaphore
+from ragscale.weights import threads
 
 __all__ = ["EmbeddedLLM"]
 
@@ -64,7 +64,7 @@ class EmbeddedLLM(OpenAILLM):
         self._key = (str(self.path), context_window, slots, cpus or _cores())
         running = _acquire(self._key)
         self._open = True
-        self._gate = running.gate
+        self._semaphore = running.semaphore
         self.endpoint = f"{running.server.listening_address}/v1"
         """The server's own address; other clients on this machine may use it too."""
         super().__init__(self.endpoint, model=self.path.stem, api_key_env=None, timeout=timeout)
@@ -75,7 +75,7 @@ class EmbeddedLLM(OpenAILLM):
     def _admit(self, prompt_tokens: int, max_tokens: int, n: int) -> AbstractAsyncContextManager[None]:
         # The server fails every request in its memory when that overflows.
         window = self.context_window
-        return self._gate.admit(min(prompt_tokens + max_tokens, window) + (n - 1) * min(max_tokens, window))
+        return self._semaphore.admit(min(prompt_tokens + max_tokens, window) + (n - 1) * min(max_tokens, window))
 
     async def aclose(self) -> None:
         """Release the connections, and the server with its last user. Idempotent."""
@@ -95,7 +95,7 @@ _Key = tuple[str, int, int, int]
 @dataclass
 class _Running:
     server: Any
-    gate: Gate
+    semaphore: WeightedSemaphore
     users: int = 0
 
 
@@ -124,7 +124,7 @@ def _acquire(key: _Key) -> _Running:
     with _lock:
         running = _running.get(key)
         if running is None:
-            running = _running[key] = _Running(_start(key), Gate(_memory(key) - _SPARE))
+            running = _running[key] = _Running(_start(key), WeightedSemaphore(_memory(key) - _SPARE))
         running.users += 1
         return running
 

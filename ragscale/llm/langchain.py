@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ragscale.endpoint.replies import Completion, read
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
 from ragscale.llm.answers import Asked, generation
 from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.notices import Notices
-from ragscale.llm.replies import Completion, read
 from ragscale.llm.tokens import Estimate, floor
 from ragscale.types import Message, Spend
 

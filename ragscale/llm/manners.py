@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence, Set
 from typing import Any
 
+from ragscale.endpoint.transport import RefusedError
 from ragscale.errors import ModelError
-from ragscale.llm.transport import RefusedError
 from ragscale.types import Message
 
 __all__ = ["Manners"]

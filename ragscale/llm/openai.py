@@ -9,17 +9,17 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from ragscale.endpoint.replies import Completion, read, said
+from ragscale.endpoint.transport import LARGEST, Transport
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm.answers import Asked, generation, within
 from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.discovery import ServerInfo, discover
 from ragscale.llm.manners import Manners
+from ragscale.llm.memo import Memo
 from ragscale.llm.notices import Notices
-from ragscale.llm.once import Once
 from ragscale.llm.probe import Probe
-from ragscale.llm.replies import Completion, read, said
 from ragscale.llm.tokens import CountMemo, Estimate, LlamaTokenizer, VllmTokenizer, floor, local_tokenizer
-from ragscale.llm.transport import LARGEST, Transport
 from ragscale.types import Message, Spend
 
 __all__ = ["OpenAILLM", "Report"]
@@ -111,8 +111,8 @@ class OpenAILLM:
         self._counts = CountMemo()
         self._named = bool(tokenizer)
         self._estimate = Estimate(local_tokenizer(tokenizer) if tokenizer else None)
-        self._info: Once[ServerInfo] = Once()
-        self._probe: Once[Probe] = Once()
+        self._info: Memo[ServerInfo] = Memo()
+        self._probe: Memo[Probe] = Memo()
         self.probe_spend = Spend()
         """What finding out the capabilities has cost so far; nothing before the first call that needs them."""
 

@@ -12,14 +12,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ragscale.endpoint.replies import Choice, Completion, read, said
+from ragscale.endpoint.transport import BrokenAnswerError, RefusedError, Transport
 from ragscale.errors import EndpointError, ModelError
-from ragscale.llm.base import Capabilities, Usage
+from ragscale.llm.base import Capabilities
 from ragscale.llm.manners import Manners
-from ragscale.llm.replies import Choice, Completion, read, said
 from ragscale.llm.scoring import GrammarScorer, PromptScorer, Scorer
 from ragscale.llm.tokens import SAMPLES, Estimate, LlamaTokenizer, VllmTokenizer, floor
-from ragscale.llm.transport import BrokenAnswerError, RefusedError, Transport
-from ragscale.types import Message, Spend
+from ragscale.types import Message, Spend, Usage
 
 __all__ = ["Probe"]
 

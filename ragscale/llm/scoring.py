@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from ragscale.llm.base import Score, Usage
-from ragscale.llm.replies import Completion, read
+from ragscale.endpoint.replies import Completion, read
+from ragscale.endpoint.transport import LARGEST, Transport
+from ragscale.llm.base import Score
 from ragscale.llm.tokens import LlamaTokenizer, VllmTokenizer
-from ragscale.llm.transport import LARGEST, Transport
-from ragscale.types import Message
+from ragscale.types import Message, Usage
 
 __all__ = ["GrammarScorer", "PromptScorer", "Scorer"]
 

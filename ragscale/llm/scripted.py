@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ragscale.errors import ModelError
-from ragscale.llm.base import Capabilities, Generation, Score, Usage
-from ragscale.types import Message, Spend
+from ragscale.llm.base import Capabilities, Generation, Score
+from ragscale.types import Message, Spend, Usage
 from ragscale.words import counted
 
 __all__ = ["Reply", "ScriptedCall", "ScriptedLLM"]

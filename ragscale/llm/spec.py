@@ -104,10 +104,10 @@ def parse(spec: str) -> LLM:
     """
     kind, colon, rest = spec.strip().partition(":")
     if kind == "embedded":
-        from ragscale.llm import weights
         from ragscale.llm.embedded import EmbeddedLLM
+        from ragscale.weights import pinned
 
-        return EmbeddedLLM(Path(rest) if rest else weights.path("llm"))
+        return EmbeddedLLM(Path(rest) if rest else pinned.path("llm"))
     if kind in ("http", "https") and rest.startswith("//"):
         return _endpoint(spec.strip())
     if kind in PROVIDERS and rest:

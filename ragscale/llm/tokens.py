@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from ragscale.endpoint import replies
+from ragscale.endpoint.transport import Transport, UnreachableError
 from ragscale.errors import InvalidInput, ModelError
-from ragscale.llm import replies
-from ragscale.llm.transport import Transport, UnreachableError
 from ragscale.types import Message
 
 __all__ = [

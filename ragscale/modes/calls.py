@@ -14,14 +14,14 @@ from typing import Any, Protocol, Self, TypeVar
 from langgraph.runtime import Runtime
 
 from ragscale.budget import Budget, Ledger
+from ragscale.endpoint.retry import attempts
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.index import How
 from ragscale.llm.answers import within
-from ragscale.llm.base import LLM, Capabilities, Generation, Score, Usage
-from ragscale.llm.retry import attempts
+from ragscale.llm.base import LLM, Capabilities, Generation, Score
 from ragscale.prompts.parse import spoken
 from ragscale.text import encodable
-from ragscale.types import Event, Hit, Message, Move, Passage, Spend
+from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Usage
 from ragscale.words import counted
 
 __all__ = ["LEAST", "Calls", "Context", "Retriever", "with_margin"]

@@ -17,9 +17,9 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 
 from ragscale.budget import Ledger
+from ragscale.endpoint.retry import attempts
 from ragscale.errors import InvalidInput, ModelError, RagscaleError
 from ragscale.llm import LLM, Capabilities
-from ragscale.llm.retry import attempts
 from ragscale.modes.base import Mode, initial
 from ragscale.modes.calls import Context
 from ragscale.types import Event, Spend

@@ -23,7 +23,7 @@ from ragscale.index import HOWS, Index
 from ragscale.index.request import Size
 from ragscale.index.wire import hit_to_json, passage_to_json
 from ragscale.serve.door import Door, checked_origin
-from ragscale.serve.limits import Gate, Limits, RefusedRequest
+from ragscale.serve.limits import Admission, Limits, RefusedRequest
 from ragscale.serve.metrics import CONTENT_TYPE, Metrics
 from ragscale.serve.replies import HANDLERS, as_json, json_reply, lists_as_json, log_failures, results_reply, told
 from ragscale.serve.requests import attended, read_json
@@ -64,10 +64,10 @@ class Service:
     ) -> None:
         self._origins = [checked_origin(origin) for origin in origins]
         self.index = index
-        # what the gate never lets in is refused as too large, and not to be sent again and again
+        # what the admission never lets in is refused as too large, and not to be sent again and again
         self.limits = replace(limits, queries=min(limits.queries, limits.queue))
-        self._gate = Gate(limits.queue)
-        self.counters = Metrics(index, self._gate)
+        self._admission = Admission(limits.queue)
+        self.counters = Metrics(index, self._admission)
         """What ``/metrics`` tells; the server counts in them what never becomes a request."""
         self._name = Path(os.path.abspath(index.path)).name  # "." has none of its own
         self._token = token
@@ -104,7 +104,7 @@ class Service:
             self.index,
             Wanted.read(await read_json(request, self.limits), self.limits),
             self.limits,
-            self._gate,
+            self._admission,
             self.counters,
             self._told_once,
         )
@@ -187,8 +187,8 @@ class Service:
     async def _admitted(
         self, request: Request, queries: int, work: Callable[[], Coroutine[Any, Any, T]]
     ) -> tuple[str, T]:
-        """`_of_one_commit`, where the gate has room, its client stays and the time suffices."""
-        with self._gate.admit(queries):
+        """`_of_one_commit`, where the admission has room, its client stays and the time suffices."""
+        with self._admission.admit(queries):
             return await self._of_one_commit(lambda: attended(request, work(), self.limits.search_seconds))
 
     async def _of_one_commit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[str, T]:

@@ -12,10 +12,10 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ragscale.endpoint.urls import is_loopback
 from ragscale.errors import InvalidInput
 from ragscale.serve.metrics import Metrics
 from ragscale.serve.replies import error_reply
-from ragscale.urls import is_loopback
 
 __all__ = ["Door", "checked_origin"]
 

@@ -12,7 +12,7 @@ from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.request import Size
 from ragscale.words import counted
 
-__all__ = ["Gate", "Limits", "RefusedRequest"]
+__all__ = ["Admission", "Limits", "RefusedRequest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class RefusedRequest(RagscaleError):
         self.headers = dict(headers or {})
 
 
-class Gate:
+class Admission:
     """Counts queries in, and keeps out what does not fit: the queue behind it stays bounded.
 
     Used by one event loop only, so it needs no lock.

@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from ragscale.index import Index
-from ragscale.serve.limits import Gate
+from ragscale.serve.limits import Admission
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -23,10 +23,10 @@ class Metrics:
 
     Args:
         index: Its broker's load is read when the metrics are asked for.
-        gate: Likewise what is inside.
+        admission: Likewise what is inside.
     """
 
-    def __init__(self, index: Index, gate: Gate) -> None:
+    def __init__(self, index: Index, admission: Admission) -> None:
         # a registry of its own: two servers in a process count apart
         self._registry = CollectorRegistry()
         self._requests = Counter(
@@ -40,7 +40,7 @@ class Metrics:
             registry=self._registry,
         )
         self._queries = Counter("ragscale_queries", "Queries searched for.", registry=self._registry)
-        self._registry.register(_Load(index, gate))
+        self._registry.register(_Load(index, admission))
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
         """Count a request; status 499 stands for a client that went away."""
@@ -61,15 +61,15 @@ class Metrics:
 
 
 class _Load(Collector):
-    """What only the broker and the gate know, read when asked."""
+    """What only the broker and the admission know, read when asked."""
 
-    def __init__(self, index: Index, gate: Gate) -> None:
+    def __init__(self, index: Index, admission: Admission) -> None:
         self._index = index
-        self._gate = gate
+        self._admission = admission
 
     def collect(self) -> Iterator[Metric]:
         load = self._index.load
-        yield GaugeMetricFamily("ragscale_queries_in_flight", "Queries waiting or searched.", self._gate.inside)
+        yield GaugeMetricFamily("ragscale_queries_in_flight", "Queries waiting or searched.", self._admission.inside)
         yield GaugeMetricFamily("ragscale_queue_depth", "Searches that wait for the next batch.", load.waiting)
         yield CounterMetricFamily("ragscale_batches", "Batches that the broker ran.", load.batches)
         yield CounterMetricFamily("ragscale_batched_searches", "Searches in those batches.", load.requests)

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
 from ragscale.index import Index
 from ragscale.index.request import work_of
-from ragscale.serve.limits import Gate, Limits
+from ragscale.serve.limits import Admission, Limits
 from ragscale.serve.metrics import Metrics
 from ragscale.serve.replies import as_json, failure_reply, lists_as_json, log_failures
 from ragscale.serve.requests import attended
@@ -114,18 +114,18 @@ class Retrieval:
         index: What is searched.
         wanted: The request.
         limits: Of the server.
-        gate: Where each slice takes its place.
+        admission: Where each slice takes its place.
         counters: Where queries are counted.
         told: Kinds of notes that the log has; added to.
     """
 
     def __init__(
-        self, index: Index, wanted: Wanted, limits: Limits, gate: Gate, counters: Metrics, told: set[str]
+        self, index: Index, wanted: Wanted, limits: Limits, admission: Admission, counters: Metrics, told: set[str]
     ) -> None:
         self._index = index
         self._wanted = wanted
         self._limits = limits
-        self._gate = gate
+        self._admission = admission
         self._counters = counters
         self._told = told
         self._given_up = False
@@ -199,7 +199,7 @@ class Retrieval:
         pause = _PAUSE
         while True:
             try:
-                async with self._gate.wait(len(queries)):
+                async with self._admission.wait(len(queries)):
                     return await self._index.asearch(queries, self._wanted.topk)
             except ModelError as error:
                 log_failures([error])

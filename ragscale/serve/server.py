@@ -12,12 +12,12 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from ragscale.endpoint.urls import is_loopback
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import Index
 from ragscale.serve.app import Service
 from ragscale.serve.connection import bounded
 from ragscale.serve.limits import Limits
-from ragscale.urls import is_loopback
 from ragscale.words import counted
 
 __all__ = ["read_token", "serve"]

@@ -32,10 +32,11 @@ from fake_kinds import BLIND, HARD, PARTLY, THOUGHT, Fake, Fakes, Kind, Truth, t
 from fake_tokens import DENSE, ORDINARY
 
 from ragscale.agent import Agent
+from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
-from ragscale.llm.retry import attempts
+from ragscale.endpoint.retry import attempts
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
-from ragscale.types import Answer, Hit, Passage, Spend
+from ragscale.types import Hit, Passage, Spend
 
 __all__ = ["Shelf", "impatient", "run_cases", "says_estimate", "told"]
 

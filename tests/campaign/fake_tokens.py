@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer as WordPiece
 
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 __all__ = ["DENSE", "ORDINARY", "SPECIAL", "TOKENIZERS", "count", "ids", "pieces"]
 
@@ -68,7 +68,7 @@ def _by_bytes(text: str, most: int) -> list[str]:
 
 @functools.cache
 def _wordpiece() -> WordPiece:
-    tokenizer = WordPiece.from_file(str(weights.path("embedder") / "tokenizer.json"))
+    tokenizer = WordPiece.from_file(str(pinned.path("embedder") / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

@@ -19,9 +19,9 @@ from endpoints import ENDPOINTS
 from fake_kinds import THOUGHT, Fake, Fakes, Kind, Truth, tagged
 
 from ragscale.agent import Agent
+from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import RagscaleError
-from ragscale.types import Answer
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
 SLOW = pytest.mark.slow

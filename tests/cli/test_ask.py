@@ -14,12 +14,13 @@ from smallworld import build, script
 from typer.testing import CliRunner
 
 from ragscale.agent import Agent
+from ragscale.answer import Answer, AnswerSpend
 from ragscale.cli import app
-from ragscale.cli.view import plain, show_trace
+from ragscale.cli.terminal import plain, show_trace
 from ragscale.errors import ModelError
 from ragscale.llm import Usage
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
-from ragscale.types import Answer, AnswerSpend, Event, Message, Spend
+from ragscale.types import Event, Message, Spend
 
 QUESTION = "Where was the discoverer of polonium born?"
 SPEND = {

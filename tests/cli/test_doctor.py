@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from ragscale.cli import app, doctor
 from ragscale.cli.doctor import Finding, check_faiss, check_model, check_runtime, check_torch, check_weights
-from ragscale.llm import Capabilities, weights
+from ragscale.llm import Capabilities
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.llm.weights import PackagedModel, PinnedFile
 from ragscale.types import Spend
+from ragscale.weights import pinned
+from ragscale.weights.pinned import PackagedModel, PinnedFile
 
 CPU = SimpleNamespace()
 GPU_BUILD = SimpleNamespace(StandardGpuResources=object, get_num_gpus=lambda: 0)
@@ -75,7 +76,7 @@ def test_missing_weights_are_a_problem_where_they_are_needed_and_damage_always(
 ) -> None:
     file = PinnedFile("tiny.gguf", 4, hashlib.sha256(b"good").hexdigest())
     model = PackagedModel("Tiny", "MIT", "tiny", (file,), file.name, "org/tiny", "main", ())
-    monkeypatch.setattr(weights, "MODELS", MappingProxyType({"llm": model, "embedder": model}))
+    monkeypatch.setattr(pinned, "MODELS", MappingProxyType({"llm": model, "embedder": model}))
     monkeypatch.setenv("RAGSCALE_CACHE", str(tmp_path))
     assert check_weights("llm", needed=True).state == "problem"
     assert check_weights("llm", needed=False).state == "warning"

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from ragscale.cli import app
 from ragscale.errors import ModelFileError
-from ragscale.llm import fetch as fetching
-from ragscale.llm import weights
-from ragscale.llm.weights import PackagedModel, PinnedFile
+from ragscale.weights import fetch as fetching
+from ragscale.weights import pinned
+from ragscale.weights.pinned import PackagedModel, PinnedFile
 
 DATA = b"weights"
 FILE = PinnedFile("tiny.gguf", len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -28,7 +28,7 @@ def packaged(folder: str) -> PackagedModel:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and a hub that has the models."""
     models = {"llm": packaged("a"), "embedder": packaged("b")}
-    monkeypatch.setattr(weights, "MODELS", MappingProxyType(models))
+    monkeypatch.setattr(pinned, "MODELS", MappingProxyType(models))
     monkeypatch.setenv("RAGSCALE_CACHE", str(tmp_path))
 
     def serve(model: PackagedModel, target: Path) -> bool:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from ragscale.cli import index as commands
 from ragscale.errors import InvalidInput
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 root = typer.Typer()
 root.add_typer(commands.app, name="index")
@@ -124,7 +124,7 @@ Glass is made from molten sand.""".splitlines()
 @pytest.fixture(scope="module")
 def with_vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index of `FACTS` with vectors of the packaged embedder."""
-    if weights.damage("embedder"):
+    if pinned.damage("embedder"):
         pytest.skip("the default embedder is not in the cache: ragscale model fetch")
     folder = tmp_path_factory.mktemp("vectors")
     rows = [{"id": f"f{n}", "title": "", "text": text} for n, text in enumerate(FACTS)]

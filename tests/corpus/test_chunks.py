@@ -18,7 +18,7 @@ from ragscale.corpus.chunks import Cutter
 from ragscale.corpus.splitters import sentences, split_sentences
 from ragscale.corpus.tokens import TokenCounter
 from ragscale.errors import InvalidInput, ModelFileError
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 TEXT = st.text(st.sampled_from("aB.!? \n\t\u3000\"')🦆é1#`-"), max_size=200) | st.text(
     st.characters(exclude_categories=["Cs"]), max_size=200
@@ -36,9 +36,9 @@ def cut(text: str, chunking: Chunking, title: str = "", markdown: bool = False) 
 @pytest.fixture(scope="module")
 def minilm() -> Path:
     """The folder of the default embedder."""
-    if weights.damage("embedder"):
+    if pinned.damage("embedder"):
         pytest.skip("the default embedder is not in the cache: ragscale model fetch")
-    return weights.path("embedder")
+    return pinned.path("embedder")
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ from typing_extensions import TypedDict
 
 import ragscale as rs
 from ragscale import modes
+from ragscale.answer import AnswerSpend
 from ragscale.cli.modes import draw
 from ragscale.errors import InvalidInput
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.types import AnswerSpend
 
 ROOT = Path(__file__).parents[2]
 CONFIG = json.loads((ROOT / "langgraph.json").read_text())

@@ -12,7 +12,7 @@ import pytest
 
 from ragscale.errors import ModelFileError
 from ragscale.index import Index
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 ROWS: list[dict[str, str]] = [
     {"id": "curie", "title": "Marie Curie", "text": "Marie Curie discovered polonium and radium in Paris."},
@@ -65,7 +65,7 @@ def model(make_model: MakeModel) -> Path:
 def minilm() -> Path:
     """The default embedder's folder; skips where it was not fetched."""
     try:
-        return weights.path("embedder")
+        return pinned.path("embedder")
     except ModelFileError as error:
         pytest.skip(str(error))
 

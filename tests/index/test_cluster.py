@@ -23,11 +23,11 @@ from typer.testing import CliRunner
 
 from ragscale.cli import app
 from ragscale.corpus import Problems
+from ragscale.endpoint.transport import UnreachableError
 from ragscale.errors import CorpusError, EndpointError, InvalidInput, MissingDependency, RagscaleError
 from ragscale.index import Index, cluster, tasks
 from ragscale.index import segments as segments_module
 from ragscale.index.commit import open_vectors
-from ragscale.llm.transport import UnreachableError
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (pip install 'ragscale[ray]')")
 

@@ -16,7 +16,7 @@ from ragscale.errors import IndexMismatch, InvalidInput, ModelError, ModelFileEr
 from ragscale.index import Index
 from ragscale.index.embed import DEFAULT_NAME, Embedder, canonical_name
 from ragscale.index.models import locate
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 MakeModel = Callable[..., Path]
 
@@ -80,7 +80,7 @@ def test_a_vector_that_points_nowhere_is_refused(model: Path, tmp_path: Path) ->
 def test_the_default_model_has_no_path_in_its_name(minilm: Path) -> None:
     info = Embedder.for_documents(dtype="float32").info
     assert info.name == DEFAULT_NAME == canonical_name("all-MiniLM-L6-v2") == canonical_name("default")
-    files = sorted([file.name, file.sha256] for file in weights.MODELS["embedder"].files)
+    files = sorted([file.name, file.sha256] for file in pinned.MODELS["embedder"].files)
     assert info.revision == f"sha256:{hashlib.sha256(json.dumps(files).encode()).hexdigest()}"
     assert (info.dimension, info.max_tokens, info.query_prompt, info.document_prompt) == (384, 256, "", "")
 

@@ -25,8 +25,9 @@ from fake_endpoint import Body, FakeEndpoint, Reply, Vllm, completion
 from killed import Job, work
 
 import ragscale as rs
+from ragscale.answer import Answer
 from ragscale.llm.scripted import ScriptedCall
-from ragscale.types import Answer, Spend
+from ragscale.types import Spend
 
 MODES = ("once", "chain(steps=3)", "parallel(rounds=2)", "tree(steps=2, expand=2, samples=3, rollouts=1)")
 LIMITS: tuple[dict[str, Any], ...] = (

@@ -12,12 +12,11 @@ import pytest
 from fake_endpoint import Body, FakeEndpoint, Reply, Vllm, completion
 from fake_endpoint import completion as completion_of
 
+from ragscale.endpoint.transport import Transport
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm import load
-from ragscale.llm.base import Usage
 from ragscale.llm.openai import OpenAILLM
-from ragscale.llm.transport import Transport
-from ragscale.types import Spend
+from ragscale.types import Spend, Usage
 
 ASK = [{"role": "user", "content": "Name a colour."}]
 

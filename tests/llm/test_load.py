@@ -9,8 +9,9 @@ import pytest
 from fake_endpoint import FakeEndpoint, plain
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
-from ragscale.llm import embedded, load, weights
+from ragscale.llm import embedded, load
 from ragscale.llm.openai import OpenAILLM
+from ragscale.weights import pinned
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,6 @@ def test_threads_are_calmed_before_torch(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_names_of_packaged_models() -> None:
-    assert list(weights.MODELS) == ["llm", "embedder"]
+    assert list(pinned.MODELS) == ["llm", "embedder"]
     with pytest.raises(InvalidInput, match="Unknown model 'gpt'"):
-        weights.path("gpt")
+        pinned.path("gpt")

@@ -12,8 +12,8 @@ from doubles import StubIndex
 from fake_endpoint import Body, FakeEndpoint, Reply, Vllm
 
 import ragscale as rs
+from ragscale.endpoint.retry import attempts
 from ragscale.errors import ModelError
-from ragscale.llm.retry import attempts
 from ragscale.types import Spend
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from fake_endpoint import Body, FakeEndpoint, Reply, completion
 
+from ragscale.endpoint.http import open_client
+from ragscale.endpoint.replies import said
+from ragscale.endpoint.retry import attempts
 from ragscale.errors import EndpointError, InvalidInput, ModelError
-from ragscale.http import open_client
 from ragscale.llm import load
-from ragscale.llm.replies import said
-from ragscale.llm.retry import attempts
 from ragscale.prompts.parse import spoken
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")

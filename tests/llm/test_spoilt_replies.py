@@ -26,11 +26,12 @@ from pydantic import AliasChoices, BaseModel
 from ticking import LONGEST, ticking
 
 import ragscale as rs
+from ragscale.endpoint import replies
+from ragscale.endpoint.retry import attempts
 from ragscale.errors import RagscaleError
 from ragscale.index.endpoint import Endpoint
-from ragscale.llm import Capabilities, Generation, Score, replies
+from ragscale.llm import Capabilities, Generation, Score
 from ragscale.llm.openai import OpenAILLM
-from ragscale.llm.retry import attempts
 from ragscale.types import Message
 
 ASK: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "A colour?"}]
@@ -43,9 +44,14 @@ GROWTH = 400 * 2**20  # bytes of memory beyond those of the beginning, servers i
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits between attempts are tested elsewhere."""
-    for module in ("ragscale.modes.run", "ragscale.modes.calls", "ragscale.llm.transport", "ragscale.index.endpoint"):
+    for module in (
+        "ragscale.modes.run",
+        "ragscale.modes.calls",
+        "ragscale.endpoint.transport",
+        "ragscale.index.endpoint",
+    ):
         monkeypatch.setattr(f"{module}.attempts", functools.partial(attempts, base=0.0))
-    monkeypatch.setattr("ragscale.llm.retry._LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("ragscale.endpoint.retry._LONGEST_WAIT", 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from doubles import StubIndex
 from fake_endpoint import Body, FakeEndpoint, Reply
 
 import ragscale as rs
+from ragscale.answer import Answer
 from ragscale.errors import ModelError
 from ragscale.llm import ModelWarning, load
-from ragscale.llm.base import Usage
-from ragscale.types import Answer
+from ragscale.types import Usage
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
 

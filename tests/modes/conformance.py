@@ -18,11 +18,12 @@ from doubles import QUESTION, StubIndex, ask, others, run, scripted, virtually
 from langgraph.checkpoint.memory import InMemorySaver
 
 from ragscale.agent import Agent
+from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import InvalidInput
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM, count
 from ragscale.modes import Mode
-from ragscale.types import Answer, Event, Spend
+from ragscale.types import Event, Spend
 
 TOKENS = (0, 1, 10, 50, 100, 200, 300, 400, 600, 800, 1000, 1400, 2000, 3000, 5000, 8000, 12_000, 20_000)
 COUNTS = (0, 1, 2, 3, 4, 5, 7, 9, 13, 20, 40, 80)

@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from ragscale.agent import Agent
+from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.modes import Mode, calls, moves
 from ragscale.prompts import conversation
 from ragscale.prompts.conversation import Profile
-from ragscale.types import Answer, Hit, Message, Passage
+from ragscale.types import Hit, Message, Passage
 
 T = TypeVar("T")
 

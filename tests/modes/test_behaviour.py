@@ -11,13 +11,14 @@ import pytest
 from conformance import check
 from doubles import QUESTION, StubIndex, move_of, never_repeating, query, run, scripted
 
+from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import ModelError
 from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
 from ragscale.prompts import NO_INFORMATION
-from ragscale.types import Answer, Event, Message
+from ragscale.types import Event, Message
 
 MODES: list[Mode] = [Once(), Chain(steps=3), Parallel(rounds=3), Tree(steps=2, expand=2, samples=3)]
 PLANNING = MODES[1:]

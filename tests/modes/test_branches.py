@@ -11,11 +11,12 @@ from conformance import check, crashing, story
 from doubles import StubIndex, move_of, never_repeating, run, scripted
 from langgraph.checkpoint.memory import InMemorySaver
 
+from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import EndpointError, ModelError
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Tree
-from ragscale.types import Answer, Event
+from ragscale.types import Event
 
 LEVEL = Tree(steps=1, expand=4, samples=4, rollouts=2, rollout_steps=0, question_k=0)
 DEEP = Tree(steps=3, expand=3, samples=3, rollouts=2, rollout_steps=2)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from doubles import QUESTION, StubIndex, Together, ask, move_of, run, scripted, virtually
 
-from ragscale.llm.base import Usage
+from ragscale.answer import Answer
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Chain, Once, Parallel, Tree
-from ragscale.types import Answer, Spend
+from ragscale.types import Spend, Usage
 
 
 def test_once() -> None:

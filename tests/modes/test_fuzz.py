@@ -21,13 +21,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragscale.agent import Agent
+from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import EndpointError, ModelError
-from ragscale.llm.base import Capabilities, Usage
+from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM, count
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
 from ragscale.prompts import NO_INFORMATION
-from ragscale.types import Answer, Message, Spend
+from ragscale.types import Message, Spend, Usage
 
 GARBAGE = [
     "", " ", "\n\n", "[", "{", "[]", "{}", "null", "nothing", '["', '["cut off', '["a", 3, null, {"b": []}]', '[""]',

@@ -11,14 +11,15 @@ from conformance import check
 from doubles import StubIndex, run, scripted
 from langgraph.graph import END, START, StateGraph
 
+from ragscale.answer import Answer
 from ragscale.budget import Budget
-from ragscale.llm.base import Capabilities, Usage
+from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Mode
 from ragscale.modes.base import State, Update, node
 from ragscale.modes.moves import Context, Moves
 from ragscale.prompts import NO_INFORMATION, Step
-from ragscale.types import Answer
+from ragscale.types import Usage
 
 Body = Callable[[Moves, State], Awaitable[Any]]
 

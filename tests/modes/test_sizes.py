@@ -11,12 +11,13 @@ import pytest
 from conformance import check
 from doubles import StubIndex, run, scripted
 
+from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded
 from ragscale.llm.base import Capabilities
 from ragscale.modes import Chain, Mode, Tree
 from ragscale.modes.tree import Shape
-from ragscale.types import Answer, Spend
+from ragscale.types import Spend
 
 WORDS = 100
 """Of a passage: about what one of an encyclopedia has."""

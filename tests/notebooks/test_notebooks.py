@@ -18,14 +18,14 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 import ragscale as rs
-from ragscale.llm import weights
+from ragscale.weights import pinned
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 MODES = ("once", "chain", "parallel")
-ABSENT = [name for name in ("llm", "embedder") if not weights.present(name)]
+ABSENT = [name for name in ("llm", "embedder") if not pinned.present(name)]
 
 
 CORPUS = (ROOT / "corpora" / "elements" / "passages.jsonl").read_text("utf-8")

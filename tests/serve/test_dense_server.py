@@ -17,8 +17,8 @@ import ragscale as rs
 from ragscale.cli import app
 from ragscale.errors import InvalidInput
 from ragscale.index import Index
-from ragscale.llm import weights
 from ragscale.llm.scripted import ScriptedLLM
+from ragscale.weights import pinned
 
 SHIPPED = Path(__file__).parents[2] / "corpora" / "elements" / "passages.jsonl"
 QUERIES = ["who discovered an element by its yellow line", "a metal named after a planet", "gas in the air"]
@@ -48,7 +48,7 @@ def folder(make_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
     rows = [{**json.loads(line), "number": n, "lang": "de" if n % 3 else "en"} for n, line in enumerate(lines)]
     corpus = base / "corpus.jsonl"
     corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    embedder = make_model() if weights.damage("embedder") else "default"
+    embedder = make_model() if pinned.damage("embedder") else "default"
     Index.build([corpus], base / "index", embedder=embedder, dtype="float32").close()
     return base / "index"
 

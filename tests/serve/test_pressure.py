@@ -17,7 +17,7 @@ import pytest
 from ragscale.index import Index, where
 from ragscale.index.where import Filter, compile_filter
 from ragscale.serve.app import Service
-from ragscale.serve.limits import Gate, Limits, RefusedRequest
+from ragscale.serve.limits import Admission, Limits, RefusedRequest
 
 Client = Callable[..., httpx.AsyncClient]
 
@@ -138,12 +138,12 @@ async def test_filters_are_read_one_after_the_other_and_once(monkeypatch: pytest
 
 
 async def test_who_waits_for_room_is_let_in_in_turn() -> None:
-    gate = Gate(4)
+    admission = Admission(4)
     order: list[str] = []
     go = {name: asyncio.Event() for name in "abcde"}
 
     async def enter(name: str, queries: int) -> None:
-        async with gate.wait(queries):
+        async with admission.wait(queries):
             order.append(name)
             await go[name].wait()
 
@@ -151,34 +151,34 @@ async def test_who_waits_for_room_is_let_in_in_turn() -> None:
     for name, queries in (("a", 3), ("b", 4), ("c", 1), ("d", 1), ("e", 2)):
         tasks[name] = asyncio.create_task(enter(name, queries))
         await asyncio.sleep(0)
-    assert (order, gate.inside) == (["a"], 3)  # "c" would fit, but "b" came first
-    with pytest.raises(RefusedRequest, match="2 more pass the limit of 4"), gate.admit(2):
+    assert (order, admission.inside) == (["a"], 3)  # "c" would fit, but "b" came first
+    with pytest.raises(RefusedRequest, match="2 more pass the limit of 4"), admission.admit(2):
         pass
     tasks["b"].cancel()
     await asyncio.sleep(0.01)
-    assert (order, gate.inside) == (["a", "c"], 4)
+    assert (order, admission.inside) == (["a", "c"], 4)
     go["a"].set()
     await asyncio.sleep(0.01)
-    assert (order, gate.inside) == (["a", "c", "d", "e"], 4)
+    assert (order, admission.inside) == (["a", "c", "d", "e"], 4)
     for event in go.values():
         event.set()
     await asyncio.gather(*tasks.values(), return_exceptions=True)
-    assert gate.inside == 0
+    assert admission.inside == 0
 
 
 async def test_a_place_that_is_given_and_given_up_at_once_is_free_again() -> None:
     """Cancelled after it was let in, and before it knows."""
-    gate = Gate(1)
-    async with gate.wait(1):
-        task = asyncio.create_task(waits(gate))
+    admission = Admission(1)
+    async with admission.wait(1):
+        task = asyncio.create_task(waits(admission))
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait({task})
-    assert (gate.inside, len(gate._waiting)) == (0, 0)
+    assert (admission.inside, len(admission._waiting)) == (0, 0)
 
 
-async def waits(gate: Gate) -> None:
-    async with gate.wait(1):
+async def waits(admission: Admission) -> None:
+    async with admission.wait(1):
         await asyncio.Event().wait()
 
 
@@ -257,11 +257,11 @@ async def test_a_client_that_goes_away_takes_its_search_with_it(index: Index, he
     tasks = []
     for client in (alive, dead):
         tasks.append(asyncio.create_task(app(dict(SCOPE), client.receive, client.send)))
-        await until(lambda: service._gate.inside == len(tasks))
+        await until(lambda: service._admission.inside == len(tasks))
         await until(lambda: held.searched == ["gold"])
     dead.gone.set()
     await tasks[1]
-    assert service._gate.inside == 1
+    assert service._admission.inside == 1
     held.go.set()
     await tasks[0]
     assert (alive.sent[0]["status"], dead.sent[0]["status"]) == (200, 499)

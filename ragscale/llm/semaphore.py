@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
-__all__ = ["Gate"]
+__all__ = ["WeightedSemaphore"]
 
 
-class Gate:
+class WeightedSemaphore:
     """A semaphore with weights.
 
     Args:

@@ -2,7 +2,7 @@
 
 By default OpenMP's threads spin while they wait, and on cores that others use too they starve the threads they wait
 for: llama.cpp decodes several times slower. OpenMP reads the settings when the first library that uses it loads, and
-PyTorch shares its copy with llama.cpp; so `ragscale.llm` imports this module before anything heavy.
+PyTorch shares its copy with llama.cpp; so `ragscale.weights` imports this module before anything heavy.
 """
 
 from __future__ import annotations

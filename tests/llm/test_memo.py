@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from ragscale.llm.once import Once
+from ragscale.llm.memo import Memo
 
 
 async def test_many_ask_and_one_computes() -> None:
-    once: Once[int] = Once()
+    memo: Memo[int] = Memo()
     computed: list[int] = []
 
     async def compute() -> int:
@@ -19,13 +19,13 @@ async def test_many_ask_and_one_computes() -> None:
         await asyncio.sleep(0.01)
         return 7
 
-    assert await asyncio.gather(*(once.get(compute) for _ in range(20))) == [7] * 20
+    assert await asyncio.gather(*(memo.get(compute) for _ in range(20))) == [7] * 20
     assert len(computed) == 1
-    assert once.wait(compute) == once.value == 7
+    assert memo.wait(compute) == memo.value == 7
 
 
 async def test_an_error_goes_to_its_caller_and_the_next_one_tries() -> None:
-    once: Once[int] = Once()
+    memo: Memo[int] = Memo()
     outcomes: list[object] = [ValueError("first"), 7]
 
     async def compute() -> int:
@@ -35,18 +35,18 @@ async def test_an_error_goes_to_its_caller_and_the_next_one_tries() -> None:
             raise outcome
         return 7
 
-    results = await asyncio.gather(*(once.get(compute) for _ in range(3)), return_exceptions=True)
+    results = await asyncio.gather(*(memo.get(compute) for _ in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [ValueError, int, int]
 
 
 async def test_cancelling_a_waiter_or_the_worker_harms_nobody() -> None:
-    once: Once[int] = Once()
+    memo: Memo[int] = Memo()
 
     async def compute() -> int:
         await asyncio.sleep(0.05)
         return 7
 
-    worker, waiter, other = [asyncio.create_task(once.get(compute)) for _ in range(3)]
+    worker, waiter, other = [asyncio.create_task(memo.get(compute)) for _ in range(3)]
     await asyncio.sleep(0.01)
     waiter.cancel()
     worker.cancel()
@@ -57,7 +57,7 @@ async def test_cancelling_a_waiter_or_the_worker_harms_nobody() -> None:
 
 
 def test_threads_share_one_computation() -> None:
-    once: Once[int] = Once()
+    memo: Memo[int] = Memo()
     computed: list[int] = []
     results: list[int] = []
 
@@ -66,8 +66,8 @@ def test_threads_share_one_computation() -> None:
         await asyncio.sleep(0.05)
         return 7
 
-    threads = [threading.Thread(target=lambda: results.append(asyncio.run(once.get(compute)))) for _ in range(8)]
-    threads += [threading.Thread(target=lambda: results.append(once.wait(compute))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: results.append(asyncio.run(memo.get(compute)))) for _ in range(8)]
+    threads += [threading.Thread(target=lambda: results.append(memo.wait(compute))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

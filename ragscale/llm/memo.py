@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-__all__ = ["Once"]
+__all__ = ["Memo"]
 
 T = TypeVar("T")
 
 
-class Once(Generic[T]):
+class Memo(Generic[T]):
     """Computes a value at the first request; a failure is not remembered."""
 
     def __init__(self) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ragscale.endpoint.retry import attempts
+from ragscale.endpoint.transport import ThrottledError
 from ragscale.errors import EndpointError, InvalidInput, ModelError
-from ragscale.llm.retry import attempts
-from ragscale.llm.transport import ThrottledError
 from ragscale.types import Spend
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragscale.cli.common import print_json
-from ragscale.cli.view import escaped, plain
+from ragscale.cli.terminal import escaped, plain
 
 TURNING = [chr(code) for code in [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]]
 HIDING = [

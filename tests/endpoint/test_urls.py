@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ragscale.endpoint.urls import is_loopback, server_url
 from ragscale.errors import InvalidInput
-from ragscale.urls import is_loopback, server_url
 
 
 def checked(url: str) -> str:

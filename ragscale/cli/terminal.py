@@ -11,8 +11,9 @@ import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ragscale.render import Branch, branches, cost, line
-from ragscale.types import Answer, Event, Spend
+from ragscale.answer import Answer
+from ragscale.types import Event, Spend
+from ragscale.view.trace import Branch, branches, cost, line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,8 +14,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from ragscale.endpoint.urls import is_loopback
 from ragscale.errors import InvalidInput, MissingDependency
-from ragscale.urls import is_loopback
 
 if TYPE_CHECKING:
     import httpx

