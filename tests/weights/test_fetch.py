@@ -31,17 +31,17 @@ WHOLE = b"".join(PARTS)
 FOLDER = {"config.json": b'{"a": 1}', "sub/config.json": b"{}", "model.safetensors": os.urandom(5000)}
 
 
-def pinned(name: str, data: bytes) -> PinnedFile:
+def pin(name: str, data: bytes) -> PinnedFile:
     return PinnedFile(name, len(data), hashlib.sha256(data).hexdigest())
 
 
 MODELS = {
     "llm": PackagedModel(
-        "Tiny", "MIT", "tiny", (pinned("tiny.gguf", WHOLE),), "tiny.gguf", "org/tiny", "main",
+        "Tiny", "MIT", "tiny", (pin("tiny.gguf", WHOLE),), "tiny.gguf", "org/tiny", "main",
         tuple((f"ragscale-test-part{n}==1.0", f"ragscale_test_part{n}/data/part{n:02}.bin") for n in (1, 2, 3)),
     ),
     "embedder": PackagedModel(
-        "Folder", "MIT", "folder", tuple(pinned(name, data) for name, data in FOLDER.items()), "", "org/folder", "main",
+        "Folder", "MIT", "folder", tuple(pin(name, data) for name, data in FOLDER.items()), "", "org/folder", "main",
         (("ragscale-test-folder==1.0", "ragscale_test_folder/model/"),),
     ),
 }  # fmt: skip
