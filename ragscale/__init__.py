@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ragscale.answer import Answer
 from ragscale.errors import RagscaleError
 from ragscale.types import Event, Hit, Passage, Spend
+from ragscale.version import __version__
 
 if TYPE_CHECKING:
     from ragscale import modes
@@ -38,9 +39,10 @@ __all__ = [
     "RagscaleError",
     "RemoteIndex",
     "Spend",
+    "__version__",
     "modes",
 ]
-__version__ = "0.1.0"
+
 
 if importlib.util.find_spec("faiss") is None:
     # No error: indexes of BM25 alone, and those that a server shares, need none.

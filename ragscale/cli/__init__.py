@@ -12,11 +12,11 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from ragscale import __version__
 from ragscale.cli import ask, doctor, eval, index, model, modes, serve, tune
 from ragscale.cli.progress import Terminated
 from ragscale.cli.terminal import plain
 from ragscale.errors import RagscaleError
+from ragscale.version import __version__
 
 __all__ = ["app"]
 

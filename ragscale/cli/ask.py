@@ -18,7 +18,7 @@ from ragscale.cli.common import (
     Source,
     Tokens,
     budget_of,
-    opened,
+    open_agent,
     print_json,
 )
 from ragscale.errors import RagscaleError
@@ -62,7 +62,7 @@ def ask(
     chosen = spec.parse(mode)
     budget = budget_of(rounds, tokens, queries, calls, seconds)
     errors = Console(stderr=True, quiet=as_json)
-    with opened(source, llm, budget, seed=seed, how=how) as agent:
+    with open_agent(source, llm, budget, seed=seed, how=how) as agent:
         answer = _watch(errors, agent, question, chosen)
         if as_json:
             print_json(answer.to_dict())

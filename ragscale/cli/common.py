@@ -35,7 +35,7 @@ __all__ = [
     "Source",
     "Tokens",
     "budget_of",
-    "opened",
+    "open_agent",
     "print_json",
 ]
 
@@ -95,7 +95,7 @@ def budget_of(
 
 
 @contextmanager
-def opened(source: str, llm: str, budget: Budget, *, seed: int, how: How | None) -> Iterator[Agent]:
+def open_agent(source: str, llm: str, budget: Budget, *, seed: int, how: How | None) -> Iterator[Agent]:
     """An agent over the index, closed at the end."""
     from ragscale.agent import Agent
 

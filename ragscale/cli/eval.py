@@ -21,7 +21,7 @@ from ragscale.cli.common import (
     Source,
     Tokens,
     budget_of,
-    opened,
+    open_agent,
     print_json,
 )
 from ragscale.words import counted
@@ -73,7 +73,7 @@ def evaluate(
     loaded = load_questions(questions)
     errors = Console(stderr=True)
     budget = budget_of(rounds, tokens, queries, calls, seconds)
-    with opened(source, llm, budget, seed=seed, how=how) as agent, _progress(errors) as progress:
+    with open_agent(source, llm, budget, seed=seed, how=how) as agent, _progress(errors) as progress:
         reports = evaluate_sync(
             agent,
             loaded,

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ragscale import __version__, background, modes, prompts
+from ragscale import background, modes, prompts
 from ragscale.agent import Agent
 from ragscale.answer import Answer
 from ragscale.errors import EndpointError, InvalidInput
@@ -22,6 +22,7 @@ from ragscale.eval.store import Row, Store
 from ragscale.index.request import listed
 from ragscale.modes.spec import label
 from ragscale.types import Spend
+from ragscale.version import __version__
 
 __all__ = ["Progress", "Row", "evaluate", "evaluate_sync"]
 

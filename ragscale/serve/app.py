@@ -17,19 +17,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ragscale import __version__
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import HOWS, Index
 from ragscale.index.request import Size
 from ragscale.index.wire import hit_to_json, passage_to_json
+from ragscale.serve.counters import CONTENT_TYPE, Counters
 from ragscale.serve.door import Door, checked_origin
 from ragscale.serve.limits import Admission, Limits, RefusedRequest
-from ragscale.serve.metrics import CONTENT_TYPE, Metrics
-from ragscale.serve.replies import HANDLERS, as_json, json_reply, lists_as_json, log_failures, results_reply, told
-from ragscale.serve.requests import attended, read_json
+from ragscale.serve.receive import attended, read_json
+from ragscale.serve.responses import HANDLERS, as_json, json_reply, lists_as_json, log_failures, results_reply, told
 from ragscale.serve.retrieve import Retrieval, Wanted
 from ragscale.serve.searches import PARAMETERS, Search, parse_search, refuse_unknown, sliced
 from ragscale.types import Hit
+from ragscale.version import __version__
 from ragscale.words import counted
 
 __all__ = ["Service"]
@@ -67,7 +67,7 @@ class Service:
         # what the admission never lets in is refused as too large, and not to be sent again and again
         self.limits = replace(limits, queries=min(limits.queries, limits.queue))
         self._admission = Admission(limits.queue)
-        self.counters = Metrics(index, self._admission)
+        self.counters = Counters(index, self._admission)
         """What ``/metrics`` tells; the server counts in them what never becomes a request."""
         self._name = Path(os.path.abspath(index.path)).name  # "." has none of its own
         self._token = token

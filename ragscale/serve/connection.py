@@ -9,22 +9,22 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ragscale.serve.counters import Counters
 from ragscale.serve.limits import Limits
-from ragscale.serve.metrics import Metrics
-from ragscale.serve.replies import error_json
+from ragscale.serve.responses import error_json
 from ragscale.words import counted
 
 __all__ = ["bounded"]
 
 
-def bounded(limits: Limits, counters: Metrics) -> type[H11Protocol]:
+def bounded(limits: Limits, counters: Counters) -> type[H11Protocol]:
     """The protocol class of a server with these limits; what it refuses is counted."""
     return type("BoundedConnection", (_Connection,), {"limits": limits, "counters": counters})
 
 
 class _Connection(H11Protocol):
     limits: Limits
-    counters: Metrics
+    counters: Counters
     _surplus = False
     _head: asyncio.TimerHandle | None = None
     _reply: asyncio.TimerHandle | None = None

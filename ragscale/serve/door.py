@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragscale.endpoint.urls import is_loopback
 from ragscale.errors import InvalidInput
-from ragscale.serve.metrics import Metrics
-from ragscale.serve.replies import error_reply
+from ragscale.serve.counters import Counters
+from ragscale.serve.responses import error_reply
 
 __all__ = ["Door", "checked_origin"]
 
@@ -27,7 +27,7 @@ class Door:
 
     Args:
         app: What is behind it.
-        metrics: Where requests are counted.
+        counters: Where requests are counted.
         paths: The paths that exist; all others are counted as ``other``.
         token: What clients must send as ``Authorization: Bearer TOKEN``, or as the password of HTTP Basic. Without
             one, only requests that were addressed to this machine enter: a web page whose name was made to resolve to
@@ -39,14 +39,14 @@ class Door:
     def __init__(
         self,
         app: ASGIApp,
-        metrics: Metrics,
+        counters: Counters,
         *,
         paths: Sequence[str],
         token: str | None,
         origins: Sequence[str] = (),
     ) -> None:
         self._app = app
-        self._metrics = metrics
+        self._counters = counters
         self._paths = frozenset(paths)
         self._token = token.encode() if token else None
         self._origins = frozenset(origins)
@@ -66,7 +66,7 @@ class Door:
             await (self._refusal(scope) or self._app)(scope, receive, watched)
         finally:
             path = scope["path"] if scope["path"] in self._paths else "other"
-            self._metrics.answered(path, status, time.perf_counter() - started)
+            self._counters.answered(path, status, time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)

@@ -21,10 +21,10 @@ from starlette.types import Receive, Scope, Send
 from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
 from ragscale.index import Index
 from ragscale.index.request import work_of
+from ragscale.serve.counters import Counters
 from ragscale.serve.limits import Admission, Limits
-from ragscale.serve.metrics import Metrics
-from ragscale.serve.replies import as_json, failure_reply, lists_as_json, log_failures
-from ragscale.serve.requests import attended
+from ragscale.serve.receive import attended
+from ragscale.serve.responses import as_json, failure_reply, lists_as_json, log_failures
 from ragscale.serve.searches import sliced
 from ragscale.types import Hit, Passage
 
@@ -120,7 +120,7 @@ class Retrieval:
     """
 
     def __init__(
-        self, index: Index, wanted: Wanted, limits: Limits, admission: Admission, counters: Metrics, told: set[str]
+        self, index: Index, wanted: Wanted, limits: Limits, admission: Admission, counters: Counters, told: set[str]
     ) -> None:
         self._index = index
         self._wanted = wanted

@@ -12,13 +12,13 @@ from prometheus_client.registry import Collector
 from ragscale.index import Index
 from ragscale.serve.limits import Admission
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
+__all__ = ["CONTENT_TYPE", "Counters"]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
-class Metrics:
+class Counters:
     """The counters of one server.
 
     Args:
