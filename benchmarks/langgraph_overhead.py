@@ -22,8 +22,8 @@ from langgraph.graph import END, START, StateGraph
 from ragscale.budget import Ledger
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.modes import Mode, spec
-from ragscale.modes.base import initial
-from ragscale.modes.moves import Context
+from ragscale.modes.core.moves import Context
+from ragscale.modes.core.state import initial
 from ragscale.types import Hit, Message, Passage
 
 QUESTION = "Who is older, the director of Jaws or the director of Alien?"

@@ -29,7 +29,7 @@ from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput
 from ragscale.modes import spec
-from ragscale.modes.graph import AsyncGraph
+from ragscale.modes.core.graph import AsyncGraph
 from ragscale.types import Event
 
 __all__ = ["Limits", "Question", "Result", "chain", "deploy", "once", "parallel", "tree"]

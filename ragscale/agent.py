@@ -24,10 +24,10 @@ from ragscale.index.remote import RemoteIndex
 from ragscale.index.request import HOWS
 from ragscale.llm import LLM, Capabilities, load
 from ragscale.llm.openai import OpenAILLM
-from ragscale.modes.base import initial
-from ragscale.modes.checkpoints import Checkpoints
-from ragscale.modes.moves import Context
-from ragscale.modes.run import Run, prepare
+from ragscale.modes.core.checkpoints import Checkpoints
+from ragscale.modes.core.moves import Context
+from ragscale.modes.core.run import Run, prepare
+from ragscale.modes.core.state import initial
 from ragscale.prompts import INSTRUCTIONS
 from ragscale.text import encodable
 from ragscale.types import Event, Spend
@@ -212,7 +212,7 @@ class Agent:
             capabilities = Capabilities()
             try:
                 try:
-                    capabilities = await prepare(ledger, self.llm)
+                    capabilities = await prepare(ledger, self.llm, closes=chosen.closes)
                     if run.held:
                         ledger.fit_closing(run.held)
                     if saver is not None:

@@ -138,9 +138,15 @@ class Ledger:
         """Rounds that a branch whose critical path is at `clock` may still make."""
         return self.limit("rounds") - clock.rounds
 
-    def child(self, budget: Budget | None = None) -> Ledger:
-        """A ledger for a branch or a question: what it spends is charged here as well."""
-        return Ledger(budget, parent=self)
+    def child(self, budget: Budget | None = None, *, spent: Spend | None = None, elapsed: float = 0.0) -> Ledger:
+        """A ledger for a branch or a question: what it spends is charged here as well.
+
+        Args:
+            budget: Its own limits.
+            spent: Charged before, against its own limits; here it is charged already.
+            elapsed: Seconds that it had taken before.
+        """
+        return Ledger(budget, parent=self, spent=spent, elapsed=elapsed)
 
     def reserve(self, wanted: Spend, *, clock: Spend | None = None) -> Reservation:
         """Take `wanted` out of what is left, here and in every ancestor, or nothing at all.
@@ -204,6 +210,11 @@ class Ledger:
             except BudgetExceeded as limit:
                 if limit.dimension != "tokens":
                     raise  # else another thread took some since, and less may do
+
+    @property
+    def holds_closing(self) -> bool:
+        """Whether a share is set aside for the closing answer, and not yet released."""
+        return self._closing is not None and not self._released
 
     def fit_closing(self, tokens: int) -> None:
         """Hold `tokens` for the closing answer, within its share and what the budget has.

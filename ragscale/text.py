@@ -1,10 +1,21 @@
-"""Text as it comes from outside."""
+"""Text as it comes from outside, and answers as they are compared."""
 
 from __future__ import annotations
 
-__all__ = ["encodable"]
+import re
+import string
+
+__all__ = ["encodable", "normalise_answer"]
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def encodable(text: str) -> str:
     """Replaces halves of surrogate pairs, as JSON may hold them, by question marks, so that UTF-8 can hold `text`."""
     return text.encode("utf-8", "replace").decode()
+
+
+def normalise_answer(text: str) -> str:
+    """SQuAD's normalisation: lower case, no ASCII punctuation, no English articles, single spaces."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())

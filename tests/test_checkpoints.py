@@ -29,9 +29,10 @@ import ragscale as rs
 from ragscale.answer import Answer
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
-from ragscale.modes.base import State, Update, node
-from ragscale.modes.checkpoints import PlainSerializer
-from ragscale.modes.moves import Moves
+from ragscale.modes.core.checkpoints import PlainSerializer
+from ragscale.modes.core.moves import Moves
+from ragscale.modes.core.nodes import node
+from ragscale.modes.core.state import State, Update
 from ragscale.types import Event
 
 SMALL: dict[str, Mode] = {
@@ -275,7 +276,7 @@ class TestSeveralCallsAtOnce:
         file = tmp_path / "runs.sqlite"
         script = (
             "import asyncio, sys\n"
-            "from ragscale.modes.checkpoints import Checkpoints\n"
+            "from ragscale.modes.core.checkpoints import Checkpoints\n"
             "async def hold():\n"
             "    async with Checkpoints(sys.argv[1]).of_run('t'):\n"
             "        print('held', flush=True); sys.stdin.read()\n"
@@ -451,7 +452,7 @@ class Odd(Mode):
         async def after(state: State) -> str:
             return "step" if self.forever else END
 
-        graph = StateGraph(State, rs.modes.base.Context)  # type: ignore[attr-defined]
+        graph = StateGraph(State, rs.modes.core.calls.Context)  # type: ignore[attr-defined]
         graph.add_node("step", step)
         graph.add_edge(START, "step")
         graph.add_conditional_edges("step", after, ["step", END])
@@ -468,7 +469,7 @@ def test_a_mode_that_ends_without_an_answer_has_failed(update: Update) -> None:
 
 
 def test_a_mode_that_never_ends_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ragscale.modes.run._STEPS", 50)
+    monkeypatch.setattr("ragscale.modes.core.run._STEPS", 50)
     answer = agent(mode=type("Endless", (Odd,), {"forever": True})()).ask(QUESTION)
     assert (answer.text, answer.stop_reason) == ("", "failed")
 

@@ -7,9 +7,11 @@ from typing import ClassVar
 
 from langgraph.graph import END, START
 
-from ragscale.modes.base import Mode, State, Update, node, unless_stopped
-from ragscale.modes.graph import ModeGraph
-from ragscale.modes.moves import Moves
+from ragscale.modes.core.graph import ModeGraph
+from ragscale.modes.core.mode import Mode
+from ragscale.modes.core.moves import Moves
+from ragscale.modes.core.nodes import node, unless_stopped
+from ragscale.modes.core.state import State, Update
 from ragscale.prompts import NO_INFORMATION, Step
 
 __all__ = ["IterRetgen"]

@@ -60,7 +60,7 @@ class LLM(Protocol):
 
     Every method makes a single attempt and raises `ModelError`, whose ``spend`` says what that attempt is charged: None
     where nobody knows, so that it is charged the most that it may have cost. Retries belong to the caller, who reserves
-    budget before each (`ragscale.modes.calls`). Safe for concurrent use in one event loop and from several.
+    budget before each (`ragscale.modes.core.calls`). Safe for concurrent use in one event loop and from several.
     """
 
     @property

@@ -10,11 +10,11 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ragscale.errors import InvalidInput
-from ragscale.modes.base import Mode
-from ragscale.modes.chain import Chain
-from ragscale.modes.once import Once
-from ragscale.modes.parallel import Parallel
-from ragscale.modes.tree import Tree
+from ragscale.modes.core.mode import Mode
+from ragscale.modes.search.tree import Tree
+from ragscale.modes.sequential.chain import Chain
+from ragscale.modes.sequential.once import Once
+from ragscale.modes.sequential.parallel import Parallel
 
 __all__ = ["Chain", "Mode", "Once", "Parallel", "Tree", "get", "registered"]
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ragscale import modes
 from ragscale.errors import InvalidInput
-from ragscale.modes.base import Mode
+from ragscale.modes.core.mode import Mode
 
 __all__ = ["label", "parse", "parse_list", "type_name"]
 

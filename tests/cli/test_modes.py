@@ -15,8 +15,8 @@ from ragscale import modes
 from ragscale.cli import app
 from ragscale.cli.modes import describe
 from ragscale.modes import Mode, Once
-from ragscale.modes.base import State
-from ragscale.modes.moves import Context
+from ragscale.modes.core.moves import Context
+from ragscale.modes.core.state import State
 
 
 @dataclass(frozen=True, kw_only=True)

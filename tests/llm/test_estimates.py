@@ -19,7 +19,7 @@ from ragscale.errors import InvalidInput
 from ragscale.llm import load
 from ragscale.llm.embedded import EmbeddedLLM
 from ragscale.llm.tokens import SAMPLES, Estimate, floor, local_tokenizer
-from ragscale.modes.calls import with_margin
+from ragscale.modes.core.calls import with_margin
 from ragscale.types import Message, Passage
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")

@@ -15,7 +15,7 @@ import ragscale as rs
 from ragscale.errors import ModelError
 from ragscale.llm import Capabilities, Generation, Score, Usage
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.modes.moves import Moves
+from ragscale.modes.core.moves import Moves
 
 MEGABYTES = {
     "a word": "x" * 10_000_000,
@@ -166,6 +166,6 @@ def test_capabilities_that_are_none_are_refused(value: Any) -> None:
 
 def rs_context(index: StubIndex) -> Any:
     from ragscale.budget import Ledger
-    from ragscale.modes.moves import Context
+    from ragscale.modes.core.moves import Context
 
     return Context(index=index, llm=Odd(), ledger=Ledger(), capabilities=Capabilities())

@@ -24,7 +24,7 @@ def agent(server: FakeEndpoint, **options: Any) -> rs.Agent:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits between attempts are tested elsewhere."""
-    monkeypatch.setattr("ragscale.modes.run.attempts", functools.partial(attempts, base=0.0))
+    monkeypatch.setattr("ragscale.modes.core.run.attempts", functools.partial(attempts, base=0.0))
 
 
 @pytest.mark.parametrize("limit", ["tokens", "llm_calls", "seconds"])

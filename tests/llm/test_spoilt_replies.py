@@ -45,8 +45,8 @@ GROWTH = 400 * 2**20  # bytes of memory beyond those of the beginning, servers i
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits between attempts are tested elsewhere."""
     for module in (
-        "ragscale.modes.run",
-        "ragscale.modes.calls",
+        "ragscale.modes.core.run",
+        "ragscale.modes.core.calls",
         "ragscale.endpoint.transport",
         "ragscale.index.endpoint",
     ):

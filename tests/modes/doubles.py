@@ -18,7 +18,8 @@ from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
-from ragscale.modes import Mode, calls, moves
+from ragscale.modes import Mode
+from ragscale.modes.core import calls, moves
 from ragscale.prompts import conversation
 from ragscale.prompts.conversation import Profile
 from ragscale.types import Hit, Message, Passage

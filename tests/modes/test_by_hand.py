@@ -20,8 +20,8 @@ from ragscale.budget import Budget, Ledger
 from ragscale.errors import InvalidInput
 from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.modes.base import initial
-from ragscale.modes.moves import Context
+from ragscale.modes.core.moves import Context
+from ragscale.modes.core.state import initial
 
 MODES = ["once", "chain(steps=2)", "parallel(rounds=2)", "tree(steps=2, expand=2, samples=2, rollouts=1)"]
 OTHER = "Where was the discoverer of polonium born?"

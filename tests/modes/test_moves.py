@@ -16,8 +16,9 @@ from ragscale.budget import Budget
 from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Mode
-from ragscale.modes.base import State, Update, node
-from ragscale.modes.moves import Context, Moves
+from ragscale.modes.core.moves import Context, Moves
+from ragscale.modes.core.nodes import node
+from ragscale.modes.core.state import State, Update
 from ragscale.prompts import NO_INFORMATION, Step
 from ragscale.types import Usage
 

@@ -16,7 +16,7 @@ from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded
 from ragscale.llm.base import Capabilities
 from ragscale.modes import Chain, Mode, Tree
-from ragscale.modes.tree import Shape
+from ragscale.modes.search.tree import Shape
 from ragscale.types import Spend
 
 WORDS = 100

@@ -20,8 +20,10 @@ from ragscale.budget import Ledger
 from ragscale.endpoint.retry import attempts
 from ragscale.errors import InvalidInput, ModelError, RagscaleError
 from ragscale.llm import LLM, Capabilities
-from ragscale.modes.base import Mode, initial
-from ragscale.modes.calls import Context
+from ragscale.modes.core.calls import Context
+from ragscale.modes.core.mode import Mode
+from ragscale.modes.core.moves import closing_tokens
+from ragscale.modes.core.state import initial
 from ragscale.types import Event, Spend
 
 __all__ = ["Run", "prepare"]
@@ -32,7 +34,7 @@ _PINS = "ragscale"
 """Where a checkpoint's metadata has the run's settings: as one text, since LangGraph changes what others hold."""
 _KINDS: dict[str, Any] = {
     "question": str, "text": str | None, "stop": str, "reason": str, "citations": list, "trace": list, "seen": list,
-    "found": list, "chain": list, "known": list, "failed": list,
+    "found": list, "chain": list, "known": list, "failed": list, "scope": dict, "part": dict, "outcomes": list,
 }  # fmt: skip
 """What the state's values are: a file may hold anything."""
 
@@ -85,7 +87,7 @@ class Run:
         graph = mode.graph().compile(checkpointer=saver)
         run = cls(graph, _config(thread_id=thread_id), start, thread_id)
         try:
-            saved = await graph.aget_state(run.config)
+            saved = await graph.aget_state(run.config, subgraphs=True)
             if saved.created_at:
                 run._go_on(saved)
         except sqlite3.Error:
@@ -102,17 +104,11 @@ class Run:
     def _go_on(self, saved: StateSnapshot) -> None:
         # Branches that had finished when the run died left their writes beside the checkpoint: these are in the values.
         values = {**self.start, **saved.values}
-        for name, kind in _KINDS.items():
-            if not isinstance(values[name], kind):
-                raise TypeError(f"{name} is a {type(values[name]).__name__}")
         self.start = None
         self.pins = dict(json.loads(str(dict(saved.metadata or {}).get(_PINS, "{}"))))
         self.pins["limits"] = {str(name): float(limit) for name, limit in self.pins.get("limits", {}).items()}
-        self.spent = Spend(**values["total"]) + Spend()
-        self.elapsed = (Spend(**values["serial"]) + Spend()).seconds
+        self.spent, self.elapsed = _spent(saved)
         self.held = int(values.get("held", 0))
-        for event in values["trace"]:
-            Event.from_dict(event)
         # `next` is empty too where a node's writes are there and its checkpoint is not: such a run goes on.
         if not saved.tasks and values["text"] is not None:
             self.finished = values
@@ -162,6 +158,27 @@ class Run:
                         self.finished = chunk
 
 
+def _spent(saved: StateSnapshot) -> tuple[Spend, float]:
+    """Total spend of a saved run and the seconds on its critical path, those of unfinished inner runs included.
+
+    Raises:
+        TypeError, ValueError, KeyError: A value is not what a run's state holds.
+    """
+    values = {**initial(""), **saved.values}
+    for name, kind in _KINDS.items():
+        if not isinstance(values[name], kind):
+            raise TypeError(f"{name} is a {type(values[name]).__name__}")
+    for event in values["trace"]:
+        Event.from_dict(event)
+    total, seconds = Spend(**values["total"]) + Spend(), (Spend(**values["serial"]) + Spend()).seconds
+    for task in saved.tasks:
+        # An inner run that has finished is in the values already.
+        if task.result is None and isinstance(task.state, StateSnapshot):
+            inner, later = _spent(task.state)
+            total, seconds = total + inner, max(seconds, later)
+    return total, seconds
+
+
 def _config(**place: str) -> RunnableConfig:
     return {"configurable": place, "recursion_limit": _STEPS}
 
@@ -172,24 +189,30 @@ def compiled(mode: Mode) -> CompiledStateGraph[Any, Context, Any, Any]:
     return mode.graph().compile(checkpointer=False)
 
 
-async def prepare(ledger: Ledger, llm: LLM) -> Capabilities:
-    """Hold the closing answer's share: a quarter of the tokens, 512 to 2,048. Then find out what the model can do.
+async def prepare(ledger: Ledger, llm: LLM, *, closes: bool = True) -> Capabilities:
+    """Hold the closing answer's share (`closing_tokens`), then find out what the model can do.
 
-    For one that thinks first the share grows by its allowance for thoughts, to half of the tokens at most.
-
-    The quarter is one of what the run began with, so that a run that is resumed holds the same share.
+    The share is one of what the run began with, so that a run that is resumed holds the same.
 
     In this order, so that nothing is sent on a budget that can pay nothing. A model object is tried out once, at the
     first question, on its seconds and with the usual retries. The few tiny calls are not charged to the question: which
     one makes them is chance, and the same question must cost the same.
+
+    Args:
+        ledger: Of the run.
+        llm: The model.
+        closes: Whether the mode keeps a share for a closing answer (`Mode.closes`). Otherwise nothing stays held.
 
     Raises:
         BudgetExceeded: The budget pays for no call at all, or the seconds ran out.
         ModelError: The model cannot be reached, or failed on every attempt.
     """
     total = ledger.left("tokens") + ledger.spent.tokens
-    share = min(2048.0, max(512.0, total / 4))
-    ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=int(share)))
+
+    def hold(thinking: int) -> None:
+        ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=closing_tokens(total, thinking)))
+
+    hold(0)
     found = Capabilities()
     async with ledger.in_time():
         async for attempt in attempts():
@@ -197,7 +220,8 @@ async def prepare(ledger: Ledger, llm: LLM) -> Capabilities:
                 found = await llm.capabilities()
     if not isinstance(found, Capabilities):
         raise ModelError(f"{llm.name} told its capabilities as a {type(found).__name__}", "Return Capabilities.")
-    if found.thinking:
+    if found.thinking or not closes:
         ledger.drop_closing()
-        ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=int(min(total / 2, share + found.thinking))))
+    if found.thinking and closes:
+        hold(found.thinking)
     return found

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from langgraph.graph import END, START
 
-from ragscale.modes.base import Mode, State
-from ragscale.modes.graph import ModeGraph
+from ragscale.modes.core.graph import ModeGraph
+from ragscale.modes.core.mode import Mode
+from ragscale.modes.core.state import State
 
 __all__ = ["Once"]
 

@@ -8,9 +8,11 @@ from typing import ClassVar
 from langgraph.graph import END, START
 
 from ragscale.errors import InvalidInput
-from ragscale.modes.base import Mode, State, Update, node, noted, unless_stopped
-from ragscale.modes.graph import ModeGraph
-from ragscale.modes.moves import Moves
+from ragscale.modes.core.graph import ModeGraph
+from ragscale.modes.core.mode import Mode
+from ragscale.modes.core.moves import Moves
+from ragscale.modes.core.nodes import node, unless_stopped
+from ragscale.modes.core.state import State, Update, noted
 from ragscale.prompts import conversation, parse
 from ragscale.prompts.conversation import Profile, Turn
 from ragscale.prompts.parse import normalise

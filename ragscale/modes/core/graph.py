@@ -13,8 +13,8 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Overwrite
 
 from ragscale.errors import InvalidInput
-from ragscale.modes.base import State, initial
-from ragscale.modes.calls import Context
+from ragscale.modes.core.calls import Context
+from ragscale.modes.core.state import State, initial
 
 __all__ = ["AsyncGraph", "ModeGraph"]
 

@@ -19,6 +19,7 @@ from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.index import How
 from ragscale.llm.answers import within
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
+from ragscale.modes.core.state import Scope
 from ragscale.prompts.parse import spoken
 from ragscale.text import encodable
 from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Usage
@@ -58,30 +59,56 @@ class Context:
     """Kind of search; ``None`` is the index's best."""
     shown: int = 8
     """Passages that the closing answer is shown at most: by them its share of the tokens is cut."""
+    emit: Callable[[dict[str, Any]], None] | None = None
+    """Receives the events of an inner run as they happen; None for LangGraph's stream writer of each node."""
 
 
 class Calls:
     """The calls of one node of one branch: what they cost advances the branch's clock and is traced.
 
-    `ledger` is the run's, or a child of it that holds a branch to its share.
+    `ledger` is the run's, or a child of it that holds a branch or an inner run to its share.
     """
 
-    def __init__(self, runtime: Runtime[Context], *, branch: str, clock: Spend, ledger: Ledger) -> None:
+    def __init__(self, runtime: Runtime[Context], *, scope: Scope, clock: Spend, spent: Spend, held: int = 0) -> None:
         self.context = runtime.context
-        self.branch = branch
-        self.ledger = ledger
-        self._emit = runtime.stream_writer
+        self.scope = scope
+        self._emit = self.context.emit or runtime.stream_writer
         self._before = clock
+        self._spent = spent
         self._cost = Spend()
         self._events: list[Event] = []
+        self.ledger = self._limited(scope["reserve"] | ({"tokens": held} if held and scope["reserve"] else {}))
 
     @classmethod
     def begin(cls, state: dict[str, Any], runtime: Runtime[Context]) -> Self:
-        """Bind to a node's state: its clock and, in a branch (a `Send` payload), its name and its share."""
-        ledger = runtime.context.ledger
-        if state.get("share") is not None:
-            ledger = ledger.child(Budget(**state["share"]))
-        return cls(runtime, branch=state.get("branch", ""), clock=Spend(**state["serial"]), ledger=ledger)
+        """Bind to a node's state: its scope, its clock and what its run has spent.
+
+        A branch that is one node (the payload of `send`) has no ``total``: it begins with nothing spent.
+        """
+        spent = Spend(**state["total"]) if "total" in state else Spend()
+        clock = Spend(**state["serial"])
+        return cls(runtime, scope=state["scope"], clock=clock, spent=spent, held=state.get("held", 0))
+
+    @property
+    def branch(self) -> str:
+        """Full name of the branch."""
+        return self.scope["branch"]
+
+    def release(self) -> None:
+        """Make what is kept for the closing answer available to the moves that follow."""
+        if self.scope["share"] is None:
+            self.context.ledger.release_closing()
+        else:
+            self.ledger = self._limited({})
+
+    def _limited(self, keep: dict[str, float]) -> Ledger:
+        """The run's own ledger, or a child of it with the share of this scope, less what is kept."""
+        share = self.scope["share"]
+        if share is None:
+            return self.context.ledger
+        limits = {name: max(0, limit - keep.get(name, 0)) for name, limit in share.items()}
+        spent = self._spent + self._cost
+        return self.context.ledger.child(Budget(**limits), spent=spent, elapsed=self.clock.seconds)  # type: ignore[arg-type]
 
     @property
     def clock(self) -> Spend:
@@ -138,6 +165,8 @@ class Calls:
                 )  # fmt: skip
             return texts
         # A seed that depends on nothing but the run's seed and what is asked: the order of branches cannot change it.
+        if move in ("plan", "answer"):
+            temperature = max(temperature, self.scope["temperature"])
         key = f"{context.seed}|{self.branch}|{attempt}|{messages[-1]['content']}"
         seed = zlib.crc32(key.encode()) & 0x7FFFFFFF
 

@@ -15,11 +15,11 @@ from ragscale import prompts
 from ragscale.budget import Ledger
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.llm.base import Score
-from ragscale.modes.calls import Calls, Context, Retriever, with_margin
+from ragscale.modes.core.calls import Calls, Context, Retriever, with_margin
 from ragscale.prompts import NO_INFORMATION, Plan, Step, parse
 from ragscale.types import Event, Move, Passage, Spend
 
-__all__ = ["Context", "Moves", "Retriever", "share", "typical"]
+__all__ = ["Context", "Moves", "Retriever", "closing_share", "closing_tokens", "share", "typical"]
 
 PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 128, 128, 96
 """Most tokens that a planner's turn, a sub-answer and a closing answer may have."""
@@ -143,14 +143,21 @@ class Moves(Calls):
         Returns:
             The tokens; 0 where nothing tells what it needs, so that what is held stays as it is.
         """
-        if not ids or self.context.ledger.limit("tokens") == math.inf:
+        outer, reserve = self.scope["share"] is None, self.scope["reserve"]
+        holds = self.context.ledger.holds_closing if outer else bool(reserve.get("tokens"))
+        if not ids or not holds or self.ledger.limit("tokens") == math.inf:
             return 0
         with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
-            passages = [self.context.index.passage(id) for id in islice(cycle(ids), self.context.shown)]
+            shown = self.scope["shown"] or self.context.shown
+            passages = [self.context.index.passage(id) for id in islice(cycle(ids), shown)]
             need = await self.count(prompts.answer(question, passages, known))
             thinking = self.context.capabilities.thinking
             tokens = int(with_margin(need) * _LONGER) + ANSWER_TOKENS + thinking
-            self.context.ledger.fit_closing(tokens)
+            if outer:
+                self.context.ledger.fit_closing(tokens)
+            else:
+                tokens = max(1, min(tokens, int(reserve["tokens"])))
+                self.ledger = self._limited(reserve | {"tokens": tokens})
             return tokens
         return 0
 
@@ -158,7 +165,7 @@ class Moves(Calls):
         self, question: str, ids: Sequence[str], chain: Sequence[Step], known: Sequence[str], stop: str
     ) -> dict[str, Any]:
         """Write the closing answer, from the best passages that fit, out of the share that was held for it."""
-        self.context.ledger.release_closing()
+        self.release()
         try:
             messages, shown, note = await self.fit(
                 lambda docs: prompts.answer(question, docs, known), ids, ANSWER_TOKENS
@@ -219,14 +226,43 @@ def _lost(error: OSError) -> RagscaleError:
     return RagscaleError(f"the index failed ({said})", "Open it again, or look at its server.")
 
 
-def share(ledger: Ledger, branches: int) -> dict[str, int]:
-    """An equal part of what is left for each of `branches`, to put into their `Send` payloads.
+def share(ledger: Ledger, branches: int, clock: Spend, *, layers: int = 1) -> dict[str, float]:
+    """An equal part of what is left for each of `branches`, which `send` gives them: in every dimension with a limit.
 
     Branches that draw on shares of their own never compete, so a run does not depend on which of them is faster. Call
     it in a node of the trunk, while no branch runs.
+
+    Args:
+        ledger: Of the node.
+        branches: Side by side. They share tokens, calls and queries.
+        clock: The node's. Rounds and seconds are limits of the critical path, so all branches have the same.
+        layers: Layers of such branches that are to follow one another, this one included: each gets an equal part.
     """
-    left = {name: ledger.left(name) for name in ("tokens", "llm_calls", "queries")}
-    return {name: max(0, int(amount // branches)) for name, amount in left.items() if amount != math.inf}
+    parts = {name: ledger.left(name) / (branches * layers) for name in ("tokens", "llm_calls", "queries")}
+    parts["rounds"] = clock.rounds + ledger.rounds_left(clock) / layers
+    finite = {name: max(0, int(amount)) for name, amount in parts.items() if math.isfinite(amount)}
+    seconds = ledger.left("seconds") / layers
+    return finite | ({"seconds": clock.seconds + max(0.0, seconds)} if math.isfinite(seconds) else {})
+
+
+def closing_share(share: Mapping[str, float], clock: Spend, thinking: int) -> dict[str, float]:
+    """The part of a share that is kept for the closing answer; see `closing_tokens`. A quarter of the seconds, 30 at
+    most."""
+    reserve: dict[str, float] = {"llm_calls": 1}
+    if "tokens" in share:
+        reserve["tokens"] = min(share["tokens"], closing_tokens(share["tokens"], thinking))
+    if "seconds" in share:
+        reserve["seconds"] = min(30.0, max(0.0, share["seconds"] - clock.seconds) / 4)
+    return reserve
+
+
+def closing_tokens(total: float, thinking: int) -> int:
+    """Tokens kept for a closing answer out of `total`: a quarter, 512 to 2,048.
+
+    For a model that thinks first, its allowance for thoughts (`thinking`) comes on top, to half of the tokens at most.
+    """
+    quarter = min(2048.0, max(512.0, total / 4))
+    return int(min(total / 2, quarter + thinking) if thinking else quarter)
 
 
 def typical(state: Mapping[str, Any], move: Move, nominal: int, *, each_passage: bool = False, samples: int = 1) -> int:

@@ -13,9 +13,11 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 from langgraph.graph import END, START
 from langgraph.types import Send
 
-from ragscale.modes.base import Mode, State, Update, branch, node, noted, unless_stopped
-from ragscale.modes.graph import ModeGraph
-from ragscale.modes.moves import Moves, share, typical
+from ragscale.modes.core.graph import ModeGraph
+from ragscale.modes.core.mode import Mode
+from ragscale.modes.core.moves import Moves, share, typical
+from ragscale.modes.core.nodes import branch, node, send, unless_stopped
+from ragscale.modes.core.state import State, Update, noted
 from ragscale.prompts import Plan, Step
 from ragscale.prompts.parse import normalise
 from ragscale.types import Spend
@@ -41,12 +43,10 @@ class _TreeState(State, total=False):
     """The current level's `Shape`."""
     queries: list[str]
     """Its distinct new sub-queries."""
-    part: dict[str, int]
-    """The share of the budget that each branch about to be sent gets."""
     children: Annotated[list[tuple[str, Step]], operator.add]
-    """(branch, step) of every child that was answered, over all levels."""
+    """(name, step) of every child that was answered, over all levels."""
     penalties: Annotated[list[tuple[str, float]], operator.add]
-    """(the child's branch, penalty) of every rollout, over all levels."""
+    """(the child's name, penalty) of every rollout, over all levels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,21 +123,26 @@ class Tree(Mode):
                 break
             moves.note("plan", "only repeats of earlier sub-queries, discarded")
         kept = [same[0] for same in sorted(distinct.values(), key=len, reverse=True)][: shape.expand]
-        return {"shape": list(shape), "queries": kept, "part": share(moves.ledger, len(kept) or 1), "known": notes}
+        return {
+            "shape": list(shape),
+            "queries": kept,
+            "part": share(moves.ledger, len(kept) or 1, moves.clock),
+            "known": notes,
+        }
 
     async def _to_children(self, state: _TreeState) -> list[Send] | str:
         if state["stop"] or not state["queries"]:
             return "answer"
         level = len(state["chain"])
         return [
-            Send("child", _payload(state, f"{level}.{i}", state["part"]) | {"query": query})
+            send("child", state, f"{level}.{i}", child=f"{level}.{i}", query=query, shape=state["shape"])
             for i, query in enumerate(state["queries"])
         ]
 
     async def _child(self, moves: Moves, state: Any) -> Update:
         """Answer one sub-query of the level; what it found is evidence for the closing answer, kept or not."""
         step = await _step(moves, state["query"], Shape(*state["shape"]).k)
-        return {"children": [(state["branch"], step)], "found": [step["passages"]]}
+        return {"children": [(state["child"], step)], "found": [step["passages"]]}
 
     async def _spread(self, moves: Moves, state: _TreeState) -> Update:
         """Join the children and share what is left among their rollouts; stop where no child came back."""
@@ -145,7 +150,7 @@ class Tree(Mode):
         if not children:
             stop, reason = state["failed"][-1]
             return {"stop": stop, "reason": reason}
-        return {"part": share(moves.ledger, len(children) * shape.rollouts or 1)}
+        return {"part": share(moves.ledger, len(children) * shape.rollouts or 1, moves.clock)}
 
     async def _to_rollouts(self, state: _TreeState) -> list[Send] | str:
         if state["stop"]:
@@ -154,7 +159,7 @@ class Tree(Mode):
         if len(children) == 1 and shape.expand == 1:
             return "select"
         return [
-            Send("rollout", _payload(state, f"{name}.{r}", state["part"]) | {"chain": [*state["chain"], step]})
+            send("rollout", state, f"{name}.{r}", child=name, chain=[*state["chain"], step], shape=state["shape"])
             for name, step in children
             for r in range(shape.rollouts)
         ]
@@ -162,7 +167,6 @@ class Tree(Mode):
     async def _rollout(self, moves: Moves, state: Any) -> Update:
         """Look ahead from a child by at most `rollout_steps` sampled steps and score where that leads."""
         chain, seen, shape = list(state["chain"]), state["seen"][: self.plan_k], Shape(*state["shape"])
-        child = moves.branch.rsplit(".", 1)[0]
         for _ in range(min(shape.depth, self.steps - len(chain))):
             plans = await moves.plan(state["question"], seen, chain, temperature=self.temperature)
             known = {normalise(step["query"]) for step in chain}
@@ -171,7 +175,7 @@ class Tree(Mode):
                 moves.note("plan", "nothing new to ask, the rollout ends here")
                 break
             chain.append(await _step(moves, new[0], shape.k))
-        return {"penalties": [(child, await moves.penalty(state["question"], chain))]}
+        return {"penalties": [(state["child"], await moves.penalty(state["question"], chain))]}
 
     async def _select(self, moves: Moves, state: _TreeState) -> Update:
         """Keep the child with the lowest mean penalty; children whose rollouts all failed come last."""
@@ -258,11 +262,6 @@ def _agreed(plans: list[Plan]) -> str:
     said = Counter(plan.known for plan in plans if plan.known)
     [(known, count)] = said.most_common(1) or [("", 0)]
     return known if count > 1 or len(plans) == 1 else ""
-
-
-def _payload(state: _TreeState, name: str, part: dict[str, int]) -> dict[str, Any]:
-    shared = {key: state[key] for key in ("question", "chain", "seen", "serial", "shape")}
-    return {**shared, "branch": name, "share": part}
 
 
 def _of_level(state: _TreeState) -> list[tuple[str, Step]]:

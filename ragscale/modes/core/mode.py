@@ -1,0 +1,88 @@
+"""`Mode`: a retrieval mode is a frozen configuration that wires a graph."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from langgraph.graph import StateGraph
+
+from ragscale.errors import BudgetExceeded, InvalidInput
+from ragscale.modes.core.moves import Context, Moves
+from ragscale.modes.core.nodes import Node, node
+from ragscale.modes.core.state import State, Update, evidence
+
+__all__ = ["Mode"]
+
+_NUMBERS: dict[str, Any] = {"int": int, "float": (int, float)}
+_MOST = 10**9
+"""Upper bound of any numeric parameter; keeps derived values finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode(ABC):
+    """A retrieval mode. The object *is* its configuration; `graph` wires it.
+
+    Raises:
+        InvalidInput: A number is below the least that `least` allows, above 1,000,000,000, or none at all.
+    """
+
+    name: ClassVar[str]
+    """By which `Agent`, the command line and reports call it."""
+
+    least: ClassVar[dict[str, float]] = {}
+    """Smallest value of each numeric parameter; where none is given, 1 for whole numbers and 0 for others."""
+
+    closes: ClassVar[bool] = True
+    """Whether the run keeps a share of its budget for a closing answer."""
+
+    k: int = 5
+    """Passages retrieved a sub-query."""
+    context: int = 8
+    """Passages shown to the closing answer at most; fewer where the budget or the context window is short."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            kind = str(getattr(field.type, "__name__", field.type))
+            if kind not in _NUMBERS:
+                continue
+            least = self.least.get(field.name, 1 if kind == "int" else 0)
+            if isinstance(value, bool) or not isinstance(value, _NUMBERS[kind]):
+                raise InvalidInput(f"{self.name}: {field.name}={value!r} is no {kind}", "Give a number.")
+            if not value >= least:
+                raise InvalidInput(f"{self.name}: {field.name}={value!r} is below {least}", f"Use {least} or more.")
+            if value > _MOST:
+                raise InvalidInput(f"{self.name}: {field.name} is above {_MOST:,}", "Use a smaller number.")
+
+    @abstractmethod
+    def graph(self) -> StateGraph[Any, Context, Any, Any]:
+        """The state machine, not compiled."""
+
+    def looking(self, k: int) -> Node:
+        """A first node that retrieves `k` passages for the question itself."""
+
+        async def look(moves: Moves, state: State) -> Update:
+            if state["seen"]:  # by the run around this one
+                return {}
+            return {"seen": (await moves.retrieve([state["question"]], k))[0]}
+
+        return node(look)
+
+    def closing(self) -> Node:
+        """The last node of every mode: answer from the best `evidence` that fits, whatever happened before."""
+
+        async def answer(moves: Moves, state: State) -> Update:
+            if not state["scope"]["answers"]:
+                return {}
+            ids = evidence(state)
+            if not ids and not state["found"] and not state["chain"]:
+                # Nothing was retrieved (the first sub-query failed, or could not be paid): the question itself may do.
+                with contextlib.suppress(BudgetExceeded):
+                    [ids] = await moves.retrieve([state["question"]], self.k)
+            ids = ids[: self.context]
+            return await moves.close(state["question"], ids, state["chain"], state["known"], state["stop"])
+
+        return node(answer)
