@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ragscale.eval.metrics import exact_match, f1, gold_recall, normalise
+from ragscale.eval.metrics import exact_match, f1, gold_recall
 from ragscale.eval.questions import Question, load_questions
 from ragscale.eval.report import ModeReport, summarise, table, to_json
 from ragscale.eval.run import Progress, Row, evaluate, evaluate_sync
@@ -18,7 +18,6 @@ __all__ = [
     "f1",
     "gold_recall",
     "load_questions",
-    "normalise",
     "summarise",
     "table",
     "to_json",

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import re
-import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from ragscale.text import normalise_answer
 from ragscale.types import Event
 
-__all__ = ["exact_match", "f1", "gold_recall", "normalise", "retrieved"]
+__all__ = ["exact_match", "f1", "gold_recall", "retrieved"]
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _CLOSED = frozenset({"yes", "no", "noanswer"})
-
-
-def normalise(text: str) -> str:
-    """SQuAD's normalisation: lower case, no ASCII punctuation, no English articles, single spaces."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match(answer: str, gold: Sequence[str]) -> float:
     """1.0 if the answer equals one of the gold answers after normalisation; an empty answer never does."""
-    return float(bool(answer.strip()) and normalise(answer) in {normalise(text) for text in gold})
+    return float(bool(answer.strip()) and normalise_answer(answer) in {normalise_answer(text) for text in gold})
 
 
 def f1(answer: str, gold: Sequence[str]) -> float:
@@ -36,7 +28,7 @@ def f1(answer: str, gold: Sequence[str]) -> float:
 
 
 def _f1(answer: str, gold: str) -> float:
-    said, wanted = normalise(answer), normalise(gold)
+    said, wanted = normalise_answer(answer), normalise_answer(gold)
     if said == wanted:
         return float(bool(answer.strip()))
     if said in _CLOSED or wanted in _CLOSED:

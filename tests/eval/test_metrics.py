@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ragscale.eval.metrics import exact_match, f1, gold_recall, normalise, retrieved
+from ragscale.eval.metrics import exact_match, f1, gold_recall, retrieved
+from ragscale.text import normalise_answer
 from ragscale.types import Event
 
 
@@ -20,7 +21,7 @@ from ragscale.types import Event
     ],
 )
 def test_normalise(text: str, expected: str) -> None:
-    assert normalise(text) == expected
+    assert normalise_answer(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def send(to: str, state: State, name: str, *, temperature: float = 0.0, **values
         branch=inside(outer, name), share=state["part"], reserve={}, answers=True,
         temperature=max(temperature, outer["temperature"]), shown=outer["shown"],
     )  # fmt: skip
-    shared = {key: state[key] for key in ("question", "serial", "seen")}  # type: ignore[literal-required]
+    shared = {key: state[key] for key in ("question", "serial", "seen")}
     return Send(to, {**shared, "scope": scope, **values})
 
 
