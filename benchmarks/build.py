@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ragscale.corpus import read
 from ragscale.index import Index
-from ragscale.index.passages import full_text
+from ragscale.index.storage.passages import full_text
 from ragscale.weights import pinned
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from retrieval_data import mixture, synthetic
 
-from ragscale.index import exact, gpu
-from ragscale.index.broker import Broker
-from ragscale.index.dense import DenseIndex, build_dense
-from ragscale.index.fusion import Ranking
-from ragscale.index.vectors import Vectors
+from ragscale.index.dense import exact, gpu
+from ragscale.index.dense.search import DenseIndex, build_dense
+from ragscale.index.query.broker import Broker
+from ragscale.index.storage.vectors import Vectors
+from ragscale.ranking import Ranking
 
 K = 10
 BATCH = 64

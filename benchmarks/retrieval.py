@@ -33,10 +33,10 @@ import retrieval_data as stored
 from retrieval_dense import measure_types, plot
 
 from ragscale.index import Index
-from ragscale.index.commit import BM25_FOLDER
-from ragscale.index.fusion import best_rows
-from ragscale.index.lexical import open_lexical, tokenize
-from ragscale.index.manifest import Manifest
+from ragscale.index.lexical.bm25 import open_lexical, tokenize
+from ragscale.index.storage.manifest import Manifest
+from ragscale.index.write.commit import BM25_FOLDER
+from ragscale.ranking import best_rows
 
 SECTIONS = ("build", "dense", "broker", "bm25", "memory")
 DATA = Path(__file__).parents[2] / "shared" / "data"

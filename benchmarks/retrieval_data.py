@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.index import Index
-from ragscale.index.commit import open_vectors
-from ragscale.index.embed import Embedder
-from ragscale.index.manifest import Manifest
-from ragscale.index.vectors import Vectors
+from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.storage.manifest import Manifest
+from ragscale.index.storage.vectors import Vectors
+from ragscale.index.write.commit import open_vectors
 
 SETS = ("hotpotqa", "2wikimultihopqa", "musique")
 POOL = "wikipool"

@@ -13,11 +13,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.index import exact
-from ragscale.index.choose import choose_factory
-from ragscale.index.dense import DenseIndex, build_dense
-from ragscale.index.tune import efforts
-from ragscale.index.vectors import Vectors
+from ragscale.index.dense import exact
+from ragscale.index.dense.auto import choose_factory
+from ragscale.index.dense.search import DenseIndex, build_dense
+from ragscale.index.storage.vectors import Vectors
+from ragscale.index.write.tune import efforts
 
 K = 10
 BATCHES = (1, 16, 64)

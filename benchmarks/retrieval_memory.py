@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from retrieval_data import mixture
 
-from ragscale.index import Index, build
-from ragscale.index.manifest import EmbedderInfo
+from ragscale.index import Index
+from ragscale.index.storage.manifest import EmbedderInfo
+from ragscale.index.write import build
 
 DIMENSION = 384
 WORDS = 60

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ragscale.agent import Agent
     from ragscale.budget import Budget, Ledger
     from ragscale.index import Index
-    from ragscale.index.remote import RemoteIndex
+    from ragscale.index.remote.index import RemoteIndex
 
 __all__ = [
     "Agent",
@@ -57,7 +57,7 @@ _LAZY = {
     "Budget": "ragscale.budget",
     "Index": "ragscale.index",
     "Ledger": "ragscale.budget",
-    "RemoteIndex": "ragscale.index.remote",
+    "RemoteIndex": "ragscale.index.remote.index",
 }
 
 

@@ -21,7 +21,7 @@ from smallworld import QUESTIONS, build, script, serving
 import ragscale as rs
 from ragscale.errors import BadDocument, BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.index import Index
-from ragscale.index.remote import RemoteIndex
+from ragscale.index.remote.index import RemoteIndex
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import Chain
 from ragscale.types import Spend

@@ -37,7 +37,7 @@ def add(
     device: Device = None,
 ) -> None:
     """Add documents; those that are there with the same content are skipped. After a kill the same command goes on."""
-    from ragscale.index.grow import add
+    from ragscale.index.write.grow import add
 
     _grow(add, folder, corpus, columns, keep_going, embedder, batch_size, backend, device)
 
@@ -54,7 +54,7 @@ def update(
     device: Device = None,
 ) -> None:
     """Add new documents and replace changed ones; nothing else is embedded. After a kill the same command goes on."""
-    from ragscale.index.grow import update
+    from ragscale.index.write.grow import update
 
     _grow(partial(update, prune=prune), folder, corpus, columns, keep_going, embedder, batch_size, backend, device)
 
@@ -63,7 +63,7 @@ def remove(
     folder: Folder, names: Annotated[list[str], typer.Argument(metavar="ID...", help="Documents or passages.")]
 ) -> None:
     """Remove documents or single passages from all searches."""
-    from ragscale.index.upkeep import remove
+    from ragscale.index.write.maintain import remove
 
     remove(folder, names)
     typer.echo(f"{folder}: {len(dict.fromkeys(names)):,} removed")
@@ -72,7 +72,7 @@ def remove(
 def compact(folder: Folder) -> None:
     """Drop the rows of removed documents; nothing is embedded."""
     from ragscale.index import Manifest
-    from ragscale.index.upkeep import compact
+    from ragscale.index.write.maintain import compact
 
     before = Manifest.read(folder).rows
     with progress_bars() as progress:
@@ -83,7 +83,7 @@ def compact(folder: Folder) -> None:
 
 def repair(folder: Folder) -> None:
     """Derive damaged files again, where that can be done: all but passages, fields and vectors. Nothing is embedded."""
-    from ragscale.index.upkeep import repair
+    from ragscale.index.write.repair import repair
 
     damaged = repair(folder)
     if not damaged:

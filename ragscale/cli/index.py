@@ -210,7 +210,7 @@ def search(
 
 def _tell_wordless(queries: list[str]) -> None:
     """Say of which queries BM25 reads nothing: their empty results would look like those of any other."""
-    from ragscale.index.lexical import tokenize
+    from ragscale.index.lexical.bm25 import tokenize
 
     for query, words in zip(queries, tokenize(queries), strict=True):
         if not words:

@@ -20,10 +20,10 @@ __all__ = ["dense_text", "info"]
 def info(source: Source, as_json: AsJson = False) -> None:
     """Say what an index was made with; of one that is served, what its server tells."""
     from ragscale.index import Manifest
-    from ragscale.index.wire import is_url
+    from ragscale.index.remote.wire import is_url
 
     if is_url(source):
-        from ragscale.index.remote import RemoteIndex
+        from ragscale.index.remote.index import RemoteIndex
 
         with RemoteIndex(source) as index:
             told, rows = index.about, _told(index.about)

@@ -13,7 +13,7 @@ from ragscale.cli.common import Folder
 from ragscale.words import counted
 
 if TYPE_CHECKING:
-    from ragscale.index.tune import Trial
+    from ragscale.index.write.tune import Trial
 
 __all__ = ["reindex", "tune"]
 
@@ -28,7 +28,7 @@ def tune(
     ] = None,
 ) -> None:
     """Measure recall against exact search; keep the cheapest settings that reach the wanted recall."""
-    from ragscale.index.tune import tune_index
+    from ragscale.index.write.tune import tune_index
 
     asked = _questions(queries) if queries else ()
     found = tune_index(folder, recall=recall, k=k, sample=sample, queries=asked, report=_table(k))
@@ -54,7 +54,7 @@ def reindex(
 ) -> None:
     """Index the stored vectors in another way; nothing is embedded again."""
     from ragscale.index import reindex as write
-    from ragscale.index.choose import parse_memory
+    from ragscale.index.dense.auto import parse_memory
 
     info = write(folder, factory, memory=None if memory is None else parse_memory(memory))
     typer.echo(f"{folder}: {info.factory} ({info.reason})")

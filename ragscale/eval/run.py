@@ -14,12 +14,12 @@ from typing import Any
 from ragscale import background, modes, prompts
 from ragscale.agent import Agent
 from ragscale.answer import Answer
+from ragscale.arguments import listed
 from ragscale.errors import EndpointError, InvalidInput
 from ragscale.eval.metrics import exact_match, f1, gold_recall
 from ragscale.eval.questions import Question, questions_hash
 from ragscale.eval.report import ModeReport, summarise
 from ragscale.eval.store import Row, Store
-from ragscale.index.request import listed
 from ragscale.modes.spec import label
 from ragscale.types import Spend
 from ragscale.version import __version__

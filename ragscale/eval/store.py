@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ragscale.errors import InvalidInput, RagscaleError
-from ragscale.index.place import sync
+from ragscale.index.storage.durable import sync
 
 __all__ = ["Row", "Store"]
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from ragscale.index.embed import DEFAULT_NAME
-from ragscale.index.files import check_files
-from ragscale.index.lexical import LexicalKind
-from ragscale.index.manifest import Manifest
-from ragscale.index.opened import Changes
-from ragscale.index.request import HOWS, How, SearchOptions
-from ragscale.index.retriever import Index
-from ragscale.index.snapshot import verify
-from ragscale.index.upkeep import reindex, repair, retune
-from ragscale.index.view import Searching
-from ragscale.index.writer import Progress
+from ragscale.index.encoders.embedder import DEFAULT_NAME
+from ragscale.index.lexical.bm25 import LexicalKind
+from ragscale.index.local import Index
+from ragscale.index.query.request import HOWS, How, SearchOptions
+from ragscale.index.searchable import Searching
+from ragscale.index.storage.checksums import check_files
+from ragscale.index.storage.manifest import Manifest
+from ragscale.index.storage.snapshot import verify
+from ragscale.index.write.embedding import Progress
+from ragscale.index.write.maintain import reindex, retune
+from ragscale.index.write.repair import repair
+from ragscale.index.write.session import Changes
 
 __all__ = [
     "DEFAULT_NAME",

@@ -13,9 +13,9 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from ragscale.types import Hit
 
 if TYPE_CHECKING:
-    from ragscale.index.remote import RemoteIndex
-    from ragscale.index.request import How, SearchOptions
-    from ragscale.index.retriever import Index
+    from ragscale.index.local import Index
+    from ragscale.index.query.request import How, SearchOptions
+    from ragscale.index.remote.index import RemoteIndex
 
 __all__ = ["RagscaleRetriever", "retriever"]
 

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp
 
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import HOWS, Index
-from ragscale.index.request import Size
-from ragscale.index.wire import hit_to_json, passage_to_json
+from ragscale.index.query.request import Size
+from ragscale.index.remote.wire import hit_to_json, passage_to_json
 from ragscale.serve.counters import CONTENT_TYPE, Counters
 from ragscale.serve.door import Door, checked_origin
 from ragscale.serve.limits import Admission, Limits, RefusedRequest

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 
 from ragscale.errors import InvalidInput, RagscaleError
-from ragscale.index.request import Size
+from ragscale.index.query.request import Size
 from ragscale.words import counted
 
 __all__ = ["Admission", "Limits", "RefusedRequest"]

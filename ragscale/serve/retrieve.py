@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
 from ragscale.index import Index
-from ragscale.index.request import work_of
+from ragscale.index.query.request import work_of
 from ragscale.serve.counters import Counters
 from ragscale.serve.limits import Admission, Limits
 from ragscale.serve.receive import attended

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ragscale.errors import InvalidInput
 from ragscale.index import SearchOptions
-from ragscale.index.request import DEPTH, Size, work_of
+from ragscale.index.query.request import DEPTH, Size, work_of
 from ragscale.serve.limits import Limits
 from ragscale.words import counted
 

@@ -83,7 +83,7 @@ def test_verify_names_the_command_that_repairs(built: Path) -> None:
 
 
 def test_an_outgrown_index_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ragscale.index.grow.add", lambda *args, **options: Changes(added=1, outgrown="RaBitQfs"))
+    monkeypatch.setattr("ragscale.index.write.grow.add", lambda *args, **options: Changes(added=1, outgrown="RaBitQfs"))
     result = run("index", "add", tmp_path / "index", corpus(tmp_path / "more.jsonl", seine="A river."))
     assert result.exit_code == 0
     assert "auto would choose RaBitQfs now" in result.stderr

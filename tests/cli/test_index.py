@@ -16,7 +16,7 @@ from ragscale.cli import app
 from ragscale.cli import index as commands
 from ragscale.cli.progress import progress_bars
 from ragscale.errors import CorpusError, IndexDamaged, InvalidInput, RagscaleError
-from ragscale.index.locks import writing
+from ragscale.index.storage.locks import writing
 
 root = typer.Typer()
 root.add_typer(commands.app, name="index")

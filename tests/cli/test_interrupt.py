@@ -25,7 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the bac
 from pathlib import Path
 import tiny
 from ragscale.cli import app
-from ragscale.index import segments
+from ragscale.index.write import segments
 
 log, hang_at = Path(sys.argv[1]), int(sys.argv[2])
 encode = tiny.TinyModel.encode

@@ -16,7 +16,7 @@ import tiny
 
 from ragscale.errors import RagscaleError
 from ragscale.index import Index, Manifest
-from ragscale.index import files as files_module
+from ragscale.index.storage import checksums as files_module
 
 NUMBERS = [0, 1, 255, 2**31 - 1, 2**32, 2**40, 2**62, 2**64 - 1]
 

@@ -21,7 +21,8 @@ import faiss  # noqa: F401
 import tiny
 from tqdm import tqdm
 
-from ragscale.index import Index, grow, segments, upkeep
+from ragscale.index import Index
+from ragscale.index.write import grow, maintain, segments
 
 
 class Patch:
@@ -47,9 +48,9 @@ def run(job: dict[str, Any]) -> None:
         case "update":
             grow.update(path, corpora, prune=True, batch_size=2, **size)
         case "remove":
-            upkeep.remove(path, job["names"])
+            maintain.remove(path, job["names"])
         case "compact":
-            upkeep.compact(path, **size)
+            maintain.compact(path, **size)
 
 
 def _die_at(step: int) -> None:

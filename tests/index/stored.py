@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.index.lexical import TermCounter
-from ragscale.index.vectors import Vectors
+from ragscale.index.lexical.bm25 import TermCounter
+from ragscale.index.storage.vectors import Vectors
 
 
 def write_segment(folder: Path, slabs: Sequence[Sequence[str]]) -> Path:

@@ -13,10 +13,11 @@ import pytest
 import tiny
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
-from ragscale.index import Index, embed
-from ragscale.index.backends import Backend, accelerate
-from ragscale.index.commit import open_vectors
-from ragscale.index.embed import Embedder
+from ragscale.index import Index
+from ragscale.index.encoders import embedder
+from ragscale.index.encoders.backends import Backend, accelerate
+from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.write.commit import open_vectors
 
 TEXTS = ["a glacier is a slow river of ice", "bread", "the violin has four strings " * 5, "x"]
 PACKAGES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
@@ -50,7 +51,7 @@ def test_an_index_grows_with_a_backend(
     options: dict[str, Any] = {"embedder": model, "dtype": "float32", "backend": backend}
     used: list[str] = []
     monkeypatch.setattr(
-        embed, "accelerate", lambda model, backend, **how: (used.append(backend), accelerate(model, backend, **how))
+        embedder, "accelerate", lambda model, backend, **how: (used.append(backend), accelerate(model, backend, **how))
     )
     with Index.build([first], tmp_path / "index", **options) as index:
         index.add([everything], backend=backend)
@@ -64,7 +65,7 @@ def test_an_index_grows_with_a_backend(
 def test_openvino_reports_to_nobody() -> None:
     need("openvino")
     code = (
-        "import sys; from ragscale.index.backends import _silent_openvino; silent = _silent_openvino(); "
+        "import sys; from ragscale.index.encoders.backends import _silent_openvino; silent = _silent_openvino(); "
         "from openvino.tools.ovc import telemetry_utils; assert callable(silent.convert_model); "
         "print(telemetry_utils.tm.__name__, 'openvino_telemetry' in sys.modules)"
     )

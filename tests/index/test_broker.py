@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 import pytest
 
 from ragscale.errors import BadDocument, InvalidInput, RagscaleError
-from ragscale.index.broker import Broker
+from ragscale.index.query.broker import Broker
 
 
 class Machine:

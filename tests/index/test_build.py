@@ -25,11 +25,11 @@ from ragscale.errors import (
     RagscaleError,
 )
 from ragscale.index import Index, Manifest
-from ragscale.index import build as build_module
-from ragscale.index import place as place_module
-from ragscale.index import segments as segments_module
-from ragscale.index.commit import open_vectors
-from ragscale.index.embed import Embedder
+from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.storage import durable as place_module
+from ragscale.index.write import build as build_module
+from ragscale.index.write import segments as segments_module
+from ragscale.index.write.commit import open_vectors
 
 Rows = list[dict[str, str]]
 Write = Callable[[Path, Rows], Path]

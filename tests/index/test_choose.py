@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from ragscale.errors import InvalidInput
-from ragscale.index.choose import choose_factory, default_refine, parse_memory
+from ragscale.index.dense.auto import choose_factory, default_refine, parse_memory
 
 GB = 10**9
 

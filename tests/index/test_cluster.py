@@ -25,30 +25,32 @@ from ragscale.cli import app
 from ragscale.corpus import Problems
 from ragscale.endpoint.transport import UnreachableError
 from ragscale.errors import CorpusError, EndpointError, InvalidInput, MissingDependency, RagscaleError
-from ragscale.index import Index, cluster, tasks
-from ragscale.index import segments as segments_module
-from ragscale.index.commit import open_vectors
+from ragscale.index import Index
+from ragscale.index.write import ray as ray_engine
+from ragscale.index.write import ray_tasks
+from ragscale.index.write import segments as segments_module
+from ragscale.index.write.commit import open_vectors
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (pip install 'ragscale[ray]')")
 
 
 def here(items: list[dict[str, Any]], task: Any, *, batch_size: int | None, **options: Any) -> Iterator[list[Any]]:
-    """What `cluster._stream` does, in this process: in blocks of three items, or a batch at a time."""
+    """What `ray._stream` does, in this process: in blocks of three items, or a batch at a time."""
     table = pa.Table.from_pylist(items)
     run = task(*options["fn_constructor_args"]) if isinstance(task, type) else task
     size = batch_size or 3
     for start in range(0, len(items), size):
         made = run(table.slice(start, size), **options.get("fn_kwargs", {}))
         for found in [made] if isinstance(made, pa.Table) else made:
-            yield from tasks.unpacked(found)
+            yield from ray_tasks.unpacked(found)
 
 
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine ray without Ray."""
-    monkeypatch.setattr(cluster, "_stream", here)
-    monkeypatch.setattr(cluster, "_actors", lambda gpus: {})
-    monkeypatch.setattr(cluster, "connected", nullcontext)
+    monkeypatch.setattr(ray_engine, "_stream", here)
+    monkeypatch.setattr(ray_engine, "_actors", lambda gpus: {})
+    monkeypatch.setattr(ray_engine, "connected", nullcontext)
 
 
 @pytest.fixture(scope="module")
@@ -162,12 +164,12 @@ def test_what_an_actor_cannot_do_is_raised_here(
     corpora: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny.install(monkeypatch)
-    encoder = tasks.SlabEncoder(tiny.INFO, "tiny", 4)
+    encoder = ray_tasks.SlabEncoder(tiny.INFO, "tiny", 4)
     slab = {"folder": str(tmp_path / "elsewhere"), "start": 0, "stop": 4}
-    [(kind, name, problem, _)] = tasks.unpacked(encoder(pa.Table.from_pylist([slab])))
+    [(kind, name, problem, _)] = ray_tasks.unpacked(encoder(pa.Table.from_pylist([slab])))
     assert (kind, name) == ("error", "RagscaleError")
     assert "cannot read" in problem
-    monkeypatch.setattr(tasks, "encode_slab", lambda *args: (_ for _ in ()).throw(OSError("gone")))
+    monkeypatch.setattr(ray_tasks, "encode_slab", lambda *args: (_ for _ in ()).throw(OSError("gone")))
     with pytest.raises(RagscaleError, match="gone"):
         Index.build(corpora[:1], tmp_path / "index", embedder="tiny", engine="ray")
 
@@ -180,7 +182,7 @@ def test_an_error_of_another_module_is_raised_as_its_nearest_kin(
         raise UnreachableError("nobody there", "Start it.")
 
     tiny.install(monkeypatch)
-    monkeypatch.setattr(tasks, "encode_slab", unreachable)
+    monkeypatch.setattr(ray_tasks, "encode_slab", unreachable)
     with pytest.raises(EndpointError, match=r"nobody there\. Start it\.$"):
         Index.build(corpora[:1], tmp_path / "index", embedder="tiny", engine="ray")
 
@@ -272,13 +274,14 @@ def test_ray_gives_up_in_one_line() -> None:
         raise ValueError("out of luck")
 
     with pytest.raises(RagscaleError, match=r"^Ray gave up: .*out of luck") as caught:
-        list(cluster._stream([{"n": 1}], fail, blocks=1, batch_size=1))
+        list(ray_engine._stream([{"n": 1}], fail, blocks=1, batch_size=1))
     assert len(str(caught.value).splitlines()) == 1
 
 
 KILLED = """
 import os, signal, sys
-from ragscale.index import Index, segments
+from ragscale.index import Index
+from ragscale.index.write import segments
 
 def stop(stage, done, total):
     if stage == "embed" and done >= 96:  # the third slab is about to be written

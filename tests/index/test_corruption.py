@@ -12,10 +12,11 @@ import pytest
 import tiny
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, RagscaleError
-from ragscale.index import Index, Manifest, check_files, grow, upkeep, verify
-from ragscale.index import files as files_module
-from ragscale.index.build import BuildOptions, build
-from ragscale.index.manifest import MANIFEST_FILE
+from ragscale.index import Index, Manifest, check_files, repair, verify
+from ragscale.index.storage import checksums as files_module
+from ragscale.index.storage.manifest import MANIFEST_FILE
+from ragscale.index.write import grow, maintain
+from ragscale.index.write.build import BuildOptions, build
 
 CASES = 1000  # flips and cuts; longer and missing files come on top
 COUNTED = {"hashes.u64", "terms.i32", "lengths.i32", "vocabulary.txt"}  # from passages
@@ -31,7 +32,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         tiny.install(patch)
         Index.build([corpus], folder / "index", embedder="tiny", factory="HNSW8", segment_rows=40).close()
-        upkeep.remove(folder / "index", ["p3", "p50"])
+        maintain.remove(folder / "index", ["p3", "p50"])
         yield folder / "index"
 
 
@@ -89,7 +90,7 @@ def test_a_writer_refuses_a_damaged_index_too(index: Path) -> None:
     path = next(index.glob("segments/*/hashes.u64"))
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    for write in (lambda: upkeep.remove(index, ["p1"]), lambda: upkeep.compact(index)):
+    for write in (lambda: maintain.remove(index, ["p1"]), lambda: maintain.compact(index)):
         with pytest.raises(IndexDamaged, match=r"hashes\.u64: its checksum"):
             write()
     path.write_bytes(whole)
@@ -103,10 +104,10 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write"),
     [
-        ("vectors.faiss", lambda folder: upkeep.remove(folder, ["p1"])),
+        ("vectors.faiss", lambda folder: maintain.remove(folder, ["p1"])),
         ("vectors.faiss", lambda folder: grow.add(folder, [folder.parent / "more.jsonl"])),
-        ("ids.npy", lambda folder: upkeep.reindex(folder, "IVF2,Flat")),
-        ("bm25/data.csc.index.npy", lambda folder: upkeep.retune(folder, Manifest.read(folder).dense)),
+        ("ids.npy", lambda folder: maintain.reindex(folder, "IVF2,Flat")),
+        ("bm25/data.csc.index.npy", lambda folder: maintain.retune(folder, Manifest.read(folder).dense)),
     ],
 )
 def test_a_write_does_not_sign_damage_that_nobody_saw(
@@ -124,7 +125,7 @@ def test_a_write_does_not_sign_damage_that_nobody_saw(
     assert now.generation > Manifest.read(index).generation
     with pytest.raises(IndexDamaged, match=f"{name}: its checksum"):
         check_files(copy, now)
-    assert upkeep.repair(copy) == [(now.generation_path(Path()) / name).as_posix()]
+    assert repair(copy) == [(now.generation_path(Path()) / name).as_posix()]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_compacting_copies_no_damage(
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
     monkeypatch.setattr(files_module, "HASHED_FILE", -1)
     with pytest.raises(IndexDamaged, match=f"{name}: its checksum"):
-        upkeep.compact(copy)
+        maintain.compact(copy)
     assert Manifest.read(copy) == Manifest.read(index)
 
 
@@ -163,12 +164,12 @@ def test_a_commit_during_a_long_check_is_no_damage(
     copy = shutil.copytree(index, tmp_path / "index")
 
     def write() -> None:
-        upkeep.remove(copy, ["p1"])
-        upkeep.compact(copy)
+        maintain.remove(copy, ["p1"])
+        maintain.compact(copy)
 
     during(monkeypatch, write)
     verify(copy)
-    upkeep.sweep(copy)  # what was checked is let go
+    maintain.sweep(copy)  # what was checked is let go
     now = Manifest.read(copy)
     assert now.passages == 57
     assert [path.name for path in (copy / "generations").iterdir()] == [f"{now.generation:06d}"]
@@ -178,8 +179,8 @@ def test_a_commit_during_a_long_check_is_no_damage(
 def test_an_open_index_checks_the_newest_commit(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = shutil.copytree(index, tmp_path / "index")
     with Index.open(copy) as opened:
-        upkeep.remove(copy, ["p1"])
-        during(monkeypatch, lambda: upkeep.remove(copy, ["p2"]))
+        maintain.remove(copy, ["p1"])
+        during(monkeypatch, lambda: maintain.remove(copy, ["p2"]))
         opened.verify()
         flip(Manifest.read(copy).generation_path(copy) / "ids.npy")
         with pytest.raises(IndexDamaged, match=r"ids\.npy: its checksum"):

@@ -15,10 +15,10 @@ import pytest
 from stored import unit, write_vectors
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, MissingDependency
-from ragscale.index import dense, exact
-from ragscale.index.dense import VECTORS_FILE, DenseIndex, build_dense, check_factory, require_faiss
-from ragscale.index.exact import Mask
-from ragscale.index.vectors import Vectors
+from ragscale.index.dense import exact, search
+from ragscale.index.dense.search import VECTORS_FILE, DenseIndex, build_dense, check_factory, require_faiss
+from ragscale.index.storage.vectors import Vectors
+from ragscale.ranking import Mask
 
 D = 32
 LARGE = ["IVF64_HNSW32,RaBitQfs", "IVF64_HNSW32,PQ4x4fs"]
@@ -33,8 +33,8 @@ NOT_SELECTING = ["PQ16x4np", "RaBitQfs", "PQ16x4fs", "PCA16,PQ8x4fs"]
 @pytest.fixture(autouse=True)
 def small_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Approximate search also where exact search of a test's few rows would do."""
-    monkeypatch.setattr(dense, "_FEW_ROWS", 0)
-    monkeypatch.setattr(dense, "_SHARE", 1_000_000)
+    monkeypatch.setattr(search, "_FEW_ROWS", 0)
+    monkeypatch.setattr(search, "_SHARE", 1_000_000)
     monkeypatch.setattr(DenseIndex, "_is_small", lambda self, live, k: False)
 
 
@@ -359,7 +359,7 @@ def test_files_are_mapped_not_loaded(tmp_path: Path, factory: str) -> None:
     index.train(vectors.take(np.arange(5000)))
     index.add(vectors.take(np.arange(40_000)))
     faiss.write_index(index, str(path))
-    info = dense.DenseInfo(factory, 40_000, 1, {"nprobe": 1, "efSearch": 16}, "")
+    info = search.DenseInfo(factory, 40_000, 1, {"nprobe": 1, "efSearch": 16}, "")
     before = anonymous()
     DenseIndex(vectors, info, path)
     assert anonymous() - before < 0.5 * path.stat().st_size

@@ -14,8 +14,8 @@ import pytest
 
 from ragscale.errors import IndexMismatch, InvalidInput, ModelError, ModelFileError
 from ragscale.index import Index
-from ragscale.index.embed import DEFAULT_NAME, Embedder, canonical_name
-from ragscale.index.models import locate
+from ragscale.index.encoders.embedder import DEFAULT_NAME, Embedder, canonical_name
+from ragscale.index.encoders.loading import locate
 from ragscale.weights import pinned
 
 MakeModel = Callable[..., Path]

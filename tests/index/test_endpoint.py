@@ -17,8 +17,8 @@ import pytest
 
 from ragscale.errors import EndpointError, IndexMismatch, InvalidInput, ModelError, ModelFileError
 from ragscale.index import Index
-from ragscale.index.embed import Embedder
-from ragscale.index.endpoint import Endpoint
+from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.encoders.endpoint import Endpoint
 
 Status = int
 TEXTS = [f"text number {i} " + "word " * (i % 7) for i in range(50)]
@@ -198,7 +198,7 @@ def searched_together(index: Index, state: Server, searches: Sequence[tuple[str,
 def test_an_endpoint_that_fails_is_tried_once_for_all_searches_that_wait(
     server: tuple[Server, str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ragscale.index.endpoint._ATTEMPTS", 2)
+    monkeypatch.setattr("ragscale.index.encoders.endpoint._ATTEMPTS", 2)
     state, url = server
     searches: list[tuple[str, dict[str, Any]]] = [(f"query {i}", {"how": "hybrid"}) for i in range(6)]
     searches += [("Paris", {"how": "bm25"}), ("Paris", {"how": "bm25", "rerank": tmp_path})]
@@ -221,7 +221,7 @@ def test_an_endpoint_that_fails_is_tried_once_for_all_searches_that_wait(
 def test_a_query_that_breaks_an_endpoint_does_not_spoil_the_others(
     server: tuple[Server, str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ragscale.index.endpoint._ATTEMPTS", 1)
+    monkeypatch.setattr("ragscale.index.encoders.endpoint._ATTEMPTS", 1)
     state, url = server
     state.fails = lambda texts: any("poison" in text for text in texts)
     with Index.build([corpus], tmp_path / "index", embedder=f"endpoint:{url}") as index:
@@ -251,7 +251,7 @@ def test_long_vectors_are_asked_for_in_smaller_batches(
     server: tuple[Server, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that no answer is larger than what is read."""
-    monkeypatch.setattr("ragscale.index.endpoint._MOST_NUMBERS", 100)
+    monkeypatch.setattr("ragscale.index.encoders.endpoint._MOST_NUMBERS", 100)
     state, url = server
     with Embedder.for_documents(f"endpoint:{url}#small") as embedder:
         found = embedder.encode_documents(TEXTS, batch_size=64)
@@ -315,7 +315,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_broken_answers(server: tuple[Server, str], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ragscale.index.endpoint._ATTEMPTS", 1)
+    monkeypatch.setattr("ragscale.index.encoders.endpoint._ATTEMPTS", 1)
     spoil, said = BROKEN[name]
     state, url = server
     with Embedder.for_documents(f"endpoint:{url}") as embedder:
@@ -330,7 +330,7 @@ def test_broken_answers(server: tuple[Server, str], name: str, monkeypatch: pyte
 def test_broken_from_the_start(
     server: tuple[Server, str], row: list[Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ragscale.index.endpoint._ATTEMPTS", 1)
+    monkeypatch.setattr("ragscale.index.encoders.endpoint._ATTEMPTS", 1)
     state, url = server
     state.spoil = spoiled(lambda i, _: row)
     with pytest.raises(EndpointError, match=f"answered with {said}"):

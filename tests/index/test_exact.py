@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from stored import unit, write_vectors
 
-from ragscale.index import exact
-from ragscale.index.exact import Mask
-from ragscale.index.fusion import Ranking
+from ragscale.index.dense import exact
+from ragscale.ranking import Mask, Ranking
 
 
 def reference(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ragscale.errors import InvalidInput
 from ragscale.index import Index
-from ragscale.index.fusion import reciprocal_rank_fusion
+from ragscale.ranking import reciprocal_rank_fusion
 from ragscale.types import Hit
 
 QUERIES = ["Where was Marie Curie born?", "capital river of ice", "two passages that say the same", "zebra"]

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragscale.index.fusion import RRF_K, Ranking, best_rows, reciprocal_rank_fusion, weighted_fusion
+from ragscale.ranking import RRF_K, Ranking, best_rows, reciprocal_rank_fusion, weighted_fusion
 
 SCORES = st.lists(st.sampled_from([0.0, -1.0, 0.5, 1.0, 2.0, 3.0]), max_size=60)
 RANKING = st.lists(st.integers(0, 30), unique=True, max_size=20)

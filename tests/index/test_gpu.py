@@ -21,9 +21,10 @@ import tiny
 from stored import unit, write_vectors
 
 from ragscale.errors import RagscaleError
-from ragscale.index import Index, dense, exact, gpu
-from ragscale.index.dense import VECTORS_FILE, DenseIndex, build_dense
-from ragscale.index.vectors import Vectors
+from ragscale.index import Index
+from ragscale.index.dense import exact, gpu, search
+from ragscale.index.dense.search import VECTORS_FILE, DenseIndex, build_dense
+from ragscale.index.storage.vectors import Vectors
 
 D = 16
 
@@ -99,7 +100,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         made.append(("clones", cards, options.shard))
         return Card(index)
 
-    monkeypatch.setattr(dense, "_FEW_ROWS", 0)
+    monkeypatch.setattr(search, "_FEW_ROWS", 0)
     for name, value in {
         "get_num_gpus": lambda: 2,
         "StandardGpuResources": object,

@@ -20,8 +20,10 @@ from typer.testing import CliRunner
 
 from ragscale.cli import app
 from ragscale.errors import CorpusError, IndexBusy, IndexMismatch, InvalidInput, RagscaleError
-from ragscale.index import Changes, Index, choose, commit, grow, reindex, retune, segments, upkeep
-from ragscale.index.embed import Embedder
+from ragscale.index import Changes, Index, reindex, retune
+from ragscale.index.dense import auto
+from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.write import commit, grow, maintain, segments
 from ragscale.types import Hit
 
 Build = Callable[..., Index]
@@ -253,7 +255,7 @@ def test_a_reader_keeps_its_view_until_it_reloads(build: Build, tmp_path: Path) 
         assert not reader.reload()
         assert (len(reader), reader.fingerprint) == (38, writer.fingerprint)
         assert reader.search(QUERIES, 50, "hybrid") == writer.search(QUERIES, 50, "hybrid")
-        upkeep.sweep(writer.path)
+        maintain.sweep(writer.path)
         on_disk = {p.relative_to(writer.path).as_posix() for p in writer.path.rglob("*") if p.is_file()}
         assert on_disk == {*writer.manifest.files, "manifest.json", ".lock"}
 
@@ -294,7 +296,7 @@ def test_filters_of_an_index_that_was_replaced_are_its_own(build: Build, years: 
 
 
 HOLDS = """
-import sys; from pathlib import Path; from ragscale.index.locks import writing
+import sys; from pathlib import Path; from ragscale.index.storage.locks import writing
 with writing(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -321,15 +323,15 @@ def test_two_writers(build: Build, tmp_path: Path) -> None:
 
 WRITES = """
 import sys; from itertools import count; from pathlib import Path
-import tiny; from ragscale.index import grow, upkeep
+import tiny; from ragscale.index.write import grow, maintain
 class Patch: setattr = staticmethod(setattr)
 tiny.install(Patch)
 folder = Path(sys.argv[1])
 for turn in count(1):
     rows = tiny.rows_of(range(10 * turn, 10 * turn + 10))
     grow.add(folder / "index", [tiny.write_rows(folder / "turn.jsonl", rows)], segment_rows=7)
-    upkeep.remove(folder / "index", [f"p{n}" for n in range(10 * turn - 10, 10 * turn)])
-    upkeep.compact(folder / "index", segment_rows=7)
+    maintain.remove(folder / "index", [f"p{n}" for n in range(10 * turn - 10, 10 * turn)])
+    maintain.compact(folder / "index", segment_rows=7)
     if (folder / "stop").exists():
         break
 """
@@ -371,7 +373,7 @@ def whole_state(index: Index) -> list[int]:
 def test_the_lock_of_a_dead_process_is_free(build: Build) -> None:
     with build(tiny.rows_of(range(20))) as index:
         code = (
-            "import os, signal, sys; from pathlib import Path; from ragscale.index.locks import writing\n"
+            "import os, signal, sys; from pathlib import Path; from ragscale.index.storage.locks import writing\n"
             "with writing(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
         )
         done = subprocess.run([sys.executable, "-c", code, index.path], check=False)
@@ -462,7 +464,7 @@ def test_an_approximate_index_covers_its_rows_until_many_came_later(build: Build
 def test_an_index_that_has_outgrown_what_auto_chose(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choose, "_EXACT_NUMBERS", 16 * 30)
+    monkeypatch.setattr(auto, "_EXACT_NUMBERS", 16 * 30)
     more = [tiny.write_rows(tmp_path / f"{n}.jsonl", tiny.rows_of(range(n, n + 10))) for n in (20, 30, 40)]
     with (
         build(tiny.rows_of(range(20)), memory=10**6) as index,

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragscale.index.hashes import ABSENT, ADDED, CHANGED, COLUMNS, UNCHANGED, Hashes, compare, row_hashes
+from ragscale.index.storage.hashes import ABSENT, ADDED, CHANGED, COLUMNS, UNCHANGED, Hashes, compare, row_hashes
 from ragscale.types import Passage
 
 # few documents and few texts, so that equal ones are frequent, and documents lie scattered

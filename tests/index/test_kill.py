@@ -24,8 +24,8 @@ import pytest
 import tiny
 
 from ragscale.index import Index, Manifest, check_files
-from ragscale.index.locks import LOCK_FILE
-from ragscale.index.manifest import MANIFEST_FILE
+from ragscale.index.storage.locks import LOCK_FILE
+from ragscale.index.storage.manifest import MANIFEST_FILE
 
 SLAB = 8
 SEGMENT_ROWS = 20

@@ -14,8 +14,9 @@ import pytest
 import tiny
 
 from ragscale.errors import IndexDamaged
-from ragscale.index import Index, Manifest, upkeep
-from ragscale.index import files as files_module
+from ragscale.index import Index, Manifest
+from ragscale.index.storage import checksums as files_module
+from ragscale.index.write import maintain
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         tiny.install(patch)
         Index.build([corpus], folder / "index", embedder="tiny", factory="HNSW8", segment_rows=80).close()
-        upkeep.remove(folder / "index", ["p3", "p90"])
+        maintain.remove(folder / "index", ["p3", "p90"])
     return folder / "index"
 
 
@@ -188,7 +189,7 @@ def test_the_graph_is_read_once_a_process(index: Path, monkeypatch: pytest.Monke
         assert read == []
         opened.search(["river"], 3, "dense")
         assert read == ["vectors.faiss"]
-        upkeep.remove(index, ["p5"])
+        maintain.remove(index, ["p5"])
         read.clear()
         opened.reload()
         opened.search(["river"], 3, "dense")

@@ -12,10 +12,10 @@ import pytest
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
 from ragscale.index import Index, Manifest
-from ragscale.index import files as files_module
-from ragscale.index.dense import DenseInfo
-from ragscale.index.locks import LOCK_FILE
-from ragscale.index.manifest import MANIFEST_FILE, EmbedderInfo, FileInfo, Segment
+from ragscale.index.dense.search import DenseInfo
+from ragscale.index.storage import checksums as files_module
+from ragscale.index.storage.locks import LOCK_FILE
+from ragscale.index.storage.manifest import MANIFEST_FILE, EmbedderInfo, FileInfo, Segment
 
 MakeModel = Callable[..., Path]
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ragscale.index.fusion import Ranking, min_max
-from ragscale.index.mmr import diversify
+from ragscale.index.query.mmr import diversify
+from ragscale.ranking import Ranking, min_max
 
 ROWS = 12
 _random = np.random.default_rng(0).normal(size=(ROWS, 4)).astype(np.float32)

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from stored import write_segment
 
 from ragscale.errors import IndexDamaged, InvalidInput
-from ragscale.index import lexical
-from ragscale.index.lexical import TermCounter, open_lexical, tokenize
-from ragscale.index.postings import build_postings
+from ragscale.index.lexical import bm25
+from ragscale.index.lexical.bm25 import TermCounter, open_lexical, tokenize
+from ragscale.index.lexical.postings import build_postings
 
 WORDS = [a + b for a in ("zor", "mip", "qux", "tal", "vex") for b in ("ka", "lo", "mu", "ni", "pe", "ro")]
 
@@ -58,7 +58,7 @@ def test_terms_are_counted_in_order_of_appearance() -> None:
 
 @pytest.mark.parametrize("deleted", [False, True])
 def test_the_files_of_bm25s(tmp_path: Path, deleted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ragscale.index.postings._ROWS", 64)
+    monkeypatch.setattr("ragscale.index.lexical.postings._ROWS", 64)
     texts = made_up(500)
     gone = np.random.default_rng(1).random(500) < 0.3 if deleted else np.zeros(500, dtype=np.bool_)
     segments = segments_of(tmp_path, texts)
@@ -87,7 +87,7 @@ def test_rankings_are_those_of_bm25s(
     tmp_path: Path, compiled: bool, filtered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
-        monkeypatch.setitem(sys.modules, "ragscale.index.kernel", None)
+        monkeypatch.setitem(sys.modules, "ragscale.index.lexical.kernel", None)
     texts = made_up(400)
     terms = build_postings(tmp_path / "bm25", segments_of(tmp_path, texts))
     index = open_lexical(tmp_path / "bm25", "bm25s", terms)
@@ -179,6 +179,6 @@ def test_unknown_kind(tmp_path: Path) -> None:
 
 
 def test_numba_is_imported_by_the_first_index_only() -> None:
-    code = "import sys, ragscale.index.lexical; assert 'numba' not in sys.modules and 'faiss' not in sys.modules"
+    code = "import sys, ragscale.index.lexical.bm25; assert 'numba' not in sys.modules and 'faiss' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert lexical._kernel() is not None
+    assert bm25._kernel() is not None

@@ -10,9 +10,10 @@ import pytest
 import tiny
 
 from ragscale.errors import IndexDamaged, InvalidInput
-from ragscale.index import Index, Manifest, check_files, repair, upkeep
-from ragscale.index.dense import DenseIndex
-from ragscale.index.locks import LOCK_FILE
+from ragscale.index import Index, Manifest, check_files, repair
+from ragscale.index.dense.search import DenseIndex
+from ragscale.index.storage.locks import LOCK_FILE
+from ragscale.index.write import maintain
 from ragscale.types import Hit
 
 QUERIES = ["river ice", "violin string chain", "w45 metal", "capital"]
@@ -37,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             dense = index.manifest.dense
     assert dense is not None
     assert dense.rows == 40
-    upkeep.retune(folder / "index", type(dense)("HNSW8", 40, 3, {"efSearch": 99}, dense.reason))
+    maintain.retune(folder / "index", type(dense)("HNSW8", 40, 3, {"efSearch": 99}, dense.reason))
     return folder / "index"
 
 
@@ -118,7 +119,7 @@ def test_all_that_can_be_derived_at_once(index: Path) -> None:
 
 
 def test_without_deleted_rows_the_whole_folder_is_derived_again(index: Path) -> None:
-    upkeep.compact(index)
+    maintain.compact(index)
     before, found = Manifest.read(index), hits(index)
     shutil.rmtree(index / "generations")
     with pytest.raises(IndexDamaged, match="repair"):
@@ -182,7 +183,7 @@ def test_words_that_are_counted_otherwise_by_now_change_nothing(index: Path, mon
     damage(index / "segments" / "000000" / "hashes.u64", "cut")
     damage(index / "segments" / "000001" / "vocabulary.txt", "cut")
     before = content(index)
-    monkeypatch.setattr("ragscale.index.lexical.tokenize", lambda texts: [text.split() for text in texts])
+    monkeypatch.setattr("ragscale.index.lexical.bm25.tokenize", lambda texts: [text.split() for text in texts])
     with pytest.raises(IndexDamaged, match=r"000001/vocabulary\.txt: does not come out as it was.*from a copy"):
         repair(index)
     assert content(index) == before

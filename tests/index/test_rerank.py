@@ -13,8 +13,8 @@ import pytest
 
 from ragscale.errors import InvalidInput, ModelFileError
 from ragscale.index import Index
-from ragscale.index.passages import full_text
-from ragscale.index.rerank import Reranker
+from ragscale.index.encoders.reranker import Reranker
+from ragscale.index.storage.passages import full_text
 from ragscale.types import Hit
 
 QUERIES = ["Where was Marie Curie born?", "capital river", "two passages that say the same"]

@@ -17,8 +17,8 @@ import pytest
 
 from ragscale.errors import InvalidInput
 from ragscale.index import Index
-from ragscale.index.embed import Embedder
-from ragscale.index.fusion import RRF_K
+from ragscale.index.encoders.embedder import Embedder
+from ragscale.ranking import RRF_K
 from ragscale.types import Hit, Passage
 
 QUERIES = ["Where was Marie Curie born?", "a river of frozen water", "musical instrument", "baking a loaf"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from pathlib import Path
 
-from ragscale.index.choose import choose_factory, parse_memory
+from ragscale.index.dense.auto import choose_factory, parse_memory
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 

@@ -15,8 +15,8 @@ from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput
 from ragscale.index import Index
-from ragscale.index.embed import Embedder
-from ragscale.index.request import SearchRequest
+from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.query.request import SearchRequest
 from ragscale.types import Hit
 
 QUERIES = ["Where was Marie Curie born?", "capital river", "two passages that say the same"]

@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 
 from ragscale.cli import app
 from ragscale.errors import IndexBusy, InvalidInput
-from ragscale.index import Index, Manifest, exact, upkeep
-from ragscale.index.dense import VECTORS_FILE, DenseIndex, DenseInfo, build_dense
-from ragscale.index.tune import Trial, Tuning, tune, tune_index
-from ragscale.index.vectors import Vectors
+from ragscale.index import Index, Manifest
+from ragscale.index.dense import exact
+from ragscale.index.dense.search import VECTORS_FILE, DenseIndex, DenseInfo, build_dense
+from ragscale.index.storage.vectors import Vectors
+from ragscale.index.write import maintain
+from ragscale.index.write.tune import Trial, Tuning, tune, tune_index
 
 D = 24
 
@@ -121,12 +123,12 @@ def test_settings_are_committed_and_used(built: Path) -> None:
         assert len(index.search(["passage 5"], 5, how="dense")[0]) == 5
         index.verify()
     with pytest.raises(IndexBusy, match="built anew"):
-        upkeep.retune(built, replace(after.dense, rows=7))
+        maintain.retune(built, replace(after.dense, rows=7))
 
 
 def test_another_factory_without_embedding(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ragscale.index.embed.Embedder.encode_documents", None)
-    info = upkeep.reindex(built, "auto", memory=10**9)
+    monkeypatch.setattr("ragscale.index.encoders.embedder.Embedder.encode_documents", None)
+    info = maintain.reindex(built, "auto", memory=10**9)
     assert (info.factory, info.rows) == ("Flat", 0)
     with pytest.raises(InvalidInput, match="a Flat index, which is exact: nothing to tune"):
         tune_index(built)
@@ -135,7 +137,7 @@ def test_another_factory_without_embedding(built: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("factory", [None, 5])
 def test_a_factory_that_is_no_text(built: Path, factory: Any) -> None:
     with pytest.raises(InvalidInput, match=f"factory {factory} is no text"):
-        upkeep.reindex(built, factory)
+        maintain.reindex(built, factory)
 
 
 @pytest.mark.parametrize("options", [{"recall": 0}, {"recall": 1.5}, {"k": 0}, {"sample": 0}])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stored import unit, write_vectors
 
 from ragscale.errors import IndexDamaged
-from ragscale.index.vectors import Vectors
+from ragscale.index.storage.vectors import Vectors
 
 
 @given(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragscale.errors import InvalidInput
-from ragscale.index.where import compile_filter
+from ragscale.index.query.filters import compile_filter
 
 COLUMNS: dict[str, list[Any]] = {
     "year": [1989, 1990, None, 2**53 + 1, -5],

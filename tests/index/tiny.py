@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.index.embed import Embedder
-from ragscale.index.manifest import EmbedderInfo
+from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.storage.manifest import EmbedderInfo
 
 INFO = EmbedderInfo("tiny", "sha256:0", "float32", 16, 0, "", "")
 WORDS = [

@@ -35,7 +35,7 @@ LIMITS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 PEOPLE = ("Wollaston", "Davy", "Klaproth", "Scheele", "Berzelius", "Vauquelin", "Tennant", "Hatchett", "Mosander")
 _PRELOAD = [
-    "ragscale.agent", "ragscale.index.kernel", "ragscale.index.lexical", "ragscale.llm.openai", "bm25s",
+    "ragscale.agent", "ragscale.index.lexical.kernel", "ragscale.index.lexical.bm25", "ragscale.llm.openai", "bm25s",
     "langgraph.checkpoint.sqlite.aio", "filelock",
 ]  # fmt: skip
 """What a process needs, imported once and for all of them."""

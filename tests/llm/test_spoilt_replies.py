@@ -29,7 +29,7 @@ import ragscale as rs
 from ragscale.endpoint import replies
 from ragscale.endpoint.retry import attempts
 from ragscale.errors import RagscaleError
-from ragscale.index.endpoint import Endpoint
+from ragscale.index.encoders.endpoint import Endpoint
 from ragscale.llm import Capabilities, Generation, Score
 from ragscale.llm.openai import OpenAILLM
 from ragscale.types import Message
@@ -48,7 +48,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         "ragscale.modes.core.run",
         "ragscale.modes.core.calls",
         "ragscale.endpoint.transport",
-        "ragscale.index.endpoint",
+        "ragscale.index.encoders.endpoint",
     ):
         monkeypatch.setattr(f"{module}.attempts", functools.partial(attempts, base=0.0))
     monkeypatch.setattr("ragscale.endpoint.retry._LONGEST_WAIT", 0.0)

@@ -13,7 +13,7 @@ from smallworld import QUESTIONS, build, script
 
 from ragscale.agent import Agent
 from ragscale.index import Index
-from ragscale.index.engine import Engine
+from ragscale.index.query.engine import Engine
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import Once, Tree
 

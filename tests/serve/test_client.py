@@ -16,8 +16,8 @@ import pytest
 
 import ragscale as rs
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, RagscaleError
-from ragscale.index import client as http
-from ragscale.index.wire import hit_from_json
+from ragscale.index.remote import client as http
+from ragscale.index.remote.wire import hit_from_json
 
 LIMITS = {"queries": 4, "hits": 20, "pairs": 10, "body": 1000}
 ABOUT = {"fingerprint": "f" * 64, "how": "bm25", "passages": 2, "limits": LIMITS}
@@ -229,7 +229,7 @@ def test_passages_that_a_reload_overtook_are_not_kept(script: Script, monkeypatc
             remote.reload()
             return hit_from_json(data)
 
-        monkeypatch.setattr("ragscale.index.remote.hit_from_json", overtaken)
+        monkeypatch.setattr("ragscale.index.remote.index.hit_from_json", overtaken)
         with pytest.raises(IndexMismatch, match="serves another index now"):
             remote.search(["x"])
         assert remote.passage("a").text == "new"

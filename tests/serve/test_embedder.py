@@ -99,7 +99,7 @@ async def test_a_failure_of_the_embedder_is_logged_and_not_told(
     problem: str,
     logged: str,
 ) -> None:
-    monkeypatch.setattr("ragscale.index.endpoint._ATTEMPTS", 1)
+    monkeypatch.setattr("ragscale.index.encoders.endpoint._ATTEMPTS", 1)
     with Index.open(folder) as index:
         index.search(["ready?"], 1)
         embeddings.status = fault

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ragscale.errors import InvalidInput
 from ragscale.index import Index
-from ragscale.index.wire import hit_from_json, passage_from_json
+from ragscale.index.remote.wire import hit_from_json, passage_from_json
 from ragscale.serve.app import Service
 from ragscale.serve.limits import Limits
 from ragscale.serve.searches import parse_search

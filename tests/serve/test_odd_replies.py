@@ -17,7 +17,7 @@ import pytest
 
 import ragscale as rs
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, MissingDependency, RagscaleError
-from ragscale.index import client as http
+from ragscale.index.remote import client as http
 
 LIMITS = {"queries": 4, "hits": 20, "pairs": 10, "body": 1000}
 PASSAGE = {"id": "a", "title": "A", "text": "a", "document": "d", "metadata": {"year": 1990}}

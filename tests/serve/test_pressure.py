@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ragscale.index import Index, where
-from ragscale.index.where import Filter, compile_filter
+from ragscale.index import Index
+from ragscale.index.query import filters
+from ragscale.index.query.filters import Filter, compile_filter
 from ragscale.serve.app import Service
 from ragscale.serve.limits import Admission, Limits, RefusedRequest
 
@@ -124,8 +125,8 @@ async def test_filters_are_read_one_after_the_other_and_once(monkeypatch: pytest
         reading.remove(text)
         return compiled(text, schema)
 
-    compiled = where._compiled.__wrapped__
-    monkeypatch.setattr(where, "_compiled", lru_cache(256)(slow))
+    compiled = filters._compiled.__wrapped__
+    monkeypatch.setattr(filters, "_compiled", lru_cache(256)(slow))
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text('{"id": "a", "text": "gold", "year": 1990}\n')
     with Index.build([corpus], tmp_path / "index", embedder=None) as index:
@@ -189,7 +190,7 @@ async def test_health_is_answered_while_a_filter_is_read(client: Client, monkeyp
         assert healthy.wait(10)
         return compile_filter(text, schema)
 
-    monkeypatch.setattr("ragscale.index.request.compile_filter", slow)
+    monkeypatch.setattr("ragscale.index.query.request.compile_filter", slow)
     async with client() as http:
         filtered = {"queries": [], "where": "year > 1900"}
         waiting = asyncio.create_task(http.post("/v1/batch", json={"searches": [filtered] * 3}))

@@ -7,8 +7,8 @@ from typing import Annotated, Any, cast
 
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
-from ragscale.index.fusion import reciprocal_rank_fusion
 from ragscale.prompts import Step
+from ragscale.ranking import reciprocal_rank_fusion
 from ragscale.types import Spend
 
 __all__ = ["Outcome", "Scope", "State", "Update", "evidence", "initial", "inside", "noted", "outcome", "outermost"]

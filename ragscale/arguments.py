@@ -1,0 +1,57 @@
+"""Checks of arguments: lists, whole numbers, shares and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ragscale.errors import InvalidInput
+
+__all__ = ["flag", "listed", "share", "whole"]
+
+
+def listed(name: str, given: Iterable[Any], kind: type | tuple[type, ...] = object) -> list[Any]:
+    """The items of an argument that is a list.
+
+    Args:
+        name: Name of the argument, for the error.
+        given: The argument.
+        kind: Type of each item.
+
+    Raises:
+        InvalidInput: It is one text, which would be taken letter by letter, or not a list, or an item is of another
+            type.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        what = "one string" if isinstance(given, str | bytes) else "no list"
+        raise InvalidInput(f"{name} is {what} ({given!r})", f"Give a list of {name}.")
+    items = list(given)
+    for item in items:
+        if not isinstance(item, kind):
+            raise InvalidInput(f"{name} holds {item!r}, which is no text", f"Give a list of {name}.")
+    return items
+
+
+def whole(name: str, value: Any, remedy: str, *, least: int = 1) -> int:
+    """`value`, a whole number of at least `least`. Raises `InvalidInput` otherwise; True and False are not numbers."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(f"{name} {value!r} is no whole number", remedy)
+    if value < least:
+        raise InvalidInput(f"{name} {value!r}, the least is {least}", remedy)
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value`, which is True or False. Raises `InvalidInput` otherwise."""
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} {value!r} is neither True nor False", "Give one of them, or leave it out.")
+    return value
+
+
+def share(name: str, value: Any) -> float | None:
+    """`value`, a number from 0 to 1, or None. Raises `InvalidInput` otherwise."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidInput(f"{name} {value!r} is not between 0 and 1", "Give a number such as 0.5, or leave it out.")
+    return float(value)

@@ -1,0 +1,1 @@
+"""BM25: terms, postings and their scores."""

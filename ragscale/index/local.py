@@ -1,0 +1,478 @@
+"""`Index`: an index on disk, opened for searching."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, Unpack, overload
+
+from ragscale.arguments import listed
+from ragscale.corpus import By, Chunking, Columns, Problems
+from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.index.dense.auto import AUTO, parse_memory
+from ragscale.index.dense.gpu import Gpus
+from ragscale.index.dense.search import require_faiss
+from ragscale.index.encoders.embedder import DEFAULT, Backend, Dtype, refuse_other_name
+from ragscale.index.lexical.bm25 import LexicalKind
+from ragscale.index.query.broker import Broker, Load
+from ragscale.index.query.engine import Engine
+from ragscale.index.query.request import How, SearchOptions, SearchRequest, check_request
+from ragscale.index.remote.wire import is_url
+from ragscale.index.searchable import Searching
+from ragscale.index.storage.manifest import Manifest
+from ragscale.index.storage.snapshot import Snapshot, verify
+from ragscale.index.write import grow, maintain
+from ragscale.index.write.build import BuildEngine, BuildOptions, build
+from ragscale.index.write.embedding import SEGMENT_ROWS, Progress
+from ragscale.index.write.session import Changes
+from ragscale.types import Hit, Passage
+from ragscale.words import counted
+
+if TYPE_CHECKING:
+    from langchain_core.retrievers import BaseRetriever
+
+    from ragscale.index.remote.index import RemoteIndex
+
+__all__ = ["Index"]
+
+_MAX_WORK = 32_768  # of one batch: some tenths of a second of a small embedder on a CPU
+
+
+class Index:
+    """Passages with a lexical index and, usually, vectors; made by `Index.build` or `Index.open`.
+
+    Safe from any number of threads and event loops: all searches meet in one broker, which encodes and searches what
+    waits together. A context manager. Pickled by its path and the arguments of `open`: another process opens it anew.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        embedder: str | Path | None = None,
+        backend: Backend = "torch",
+        gpus: Gpus | None = None,
+    ) -> None:
+        snapshot = Snapshot(path, gpus=gpus)
+        refuse_other_name(path, snapshot.manifest.embedder, embedder)
+        if snapshot.manifest.embedder is not None:
+            require_faiss()
+        self.path = path
+        self._source = embedder
+        self._backend = backend
+        self._gpus = gpus
+        self._reloading = threading.Lock()
+        self._current = _Current(Engine(snapshot, embedder=embedder, backend=backend))
+        self._broker: Broker[SearchRequest, list[list[Hit]]] = Broker(
+            self._current.run,
+            work=lambda request: request.work,
+            max_work=_MAX_WORK,
+            name=f"ragscale-broker-{path.name}",
+        )
+        # also when the index is forgotten, and at the end of the program
+        self._finalizer = weakref.finalize(self, _stop, self._broker, self._current)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the commit that is open was made with."""
+        return self._snapshot.manifest
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two indexes only if they return the same, up to rounding; for cache keys and reports."""
+        return self.manifest.fingerprint
+
+    @property
+    def how(self) -> How:
+        """What a search does by default: hybrid where the index has vectors, else BM25."""
+        return "bm25" if self.manifest.embedder is None else "hybrid"
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._current.engine.snapshot
+
+    @classmethod
+    def build(
+        cls,
+        corpora: Sequence[str | Path],
+        out: str | Path,
+        *,
+        embedder: str | Path | None = DEFAULT,
+        factory: str = AUTO,
+        memory: str | int | None = None,
+        lexical: LexicalKind = "bm25s",
+        chunk_by: By = "characters",
+        chunk_size: int | None = None,
+        chunk_overlap: int | None = None,
+        chunk_rows: bool = False,
+        columns: Columns | None = None,
+        problems: Problems | None = None,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
+        dtype: Dtype = "auto",
+        batch_size: int = 64,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
+        segment_rows: int = SEGMENT_ROWS,
+        engine: BuildEngine = "local",
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Index:
+        """Build an index and open it.
+
+        Args:
+            corpora: Files, folders and names of data sets; see `ragscale.corpus.KINDS`.
+            out: Folder to write; appears complete or not at all.
+            embedder: ``"default"`` (all-MiniLM-L6-v2), a hub name, the folder of a local sentence-transformers model,
+                ``"endpoint:URL#MODEL"`` (any that speaks the OpenAI dialect), or None or ``"none"`` for a lexical-only
+                index, which needs neither torch nor faiss.
+            factory: FAISS factory string; ``"Flat"`` is exact, ``"auto"`` chooses by number of passages, dimension,
+                memory and device, and is exact for small corpora.
+            memory: What searching may hold resident, for ``"auto"``: ``"8GB"`` or bytes; half of the machine's where
+                None.
+            lexical: ``"bm25s"``, or ``"rank-bm25"``, the slow reference.
+            chunk_by: What decides where documents are cut: ``"characters"``, ``"tokens"`` (of the embedder),
+                ``"sentences"`` or ``"headings"``.
+            chunk_size: Most characters (tokens) in a chunk; by default 1,000 (250).
+            chunk_overlap: Characters (tokens) that neighbouring chunks share at most; by default a tenth of the size.
+            chunk_rows: Cut the texts of rows too.
+            columns: Which columns of tables mean what; id, title, text and document by default.
+            problems: Give ``Problems(keep_going=True)`` to skip bad documents instead of stopping; it holds what was
+                left out afterwards.
+            query_prompt: Put before each query when it is embedded; the model's own where None.
+            document_prompt: Put before each passage when it is embedded; the model's own where None.
+            dtype: Number format in which passages are encoded: ``"auto"`` (bfloat16 where the processor has
+                instructions for it), ``"float32"`` or ``"bfloat16"``.
+            batch_size: Passages encoded at once.
+            backend: What computes the vectors: ``"torch"``, ``"openvino"`` or ``"onnx"``; the last two on the CPU.
+            devices: Devices of worker processes that share the encoding, such as ``["cuda:0", "cuda:1"]`` or
+                ``["cpu", "cpu"]``; by default this process does it all. A script that gives some needs the usual
+                ``if __name__ == "__main__"``.
+            segment_rows: Most rows of one of the folders that the index consists of.
+            engine: ``"local"``, or ``"ray"`` to read and embed on Ray; docs/corpora.md says what a cluster needs.
+            force: Replace an index that is at `out`.
+            progress: Called with stage, passages done and passages in all.
+
+        Raises:
+            CorpusError: The corpus cannot be indexed; names file and line.
+            InvalidInput: An argument out of range, or `out` exists.
+            MissingDependency: No faiss is installed.
+            ModelFileError: The embedder cannot be loaded.
+            RagscaleError: The disk is full.
+        """
+        paths = [Path(corpus) for corpus in listed("corpora", corpora, (str, Path))]
+        if not str(out).strip():
+            raise InvalidInput(f"out {str(out)!r} names no folder", "Name the folder of the new index.")
+        options = BuildOptions(
+            embedder=embedder,
+            factory=factory,
+            memory=None if memory is None else parse_memory(memory),
+            lexical=lexical,
+            chunking=Chunking(chunk_size, chunk_overlap, chunk_by, chunk_rows),
+            columns=columns or Columns(),
+            problems=problems,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            dtype=dtype,
+            batch_size=batch_size,
+            backend=backend,
+            devices=tuple(listed("devices", devices, str)),
+            segment_rows=segment_rows,
+            engine=engine,
+            force=force,
+        )
+        build(paths, Path(out), options, progress)
+        return cls.open(Path(out))
+
+    @overload
+    @classmethod
+    def open(
+        cls, path: Path, *, embedder: str | Path | None = None, backend: Backend = "torch", gpus: Gpus | None = None
+    ) -> Index: ...
+
+    @overload
+    @classmethod
+    def open(
+        cls, path: str, *, embedder: str | Path | None = None, backend: Backend = "torch", gpus: Gpus | None = None
+    ) -> Index | RemoteIndex: ...
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        embedder: str | Path | None = None,
+        backend: Backend = "torch",
+        gpus: Gpus | None = None,
+    ) -> Index | RemoteIndex:
+        """Open an index for searching; the embedder is loaded by the first search that needs it.
+
+        A URL (``http://127.0.0.1:8765``) opens the index that ``ragscale serve`` shares there, as a `RemoteIndex`.
+        Else checks the size of every file, and the checksum of those up to 64 MiB, smallest first, up to 1 GiB in all:
+        about a second. Larger ones are mapped and not read before they are searched; `verify` checks all.
+
+        Args:
+            path: The index folder, or the URL of a server.
+            embedder: Name of the embedder that the index must have, or the folder where it lies on this machine, or the
+                endpoint that serves it now; by default the one that the manifest names.
+            backend: What computes the vectors of queries: ``"torch"``, ``"openvino"`` or ``"onnx"``.
+            gpus: How several GPUs share the vectors: ``"shard"`` (a part each, for more vectors) or ``"replicate"`` (a
+                copy each, for more searches); None for the first GPU alone, or the CPU where there is none.
+
+        Raises:
+            InvalidInput: Not an index, or an embedder or GPUs for a server, which has its own.
+            IndexServerError: The server cannot be reached, or refuses the token.
+            IndexDamaged: A file is missing, cut short or changed.
+            IndexMismatch: Another format version or another embedder.
+            MissingDependency: The index has vectors and no faiss is installed.
+        """
+        if is_url(path):
+            if embedder is not None or backend != "torch" or gpus is not None:
+                raise InvalidInput(f"embedder, backend or gpus for {path}", "Leave them out: the server has its own.")
+            from ragscale.index.remote.index import RemoteIndex  # the HTTP client loads where it is used
+
+            return RemoteIndex(str(path))
+        if not isinstance(path, str | Path):
+            raise InvalidInput(f"index {path!r} is neither a folder nor a URL", "Give the path of an index as text.")
+        return cls(Path(path), embedder=embedder, backend=backend, gpus=gpus)
+
+    def add(
+        self,
+        corpora: Sequence[str | Path],
+        *,
+        columns: Columns | None = None,
+        problems: Problems | None = None,
+        batch_size: int = 64,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> Changes:
+        """Add the documents of some corpora and move to the new commit; see `ragscale.index.write.grow.add`."""
+        return self._write(
+            grow.add(
+                self.path,
+                corpora,
+                columns=columns,
+                problems=problems,
+                embedder=self._source,
+                batch_size=batch_size,
+                backend=backend,
+                devices=devices,
+                progress=progress,
+            )
+        )
+
+    def update(
+        self,
+        corpora: Sequence[str | Path],
+        *,
+        prune: bool = False,
+        columns: Columns | None = None,
+        problems: Problems | None = None,
+        batch_size: int = 64,
+        backend: Backend = "torch",
+        devices: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> Changes:
+        """Add new documents, replace changed ones and move to the new commit; see `write.grow.update`."""
+        return self._write(
+            grow.update(
+                self.path,
+                corpora,
+                prune=prune,
+                columns=columns,
+                problems=problems,
+                embedder=self._source,
+                batch_size=batch_size,
+                backend=backend,
+                devices=devices,
+                progress=progress,
+            )
+        )
+
+    def remove(self, names: Sequence[str]) -> Changes:
+        """Remove documents or passages by id and move to the new commit; see `ragscale.index.write.maintain.remove`."""
+        return self._write(maintain.remove(self.path, names))
+
+    def compact(self, *, progress: Progress | None = None) -> None:
+        """Drop the rows of removed documents and move to the new commit; see `write.maintain.compact`."""
+        maintain.compact(self.path, progress=progress)
+        self._write(Changes())
+
+    def _write(self, changes: Changes) -> Changes:
+        if self.reload():
+            maintain.sweep(self.path)
+        return changes
+
+    def reload(self) -> bool:
+        """Move to the newest commit of the index; searches under way end on the one that they began with.
+
+        Returns:
+            Whether there was a newer one.
+
+        Raises:
+            RagscaleError: As of `open`; the commit that was open stays so.
+        """
+        with self._reloading:
+            old = self._current.engine
+            if Manifest.read(self.path) == old.snapshot.manifest and old.snapshot.in_place():
+                return False
+            self._current.engine = old.follow(
+                Snapshot(self.path, known=old.snapshot.manifest.files, gpus=old.snapshot.gpus)
+            )
+            return True
+
+    def verify(self) -> None:
+        """Compute the checksum of every file again, of the newest commit in the folder.
+
+        Raises:
+            IndexDamaged: One differs from the manifest.
+            IndexMismatch: Another index was put in its place meanwhile.
+        """
+        verify(self.path)
+
+    def search(
+        self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]:
+        """Search for several queries at once.
+
+        Args:
+            queries: None of them blank. Without any, what such a search needs (embedder, reranker) is only loaded.
+            k: Hits a query, at least 1; fewer come back where fewer match or exist.
+            how: ``"dense"`` (score: cosine), ``"bm25"`` (score: BM25, above 0), ``"hybrid"`` (score: fusion of the
+                two); by default the index's own `how`.
+            options: `weight`, `depth`, `where`, `rerank`, `mmr`, `mmr_union`, as `SearchOptions` describes them.
+
+        Returns:
+            A list of hits for each query, best first; equal scores in the order of the corpus.
+
+        Raises:
+            InvalidInput: A blank query, a value out of range, an unknown `how` or option, a filter that cannot be read
+                or names an unknown field, vectors asked of a lexical-only index, or a closed index.
+            IndexDamaged: A file that this search is the first to need cannot be read.
+            IndexMismatch: The folder holds another index by now, or the embedder found is not the one that it was
+                built with.
+            ModelFileError: The embedder or the reranker cannot be loaded.
+            MissingDependency: They, or the backend, need a package that is not installed.
+            EndpointError: The endpoint that embeds the queries cannot be reached, or refuses the key.
+            ModelError: It failed six times, or refused a query.
+            RagscaleError: The index was opened before this process was forked.
+        """
+        return self._broker.submit(self._check(queries, k, how, options)).result()
+
+    async def asearch(
+        self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]:
+        """`search` without blocking the event loop; cancelling it drops the request if it has not started."""
+        if options.get("where") is None:
+            request = self._check(queries, k, how, options)
+        else:  # to read a filter takes milliseconds
+            request = await asyncio.to_thread(self._check, queries, k, how, options)
+        return await asyncio.wrap_future(self._broker.submit(request))
+
+    def searching(self, how: How | None = None, **options: Unpack[SearchOptions]) -> Searching:
+        """This index with settings for its searches, as an `Agent` takes it::
+
+            Agent(index.searching(rerank="models/reranker", where="year >= 1990"), llm)
+
+        Raises:
+            InvalidInput: As `search` does.
+        """
+        view = Searching(self, how, options)
+        self._check((), 1, view.how, options)
+        return view
+
+    def reranker_revision(self, name: str | Path) -> str:
+        """Which weights a cross-encoder has that searches here use; loads it.
+
+        Returns:
+            ``sha256:...`` of the weights of a local model, the commit of a hub model.
+
+        Raises:
+            ModelFileError: It cannot be loaded.
+        """
+        self.search([], 1, "bm25", rerank=name)
+        return self._current.engine.reranker_revision(str(name))
+
+    def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
+        """A LangChain retriever over this index::
+
+            retriever = index.as_retriever(k=5, where="year >= 1990")
+            retriever.invoke("who founded it"), await retriever.ainvoke("who founded it")
+
+        Its documents hold the passage's id, text, metadata and score; see `ragscale.index.langchain`.
+
+        Raises:
+            InvalidInput: As `search` does.
+        """
+        from ragscale.index.langchain import retriever
+
+        return retriever(self, k, how, options)
+
+    def passage(self, identity: str) -> Passage:
+        """The passage with this id. Raises `InvalidInput` where there is none."""
+        return self._snapshot.passages.get(identity)
+
+    @property
+    def load(self) -> Load:
+        """How many searches wait, and how they were batched so far."""
+        return self._broker.load
+
+    def __len__(self) -> int:
+        return self.manifest.passages
+
+    def __contains__(self, identity: object) -> bool:
+        return isinstance(identity, str) and self._snapshot.passages.row(identity) is not None
+
+    def __reduce__(self) -> tuple[Callable[..., Index], tuple[Path]]:
+        # absolute: the other process may work elsewhere
+        source = self._source
+        if source is not None and Path(source).is_dir():
+            source = Path(source).absolute()
+        again = functools.partial(type(self), embedder=source, backend=self._backend, gpus=self._gpus)
+        return again, (self.path.absolute(),)
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.path)!r}, {counted(len(self), 'passage')}, {self.how})"
+
+    def close(self, seconds: float | None = None) -> None:
+        """Finish the searches under way and stop the broker; later searches are refused. Idempotent.
+
+        Args:
+            seconds: Wait for them no longer; those not finished then end with the program at the latest. By default
+                all are waited for, also where an endpoint that embeds takes minutes to give up.
+        """
+        if self._finalizer.detach():
+            _stop(self._broker, self._current, seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _check(self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions) -> SearchRequest:
+        vectors = self.manifest.embedder is not None
+        how = self.how if how is None else how
+        return check_request(queries, k, how, options, fields=self._snapshot.passages.fields.schema, vectors=vectors)
+
+
+class _Current:
+    """The engine in use; apart from `Index`, so that the broker does not keep a forgotten index alive."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def run(self, requests: Sequence[SearchRequest]) -> Sequence[list[list[Hit]] | RagscaleError]:
+        """`Engine.run` of the newest commit."""
+        return self.engine.run(requests)
+
+
+def _stop(broker: Broker[SearchRequest, list[list[Hit]]], current: _Current, seconds: float | None = None) -> None:
+    broker.close(seconds)
+    current.engine.snapshot.release()

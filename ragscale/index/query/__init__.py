@@ -1,0 +1,1 @@
+"""One search: the request, the batches, the engine, filters and diversity."""

@@ -1,0 +1,1 @@
+"""A shared index behind `ragscale serve`: its client and the form of its messages."""

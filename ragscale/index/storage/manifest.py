@@ -1,0 +1,247 @@
+"""The manifest of an index: what it was made with, and the checksum of every file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
+from ragscale.index.dense.search import DenseInfo
+from ragscale.index.storage.durable import sync
+
+__all__ = [
+    "DELETED_FILE",
+    "FORMAT",
+    "GENERATIONS",
+    "MANIFEST_FILE",
+    "REBUILD",
+    "SEGMENTS",
+    "EmbedderInfo",
+    "FileInfo",
+    "Manifest",
+    "Segment",
+]
+
+FORMAT = 3
+"""Version of the index layout; another one is refused."""
+MANIFEST_FILE = "manifest.json"
+SEGMENTS = "segments"
+GENERATIONS = "generations"
+_LEAST_COSINE = 0.99
+DELETED_FILE = "deleted.npy"
+"""Of a generation: which rows are deleted."""
+REBUILD = "Build the index again with `ragscale index build ... --force`, or restore it from a copy."
+"""What helps where nothing else does."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """Size and checksum of one file."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+    """Lower-case hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderInfo:
+    """What the vectors were made with: enough to make a query's vector comparable with them."""
+
+    name: str
+    """Hub name, or the path of a local model as it was given; never a path for the default model."""
+    revision: str
+    """The commit of a hub model, ``sha256:...`` of the files of a local one: see `encoders.loading.locate`."""
+    dtype: str
+    """Number format in which the *documents* were encoded; queries are always encoded in float32."""
+    dimension: int
+    """Numbers in a vector."""
+    max_tokens: int
+    """Longer texts are cut by the model."""
+    query_prompt: str
+    """Put before each query."""
+    document_prompt: str
+    """Put before each passage."""
+    probe: str = ""
+    """Of an endpoint, which does not prove its weights: the first numbers of the vector of a fixed text."""
+
+    def same_as(self, other: EmbedderInfo) -> bool:
+        """Whether the vectors of both are comparable: equal, but for what little a server's numbers move."""
+        if replace(self, probe="") != replace(other, probe=""):
+            return False
+        return self.probe == other.probe or _agree(self.probe, other.probe)
+
+
+def _agree(one: str, other: str) -> bool:
+    """Whether two probes point the same way; batches move them by a thousandth, another model by far more."""
+    if not (one and other):
+        return False
+    a, b = ([float(value) for value in probe.split(",")] for probe in (one, other))
+    product = sum(x * y for x, y in zip(a, b, strict=False))
+    return len(a) == len(b) and product >= _LEAST_COSINE * max(math.hypot(*a) * math.hypot(*b), 1e-12)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A folder of rows that never changes again."""
+
+    name: str
+    """Its folder under `SEGMENTS`: six digits."""
+    rows: int
+
+    def path(self, folder: Path) -> Path:
+        """Where it lies in the index at `folder`."""
+        return folder / SEGMENTS / self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A commit: everything that decides what a search returns, and every file in use."""
+
+    generation: int
+    """Number of the folder with the derived files; grows with each commit."""
+    segments: tuple[Segment, ...]
+    """In row order."""
+    passages: int
+    """Live passages: rows that are not deleted."""
+    content: str
+    """SHA-256 over the content hashes of the live rows in their order."""
+    lexical: dict[str, Any]
+    """Library, variant, parameters and number of terms of the lexical index."""
+    chunking: dict[str, Any]
+    """How documents were cut; see `ragscale.corpus.Chunking`."""
+    fields: dict[str, str]
+    """Type of each metadata field, by Arrow's names."""
+    embedder: EmbedderInfo | None = None
+    """None for a lexical-only index."""
+    dense: DenseInfo | None = None
+    """How vectors are searched; None for a lexical-only index."""
+    metric: str | None = None
+    """``"inner_product"`` on vectors of length 1, that is the cosine."""
+    files: dict[str, FileInfo] = field(default_factory=dict)
+    """By path relative to the folder, ``/`` between parts."""
+    format: int = FORMAT
+    ragscale: str = field(default_factory=lambda: metadata.version("ragscale"))
+    """Version that wrote it; for the reader, not checked."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of all segments, deleted ones included."""
+        return sum(segment.rows for segment in self.segments)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what was indexed and how: equal fingerprints mean equal search results up to rounding.
+
+        Not of how it came about: neither the generation nor the segments count, and deleted rows only where an
+        approximate index was trained with them.
+        """
+        dense = None if self.dense is None else {**asdict(self.dense), "reason": ""}
+        lexical = {name: value for name, value in self.lexical.items() if name != "terms"}
+        embedder = None if self.embedder is None else asdict(self.embedder)
+        trained = self.rows if self.dense is not None and self.dense.rows else 0
+        if dense is not None:
+            del dense["memory"]  # it only led to the factory
+        parts = [self.format, self.passages, self.content, lexical, self.chunking, embedder, dense, trained]
+        return _sha256_of(parts)
+
+    def generation_path(self, folder: Path) -> Path:
+        """Where the derived files lie in the index at `folder`."""
+        return folder / GENERATIONS / f"{self.generation:06d}"
+
+    def segment_paths(self, folder: Path) -> list[Path]:
+        """Where the segments lie, in row order."""
+        return [segment.path(folder) for segment in self.segments]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `manifest.json` holds it: with the fingerprint, and a checksum of all the rest."""
+        values = {**asdict(self), "fingerprint": self.fingerprint}
+        if self.dense is not None and self.dense.memory is None:
+            del values["dense"]["memory"]  # as it was before there was such a value
+        return {**values, "checksum": _sha256_of(values)}
+
+    def write(self, folder: Path) -> None:
+        """Replace `manifest.json` in one step: this is the commit."""
+        work = folder / f"{MANIFEST_FILE}.writing"
+        work.write_text(self._text(), encoding="utf-8")
+        sync(work)
+        work.replace(folder / MANIFEST_FILE)
+        sync(folder, deep=False)
+
+    def _text(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read and check the manifest of an index folder.
+
+        Raises:
+            InvalidInput: No index there.
+            IndexDamaged: The manifest is cut short, was changed, or is missing beside segments.
+            IndexMismatch: Another format version.
+        """
+        path = folder / MANIFEST_FILE
+        if not path.is_file():
+            _refuse_url(folder)
+            if (folder / SEGMENTS).is_dir():
+                raise IndexDamaged(
+                    f"{folder}: its {MANIFEST_FILE} is missing, the passages and vectors are still there",
+                    f"Restore {MANIFEST_FILE} from a copy, or move the folder away and build the index again.",
+                )
+            raise InvalidInput(
+                f"{folder}: not an index (no {MANIFEST_FILE})",
+                f"Build one: `ragscale index build CORPUS --out {folder}`.",
+            )
+        try:
+            text = path.read_bytes().decode("utf-8")
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise IndexDamaged(f"{path}: damaged ({error})", REBUILD) from error
+        version = data.get("format") if isinstance(data, dict) else None
+        if isinstance(version, int) and version != FORMAT:
+            raise IndexMismatch(
+                f"{folder}: index format {version}, this ragscale reads {FORMAT}",
+                "Build the index again, or use the ragscale version that wrote it.",
+            )
+        try:
+            manifest = cls._from_dict(data)
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise IndexDamaged(f"{path}: damaged ({error})", REBUILD) from error
+        if manifest._text() != text:
+            raise IndexDamaged(f"{path}: damaged (its content does not have its checksum)", REBUILD)
+        return manifest
+
+    @classmethod
+    def _from_dict(cls, data: dict[str, Any]) -> Manifest:
+        values = {f.name: data[f.name] for f in fields(cls)}
+        values["segments"] = tuple(Segment(**segment) for segment in values["segments"])
+        for name, kind in (("embedder", EmbedderInfo), ("dense", DenseInfo)):
+            if values[name] is not None:
+                values[name] = kind(**values[name])
+        values["files"] = {name: FileInfo(**info) for name, info in values["files"].items()}
+        for name in values["files"]:
+            part = PurePosixPath(name)
+            if part.is_absolute() or ".." in part.parts:
+                raise KeyError(name)
+        return cls(**values)
+
+
+def _refuse_url(folder: Path) -> None:
+    """A URL that was made a path has lost one of its slashes."""
+    url = re.sub(r"^(https?:)/", r"\1//", str(folder), flags=re.IGNORECASE)
+    if url != str(folder):
+        raise InvalidInput(
+            f"{url} is a URL, and this takes the folder of an index",
+            "Give the folder, on the machine where it lies; `search`, `ask`, `eval` and `index info` take a URL.",
+        )
+
+
+def _sha256_of(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

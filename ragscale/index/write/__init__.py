@@ -1,0 +1,1 @@
+"""Building an index and changing it: segments, commits, maintenance and repair."""

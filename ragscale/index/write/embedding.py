@@ -1,0 +1,143 @@
+"""Rows into segments: the part of the work that building, adding, updating and compacting share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragscale.corpus import Record
+from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.storage.manifest import Segment
+from ragscale.index.storage.passages import PassageStore
+from ragscale.index.write.segments import Slab, fill_vectors, missing
+from ragscale.index.write.staging import Incoming
+
+__all__ = [
+    "INCOMING",
+    "SEGMENT_ROWS",
+    "EncodeSlabs",
+    "Progress",
+    "Tell",
+    "embed_segments",
+    "encode_slab",
+    "incoming",
+    "silent",
+]
+
+SEGMENT_ROWS = 1 << 20
+"""Most rows of a segment, by default."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage (``"read"``, ``"bm25"``, ``"embed"``), passages done and in all (0: not known yet).
+
+First as a stage begins, with what an earlier process had done of it: 0, or more where it was killed.
+"""
+
+Tell = Callable[[int], None]
+"""Called with a number of rows that are done."""
+EncodeSlabs = Callable[[Sequence[Slab], Tell], Iterator[NDArray[np.float32]]]
+"""Makes the vectors of some slabs, in their order, and tells how it gets on."""
+
+INCOMING = "incoming"
+"""Folder of an index for what a writer makes on its way; the next one removes what is left there."""
+_BATCHES_A_CALL = 4
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """A `Progress` that tells nobody."""
+
+
+@contextmanager
+def incoming(folder: Path, records: Iterable[Record], report: Progress) -> Iterator[Incoming]:
+    """The passages of a corpus, read and checked, for as long as the block runs.
+
+    Args:
+        folder: The index that they are for.
+        records: The corpus.
+        report: Progress.
+    """
+    scratch = folder / INCOMING
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        report("read", 0, 0)
+        found = Incoming(scratch, _counted(records, report))
+        report("read", len(found), len(found))
+        yield found
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _counted(records: Iterable[Record], report: Progress) -> Iterator[Record]:
+    for number, record in enumerate(records, 1):
+        yield record
+        if number % 1000 == 0:
+            report("read", number, 0)
+
+
+def embed_segments(
+    folder: Path,
+    segments: Sequence[Segment],
+    embedder: Embedder,
+    *,
+    batch_size: int,
+    report: Progress,
+    encode: EncodeSlabs | None = None,
+) -> None:
+    """Embed the rows of some segments that have no vectors yet.
+
+    Args:
+        folder: The index.
+        segments: With their texts written.
+        embedder: For documents.
+        batch_size: Passages encoded at once.
+        report: Progress.
+        encode: Makes the vectors; by default the embedder does, in this process.
+    """
+    slabs = [slab for segment in segments for slab in missing(folder, segment, embedder.info)]
+    total = sum(segment.rows for segment in segments)
+    done = total - sum(slab.stop - slab.start for slab in slabs)
+
+    def tell(rows: int) -> None:
+        nonlocal done
+        done += rows
+        report("embed", done, total)
+
+    def here(slabs: Sequence[Slab], tell: Tell) -> Iterator[NDArray[np.float32]]:
+        return (encode_slab(embedder, slab, batch_size, tell) for slab in slabs)
+
+    tell(0)
+    made = (encode or here)(slabs, tell)
+    for segment in segments:
+        fill_vectors(folder, segment, embedder.info, lambda start, stop: next(made))
+
+
+def encode_slab(embedder: Embedder, slab: Slab, batch_size: int, tell: Tell | None = None) -> NDArray[np.float32]:
+    """Vectors of the rows of a slab, in their order; the same wherever it is called.
+
+    Args:
+        embedder: For documents.
+        slab: Which rows.
+        batch_size: Passages encoded at once.
+        tell: Called with the rows done since the last call.
+    """
+    with PassageStore([slab.folder]) as store:
+        texts = store.texts(slab.start, slab.stop)
+    vectors = np.empty((len(texts), embedder.info.dimension), dtype=np.float32)
+    for rows in _by_length(texts, _BATCHES_A_CALL * batch_size * embedder.lanes):
+        vectors[rows] = embedder.encode_documents([texts[row] for row in rows], batch_size=batch_size)
+        if tell:
+            tell(len(rows))
+    return vectors
+
+
+def _by_length(texts: list[str], size: int) -> Iterator[list[int]]:
+    """Positions in groups of like length, longest first: batches of one length need no padding, and twice the speed."""
+    order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

@@ -1,0 +1,298 @@
+"""Segments: what is worth money (passages, terms, vectors), written once, resumed where a killed process was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragscale.errors import RagscaleError
+from ragscale.index.lexical.bm25 import TermCounter
+from ragscale.index.lexical.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
+from ragscale.index.storage.durable import remove_folder, sync
+from ragscale.index.storage.hashes import load_hashes, take_hashes
+from ragscale.index.storage.manifest import SEGMENTS, EmbedderInfo, Manifest, Segment
+from ragscale.index.storage.passages import BATCH_SIZE, PassageStore, PassageWriter, full_text
+from ragscale.types import Passage
+from ragscale.words import counted
+
+__all__ = [
+    "JOURNAL_FILE",
+    "RAW_FILE",
+    "SLAB",
+    "Slab",
+    "discard",
+    "drop_vectors",
+    "embedded",
+    "fill_vectors",
+    "missing",
+    "new_segments",
+    "note_kept",
+    "write_files",
+    "write_texts",
+]
+
+RAW_FILE = "vectors.f32"
+JOURNAL_FILE = "journal.jsonl"
+SLAB = 4096
+"""Rows between two lines of the journal: the most that is embedded again after a kill."""
+_WRITING = ".writing"
+
+
+class Slab(NamedTuple):
+    """Rows of one segment whose vectors are made and written together."""
+
+    folder: Path
+    """Of the segment."""
+    start: int
+    stop: int
+    """The row after the last one."""
+
+
+Report = Callable[[int], None]
+"""Called with the rows done so far."""
+MakeVectors = Callable[[int, int], NDArray[np.float32]]
+"""Vectors of the rows of a segment from a start up to, not including, a stop."""
+
+
+def write_texts(
+    folder: Path,
+    first: int,
+    store: PassageStore,
+    rows: NDArray[np.int64],
+    *,
+    size: int,
+    fields: Mapping[str, str],
+    report: Report,
+) -> list[Segment]:
+    """Write passages and their terms to new segments; those that a killed process left with the same rows are kept.
+
+    Args:
+        folder: The index.
+        first: Number of the first segment; all from there on are this writer's to overwrite.
+        store: Where the passages are.
+        rows: Which of them, in ascending order.
+        size: Most rows of a segment.
+        fields: Types of the metadata fields.
+        report: Progress.
+
+    Returns:
+        The segments, sealed but for their vectors.
+    """
+    found = []
+    report(0)
+    for number, start in enumerate(range(0, len(rows), size), first):
+        part = rows[start : start + size]
+        segment = Segment(f"{number:06d}", len(part))
+        target = segment.path(folder)
+        if not (target.is_dir() and np.array_equal(load_hashes(target), take_hashes(store.folders, part))):
+            discard(folder, number)
+            _write_text(target, store, part, fields, partial(_shifted, report, start))
+        report(start + len(part))
+        found.append(segment)
+    discard(folder, first + len(found))
+    return found
+
+
+def _shifted(report: Report, start: int, done: int) -> None:
+    report(start + done)
+
+
+def discard(folder: Path, first: int) -> None:
+    """Remove what an earlier writer left from a number on."""
+    for path in sorted((folder / SEGMENTS).glob("*")):
+        if path.name >= f"{first:06d}":
+            remove_folder(path)
+
+
+def _write_text(
+    target: Path, store: PassageStore, rows: NDArray[np.int64], fields: Mapping[str, str], report: Report
+) -> None:
+    work = target.with_suffix(_WRITING)
+    shutil.rmtree(work, ignore_errors=True)
+    write_files(work, store, rows, fields, report)
+    sync(work)
+    work.rename(target)
+    sync(target.parent, deep=False)
+
+
+def write_files(
+    work: Path, store: PassageStore, rows: NDArray[np.int64], fields: Mapping[str, str], report: Report
+) -> None:
+    """Write the files of one segment but for its vectors, unsealed.
+
+    Args:
+        work: Folder to make.
+        store: Where the passages are.
+        rows: Which of them, in ascending order.
+        fields: Types of the metadata fields; without any, they are not written as columns.
+        report: Progress.
+    """
+    work.mkdir(parents=True)
+    counter = TermCounter()
+    with ExitStack() as stack:
+        writer = stack.enter_context(PassageWriter(work, fields))
+        names = (TERMS_FILE, LENGTHS_FILE, VOCABULARY_FILE)
+        terms, lengths, vocabulary = (stack.enter_context((work / name).open("wb")) for name in names)
+        done = 0
+        for group in _groups(store.take(rows)):
+            for passage in group:
+                writer.add(passage)
+            pairs, counts, new = counter.count([full_text(passage) for passage in group])
+            terms.write(np.ascontiguousarray(pairs, dtype="<i4").tobytes())
+            lengths.write(np.ascontiguousarray(counts, dtype="<i4").tobytes())
+            vocabulary.write("".join(f"{term}\n" for term in new).encode("utf-8"))
+            done += len(group)
+            report(done)
+
+
+def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    """At most `SLAB` passages at a time, and fewer where they are long."""
+    group: list[Passage] = []
+    size = 0
+    for passage in passages:
+        group.append(passage)
+        size += len(passage.text) + len(passage.title)
+        if len(group) == SLAB or size >= BATCH_SIZE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeVectors) -> int:
+    """Bring a segment's vectors to their full number, from wherever a killed process was.
+
+    Args:
+        folder: The index.
+        segment: With its texts written.
+        info: What makes the vectors; those of anything else are thrown away.
+        make: Makes them; called with at most `SLAB` rows.
+
+    Returns:
+        The number of rows that were made.
+    """
+    path, journal = segment.path(folder) / RAW_FILE, segment.path(folder) / JOURNAL_FILE
+    width = info.dimension * np.dtype(np.float32).itemsize
+    done, end = _journalled(segment.path(folder), info)
+    if done == segment.rows:
+        return 0
+    with path.open("ab") as vectors, journal.open("ab") as lines:
+        vectors.truncate(done * width)
+        lines.truncate(end)
+        if not end:
+            _append(lines, json.dumps(asdict(info)))
+            sync(path.parent, deep=False)
+        for start in range(done, segment.rows, SLAB):
+            stop = min(start + SLAB, segment.rows)
+            vectors.write(np.ascontiguousarray(make(start, stop), dtype="<f4").tobytes())
+            _flush(vectors)
+            # only now, so that a line never counts vectors that the disk has not
+            _append(lines, json.dumps({"rows": stop}))
+    return segment.rows - done
+
+
+def missing(folder: Path, segment: Segment, info: EmbedderInfo) -> list[Slab]:
+    """What `fill_vectors` will ask for, in its order."""
+    done, _ = _journalled(segment.path(folder), info)
+    return [
+        Slab(segment.path(folder), start, min(start + SLAB, segment.rows)) for start in range(done, segment.rows, SLAB)
+    ]
+
+
+def _journalled(segment: Path, info: EmbedderInfo | None = None) -> tuple[int, int]:
+    """Rows of a segment whose vectors are safe, and where the last whole line of its journal ends.
+
+    Vectors of anything but `info` do not count; where it is None, all do.
+    """
+    path, journal = segment / RAW_FILE, segment / JOURNAL_FILE
+    if not (path.is_file() and journal.is_file()):
+        return 0, 0
+    lines = journal.read_bytes().splitlines(keepends=True)
+    try:
+        made_by = EmbedderInfo(**json.loads(lines[0]))
+    except (IndexError, ValueError, TypeError):  # nothing, or half a line
+        return 0, 0
+    if info is not None and not info.same_as(made_by):
+        return 0, 0
+    width = made_by.dimension * np.dtype(np.float32).itemsize
+    done, end = 0, len(lines[0])
+    for line in lines[1:]:
+        try:
+            rows = json.loads(line)["rows"]
+        except (ValueError, KeyError, TypeError):
+            break
+        if not line.endswith(b"\n") or path.stat().st_size < rows * width:
+            break
+        done, end = rows, end + len(line)
+    return done, end
+
+
+def _append(lines: IO[bytes], line: str) -> None:
+    lines.write(line.encode() + b"\n")
+    _flush(lines)
+
+
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def embedded(folder: Path, first: int = 0) -> int:
+    """Rows of the segments from a number on whose vectors are safe: work that is worth keeping when something fails."""
+    found = sorted(folder.glob(f"{SEGMENTS}/*/{JOURNAL_FILE}"))
+    return sum(_journalled(path.parent)[0] for path in found if path.parent.name >= f"{first:06d}")
+
+
+def note_kept(error: BaseException, rows: int, *, done: bool) -> None:
+    """Add to an error, for whoever shows it, what the same call need not do again.
+
+    Args:
+        error: What stopped the work.
+        rows: Of `embedded`.
+        done: Whether the work was complete.
+    """
+    if done:
+        error.add_note("The index is complete: only old files were left to remove.")
+    elif rows:
+        error.add_note(f"{counted(rows, 'embedded passage')} kept: the same command goes on from there.")
+    elif isinstance(error, KeyboardInterrupt):
+        error.add_note("Nothing is kept: the same command begins anew.")
+
+
+def drop_vectors(folder: Path, segment: Segment) -> None:
+    """Remove the vectors that a killed writer left, where the index is to have none."""
+    for name in (RAW_FILE, JOURNAL_FILE):
+        (segment.path(folder) / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def new_segments(folder: Path, first: int, *, keep_embedded: bool = False) -> Iterator[None]:
+    """Remove the segments from a number on where the block fails before they are part of the index.
+
+    Args:
+        folder: The index.
+        first: Number of the first new segment.
+        keep_embedded: Whether they stay if any has vectors, for the same call to go on with.
+    """
+    try:
+        yield
+    except BaseException as error:
+        try:
+            committed = any(segment.name >= f"{first:06d}" for segment in Manifest.read(folder).segments)
+        except RagscaleError:
+            raise error from None  # the first failure is told, and nothing is removed that may be part of the index
+        rows = embedded(folder, first) if keep_embedded else 0
+        if not committed and not rows:
+            discard(folder, first)
+        note_kept(error, rows, done=committed)
+        raise
