@@ -24,6 +24,7 @@ __all__ = [
     "VllmTokenizer",
     "find_tokenizer",
     "local_tokenizer",
+    "with_margin",
 ]
 
 SAMPLES = {
@@ -55,6 +56,7 @@ _PRIOR = {"words": 0.18, "word": 0.5, "marks": 1.0, "codes": 0.75, "letters": 0.
 _FLOOR = {"word": 0.6, "other": 0.05}
 _MESSAGE = 8  # tokens of a message's role markers, 4 to 8 in the templates in use
 _PROMPT = 48  # tokens of a default system prompt that some templates add, until a usage tells
+_LONG = 128  # tokens of a text long enough to lower rates by
 _SHORT = 64  # tokens of a prompt too short to correct rates by
 _MARGIN = 1.03  # of a calibrated rate: texts differ from the samples
 _MARGINS = {"marks": 1.1, "codes": 1.15, "letters": 1.25, "cjk": 1.25, "others": 1.25}  # of classes that vary more
@@ -97,6 +99,7 @@ class Estimate:
         self._base = _PROMPT
         self._scale = 1.0
         self._known: dict[str, int] = {}
+        self._ratios: list[float] = []
         self.most_off: float | None = None
         """The largest difference between an estimate and what the server counted, as a share of the latter."""
 
@@ -111,7 +114,13 @@ class Estimate:
         return math.ceil(self._scale * sum(rates[name] * sizes[name] for name in rates))
 
     def know(self, text: str, count: int) -> None:
-        """Remember what the server counted for a text that prompts begin with."""
+        """Remember what the server counted for a text that prompts begin with.
+
+        Where all long ones among them have fewer tokens than the rates say, the rates are lowered.
+        """
+        if count >= _LONG:
+            self._ratios.append(count * self._scale / self.text(text))
+            self._scale = min(1.0, max(self._ratios))
         self._known[text] = count
 
     def prompt(self, messages: Sequence[Message]) -> int:
@@ -149,21 +158,27 @@ class Estimate:
         self._rates = {name: _MARGINS.get(name, _MARGIN) * rate for name, rate in rates.items()}
 
     def learn(self, messages: Sequence[Message], reported: int) -> bool:
-        """Compare the estimate of a prompt with what the server counted; whether it was too low.
+        """Compare the estimate of a prompt with what the server counted; whether that is beyond its margin.
 
         Later estimates are higher then.
         """
         estimate = self.prompt(messages)
         if reported > 0:
             self.most_off = max(self.most_off or 0.0, abs(estimate - reported) / reported)
-        if reported <= estimate:
+        if reported <= with_margin(estimate):
             return False
         texts = estimate - self._base - _MESSAGE * len(messages)
         if texts < _SHORT:  # the template's own tokens are the greater part
             self._base += reported - estimate + 1
         else:
-            self._scale *= 1.02 * (texts + reported - estimate) / texts
+            self._scale *= 1.01 * (texts + reported - estimate) / texts
         return True
+
+
+def with_margin(count: int) -> int:
+    """The most that a server may make of a prompt of `count` tokens, counted or estimated."""
+    # Servers differ from their own tokenizers by a token or two (a template's first token, a space).
+    return count + 8 + count // 32
 
 
 def _fit(samples: Sequence[tuple[int, int, float]]) -> tuple[float, float]:

@@ -30,8 +30,8 @@ MODES = ("once", "chain", "parallel", "parallel(profile='tags')", "tree")
 TOKENIZERS = ("wordpiece", "byte pairs")
 USED = 0.85
 """The share of its tokens that a run must have had before it may end for want of them: on the average of the runs."""
-SAME = 1 / 40
-"""By how much a mean over all questions may be lower: one of forty, which a budget ends one passage earlier."""
+CUT = 1 / 40
+"""The share of questions that an estimate on the high side may end one step earlier; none scores lower for it."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ def compare(ask: Ask, most: int, mode: str, tokens: int, tokenizer: str) -> None
     counted = ask(most, mode, tokens, route="vllm", tokenizer=tokenizer)
     bounded = ask(most, mode, tokens, route="", tokenizer=tokenizer)
     shown = f"{mode} {tokens} {tokenizer}: with {shape(counted)}, without {shape(bounded)}"
-    assert fmean(r.em for r in bounded) >= fmean(r.em for r in counted) - SAME - 1e-9, shown
-    assert fmean(r.f1 for r in bounded) >= fmean(r.f1 for r in counted) - SAME - 1e-9, shown
-    assert ended(bounded) <= ended(counted) + most * SAME, shown
+    assert fmean(r.em for r in bounded) >= fmean(r.em for r in counted) - 1e-9, shown
+    assert fmean(r.f1 for r in bounded) >= fmean(r.f1 for r in counted) - 1e-9, shown
+    assert ended(bounded) <= ended(counted) + most * CUT, shown
     assert fmean(r.used for r in bounded) >= USED * fmean(r.used for r in counted), shown
 
 
@@ -105,6 +105,10 @@ def whole(ask: Ask, most: int, mode: str, tokens: int, **manners: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_scores_do_not_depend_on_a_tokenizer(ask: Ask, mode: str) -> None:
     compare(ask, 12, mode, 4_000, "wordpiece")
+
+
+def test_the_closing_answer_sees_as_many_passages_without_a_tokenizer(ask: Ask) -> None:
+    compare(ask, 40, "chain", 2_000, "wordpiece")  # two answers less before there was one margin instead of two
 
 
 @pytest.mark.parametrize("route", ["vllm", ""])

@@ -85,6 +85,28 @@ def test_a_prompt_that_was_estimated_too_low_raises_later_ones() -> None:
     assert not estimate.learn([], 0)
 
 
+def test_a_prompt_within_the_margin_raises_nothing() -> None:
+    estimate = Estimate()
+    messages: list[Message] = [{"role": "user", "content": "The ferry left the island at noon. " * 40}]
+    first = estimate.prompt(messages)
+    assert not estimate.learn(messages, with_margin(first))
+    assert estimate.prompt(messages) == first
+    assert estimate.learn(messages, with_margin(first) + 1)
+    assert estimate.prompt(messages) > first
+
+
+@pytest.mark.parametrize(("shares", "expected"), [((0.9, 0.95), 0.95), ((0.9, 1.1), 1.0), ((1.2, 1.3), 1.0)])
+def test_long_texts_that_were_counted_lower_the_rates_of_others(shares: tuple[float, ...], expected: float) -> None:
+    estimate = Estimate()
+    other = "A comet crossed the harbour while the surveyors were asleep. " * 20
+    raw = estimate.text(other)
+    for number, share in enumerate(shares):
+        text = f"Instruction {number}: " + "write what the documents tell, and nothing else. " * 20
+        estimate.know(text, round(share * Estimate().text(text)))
+    estimate.know("Be brief, and reply in one word.", 1)  # too short to tell
+    assert estimate.text(other) / raw == pytest.approx(expected, abs=0.01)
+
+
 @pytest.mark.parametrize("name", COUNTS)
 def test_what_no_tokenizer_would_count_is_not_believed(name: str) -> None:
     for messages in conversations(5):

@@ -19,6 +19,7 @@ from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.index import How
 from ragscale.llm.answers import within
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
+from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.state import Scope
 from ragscale.prompts.parse import spoken
 from ragscale.text import encodable
@@ -379,9 +380,3 @@ def _texts(value: Any) -> bool:
 def _odd(llm: LLM, call: str, value: Any, wanted: str) -> ModelError:
     shown = reprlib.repr(value)
     return ModelError(f"{llm.name} returned {shown} from {call}, not {wanted}", "See ragscale.llm.LLM for what it is.")
-
-
-def with_margin(count: int) -> int:
-    """The most that a server may make of a prompt of `count` tokens."""
-    # Servers differ from their own tokenizers by a token or two (a template's first token, a space).
-    return count + 8 + count // 32

@@ -166,10 +166,10 @@ class Moves(Calls):
     ) -> dict[str, Any]:
         """Write the closing answer, from the best passages that fit, out of the share that was held for it."""
         self.release()
+        # Prompts are estimated on the high side, and a passage is worth more than room for a longer answer.
+        room = ANSWER_TOKENS if self.context.capabilities.tokenizer else ANSWER_TOKENS // 2
         try:
-            messages, shown, note = await self.fit(
-                lambda docs: prompts.answer(question, docs, known), ids, ANSWER_TOKENS
-            )
+            messages, shown, note = await self.fit(lambda docs: prompts.answer(question, docs, known), ids, room)
             texts = await self.write(
                 "answer", messages, max_tokens=ANSWER_TOKENS, schema=parse.ANSWER_SCHEMA, passages=shown, note=note
             )
