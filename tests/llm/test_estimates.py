@@ -18,8 +18,7 @@ from ragscale import prompts
 from ragscale.errors import InvalidInput
 from ragscale.llm import load
 from ragscale.llm.embedded import EmbeddedLLM
-from ragscale.llm.tokens import SAMPLES, Estimate, floor, local_tokenizer
-from ragscale.modes.core.calls import with_margin
+from ragscale.llm.tokens import SAMPLES, Estimate, floor, local_tokenizer, with_margin
 from ragscale.types import Message, Passage
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")

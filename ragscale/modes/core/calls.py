@@ -26,7 +26,7 @@ from ragscale.text import encodable
 from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Usage
 from ragscale.words import counted
 
-__all__ = ["LEAST", "Calls", "Context", "Retriever", "with_margin"]
+__all__ = ["LEAST", "Calls", "Context", "Retriever"]
 
 _MOST = 2**53  # of a count: what a float holds exactly
 LEAST = 16

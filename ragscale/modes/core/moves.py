@@ -15,7 +15,8 @@ from ragscale import prompts
 from ragscale.budget import Ledger
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.llm.base import Score
-from ragscale.modes.core.calls import Calls, Context, Retriever, with_margin
+from ragscale.llm.tokens import with_margin
+from ragscale.modes.core.calls import Calls, Context, Retriever
 from ragscale.prompts import NO_INFORMATION, Plan, Step, parse
 from ragscale.types import Event, Move, Passage, Spend
 
