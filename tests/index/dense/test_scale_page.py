@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ragscale.index.dense.auto import choose_factory, parse_memory
 
-PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
+PAGE = Path(__file__).parents[3] / "docs" / "scale.md"
 
 
 def test_the_table_of_sizes_is_what_auto_chooses() -> None:

@@ -339,7 +339,7 @@ for turn in count(1):
 
 def test_readers_see_whole_states_while_another_process_writes(build: Build, tmp_path: Path) -> None:
     """It adds ten passages, removes the ten before them, compacts, and so on: always ten or twenty are there."""
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[3])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     with build(tiny.rows_of(range(10))) as reader:
         seen: list[list[int]] = []

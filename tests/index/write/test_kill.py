@@ -3,7 +3,7 @@
 By default 200 kills of builds and adds at random moments, those of the other writers besides, and one at each step that
 touches the disk. A thousand random ones:
 
-    python -m pytest tests/index/test_kill.py -m slow
+    python -m pytest tests/index/write/test_kill.py -m slow
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Server:
     """The process that forks the jobs."""
 
     def __init__(self) -> None:
-        paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+        paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[3])]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
         command = [sys.executable, str(Path(__file__).with_name("kill_server.py"))]
         self._process = subprocess.Popen(

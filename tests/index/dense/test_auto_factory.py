@@ -90,7 +90,7 @@ def test_faiss_knows_every_choice(rows: int, dimension: int, memory: int) -> Non
 
 @pytest.mark.parametrize("extra", ["cpu", "gpu"])
 def test_the_extras_ask_for_a_faiss_that_has_every_choice(extra: str) -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))["project"]
     listed = map(Requirement, project["optional-dependencies"][extra])
     [wanted] = [found.specifier for found in listed if found.name.startswith("faiss")]
     assert "1.12.0" not in wanted  # without RaBitQfs

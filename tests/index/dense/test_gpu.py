@@ -290,7 +290,7 @@ def test_one_owner_through_an_index(tmp_path: Path, calls: list[Any], monkeypatc
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     """`benchmarks/gpu.py`, with sizes for a test."""
-    folder = Path(__file__).parents[2] / "benchmarks"
+    folder = Path(__file__).parents[3] / "benchmarks"
     monkeypatch.syspath_prepend(folder)
     spec = importlib.util.spec_from_file_location("benchmark_of_gpus", folder / "gpu.py")
     assert spec is not None
