@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ragscale.eval.questions import Question, load_questions
 from ragscale.index import Index, SearchOptions
+from ragscale.measure.questions import Question, load_questions
 
 SETS = {"hotpotqa": "HotpotQA", "2wikimultihopqa": "2WikiMultihopQA", "musique": "MuSiQue"}
 CUTS = (5, 10, 20)

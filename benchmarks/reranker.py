@@ -18,9 +18,9 @@ from pathlib import Path
 
 from recall import BATCH, SETS, halves, opened
 
-from ragscale.eval.questions import Question, load_questions
 from ragscale.index import Index
 from ragscale.index.storage.passages import full_text
+from ragscale.measure.questions import Question, load_questions
 from ragscale.weights import pinned
 
 DEPTH = 30  # negatives are drawn from so many hits of the hybrid search

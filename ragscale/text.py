@@ -1,4 +1,4 @@
-"""Text as it comes from outside, and answers as they are compared."""
+"""Text from outside made encodable, and answers normalised for comparison."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from hypothesis import settings
 
 MakeModel = Callable[..., Path]
 
-for folder in ("modes", "eval", "llm", "campaign", "kills"):
+for folder in ("modes", "measure", "llm", "campaign", "kills"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 pytest.register_assert_rewrite("conformance", "doubles")
 settings.register_profile("ragscale", deadline=None)  # a busy machine is no failure

@@ -29,7 +29,7 @@ from ragscale.words import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ragscale.eval import ModeReport, Progress, Row
+    from ragscale.measure import Cell, EvalProgress, ModeReport, Row
 
 __all__ = ["evaluate"]
 
@@ -61,12 +61,12 @@ def evaluate(
 ) -> None:
     """Measure modes: exact match, F1, recall of gold passages, and what they cost.
 
-    Every finished question is a line of RUN/<mode>.jsonl. The same command goes on where a killed run was, and tries
-    failed questions again.
+    Every finished question is a line of RUN/<mode>@<limits and seed>.jsonl. The same command resumes a killed run, and
+    tries failed questions again; other modes, budgets and seeds are added to the run.
     """
     from rich.console import Console
 
-    from ragscale.eval import evaluate_sync, load_questions, table, to_json
+    from ragscale.measure import evaluate_sync, load_questions, table, to_json
     from ragscale.modes import spec
 
     chosen = spec.parse_list(mode)
@@ -112,10 +112,17 @@ def _warn(errors: Console, reports: dict[str, ModeReport]) -> None:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
+def _progress(console: Console) -> Iterator[EvalProgress]:
     """A bar a mode, with the scores so far and the time left; SIGTERM raises `Terminated`."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from ragscale.cli.progress import terminating
 
@@ -128,11 +135,12 @@ def _progress(console: Console) -> Iterator[Progress]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=console) as bars, terminating():
+    with Progress(*columns, console=console) as bars, terminating():
         tasks: dict[str, TaskID] = {}
         scores: dict[str, list[tuple[float, float]]] = {}
 
-        def report(name: str, row: Row | None, done: int, total: int) -> None:
+        def report(cell: Cell, row: Row | None, done: int, total: int) -> None:
+            name = cell.label
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=total, completed=done, scores="", start=False)
                 scores[name] = []
@@ -140,7 +148,7 @@ def _progress(console: Console) -> Iterator[Progress]:
                 return
             if not bars.tasks[tasks[name]].started:
                 bars.start_task(tasks[name])
-            scores[name].append((row["em"], row["f1"]))
+            scores[name].append((row.em, row.f1))
             em, f1 = (sum(values) / len(scores[name]) for values in zip(*scores[name], strict=True))
             bars.update(tasks[name], completed=done, scores=f"EM {em:.2f}  F1 {f1:.2f}")
 

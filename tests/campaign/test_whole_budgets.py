@@ -21,8 +21,8 @@ from reader import CORPUS, Reader, questions
 
 from ragscale.agent import Agent
 from ragscale.budget import Budget
-from ragscale.eval.metrics import exact_match, f1
 from ragscale.index import Index
+from ragscale.measure.metrics import exact_match, f1
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
 

@@ -56,7 +56,7 @@ def test_json_holds_every_mode_and_the_documented_keys(world: tuple[str, str], t
     asked = {name: (mode["queries"], mode["rounds"]) for name, mode in modes.items()}
     assert asked == {"once": (1, 1), "chain(steps=2)": (3, 3), "parallel(max_queries=1)": (3, 3), "tree": (4, 3)}
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["budget"] == {"rounds": 3, "queries": None, "tokens": 4000, "llm_calls": None, "seconds": None}
+    assert [cell["budget"] for cell in config["cells"].values()] == [{"rounds": 3, "tokens": 4000}] * 4
 
 
 def test_the_model_and_the_seed_that_are_given_reach_the_run(
@@ -71,7 +71,8 @@ def test_the_model_and_the_seed_that_are_given_reach_the_run(
         out = tmp_path / f"run{number}"
         result = CliRunner().invoke(app, ["eval", *world, "--mode", "once", "--out", str(out), "--json", *options])
         assert result.exit_code == 0, result.stderr
-        assert json.loads((out / "config.json").read_text())["seed"] == (7 if options else 0)
+        [cell] = json.loads((out / "config.json").read_text())["cells"].values()
+        assert cell["seed"] == (7 if options else 0)
         drawn.append({call.seed for call in model.calls})
     assert specs == ["embedded", "openai:http://localhost:8000/v1#org/model"]
     assert [len(seeds) for seeds in drawn] == [3, 3]  # a seed a question, derived from the run's
@@ -87,19 +88,29 @@ def test_the_table_and_the_limit(world: tuple[str, str], tmp_path: Path) -> None
     assert len((tmp_path / "run" / "once.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_second_call_resumes_and_another_budget_is_refused(
+def test_a_second_call_resumes_and_another_budget_or_seed_is_added(
     world: tuple[str, str], tmp_path: Path, model: ScriptedLLM
 ) -> None:
     command = ["eval", *world, "--mode", "once", "--out", f"{tmp_path}/run", "--json"]
     first = CliRunner().invoke(app, command)
-    calls = len(model.calls)
-    second = CliRunner().invoke(app, command)
-    assert (second.stdout, len(model.calls), calls) == (first.stdout, 3, 3)
-    refused = CliRunner().invoke(app, [*command, "--tokens", "999"])
-    assert refused.exit_code == 1
-    assert "budget.tokens None, not 999" in refused.stderr
+    for more, calls in ([], 3), (["--tokens", "999"], 6), (["--seed", "1"], 9), (["--tokens", "999"], 9), ([], 9):
+        again = CliRunner().invoke(app, [*command, *more])
+        assert (again.exit_code, len(model.calls)) == (0, calls)
+    assert again.stdout == first.stdout
+    assert sorted(path.name for path in (tmp_path / "run").glob("*.jsonl")) == [
+        "once.jsonl", "once@seed=1.jsonl", "once@tokens=999.jsonl",
+    ]  # fmt: skip
+
+
+def test_another_kind_of_search_is_refused(world: tuple[str, str], tmp_path: Path, model: ScriptedLLM) -> None:
+    command = ["eval", *world, "--mode", "once", "--out", f"{tmp_path}/run", "--json"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    text = (tmp_path / "run" / "config.json").read_text()
+    (tmp_path / "run" / "config.json").write_text(text.replace('"how": "bm25"', '"how": "dense"'))
+    refused = CliRunner().invoke(app, command)
+    assert (refused.exit_code, refused.stdout, len(model.calls)) == (1, "", 3)
+    assert "how 'dense', not 'bm25'" in refused.stderr
     assert "Give another --out" in refused.stderr
-    assert refused.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -129,7 +140,7 @@ def test_no_question_in_flight_is_refused(world: tuple[str, str], tmp_path: Path
 _PROGRAM = f"""
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
-sys.path.insert(0, {str(Path(__file__).parents[1] / "eval")!r})
+sys.path.insert(0, {str(Path(__file__).parents[1] / "measure")!r})
 from smallworld import script
 import ragscale.agent
 from ragscale.cli import app

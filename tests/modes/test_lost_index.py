@@ -14,7 +14,7 @@ from doubles import StubIndex, run, scripted
 from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import IndexBusy, IndexDamaged, IndexMismatch, IndexServerError, InvalidInput, ModelError
-from ragscale.eval import Question, evaluate
+from ragscale.measure import Question, evaluate
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
 from ragscale.types import Hit, Passage
 

@@ -1,4 +1,4 @@
-"""Means over a run's questions, as JSON and as a table."""
+"""Means over the rows of a cell, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from ragscale.eval.store import Row
+from ragscale.measure.store import Row
+from ragscale.types import Spend
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["ModeReport", "summarise", "table", "to_json"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeReport:
-    """Means a question of one mode. Failed questions count, with the score of what they answered."""
+    """Means per question of one cell. Failed questions count, with the score of what they answered."""
 
     n: int
     """Questions."""
@@ -54,33 +55,32 @@ class ModeReport:
 
 
 def summarise(rows: Sequence[Row]) -> ModeReport:
-    """The means over the rows of one mode, at least one."""
-    total = [row["spend"]["total"] for row in rows]
-    serial = [row["spend"]["serial"] for row in rows]
-    recalls = [row["gold_recall"] for row in rows if row["gold_recall"] is not None]
-    stops = [row["stop_reason"] for row in rows]
-    em, f1 = [row["em"] for row in rows], [row["f1"] for row in rows]
+    """The means over the rows of one cell, at least one."""
+    total = [row.spend.total for row in rows]
+    serial = [row.spend.serial for row in rows]
+    recalls = [row.gold_recall for row in rows if row.gold_recall is not None]
+    em, f1 = [row.em for row in rows], [row.f1 for row in rows]
     return ModeReport(
         n=len(rows),
         em=fmean(em),
         f1=fmean(f1),
         gold_recall=fmean(recalls) if recalls else None,
-        tokens=_mean(total, "prompt_tokens") + _mean(total, "completion_tokens"),
-        serial_tokens=_mean(serial, "prompt_tokens") + _mean(serial, "completion_tokens"),
+        tokens=_mean(total, "tokens"),
+        serial_tokens=_mean(serial, "tokens"),
         rounds=_mean(serial, "rounds"),
         queries=_mean(total, "queries"),
         llm_calls=_mean(total, "llm_calls"),
         seconds=_mean(serial, "seconds"),
         em_se=_standard_error(em),
         f1_se=_standard_error(f1),
-        failed=stops.count("failed"),
-        cut_short=sum(stop.startswith("budget:") for stop in stops),
-        versions=len({row.get("code") for row in rows}),
+        failed=sum(row.failed for row in rows),
+        cut_short=sum(row.stop_reason.startswith("budget:") for row in rows),
+        versions=len({row.code for row in rows}),
     )
 
 
 def to_json(reports: Mapping[str, ModeReport]) -> dict[str, Any]:
-    """What ``ragscale eval --json`` prints."""
+    """The JSON form that ``ragscale eval --json`` prints."""
     return {"modes": {name: asdict(report) for name, report in reports.items()}}
 
 
@@ -111,8 +111,8 @@ def table(reports: Mapping[str, ModeReport]) -> Table:
     return shown
 
 
-def _mean(spends: Sequence[Mapping[str, float]], dimension: str) -> float:
-    return fmean(spend[dimension] for spend in spends)
+def _mean(spends: Sequence[Spend], dimension: str) -> float:
+    return fmean(getattr(spend, dimension) for spend in spends)
 
 
 def _standard_error(values: Sequence[float]) -> float | None:

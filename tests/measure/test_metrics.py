@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ragscale.eval.metrics import exact_match, f1, gold_recall, retrieved
+from ragscale.measure.metrics import exact_match, f1, gold_recall, retrieved
 from ragscale.text import normalise_answer
 from ragscale.types import Event
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from rich.console import Console
 
-from ragscale.eval.report import summarise, table, to_json
+from ragscale.answer import AnswerSpend
+from ragscale.measure.store import Row
+from ragscale.measure.table import summarise, table, to_json
 from ragscale.types import Spend
 
 
-def row(em: float, f1: float, recall: float | None, total: Spend, serial: Spend, stop: str = "answered") -> Any:
-    spend = {"total": total.to_dict(), "serial": serial.to_dict()}
-    return {"em": em, "f1": f1, "gold_recall": recall, "spend": spend, "stop_reason": stop, "code": "x"}
+def row(em: float, f1: float, recall: float | None, total: Spend, serial: Spend, stop: str = "answered") -> Row:
+    return Row(
+        id="q", question="", gold=[], answer="", em=em, f1=f1, gold_recall=recall, stop_reason=stop, reason="",
+        citations=[], spend=AnswerSpend(total, serial), wall_seconds=0.0, code="x", mode="chain", budget={}, seed=0,
+        trace=[],
+    )  # fmt: skip
 
 
 ROWS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ragscale.errors import InvalidInput
-from ragscale.eval.questions import Question, load_questions, questions_hash
+from ragscale.measure.questions import Question, load_questions, questions_hash
 
 GOOD = '{"id": "q1", "question": "Who?", "answers": ["Curie", "Curie"], "supporting": ["p1"], "type": "bridge"}'
 

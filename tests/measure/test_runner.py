@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,13 @@ from smallworld import MakeAgent, script
 from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
-from ragscale.eval import ModeReport, Question, Row, evaluate, evaluate_sync
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.modes import Chain, Once, Parallel, spec
+from ragscale.measure import Cell, ModeReport, Question, Store, evaluate, evaluate_sync, runner
+from ragscale.modes import Chain, Mode, Once, Parallel, spec
 
 
-def lines(path: Path) -> list[Row]:
+def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -30,7 +32,7 @@ async def test_scores_and_spends_of_two_modes(make_agent: MakeAgent, questions: 
     seen: list[tuple[str, str | None, int, int]] = []
     reports = await evaluate(
         make_agent(), questions, [Once(), Chain(steps=2)], tmp_path / "run",
-        progress=lambda name, row, done, total: seen.append((name, row and row["id"], done, total)),
+        progress=lambda cell, row, done, total: seen.append((cell.key, row and row.id, done, total)),
     )  # fmt: skip
     once, chain = reports["once"], reports["chain(steps=2)"]
     # q1 "Warsaw, Poland" against "Warsaw": F1 2/3; q2 right; q3 "no" against "yes": 0
@@ -202,7 +204,7 @@ async def test_a_server_that_dies_midway_costs_the_questions_left_and_no_other(
             return (await evaluate(agent, questions, [Once()], tmp_path, concurrency=1, **options))["once"]
 
     with FakeEndpoint(Vllm()) as dying:
-        report = await measure(dying, progress=lambda name, row, done, total: dying.die() if row else None)
+        report = await measure(dying, progress=lambda cell, row, done, total: dying.die() if row else None)
     assert (report.n, report.failed) == (3, 2)
     rows = lines(tmp_path / "once.jsonl")
     assert [(row["id"], row["stop_reason"]) for row in rows] == [("q1", "answered"), ("q2", "failed"), ("q3", "failed")]
@@ -281,17 +283,15 @@ async def test_another_setting_is_refused_with_a_remedy(
         with pytest.raises(InvalidInput, match=rf"a run with {what}.*Give another --out"):
             await evaluate(agent, asked, [mode], tmp_path, limit=1)
 
-    await refused(r"budget\.tokens None, not 500", make_agent(budget=Budget(tokens=500)), questions, Once())
-    await refused("seed 0, not 1", make_agent(seed=1), questions, Once())
     await refused("llm 'scripted', not 'other'", make_agent(ScriptedLLM(script, name="other")), questions, Once())
     await refused("questions", make_agent(), questions[:2], Once())
     # a further mode is welcome; the same label with another configuration cannot be made, but a file can be edited
     await evaluate(make_agent(), questions, [Parallel()], tmp_path, limit=1)
     config = json.loads((tmp_path / "config.json").read_text())
-    assert list(config["modes"]) == ["once", "parallel"]
-    config["modes"]["once"] = "Once(k=99)"
+    assert list(config["cells"]) == ["once", "parallel"]
+    config["cells"]["once"]["mode"] = "Once(k=99)"
     (tmp_path / "config.json").write_text(json.dumps(config))
-    await refused(r"modes\.once 'Once\(k=99\)', not 'Once\(k=5", make_agent(), questions, Once())
+    await refused(r"cells\.once\.mode 'Once\(k=99\)', not 'Once\(k=5", make_agent(), questions, Once())
 
 
 async def test_a_folder_that_is_no_run_is_left_alone(
@@ -321,15 +321,99 @@ async def test_rows_of_changed_prompts_are_told_apart(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clean = await evaluate(make_agent(), questions, [Once()], tmp_path, limit=1)
-    monkeypatch.setattr("ragscale.eval.run._code", lambda: "changed")
+    monkeypatch.setattr("ragscale.measure.runner._code", lambda mode: "changed")
     mixed = await evaluate(make_agent(), questions, [Once()], tmp_path)
     assert (clean["once"].versions, mixed["once"].versions) == (1, 2)
 
 
-def test_two_configurations_of_a_mode_have_two_files(tmp_path: Path) -> None:
-    from ragscale.eval.store import Store
+async def test_budgets_and_seeds_are_cells_of_one_run(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    """Each has a file of its own, is resumed by itself, and pays for nothing that another has paid for."""
+    settings: list[dict[str, Any]] = [
+        {},
+        {"seed": 7},
+        {"budget": Budget(tokens=500)},
+        {"budget": Budget(tokens=500), "seed": 7},
+    ]
+    reports = []
+    for number, setting in enumerate(settings, 1):
+        model = ScriptedLLM(script)
+        reports.append(await evaluate(make_agent(model, **setting), questions, [Once()], tmp_path / "run"))
+        assert len(model.calls) == 3
+        assert len(list((tmp_path / "run").glob("*.jsonl"))) == number
+    names = ["once", "once@seed=7", "once@tokens=500", "once@tokens=500,seed=7"]
+    assert sorted(path.stem for path in (tmp_path / "run").glob("*.jsonl")) == names
+    assert list(json.loads((tmp_path / "run" / "config.json").read_text())["cells"]) == names
+    (tmp_path / "run" / "once@seed=7.jsonl").unlink()
+    for setting, report, asked in zip(settings, reports, (0, 3, 0, 0), strict=True):
+        model = ScriptedLLM(script)
+        again = await evaluate(make_agent(model, **setting), questions, [Once()], tmp_path / "run")
+        assert len(model.calls) == asked
+        assert (again["once"].em, again["once"].tokens) == (report["once"].em, report["once"].tokens)
+    [row, *_] = lines(tmp_path / "run" / "once@tokens=500,seed=7.jsonl")
+    assert (row["mode"], row["budget"], row["seed"], row["version"]) == ("once", {"tokens": 500}, 7, 1)
 
-    names = [spec.label(mode) for mode in spec.parse_list("parallel,parallel(max_queries=1),parallel(profile=tags)")]
-    assert [Store(tmp_path).path(name).name for name in names] == [
+
+@pytest.mark.parametrize(
+    ("budget", "seed", "key"),
+    [
+        (Budget(), 0, "parallel(max_queries=1)"),
+        (Budget(), -3, "parallel(max_queries=1)@seed=-3"),
+        (Budget(tokens=16_000_000), 0, "parallel(max_queries=1)@tokens=16000000"),
+        (Budget(seconds=0.5, rounds=2), 1, "parallel(max_queries=1)@rounds=2,seconds=0.5,seed=1"),
+        (Budget(seconds=30.0), 0, "parallel(max_queries=1)@seconds=30"),
+        (Budget(seconds=30), 0, "parallel(max_queries=1)@seconds=30"),
+    ],
+)
+def test_the_key_of_a_cell(budget: Budget, seed: int, key: str, tmp_path: Path) -> None:
+    cell = Cell(Parallel(max_queries=1), budget, seed)
+    assert (cell.key, Store(tmp_path).path(cell).stem) == (key, key)
+
+
+def test_two_configurations_of_a_mode_have_two_files(tmp_path: Path) -> None:
+    modes = spec.parse_list("parallel,parallel(max_queries=1),parallel(profile=tags)")
+    assert [Store(tmp_path).path(Cell(mode)).name for mode in modes] == [
         "parallel.jsonl", "parallel(max_queries=1).jsonl", "parallel(profile=tags).jsonl",
     ]  # fmt: skip
+
+
+def test_the_file_of_a_key_that_is_no_file_name(tmp_path: Path) -> None:
+    """Whatever a mode of another package is called: a file that can be written, and one for each."""
+    names = ["a/b", "a_b", "a:b", "a b", "../up", "ü" * 99, "x" * 300, "x" * 301, "con|", "a\nb", "a\0b"]
+    files = set()
+    for name in names:
+        cell = Cell(type("Made", (Once,), {"name": name})())
+        path = Store(tmp_path).path(cell)
+        path.write_text("")
+        assert path.parent == tmp_path
+        files.add(path)
+    assert len(files) == len(list(tmp_path.iterdir())) == len(names)
+
+
+@pytest.mark.parametrize("inside", ["a.py", "search/b.py", "search/deep/c.toml"])
+def test_an_edit_at_any_depth_changes_the_mark(inside: str, tmp_path: Path) -> None:
+    for name in ("a.py", "search/b.py", "search/deep/c.toml", "search/__pycache__/b.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    before = runner._mark.__wrapped__([tmp_path])
+    (tmp_path / "search" / "__pycache__" / "b.pyc").write_text("compiled anew")
+    assert runner._mark.__wrapped__([tmp_path]) == before
+    (tmp_path / inside).write_text("edited")
+    assert runner._mark.__wrapped__([tmp_path]) != before
+
+
+def test_the_source_of_a_mode_from_elsewhere_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also within another mode."""
+    (tmp_path / "elsewhere.py").write_text("from ragscale.modes import Once\nclass Inner(Once): name = 'inner'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    inner = importlib.import_module("elsewhere").Inner()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Outer(Once):
+        name = "outer"
+        of: Mode = inner
+
+    assert tmp_path / "elsewhere.py" in runner._sources(inner)
+    assert runner._sources(Outer()) == {tmp_path / "elsewhere.py", Path(__file__)}
+    assert runner._code(Once()) != runner._code(inner)

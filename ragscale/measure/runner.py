@@ -1,39 +1,39 @@
-"""The runner: every mode over every question, several in flight, resumable after a kill."""
+"""The runner: every cell over every question, several in flight, resumable after a kill."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ragscale import background, modes, prompts
 from ragscale.agent import Agent
-from ragscale.answer import Answer
+from ragscale.answer import Answer, AnswerSpend
 from ragscale.arguments import listed
 from ragscale.errors import EndpointError, InvalidInput
-from ragscale.eval.metrics import exact_match, f1, gold_recall
-from ragscale.eval.questions import Question, questions_hash
-from ragscale.eval.report import ModeReport, summarise
-from ragscale.eval.store import Row, Store
+from ragscale.measure.cell import Cell
+from ragscale.measure.metrics import exact_match, f1, gold_recall
+from ragscale.measure.questions import Question, questions_hash
+from ragscale.measure.store import Row, Store
+from ragscale.measure.table import ModeReport, summarise
 from ragscale.modes.spec import label
 from ragscale.types import Spend
 from ragscale.version import __version__
 
-__all__ = ["Progress", "Row", "evaluate", "evaluate_sync"]
+__all__ = ["EvalProgress", "evaluate", "evaluate_sync"]
 
-Progress = Callable[[str, Row | None, int, int], None]
-"""Called with a mode's label, the row that was just finished (None at the start), rows done and rows in all."""
+EvalProgress = Callable[[Cell, Row | None, int, int], None]
+"""Called with a cell, the row that was just finished (None at the start), rows done and rows in all."""
 
-
-@dataclass(frozen=True)
-class _Task:
-    mode: modes.Mode
-    question: Question
+_NOTHING = Answer("", [], "", "failed", AnswerSpend(Spend(), Spend()), [])
+_Rows = dict[str, dict[str, Row]]  # by the cell's key, by the question's id
+_Task = tuple[Cell, Question]
 
 
 async def evaluate(
@@ -45,12 +45,13 @@ async def evaluate(
     concurrency: int = 2,
     limit: int | None = None,
     skip: int = 0,
-    progress: Progress | None = None,
+    progress: EvalProgress | None = None,
 ) -> dict[str, ModeReport]:
-    """Answer every question in every mode and report the means.
+    """Answer every question in every mode, at the agent's budget and seed, and report the means.
 
-    What `out` already holds is not run again, except questions that had failed. The agent's index, model, budget,
-    seed and search, the modes and the questions are pinned in ``out/config.json``.
+    A mode, a budget and a seed are a cell, with a file of its own in `out`; a run may hold any number of cells. Rows
+    that it holds already are not run again, except those of questions that had failed. The agent's index, model and
+    search, the questions and the cells are pinned in ``out/config.json``.
 
     Args:
         agent: With the budget of a question.
@@ -81,12 +82,12 @@ async def evaluate(
             raise InvalidInput(f"{name} {number!r} is no whole number", f"Use {least} or more.")
         if number < least:
             raise InvalidInput(f"{name} {number}, the least is {least}", f"Give a larger {name}.")
-    named = _named(chosen)
+    cells = {name: Cell(mode, agent.budget, agent.seed) for name, mode in _named(chosen).items()}
     for question in listed("questions", questions):
         if not isinstance(question, Question):
             raise InvalidInput(
                 f"questions holds a {type(question).__name__}",
-                "Read them by ragscale.eval.load_questions, or make them.",
+                "Read them by ragscale.measure.load_questions, or make them.",
             )
     taken = list(questions)[skip : None if limit is None else skip + limit]
     if not taken:
@@ -96,16 +97,17 @@ async def evaluate(
     store = Store(Path(out))
     with store.writing():
         settings = await asyncio.to_thread(_settings, agent, questions)  # may load a reranker
-        store.pin(settings, {name: repr(mode) for name, mode in named.items()})
-        rows = {name: store.rows(name) for name in named}
+        store.pin(settings, cells.values())
+        rows: _Rows = {cell.key: store.rows(cell) for cell in cells.values()}
         tasks: list[_Task] = []
-        for name, mode in named.items():
-            open_ = [q for q in taken if rows[name].get(q.id, {"stop_reason": "failed"})["stop_reason"] == "failed"]
-            tasks += [_Task(mode, question) for question in open_]
+        for cell in cells.values():
+            found = rows[cell.key]
+            open_ = [question for question in taken if question.id not in found or found[question.id].failed]
+            tasks += [(cell, question) for question in open_]
             if progress:
-                progress(name, None, len(taken) - len(open_), len(taken))
+                progress(cell, None, len(taken) - len(open_), len(taken))
         await _work(agent, tasks, store, rows, concurrency, _counting(progress, rows, taken))
-    return {name: summarise([rows[name][q.id] for q in taken]) for name in named}
+    return {name: summarise([rows[cell.key][question.id] for question in taken]) for name, cell in cells.items()}
 
 
 def evaluate_sync(*args: Any, **kwargs: Any) -> dict[str, ModeReport]:
@@ -135,19 +137,18 @@ async def _work(
     agent: Agent,
     tasks: Iterable[_Task],
     store: Store,
-    rows: dict[str, dict[str, Row]],
+    rows: _Rows,
     concurrency: int,
-    report: Callable[[str, Row], None],
+    report: Callable[[Cell, Row], None],
 ) -> None:
     waiting = iter(tasks)
 
     async def worker() -> None:
-        for task in waiting:
-            name = label(task.mode)
-            row = await _run(agent, task)
-            store.append(name, row)
-            rows[name][task.question.id] = row
-            report(name, row)
+        for cell, question in waiting:
+            row = await _run(agent, cell, question)
+            store.append(cell, row)
+            rows[cell.key][question.id] = row
+            report(cell, row)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -158,54 +159,46 @@ async def _work(
         raise errors.exceptions[0] from None
 
 
-async def _run(agent: Agent, task: _Task) -> Row:
-    question, started = task.question, time.perf_counter()
-    answer, error = None, ""
+async def _run(agent: Agent, cell: Cell, question: Question) -> Row:
+    started = time.perf_counter()
+    answer, error = _NOTHING, ""
     try:
-        answer = await agent.aask(question.question, mode=task.mode)
+        answer = await agent.aask(question.question, mode=cell.mode, budget=cell.budget)
     except EndpointError:
         raise  # every other question would fail like this one
     except Exception as problem:  # a defect that one question lays bare must not end a run of hours
         error = f"{type(problem).__name__}: {problem}"
-    return _row(question, answer, error, time.perf_counter() - started)
+    return Row(
+        id=question.id,
+        question=question.question,
+        gold=list(question.answers),
+        answer=answer.text,
+        em=exact_match(answer.text, question.answers),
+        f1=f1(answer.text, question.answers),
+        gold_recall=gold_recall(question.supporting, answer.trace),
+        stop_reason=answer.stop_reason,
+        reason=error or answer.reason,
+        citations=list(answer.citations),
+        spend=answer.spend,
+        wall_seconds=time.perf_counter() - started,
+        code=_code(cell.mode),
+        mode=cell.label,
+        budget=cell.limits,
+        seed=cell.seed,
+        trace=[event.to_dict() for event in answer.trace],
+    )
 
 
-def _row(question: Question, answer: Answer | None, error: str, wall: float) -> Row:
-    text = answer.text if answer else ""
-    nothing = {"total": Spend().to_dict(), "serial": Spend().to_dict()}
-    said: dict[str, Any] = answer.to_dict() if answer else {
-        "citations": [], "stop_reason": "failed", "reason": error, "spend": nothing, "trace": [],
-    }  # fmt: skip
-    return {
-        "id": question.id,
-        "question": question.question,
-        "gold": list(question.answers),
-        "answer": text,
-        "em": exact_match(text, question.answers),
-        "f1": f1(text, question.answers),
-        "gold_recall": gold_recall(question.supporting, answer.trace if answer else []),
-        "stop_reason": said["stop_reason"],
-        "reason": said["reason"],
-        "citations": said["citations"],
-        "spend": said["spend"],
-        "wall_seconds": wall,
-        "code": _code(),
-        "trace": said["trace"],
-    }
-
-
-def _counting(
-    progress: Progress | None, rows: dict[str, dict[str, Row]], taken: Sequence[Question]
-) -> Callable[[str, Row], None]:
+def _counting(progress: EvalProgress | None, rows: _Rows, taken: Sequence[Question]) -> Callable[[Cell, Row], None]:
     done: dict[str, set[str]] = {
-        name: {q.id for q in taken if q.id in found and found[q.id]["stop_reason"] != "failed"}
-        for name, found in rows.items()
+        key: {question.id for question in taken if question.id in found and not found[question.id].failed}
+        for key, found in rows.items()
     }
 
-    def report(name: str, row: Row) -> None:
-        done[name].add(row["id"])
+    def report(cell: Cell, row: Row) -> None:
+        done[cell.key].add(row.id)
         if progress:
-            progress(name, row, len(done[name]), len(taken))
+            progress(cell, row, len(done[cell.key]), len(taken))
 
     return report
 
@@ -215,18 +208,34 @@ def _settings(agent: Agent, questions: Sequence[Question]) -> dict[str, Any]:
         "ragscale": __version__,
         "index": agent.index.fingerprint,
         "llm": agent.llm.name,
-        "budget": asdict(agent.budget),
-        "seed": agent.seed,
         "how": agent.how or agent.index.how,
         "questions": questions_hash(questions),
     }
 
 
+def _code(mode: modes.Mode) -> str:
+    """Mark of the source of a mode and of all that the built-in modes and prompts are made of.
+
+    Rows of different marks are not comparable, and the report says so.
+    """
+    packages = (Path(str(package.__file__)).parent for package in (modes, prompts))
+    return _mark((*packages, *sorted(_sources(mode))))
+
+
+def _sources(mode: modes.Mode) -> set[Path]:
+    """Files that define a mode and the modes within it, which may be of other packages."""
+    file = getattr(sys.modules.get(type(mode).__module__), "__file__", None)  # None in a notebook
+    inner = (getattr(mode, field.name) for field in fields(mode))
+    found = [_sources(value) for value in inner if isinstance(value, modes.Mode)]
+    return set[Path]().union(*found, [Path(file)] if file else [])
+
+
 @cache
-def _code() -> str:
-    """A mark of the modes' and prompts' source: rows of different marks are not comparable, which the report says."""
+def _mark(places: Iterable[Path]) -> str:
+    """Hash of files and, at any depth, of the files in folders."""
     digest = hashlib.sha256()
-    for package in (modes, prompts):
-        for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+    for place in places:
+        inside = place.rglob("*") if place.is_dir() else [place]
+        for path in sorted(path for path in inside if path.is_file() and "__pycache__" not in path.parts):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -10,8 +10,8 @@ from smallworld import MakeAgent, build, script, write_questions
 
 from ragscale.agent import Agent
 from ragscale.budget import Budget
-from ragscale.eval import Question, load_questions
 from ragscale.llm.scripted import ScriptedLLM
+from ragscale.measure import Question, load_questions
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from smallworld import script
 from ragscale.agent import Agent
-from ragscale.eval import evaluate_sync, load_questions, to_json
+from ragscale.measure import evaluate_sync, load_questions, to_json
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import spec
 

@@ -1,0 +1,28 @@
+"""Measurement: questions with gold answers, metrics, a resumable runner over cells, their rows and means."""
+
+from __future__ import annotations
+
+from ragscale.measure.cell import Cell
+from ragscale.measure.metrics import exact_match, f1, gold_recall
+from ragscale.measure.questions import Question, load_questions
+from ragscale.measure.runner import EvalProgress, evaluate, evaluate_sync
+from ragscale.measure.store import Row, Store
+from ragscale.measure.table import ModeReport, summarise, table, to_json
+
+__all__ = [
+    "Cell",
+    "EvalProgress",
+    "ModeReport",
+    "Question",
+    "Row",
+    "Store",
+    "evaluate",
+    "evaluate_sync",
+    "exact_match",
+    "f1",
+    "gold_recall",
+    "load_questions",
+    "summarise",
+    "table",
+    "to_json",
+]

@@ -1,0 +1,213 @@
+"""A run's folder: its settings, and for each cell a file with one line of JSON per finished question."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from ragscale.answer import AnswerSpend
+from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.index.storage.durable import sync
+from ragscale.measure.cell import Cell
+
+__all__ = ["VERSION", "Row", "Store"]
+
+VERSION = 1
+"""Version of a run's files."""
+CONFIG_FILE = "config.json"
+LOCK_FILE = ".lock"
+_OTHER = "Give another --out, or go back to the settings of this one."
+_LONGEST = 120  # characters of a file's name: far below the limit of every file system
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A finished question of a cell: its answer, scores and costs."""
+
+    id: str
+    """Of the question."""
+    question: str
+    gold: list[str]
+    """Gold answers."""
+    answer: str
+    em: float
+    """Exact match, 0 or 1."""
+    f1: float
+    """Token F1, 0 to 1."""
+    gold_recall: float | None
+    """Share of gold passages among all that were retrieved; None where the question names none."""
+    stop_reason: str
+    """As `Answer.stop_reason`; ``"failed"`` also where the run raised an error."""
+    reason: str
+    """Cause and remedy in plain words; empty for ``"answered"``."""
+    citations: list[str]
+    spend: AnswerSpend
+    wall_seconds: float
+    """Seconds from the question to its answer, waits included."""
+    code: str
+    """Mark of the source of modes and prompts: rows of different marks are not comparable."""
+    mode: str
+    """Label of the cell's mode."""
+    budget: dict[str, float]
+    """Limits of the cell by dimension; open dimensions are absent."""
+    seed: int
+    """Seed of the cell."""
+    trace: list[dict[str, Any]]
+    """Events as `Event.to_dict` gives them."""
+    version: int = VERSION
+
+    @property
+    def failed(self) -> bool:
+        """Whether the same command tries the question again."""
+        return self.stop_reason == "failed"
+
+    def to_json(self) -> bytes:
+        """The row as a line, without its end."""
+        return json.dumps(asdict(self), ensure_ascii=False).encode("utf-8", "replace")
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Self:
+        """The inverse of `to_json`. Raises `ValueError` where the line is no row."""
+        row: Self = _READER.validate_json(line)
+        return row
+
+
+_READER: TypeAdapter[Any] = TypeAdapter(Row)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The files of one run. All are synced, so that a kill, or a power cut, loses at most the questions in flight."""
+
+    folder: Path
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the run for this call alone: two would ask, and pay for, the same questions.
+
+        Raises:
+            InvalidInput: The folder holds something else, or cannot be written.
+            RagscaleError: Another process or thread is writing the run.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            new = not self.folder.exists()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if new:
+                sync(self.folder.parent, deep=False)
+            others = [item for item in self.folder.iterdir() if item.suffix != ".part" and item.name != LOCK_FILE]
+            if others and not (self.folder / CONFIG_FILE).exists():  # no lock file is made in what is no run
+                raise InvalidInput(f"{self.folder}: not empty and no run (no {CONFIG_FILE})", "Give another --out.")
+            held = FileLock(self.folder / LOCK_FILE).acquire(timeout=0)
+        except Timeout as error:
+            raise RagscaleError(
+                f"{self.folder}: another process is writing this run", "Wait until it is done, or give another --out."
+            ) from error
+        except OSError as error:
+            raise InvalidInput(f"{self.folder}: no run can be written here ({error})", "Give another --out.") from error
+        with held:
+            yield
+
+    def pin(self, settings: dict[str, Any], cells: Iterable[Cell]) -> None:
+        """Write `config.json`, or compare with the one that is there; further cells may be added to a run.
+
+        Args:
+            settings: Everything but its cell that a row depends on.
+            cells: To be run.
+
+        Raises:
+            InvalidInput: The run was started with other settings, or its file is damaged.
+        """
+        path = self.folder / CONFIG_FILE
+        settings = {"version": VERSION, **settings}
+        known = self._config(path) if path.exists() else {**settings, "cells": {}}
+        wanted = {**settings, "cells": {**known["cells"], **{cell.key: cell.to_dict() for cell in cells}}}
+        for key, old, new in _differences(known, wanted):
+            raise InvalidInput(f"{self.folder}: a run with {key} {old!r}, not {new!r}", _OTHER)
+        if not path.exists() or known != wanted:
+            _write(path, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
+
+    def rows(self, cell: Cell) -> dict[str, Row]:
+        """The rows of a cell by question id, the last one where a failed question was tried again.
+
+        A half-written last line is dropped, from the file too.
+
+        Raises:
+            InvalidInput: A line in the middle is damaged.
+        """
+        path = self.path(cell)
+        if not path.exists():
+            return {}
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with path.open("r+b") as file:
+                file.truncate(whole)
+        found: dict[str, Row] = {}
+        for number, line in enumerate(data[:whole].splitlines(), 1):
+            try:
+                row = Row.from_json(line)
+            except ValidationError as error:
+                first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+                place = ".".join(map(str, first["loc"]))
+                raise InvalidInput(
+                    f"{path}:{number}: damaged ({f'{place}: ' if place else ''}{first['msg']})",
+                    "Delete the line; it is run again.",
+                ) from error
+            found[row.id] = row
+        return found
+
+    def append(self, cell: Cell, row: Row) -> None:
+        """Add a row, safe on the disk before this returns."""
+        path = self.path(cell)
+        new = not path.exists()
+        with path.open("ab") as file:
+            file.write(row.to_json() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            sync(self.folder, deep=False)  # its name too
+
+    def path(self, cell: Cell) -> Path:
+        """The file of a cell's rows, named by its key, with a hash where the key does not fit into a file's name."""
+        key = cell.key.replace(", ", ",").replace("'", "")
+        name = re.sub(r"[^\w.=,()@+-]", "_", key)
+        if name != key or len(name.encode()) > _LONGEST:
+            name = f"{name[: _LONGEST // 4]}-{hashlib.sha256(cell.key.encode()).hexdigest()[:12]}"
+        return self.folder / f"{name}.jsonl"
+
+    def _config(self, path: Path) -> dict[str, Any]:
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(known["cells"], dict):
+                return dict(known)
+        except (ValueError, TypeError, KeyError):
+            pass
+        raise InvalidInput(f"{path}: damaged, or of another version of ragscale", "Give another --out.")
+
+
+def _differences(known: dict[str, Any], wanted: dict[str, Any], inside: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for key in dict.fromkeys([*known, *wanted]):
+        old, new = known.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{inside}{key}.")
+        elif old != new and not (inside == "cells." and old is None):  # a cell that is new to the run
+            yield f"{inside}{key}", old, new
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    sync(part)
+    part.replace(path)
+    sync(path.parent, deep=False)

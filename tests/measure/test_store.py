@@ -1,0 +1,105 @@
+"""The files of a run are on the disk before anything rests on them: their bytes first, then their names."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ragscale.answer import AnswerSpend
+from ragscale.budget import Budget
+from ragscale.errors import InvalidInput
+from ragscale.measure import Cell, Row, Store
+from ragscale.measure.store import CONFIG_FILE
+from ragscale.modes import Chain, Once
+from ragscale.types import Event, Spend
+
+Did = tuple[str, str]
+ROW = Row(
+    id="q", question="Who?", gold=["A", "B"], answer="A", em=1.0, f1=0.5, gold_recall=None, stop_reason="answered",
+    reason="", citations=["p1"], spend=AnswerSpend(Spend(2, 30, 4, seconds=0.5), Spend(1, 20, 2)), wall_seconds=1.25,
+    code="abc", mode="once", budget={"tokens": 500, "seconds": 0.5}, seed=7,
+    trace=[Event("retrieve", "", ["Who?"], passages=["p1"]).to_dict()],
+)  # fmt: skip
+
+
+@pytest.fixture
+def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Did]:
+    """What is synced and renamed, by name, in order."""
+    found: list[Did] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noting_fsync(descriptor: int) -> None:
+        here = (tmp_path, *tmp_path.rglob("*"))
+        found.append(("sync", next(path.name for path in here if os.path.samestat(path.stat(), os.fstat(descriptor)))))
+        fsync(descriptor)
+
+    def noting_replace(self: Path, target: Path) -> Path:
+        found.append(("rename", self.name))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(Path, "replace", noting_replace)
+    return found
+
+
+def test_settings_are_synced_before_they_have_their_name_and_then_the_name(tmp_path: Path, done: list[Did]) -> None:
+    store = Store(tmp_path / "run")
+    with store.writing():
+        assert done == [("sync", tmp_path.name)]  # the name of the folder itself
+        done.clear()
+        store.pin({"seed": 1}, [Cell(Once())])
+        assert done == [("sync", "config.part"), ("rename", "config.part"), ("sync", "run")]
+        done.clear()
+        store.pin({"seed": 1}, [Cell(Once())])
+        assert done == []  # nothing new
+        store.pin({"seed": 1}, [Cell(Chain())])
+        assert done == [("sync", "config.part"), ("rename", "config.part"), ("sync", "run")]
+    assert json.loads((tmp_path / "run" / CONFIG_FILE).read_text()) == {
+        "version": 1,
+        "seed": 1,
+        "cells": {
+            key: {"mode": repr(mode), "budget": {}, "seed": 0} for key, mode in (("once", Once()), ("chain", Chain()))
+        },
+    }
+    done.clear()
+    with store.writing():
+        assert done == []
+
+
+def test_a_row_is_synced_and_the_name_of_a_new_file_too(tmp_path: Path, done: list[Did]) -> None:
+    store = Store(tmp_path)
+    for _ in range(2):
+        store.append(Cell(Once()), ROW)
+    assert done == [("sync", "once.jsonl"), ("sync", tmp_path.name), ("sync", "once.jsonl")]
+
+
+def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
+    store, cell = Store(tmp_path), Cell(Once(), Budget(tokens=500), 7)
+    store.append(cell, ROW)
+    store.append(cell, replace(ROW, id="r", answer="half a \ud800 pair", gold_recall=0.5))
+    assert store.rows(cell) == {"q": ROW, "r": replace(ROW, id="r", answer="half a ? pair", gold_recall=0.5)}
+    assert store.rows(Cell(Once(), Budget(tokens=500))) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"em": "high"}, "em: Input should be a valid number"),
+        ({"id": None}, "id: Input should be a valid string"),
+        ({"spend": {"total": {}}}, "spend.serial: Field required"),
+        ({"citations": "p1"}, "citations: Input should be a valid array"),
+        ({"trace": [1]}, "trace.0: Input should be an object"),
+    ],
+)
+def test_a_row_of_wrong_values_is_named(change: dict[str, object], problem: str, tmp_path: Path) -> None:
+    store, cell = Store(tmp_path), Cell(Once())
+    store.append(cell, ROW)
+    with store.path(cell).open("a") as file:
+        file.write(json.dumps({**json.loads(ROW.to_json()), **change}) + "\n")
+    with pytest.raises(InvalidInput) as refused:
+        store.rows(cell)
+    assert f"once.jsonl:2: damaged ({problem}" in str(refused.value)
