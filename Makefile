@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 LANGGRAPH := $(CURDIR)/.langgraph
 INSTALLED := $(VENV)/.installed
 DEMO := indexes/demo/manifest.json
+MODES ?= once chain parallel
 QUESTION ?= Which optical drawing aid did the discoverer of rhodium invent?
 
-.PHONY: demo test slow langgraph check models bench clean
+.PHONY: demo test slow langgraph graphs check models bench clean
 
 demo: $(DEMO)
-	@for mode in once chain parallel; do \
+	@for mode in $(MODES); do \
 		$(BIN)/ragscale ask indexes/demo "$(QUESTION)" --mode $$mode --tokens 6000 || exit 1; \
 	done
 
@@ -28,6 +29,10 @@ langgraph: $(INSTALLED)
 		> "$$($(LANGGRAPH)/bin/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
 	$(LANGGRAPH)/bin/python -m pip install --quiet 'langgraph-cli[inmem]>=0.4'
 	LANGGRAPH=$(LANGGRAPH)/bin/langgraph $(BIN)/python -m pytest -m slow tests/graphs/test_server.py
+
+# After a mode was added or changed: its drawing, langgraph.json and docs/modes.md.
+graphs: $(INSTALLED)
+	$(BIN)/python graphs/generate.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

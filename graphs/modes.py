@@ -5,7 +5,7 @@ as ``ragscale ask --llm`` takes it (default: ``embedded``). Both are opened by t
 
 A client sends ``{"question": "..."}``, and limits of the question as the run's context: ``{"tokens": 4000}``; any other
 key is refused. It gets what ``ragscale ask --json`` prints, and the steps as they happen in the stream mode ``custom``.
-The drawings beside this file show what happens inside; ``ragscale modes --draw graphs`` makes them anew.
+The drawings beside this file show what happens inside; ``make graphs`` makes them and ``langgraph.json`` anew.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
+import re
 import threading
 from dataclasses import fields
 from functools import cache
@@ -28,11 +29,11 @@ from typing_extensions import TypedDict  # pydantic makes no schema of typing's 
 from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput
-from ragscale.modes import spec
+from ragscale.modes import built_in, spec
 from ragscale.modes.core.graph import AsyncGraph
 from ragscale.types import Event
 
-__all__ = ["Limits", "Question", "Result", "chain", "deploy", "once", "parallel", "tree"]
+__all__ = ["Limits", "Question", "Result", "deploy"]
 
 
 class Question(TypedDict):
@@ -146,7 +147,5 @@ def _opened(index: str, llm: str) -> Agent:
     return Agent(index, llm)
 
 
-once = deploy("once")
-chain = deploy("chain")
-parallel = deploy("parallel")
-tree = deploy("tree")
+# A variable a mode: `chain`, `best_of_n`.
+globals().update({re.sub(r"\W", "_", name): deploy(name) for name in built_in()})

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-_ALL = "once,chain,parallel,tree"
-
 
 def evaluate(
     source: Source,
@@ -42,7 +40,13 @@ def evaluate(
         Path, typer.Argument(metavar="QUESTIONS.jsonl", help="id, question, answers and, if known, supporting.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; resumed if it is there.")],
-    mode: Annotated[str, typer.Option(help="One or more, with parameters: once,parallel(max_queries=1).")] = _ALL,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="One or more, with parameters: once,parallel(max_queries=1). Default: every mode of ragscale.",
+            show_default=False,
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Take so many questions only.")] = None,
     skip: Annotated[int, typer.Option(help="Leave out so many questions at the beginning.")] = 0,
     llm: Llm = "embedded",
@@ -67,9 +71,9 @@ def evaluate(
     from rich.console import Console
 
     from ragscale.measure import evaluate_sync, load_questions, table, to_json
-    from ragscale.modes import spec
+    from ragscale.modes import built_in, spec
 
-    chosen = spec.parse_list(mode)
+    chosen = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
     loaded = load_questions(questions)
     errors = Console(stderr=True)
     budget = budget_of(rounds, tokens, queries, calls, seconds)

@@ -1,4 +1,4 @@
-"""``ragscale modes``: what modes there are, their parameters, and drawings of their graphs."""
+"""``ragscale modes``: the modes, their parameters, and drawings of their graphs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import typer
 from ragscale.cli.common import AsJson, print_json
 
 if TYPE_CHECKING:
+    from langchain_core.runnables.graph import Graph
+
     from ragscale.modes import Mode
 
 __all__ = ["describe", "draw", "modes"]
@@ -68,8 +70,32 @@ def describe(cls: type[Mode]) -> dict[str, Any]:
 
 
 def draw(mode: Mode) -> str:
-    """The mode's graph in mermaid's language."""
-    return mode.graph().compile(name=mode.name).get_graph().draw_mermaid()
+    """The mode's graph in mermaid's language, with the graphs of modes that run inside it."""
+    return _distinct(mode.graph().compile(name=mode.name).get_graph(xray=True)).draw_mermaid()
+
+
+def _distinct(graph: Graph) -> Graph:
+    """The graph with no part of an id twice: mermaid, and LangChain's writer of it, know a subgraph by the last part.
+
+    Ids are paths, as in ``member:member:plan``; labels stay.
+    """
+    from langchain_core.runnables.graph import Graph
+
+    parts: dict[str, str] = {}
+
+    def named(path: str) -> str:
+        outer, colon, own = path.rpartition(":")
+        before = named(outer) if colon else ""
+        if path not in parts:
+            names = (own, *(f"{own}_{number}" for number in range(2, len(parts) + 3)))
+            parts[path] = next(name for name in names if name not in parts.values())
+        return f"{before}{colon}{parts[path]}"
+
+    for id in sorted(graph.nodes, key=lambda id: id.count(":")):  # the outer ones keep their names
+        named(id)
+    nodes = {named(id): node._replace(id=named(id)) for id, node in graph.nodes.items()}
+    edges = [edge._replace(source=named(edge.source), target=named(edge.target)) for edge in graph.edges]
+    return Graph(nodes=nodes, edges=edges)
 
 
 def _plain(doc: str) -> str:

@@ -57,3 +57,8 @@ def get(mode: str | Mode | Any) -> Mode:
         guess = f"Did you mean {near[0]!r}? " if near else ""
         raise InvalidInput(f"Unknown mode {mode!r}", f"{guess}Modes: {', '.join(known)}.")
     return known[mode]()
+
+
+def built_in() -> dict[str, type[Mode]]:
+    """The mode classes of ragscale itself, by name, in the order in which they are listed everywhere."""
+    return {name: cls for name, cls in registered().items() if cls.__module__.startswith(f"{__name__}.")}

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from ragscale.cli import app
 from ragscale.errors import ModelError
 from ragscale.llm.scripted import ScriptedLLM
+from ragscale.modes import built_in
 
 KEYS = {"n", "em", "f1", "gold_recall", "tokens", "serial_tokens", "rounds", "queries", "llm_calls", "seconds"}
 
@@ -77,6 +78,14 @@ def test_the_model_and_the_seed_that_are_given_reach_the_run(
     assert specs == ["embedded", "openai:http://localhost:8000/v1#org/model"]
     assert [len(seeds) for seeds in drawn] == [3, 3]  # a seed a question, derived from the run's
     assert drawn[0].isdisjoint(drawn[1])
+
+
+@pytest.mark.usefixtures("model")
+def test_without_modes_all_of_ragscale_are_measured(world: tuple[str, str], tmp_path: Path) -> None:
+    words = ["eval", *world, "--limit", "1", "--tokens", "3000", "--out", f"{tmp_path}/run", "--json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    assert list(json.loads(result.stdout)["modes"]) == list(built_in())
 
 
 @pytest.mark.usefixtures("model")
@@ -145,6 +154,7 @@ from smallworld import script
 import ragscale.agent
 from ragscale.cli import app
 from ragscale.llm.scripted import ScriptedLLM
+from ragscale.modes import built_in
 ragscale.agent.load = lambda spec: ScriptedLLM(script, delay=lambda call: 60.0 if call.index else 0.0)
 app(sys.argv[1:])
 """

@@ -24,7 +24,7 @@ from smallworld import QUESTIONS, build
 import ragscale as rs
 
 ROOT = Path(__file__).parents[2]
-BUILT_IN = ["once", "chain", "parallel", "tree"]
+BUILT_IN = list(rs.modes.built_in())
 LANGGRAPH = os.environ.get("LANGGRAPH") or shutil.which("langgraph")
 ASKED = QUESTIONS[0]["question"]
 SAID = "x"  # which the fake endpoint puts wherever a schema wants text

@@ -1,0 +1,84 @@
+"""Writes every file that lists the modes: the drawings here, ``langgraph.json`` and ``docs/modes.md``.
+
+``make graphs`` runs it after a mode was added, wired otherwise or given a parameter; `tests/graphs` fails until then.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+from ragscale.cli.modes import describe, draw
+from ragscale.modes import Mode, built_in
+
+__all__ = ["files", "variable"]
+
+ROOT = Path(__file__).parents[1]
+
+
+def files() -> dict[str, str]:
+    """The text of every generated file, by its path from the top level."""
+    modes = built_in()
+    return {
+        **{f"graphs/{name}.mmd": draw(cls()) for name, cls in modes.items()},
+        "langgraph.json": _deployment(list(modes)),
+        "docs/modes.md": _page(modes),
+    }
+
+
+def variable(name: str) -> str:
+    """The variable of `graphs/modes.py` that holds a mode's graph: ``best-of-n`` is ``best_of_n`` there."""
+    return re.sub(r"\W", "_", name)
+
+
+def _deployment(names: list[str]) -> str:
+    settings = {
+        "dependencies": [".", "faiss-cpu", "xllamacpp"],
+        "graphs": {name: f"./graphs/modes.py:{variable(name)}" for name in names},
+        "python_version": "3.11",
+    }
+    text = json.dumps(settings, indent=2)
+    return re.sub(r"\[\s+(.*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text, flags=re.DOTALL) + "\n"
+
+
+def _page(modes: dict[str, type[Mode]]) -> str:
+    head = (
+        "# Modes\n\n<!-- Made by `make graphs` from the modes' docstrings and fields: edit those. -->\n\n"
+        "Every mode of ragscale with its parameters, as `ragscale modes` lists them. A mode is named as in\n"
+        '`--mode "chain(steps=3)"`, or made as in `rs.modes.Chain(steps=3)`.\n'
+    )
+    return "\n".join([head, *(_section(cls) for cls in modes.values())])
+
+
+def _section(cls: type[Mode]) -> str:
+    about = (inspect.getdoc(cls) or "").partition("\nRaises:")[0].replace("``", "`").strip()
+    rows = [
+        f"| `{parameter['name']}` | {parameter['type']} | `{parameter['default']!r}` | {_cell(parameter['help'])} |"
+        for parameter in describe(cls)["parameters"]
+    ]
+    table = "\n".join(["| parameter | type | default | meaning |", "|---|---|---|---|", *rows])
+    return f"## `{cls.name}`\n\n{about}\n\n[Drawing](../graphs/{cls.name}.mmd).\n\n{table}\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> None:
+    """Write what has changed, and delete the drawings of modes that are gone."""
+    made = files()
+    for name, text in made.items():
+        path = ROOT / name
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+            print(name)
+    for path in (ROOT / "graphs").glob("*.mmd"):
+        if f"graphs/{path.name}" not in made:
+            path.unlink()
+            print(f"graphs/{path.name} deleted")
+
+
+if __name__ == "__main__":
+    main()
