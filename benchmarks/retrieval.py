@@ -34,8 +34,8 @@ from retrieval_dense import measure_types, plot
 
 from ragscale.index import Index
 from ragscale.index.lexical.bm25 import open_lexical, tokenize
+from ragscale.index.storage.layout import BM25_FOLDER
 from ragscale.index.storage.manifest import Manifest
-from ragscale.index.write.commit import BM25_FOLDER
 from ragscale.ranking import best_rows
 
 SECTIONS = ("build", "dense", "broker", "bm25", "memory")

@@ -27,7 +27,6 @@ __all__ = [
     "AUTO",
     "FLAT",
     "METRIC",
-    "VECTORS_FILE",
     "DenseIndex",
     "DenseInfo",
     "build_dense",
@@ -35,7 +34,6 @@ __all__ = [
     "require_faiss",
 ]
 
-VECTORS_FILE = "vectors.faiss"
 METRIC = "inner_product"
 _FEW_ROWS = 16_384
 _SHARE = 32

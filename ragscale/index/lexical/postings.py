@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import IndexDamaged
+from ragscale.index.storage.layout import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
 from ragscale.words import counted
 
 __all__ = ["K1", "B", "build_postings", "live_rows", "merged_vocabulary"]
 
 K1, B = 1.5, 0.75
-VOCABULARY_FILE, TERMS_FILE, LENGTHS_FILE = "vocabulary.txt", "terms.i32", "lengths.i32"
 _ROWS = 16_384
 
 Ints = NDArray[np.int64]

@@ -7,10 +7,16 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
 from ragscale.errors import IndexDamaged
-from ragscale.index.lexical.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
-from ragscale.index.storage.hashes import HASHES_FILE
-from ragscale.index.storage.manifest import DELETED_FILE, GENERATIONS, REBUILD, FileInfo, Manifest
-from ragscale.index.storage.passages import IDS_FILE, PASSAGES_FILE
+from ragscale.index.storage.layout import (
+    DELETED_FILE,
+    HASHES_FILE,
+    IDS_FILE,
+    LENGTHS_FILE,
+    PASSAGES_FILE,
+    TERMS_FILE,
+    VOCABULARY_FILE,
+)
+from ragscale.index.storage.manifest import REBUILD, FileInfo, Manifest
 from ragscale.words import counted
 
 __all__ = [
@@ -149,7 +155,7 @@ def refuse_lost(folder: Path, manifest: Manifest, damaged: Mapping[str, str], *,
 
 
 def _lost(manifest: Manifest, damaged: Collection[str]) -> list[str]:
-    derived = f"{GENERATIONS}/{manifest.generation:06d}/"
+    derived = f"{manifest.generation_path(Path()).as_posix()}/"
     deleted = [derived + DELETED_FILE, derived + IDS_FILE]
     if all(name in damaged for name in deleted):
         return deleted

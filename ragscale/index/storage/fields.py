@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ragscale.index.storage.damage import damaged, reading
+from ragscale.index.storage.layout import FIELDS_FILE
 from ragscale.types import Scalar
 
-__all__ = ["FIELDS_FILE", "FieldWriter", "Fields"]
+__all__ = ["FieldWriter", "Fields"]
 
 _TYPES = {"bool", "int64", "double", "large_string"}
-
-FIELDS_FILE = "fields.arrow"
 
 
 class FieldWriter:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ragscale.index.storage.layout import HASHES_FILE
 from ragscale.types import Passage
 
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "ADDED",
     "CHANGED",
     "COLUMNS",
-    "HASHES_FILE",
     "UNCHANGED",
     "Hashes",
     "compare",
@@ -28,7 +28,6 @@ __all__ = [
     "take_hashes",
 ]
 
-HASHES_FILE = "hashes.u64"
 COLUMNS = 5
 """Of a row: hash of the id (64 bits), of the document (2 x 64), of the whole content (2 x 64)."""
 Hashes = NDArray[np.uint64]

@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ragscale.errors import IndexBusy
+from ragscale.index.storage.layout import LOCK_FILE
 
 try:
     import fcntl
 except ImportError:  # Windows refuses by itself to remove files that are open
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["LOCK_FILE", "Pin", "in_use", "writing"]
-
-LOCK_FILE = ".lock"
+__all__ = ["Pin", "in_use", "writing"]
 
 
 @contextmanager

@@ -14,14 +14,11 @@ from typing import Any
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
 from ragscale.index.dense.search import DenseInfo
 from ragscale.index.storage.durable import sync
+from ragscale.index.storage.layout import GENERATIONS, MANIFEST_FILE, SEGMENTS, numbered, unfinished
 
 __all__ = [
-    "DELETED_FILE",
     "FORMAT",
-    "GENERATIONS",
-    "MANIFEST_FILE",
     "REBUILD",
-    "SEGMENTS",
     "EmbedderInfo",
     "FileInfo",
     "Manifest",
@@ -30,12 +27,7 @@ __all__ = [
 
 FORMAT = 3
 """Version of the index layout; another one is refused."""
-MANIFEST_FILE = "manifest.json"
-SEGMENTS = "segments"
-GENERATIONS = "generations"
 _LEAST_COSINE = 0.99
-DELETED_FILE = "deleted.npy"
-"""Of a generation: which rows are deleted."""
 REBUILD = "Build the index again with `ragscale index build ... --force`, or restore it from a copy."
 """What helps where nothing else does."""
 
@@ -153,7 +145,7 @@ class Manifest:
 
     def generation_path(self, folder: Path) -> Path:
         """Where the derived files lie in the index at `folder`."""
-        return folder / GENERATIONS / f"{self.generation:06d}"
+        return folder / GENERATIONS / numbered(self.generation)
 
     def segment_paths(self, folder: Path) -> list[Path]:
         """Where the segments lie, in row order."""
@@ -168,7 +160,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Replace `manifest.json` in one step: this is the commit."""
-        work = folder / f"{MANIFEST_FILE}.writing"
+        work = unfinished(folder / MANIFEST_FILE)
         work.write_text(self._text(), encoding="utf-8")
         sync(work)
         work.replace(folder / MANIFEST_FILE)

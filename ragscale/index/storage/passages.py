@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from ragscale.errors import InvalidInput
 from ragscale.index.storage.damage import damaged, reading
 from ragscale.index.storage.fields import Fields, FieldWriter
-from ragscale.index.storage.hashes import HASHES_FILE, id_hash, row_hashes
+from ragscale.index.storage.hashes import id_hash, row_hashes
+from ragscale.index.storage.layout import HASHES_FILE, PASSAGES_FILE
 from ragscale.types import Passage
 
-__all__ = ["BATCH_SIZE", "IDS_FILE", "PASSAGES_FILE", "PassageStore", "PassageWriter", "full_text", "id_table"]
+__all__ = ["BATCH_SIZE", "PassageStore", "PassageWriter", "full_text", "id_table"]
 
-PASSAGES_FILE = "passages.arrow"
-IDS_FILE = "ids.npy"
 _COLUMNS = ("id", "document", "title", "text", "metadata")
 _BATCH = 4096
 BATCH_SIZE = 32 << 20

@@ -8,13 +8,14 @@ from typing import TypeVar
 
 from ragscale.errors import IndexBusy, IndexDamaged, IndexMismatch
 from ragscale.index.dense.gpu import Gpus
-from ragscale.index.dense.search import VECTORS_FILE, DenseIndex
+from ragscale.index.dense.search import DenseIndex
 from ragscale.index.lexical.bm25 import Lexical, open_lexical
 from ragscale.index.storage.checksums import check_file, check_files
+from ragscale.index.storage.layout import BM25_FOLDER, VECTORS_FILE
 from ragscale.index.storage.locks import Pin
 from ragscale.index.storage.manifest import FileInfo, Manifest
 from ragscale.index.storage.passages import PassageStore
-from ragscale.index.write.commit import BM25_FOLDER, load_deleted, open_passages, open_vectors
+from ragscale.index.write.commit import load_deleted, open_passages, open_vectors
 
 __all__ = ["Snapshot", "verify"]
 

@@ -19,8 +19,9 @@ from ragscale.index.encoders.embedder import DEFAULT, Backend, Dtype, Embedder
 from ragscale.index.lexical.bm25 import KINDS, LexicalKind, settings
 from ragscale.index.storage.checksums import damaged_files, refuse_lost
 from ragscale.index.storage.durable import put, remove_folder, removed_name, settled, storage_errors
+from ragscale.index.storage.layout import GENERATIONS, MANIFEST_FILE, building_folder
 from ragscale.index.storage.locks import writing
-from ragscale.index.storage.manifest import GENERATIONS, MANIFEST_FILE, Manifest, Segment
+from ragscale.index.storage.manifest import Manifest, Segment
 from ragscale.index.write import ray as on_ray
 from ragscale.index.write.commit import commit
 from ragscale.index.write.embedding import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
@@ -189,7 +190,7 @@ def _refuse_unused(options: BuildOptions) -> None:
 @contextmanager
 def _workplace(out: Path) -> Iterator[Path]:
     """The locked folder in which the index for `out` grows; kept on an error if anything in it was embedded."""
-    folder = out.parent / f".{out.name}.building"
+    folder = building_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     with writing(folder):
         shutil.rmtree(removed_name(folder), ignore_errors=True)

@@ -12,22 +12,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.index.dense.search import AUTO, VECTORS_FILE, DenseInfo, build_dense
+from ragscale.index.dense.search import AUTO, DenseInfo, build_dense
 from ragscale.index.lexical.postings import build_postings
 from ragscale.index.storage.checksums import scan
 from ragscale.index.storage.damage import damaged, reading
 from ragscale.index.storage.durable import sync
 from ragscale.index.storage.hashes import load_hashes
+from ragscale.index.storage.layout import (
+    BM25_FOLDER,
+    DELETED_FILE,
+    GENERATIONS,
+    IDS_FILE,
+    RAW_FILE,
+    SEGMENTS,
+    VECTORS_FILE,
+    unfinished,
+)
 from ragscale.index.storage.locks import in_use
-from ragscale.index.storage.manifest import DELETED_FILE, GENERATIONS, SEGMENTS, FileInfo, Manifest
-from ragscale.index.storage.passages import IDS_FILE, PassageStore, id_table
+from ragscale.index.storage.manifest import FileInfo, Manifest
+from ragscale.index.storage.passages import PassageStore, id_table
 from ragscale.index.storage.vectors import Vectors
-from ragscale.index.write.segments import RAW_FILE
 
-__all__ = ["BM25_FOLDER", "Deleted", "commit", "load_deleted", "open_passages", "open_vectors", "tidy"]
+__all__ = ["Deleted", "commit", "load_deleted", "open_passages", "open_vectors", "tidy"]
 
-BM25_FOLDER = "bm25"
-_WRITING = ".writing"
 _BLOCK = 65_536
 
 Deleted = NDArray[np.bool_] | None
@@ -98,7 +105,7 @@ def commit(
     number = max(number, 1 + old.generation if old else 0)
     draft = replace(draft, generation=number, files={})
     target = draft.generation_path(folder)
-    work = target.with_suffix(_WRITING)
+    work = unfinished(target)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     draft = _derive(folder, work, draft, deleted, old, factory, memory, damaged)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ragscale.corpus import Record
 from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.storage.layout import INCOMING
 from ragscale.index.storage.manifest import Segment
 from ragscale.index.storage.passages import PassageStore
 from ragscale.index.write.segments import Slab, fill_vectors, missing
 from ragscale.index.write.staging import Incoming
 
 __all__ = [
-    "INCOMING",
     "SEGMENT_ROWS",
     "EncodeSlabs",
     "Progress",
@@ -43,8 +43,6 @@ Tell = Callable[[int], None]
 EncodeSlabs = Callable[[Sequence[Slab], Tell], Iterator[NDArray[np.float32]]]
 """Makes the vectors of some slabs, in their order, and tells how it gets on."""
 
-INCOMING = "incoming"
-"""Folder of an index for what a writer makes on its way; the next one removes what is left there."""
 _BATCHES_A_CALL = 4
 
 

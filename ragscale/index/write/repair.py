@@ -11,11 +11,11 @@ import numpy as np
 from ragscale.errors import IndexDamaged
 from ragscale.index.storage.checksums import damaged_files, recountable, refuse_lost, scan
 from ragscale.index.storage.durable import settled, storage_errors, sync
+from ragscale.index.storage.layout import DELETED_FILE, IDS_FILE, INCOMING
 from ragscale.index.storage.locks import writing
-from ragscale.index.storage.manifest import DELETED_FILE, REBUILD, Manifest
-from ragscale.index.storage.passages import IDS_FILE, PassageStore
+from ragscale.index.storage.manifest import REBUILD, Manifest
+from ragscale.index.storage.passages import PassageStore
 from ragscale.index.write.commit import Deleted, commit, load_deleted
-from ragscale.index.write.embedding import INCOMING
 from ragscale.index.write.segments import write_files
 
 __all__ = ["repair"]

@@ -17,17 +17,24 @@ from numpy.typing import NDArray
 
 from ragscale.errors import RagscaleError
 from ragscale.index.lexical.bm25 import TermCounter
-from ragscale.index.lexical.postings import LENGTHS_FILE, TERMS_FILE, VOCABULARY_FILE
 from ragscale.index.storage.durable import remove_folder, sync
 from ragscale.index.storage.hashes import load_hashes, take_hashes
-from ragscale.index.storage.manifest import SEGMENTS, EmbedderInfo, Manifest, Segment
+from ragscale.index.storage.layout import (
+    JOURNAL_FILE,
+    LENGTHS_FILE,
+    RAW_FILE,
+    SEGMENTS,
+    TERMS_FILE,
+    VOCABULARY_FILE,
+    numbered,
+    unfinished,
+)
+from ragscale.index.storage.manifest import EmbedderInfo, Manifest, Segment
 from ragscale.index.storage.passages import BATCH_SIZE, PassageStore, PassageWriter, full_text
 from ragscale.types import Passage
 from ragscale.words import counted
 
 __all__ = [
-    "JOURNAL_FILE",
-    "RAW_FILE",
     "SLAB",
     "Slab",
     "discard",
@@ -41,11 +48,8 @@ __all__ = [
     "write_texts",
 ]
 
-RAW_FILE = "vectors.f32"
-JOURNAL_FILE = "journal.jsonl"
 SLAB = 4096
 """Rows between two lines of the journal: the most that is embedded again after a kill."""
-_WRITING = ".writing"
 
 
 class Slab(NamedTuple):
@@ -92,7 +96,7 @@ def write_texts(
     report(0)
     for number, start in enumerate(range(0, len(rows), size), first):
         part = rows[start : start + size]
-        segment = Segment(f"{number:06d}", len(part))
+        segment = Segment(numbered(number), len(part))
         target = segment.path(folder)
         if not (target.is_dir() and np.array_equal(load_hashes(target), take_hashes(store.folders, part))):
             discard(folder, number)
@@ -110,14 +114,14 @@ def _shifted(report: Report, start: int, done: int) -> None:
 def discard(folder: Path, first: int) -> None:
     """Remove what an earlier writer left from a number on."""
     for path in sorted((folder / SEGMENTS).glob("*")):
-        if path.name >= f"{first:06d}":
+        if path.name >= numbered(first):
             remove_folder(path)
 
 
 def _write_text(
     target: Path, store: PassageStore, rows: NDArray[np.int64], fields: Mapping[str, str], report: Report
 ) -> None:
-    work = target.with_suffix(_WRITING)
+    work = unfinished(target)
     shutil.rmtree(work, ignore_errors=True)
     write_files(work, store, rows, fields, report)
     sync(work)
@@ -250,7 +254,7 @@ def _flush(file: IO[bytes]) -> None:
 def embedded(folder: Path, first: int = 0) -> int:
     """Rows of the segments from a number on whose vectors are safe: work that is worth keeping when something fails."""
     found = sorted(folder.glob(f"{SEGMENTS}/*/{JOURNAL_FILE}"))
-    return sum(_journalled(path.parent)[0] for path in found if path.parent.name >= f"{first:06d}")
+    return sum(_journalled(path.parent)[0] for path in found if path.parent.name >= numbered(first))
 
 
 def note_kept(error: BaseException, rows: int, *, done: bool) -> None:
@@ -288,7 +292,7 @@ def new_segments(folder: Path, first: int, *, keep_embedded: bool = False) -> It
         yield
     except BaseException as error:
         try:
-            committed = any(segment.name >= f"{first:06d}" for segment in Manifest.read(folder).segments)
+            committed = any(segment.name >= numbered(first) for segment in Manifest.read(folder).segments)
         except RagscaleError:
             raise error from None  # the first failure is told, and nothing is removed that may be part of the index
         rows = embedded(folder, first) if keep_embedded else 0

@@ -16,7 +16,8 @@ from stored import unit, write_vectors
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, MissingDependency
 from ragscale.index.dense import exact, search
-from ragscale.index.dense.search import VECTORS_FILE, DenseIndex, build_dense, check_factory, require_faiss
+from ragscale.index.dense.search import DenseIndex, build_dense, check_factory, require_faiss
+from ragscale.index.storage.layout import VECTORS_FILE
 from ragscale.index.storage.vectors import Vectors
 from ragscale.ranking import Mask
 

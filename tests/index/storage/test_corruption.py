@@ -14,7 +14,7 @@ import tiny
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, RagscaleError
 from ragscale.index import Index, Manifest, check_files, repair, verify
 from ragscale.index.storage import checksums as files_module
-from ragscale.index.storage.manifest import MANIFEST_FILE
+from ragscale.index.storage.layout import MANIFEST_FILE
 from ragscale.index.write import grow, maintain
 from ragscale.index.write.build import BuildOptions, build
 

@@ -14,8 +14,8 @@ from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
 from ragscale.index import Index, Manifest
 from ragscale.index.dense.search import DenseInfo
 from ragscale.index.storage import checksums as files_module
-from ragscale.index.storage.locks import LOCK_FILE
-from ragscale.index.storage.manifest import MANIFEST_FILE, EmbedderInfo, FileInfo, Segment
+from ragscale.index.storage.layout import LOCK_FILE, MANIFEST_FILE
+from ragscale.index.storage.manifest import EmbedderInfo, FileInfo, Segment
 
 MakeModel = Callable[..., Path]
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from ragscale.corpus import FieldTypes, Place, Record
 from ragscale.errors import CorpusError, InvalidInput
 from ragscale.index.storage import passages as module
-from ragscale.index.storage.fields import FIELDS_FILE
 from ragscale.index.storage.hashes import load_hashes, row_hashes, take_hashes
+from ragscale.index.storage.layout import FIELDS_FILE
 from ragscale.index.storage.passages import PassageStore, PassageWriter, full_text, id_table
 from ragscale.index.write.staging import Incoming
 from ragscale.types import Passage, Scalar

@@ -24,8 +24,7 @@ import pytest
 import tiny
 
 from ragscale.index import Index, Manifest, check_files
-from ragscale.index.storage.locks import LOCK_FILE
-from ragscale.index.storage.manifest import MANIFEST_FILE
+from ragscale.index.storage.layout import LOCK_FILE, MANIFEST_FILE
 
 SLAB = 8
 SEGMENT_ROWS = 20

@@ -12,7 +12,7 @@ import tiny
 from ragscale.errors import IndexDamaged, InvalidInput
 from ragscale.index import Index, Manifest, check_files, repair
 from ragscale.index.dense.search import DenseIndex
-from ragscale.index.storage.locks import LOCK_FILE
+from ragscale.index.storage.layout import LOCK_FILE
 from ragscale.index.write import maintain
 from ragscale.types import Hit
 
