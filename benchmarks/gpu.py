@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from retrieval_data import mixture, synthetic
 
 from ragscale.index.dense import exact, gpu
-from ragscale.index.dense.search import DenseIndex, build_dense
+from ragscale.index.dense.factory import build_dense
+from ragscale.index.dense.search import DenseIndex
 from ragscale.index.query.broker import Broker
 from ragscale.index.storage.vectors import Vectors
 from ragscale.ranking import Ranking

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ragscale.index.dense import exact
 from ragscale.index.dense.auto import choose_factory
-from ragscale.index.dense.search import DenseIndex, build_dense
+from ragscale.index.dense.factory import build_dense
+from ragscale.index.dense.search import DenseIndex
 from ragscale.index.storage.vectors import Vectors
 from ragscale.index.write.tune import efforts
 

@@ -15,8 +15,8 @@ from ragscale.arguments import listed
 from ragscale.corpus import By, Chunking, Columns, Problems
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.dense.auto import AUTO, parse_memory
+from ragscale.index.dense.factory import require_faiss
 from ragscale.index.dense.gpu import Gpus
-from ragscale.index.dense.search import require_faiss
 from ragscale.index.encoders.embedder import DEFAULT, Backend, Dtype, refuse_other_name
 from ragscale.index.lexical.bm25 import LexicalKind
 from ragscale.index.query.broker import Broker, Load

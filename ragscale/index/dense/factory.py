@@ -6,7 +6,6 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +15,17 @@ from numpy.typing import NDArray
 from ragscale.errors import InvalidInput, MissingDependency
 from ragscale.index.dense import gpu
 from ragscale.index.dense.auto import AUTO, FLAT, choose_factory, default_refine
+from ragscale.index.storage.manifest import DenseInfo
 from ragscale.index.storage.vectors import Vectors
 from ragscale.words import counted
 
-__all__ = ["AS_ASKED", "DenseInfo", "build_dense", "check_factory", "load_faiss", "reason_of", "require_faiss"]
+__all__ = ["AS_ASKED", "build_dense", "check_factory", "load_faiss", "outgrown", "reason_of", "require_faiss"]
 
 AS_ASKED = "as asked for"
 """The reason of a factory that was named."""
 _ORIGIN = re.compile(r"^(Error in .* at \S+:\d+: )?(Error: )?")
 _ADD_ROWS = 65_536
 _LEAST = {"HNSW": 2, "NSG": 16}
-
-
-@dataclass(frozen=True, slots=True)
-class DenseInfo:
-    """How vectors are searched, as the manifest records it."""
-
-    factory: str
-    """FAISS factory string, never ``"auto"``; ``"Flat"`` searches the stored vectors themselves."""
-    rows: int
-    """Rows, from the first on, that `VECTORS_FILE` covers; 0 for Flat. Later rows are searched exactly."""
-    refine: int
-    """Candidates a wanted hit that are scored again from the stored vectors; 1 for Flat."""
-    settings: dict[str, int]
-    """Search parameters of FAISS: ``nprobe`` or ``efSearch``; empty where there are none."""
-    reason: str
-    """Why this factory, in words."""
-    memory: int | None = None
-    """The limit in bytes within which ``"auto"`` chose it; None where none was given, or it was named."""
-
-    def outgrown(self, rows: int, dimension: int) -> str:
-        """What ``"auto"`` would choose now, if it chose this one and would choose otherwise for so many vectors.
-
-        Args:
-            rows: Vectors by now.
-            dimension: Of the vectors.
-
-        Returns:
-            The other factory string; empty where this one is right, was named, or none fits.
-        """
-        if self.reason == AS_ASKED:
-            return ""
-        try:
-            found, _ = choose_factory(rows, dimension, memory=self.memory, gpu_memory=gpu.memory())
-        except InvalidInput:
-            return ""
-        return "" if found == self.factory else found
 
 
 def require_faiss() -> None:
@@ -225,3 +189,23 @@ def reason_of(error: Exception) -> str:
     """A FAISS message without the C++ signature and source line before it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return _ORIGIN.sub("", lines[-1]).strip()
+
+
+def outgrown(info: DenseInfo, rows: int, dimension: int) -> str:
+    """The factory that ``"auto"`` would choose now, where it chose another one for fewer vectors.
+
+    Args:
+        info: How the vectors are indexed.
+        rows: Number of vectors now.
+        dimension: Numbers in a vector.
+
+    Returns:
+        The other factory string; empty where `info` still fits, was named by the user, or no factory fits.
+    """
+    if info.reason == AS_ASKED:
+        return ""
+    try:
+        found, _ = choose_factory(rows, dimension, memory=info.memory, gpu_memory=gpu.memory())
+    except InvalidInput:
+        return ""
+    return "" if found == info.factory else found

@@ -15,24 +15,16 @@ from numpy.typing import NDArray
 
 from ragscale.errors import IndexMismatch, RagscaleError
 from ragscale.index.dense import exact, gpu
-from ragscale.index.dense.auto import AUTO, FLAT
+from ragscale.index.dense.auto import FLAT
 from ragscale.index.dense.exact import SLACK
-from ragscale.index.dense.factory import DenseInfo, build_dense, check_factory, load_faiss, reason_of, require_faiss
+from ragscale.index.dense.factory import load_faiss, reason_of
 from ragscale.index.storage.damage import damaged
+from ragscale.index.storage.manifest import DenseInfo
 from ragscale.index.storage.vectors import Vectors
 from ragscale.ranking import Mask, Ranking
 from ragscale.words import counted
 
-__all__ = [
-    "AUTO",
-    "FLAT",
-    "METRIC",
-    "DenseIndex",
-    "DenseInfo",
-    "build_dense",
-    "check_factory",
-    "require_faiss",
-]
+__all__ = ["METRIC", "DenseIndex"]
 
 METRIC = "inner_product"
 _FEW_ROWS = 16_384

@@ -12,13 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
-from ragscale.index.dense.search import DenseInfo
 from ragscale.index.storage.durable import sync
 from ragscale.index.storage.layout import GENERATIONS, MANIFEST_FILE, SEGMENTS, numbered, unfinished
 
 __all__ = [
     "FORMAT",
     "REBUILD",
+    "DenseInfo",
     "EmbedderInfo",
     "FileInfo",
     "Manifest",
@@ -77,6 +77,24 @@ def _agree(one: str, other: str) -> bool:
     a, b = ([float(value) for value in probe.split(",")] for probe in (one, other))
     product = sum(x * y for x, y in zip(a, b, strict=False))
     return len(a) == len(b) and product >= _LEAST_COSINE * max(math.hypot(*a) * math.hypot(*b), 1e-12)
+
+
+@dataclass(frozen=True, slots=True)
+class DenseInfo:
+    """How vectors are searched, as the manifest records it."""
+
+    factory: str
+    """FAISS factory string, never ``"auto"``; ``"Flat"`` searches the stored vectors themselves."""
+    rows: int
+    """Rows, from the first on, that `VECTORS_FILE` covers; 0 for Flat. Later rows are searched exactly."""
+    refine: int
+    """Candidates a wanted hit that are scored again from the stored vectors; 1 for Flat."""
+    settings: dict[str, int]
+    """Search parameters of FAISS: ``nprobe`` or ``efSearch``; empty where there are none."""
+    reason: str
+    """Why this factory, in words."""
+    memory: int | None = None
+    """The limit in bytes within which ``"auto"`` chose it; None where none was given, or it was named."""
 
 
 @dataclass(frozen=True, slots=True)

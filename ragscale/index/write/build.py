@@ -14,7 +14,9 @@ import numpy as np
 
 from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read, refuse_unknown
 from ragscale.errors import InvalidInput, RagscaleError
-from ragscale.index.dense.search import AUTO, METRIC, check_factory, require_faiss
+from ragscale.index.dense.auto import AUTO
+from ragscale.index.dense.factory import check_factory, require_faiss
+from ragscale.index.dense.search import METRIC
 from ragscale.index.encoders.embedder import DEFAULT, Backend, Dtype, Embedder
 from ragscale.index.lexical.bm25 import KINDS, LexicalKind, settings
 from ragscale.index.storage.checksums import damaged_files, refuse_lost

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.index.dense.search import AUTO, DenseInfo, build_dense
+from ragscale.index.dense.auto import AUTO
+from ragscale.index.dense.factory import build_dense
 from ragscale.index.lexical.postings import build_postings
 from ragscale.index.storage.checksums import scan
 from ragscale.index.storage.damage import damaged, reading
@@ -29,7 +30,7 @@ from ragscale.index.storage.layout import (
     unfinished,
 )
 from ragscale.index.storage.locks import in_use
-from ragscale.index.storage.manifest import FileInfo, Manifest
+from ragscale.index.storage.manifest import DenseInfo, FileInfo, Manifest
 from ragscale.index.storage.passages import PassageStore, id_table
 from ragscale.index.storage.vectors import Vectors
 

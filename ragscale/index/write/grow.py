@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ragscale.arguments import listed
 from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, Record, read
 from ragscale.errors import InvalidInput
+from ragscale.index.dense.factory import outgrown
 from ragscale.index.encoders.embedder import Backend, Embedder, refuse_other_name
 from ragscale.index.storage.hashes import ABSENT, CHANGED, UNCHANGED, compare, load_hashes
 from ragscale.index.storage.manifest import EmbedderInfo, Manifest
@@ -189,7 +190,7 @@ def _grow(
         draft = replace(old, segments=(*old.segments, *segments), fields=fields.types)
         now = commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)
         if now.dense is not None and now.embedder is not None:
-            changes = replace(changes, outgrown=now.dense.outgrown(now.rows, now.embedder.dimension))
+            changes = replace(changes, outgrown=outgrown(now.dense, now.rows, now.embedder.dimension))
     return changes
 
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from ragscale.arguments import listed
 from ragscale.errors import IndexBusy, InvalidInput
-from ragscale.index.dense.factory import AS_ASKED
-from ragscale.index.dense.search import AUTO, DenseInfo, check_factory
+from ragscale.index.dense.auto import AUTO
+from ragscale.index.dense.factory import AS_ASKED, check_factory
 from ragscale.index.storage.checksums import check_files
 from ragscale.index.storage.durable import settled, storage_errors
 from ragscale.index.storage.hashes import document_hash, load_hashes
 from ragscale.index.storage.locks import writing
-from ragscale.index.storage.manifest import Manifest
+from ragscale.index.storage.manifest import DenseInfo, Manifest
 from ragscale.index.storage.vectors import Vectors
 from ragscale.index.write.commit import commit, open_vectors, tidy
 from ragscale.index.write.embedding import SEGMENT_ROWS, Progress, silent

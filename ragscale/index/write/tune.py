@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput
 from ragscale.index.dense import exact
-from ragscale.index.dense.auto import default_refine
-from ragscale.index.dense.search import FLAT, DenseIndex, DenseInfo
+from ragscale.index.dense.auto import FLAT, default_refine
+from ragscale.index.dense.search import DenseIndex
 from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.storage.manifest import DenseInfo
 from ragscale.index.storage.snapshot import Snapshot
 from ragscale.index.storage.vectors import Vectors
 from ragscale.index.write.commit import load_deleted, open_vectors

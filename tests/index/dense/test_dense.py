@@ -16,7 +16,9 @@ from stored import unit, write_vectors
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, MissingDependency
 from ragscale.index.dense import exact, search
-from ragscale.index.dense.search import DenseIndex, build_dense, check_factory, require_faiss
+from ragscale.index.dense.factory import build_dense, check_factory, require_faiss
+from ragscale.index.dense.search import DenseIndex
+from ragscale.index.storage.manifest import DenseInfo
 from ragscale.index.storage.layout import VECTORS_FILE
 from ragscale.index.storage.vectors import Vectors
 from ragscale.ranking import Mask
@@ -360,7 +362,7 @@ def test_files_are_mapped_not_loaded(tmp_path: Path, factory: str) -> None:
     index.train(vectors.take(np.arange(5000)))
     index.add(vectors.take(np.arange(40_000)))
     faiss.write_index(index, str(path))
-    info = search.DenseInfo(factory, 40_000, 1, {"nprobe": 1, "efSearch": 16}, "")
+    info = DenseInfo(factory, 40_000, 1, {"nprobe": 1, "efSearch": 16}, "")
     before = anonymous()
     DenseIndex(vectors, info, path)
     assert anonymous() - before < 0.5 * path.stat().st_size

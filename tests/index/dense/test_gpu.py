@@ -23,7 +23,8 @@ from stored import unit, write_vectors
 from ragscale.errors import RagscaleError
 from ragscale.index import Index
 from ragscale.index.dense import exact, gpu, search
-from ragscale.index.dense.search import DenseIndex, build_dense
+from ragscale.index.dense.factory import build_dense
+from ragscale.index.dense.search import DenseIndex
 from ragscale.index.storage.layout import VECTORS_FILE
 from ragscale.index.storage.vectors import Vectors
 

@@ -12,10 +12,9 @@ import pytest
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
 from ragscale.index import Index, Manifest
-from ragscale.index.dense.search import DenseInfo
 from ragscale.index.storage import checksums as files_module
 from ragscale.index.storage.layout import LOCK_FILE, MANIFEST_FILE
-from ragscale.index.storage.manifest import EmbedderInfo, FileInfo, Segment
+from ragscale.index.storage.manifest import DenseInfo, EmbedderInfo, FileInfo, Segment
 
 MakeModel = Callable[..., Path]
 

@@ -17,8 +17,10 @@ from ragscale.cli import app
 from ragscale.errors import IndexBusy, InvalidInput
 from ragscale.index import Index, Manifest
 from ragscale.index.dense import exact
-from ragscale.index.dense.search import DenseIndex, DenseInfo, build_dense
+from ragscale.index.dense.factory import build_dense
+from ragscale.index.dense.search import DenseIndex
 from ragscale.index.storage.layout import VECTORS_FILE
+from ragscale.index.storage.manifest import DenseInfo
 from ragscale.index.storage.vectors import Vectors
 from ragscale.index.write import maintain
 from ragscale.index.write.tune import Trial, Tuning, tune, tune_index
