@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ragscale.index import DEFAULT_NAME, Index
-from ragscale.index.write.commit import open_vectors
+from ragscale.index.storage.snapshot import open_vectors
 from ragscale.weights import pinned
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

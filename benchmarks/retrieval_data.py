@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ragscale.index import Index
 from ragscale.index.encoders.embedder import Embedder
 from ragscale.index.storage.manifest import Manifest
+from ragscale.index.storage.snapshot import open_vectors
 from ragscale.index.storage.vectors import Vectors
-from ragscale.index.write.commit import open_vectors
 
 SETS = ("hotpotqa", "2wikimultihopqa", "musique")
 POOL = "wikipool"

@@ -58,7 +58,7 @@ class Index:
         backend: Backend = "torch",
         gpus: Gpus | None = None,
     ) -> None:
-        snapshot = Snapshot(path, gpus=gpus)
+        snapshot = Snapshot(path)
         refuse_other_name(path, snapshot.manifest.embedder, embedder)
         if snapshot.manifest.embedder is not None:
             require_faiss()
@@ -67,7 +67,7 @@ class Index:
         self._backend = backend
         self._gpus = gpus
         self._reloading = threading.Lock()
-        self._current = _Current(Engine(snapshot, embedder=embedder, backend=backend))
+        self._current = _Current(Engine(snapshot, embedder=embedder, backend=backend, gpus=gpus))
         self._broker: Broker[SearchRequest, list[list[Hit]]] = Broker(
             self._current.run,
             work=lambda request: request.work,
@@ -322,9 +322,7 @@ class Index:
             old = self._current.engine
             if Manifest.read(self.path) == old.snapshot.manifest and old.snapshot.in_place():
                 return False
-            self._current.engine = old.follow(
-                Snapshot(self.path, known=old.snapshot.manifest.files, gpus=old.snapshot.gpus)
-            )
+            self._current.engine = old.follow(Snapshot(self.path, known=old.snapshot.manifest.files))
             return True
 
     def verify(self) -> None:

@@ -18,13 +18,16 @@ from ragscale.index.dense import exact, gpu
 from ragscale.index.dense.auto import FLAT
 from ragscale.index.dense.exact import SLACK
 from ragscale.index.dense.factory import load_faiss, reason_of
+from ragscale.index.storage.checksums import check_file
 from ragscale.index.storage.damage import damaged
+from ragscale.index.storage.layout import VECTORS_FILE
 from ragscale.index.storage.manifest import DenseInfo
+from ragscale.index.storage.snapshot import Snapshot
 from ragscale.index.storage.vectors import Vectors
 from ragscale.ranking import Mask, Ranking
 from ragscale.words import counted
 
-__all__ = ["METRIC", "DenseIndex"]
+__all__ = ["METRIC", "DenseIndex", "open_dense"]
 
 METRIC = "inner_product"
 _FEW_ROWS = 16_384
@@ -225,6 +228,29 @@ def _threads_for(queries: int) -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(threads)
+
+
+def open_dense(snapshot: Snapshot, *, gpus: gpu.Gpus | None = None) -> DenseIndex:
+    """Open the vectors of a commit that has some.
+
+    Args:
+        snapshot: The commit.
+        gpus: How several GPUs share them; see `DenseIndex`.
+
+    Raises:
+        IndexDamaged: A file is missing, cut short or changed.
+        IndexMismatch: Another index was put in its place.
+    """
+    info = snapshot.manifest.dense
+    assert info is not None  # a request for it is refused otherwise
+
+    def opened() -> DenseIndex:
+        accelerator = snapshot.generation / VECTORS_FILE if info.rows else None
+        if accelerator is not None:  # FAISS follows every number in the file
+            check_file(snapshot.folder, snapshot.manifest, accelerator)
+        return DenseIndex(snapshot.vectors(), info, accelerator, deleted=snapshot.deleted(), gpus=gpus)
+
+    return snapshot.guarded(opened)
 
 
 def _read(faiss: Any, path: Path, dimension: int, rows: int) -> Any:

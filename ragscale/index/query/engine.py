@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import EndpointError, IndexMismatch, ModelError, RagscaleError
-from ragscale.index.dense.search import DenseIndex
+from ragscale.index.dense.gpu import Gpus
+from ragscale.index.dense.search import DenseIndex, open_dense
 from ragscale.index.encoders.embedder import Backend, Embedder
 from ragscale.index.encoders.reranker import Reranker
-from ragscale.index.lexical.bm25 import Lexical
+from ragscale.index.lexical.bm25 import Lexical, open_lexical
 from ragscale.index.query.filters import compile_filter
 from ragscale.index.query.mmr import diversify
 from ragscale.index.query.request import How, SearchRequest
+from ragscale.index.storage.layout import BM25_FOLDER
 from ragscale.index.storage.manifest import EmbedderInfo
 from ragscale.index.storage.passages import full_text
 from ragscale.index.storage.snapshot import Snapshot
@@ -40,14 +42,23 @@ class Engine:
         snapshot: The commit to search.
         embedder: Where the embedder lies on this machine, if not under its recorded name.
         backend: What computes the vectors of queries.
+        gpus: How several GPUs share the vectors; see `DenseIndex`.
     """
 
-    def __init__(self, snapshot: Snapshot, *, embedder: str | Path | None = None, backend: Backend = "torch") -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        embedder: str | Path | None = None,
+        backend: Backend = "torch",
+        gpus: Gpus | None = None,
+    ) -> None:
         self.snapshot = snapshot
         self._manifest = snapshot.manifest
         self._passages = snapshot.passages
         self._source = embedder
         self._backend = backend
+        self._gpus = gpus
         self._embedder: Embedder | None = None
         self._dense: DenseIndex | None = None
         self._lexical: Lexical | None = None
@@ -56,7 +67,7 @@ class Engine:
 
     def follow(self, snapshot: Snapshot) -> Engine:
         """An engine for a later commit, with the models that this one has loaded."""
-        other = Engine(snapshot, embedder=self._source, backend=self._backend)
+        other = Engine(snapshot, embedder=self._source, backend=self._backend, gpus=self._gpus)
         other._rerankers = self._rerankers
         if snapshot.manifest.embedder == self._manifest.embedder:
             other._embedder = self._embedder
@@ -205,13 +216,24 @@ class Engine:
 
     def _load_lexical(self) -> Lexical:
         if self._lexical is None:
-            self._lexical = self.snapshot.open_lexical()
+            self._lexical = self.snapshot.guarded(self._open_lexical)
         return self._lexical
+
+    def _open_lexical(self) -> Lexical:
+        settings = self._manifest.lexical
+        return open_lexical(
+            self.snapshot.generation / BM25_FOLDER,
+            settings["kind"],
+            settings["terms"],
+            segments=self._manifest.segment_paths(self.snapshot.folder),
+            deleted=self.snapshot.deleted(),
+            rows=self._manifest.rows,
+        )
 
     def _load_dense(self) -> DenseIndex:
         self._embedder_info()
         if self._dense is None:
-            self._dense = self.snapshot.open_dense()
+            self._dense = open_dense(self.snapshot, gpus=self._gpus)
         return self._dense
 
     def _load_embedder(self) -> Embedder:

@@ -6,30 +6,67 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ragscale.errors import IndexBusy, IndexDamaged, IndexMismatch
-from ragscale.index.dense.gpu import Gpus
-from ragscale.index.dense.search import DenseIndex
-from ragscale.index.lexical.bm25 import Lexical, open_lexical
-from ragscale.index.storage.checksums import check_file, check_files
-from ragscale.index.storage.layout import BM25_FOLDER, VECTORS_FILE
+from ragscale.index.storage.checksums import check_files
+from ragscale.index.storage.damage import damaged, reading
+from ragscale.index.storage.layout import DELETED_FILE, IDS_FILE, RAW_FILE, SEGMENTS
 from ragscale.index.storage.locks import Pin
 from ragscale.index.storage.manifest import FileInfo, Manifest
 from ragscale.index.storage.passages import PassageStore
-from ragscale.index.write.commit import load_deleted, open_passages, open_vectors
+from ragscale.index.storage.vectors import Vectors
 
-__all__ = ["Snapshot", "verify"]
+__all__ = ["Deleted", "Snapshot", "load_deleted", "open_passages", "open_vectors", "verify"]
 
 _TRIES = 100
 Part = TypeVar("Part")
 
 
+Deleted = NDArray[np.bool_] | None
+"""One truth value a row; None where nothing is deleted."""
+
+
+def load_deleted(folder: Path, manifest: Manifest) -> Deleted:
+    """Deleted rows of an index."""
+    path = manifest.generation_path(folder) / DELETED_FILE
+    if not path.is_file():
+        return None
+    with reading(path):
+        bits = np.load(path, allow_pickle=False)
+        if bits.dtype != np.uint8 or bits.shape != ((manifest.rows + 7) // 8,):
+            raise damaged(path, f"{bits.dtype} {bits.shape} for {manifest.rows:,} rows")
+        return np.unpackbits(bits, count=manifest.rows).astype(bool)
+
+
+def open_passages(folder: Path, manifest: Manifest) -> PassageStore:
+    """Map the passages of an index, and the table by which they are found by id."""
+    path = manifest.generation_path(folder) / IDS_FILE
+    with reading(path):
+        ids = np.load(path, mmap_mode="r", allow_pickle=False)
+        if ids.dtype != np.uint64 or ids.shape != (2, manifest.passages):
+            raise damaged(path, f"{ids.dtype} {ids.shape} for {manifest.passages:,} passages")
+    store = PassageStore(manifest.segment_paths(folder), ids)
+    if len(store) != manifest.rows:
+        store.close()
+        raise damaged(folder / SEGMENTS, f"{len(store):,} rows, the manifest says {manifest.rows:,}")
+    return store
+
+
+def open_vectors(folder: Path, manifest: Manifest) -> Vectors:
+    """Map the stored vectors of an index that has some."""
+    assert manifest.embedder is not None
+    files = [path / RAW_FILE for path in manifest.segment_paths(folder)]
+    return Vectors(files, [segment.rows for segment in manifest.segments], manifest.embedder.dimension)
+
+
 class Snapshot:
-    """The passages of a commit, and its indexes to be opened; its files stay until `release`.
+    """A pinned commit: its manifest and passages, and what its engines are opened from; its files stay until `release`.
 
     Args:
         folder: The index.
         known: Files whose checksum need not be computed again.
-        gpus: How several GPUs share the vectors; see `DenseIndex`.
 
     Raises:
         InvalidInput: Not an index.
@@ -38,13 +75,12 @@ class Snapshot:
         IndexBusy: Writers replaced one commit after the other while this was being opened.
     """
 
-    def __init__(self, folder: Path, known: Mapping[str, FileInfo] | None = None, *, gpus: Gpus | None = None) -> None:
+    def __init__(self, folder: Path, known: Mapping[str, FileInfo] | None = None) -> None:
         self.folder = folder
-        self.gpus = gpus
         self.manifest, self._pin = _pinned(folder)
         try:
-            self._in_place(lambda: check_files(folder, self.manifest, at_open=True, known=known))
-            self.passages = self._in_place(self._open_passages)
+            self.guarded(lambda: check_files(folder, self.manifest, at_open=True, known=known))
+            self.passages = self.guarded(lambda: open_passages(folder, self.manifest))
         except BaseException:
             self._pin.release()
             raise
@@ -54,48 +90,24 @@ class Snapshot:
         """Folder of the derived files."""
         return self.manifest.generation_path(self.folder)
 
-    def _open_passages(self) -> PassageStore:
-        return open_passages(self.folder, self.manifest)
+    def vectors(self) -> Vectors:
+        """Map the stored vectors; the index must have some."""
+        return open_vectors(self.folder, self.manifest)
 
-    def open_dense(self) -> DenseIndex:
-        """Open the vectors; the index must have some."""
-        return self._in_place(self._open_dense)
-
-    def _open_dense(self) -> DenseIndex:
-        info = self.manifest.dense
-        assert info is not None  # a request for it is refused otherwise
-        if info.rows:  # FAISS follows whatever stands in the file
-            check_file(self.folder, self.manifest, self.generation / VECTORS_FILE)
-        return DenseIndex(
-            open_vectors(self.folder, self.manifest),
-            info,
-            self.generation / VECTORS_FILE if info.rows else None,
-            deleted=load_deleted(self.folder, self.manifest),
-            gpus=self.gpus,
-        )
-
-    def open_lexical(self) -> Lexical:
-        """Open the lexical index."""
-        return self._in_place(self._open_lexical)
-
-    def _open_lexical(self) -> Lexical:
-        settings = self.manifest.lexical
-        return open_lexical(
-            self.generation / BM25_FOLDER,
-            settings["kind"],
-            settings["terms"],
-            segments=self.manifest.segment_paths(self.folder),
-            deleted=load_deleted(self.folder, self.manifest),
-            rows=self.manifest.rows,
-        )
+    def deleted(self) -> Deleted:
+        """Deleted rows."""
+        return load_deleted(self.folder, self.manifest)
 
     def in_place(self) -> bool:
         """Whether the commit still stands in the folder: no other index took its place."""
         return self._pin.in_place()
 
-    def _in_place(self, open_part: Callable[[], Part]) -> Part:
-        """Parts are opened when they are needed, and passages of one build must not meet vectors of another."""
-        return _in_place(self.folder, self._pin, open_part)
+    def guarded(self, part: Callable[[], Part]) -> Part:
+        """Run `part`; raise `IndexMismatch` if the index was replaced meanwhile, also where that made `part` fail.
+
+        Parts are opened when they are needed, and passages of one build must not meet vectors of another.
+        """
+        return _guarded(self.folder, self._pin, part)
 
     def release(self) -> None:
         """Let writers remove the files; what is open already stays usable. Idempotent."""
@@ -119,7 +131,7 @@ def verify(folder: Path) -> Manifest:
     """
     manifest, pin = _pinned(folder)
     try:
-        _in_place(folder, pin, lambda: check_files(folder, manifest))
+        _guarded(folder, pin, lambda: check_files(folder, manifest))
     finally:
         pin.release()
     return manifest
@@ -144,8 +156,7 @@ def _pinned(folder: Path) -> tuple[Manifest, Pin]:
     raise IndexBusy(f"{folder}: replaced {_TRIES} times while it was being opened", "Try again.")
 
 
-def _in_place(folder: Path, pin: Pin, part: Callable[[], Part]) -> Part:
-    """What a part of the pinned commit gives, unless another index came in its place, also if that made it fail."""
+def _guarded(folder: Path, pin: Pin, part: Callable[[], Part]) -> Part:
     problem: Exception | None = None
     try:
         return part()

@@ -10,13 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ragscale.index.dense.auto import AUTO
 from ragscale.index.dense.factory import build_dense
 from ragscale.index.lexical.postings import build_postings
 from ragscale.index.storage.checksums import scan
-from ragscale.index.storage.damage import damaged, reading
 from ragscale.index.storage.durable import sync
 from ragscale.index.storage.hashes import load_hashes
 from ragscale.index.storage.layout import (
@@ -24,55 +22,18 @@ from ragscale.index.storage.layout import (
     DELETED_FILE,
     GENERATIONS,
     IDS_FILE,
-    RAW_FILE,
     SEGMENTS,
     VECTORS_FILE,
     unfinished,
 )
 from ragscale.index.storage.locks import in_use
 from ragscale.index.storage.manifest import DenseInfo, FileInfo, Manifest
-from ragscale.index.storage.passages import PassageStore, id_table
-from ragscale.index.storage.vectors import Vectors
+from ragscale.index.storage.passages import id_table
+from ragscale.index.storage.snapshot import Deleted, load_deleted, open_vectors
 
-__all__ = ["Deleted", "commit", "load_deleted", "open_passages", "open_vectors", "tidy"]
+__all__ = ["commit", "tidy"]
 
 _BLOCK = 65_536
-
-Deleted = NDArray[np.bool_] | None
-"""One truth value a row; None where nothing is deleted."""
-
-
-def load_deleted(folder: Path, manifest: Manifest) -> Deleted:
-    """Which rows of an index are deleted."""
-    path = manifest.generation_path(folder) / DELETED_FILE
-    if not path.is_file():
-        return None
-    with reading(path):
-        bits = np.load(path, allow_pickle=False)
-        if bits.dtype != np.uint8 or bits.shape != ((manifest.rows + 7) // 8,):
-            raise damaged(path, f"{bits.dtype} {bits.shape} for {manifest.rows:,} rows")
-        return np.unpackbits(bits, count=manifest.rows).astype(bool)
-
-
-def open_passages(folder: Path, manifest: Manifest) -> PassageStore:
-    """Map the passages of an index, and the table by which they are found by id."""
-    path = manifest.generation_path(folder) / IDS_FILE
-    with reading(path):
-        ids = np.load(path, mmap_mode="r", allow_pickle=False)
-        if ids.dtype != np.uint64 or ids.shape != (2, manifest.passages):
-            raise damaged(path, f"{ids.dtype} {ids.shape} for {manifest.passages:,} passages")
-    store = PassageStore(manifest.segment_paths(folder), ids)
-    if len(store) != manifest.rows:
-        store.close()
-        raise damaged(folder / SEGMENTS, f"{len(store):,} rows, the manifest says {manifest.rows:,}")
-    return store
-
-
-def open_vectors(folder: Path, manifest: Manifest) -> Vectors:
-    """Map the stored vectors of an index that has some."""
-    assert manifest.embedder is not None
-    files = [path / RAW_FILE for path in manifest.segment_paths(folder)]
-    return Vectors(files, [segment.rows for segment in manifest.segments], manifest.embedder.dimension)
 
 
 def commit(

@@ -112,7 +112,7 @@ def embed_segments(
     tell(0)
     made = (encode or here)(slabs, tell)
     for segment in segments:
-        fill_vectors(folder, segment, embedder.info, lambda start, stop: next(made))
+        fill_vectors(folder, segment, embedder.info, made)
 
 
 def encode_slab(embedder: Embedder, slab: Slab, batch_size: int, tell: Tell | None = None) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,10 @@ from ragscale.index.storage.durable import settled, storage_errors
 from ragscale.index.storage.hashes import document_hash, load_hashes
 from ragscale.index.storage.locks import writing
 from ragscale.index.storage.manifest import DenseInfo, Manifest
-from ragscale.index.storage.vectors import Vectors
-from ragscale.index.write.commit import commit, open_vectors, tidy
+from ragscale.index.storage.snapshot import open_vectors
+from ragscale.index.write.commit import commit, tidy
 from ragscale.index.write.embedding import SEGMENT_ROWS, Progress, silent
-from ragscale.index.write.segments import fill_vectors, new_segments, write_texts
+from ragscale.index.write.segments import fill_vectors, missing, new_segments, write_texts
 from ragscale.index.write.session import SHOWN, Changes, Opened, opened
 
 __all__ = ["compact", "reindex", "remove", "retune", "sweep"]
@@ -120,7 +119,8 @@ def compact(path: str | Path, *, segment_rows: int = SEGMENT_ROWS, progress: Pro
                 vectors, start = open_vectors(folder, old), 0
                 for segment in segments:
                     part = rows[start : start + segment.rows]
-                    fill_vectors(folder, segment, old.embedder, partial(_copied, vectors, part))
+                    slabs = missing(folder, segment, old.embedder)
+                    fill_vectors(folder, segment, old.embedder, (vectors.take(part[s.start : s.stop]) for s in slabs))
                     start += segment.rows
             draft = replace(old, segments=tuple(segments), fields=fields)
             commit(folder, draft, None, old=old, factory=old.dense.factory if old.dense else None)
@@ -131,10 +131,6 @@ def _live_fields(index: Opened) -> dict[str, str]:
     table = index.passages.fields.table()
     has = {name: table[name].is_valid().to_numpy() for name in table.column_names}
     return {name: kind for name, kind in index.manifest.fields.items() if (has[name] & ~index.deleted).any()}
-
-
-def _copied(vectors: Vectors, rows: NDArray[np.int64], start: int, stop: int) -> NDArray[np.float32]:
-    return vectors.take(rows[start:stop])
 
 
 def _is_compact(manifest: Manifest, size: int) -> bool:

@@ -15,7 +15,8 @@ from ragscale.index.storage.layout import DELETED_FILE, IDS_FILE, INCOMING
 from ragscale.index.storage.locks import writing
 from ragscale.index.storage.manifest import REBUILD, Manifest
 from ragscale.index.storage.passages import PassageStore
-from ragscale.index.write.commit import Deleted, commit, load_deleted
+from ragscale.index.storage.snapshot import Deleted, load_deleted
+from ragscale.index.write.commit import commit
 from ragscale.index.write.segments import write_files
 
 __all__ = ["repair"]

@@ -64,8 +64,6 @@ class Slab(NamedTuple):
 
 Report = Callable[[int], None]
 """Called with the rows done so far."""
-MakeVectors = Callable[[int, int], NDArray[np.float32]]
-"""Vectors of the rows of a segment from a start up to, not including, a stop."""
 
 
 def write_texts(
@@ -173,40 +171,45 @@ def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
         yield group
 
 
-def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, make: MakeVectors) -> int:
-    """Bring a segment's vectors to their full number, from wherever a killed process was.
+def fill_vectors(folder: Path, segment: Segment, info: EmbedderInfo, made: Iterator[NDArray[np.float32]]) -> None:
+    """Append a segment's missing vectors to its file, slab by slab.
 
     Args:
         folder: The index.
         segment: With its texts written.
-        info: What makes the vectors; those of anything else are thrown away.
-        make: Makes them; called with at most `SLAB` rows.
+        info: The embedder; vectors that another one left are removed.
+        made: Vectors of the slabs that `missing` lists, in its order; may go on with those of other segments, which
+            are left in it.
 
-    Returns:
-        The number of rows that were made.
+    Raises:
+        ValueError: `made` ends early, or gives an array that is not of its slab.
     """
+    slabs = missing(folder, segment, info)
+    if not slabs:
+        return
     path, journal = segment.path(folder) / RAW_FILE, segment.path(folder) / JOURNAL_FILE
     width = info.dimension * np.dtype(np.float32).itemsize
     done, end = _journalled(segment.path(folder), info)
-    if done == segment.rows:
-        return 0
     with path.open("ab") as vectors, journal.open("ab") as lines:
         vectors.truncate(done * width)
         lines.truncate(end)
         if not end:
             _append(lines, json.dumps(asdict(info)))
             sync(path.parent, deep=False)
-        for start in range(done, segment.rows, SLAB):
-            stop = min(start + SLAB, segment.rows)
-            vectors.write(np.ascontiguousarray(make(start, stop), dtype="<f4").tobytes())
+        for slab, block in zip(slabs, made, strict=False):  # slabs first: `made` goes on with the next segment's
+            if block.shape != (slab.stop - slab.start, info.dimension):
+                raise ValueError(f"vectors of shape {block.shape} for rows {slab.start} to {slab.stop} of {path}")
+            vectors.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
             _flush(vectors)
             # only now, so that a line never counts vectors that the disk has not
-            _append(lines, json.dumps({"rows": stop}))
-    return segment.rows - done
+            _append(lines, json.dumps({"rows": slab.stop}))
+            done = slab.stop
+    if done < segment.rows:
+        raise ValueError(f"vectors of {done:,} of {segment.rows:,} rows of {path}")
 
 
 def missing(folder: Path, segment: Segment, info: EmbedderInfo) -> list[Slab]:
-    """What `fill_vectors` will ask for, in its order."""
+    """Slabs of a segment whose vectors are not on the disk yet, in row order."""
     done, _ = _journalled(segment.path(folder), info)
     return [
         Slab(segment.path(folder), start, min(start + SLAB, segment.rows)) for start in range(done, segment.rows, SLAB)

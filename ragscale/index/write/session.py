@@ -16,7 +16,8 @@ from ragscale.index.storage.durable import settled, storage_errors
 from ragscale.index.storage.locks import writing
 from ragscale.index.storage.manifest import Manifest
 from ragscale.index.storage.passages import PassageStore
-from ragscale.index.write.commit import load_deleted, open_passages, tidy
+from ragscale.index.storage.snapshot import load_deleted, open_passages
+from ragscale.index.write.commit import tidy
 
 __all__ = ["SHOWN", "Changes", "Opened", "opened"]
 

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from ragscale.errors import InvalidInput
 from ragscale.index.dense import exact
 from ragscale.index.dense.auto import FLAT, default_refine
-from ragscale.index.dense.search import DenseIndex
+from ragscale.index.dense.search import DenseIndex, open_dense
 from ragscale.index.encoders.embedder import Embedder
 from ragscale.index.storage.manifest import DenseInfo
 from ragscale.index.storage.snapshot import Snapshot
 from ragscale.index.storage.vectors import Vectors
-from ragscale.index.write.commit import load_deleted, open_vectors
 from ragscale.index.write.maintain import retune
 from ragscale.ranking import Mask, Ranking
 from ragscale.words import counted
@@ -99,11 +98,11 @@ def tune_index(
         if info is None or manifest.embedder is None or info.factory == FLAT:
             kind = "no vectors" if info is None else "a Flat index, which is exact"
             raise InvalidInput(f"{path} has {kind}: nothing to tune", "Only approximate indexes have settings.")
-        vectors, deleted = open_vectors(snapshot.folder, manifest), load_deleted(snapshot.folder, manifest)
+        vectors, deleted = snapshot.vectors(), snapshot.deleted()
         asked = None
         if queries:
             asked = Embedder.for_queries(manifest.embedder, source=embedder).encode_queries(list(queries))
-        index = snapshot.open_dense()
+        index = open_dense(snapshot)
         found = tune(
             index, vectors, info, recall=recall, k=k, sample=sample, queries=asked, deleted=deleted, report=report
         )

@@ -18,8 +18,8 @@ from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput, MissingDe
 from ragscale.index.dense import exact, search
 from ragscale.index.dense.factory import build_dense, check_factory, require_faiss
 from ragscale.index.dense.search import DenseIndex
-from ragscale.index.storage.manifest import DenseInfo
 from ragscale.index.storage.layout import VECTORS_FILE
+from ragscale.index.storage.manifest import DenseInfo
 from ragscale.index.storage.vectors import Vectors
 from ragscale.ranking import Mask
 

@@ -17,7 +17,7 @@ from ragscale.index import Index
 from ragscale.index.encoders import embedder
 from ragscale.index.encoders.backends import Backend, accelerate
 from ragscale.index.encoders.embedder import Embedder
-from ragscale.index.write.commit import open_vectors
+from ragscale.index.storage.snapshot import open_vectors
 
 TEXTS = ["a glacier is a slow river of ice", "bread", "the violin has four strings " * 5, "x"]
 PACKAGES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ragscale.index import Index
-from ragscale.index.write.commit import open_vectors
+from ragscale.index.storage.snapshot import open_vectors
 
 pytestmark = [
     pytest.mark.slow,

@@ -27,9 +27,9 @@ from ragscale.errors import (
 from ragscale.index import Index, Manifest
 from ragscale.index.encoders.embedder import Embedder
 from ragscale.index.storage import durable as place_module
+from ragscale.index.storage.snapshot import open_vectors
 from ragscale.index.write import build as build_module
 from ragscale.index.write import segments as segments_module
-from ragscale.index.write.commit import open_vectors
 
 Rows = list[dict[str, str]]
 Write = Callable[[Path, Rows], Path]

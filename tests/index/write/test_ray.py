@@ -26,10 +26,10 @@ from ragscale.corpus import Problems
 from ragscale.endpoint.transport import UnreachableError
 from ragscale.errors import CorpusError, EndpointError, InvalidInput, MissingDependency, RagscaleError
 from ragscale.index import Index
+from ragscale.index.storage.snapshot import open_vectors
 from ragscale.index.write import ray as ray_engine
 from ragscale.index.write import ray_tasks
 from ragscale.index.write import segments as segments_module
-from ragscale.index.write.commit import open_vectors
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (pip install 'ragscale[ray]')")
 
