@@ -12,25 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
-
-from ragscale.prompts import beginning, clean, numbered, one_line
 from ragscale.prompts import parse as parsing
+from ragscale.prompts.generic import Generic
+from ragscale.prompts.prompt import Turn
+from ragscale.prompts.text import clean, numbered, one_line
 from ragscale.types import Message, Passage
 
 __all__ = ["Profile", "Reply", "Turn", "messages", "parse"]
 
 Profile = Literal["json", "tags"]
-
-
-class Turn(TypedDict):
-    """One round, as state holds it."""
-
-    said: str
-    """The model's turn, as it wrote it."""
-    queries: list[str]
-    passages: list[list[str]]
-    """Ids that each query returned and no earlier query had: what the model is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +35,6 @@ class Reply:
     known: str = ""
     """What it says is known; only in the JSON profile."""
 
-
-_JSON = """You look up pages of an encyclopedia to answer a question, up to %d at once. From the documents found so \
-far, say what is known, what is still missing, and what to look up next: names of persons, works, places or things, \
-never one that is already a document's title, never one that was looked up before. If nothing is missing, leave \
-queries empty. Reply in JSON.
-
-Question: Who is older, the singer of the album Parachutes or Ridley Scott?
-[1] Parachutes: Parachutes is the debut album by the band Coldplay, released in 2000.
-{"known": "Parachutes is by Coldplay", "missing": "the singer of Coldplay, his birth, the birth of Ridley Scott", \
-"queries": ["Coldplay singer", "Ridley Scott"]}
-
-Question: Who created the series in which "Winter Is Coming" is the first episode?
-[1] Winter Is Coming: "Winter Is Coming" is the first episode of Game of Thrones, first aired in 2011.
-{"known": "Winter Is Coming is an episode of Game of Thrones", "missing": "the creator of Game of Thrones", \
-"queries": ["Game of Thrones creator"]}
-
-Question: Who is older, Steven Spielberg or Ridley Scott?
-[1] Steven Spielberg: Steven Spielberg is an American director, born in 1946.
-Looked up: Ridley Scott
-[2] Ridley Scott: Ridley Scott is an English director, born in 1937.
-{"known": "Steven Spielberg was born in 1946, Ridley Scott in 1937", "missing": "nothing", "queries": []}"""
 
 _TAGS = """Answer the question. Reason inside <think> and </think> first. If you need knowledge, search with \
 <search> query 1, query 2 </search>, at most %d queries, one fact each; the results come between <information> and \
@@ -90,15 +59,7 @@ def messages(
     """
     if profile == "tags":
         return _dialogue(question, turns, passages, most)
-    blocks = [f"Question: {one_line(question)}"]
-    number = 0
-    for turn in turns:
-        if turn["queries"] != [question]:
-            blocks.append(f"Looked up: {one_line('; '.join(turn['queries']))}")
-        for id in (id for ids in turn["passages"] for id in ids):
-            number += 1
-            blocks.append(numbered(number, beginning(passages[id])))
-    return [{"role": "system", "content": _JSON % most}, {"role": "user", "content": "\n".join(blocks)}]
+    return Generic(corpus="pages of an encyclopedia").turn(question, turns, passages, most=most).messages
 
 
 def _dialogue(question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], most: int) -> list[Message]:

@@ -1,4 +1,4 @@
-"""Reading what a model wrote, tolerantly and without ever looking at the prompt."""
+"""Readers of replies in JSON or plain text: tolerant, and without ever looking at the prompt."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import json
 import re
 from typing import Any
 
+from ragscale.prompts.prompt import NO_INFORMATION, Closing, Reply
+from ragscale.prompts.repeats import normalise
+from ragscale.prompts.thoughts import spoken
+from ragscale.prompts.wording import informative, says_none, states
 from ragscale.text import encodable
 
 __all__ = [
     "ANSWER_SCHEMA",
     "answer",
+    "closing",
     "enough",
     "informative",
     "known",
@@ -18,7 +23,13 @@ __all__ = [
     "normalise",
     "queries",
     "queries_schema",
+    "query",
+    "short",
     "spoken",
+    "sub_answer",
+    "turn",
+    "unnumbered",
+    "worded",
 ]
 
 ANSWER_SCHEMA: dict[str, Any] = {
@@ -30,19 +41,39 @@ ANSWER_SCHEMA: dict[str, Any] = {
     "required": ["answer", "documents"],
     "additionalProperties": False,
 }
-"""What the closing answer looks like where the endpoint constrains its output."""
+"""A closing answer, where the endpoint constrains its output."""
 
-_PREFIX = re.compile(
-    r"^\s*(?:[-*\u2022]|\(?\d{1,2}[.)]"
-    r"|(?:intermediate |next |follow-?up |sub-?)?(?:query|question|search)\s*(?:\d+\s*)?:)\s*",
+_LABEL = r"(?:(?:final|short|intermediate|next|new|simple|follow-?up|sub-?)[ -]?){0,3}"
+_ASKED = rf"{_LABEL}(?:query|queries|question|questions|search(?: query)?)\b"
+_PREFIX = re.compile(rf"^\s*(?:[-*\u2022]\s+|{_ASKED}\s*(?:\d{{1,3}}\s*)?[:\uff1a])\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"^\s*\(?(\d{1,2})[.)]\s+")
+# "Sure! Here is the next sub-query: ..."
+_OPENING = (
+    r"(?:sure|certainly|okay|ok|of course|absolutely|great|alright|here(?:'s|\u2019s| is| are)|the|my|a|based on)\b"
+)
+_INTRODUCED = re.compile(
+    rf"^\s*{_OPENING}[^:\uff1a?\"\u201c]{{0,120}}?{_ASKED}[^:\uff1a?\"\u201c]{{0,40}}[:\uff1a]\s*(?=\S)", re.IGNORECASE
+)
+_PREAMBLE = re.compile(
+    rf"^\s*(?:{_OPENING}.*[.!:\uff1a]|(?:to (?:answer|find|determine)|in order to|let me|let'?s|let\u2019s|i need|"
+    r"i will|i'll|i would|i can|we (?:need|should|can|must)|first,?|next,?|since|given|this (?:will|would|helps?)|"
+    r"thinking|hmm|well|so)\b.*[.!:\uff1a]|.*[:\uff1a])\s*$",
     re.IGNORECASE,
 )
-
-_NOTHING = ("", "nothing", "nothing yet", "none", "unknown")
-
-_QUOTED = re.compile(r"^([\"'`]{1,8})(.*?)\1,?$")  # a bound, as any number would take the cube of it
-_THOUGHT = re.compile(r"<think>(?:(?!<think>).)*?(?:</think>|$)", re.DOTALL)
+_LABELLED = re.compile(rf"^\s*(?:[-*\u2022]\s+)?\**{_ASKED}[^:]{{0,6}}[:\uff1a]\s*\S", re.IGNORECASE)
+_HEAD = re.compile(rf"^\s*(?:{_OPENING}.*|\W*(?:the )?(?:final |short )?answer(?: is)?\W*)[:\uff1a]\W*$", re.IGNORECASE)
+_STARS = r"(?:\*{1,3}|_{2})"
+_ANSWER_LABEL = re.compile(
+    rf"^\s*{_STARS}?\s*(?:(?:the )?(?:(?:final|short|correct) )?answer(?: is)?\s*{_STARS}?\s*[:\uff1a]|"
+    r"the (?:(?:final|short|correct) )?answer is\b)\s*(?:(?:\*{1,3}|__)(?=\s))?\s*",
+    re.IGNORECASE,
+)
 _FENCE = re.compile(r"^\s*```\w*\s")
+_TAG = re.compile(r"</?(?:search|answer|query)>", re.IGNORECASE)
+
+_QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u201e": "\u201c\u201d", "\u2018": "\u2019",
+           "\u00ab": "\u00bb", "\u300c": "\u300d", "\u300e": "\u300f", "\u201d": "\u201d"}  # fmt: skip
+_STRAIGHT = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u00ab": '"', "\u00bb": '"'})
 
 # Characters that attempts at JSON may read in vain, as brackets in brackets take the square of their number, and those
 # that an attempt itself counts as. A reply of up to 1,000 characters cannot reach it.
@@ -65,33 +96,21 @@ def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
     }
 
 
-def normalise(query: str) -> str:
-    """A sub-query reduced to its words, for telling duplicates."""
-    return " ".join(re.findall(r"\w+", query.casefold()))
-
-
-def spoken(text: str) -> str:
-    """`text` without what a reasoning model thinks first, up to ``</think>``; the opening tag may be in its template.
-
-    Nothing is left of a thought without an end. JSON may hold the tag. Thoughts further behind are left out too.
-    """
-    thought, closed, rest = text.partition("</think>")
-    begin = thought.lstrip()
-    if begin[:1] in ("[", "{", "`"):
-        return text
-    if begin.startswith("<think>") or (closed and "<think>" not in begin):
-        return rest
-    return _THOUGHT.sub("", text)
-
-
 def load(text: str) -> Any:
     """The first JSON value in `text` that is no bare citation (``[1]``, ``[2, 3]``), or ``None``.
 
-    Gives up after some two million characters that it read again and again, as in a reply of nothing but brackets.
+    Where there is none, curly quotation marks are read as straight ones. Gives up after some two million characters
+    that it read again and again, as in a reply of nothing but brackets.
     """
+    text = spoken(text)
+    value = _first(text)
+    straight = text.translate(_STRAIGHT)
+    return _first(straight) if value is None and straight != text else value
+
+
+def _first(text: str) -> Any:
     decoder = json.JSONDecoder(strict=False)
     patience = _PATIENCE
-    text = spoken(text)
     for match in re.finditer(r"[\[{]", text):
         try:
             value = decoder.raw_decode(text, match.start())[0]
@@ -105,66 +124,226 @@ def load(text: str) -> Any:
     return None
 
 
-def queries(text: str, most: int) -> list[str]:
-    """Sub-queries out of a model's turn: a JSON array, alone or under ``queries``, or one a line.
+def turn(text: str, most: int) -> Reply | None:
+    """A planner's turn: JSON with ``queries``, a JSON array, or a query a line.
 
-    Prefixes and quotes are stripped, duplicates left out.
+    Prefixes and quotation marks are stripped, duplicates, preambles and "none" in any spelling left out. A statement
+    among the queries is no query but something known: a planner that answers has enough.
 
     Returns:
-        At most `most` queries in the order written; empty for a malformed turn.
+        At most `most` queries in the order written, or enough; None for a malformed turn.
     """
     value = load(text)
+    said: Any = None
     if isinstance(value, dict):
-        value = value.get("queries", next((v for v in value.values() if isinstance(v, list)), None))
-    if isinstance(value, str):
-        value = [value]
-    found = [v for v in value if isinstance(v, str)] if isinstance(value, list) else _lines(text)
+        said = _value(value, "known")
+        found = _value(value, "queries", "query", "sub_queries", "subqueries", "next_query", "search")
+        if found is None and _value(value, "answer", "final_answer") is not None and not _has(value, "queries"):
+            known = _note(said) or _note(_value(value, "answer", "final_answer"))
+            return Reply(enough=True, known=known)
+        if found is None and not _has(value, "queries", "query"):
+            found = next((v for v in value.values() if isinstance(v, list)), _MISSING)
+    elif isinstance(value, list):
+        found = value
+    else:
+        lines = _lines(text)
+        found = lines or _MISSING
+    if found is _MISSING or isinstance(found, dict | bool | int | float):
+        return None
+    if found is None or found == [] or (isinstance(found, str) and not found.strip()):
+        return Reply(enough=True, known=_note(said))
+    items = found if isinstance(found, list) else [found]
+    texts = [item for item in items if isinstance(item, str)]
+    ended = any(item is None for item in items) or any(item.strip() and says_none(item) for item in texts)
     distinct: dict[str, str] = {}
-    for raw in found:
-        query = _QUOTED.sub(r"\2", " ".join(encodable(_PREFIX.sub("", raw)).split())).strip()
-        if normalise(query):
-            distinct.setdefault(normalise(query), query)
-    return list(distinct.values())[:most]
+    stated: list[str] = []
+    for raw in texts:
+        asked = query(raw)
+        if not normalise(asked) or says_none(raw):
+            continue
+        if states(asked, said if isinstance(said, str) else ""):
+            stated.append(asked)
+        else:
+            distinct.setdefault(normalise(asked), asked)
+    if distinct:
+        return Reply(queries=list(distinct.values())[:most], known=_note(said))
+    if stated or ended:
+        return Reply(enough=True, known=_note(said) or _note("; ".join(stated)))
+    return None
 
 
-def enough(text: str) -> bool:
-    """Whether a planner's turn has no queries, and so says that nothing is missing."""
-    value = load(text)
-    return isinstance(value, dict) and value.get("queries") == []
+_MISSING = object()
 
 
-def known(text: str) -> str:
-    """What a planner's turn says is known, on one line; empty where it says nothing."""
-    value = load(text)
-    said = value.get("known") if isinstance(value, dict) else None
-    said = " ".join(encodable(said).split()) if isinstance(said, str) else ""
-    return said if informative(said) else ""
+def query(raw: str) -> str:
+    """A sub-query as it is searched: on one line, without labels, emphasis and outer quotation marks."""
+    text = " ".join(encodable(_TAG.sub(" ", raw)).split())
+    for _ in range(8):  # labels within quotation marks within emphasis; bounded, as each pass reads the text
+        before = text
+        text = _unquoted(_PREFIX.sub("", _INTRODUCED.sub("", _plain(text)))).strip()
+        if text == before:
+            break
+    return text
 
 
-def informative(text: str) -> bool:
-    """Whether a sub-answer or a note says anything.
+def _plain(text: str) -> str:
+    """`text` without the stars of emphasis around it or its label."""
+    text = re.sub(r"^\s*(\*{1,3}|_{2})(?=\S)([^*\n]{1,200}?)\1(?=\s|[:.\uff1a]|$)", r"\2", text)
+    whole = len(text) > 2 and text[0] == text[-1] == "*" and "*" not in text.strip("*")
+    return text.strip("*") if whole else text
 
-    Small models vary the sentence that they were told: "No relevant information was found", "Yes relevant information
-    found".
-    """
-    return normalise(text) not in _NOTHING and "information found" not in text.casefold().replace(" was ", " ")
+
+def _unquoted(text: str) -> str:
+    text = text[:-1].rstrip() if text[-2:-1] in ('"', "'", "\u201d") and text[-1:] == "," else text
+    if len(text) > 2 and set(text[:3]) == {"`"} and text[-3:] == "```":
+        return text.strip("`")
+    end = _QUOTES.get(text[:1])
+    if end is None or len(text) < 2 or text[-1] not in end:
+        return text
+    inside = text[1:-1]
+    quotes = text[0] + end
+    whole = not any(char in quotes for char in inside)
+    if text[0] in "'\u2018":  # apostrophes
+        whole = not re.search(r"(?:^|\s)['\u2018]|['\u2019](?:\s|$)", inside)
+    doubled = inside[:1] == text[0] and inside[-1:] in end
+    return inside if whole or doubled else text
 
 
 def _lines(text: str) -> list[str]:
+    """The lines of a plain reply that may be queries: without preambles, and without the numbers of a list."""
     # A turn that started a JSON value and never finished it is malformed, not a list of lines.
     text = _FENCE.sub("", spoken(text))
-    return [] if text.lstrip()[:1] in ("[", "{") else text.splitlines()
+    if text.lstrip()[:1] in ("[", "{"):
+        return []
+    lines = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("```")]
+    labelled = [line for line in lines if _LABELLED.match(line)]
+    if labelled and len(labelled) < len(lines):
+        lines = labelled
+    if len(lines) > 1:
+        asked = [line for line in lines if not _PREAMBLE.match(line)]
+        lines = asked or lines
+    return unnumbered(lines)
+
+
+def unnumbered(lines: list[str]) -> list[str]:
+    """Lines without the numbers of a list, but with those that are a query's own ("24) TV series")."""
+    numbers = [int(m[1]) if (m := _NUMBER.match(line)) else 0 for line in lines]
+    return [
+        _NUMBER.sub("", line) if _in_list(numbers, at, line) else line
+        for at, line in enumerate(lines)
+    ]  # fmt: skip
+
+
+def _in_list(numbers: list[int], at: int, line: str) -> bool:
+    """Whether the number before a line is its place in a list."""
+    number = numbers[at]
+    beside = numbers[max(0, at - 1) : at] + numbers[at + 1 : at + 2]
+    return bool(number) and (
+        number == at + 1 or any(other and abs(other - number) == 1 for other in beside)
+        or (number < 10 and line.rstrip().endswith("?"))
+    )  # fmt: skip
+
+
+def _note(value: Any) -> str:
+    """What a planner says is known, on one line; empty where it says nothing."""
+    said = " ".join(worded(value).split())
+    bare = re.sub(r"[^\w ]", " ", normalise(said)).split()
+    nothing = bare in (["nothing"], ["none"], ["unknown"], ["nothing", "yet"], ["n", "a"]) or says_none(said)
+    return said if said and not nothing and informative(said) else ""
+
+
+def _value(values: dict[str, Any], *names: str) -> Any:
+    """The value of the first of `names` that is there, in any case."""
+    lower = {str(key).casefold().replace(" ", "_").replace("-", "_"): value for key, value in values.items()}
+    return next((lower[name] for name in names if name in lower), None)
+
+
+def _has(values: dict[str, Any], *names: str) -> bool:
+    return bool({str(key).casefold() for key in values} & set(names))
+
+
+def short(text: str) -> str:
+    """A short answer out of plain text: without preamble, label, emphasis and the tags of an answer."""
+    end = text.lower().find("</answer>")
+    begin = text.lower().rfind("<answer>", 0, max(end, 0))
+    if begin >= 0 and text[begin + 8 : end].strip():
+        text = text[begin + 8 : end]
+    text = re.sub(r"</?answer>", "", text, flags=re.IGNORECASE).strip()
+    head, _, rest = text.partition("\n")
+    if rest.strip() and len(head) < 200 and _HEAD.match(head):
+        text = rest.strip()
+    text = _ANSWER_LABEL.sub("", text)
+    whole = re.fullmatch(r"(\*{1,3}|_{2})(?=\S)([^*\n]+?)\1([.!]?)", text.strip())
+    return (whole[2] + whole[3] if whole else text).strip()
+
+
+def sub_answer(text: str) -> str:
+    """A sub-answer on one line, or `NO_INFORMATION`."""
+    said = " ".join(short(encodable(spoken(text))).split())
+    return said if informative(said) else NO_INFORMATION
+
+
+def worded(value: Any) -> str:
+    """A JSON value as an answer in words: ``yes`` and ``no``, lists and objects joined by commas, empty for null."""
+    if isinstance(value, str):
+        return encodable(value).strip()
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | dict):
+        return _joined(value)
+    return str(value)
+
+
+def _joined(value: Any) -> str:
+    """The scalars of a list or an object in order, however deep."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            best = next((item[key] for key in ("answer", "text", "value", "name") if item.get(key) is not None), None)
+            one = best is not None and len(item) > 1 and not isinstance(best, bool)
+            waiting += [best] if one else [*item.values()][::-1]
+        elif isinstance(item, list):
+            waiting += item[::-1]
+        else:
+            found.append(worded(item))
+    return ", ".join(filter(None, found))
+
+
+def closing(text: str) -> Closing:
+    """The closing answer and the document numbers it names; the whole text if it is not JSON."""
+    text = spoken(text)
+    value = load(text)
+    if isinstance(value, dict) and _has(value, "answer", "final_answer", "final answer", "short_answer"):
+        numbers = _value(value, "documents")
+        numbers = [n for n in numbers if type(n) is int] if isinstance(numbers, list) else []
+        said = _value(value, "answer", "final_answer", "short_answer")
+        return Closing(short(worded(said)) if isinstance(said, str) else worded(said), numbers)
+    if isinstance(value, list) and text.strip()[:1] == "[" and all(isinstance(item, str) for item in value):
+        return Closing(worded(value), [])
+    cut = re.search(r'"answer"\s*:\s*"((?:[^"\\]|\\.)*)', text)
+    if cut:  # an object that max_tokens cut off
+        return Closing(encodable(cut.group(1)).strip(), [])
+    return Closing(encodable(short(text)), [])
+
+
+def queries(text: str, most: int) -> list[str]:
+    read = turn(text, most)
+    return read.queries if read else []
+
+
+def enough(text: str) -> bool:
+    read = turn(text, 1)
+    return read is not None and read.enough
+
+
+def known(text: str) -> str:
+    read = turn(text, 1)
+    return read.known if read else ""
 
 
 def answer(text: str) -> tuple[str, list[int]]:
-    """The closing answer and the document numbers it names (1-based, as written); the whole text if it is not JSON."""
-    text = spoken(text)
-    value = load(text)
-    if isinstance(value, dict) and "answer" in value:
-        numbers = value.get("documents")
-        numbers = [n for n in numbers if type(n) is int] if isinstance(numbers, list) else []
-        return encodable(str(value["answer"] if value["answer"] is not None else "")).strip(), numbers
-    cut = re.search(r'"answer"\s*:\s*"((?:[^"\\]|\\.)*)', text)
-    if cut:  # an object that max_tokens cut off
-        return cut.group(1).strip(), []
-    return re.sub(r"^\s*answer\s*:\s*", "", text.strip(), flags=re.IGNORECASE), []
+    return tuple(closing(text))  # type: ignore[return-value]

@@ -173,10 +173,10 @@ class TestEmptyRetrieval:
         assert all(event.output == NO_INFORMATION for event in events(answer, "read"))
 
     def test_of_one_query_of_a_round_leaves_the_others(self) -> None:
-        index = StubIndex(lambda query: [] if query == "nothing" else ["p1"])
-        llm = scripted(instead(turn=turn("nothing", "something")))
+        index = StubIndex(lambda query: [] if query == "nowhere" else ["p1"])
+        llm = scripted(instead(turn=turn("nowhere", "something")))
         answer, _ = run(Parallel(question_k=0, rounds=1), llm=llm, index=index)
-        assert events(answer, "retrieve")[0].note == "no hits for ['nothing']"
+        assert events(answer, "retrieve")[0].note == "no hits for ['nowhere']"
         assert answer.citations == ["p1"]
 
 

@@ -1,0 +1,119 @@
+"""Prompts as values: the messages of a model call together with the reader of its reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
+
+from ragscale.types import Message, Move
+
+__all__ = ["NO_INFORMATION", "Closing", "Form", "Plan", "Prompt", "Reply", "Step", "Turn"]
+
+NO_INFORMATION = "No relevant information found"
+"""The sub-answer where the passages do not help, word for word (CoRAG, arXiv 2501.14342)."""
+
+T = TypeVar("T")
+
+
+class Step(TypedDict):
+    """One link of a chain, as state holds it."""
+
+    query: str
+    passages: list[str]
+    """Ids, best first."""
+    answer: str
+    """The sub-answer, or `NO_INFORMATION`."""
+
+
+class Plan(NamedTuple):
+    """A planner's reply: the next sub-query, and what was known when it asked."""
+
+    query: str
+    """Empty where it says that nothing is missing."""
+    known: str
+    """A sentence on what the documents and earlier steps tell; may be empty."""
+
+
+class Turn(TypedDict):
+    """One round of a multi-query conversation, as state holds it."""
+
+    said: str
+    """The model's turn, as it wrote it up to the end of its queries."""
+    queries: list[str]
+    """Empty for a turn that had none and was answered by a notice."""
+    passages: list[list[str]]
+    """Ids that are shown for each query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One turn of a multi-query conversation, read: queries, an answer or enough."""
+
+    queries: list[str] = field(default_factory=list)
+    answer: str = ""
+    """Only where a turn may answer; elsewhere the answer is a call of its own, as in every other mode."""
+    enough: bool = False
+    """Whether the model has nothing left to look up."""
+    known: str = ""
+    """What it says is known; only in JSON turns."""
+    said: str = ""
+    """The turn up to the end of its queries or answer, with the tag that a stop string cut off; only in tags."""
+
+
+class Closing(NamedTuple):
+    """The closing answer and the numbers of the documents that it names (1-based, as written)."""
+
+    text: str
+    numbers: list[int]
+
+
+@dataclass(frozen=True)
+class Prompt(Generic[T]):
+    """A model call to make: what is asked, how the reply is read, and the limits that suit it."""
+
+    move: Move
+    messages: list[Message]
+    read: Callable[[str], T | None]
+    """Reader of the reply. None: the reply is malformed, to be charged and noted."""
+    schema: dict[str, Any] | None = None
+    """JSON schema of the reply, for endpoints that constrain their output."""
+    max_tokens: int = 128
+    """Most tokens of the reply, thoughts of a reasoning model aside."""
+    least: int = 16
+    """Fewest tokens of a reply worth paying for; of a JSON turn, half would be wasted."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the reply, and are not part of it."""
+    continued: bool = False
+    """Whether the last message is an assistant's, which the reply continues."""
+    thoughts: bool = False
+    """Whether thoughts are part of the reply, so that one of nothing else is not empty."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """The manner of a multi-query conversation; a profile has its paper's."""
+
+    stop: tuple[str, ...] = ()
+    """Strings that end a turn."""
+    continued: bool = False
+    """Whether all rounds are one assistant turn, which each call continues; otherwise turns alternate."""
+    separator: str | None = None
+    """Between the queries of one search: every occurrence outside quotation marks; None for one query a search."""
+    capped: bool = True
+    """Whether queries beyond the most that the prompt allows are left out; otherwise 16 are searched."""
+    closing: Literal["turn", "call"] = "call"
+    """When the rounds are used up: one more turn, which is not searched for, or the closing answer's prompt."""
+    invalid: Literal["notice", "retry"] = "retry"
+    """After a turn without queries or answer: a fixed notice, at the price of a round, or the same prompt again."""
+    seed_question: bool = True
+    """Whether the question itself is searched for, before the first turn or in a free place of it."""
+    repeats: bool = False
+    """Whether a query that was asked before is shown its passages again; otherwise it is left out, and a turn of
+    nothing else ends the conversation. It is never searched for again."""
+    anew: bool = False
+    """Whether each query is shown all its passages; otherwise only those that no earlier query found."""
+    question_mark: bool = False
+    """Whether a question that ends without a question mark is given one."""

@@ -1,0 +1,149 @@
+"""Template files: a user's own prompt texts in TOML, which replace those of a profile."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ragscale.errors import InvalidInput
+
+__all__ = ["Sections", "fill", "load", "published"]
+
+Sections = Mapping[str, Mapping[str, str]]
+"""Texts by section and key."""
+
+# section -> key -> placeholders: those that must be there | those that may be
+_KEYS: dict[str, dict[str, str]] = {
+    "profile": {"task": "", "corpus": ""},
+    "plan": {
+        "system": "| corpus task",
+        "user": "question | task past corpus documents",
+        "past_item": "query answer | n n0",
+        "past_empty": "",
+        "document": "text | title n n0",
+    },
+    "read": {
+        "system": "| corpus task",
+        "user": "query documents | corpus task",
+        "document": "text | title n n0",
+        "order": "",
+    },
+    "support": {"pair": "query answer | n n0"},
+    "answer": {
+        "system": "| corpus task",
+        "user": "question | task past documents notes corpus",
+        "document": "text | title n n0",
+        "order": "",
+        "past_item": "query answer | n n0",
+        "past_empty": "",
+    },
+    "turn": {
+        "system": "| corpus task n",
+        "user": "question | n corpus task",
+        "information": "results |",
+        "document": "text | title n n0",
+        "results": "",
+        "invalid": "",
+    },
+    "enough": {"system": "| corpus task", "user": "question past | task corpus"},
+}
+_CHOICES = {"order": ("best first", "best last"), "results": ("json", "lines")}
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+# SHA-256[:16] of the published constant with its expressions in braces, as in the authors' source
+_EXPRESSIONS = {
+    "plan": {"past": "past or 'Nothing yet'", "task": "task_desc", "question": "query"},
+    "read": {"documents": "context.strip()", "query": "subquery"},
+    "answer": {
+        "documents": "context.strip()", "past": "past or 'Nothing yet'", "task": "task_desc", "question": "query",
+    },
+    "turn": {},
+}  # fmt: skip
+_PUBLISHED = {
+    "52f940f6284c13c6": "CoRAG", "38ea55afba3dc3ce": "CoRAG", "727465b4482a6738": "CoRAG",
+    "9fa7294e85568559": "RAG-R1, several queries", "325187b4e28848fc": "Search-R1 and RAG-R1, one query",
+}  # fmt: skip
+
+
+def load(path: str | Path) -> Sections:
+    """Read and check a template file; remembered until the file changes.
+
+    Raises:
+        InvalidInput: The file cannot be read, is no TOML, or a section, a key, a placeholder or a value is not one of
+            those that docs/prompts.md lists; the message names file, key and remedy.
+    """
+    path = Path(path).expanduser()
+    try:
+        changed = path.stat()
+        return _load(path, changed.st_mtime_ns, changed.st_size)
+    except OSError as error:
+        raise InvalidInput(f"{path}: the prompt file cannot be read ({error.strerror})", "Give a TOML file.") from error
+
+
+@functools.lru_cache(maxsize=16)
+def _load(path: Path, changed: int, size: int) -> Sections:
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path}: byte {error.start} is not UTF-8", "Save the file as UTF-8.") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidInput(
+            f"{path} is not TOML: {error}", "Write sections such as [plan], each with keys = texts."
+        ) from error
+    made = {}
+    for section, values in found.items():
+        _known(path, "section", section, _KEYS)
+        if not isinstance(values, dict):
+            raise InvalidInput(f"{path}: {section} is a {type(values).__name__}", f"Make it a section: [{section}].")
+        for key, value in values.items():
+            _known(path, f"[{section}] key", key, _KEYS[section])
+            _check(path, section, key, value)
+        if "user" in _KEYS[section] and "user" not in values:
+            raise InvalidInput(f"{path}: [{section}] has no key user", "Give the text of the user message.")
+        made[section] = MappingProxyType(dict(values))
+    return MappingProxyType(made)
+
+
+def _known(path: Path, kind: str, name: str, names: Mapping[str, Any]) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        guess = f"Did you mean {near[0]!r}? " if near else ""
+        raise InvalidInput(f"{path}: {kind} {name!r} is unknown", f"{guess}Known: {', '.join(names)}.")
+
+
+def _check(path: Path, section: str, key: str, value: Any) -> None:
+    place = f"{path}: [{section}] {key}"
+    if not isinstance(value, str):
+        raise InvalidInput(f"{place} is a {type(value).__name__}", "Give a string in quotation marks.")
+    if key in _CHOICES and value not in _CHOICES[key]:
+        raise InvalidInput(f"{place} is {value!r}", f"Use {' or '.join(map(repr, _CHOICES[key]))}.")
+    needed, _, others = _KEYS[section][key].partition("|")
+    required, allowed = needed.split(), [*needed.split(), *others.split()]
+    for name in _PLACEHOLDER.findall(value):
+        if name not in allowed:
+            known = ", ".join(f"{{{one}}}" for one in allowed) or "none"
+            raise InvalidInput(f"{place} has the unknown placeholder {{{name}}}", f"Known here: {known}.")
+    missing = [name for name in required if f"{{{name}}}" not in value]
+    if missing:
+        raise InvalidInput(f"{place} has no {{{missing[0]}}}", f"Put {{{missing[0]}}} where it belongs.")
+
+
+def fill(template: str, **values: object) -> str:
+    """Replace placeholders in one pass, so that braces in a value stay text."""
+    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]) if match[1] in values else match[0], template)
+
+
+def published(section: str, text: str) -> str:
+    """The paper whose published text a section's ``user`` is, word for word; empty if it is none that we know."""
+    names = _EXPRESSIONS.get(section)
+    if names is None:
+        return ""
+    source = _PLACEHOLDER.sub(lambda match: f"{{{names.get(match[1], match[1])}}}", text)
+    return _PUBLISHED.get(hashlib.sha256(source.encode()).hexdigest()[:16], "")

@@ -1,0 +1,128 @@
+"""Phrases that mean nothing: "none" for a query, "no information" for a sub-answer; and statements, which ask nothing.
+
+Told by the whole of a text, never by a word in it: "Freedom of Information Foundation" and "None Shall Pass" are names.
+The words are English; in other languages only signs (``N/A``, ``[]``, ``-``) are told.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ragscale.prompts.repeats import normalise
+
+__all__ = ["informative", "says_none", "states"]
+
+
+def _set(words: str, separator: str | None = None) -> frozenset[str]:
+    return frozenset(words.split(separator))
+
+
+# A text of these words alone, one of the first among them, says that there is nothing.
+_NEGATIONS = _set("no not none nothing nil null empty cannot unable unknown insufficient neither")
+_ABOUT_INFORMATION = _set(
+    "a about any anything are as at available be been can contain contains could data details determined did do does "
+    "document documents enough evidence exact exactly explicitly for found from further give given here i in "
+    "information is it known mention mentioned n of on or other passage passages possible provide provided query "
+    "question relevant specific specifically specified stated such t tell text that the there these they this to "
+    "useful was were with yes answer answered"
+)
+_ABOUT_QUERIES = _set(
+    "a additional all already and any are at been else enough everything follow followup for further have i "
+    "information is it known left look looked lookup missing more n necessary need needed needs new of other queries "
+    "query question questions remaining required search searched searches searching sub subqueries subquery that the "
+    "there thing this to up we"
+)
+_DONE = _set(
+    "done|finished|complete|stop|enough|enough information|i have enough information|all known|everything is known|"
+    "all information is known|n a",
+    "|",
+)
+_SIGNS = frozenset({"", "-", "--", "---", "\u2013", "\u2014", "[]", "{}", "()", '""', "''"})
+
+_WITHOUT = re.compile(
+    r"^(?:there (?:is|are|was|were) )?(?:no|not enough|insufficient) "
+    r"(?:(?:relevant|specific|further|such|useful|explicit|direct) )*information"
+    r"(?: (?:is|was|are|were|that|which|about|on|regarding|in|found|available|given|provided|of|to)\b|$)"
+    r"|^(?:yes|any) relevant information (?:was )?found$"
+    r"|^(?:(?:none of )?(?:the|these|this|given|provided) )*"
+    r"(?:documents?|passages?|texts?|context|information|sources?) (?:provided |given |above )?"
+    r"(?:do|does|did|don|doesn) ?(?:not|t) "
+    r"(?:mention|contain|provide|specify|tell|state|say|give|include|answer|explicitly|have|help)\b"
+    r"|^none of the (?:documents|passages) \w+"
+    r"|^i (?:do not|don t|could not|couldn t|cannot|can t) (?:know|find|tell|determine|answer)\b"
+)
+_YES_NO = re.compile(r"\W*(?:yes|no)\s*[,.;:!\u2013\u2014-]", re.IGNORECASE)
+_LOWER = _set("none nothing unknown null nil na NA NULL NONE undefined")
+_CAPITAL = _set("found information available mentioned specified provided known")
+
+_VERB = re.compile(r"\b(?:is|was|are|were|died|has been|had been)\s+(?=\S)")
+_ASKED_FOR = _set(
+    "age album band book city country date dates day film game month movie name names novel number people person place "
+    "places series show song title titles year years"
+)
+_NO_STATEMENT = _ASKED_FOR | _set(
+    "who whom whose what when where which why how is was are were did does do has have can find search list"
+)
+_RELATIVE = _set("that which who whom whose where when if whether what how why and or")
+
+
+def says_none(query: str) -> bool:
+    """Whether a "query" says that there is none: ``none``, ``N/A``, ``No further questions needed.``"""
+    words = _words(query)
+    if not words:
+        return query.strip() in _SIGNS
+    if " ".join(words) in _DONE:
+        return True
+    begins = words[0] in _NEGATIONS or words[0] in ("there", "i", "we")
+    return begins and bool(_NEGATIONS & set(words)) and set(words) <= _ABOUT_QUERIES | _NEGATIONS - {"unknown"}
+
+
+def states(query: str, known: str = "") -> bool:
+    """Whether a "query" states a fact: a clause of what is `known`, or a subject with a verb and a name or number."""
+    if query.endswith(("?", "\uff1f")):
+        return False
+    said = normalise(query)
+    if len(said.split()) > 3:
+        clauses = [normalise(clause) for clause in re.split(r"[,;.\n]| and ", known)]
+        if said in (normalise(known), *clauses):
+            return True
+    if re.match(r"(?:the )?(?:final |short )?answer(?: is\b|:)", query, re.IGNORECASE):
+        return True
+    verb = _VERB.search(query)
+    if verb is None or not (query[:1].isupper() or query[:1].isdigit()):
+        return False
+    before, behind = query[: verb.start()].split(), query[verb.end() :].rstrip(".")
+    if not before or before[0].casefold().rstrip(",") in _NO_STATEMENT or _RELATIVE & {w.casefold() for w in before}:
+        return False  # "Year in which Jaws was released"
+    if before[0].casefold() == "the" and (len(before) < 2 or before[1] in _ASKED_FOR):
+        return False  # "The year Jaws was released in the US"
+    # "Life is Beautiful" is a title; "Paris is the capital of France", "The director of Jaws is Steven Spielberg"
+    sentence = behind[:1].islower() or behind[:1].isdigit() or any(word[:1].islower() for word in before)
+    named = re.search(r"\d|(?<!\w)[^\W\d_a-z]\w", behind)
+    return sentence and named is not None and not behind.endswith((" by", " in", " of", " at", " on", " to", " from"))
+
+
+def informative(text: str) -> bool:
+    """Whether a sub-answer says anything.
+
+    Small models vary the sentence that they were told: "No relevant information was found", "Yes relevant information
+    found", "N/A". An answer that contains such words or is a name of one ("Unknown", "Nothing", "None", films all)
+    says something.
+    """
+    words = _words(text)
+    if not words:
+        return bool(normalise(text))
+    if len(words) == 1:
+        # "None" and "Unknown" may be titles, "Na" is sodium; in one case they are a model's word for nothing
+        return text.strip(" .()[]*\"'") not in _LOWER
+    said = " ".join(words)
+    if said == "n a" or _WITHOUT.match(said):
+        return False
+    if _YES_NO.match(text) or not _NEGATIONS & set(words) or not set(words) <= _ABOUT_INFORMATION | _NEGATIONS:
+        return True
+    # "No Answer", an album; but "Not Found", "No Relevant Information"
+    return all(word[:1].isupper() for word in text.split()) and not _CAPITAL & set(words)
+
+
+def _words(text: str) -> list[str]:
+    return re.sub(r"[^\w ]", " ", normalise(text)).split()

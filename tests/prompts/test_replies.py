@@ -1,0 +1,111 @@
+"""Replies of planners and closing answers in the shapes that models give them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ragscale.prompts import Reply, parse
+from ragscale.prompts.generic import grade, plans, yes_or_no
+
+
+class TestTurns:
+    @pytest.mark.parametrize(
+        ("text", "queries"),
+        [
+            ("Sure! Here is the next question:\nWho directed Jaws?", ["Who directed Jaws?"]),
+            ("To answer this, we need to know who directed Jaws.\n\nWho directed Jaws?", ["Who directed Jaws?"]),
+            ("Okay, let me think.\nJaws director\nThis will help us find him.", ["Jaws director"]),
+            ("Sure, here is the query: Who directed Jaws?", ["Who directed Jaws?"]),
+            ("The next simple follow-up question would be: Who directed Jaws?", ["Who directed Jaws?"]),
+            ("We look for the director.\nNext query: Jaws director", ["Jaws director"]),
+            ("**Query:** Jaws director", ["Jaws director"]),
+            ("\u201cWho directed Jaws?\u201d", ["Who directed Jaws?"]),
+            ("\u00abWho directed Jaws?\u00bb", ["Who directed Jaws?"]),
+            ("Question 2: \u2018Who\u2019s older?\u2019", ["Who\u2019s older?"]),
+            ('"Jaws" director of "Alien"', ['"Jaws" director of "Alien"']),
+            ("{\u201cqueries\u201d: [\u201cJaws director\u201d]}", ["Jaws director"]),
+            ("24) TV series", ["24) TV series"]),
+            ("(12) Monkeys cast", ["(12) Monkeys cast"]),
+            ("2. Who directed Jaws?", ["Who directed Jaws?"]),
+            ("3) Jaws\n4) Alien", ["Jaws", "Alien"]),
+            ("-196 degrees", ["-196 degrees"]),
+            ('{"Queries": ["Jaws"]}', ["Jaws"]),
+            ('{"query": "Jaws"}', ["Jaws"]),
+            ('["Jaws", "N/A"]', ["Jaws"]),
+            ('<think> a <think> b </think> ["wrong"] </think> ["right"]', ["right"]),
+            ("<think> a <think> b </think> Who directed Jaws?", ["Who directed Jaws?"]),
+        ],
+    )
+    def test_hold_their_queries(self, text: str, queries: list[str]) -> None:
+        reply = parse.turn(text, 3)
+        assert reply is not None
+        assert reply.queries == queries
+
+    @pytest.mark.parametrize(
+        ("text", "known"),
+        [
+            ('{"queries": null}', ""),
+            ('{"queries": ""}', ""),
+            ('{"queries": [null], "known": "it is Paris"}', "it is Paris"),
+            ("[]", ""),
+            ('{"answer": "Paris"}', "Paris"),
+            ('{"answer": ["Paris", "Rome"], "documents": [1]}', "Paris, Rome"),
+            ('{"known": "Jaws is by Spielberg", "queries": ["none"]}', "Jaws is by Spielberg"),
+            ("No further questions needed.", ""),
+        ],
+    )
+    def test_say_that_nothing_is_missing(self, text: str, known: str) -> None:
+        assert parse.turn(text, 3) == Reply(enough=True, known=known)
+        assert plans(text) == [("", known)]
+
+    @pytest.mark.parametrize(
+        "text", ["", '{"queries": 3}', '{"queries": {"a": 1}}', '{"queries": [3]}', "???", '["cut']
+    )
+    def test_are_malformed(self, text: str) -> None:
+        assert parse.turn(text, 3) is None
+        assert plans(text) is None
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        ("text", "answer"),
+        [
+            ('{"answer": false}', "no"),
+            ('{"answer": true, "documents": [1]}', "yes"),
+            ('{"answer": ["Spain", "France"]}', "Spain, France"),
+            ('{"answer": [["Spain"], {"name": "France"}]}', "Spain, France"),
+            ('{"answer": {"name": "Paris", "country": "France"}}', "Paris"),
+            ('{"answer": {"first": "Ann", "last": "Lee"}}', "Ann, Lee"),
+            ('{"answer": {"answer": true}}', "yes"),
+            ('{"answer": 1937}', "1937"),
+            ('{"answer": []}', ""),
+            ('{"Answer": "Paris"}', "Paris"),
+            ('{"final_answer": "Paris"}', "Paris"),
+            ('["Spain", "France"]', "Spain, France"),
+            ("**Answer:** Paris", "Paris"),
+            ("**Answer**: Paris", "Paris"),
+            ("Answer: **Paris**", "Paris"),
+            ("**Paris**", "Paris"),
+            ("__Final answer:__ Paris", "Paris"),
+            ("The final answer is: Paris", "Paris"),
+            ("Sure! Here is the answer:\nParis", "Paris"),
+            ("<answer> No </answer>", "No"),
+            ("<think> hm </think><answer> No", "No"),
+            ("I think <answer> x <answer> No </answer>", "No"),
+            ('{"answer": "<answer> No </answer>", "documents": []}', "No"),
+            ("5 * 3 * 2", "5 * 3 * 2"),
+            ("The Answer", "The Answer"),
+        ],
+    )
+    def test_are_words(self, text: str, answer: str) -> None:
+        assert parse.closing(text).text == answer
+
+    def test_of_a_judge_and_of_a_check(self) -> None:
+        assert [yes_or_no(text) for text in ("Yes", "**no**.", '"yes"', "maybe")] == [True, False, True, None]
+        assert [grade(text) for text in ('{"grade": 7}', "10", "8/10", "none", '{"grade": 11}')] == [
+            0.7,
+            1,
+            0.8,
+            None,
+            None,
+        ]

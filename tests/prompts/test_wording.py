@@ -1,0 +1,165 @@
+"""Phrases that mean nothing, and names that only sound like them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ragscale.prompts import NO_INFORMATION, parse
+from ragscale.prompts.wording import informative, says_none, states
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Freedom of Information Foundation",
+        "Information Foundry Inc.",
+        "Unknown",
+        "Nothing",
+        "None",
+        "Unknown Pleasures",
+        "No Country for Old Men",
+        "No Answer",
+        "Not I",
+        "Nothing but the Truth",
+        "Found in Translation",
+        "The Great Unknown",
+        "No information wants to be free, a slogan",
+        "no",
+        "No.",
+        "No, he was not.",
+        "Yes, it is",
+        "Na",
+        "Nil by Mouth",
+        "Ministry of Information, found in 1939",
+        "0",
+        "\u221e",
+    ],
+)
+def test_answers_that_sound_like_nothing_are_kept(text: str) -> None:
+    assert informative(text)
+    assert parse.sub_answer(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NO_INFORMATION,
+        "No relevant information found.",
+        "No relevant information was found",
+        "NO RELEVANT INFORMATION FOUND",
+        "No relevant information",
+        "No information is available on the height of the dam.",
+        "There is no information about his father in the documents.",
+        "Yes relevant information found",
+        "N/A",
+        "n.a.",
+        "Not found",
+        "Not Found",
+        "not mentioned in the provided documents",
+        "The documents do not mention the director.",
+        "The provided passages don't contain this information",
+        "None of the documents tell.",
+        "Information not available",
+        "Not specified",
+        "I do not know",
+        "I could not find it",
+        "unknown",
+        "none",
+        "nothing.",
+        "",
+        "  ?! ",
+    ],
+)
+def test_no_information_in_any_words_is_none(text: str) -> None:
+    assert not informative(text)
+    assert parse.sub_answer(text) == NO_INFORMATION
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "none",
+        "None.",
+        "NONE",
+        "nothing",
+        "N/A",
+        "null",
+        "-",
+        "\u2014",
+        "[]",
+        "No further questions needed.",
+        "no more queries",
+        "Nothing is missing",
+        "nothing else to look up",
+        "No additional searches are required.",
+        "There is nothing left to search",
+        "I have enough information.",
+        "done",
+    ],
+)
+def test_none_in_any_spelling_is_no_query(text: str) -> None:
+    assert says_none(text)
+    for said in (f'{{"queries": ["{text}"]}}', f'["{text}"]'):
+        reply = parse.turn(said, 3)
+        assert reply is not None
+        assert (reply.enough, reply.queries) == (True, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["None Shall Pass", "Nothing Compares 2 U", "No Doubt singer", "nil by mouth director", "Don", "unknown", "C++"],
+)
+def test_queries_that_sound_like_none_are_queries(text: str) -> None:
+    assert not says_none(text)
+    reply = parse.turn(f'{{"queries": ["{text}"]}}', 3)
+    assert reply is not None
+    assert reply.queries == [text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Spielberg was born in 1946",
+        "Paris is the capital of France.",
+        "The director of Jaws is Steven Spielberg",
+        "The answer is Paris",
+        "Answer: 1937",
+        "Ridley Scott is older than Steven Spielberg",
+        "Kubrick died in 1999",
+    ],
+)
+def test_a_planner_that_answers_has_enough(text: str) -> None:
+    assert states(text)
+    for said in (f'{{"queries": ["{text}"]}}', text):
+        reply = parse.turn(said, 1)
+        assert reply is not None
+        assert (reply.enough, reply.queries) == (True, [])
+        assert text.rstrip(".").split()[-1] in reply.known
+
+
+def test_a_clause_of_what_is_known_is_no_query_in_any_language() -> None:
+    known = "Alien \u00e9 de Ridley Scott, Spielberg nasceu em 1946"
+    assert states("Spielberg nasceu em 1946", known)
+    assert not states("Ridley Scott", known)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Who was born in 1946?",
+        "Is Paris the capital of France?",
+        "Life is Beautiful director",
+        "Year Jaws was released in the US",
+        "The year Jaws was released in the US",
+        "city Ridley Scott was born in",
+        "Band that was formed in 1996 in London",
+        "Jaws was directed by",
+        "Coldplay singer",
+        "The Was (Not Was) album of 1988",
+    ],
+)
+def test_queries_with_a_verb_are_queries(text: str) -> None:
+    assert not states(text)
+    reply = parse.turn(f'{{"queries": ["{text}"]}}', 1)
+    assert reply is not None
+    assert reply.queries == [text]
