@@ -37,13 +37,13 @@ __all__ = ["Limits", "Question", "Result", "deploy"]
 
 
 class Question(TypedDict):
-    """What a client sends."""
+    """Input of a run."""
 
     question: str
 
 
 class Result(TypedDict):
-    """What a client gets: `Answer.to_dict`."""
+    """Output of a run: `Answer.to_dict`."""
 
     answer: str
     citations: list[str]

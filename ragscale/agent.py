@@ -293,7 +293,7 @@ class Agent:
 
     @property
     def probe_spend(self) -> Spend:
-        """What finding out what the model can do has cost so far. No answer's spend holds it: it is paid once."""
+        """Cost of probing the model's capabilities so far; paid once, so it is in the spend of no answer."""
         spend: Spend = getattr(self.llm, "probe_spend", Spend())
         return spend
 
@@ -372,7 +372,7 @@ def _opened(index: Any) -> Index | RemoteIndex | Searching:
 
 
 def _caveat(total: Spend, budget: Budget, most_off: float | None) -> str:
-    """What a token limit rests on where nobody counted, and how far off estimates were seen to be."""
+    """Caveat on a token limit: how many tokens are estimates, and how far off estimates were seen to be."""
     off = f" Where the endpoint counted, estimates were up to {most_off:.0%} off." if most_off is not None else ""
     if total.estimated_tokens:
         limit = "" if budget.tokens is None else f", on which the limit of {budget.tokens:,} rests"

@@ -39,9 +39,9 @@ class Answer:
     spend: AnswerSpend
     trace: list[Event] = field(repr=False)
     reason: str = ""
-    """In plain words, what cut the run short and the remedy; empty for ``"answered"``."""
+    """In plain words, the cause of an early stop and its remedy; empty for ``"answered"``."""
     caveat: str = ""
-    """What the token limit of this run rests on, where nobody counted all tokens; empty where the server did."""
+    """Basis of the token limit where some tokens are estimates; empty where the server counted all of them."""
     question: str = ""
     passages: dict[str, Passage] = field(default_factory=dict, repr=False)
     """The cited passages by id, for display."""

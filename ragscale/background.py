@@ -27,7 +27,7 @@ def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
 
 
 def wait(work: Coroutine[Any, Any, T]) -> T:
-    """What the work gives; it is cancelled where the wait is interrupted. Raises what the work raises."""
+    """Result of the work, which is cancelled if the wait is interrupted. Raises the errors of the work."""
     future = submit(work)
     try:
         return future.result()

@@ -80,7 +80,7 @@ class Ledger:
         clock: Seconds; only differences matter.
 
     Raises:
-        InvalidInput: `budget` is no `Budget`.
+        InvalidInput: `budget` is not a `Budget`.
     """
 
     def __init__(
@@ -106,18 +106,18 @@ class Ledger:
 
     @property
     def spent(self) -> Spend:
-        """What was settled so far, children included."""
+        """Spend settled so far, children included."""
         with self._lock:
             return self._spent
 
     @property
     def held(self) -> Spend:
-        """What is reserved and not yet settled."""
+        """Reservations that are not settled yet."""
         with self._lock:
             return self._held
 
     def left(self, dimension: str) -> float:
-        """What may still be reserved of ``queries``, ``tokens``, ``llm_calls`` or ``seconds``; infinite if open.
+        """Remainder of ``queries``, ``tokens``, ``llm_calls`` or ``seconds`` that can be reserved; infinite if open.
 
         The closing answer's share is not counted as left while it is held; released, it is left to this ledger alone.
         """
@@ -232,7 +232,7 @@ class Ledger:
             self._closing.wanted += Spend(prompt_tokens=more)
 
     def release_closing(self) -> None:
-        """Make the closing answer's share available to this ledger's next reservation, and to nobody else's."""
+        """Make the closing answer's share available to this ledger's next reservation, and to no other's."""
         self._released = True
 
     def drop_closing(self) -> None:
@@ -278,7 +278,7 @@ class Reservation:
     """A granted reservation: settle it with the real cost, or refund it.
 
     As a context manager it never leaks: leaving the block unsettled charges everything that was reserved, since
-    nobody knows what an interrupted call has cost.
+    the cost of an interrupted call is unknown.
     """
 
     def __init__(self, ledger: Ledger, wanted: Spend) -> None:

@@ -1,4 +1,4 @@
-"""Every error that ragscale raises on purpose.
+"""Error types of ragscale.
 
 Each message names the offending value, the limit it broke and what to do about it.
 """
@@ -102,7 +102,7 @@ class BudgetExceeded(RagscaleError):
     Args:
         dimension: The limit that was reached: a field name of `Budget`.
         limit: That limit.
-        wanted: What the refused reservation would have brought the spend to.
+        wanted: Spend that the refused reservation would have led to.
     """
 
     def __init__(self, dimension: str, limit: float, wanted: float) -> None:
@@ -121,8 +121,8 @@ class ModelError(RagscaleError):
         problem: What went wrong, without keys or prompts.
         remedy: What to do.
         retryable: Whether another attempt may succeed (429, 5xx, time-out, broken response).
-        spend: What this attempt is charged, the call included; None where nobody knows what it cost, so that it is
-            charged the most that it may have.
+        spend: Charge of this attempt, the call included; None where its cost is unknown, so that it is charged the most
+            that it may have cost.
     """
 
     def __init__(self, problem: str, remedy: str = "", *, retryable: bool = False, spend: Spend | None = None) -> None:

@@ -63,7 +63,7 @@ def weighted_fusion(dense: Ranking, lexical: Ranking, weight: float) -> Ranking:
     Args:
         dense: Every row of both rankings with its cosine, which is scaled by the largest and the smallest of them:
             cosines of one query lie in a narrow band that differs from query to query.
-        lexical: BM25 scores, best first; a row that is not listed counts as 0, the least that BM25 gives.
+        lexical: BM25 scores, best first; a row that is not listed counts as 0, the minimum of BM25.
         weight: Share of the dense score, from 0 to 1.
     """
     best = lexical[0][1] if lexical else 1.0

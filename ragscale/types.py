@@ -34,7 +34,7 @@ class Passage:
     document: str = ""
     """Id of the document that it was cut from; empty where the passage is a document of its own."""
     metadata: Mapping[str, Scalar] = field(default_factory=dict, hash=False)
-    """What a search can filter by; absent values are left out."""
+    """Fields that a search can filter by; absent values are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What was spent: as a total, or along the critical path (serial), by the same ten dimensions."""
+    """Costs in ten dimensions: in total, or along the critical path (serial)."""
 
     llm_calls: int = 0
     """Attempts at a model call, failed and repeated ones included."""
@@ -69,7 +69,7 @@ class Spend:
     reasoning_tokens: int = 0
     """The part of `completion_tokens` that a model thought before it replied, where the server tells."""
     estimated_tokens: int = 0
-    """The part of the tokens that nobody counted, as the server reports no usage: it is charged by an estimate."""
+    """The part of the tokens that is charged by an estimate, as the server reports no usage."""
 
     @property
     def tokens(self) -> int:
@@ -106,11 +106,11 @@ class Usage:
     reasoning_tokens: int = 0
     """The part of `completion_tokens` that was thought before the reply; 0 where it does not tell."""
     estimated_tokens: int = 0
-    """The part of both that nobody counted: the server reports no usage, or one that cannot be true."""
+    """The part of both that is an estimate: the server reports no usage, or one that cannot be true."""
 
     @property
     def spend(self) -> Spend:
-        """What one call of this usage is charged."""
+        """Charge of one call with this usage."""
         return Spend(
             llm_calls=1,
             prompt_tokens=self.prompt_tokens,
@@ -127,15 +127,15 @@ class Event:
 
     move: Move
     branch: str
-    """Where in the run: ``""`` for the trunk, ``"2"`` or ``"2.0"`` for a branch and a branch of it."""
+    """Name of the branch: ``""`` for the trunk, ``"2"`` or ``"2.0"`` for a branch and a branch of it."""
     input: str | list[str] = ""
-    """What the move worked on: a sub-query, the queries of a retrieval, what was scored."""
+    """Input of the move: a sub-query, the queries of a retrieval, a text that was scored."""
     output: str | list[str] = ""
-    """What came of it: the text that the model wrote after parsing, a choice."""
+    """Result of the move: the model's text after parsing, a choice."""
     passages: list[str] = field(default_factory=list)
     """Ids of the passages retrieved or shown to the model, best first."""
     spend: Spend = Spend()
-    """What this move cost, all attempts included."""
+    """Cost of the move, all attempts included."""
     score: float | None = None
     """The value of a ``score`` or ``select`` move."""
     note: str = ""

@@ -1,3 +1,3 @@
-"""The version of ragscale, which the build reads as well."""
+"""Version of ragscale; the build reads it from here."""
 
 __version__ = "0.1.0"

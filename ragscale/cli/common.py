@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they make of them."""
+"""Options that several commands share, and the values made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ragscale doctor``: what this installation has, what is wrong with it, and the remedy."""
+"""``ragscale doctor``: checks of the installation and of a model, with a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PATIENCE = 180.0  # seconds for the model to show what it can do
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found."""
+    """Result of one check."""
 
     subject: str
     state: State
@@ -228,7 +228,7 @@ def _thoughts(allowance: int) -> Finding:
 
 
 def _requests(report: Report) -> list[Finding]:
-    """How calls differ from what they would be by default."""
+    """Differences of calls from the default: parameters that the server refuses, no system role."""
     parts = []
     if report.refused:
         parts.append(f"it refuses {', '.join(report.refused)}: calls go on without")

@@ -47,8 +47,8 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Take so many questions only.")] = None,
-    skip: Annotated[int, typer.Option(help="Leave out so many questions at the beginning.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Number of questions to take; all by default.")] = None,
+    skip: Annotated[int, typer.Option(help="Number of questions to leave out at the beginning.")] = 0,
     llm: Llm = "embedded",
     concurrency: Annotated[
         int | None,

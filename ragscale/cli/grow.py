@@ -103,7 +103,7 @@ def _grow(
     backend: Backend,
     device: list[str] | None,
 ) -> None:
-    """What `add` and `update` have in common: bars while it works, and in the end what was done."""
+    """Common part of `add` and `update`: progress bars, then a summary."""
     problems = problems_shown(keep_going)
     with progress_bars() as progress:
         changes = write(

@@ -1,4 +1,4 @@
-"""``ragscale index info``: what an index is, on this machine or behind a server."""
+"""``ragscale index info``: description of an index, on this machine or behind a server."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _rows(manifest: Manifest) -> dict[str, str]:
 
 
 def dense_text(manifest: Manifest) -> str:
-    """How vectors are searched, and why so."""
+    """Type of the vector index, and the reason for it."""
     found = manifest.dense
     if found is None:
         return "none"

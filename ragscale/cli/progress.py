@@ -1,4 +1,4 @@
-"""Progress bars of what reads, counts and embeds passages."""
+"""Progress bars for reading, counting and embedding passages."""
 
 from __future__ import annotations
 

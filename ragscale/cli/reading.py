@@ -1,4 +1,4 @@
-"""Options of the commands that read corpora, and what they say about documents that were left out."""
+"""Options of the commands that read corpora, and their report of documents that were left out."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["escaped", "event_text", "plain", "show_answer", "show_trace"]
 
 Name = Callable[[str], str]
-"""What to call a passage, given its id."""
+"""Name under which a passage is shown, given its id."""
 
 _COLUMNS = {
     "llm_calls": "calls", "prompt_tokens": "prompt", "completion_tokens": "written", "cached_tokens": "cached",
@@ -38,13 +38,13 @@ _UNSEEN = re.compile(
     "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""What has no width, by Unicode: marks of direction, joiners, blanks, tags, variants."""
+"""Characters without width: marks of direction, joiners, blanks, tags, variants."""
 _VARIANTS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _BREAKS = str.maketrans({"\u2028": "\n", "\u2029": "\n"})
 _JOINED = re.compile(
     "[\u0590-\u10ff\u1700-\u1cff\ua800-\uabff\ufb1d-\ufdff\ufe70-\ufefe\U00010a00-\U00011fff\U0001e900-\U0001e95f]"
 )
-"""Of scripts whose letters join their neighbours: from Hebrew and Arabic to Mongolian."""
+"""Letters of scripts that join their neighbours: from Hebrew and Arabic to Mongolian."""
 _TONES = range(0x1F3FB, 0x1F400)
 _FLAG = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f")
 
@@ -69,7 +69,7 @@ def escaped(text: str) -> str:
 
 
 def _flags(text: str) -> set[int]:
-    """Where the tags of flags stand (such as that of Scotland)."""
+    """Positions of the tags in flags such as Scotland's."""
     return {at for found in _FLAG.finditer(text) for at in range(found.start() + 1, found.end())}
 
 

@@ -52,7 +52,7 @@ def open_zip(source: Source, stream: IO[bytes], kind: str) -> Iterator[zipfile.Z
 def members(source: Source, problems: Problems) -> Iterator[Source]:
     """Files of a zip archive by sorted name; folders and hidden files are left out.
 
-    Names that climb are bad, and all members of a name that several have: which of them is meant, nobody knows.
+    Names that climb are bad, and all members of a name that several have: it is unknown which of them is meant.
 
     Raises:
         BadDocument: The archive as a whole cannot be read.

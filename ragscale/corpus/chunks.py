@@ -1,4 +1,4 @@
-"""How documents are cut: what `Chunking` says, done by `Cutter`."""
+"""Chunking of documents: settings (`Chunking`) and the splitter that follows them (`Cutter`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["By", "Chunking", "Cutter"]
 
 By = Literal["characters", "tokens", "sentences", "headings"]
-"""What decides where a document is cut."""
+"""Unit of chunking: the boundaries at which a document is cut."""
 
 _CHARACTERS = 1000
 _TOKENS = 250
@@ -23,7 +23,7 @@ _TOKENS = 250
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """How documents are cut into passages."""
+    """Settings for cutting documents into passages."""
 
     size: int | None = None
     """Most characters in a chunk; 1,000 by default, about 250 tokens of English, which is what the default embedder
@@ -38,7 +38,7 @@ class Chunking:
     rows: bool = False
     """Whether the texts of rows (jsonl, csv, parquet, data sets) are cut too. Articles of Wikipedia always are."""
     tokenizer: str = ""
-    """By tokens, whose tokens count: the folder or the hub name of a model; the default embedder's where empty."""
+    """Model whose tokenizer counts in `by="tokens"`: a folder or hub name; the default embedder where empty."""
 
     def __post_init__(self) -> None:
         if self.by not in get_args(By):

@@ -41,7 +41,7 @@ class Part:
     """A stretch of a document that no chunk crosses."""
 
     title: str
-    """Of the document."""
+    """Title of the document."""
     text: str
     """Lines end in ``\\n``."""
     markdown: bool = False

@@ -38,7 +38,7 @@ _SHOWS = re.compile(rb"T[jJ]|['\"]|Do")
 _XML = re.compile(r"\A\s*<\?xml[^>]*>")  # of xhtml; would be taken for text
 
 _WRAPPERS = ["w:ins", "w:moveTo", "w:sdt", "w:sdtContent", "w:customXml", "w:smartTag", "w:fldSimple", "w:dir", "w:bdo"]
-"""Of docx: tracked changes, content controls, tags, fields, and text of one direction."""
+"""Elements of docx that wrap text: tracked changes, content controls, tags, fields, text of one direction."""
 _NO_CONTENT = (  # of docx: what stands in a control that nobody filled in, and the table of contents
     "//w:sdt[w:sdtPr/w:showingPlcHdr or w:sdtPr/w:docPartObj/w:docPartGallery/@w:val='Table of Contents']"
 )
@@ -66,7 +66,7 @@ def _parsing(source: Source, kind: str) -> Iterator[None]:
 
 
 def _refuse_tags(count: int, limit: int, source: Source) -> None:
-    """Elements take a hundred times the room of their letters, so bytes are no measure of a document."""
+    """Elements take a hundred times the room of their letters, so bytes do not measure a document."""
     if count > limit:
         reason = f"{count:,} tags, the limit is {limit:,}"
         raise BadDocument(source.place, reason, "Split it into several files, or save it as text.")

@@ -19,10 +19,10 @@ PREFIX = "hf:"
 
 @dataclass(frozen=True, slots=True)
 class DatasetName:
-    """What ``hf:NAME[@REVISION][:CONFIG][:SPLIT]`` says."""
+    """Parts of ``hf:NAME[@REVISION][:CONFIG][:SPLIT]``."""
 
     name: str
-    """On the hub, or the path of a local folder: of data files, or what ``Dataset.save_to_disk`` wrote."""
+    """Name on the hub, or a local folder: of data files, or one that ``Dataset.save_to_disk`` wrote."""
     revision: str | None = None
     """Branch, tag or commit; the newest where it is not given."""
     config: str | None = None

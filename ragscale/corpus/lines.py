@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DAMAGE", "LINE_LIMIT", "Line", "blocks", "lines", "reading_from"]
 
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
-"""What reading a file raises that is unreadable, cut short or has changed since it was packed."""
+"""Errors raised by reading a file that is unreadable, truncated or changed since it was packed."""
 
 LINE_LIMIT = 64 << 20
 """Most bytes in a line, and in a cell of a csv file."""
@@ -35,9 +35,9 @@ class Line:
     """A line, or a block of lines, as bytes."""
 
     number: int
-    """Of its first line; from 1."""
+    """Number of its first line, from 1."""
     offset: int
-    """Of its first byte in the file, after decompression."""
+    """Offset of its first byte in the file, after decompression."""
     data: bytes
     whole: bool = True
     """False where it is longer than `LINE_LIMIT` and was dropped."""

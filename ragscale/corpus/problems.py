@@ -1,4 +1,4 @@
-"""What reading a corpus left out: bad documents, where the build keeps going, and files of other kinds."""
+"""Parts of a corpus that were left out: bad documents of a build that keeps going, and files of other kinds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Problems:
         self.first: list[Problem] = []
         """The first 1,000 of them."""
         self.left_out: Counter[str] = Counter()
-        """What is not an error, by kind: files of kinds that are not read (``.png files``), pages without text."""
+        """Number left out without an error, by kind: files of unread kinds (``.png files``), pages without text."""
         self._show = show
 
     def add(self, error: BadDocument) -> None:
@@ -60,5 +60,5 @@ class Problems:
             self._show(problem)
 
     def leave_out(self, kind: str) -> None:
-        """Count one thing that is passed over without being wrong."""
+        """Count one thing that is left out without being an error."""
         self.left_out[kind] += 1

@@ -1,4 +1,4 @@
-"""The front door: picks the reader of each corpus by its name."""
+"""Dispatch: picks the reader of each corpus by its name."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ KINDS = (
     ".jsonl, .csv, .tsv, .txt and wikiextractor's wiki_00 (all also .gz or .bz2), .parquet, .md, .html, .pdf, .docx, "
     ".zip of these, folders of these, - (jsonl on standard input), hf:NAME (a Hugging Face data set)"
 )
-"""What can be read, in words."""
+"""Kinds of corpora that can be read, in words."""
 
 
 def kind_of(name: str) -> str | None:
-    """Which reader a file has by its name; None where it has none."""
+    """Kind of a file by its name, which decides its reader; None for an unknown kind."""
     last = name.lower().rpartition("/")[2]
     bare = re.sub(r"\.(gz|bz2)$", "", last)
     kind = next((kind for kind, suffixes in _SUFFIXES.items() if bare.endswith(suffixes)), None)
@@ -145,14 +145,14 @@ def checked(corpora: Sequence[str | Path], found: Iterable[Iterator[Record]], pr
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a corpus that is read by itself: a file, or a corpus that is none."""
+    """A part of a corpus that is read by itself: a file, or a whole corpus that is not a file."""
 
     path: str
-    """Of the file, or the corpus' name."""
+    """Path of the file, or name of the corpus."""
     name: str = ""
-    """Of the file within its corpus; empty where the corpus is no file."""
+    """Name of the file within its corpus; empty where the corpus is not a file."""
     prefix: str = ""
-    """What goes before the names of an archive's members."""
+    """Prefix of the names of an archive's members."""
 
 
 class Reader:
@@ -188,7 +188,7 @@ class Reader:
         """The pieces of a corpus, in their order.
 
         Raises:
-            CorpusError: There is none of that name, or it is of an unknown kind.
+            CorpusError: A corpus is absent or of an unknown kind.
         """
         refuse_unknown(name)
         path = Path(name)

@@ -1,4 +1,4 @@
-"""A passage together with where it stands, so that errors can point at it."""
+"""A passage with its position in its file, so that errors can point at it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ TITLE_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a passage was read."""
+    """Position of a passage in its source file."""
 
     file: Path
     """A file; for a member of an archive, the archive's path and the member's name joined."""
     unit: Literal["line", "row", "chunk"]
-    """What `number` counts: lines of jsonl and csv files, rows of tables, chunks of a document."""
+    """Unit of `number`: lines of jsonl and csv files, rows of tables, chunks of a document."""
     number: int
     """Lines and rows count from 1, chunks from 0 as in their ids."""
 
@@ -32,7 +32,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a reader yields."""
+    """A passage and its position, as readers yield them."""
 
     passage: Passage
     place: Place

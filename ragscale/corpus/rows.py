@@ -23,7 +23,7 @@ Row = tuple[Place, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Which columns of a table (keys of a JSON object) mean what; all others are metadata.
+    """Mapping of columns of a table (keys of a JSON object) to the fields of a passage; all others are metadata.
 
     Except for those named id, title, text or document where another column is that: they are left out.
     """
@@ -42,7 +42,7 @@ class Columns:
         """Columns of an option such as ``text=contents,id=#``.
 
         Raises:
-            InvalidInput: Not of that form, a meaning that is none of the four, or the text is named as another one too.
+            InvalidInput: Not of that form, an unknown meaning, or the text is named as another one too.
         """
         known = [field.name for field in fields(cls)]
         found = {}
@@ -69,7 +69,7 @@ class Columns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that are no metadata."""
+        """The columns that are not metadata."""
         return (self.id, self.title, self.text, self.document)
 
     def check(self, present: Iterable[str], place: object) -> None:
@@ -108,7 +108,7 @@ def passage_of(row: Any, place: Place, columns: Columns, name: str) -> Passage:
         name: What numbered ids start with.
 
     Raises:
-        BadDocument: The row is no mapping, lacks an id or a text, or holds something that cannot be stored.
+        BadDocument: The row is not a mapping, lacks an id or a text, or holds something that cannot be stored.
     """
     if isinstance(row, BadDocument):
         raise row
@@ -140,7 +140,7 @@ def passage_of(row: Any, place: Place, columns: Columns, name: str) -> Passage:
 
 
 def _identity(value: Any) -> str:
-    """Empty where the value is no id."""
+    """Empty where the value is not an id."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value.strip() else ""

@@ -31,7 +31,7 @@ def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[R
     """Rows of a csv or tsv file with a header.
 
     The separator is the one of comma, semicolon, tab and bar (tab first, where the file is named .tsv) that finds the
-    text column in the header. Spaces around the names of columns are no part of them, those around cells are. An empty
+    text column in the header. Spaces around the names of columns do not belong to them, those around cells do. An empty
     cell is an absent value, a column without a name is left out. A metadata column holds truth values, whole numbers or
     numbers where all its cells do, else text, as where `fields` knows it as text; numbers with a sign + or leading
     zeros, and those that would lose digits or become infinite, are text.

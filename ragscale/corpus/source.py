@@ -31,15 +31,15 @@ class Source:
     """One file of a corpus."""
 
     name: str
-    """Path within the corpus, ``/`` between parts: the document's id, and what the ids of its chunks start with."""
+    """Path within the corpus, ``/`` between parts: the document's id, and the prefix of its chunks' ids."""
     place: Path
-    """Where errors point."""
+    """Path that errors name."""
     size: int
     """Bytes; 0 where it is not known."""
     open: Callable[[], IO[bytes]]
     """A stream from the start of the file."""
     on_disk: bool = True
-    """Whether that stream can jump at no cost."""
+    """Whether that stream can seek at no cost."""
 
     @property
     def stem(self) -> str:
@@ -112,10 +112,10 @@ def walk(root: Path, problems: Problems) -> Iterator[tuple[Path, str]]:
 
 
 def stays_inside(path: Path, root: Path, problems: Problems) -> bool:
-    """Whether a file found under `root` is no link, or one to a file that is read there under its own name too.
+    """Whether a file found under `root` is not a link, or a link to a file that is read there under its own name too.
 
-    Any other link is a bad document: whoever may write into a corpus must not choose among the other files of whoever
-    indexes it.
+    Any other link is a bad document: writers of a corpus must not get to choose among the other files of the user
+    who indexes it.
     """
     if not path.is_symlink():
         return True

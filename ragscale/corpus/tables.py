@@ -18,7 +18,7 @@ __all__ = ["jsonl_rows", "parquet_rows", "wikipedia_rows"]
 _ROWS_AT_ONCE = 1024
 _ROOM = 64 << 20
 _ROW, _VALUE = 64, 8
-"""Bytes that a row, and a value that is no text, count as at least."""
+"""Minimum size in bytes of a row, and of a value that is not text."""
 
 
 def jsonl_rows(source: Source) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""HTTP for every client in the house: opening one, reading a reply within bounds, the wait that a server asks for."""
+"""HTTP clients of model endpoints and index servers: opened, replies read within bounds, ``Retry-After`` parsed."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
         kind: ``httpx.Client`` or ``httpx.AsyncClient``.
         url: Of the server, an http(s) URL.
         options: Further arguments of `kind`; headers are added to, ``trust_env``, ``verify`` and ``event_hooks`` are
-            replaced. No redirection may be followed: where it leads is no header of a response but
+            replaced. No redirection may be followed: its target is not in the headers of a response but in
             ``extensions["location"]``.
 
     Raises:
         MissingDependency: The environment names a SOCKS proxy, and httpx cannot speak to one.
-        InvalidInput: The environment names a proxy that is none, or certificates that cannot be read.
+        InvalidInput: The environment names an invalid proxy, or certificates that cannot be read.
     """
     import httpx  # a quarter of a second, where no caller has it yet
 
@@ -241,7 +241,7 @@ def retry_after(header: str | None) -> float | None:
 
 
 def _until(date: str) -> float:
-    """Seconds until an HTTP date; nan where it is none."""
+    """Seconds until an HTTP date; nan where it is not a date."""
     try:
         moment = parsedate_to_datetime(date[:100])
         if moment.tzinfo is None:  # "-0000", and some servers

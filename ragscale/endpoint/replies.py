@@ -1,4 +1,4 @@
-"""The typed reader of everything that a model endpoint sends, trusting nothing in it.
+"""Typed reader of replies of model endpoints, which trusts nothing in them.
 
 Servers differ, and some send anything: a field that is not what it should be is read as absent, so that reading never
 fails. What follows from an absent field is for the caller to decide. Lists are read as far as a real one goes, as each
@@ -62,7 +62,7 @@ def _text(value: Any) -> str | None:
 
 
 def _name(value: Any) -> str | None:
-    """A text that is no longer than a name."""
+    """A text of at most the length of a name."""
     return _text(value) if isinstance(value, str) and len(value) <= _NAME else None
 
 
@@ -175,14 +175,14 @@ class Choice(_Part):
 
     @property
     def text(self) -> str | None:
-        """What was written, also as the arguments of a tool call; None where nothing was."""
+        """Text of the reply, also as the arguments of a tool call; None where there is none."""
         if self.message.content is not None:
             return self.message.content
         return next((c.function.arguments for c in self.message.tool_calls if c.function.arguments is not None), None)
 
     @property
     def thought(self) -> str:
-        """What the model thought before it wrote, where the server keeps it apart."""
+        """Thoughts before the reply, where the server keeps them apart."""
         return self.message.reasoning_content or self.message.reasoning or ""
 
     @property
@@ -202,7 +202,7 @@ class Completion(_Part):
     usage: Annotated[UsageBlock, BeforeValidator(_object)] = UsageBlock()
     timings: Annotated[_Timings, BeforeValidator(_object)] = _Timings()  # older llama.cpp
     error: Any = None
-    """What the server says went wrong, in an answer that came with HTTP 200."""
+    """Error that the server reports in an answer that came with HTTP 200."""
 
     @property
     def _block(self) -> UsageBlock:

@@ -1,4 +1,4 @@
-"""When to try a model call again, for callers who reserve budget before each attempt and settle after it."""
+"""Retries with back-off, for callers who reserve budget before each attempt and settle after it."""
 
 from __future__ import annotations
 

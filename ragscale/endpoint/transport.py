@@ -1,8 +1,8 @@
-"""One HTTP attempt against an OpenAI-dialect endpoint, and what its failure means.
+"""One HTTP attempt against an OpenAI-dialect endpoint, and the error and charge of a failure.
 
 A client for each event loop, the key in nothing that is printed, bodies of bounded size, and each failure turned into a
 `ModelError` that says what the attempt is charged: nothing but the call where the server refused it before it read the
-prompt, and the most that it may have cost (``spend=None``) where nobody knows.
+prompt, and the most that it may have cost (``spend=None``) where its cost is unknown.
 """
 
 from __future__ import annotations

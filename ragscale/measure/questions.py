@@ -33,7 +33,7 @@ def load_questions(path: str | Path) -> list[Question]:
     """All questions of a file, in order; other keys are ignored, blank lines skipped.
 
     Raises:
-        InvalidInput: The file is absent, empty, not UTF-8, or has a line that is no question, with file and line.
+        InvalidInput: The file is absent, empty, not UTF-8, or has a line that is not a question, with file and line.
     """
     file = Path(path)
     try:
@@ -57,7 +57,7 @@ def load_questions(path: str | Path) -> list[Question]:
 
 
 def questions_hash(questions: Iterable[Question]) -> str:
-    """SHA-256 of what evaluation reads of the questions."""
+    """SHA-256 of the fields of the questions that a run depends on."""
     text = json.dumps([asdict(question) for question in questions], ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -60,8 +60,8 @@ async def evaluate(
             is not used.
         out: Folder of the run.
         concurrency: Questions in flight.
-        limit: Take so many questions only.
-        skip: Leave out so many questions at the beginning.
+        limit: Number of questions taken; None for all.
+        skip: Number of questions left out at the beginning.
         progress: Told about every finished question.
 
     Returns:
@@ -121,7 +121,7 @@ def evaluate_sync(*args: Any, **kwargs: Any) -> dict[str, ModeReport]:
 
 
 def _named(chosen: Sequence[modes.Mode | str]) -> dict[str, modes.Mode]:
-    """The modes by label. Raises `InvalidInput` where there is none, one is unknown, or one is given twice."""
+    """The modes by label. Raises `InvalidInput` for an empty list, an unknown mode, or one given twice."""
     named: dict[str, modes.Mode] = {}
     for given in listed("modes", chosen):
         mode = modes.get(given)

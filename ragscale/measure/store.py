@@ -34,7 +34,7 @@ class Row:
     """A finished question of a cell: its answer, scores and costs."""
 
     id: str
-    """Of the question."""
+    """Id of the question."""
     question: str
     gold: list[str]
     """Gold answers."""
@@ -76,7 +76,7 @@ class Row:
 
     @classmethod
     def from_json(cls, line: bytes) -> Self:
-        """The inverse of `to_json`. Raises `ValueError` where the line is no row."""
+        """The inverse of `to_json`. Raises `ValueError` where the line is not a row."""
         row: Self = _READER.validate_json(line)
         return row
 

@@ -40,7 +40,7 @@ _RELOADS = 3  # a search that a reload overtook is repeated, so that no reply mi
 
 
 class Service:
-    """What the endpoints share.
+    """The application: all endpoints over one index.
 
     Args:
         index: Open; searches of all requests meet in its broker.
@@ -50,7 +50,7 @@ class Service:
         origins: Of web pages that may send requests besides the server's own.
 
     Raises:
-        InvalidInput: An origin is none.
+        InvalidInput: An origin is malformed.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Service:
         self.limits = replace(limits, queries=min(limits.queries, limits.queue))
         self._admission = Admission(limits.queue)
         self.counters = Counters(index, self._admission)
-        """What ``/metrics`` tells; the server counts in them what never becomes a request."""
+        """Counters of ``/metrics``; the server adds connections that never become a request."""
         self._name = Path(os.path.abspath(index.path)).name  # "." has none of its own
         self._token = token
         self._filters = asyncio.Lock()
@@ -187,12 +187,12 @@ class Service:
     async def _admitted(
         self, request: Request, queries: int, work: Callable[[], Coroutine[Any, Any, T]]
     ) -> tuple[str, T]:
-        """`_of_one_commit`, where the admission has room, its client stays and the time suffices."""
+        """`_of_one_commit`, if there is room in the queue, until its client leaves or the time is over."""
         with self._admission.admit(queries):
             return await self._of_one_commit(lambda: attended(request, work(), self.limits.search_seconds))
 
     async def _of_one_commit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[str, T]:
-        """What `work` finds, and the fingerprint of the index that it found it in."""
+        """Fingerprint of the commit that `work` ran against, and its result; run again if a reload came between."""
         for _ in range(_RELOADS):
             fingerprint = self.index.fingerprint
             result = await work()
@@ -215,7 +215,7 @@ class Service:
         return [passage_to_json(self.index.passage(identity)) for identity in ids]
 
     async def about(self, request: Request) -> Response:
-        """What a client needs to know before it searches."""
+        """Description of the index for clients: fingerprint, kinds of search, parameters, limits."""
         manifest = self.index.manifest  # of one commit, whatever a reload does meanwhile
         return json_reply(
             {
@@ -232,7 +232,7 @@ class Service:
         )
 
     async def health(self, request: Request) -> Response:
-        """Whether the server answers: the port is opened when it can search, and closed when it ends."""
+        """Health check: the port is open exactly while the server can search."""
         return json_reply({"status": "ok"})
 
     async def metrics(self, request: Request) -> Response:

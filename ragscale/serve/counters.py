@@ -1,4 +1,4 @@
-"""What a server counts, in Prometheus' text format."""
+"""Counters of a server, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Counters:
     """The counters of one server.
 
     Args:
-        index: Its broker's load is read when the metrics are asked for.
-        admission: Likewise what is inside.
+        index: The load of its broker is collected.
+        admission: The number of its queries is collected.
     """
 
     def __init__(self, index: Index, admission: Admission) -> None:
@@ -61,7 +61,7 @@ class Counters:
 
 
 class _Load(Collector):
-    """What only the broker and the admission know, read when asked."""
+    """Load of the broker and of the queue, read at each collection."""
 
     def __init__(self, index: Index, admission: Admission) -> None:
         self._index = index

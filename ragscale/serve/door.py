@@ -1,4 +1,4 @@
-"""What every request passes before it reaches an endpoint: where it comes from, the token, the host name, the clock."""
+"""Middleware of every request: origin, token and host name are checked, time and status are counted."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _OPEN = ("/health", "/health/live")  # without a token: they tell nothing
 
 
 class Door:
-    """Wraps an application: refuses who may not enter, and counts all.
+    """Wraps an application: refuses requests that are not allowed, and counts all of them.
 
     Args:
-        app: What is behind it.
-        counters: Where requests are counted.
+        app: The application.
+        counters: Count the requests.
         paths: The paths that exist; all others are counted as ``other``.
         token: What clients must send as ``Authorization: Bearer TOKEN``, or as the password of HTTP Basic. Without
             one, only requests that were addressed to this machine enter: a web page whose name was made to resolve to
@@ -121,7 +121,7 @@ class Door:
 
 
 def checked_origin(origin: str) -> str:
-    """An origin as browsers write it. Raises `InvalidInput` where it is none."""
+    """An origin as browsers write it. Raises `InvalidInput` for one that is malformed."""
     scheme, mark, host = origin.lower().rstrip("/").partition("://")
     if scheme not in ("http", "https") or not mark or not host or set(host) & set("/*?#@ ,"):
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""How much a server takes, and for how long it waits; what it answers beyond that."""
+"""Limits of a server on sizes and times, the errors beyond them, and admission to its queue."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class RefusedRequest(RagscaleError):
 
 
 class Admission:
-    """Counts queries in, and keeps out what does not fit: the queue behind it stays bounded.
+    """Admission control: counts queries in and refuses those beyond the limit, so that the queue stays bounded.
 
     Used by one event loop only, so it needs no lock.
 
@@ -134,7 +134,7 @@ class Admission:
 
     @asynccontextmanager
     async def wait(self, queries: int) -> AsyncIterator[None]:
-        """Hold room for queries, `limit` of them at most, as soon as there is some; who came first goes first."""
+        """Hold room for queries, `limit` of them at most, as soon as there is some; first come, first served."""
         if self._waiting or self.inside + queries > self.limit:
             room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((queries, room))

@@ -80,14 +80,14 @@ def error_reply(status: int, problem: str, remedy: str, headers: Mapping[str, st
 
 
 def log_failures(errors: Iterable[RagscaleError]) -> None:
-    """Write what the operator should look into to the log, each once; what a client did wrong is not among it."""
+    """Log errors that the operator should look into, each once; errors of clients are not logged."""
     failures = (error for error in errors if not isinstance(error, InvalidInput | RefusedRequest))
     for line in dict.fromkeys(f"{type(error).__name__}: {error}" for error in failures):
         _log.error(line)
 
 
 def told(error: RagscaleError, folder: Path) -> tuple[int, dict[str, Any], Mapping[str, str]]:
-    """Status, body and further headers of an error of ours; where the index lies is not the client's business."""
+    """Status, body and further headers of a `RagscaleError`, without the path of the index."""
     error = _public(error)
     # "." names no folder, and is in every number
     problem = error.problem.replace(str(folder), folder.name) if folder.name else error.problem
@@ -109,10 +109,10 @@ def _public(error: RagscaleError) -> RagscaleError:
 
 
 def failure_reply(error: Exception, folder: Path, **more: Any) -> Response:
-    """The reply to a request that failed; one of our errors goes to the log if the operator should look into it.
+    """The reply to a request that failed; a `RagscaleError` goes to the log if the operator should look into it.
 
     Args:
-        error: One of ours or any other.
+        error: A `RagscaleError` or any other.
         folder: Of the index.
         more: Further fields of the body.
     """

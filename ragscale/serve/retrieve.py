@@ -50,7 +50,7 @@ _RIGHT = '{"queries": ["..."], "topk": 3, "return_scores": true}'
 
 
 class Notes:
-    """What was changed or left out, told once for each kind of it."""
+    """Notes on changed or ignored input, one for each kind."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, str]] = {}
@@ -216,7 +216,7 @@ class Retrieval:
         return [[]]
 
     def _ending(self) -> bytes:
-        """What follows the result."""
+        """JSON after the result: the notes."""
         notes = []
         for kind, note in self._wanted.notes.kinds():
             notes.append(note)

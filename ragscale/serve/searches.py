@@ -1,4 +1,4 @@
-"""What a request asks for, held to the server's limits; the index itself checks the rest."""
+"""Searches of a request, parsed and held to the server's limits; the index checks the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ITEMS = 256
 _UNION = 16  # times the characters of a query: of a search that cannot be sliced
 OPTIONS = tuple(SearchOptions.__annotations__)
 PARAMETERS = ("queries", "k", "how", *OPTIONS)
-"""Of a search: those of `Index.search`, by the same names."""
+"""Parameters of a search: those of `Index.search`, by the same names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Search:
 
     @property
     def size(self) -> Size:
-        """What it counts for at the server's limits."""
+        """Size of the search in the units of the server's limits."""
         return Size.of({"queries": self.queries, "k": self.k, **self.options})
 
     @property
     def work(self) -> int:
-        """About how much there is to do, in the unit of `work_of`."""
+        """Estimated work, in the unit of `work_of`."""
         return len(str(self.options.get("where", ""))) + sum(map(self.work_of, self.queries))
 
     def work_of(self, query: str) -> int:
@@ -139,7 +139,7 @@ def _queries(value: Any, limits: Limits) -> list[str]:
 
 
 def refuse_unknown(data: dict[str, Any], known: Sequence[str]) -> None:
-    """Refuse fields that nobody reads, so that a misspelt filter is no search without it. Raises `InvalidInput`."""
+    """Refuse unknown fields, so that a misspelt filter does not become a search without one. Raises `InvalidInput`."""
     for name in data:
         if name not in known:
             raise InvalidInput(f"unknown parameter {name[:60]!r}", f"Choose from: {', '.join(known)}.")

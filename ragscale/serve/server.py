@@ -1,4 +1,4 @@
-"""Runs the server: its socket, its signals, its end."""
+"""Process of the server: socket, signals, shutdown."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def serve(
         tell: Called with a line about the server when it listens and when it moved to another commit.
 
     Raises:
-        InvalidInput: The address cannot be listened on, or an origin is none.
+        InvalidInput: The address cannot be listened on, or an origin is malformed.
         RagscaleError: The index cannot be searched.
     """
     limits = limits or Limits()

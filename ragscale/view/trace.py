@@ -47,11 +47,11 @@ def branches(trace: Sequence[Event]) -> Branch:
 
 
 def line(event: Event, name: Callable[[str], str] = str) -> str:
-    """What went into a move and what came of it, as one line of plain text.
+    """Input and result of a move, as one line of plain text.
 
     Args:
         event: The move.
-        name: What to call a passage, given its id.
+        name: Gives the name under which a passage is shown, by its id.
     """
     parts = []
     if event.input:

@@ -33,7 +33,7 @@ def fetch(name: str, *, report: Callable[[int], None] | None = None) -> Path:
         report: Called now and then, from another thread, with the bytes on disk so far; never fewer than before.
 
     Returns:
-        What `pinned.path` returns.
+        The model, as `pinned.path` returns it.
 
     Raises:
         InvalidInput: The name is unknown.

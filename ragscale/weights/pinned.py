@@ -1,8 +1,8 @@
-"""The packaged model files: what they are, where they lie, and whether they are what was pinned.
+"""The packaged models: their files, their place in the cache, and verification against pinned hashes.
 
 `path` never returns a file that differs from its pinned SHA-256. As hashing a gigabyte takes seconds, the result is
 remembered in ``verified.json`` beside the files, together with their size, time and place: also the time at which the
-file itself was last written, renamed or linked, which nobody can set.
+file itself was last written, renamed or linked, which cannot be set.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def present(name: str) -> bool:
 
 
 def damage(name: str) -> str:
-    """What is wrong with a model's files, in words; empty if nothing is. Hashes what changed since the last look."""
+    """Damage to a model's files, in words; empty if there is none. Hashes files that changed since the last check."""
     home = folder(name)
     known = _read_notes(home)
     notes: dict[str, list[str | int]] = {}
@@ -182,7 +182,7 @@ def damage(name: str) -> str:
 
 
 def verify(found: Path, file: PinnedFile) -> str:
-    """How `found` differs from the pinned file, in words; empty if it does not."""
+    """Difference of `found` from the pinned file, in words; empty if there is none."""
     size = found.stat().st_size
     if size != file.size:
         return f"{found} has {counted(size, 'byte')}, {file.size:,} are pinned"

@@ -1,4 +1,4 @@
-"""How the worker threads of native libraries wait for each other; importing this module sets it.
+"""Wait policy of the worker threads of native libraries, set by importing this module.
 
 By default OpenMP's threads spin while they wait, and on cores that others use too they starve the threads they wait
 for: llama.cpp decodes several times slower. OpenMP reads the settings when the first library that uses it loads, and
