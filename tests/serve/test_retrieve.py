@@ -387,11 +387,11 @@ async def test_a_client_that_goes_away_leaves_its_place(
     await searching.wait()
     while begun and len(sent) < 4:  # noqa: ASYNC110 - of two replies
         await asyncio.sleep(0.01)
-    assert service._gate.inside == 2
+    assert service._admission.inside == 2
     gone.set()
     await asyncio.wait_for(asyncio.gather(*running), 10)
-    assert service._gate.inside == 0
-    assert not service._gate._waiting
+    assert service._admission.inside == 0
+    assert not service._admission._waiting
     assert [message["status"] for message in sent if "status" in message] == [200 if begun else 499] * 2
 
 
