@@ -103,15 +103,15 @@ class BudgetExceeded(RagscaleError):
         dimension: The limit that was reached: a field name of `Budget`.
         limit: That limit.
         wanted: Spend that the refused reservation would have led to.
+        after: The failures before, which made another attempt necessary; no final full stop.
     """
 
-    def __init__(self, dimension: str, limit: float, wanted: float) -> None:
+    def __init__(self, dimension: str, limit: float, wanted: float, *, after: str = "") -> None:
         self.dimension = dimension
         self.limit = limit
         self.wanted = wanted
-        super().__init__(
-            f"{dimension}: {wanted:g} would be spent, the limit is {limit:g}", f"Raise {dimension} in the budget."
-        )
+        beyond = f"{dimension}: {wanted:g} would be spent, the limit is {limit:g}"
+        super().__init__(f"{beyond}; before: {after}" if after else beyond, f"Raise {dimension} in the budget.")
 
 
 class ModelError(RagscaleError):

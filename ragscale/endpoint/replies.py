@@ -172,18 +172,36 @@ class Choice(_Part):
     logprobs: Annotated[_LogProbs, BeforeValidator(_object)] = _LogProbs()
     prompt_logprobs: Annotated[list[Any], BeforeValidator(lambda v: v if isinstance(v, list) else [])] = []
     usage: Annotated[UsageBlock, BeforeValidator(_object)] = UsageBlock()
+    completion: Text = Field(default=None, validation_alias=AliasChoices("text"))  # of /completions
+    stop_reason: Name = None  # vLLM; a number where a token ended the sample
+    matched_stop: Name = None  # SGLang, likewise
 
     @property
     def text(self) -> str | None:
         """Text of the reply, also as the arguments of a tool call; None where there is none."""
         if self.message.content is not None:
             return self.message.content
+        if self.completion is not None:
+            return self.completion
         return next((c.function.arguments for c in self.message.tool_calls if c.function.arguments is not None), None)
 
     @property
     def thought(self) -> str:
         """Thoughts before the reply, where the server keeps them apart."""
         return self.message.reasoning_content or self.message.reasoning or ""
+
+    @property
+    def stopped_by(self) -> str:
+        """The stop string that ended the sample; empty where none did, or the server does not tell."""
+        return self.stop_reason or self.matched_stop or ""
+
+    def after(self, beginning: str) -> Choice:
+        """The sample without the turn that it continues, where the server repeats that."""
+        content = self.message.content
+        if content is None or not content.startswith(beginning):
+            return self
+        message = self.message.model_copy(update={"content": content[len(beginning) :]})
+        return self.model_copy(update={"message": message})
 
     @property
     def token_logprobs(self) -> list[tuple[int | None, float]]:

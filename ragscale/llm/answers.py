@@ -14,7 +14,7 @@ from ragscale.llm.tokens import floor
 from ragscale.types import Spend, Usage
 from ragscale.words import counted
 
-__all__ = ["Asked", "Sample", "generation", "within"]
+__all__ = ["Asked", "Sample", "generation", "stopped", "within"]
 
 _LONGEST = 64  # characters of a token; runs of spaces aside, none in use has more
 _ENDS = {"stop", "length", "eos", "end_turn", "stop_sequence", "tool_calls", "function_call", ""}
@@ -25,6 +25,24 @@ _NOTATIONS = (
     ("<thought>", "</thought>"),
 )
 _CUT = {"length", "max_tokens", "max_output_tokens"}
+
+
+def stopped(text: str, stop: Sequence[str], told: str = "") -> tuple[str, str]:
+    """A sample as far as the first stop string in it, and the one that ended it.
+
+    Args:
+        text: As it came; a server that heeds stop strings has left them out.
+        stop: What was asked for.
+        told: The one that the server names.
+
+    Returns:
+        The text, and the stop string; that is empty where none did, or nobody tells.
+    """
+    found = [(at, mark) for mark in stop if mark and (at := text.find(mark)) >= 0]
+    if found:
+        at, mark = min(found)
+        return text[:at], mark
+    return text, told if told in stop else ""
 
 
 def within(text: str, max_tokens: int) -> str:
@@ -109,6 +127,7 @@ def generation(
     logprobs: bool,
     thinks: bool,
     opened: bool = False,
+    stop: Sequence[str] = (),
     broken: Callable[[str, Spend | None], ModelError],
     name: str,
 ) -> Generation:
@@ -120,6 +139,7 @@ def generation(
         logprobs: Whether their mean log-probabilities must be there.
         thinks: Whether the model thinks before it replies.
         opened: Whether its template opens the thought, so that the tag is missing in the text.
+        stop: Strings that end a sample.
         broken: Makes the error to raise for an unusable answer.
         name: Of the model.
 
@@ -136,7 +156,7 @@ def generation(
         raise broken("no choices", spend)
     if len(choices) < asked.n:
         raise broken(f"{counted(len(choices), 'choice')} instead of {asked.n}", spend)
-    texts, reasons, means = [], [], []
+    texts, reasons, means, stops = [], [], [], []
     for choice in choices:
         text, reason = _one_form(choice.text), (choice.finish_reason or "").lower()
         if text is None and (choice.message.refusal or reason in ("content_filter", "refusal", "safety")):
@@ -153,12 +173,14 @@ def generation(
             if not choice.token_logprobs:
                 raise broken("no log-probabilities", spend)
             means.append(sum(value for _, value in choice.token_logprobs) / len(choice.token_logprobs))
+        text, mark = stopped(text, stop, choice.stopped_by)
         texts.append(within(text, asked.max_tokens))
-        cut = reason in _CUT or len(text) > len(texts[-1])
-        reasons.append("length" if cut else "stop" if reason in _ENDS else reason)
+        stops.append(mark)
+        cut = (reason in _CUT and not mark) or len(text) > len(texts[-1])
+        reasons.append("length" if cut else "stop" if mark or reason in _ENDS else reason)
     thoughts = [within(choice.thought, asked.max_tokens) for choice in choices]
     usage = replace(usage, reasoning_tokens=usage.reasoning_tokens or _thought(usage, texts, thoughts))
-    return Generation(texts, usage, reasons, means, thoughts if any(thoughts) else [])
+    return Generation(texts, usage, reasons, means, thoughts if any(thoughts) else [], stops)
 
 
 def _sample(asked: Asked, choice: Choice, thinks: bool) -> Sample:

@@ -25,6 +25,8 @@ class Generation:
     """Mean token log-probability of each sample; empty unless asked for and supported."""
     thoughts: list[str] = field(default_factory=list)
     """What the model thought before each sample, where the server keeps it apart; empty where none did."""
+    stops: list[str] = field(default_factory=list)
+    """The stop string that ended each sample; ``""`` where none did, or the server does not tell which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class Capabilities:
     """Returns log-probabilities of what it writes."""
     samples: bool = False
     """Returns n samples from one call; otherwise `generate` with n > 1 raises and the caller repeats the call."""
+    continues: bool = False
+    """Goes on with an assistant turn that a conversation ends with; otherwise `generate` refuses such a one."""
+    least: int = 1
+    """Fewest tokens that a completion may be limited to; a server refuses less."""
     thinking: int = 0
     """Tokens that a reply may have on top of its own for what the model thinks first; 0 for a model that does not."""
 
@@ -94,25 +100,27 @@ class LLM(Protocol):
         schema: dict[str, Any] | None = None,
         logprobs: bool = False,
     ) -> Generation:
-        """Write n samples of the next assistant turn.
+        """Write n samples of the next assistant turn, or of the rest of the last one.
 
         Args:
-            messages: The conversation, oldest first.
+            messages: The conversation, oldest first. One that ends with an assistant message is continued: the samples
+                hold what follows it, and nothing of it. Such a message is never taken for a finished turn.
             max_tokens: Hard limit of each sample.
             n: Samples to draw.
             temperature: 0 is greedy.
             seed: Makes a sampled call repeatable where the server honours it.
-            stop: Strings that end a sample (not part of it).
+            stop: Strings that end a sample (not part of it); also where the server does not heed them.
             schema: JSON schema to constrain the output; ignored where `Capabilities.json_schema` is false.
             logprobs: Whether to return mean log-probabilities.
 
         Raises:
-            ModelError: This attempt failed.
+            ModelError: This attempt failed, or the conversation ends with an assistant message and
+                `Capabilities.continues` is false.
         """
         ...
 
     async def score(self, messages: Sequence[Message], continuation: str) -> Score:
-        """Mean log-probability that the next assistant turn is exactly `continuation`.
+        """Mean log-probability that the next assistant turn, or the rest of the last one, is exactly `continuation`.
 
         Raises:
             ModelError: This attempt failed, or `Capabilities.scoring` is false.
@@ -121,6 +129,8 @@ class LLM(Protocol):
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Prompt tokens of `messages` with the chat template and the generation prompt.
+
+        A conversation that ends with an assistant message is counted as it is continued: without the end of that turn.
 
         Exact where `Capabilities.tokenizer` is true, otherwise an estimate on the high side.
         """

@@ -11,6 +11,7 @@ from ragscale.endpoint.replies import Completion, read
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
 from ragscale.llm.answers import Asked, generation
 from ragscale.llm.base import Capabilities, Generation, Score
+from ragscale.llm.continuing import is_open
 from ragscale.llm.notices import Notices
 from ragscale.llm.tokens import Estimate, floor
 from ragscale.types import Message, Spend
@@ -43,6 +44,8 @@ class LangChainLLM:
         name: Name for reports; None for the model's own.
         context_window: Most tokens of prompt and completion; None for what the model's profile says.
         thinking: Tokens that a reply may have on top of its own for what the model thinks first.
+        continues: Whether the model goes on with a last assistant message, as some do behind Anthropic's interface;
+            nothing tries it out.
 
     Raises:
         MissingDependency: langchain-core is not installed.
@@ -50,7 +53,13 @@ class LangChainLLM:
     """
 
     def __init__(
-        self, model: BaseChatModel, *, name: str | None = None, context_window: int | None = None, thinking: int = 0
+        self,
+        model: BaseChatModel,
+        *,
+        name: str | None = None,
+        context_window: int | None = None,
+        thinking: int = 0,
+        continues: bool = False,
     ) -> None:
         try:
             from langchain_core.language_models import BaseChatModel
@@ -66,6 +75,7 @@ class LangChainLLM:
             raise InvalidInput(f"A {type(bare).__name__} is not a LangChain chat model", "Give a BaseChatModel.")
         self._model = model = _without_retries(bare)
         self._thinking = thinking
+        self._continues = continues
         self._notices = Notices()
         self._estimate = Estimate()
         own = next(
@@ -93,7 +103,7 @@ class LangChainLLM:
 
     async def capabilities(self) -> Capabilities:
         """Token counts, where the model class brings its own tokenizer, and thoughts as told; nothing else."""
-        return Capabilities(tokenizer=self._counts_itself, thinking=self._thinking)
+        return Capabilities(tokenizer=self._counts_itself, continues=self._continues, thinking=self._thinking)
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """The model's own count, or an estimate (with a warning) where it has none or was seen to count too few."""
@@ -127,10 +137,17 @@ class LangChainLLM:
         """Write the next assistant turn; `schema` and `logprobs` are ignored. See `LLM.generate`.
 
         Raises:
-            ModelError: This attempt failed, or `n` is above 1.
+            ModelError: This attempt failed, `n` is above 1, or an assistant turn is to be continued and it was not said
+                that the model can.
         """
         if n != 1:
             raise ModelError(f"{self._name} returns one sample a call, {n} were asked for", "Repeat the call instead.")
+        if is_open(messages) and not self._continues:
+            raise ModelError(
+                f"{self._name} is not known to continue an assistant turn",
+                "Use a profile that does without, or wrap the model in LangChainLLM(model, continues=True) if it can.",
+                spend=Spend(),
+            )
         model = self._with(max_tokens=max_tokens, temperature=temperature, seed=seed)
         prompt_tokens = await self.count_tokens(messages)
         try:
@@ -150,7 +167,7 @@ class LangChainLLM:
             self._counts_itself = False
             self._estimate.learn(messages, told.prompt_tokens)
         done = generation(
-            answer, asked, logprobs=False, thinks=self._thinking > 0, broken=self._broken, name=self._name
+            answer, asked, logprobs=False, thinks=self._thinking > 0, stop=stop, broken=self._broken, name=self._name
         )
         if done.usage.estimated_tokens:
             self._notices.once(
@@ -267,7 +284,11 @@ def _read(message: Any) -> Completion:
     more = getattr(message, "additional_kwargs", None)
     more = more if isinstance(more, dict) else {}
     said = {"reasoning_content": more.get("reasoning_content"), "refusal": more.get("refusal")}
-    choice = {"message": {**said, "content": getattr(message, "content", None)}, "finish_reason": reason}
+    choice = {
+        "message": {**said, "content": getattr(message, "content", None)},
+        "finish_reason": reason,
+        "stop_reason": metadata.get("stop_sequence"),  # Anthropic
+    }
     return read(Completion, {"choices": [choice], "usage": getattr(message, "usage_metadata", None)})
 
 

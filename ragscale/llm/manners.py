@@ -22,6 +22,13 @@ _UNKNOWN = re.compile(
     r"deprecated|invalid|不支持",
     re.IGNORECASE,
 )
+_LENGTHS = re.compile(r"max(?:imum)?[_ ](?:completion_|output_|new_)?tokens", re.IGNORECASE)
+# The smallest length, as servers name it when they refuse a smaller one.
+_LEAST = re.compile(
+    r"(?:>=|at least|minimum(?: value)?(?: of| is)?|greater than or equal to|(?:no|not be) (?:less|lower|smaller) than|"
+    r"range [^\[]{0,40}\[)\D{0,4}(\d{1,4})\b",
+    re.IGNORECASE,
+)
 _VALUE = re.compile(r"only|must be|expected|at most|maximum", re.IGNORECASE)  # of a value that they do not take
 _SYSTEM = re.compile(
     r"system (?:role|message|prompt|instruction)|role[^.]{0,20}system|roles must alternate|developer instruction|"
@@ -36,6 +43,8 @@ class Manners:
     def __init__(self) -> None:
         self.dropped: set[str] = set()
         """Parameters that are left out; `max_tokens` is sent under its newer name instead."""
+        self.least = 1
+        """Fewest tokens that a completion may be limited to."""
         self.folds = False
         """Whether the chat template has no system role, so that its text goes into the user's turn."""
 
@@ -75,9 +84,16 @@ class Manners:
             keep: Parameters that are not to be left out.
 
         Returns:
-            The parameter, or ``"system"``; empty where the server refused something else.
+            The parameter, ``"system"``, or ``"least"`` where the length was too small; empty where the server refused
+            something else.
         """
         said, refused = error.said, isinstance(error, RefusedError)
+        if refused and self.least == 1 and _LENGTHS.search(said):
+            asked = body.get("max_tokens", body.get("max_completion_tokens"))
+            smallest = max((int(number) for number in _LEAST.findall(said)), default=0)
+            if asked is not None and asked < smallest:
+                self.least = smallest
+                return "least"
         named = [
             name
             for name in _OPTIONAL

@@ -14,6 +14,7 @@ from ragscale.endpoint.transport import LARGEST, Transport
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm.answers import Asked, generation, within
 from ragscale.llm.base import Capabilities, Generation, Score
+from ragscale.llm.continuing import Way, adapt, is_open
 from ragscale.llm.discovery import ServerInfo, discover
 from ragscale.llm.manners import Manners
 from ragscale.llm.memo import Memo
@@ -279,18 +280,28 @@ class OpenAILLM:
 
         Raises:
             EndpointError: The endpoint cannot be reached, refuses the key or does not know the model.
-            ModelError: This attempt failed; retryable after 429, 5xx, a time-out or a broken answer.
+            ModelError: This attempt failed; retryable after 429, 5xx, a time-out or a broken answer. Or the endpoint
+                cannot do what was asked for: several samples, fewer tokens, continuing an assistant turn.
         """
         if max_tokens < 1 or n < 1:
             raise InvalidInput(f"max_tokens={max_tokens} and n={n} must be 1 or more", "Ask for at least one token.")
+        if max_tokens < self._manners.least:
+            raise ModelError(
+                f"{self.name} takes no limit below {self._manners.least} tokens, {max_tokens} were asked for",
+                "Ask for more tokens, or raise the budget.",
+                spend=Spend(),
+            )
         server = await self._server()
-        needs = schema is not None or n > 1 or logprobs
+        goes_on = is_open(messages)
+        needs = schema is not None or n > 1 or logprobs or goes_on
         probe = await self._probed() if needs else self._probe.value or self._untried(server)
         can = probe.capabilities
         if n > 1 and not can.samples:
             raise ModelError(
                 f"{self.name} returns one sample a call, {n} were asked for", "Repeat the call instead.", spend=Spend()
             )
+        if goes_on:
+            self._check_continues(probe)
         prompt_tokens = await self.count_tokens(messages)
         sent = self._manners.messages(messages)
         exact = self._counts.get(sent) is not None and await self._tokenizer() is not None
@@ -311,8 +322,11 @@ class OpenAILLM:
             measure=self._estimate.text,
         )
         async with self._admit(prompt_tokens, max_tokens, n):
-            data = await self._chat({**body, **self._fields}, max_tokens * n)
+            data = await self._chat({**body, **self._fields}, max_tokens * n, probe.continues if goes_on else None)
         answer = read(Completion, data)
+        if goes_on and probe.repeats:
+            choices = [choice.after(messages[-1]["content"]) for choice in answer.choices]
+            answer = answer.model_copy(update={"choices": choices})
         if not exact:
             self._learn(sent, asked, answer)
         elif not asked.credible(answer.reported()):
@@ -323,7 +337,8 @@ class OpenAILLM:
             asked,
             logprobs=logprobs and can.logprobs,
             thinks=can.thinking > 0,
-            opened=probe.opened,
+            opened=probe.opened and not goes_on,
+            stop=stop,
             broken=lambda what, spend: self._transport.broken(f"{what} ({words})" if words else what, spend),
             name=self.name,
         )
@@ -349,14 +364,23 @@ class OpenAILLM:
                 "higher, so that limits hold (?tokenizer= names one that counts).",
             )
 
-    async def _chat(self, body: dict[str, Any], tokens: int) -> Any:
+    def _check_continues(self, probe: Probe) -> None:
+        if probe.continues is None:
+            raise ModelError(
+                f"{self.name} cannot continue an assistant turn: it would begin another one",
+                "Use a profile that does without, or serve the model with vLLM, SGLang or llama.cpp (docs/models.md).",
+                spend=Spend(),
+            )
+
+    async def _chat(self, body: dict[str, Any], tokens: int, continuing: Way | None) -> Any:
         largest = max(LARGEST, 2**9 * tokens)  # a log-probability takes some 300 bytes
         body = self._manners.adapt(body)
+        path, body = await self._request(body, continuing)
         try:
-            return await self._transport.post("chat/completions", body, largest=largest)
+            return await self._transport.post(path, body, largest=largest)
         except ModelError as error:
             dropped = self._manners.learn(error, body, keep=self._fields.keys())
-            if not dropped:
+            if dropped in ("", "least"):
                 raise
             instead = {
                 "max_tokens": "send 'max_completion_tokens' instead",
@@ -364,6 +388,17 @@ class OpenAILLM:
             }.get(dropped, f"go on without {dropped!r}")
             self._notices.once(f"drop:{dropped}", f"{error.problem}. Calls {instead}.")
             raise ModelError(error.problem, "The next attempt omits it.", retryable=True, spend=error.spend) from None
+
+    async def _request(self, body: dict[str, Any], continuing: Way | None) -> tuple[str, dict[str, Any]]:
+        """Path and body of a request."""
+        if continuing == "template":
+            tokenizer = (await self._server()).tokenizer
+            assert isinstance(tokenizer, LlamaTokenizer)
+            rest = {name: value for name, value in body.items() if name not in ("messages", "response_format")}
+            if schema := body.get("response_format", {}).get("json_schema", {}).get("schema"):
+                rest["json_schema"] = schema
+            return "completions", {**rest, "prompt": await tokenizer.opened(body["messages"])}
+        return "chat/completions", adapt(continuing, body) if continuing else body
 
     async def _check_window(self, prompt_tokens: int, exact: bool) -> None:
         window = self._window or (await self._server()).context_window
@@ -384,6 +419,8 @@ class OpenAILLM:
         if not continuation:
             raise InvalidInput("The continuation to score is empty", "Give at least one character.")
         probe = await self._probed()
+        if is_open(messages):
+            self._check_continues(probe)
         if probe.scorer is None:
             raise ModelError(
                 f"{self.name} cannot score a given text",

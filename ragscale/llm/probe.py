@@ -9,19 +9,29 @@ is raised, and nothing is remembered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from ragscale.endpoint.replies import Choice, Completion, read, said
-from ragscale.endpoint.transport import BrokenAnswerError, RefusedError, Transport
+from ragscale.endpoint.transport import (
+    BadKeyError,
+    BrokenAnswerError,
+    RefusedError,
+    ThrottledError,
+    Transport,
+    UnreachableError,
+)
 from ragscale.errors import EndpointError, ModelError
 from ragscale.llm.base import Capabilities
+from ragscale.llm.continuing import WAYS, Way, adapt
 from ragscale.llm.manners import Manners
 from ragscale.llm.scoring import GrammarScorer, PromptScorer, Scorer
 from ragscale.llm.tokens import SAMPLES, Estimate, LlamaTokenizer, VllmTokenizer, floor
 from ragscale.types import Message, Spend, Usage
 
 __all__ = ["Probe"]
+
+T = TypeVar("T")
 
 _MESSAGES: list[Message] = [{"role": "user", "content": "Say hello."}]
 _BRIEF: list[Message] = [{"role": "system", "content": "Be brief."}, *_MESSAGES]
@@ -32,6 +42,8 @@ _SCHEMA = {
     "additionalProperties": False,
 }
 _OBEYED = '{"k":7}'
+_BEGUN, _REST = "Hel", "lo"
+_SEAM = 3  # tokens of the begun word; the end of a turn and the beginning of another have three more at least
 _LENGTH = 16  # tokens of a reply; some services take no fewer
 
 
@@ -79,11 +91,16 @@ class Probe:
         """Makes the request fields that constrain an answer to a schema here."""
         self.counts_one_sample = False
         """Whether the usage of a call with n samples leaves out all but one of them (llama.cpp)."""
+        self.continues: Way | None = None
+        """The way of continuing an assistant turn that was seen to work."""
+        self.repeats = False
+        """Whether a reply then begins with the turn that it continues."""
         self.opened = False
         """Whether the chat template opens a thought, so that a reply begins within it and shows only its end."""
         self.reports = False
         """Whether the server reports a usage that can be true."""
         self._passed = False
+        self._base = 0  # tokens of `_MESSAGES` as the server counts them
 
     async def run(self) -> None:
         """Try everything out.
@@ -96,9 +113,10 @@ class Probe:
         thinking = 0 if not thinks else _THINKING if self._thinking is None else self._thinking
         schema = await self._schema(thinking)
         self.scorer = await self._scorer()
+        self.continues = await self._continuing(thinking)
         self.capabilities = Capabilities(
             json_schema=schema, scoring=self.scorer is not None, tokenizer=exact, logprobs=logprobs, samples=samples,
-            thinking=thinking,
+            continues=self.continues is not None, least=self._manners.least, thinking=thinking,
         )  # fmt: skip
 
     async def _call(self, messages: list[Message] = _MESSAGES, **trial: Any) -> Completion | None:
@@ -111,8 +129,12 @@ class Probe:
         """
         while True:
             # A seed, as every call of a mode has one: a refusal is met here, and not in the first question.
-            body = {"model": self._model, "messages": messages, "temperature": 0, "seed": 0, "max_tokens": _LENGTH}
+            body: dict[str, Any] = {"model": self._model, "messages": messages, "temperature": 0, "seed": 0}
+            body["max_tokens"] = _LENGTH
             body = self._manners.adapt({**body, **self._fields, **trial})
+            for name in ("max_tokens", "max_completion_tokens"):
+                if name in body:
+                    body[name] = max(body[name], self._manners.least)
             try:
                 value = await self._transport.post("chat/completions", body)
             except ModelError as error:
@@ -159,6 +181,7 @@ class Probe:
         """Whether the tokenizer can be relied on; where it disagrees with the usage, that calibrates the estimate."""
         fewest = sum(floor(message["content"]) for message in _MESSAGES)
         self.reports = usage is not None and usage.prompt_tokens >= fewest
+        self._base = usage.prompt_tokens if usage else 0
         if self._tokenizer is not None:
             try:
                 count = len(await self._tokenizer.prompt(_MESSAGES))
@@ -227,6 +250,63 @@ class Probe:
                 self.schema_fields = way
                 return True
         return False
+
+    async def _continuing(self, thinking: int) -> Way | None:
+        """How to have an assistant turn continued; None where another one would be begun.
+
+        Without a tokenizer a model that thinks is not tried: its thoughts have no place behind a turn's beginning.
+        """
+        begun: list[Message] = [*_MESSAGES, {"role": "assistant", "content": _BEGUN}]
+        if isinstance(self._tokenizer, LlamaTokenizer):
+            return "template" if await self._tried(self._completes(begun)) else None
+        if isinstance(self._tokenizer, VllmTokenizer):
+            return "fields" if await self._tried(self._opens(begun)) else None
+        for way in WAYS if self.reports and not thinking else ():
+            answer = await self._tried(self._call(**adapt(way, {"messages": begun})))
+            usage = answer.reported() if answer else None
+            # Another turn would cost its template's tokens, too.
+            if answer and usage and 0 < usage.prompt_tokens - self._base <= _SEAM:
+                text = answer.choices[0].text or ""
+                self.repeats = way == "prefix" and text.startswith(_BEGUN)
+                if self.repeats or text.startswith(_REST):
+                    return way
+        return None
+
+    async def _tried(self, trial: Awaitable[T]) -> T | None:
+        """The outcome of a trial; None where it failed and a plain call passes."""
+        try:
+            return await trial
+        except (UnreachableError, BadKeyError, ThrottledError):
+            raise
+        except ModelError:
+            await self._passes()
+            return None
+
+    async def _completes(self, begun: list[Message]) -> bool:
+        """Whether ``/completions`` takes the prompt as the template writes it, and counts it so."""
+        assert isinstance(self._tokenizer, LlamaTokenizer)
+        prompt = await self._tokenizer.opened(begun)
+        body = {"model": self._model, "prompt": prompt, "temperature": 0, "max_tokens": _LENGTH, **self._fields}
+        try:
+            answer = read(Completion, await self._transport.post("completions", body))
+        except ModelError:
+            self._charge(None)
+            raise
+        usage = answer.reported()
+        self._charge(usage)
+        count = len(await self._tokenizer.prompt(begun))
+        return usage is not None and abs(usage.prompt_tokens - count) <= 1 and bool(answer.choices)
+
+    async def _opens(self, begun: list[Message]) -> bool:
+        """Whether the server counts a turn that is to be continued without its end."""
+        assert isinstance(self._tokenizer, VllmTokenizer)
+        is_open = len(await self._tokenizer.prompt(begun))
+        closed = len(await self._tokenizer.prompt(begun, closed=True))
+        answer = await self._call(**adapt("fields", {"messages": begun}))
+        usage = answer.reported() if answer else None
+        if answer is None or usage is None or answer.choices[0].text is None:  # a parser takes it all for a thought
+            return False
+        return abs(usage.prompt_tokens - is_open) < abs(usage.prompt_tokens - closed)
 
     async def _scorer(self) -> Scorer | None:
         scorer: Scorer

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ragscale.errors import ModelError
+from ragscale.llm.answers import stopped
 from ragscale.llm.base import Capabilities, Generation, Score
+from ragscale.llm.continuing import is_open
 from ragscale.types import Message, Spend, Usage
 from ragscale.words import counted
 
@@ -79,7 +81,7 @@ class ScriptedLLM:
         self._delay = delay
         self._sleep = sleep
         self._capabilities = capabilities or Capabilities(
-            json_schema=True, scoring=score is not None, tokenizer=True, logprobs=True, samples=True
+            json_schema=True, scoring=score is not None, tokenizer=True, logprobs=True, samples=True, continues=True
         )
         self._lock = threading.Lock()
         self.calls: list[ScriptedCall] = []
@@ -130,6 +132,8 @@ class ScriptedLLM:
         """What the script says; see `LLM.generate`. Raises what the script returns as an error."""
         fields = {"max_tokens": max_tokens, "n": n, "temperature": temperature, "seed": seed, "stop": tuple(stop)}
         with self._call(messages, **fields, schema=schema, logprobs=logprobs) as call:
+            if is_open(messages) and not self._capabilities.continues:
+                raise ModelError(f"{self._name} cannot continue an assistant turn", "Claim it.", spend=Spend())
             await self._pause(call)
             reply = self._reply(messages, call)
             if isinstance(reply, Exception):
@@ -139,13 +143,15 @@ class ScriptedLLM:
                 raise self._charged(
                     ModelError(f"The script wrote {counted(len(samples), 'text')}, asked for {n}"), call
                 )
-            cut = [_cut(text, max_tokens, call.stop) for text in samples]
+            ended = [stopped(text, call.stop) for text in samples]
+            cut = [_cut(text, max_tokens) for text, _ in ended]
             true = Usage(count(messages), sum(len(text.split()) for text, _ in cut))
             return Generation(
                 [text for text, _ in cut],
                 self._usage(true, call) if self._usage else true,
                 [reason for _, reason in cut],
                 [-1.0] * n if logprobs and self._capabilities.logprobs else [],
+                stops=[mark if reason == "stop" else "" for (_, mark), (_, reason) in zip(ended, cut, strict=True)],
             )
 
     async def score(self, messages: Sequence[Message], continuation: str) -> Score:
@@ -191,9 +197,7 @@ def count(messages: Sequence[Message]) -> int:
     return sum(len(message["content"].split()) + 4 for message in messages)
 
 
-def _cut(text: str, max_tokens: int, stop: Sequence[str]) -> tuple[str, str]:
-    for mark in stop:
-        text = text.partition(mark)[0]
+def _cut(text: str, max_tokens: int) -> tuple[str, str]:
     words = text.split()
     if len(words) > max_tokens:
         return " ".join(words[:max_tokens]), "length"

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ragscale.endpoint import replies
-from ragscale.endpoint.transport import Transport, UnreachableError
+from ragscale.endpoint.transport import RefusedError, Transport, UnreachableError
 from ragscale.errors import InvalidInput, ModelError
+from ragscale.llm.continuing import adapt, is_open
 from ragscale.types import Message
 
 __all__ = [
@@ -242,9 +243,13 @@ class VllmTokenizer:
             raise self._transport.broken("no token count")
         return answer.tokens
 
-    async def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt of `messages`, the generation prompt included."""
-        return await self._ids(messages=list(messages), add_generation_prompt=True, **self._template)
+    async def prompt(self, messages: Sequence[Message], *, closed: bool = False) -> list[int]:
+        """Ids of the prompt of `messages`, with the generation prompt, or open where an assistant turn is the last.
+
+        `closed` ends that turn, too.
+        """
+        body = {"messages": list(messages), "add_generation_prompt": True, **self._template}
+        return await self._ids(**(adapt("fields", body) if is_open(messages) and not closed else body))
 
     async def text(self, text: str) -> list[int]:
         """Ids of `text` alone, without special tokens."""
@@ -269,14 +274,36 @@ class LlamaTokenizer:
         self._template = template
 
     async def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt of `messages`, the generation prompt included."""
+        """Ids of the prompt of `messages`, with the generation prompt, or open where an assistant turn is the last."""
+        written = await (self.opened(messages) if is_open(messages) else self._written(messages))
+        return await self._ids(content=written, add_special=True, parse_special=True)
+
+    async def opened(self, messages: Sequence[Message]) -> str:
+        """The prompt of a conversation that ends within an assistant turn, as the template writes it.
+
+        Raises:
+            ModelError: The template opens a thought, which the turn would become a part of.
+        """
+        last = messages[-1]["content"]
+        try:
+            written = await self._written(messages)
+        except RefusedError:  # of models that think first: "Assistant response prefill is incompatible"
+            written = ""
+        if last and written.endswith(last):
+            return written
+        before = await self._written(messages[:-1])
+        if before.rstrip().endswith(("<think>", "<thinking>", "[THINK]")):
+            raise self._transport.broken("a chat template that opens a thought, and no turn can be continued behind it")
+        return before + last
+
+    async def _written(self, messages: Sequence[Message]) -> str:
         body = {"messages": list(messages), "add_generation_prompt": True, **self._template}
         answer = replies.read(
             replies.Template, await self._transport.post(f"{self._transport.root}/apply-template", body)
         )
         if answer.prompt is None:
             raise self._transport.broken("no prompt")
-        return await self._ids(content=answer.prompt, add_special=True, parse_special=True)
+        return answer.prompt
 
     async def text(self, text: str) -> list[int]:
         """Ids of `text` alone, without special tokens."""

@@ -53,21 +53,26 @@ ENDPOINTS: dict[str, Kind] = {
     ),
     # docs.vllm.ai serving/openai_compatible_server: /tokenize takes messages, max_model_len in /models, structured
     # outputs, n, logprobs, prompt_logprobs of ids.
+    # continue_final_message with add_generation_prompt false goes on with the last message.
     "vllm": Kind(name="vllm", route="vllm", window=32_768, window_in="max_model_len", limit_field="any",
-                 tokenizer="byte pairs"),
+                 tokenizer="byte pairs", continues="fields"),
     # docs.vllm.ai features/reasoning_outputs: the field is `reasoning` since 0.11, `reasoning_content` before; content
-    # is null when the limit came first; Qwen3 takes chat_template_kwargs enable_thinking.
+    # is null when the limit came first; a continued turn is taken for a thought by these parsers (vllm#28089, #53284);
+    # Qwen3 takes chat_template_kwargs enable_thinking.
     "vllm qwen3": Kind(name="vllm qwen3", route="vllm", window=32_768, window_in="max_model_len", limit_field="any",
-                       tokenizer="byte pairs", thought=300, thought_in="reasoning", switch="enable_thinking"),
+                       tokenizer="byte pairs", thought=300, thought_in="reasoning", switch="enable_thinking",
+                       continues="fields", parses=True),
     "vllm r1": Kind(name="vllm r1", route="vllm", window=16_384, window_in="max_model_len", limit_field="any",
-                    tokenizer="byte pairs", thought=500, thought_in="reasoning_content"),
+                    tokenizer="byte pairs", thought=500, thought_in="reasoning_content", continues="fields",
+                    parses=True),
     # the same model served without a reasoning parser: the template opens the thought, so only its end is seen.
     "vllm r1 without a parser": Kind(
         name="vllm r1 without a parser", route="vllm", window=16_384, window_in="max_model_len", limit_field="any",
-        tokenizer="byte pairs", thought=300, thought_in="end_tag",
+        tokenizer="byte pairs", thought=300, thought_in="end_tag", continues="fields",
     ),
     # llama.cpp tools/server/README: /apply-template and /tokenize, n_ctx of a slot in /props, timings, grammars; the
-    # usage of n samples is that of one.
+    # usage of n samples is that of one; llama.cpp#13174, #15404: a last assistant message is continued, and refused
+    # where the model thinks; the reply repeats it (seen).
     "llama.cpp": Kind(name="llama.cpp", route="llama", window=8_192, window_in="props", usage="first_sample",
                       limit_field="any", tokenizer="byte pairs", extra={"timings": {"prompt_n": 3, "cache_n": 0}}),
     "llama.cpp qwen3": Kind(
@@ -78,9 +83,11 @@ ENDPOINTS: dict[str, Kind] = {
     # docs.ollama.com/api/openai-compatibility, ollama/ollama openai/openai.go: no n, no tokenizer, log-probabilities
     # since 0.12.11; a window that nothing under /v1 tells (docs/context-length.mdx: 4k below 24 GiB of VRAM), but that
     # of a loaded model in /api/ps, and beyond which prompts are cut without a word (server/prompt.go,
-    # TradingAgents#168); unknown fields are ignored, the window among them.
+    # TradingAgents#168); unknown fields are ignored, the window among them; ollama#6778: a last assistant message is
+    # continued.
     "ollama": Kind(name="ollama", model="llama3.2", listed=("llama3.2:latest",), window=16_384, window_in="ps",
-                   truncates=True, tokenizer="byte pairs", ignores=("n",), extra={"system_fingerprint": "fp_ollama"}),
+                   truncates=True, tokenizer="byte pairs", ignores=("n",), continues="last",
+                   extra={"system_fingerprint": "fp_ollama"}),
     # openai/openai.go: thoughts in `reasoning`, on by default, off by reasoning_effort "none", other efforts are high,
     # medium and low; llm_wiki#348: content is "" when the limit came first.
     "ollama qwen3": Kind(
@@ -102,11 +109,12 @@ ENDPOINTS: dict[str, Kind] = {
     ),
     # docs.sglang.io basic_usage: max_model_len in /models, n, logprobs, json_schema; native /tokenize takes a prompt
     # and no chat; advanced_features/separate_reasoning: `reasoning_content`, enable_thinking.
+    # sglang#4226: continue_final_message.
     "sglang": Kind(name="sglang", route="sglang", window=32_768, window_in="max_model_len", limit_field="any",
-                   tokenizer="byte pairs"),
+                   tokenizer="byte pairs", continues="fields"),
     "sglang qwen3": Kind(name="sglang qwen3", route="sglang", window=32_768, window_in="max_model_len",
                          limit_field="any", tokenizer="byte pairs", thought=300, thought_in="reasoning_content",
-                         switch="enable_thinking"),
+                         switch="enable_thinking", continues="fields"),
     # openrouter.ai/docs/models, /docs/api/reference/errors-and-debugging: context_length; errors with a number; cost in
     # the usage; what a provider cannot do is dropped; /docs/use-cases/reasoning-tokens: {"reasoning": {"effort":
     # "none"}}.
@@ -132,8 +140,9 @@ ENDPOINTS: dict[str, Kind] = {
                                 "model=gpt-5. To drop these, set `litellm.drop_params=True`")},
         switch="reasoning_effort", efforts=("minimal", "low", "medium", "high"),
     ),
+    # completion/prefix: "prefix": true in a last assistant message has Claude go on with it.
     "litellm": Kind(name="litellm", model="claude-sonnet", listed=("claude-sonnet", "gpt-5"), window=128_000, key=True,
-                    tokenizer="byte pairs", limit_field="any", refuses=("n", "logprobs", "seed"),
+                    tokenizer="byte pairs", continues="prefix", limit_field="any", refuses=("n", "logprobs", "seed"),
                     said={"n": (400, "litellm.UnsupportedParamsError: anthropic does not support parameters: ['n']"),
                           "logprobs": (400, "litellm.UnsupportedParamsError: anthropic does not support parameters: "
                                             "['logprobs']"),

@@ -127,6 +127,12 @@ class Kind:
     """Whether a prompt beyond the window is cut without a word."""
     ignores: tuple[str, ...] = ()
     """Parameters that it does not heed, and does not say so."""
+    continues: str = ""
+    """What makes it go on with a last assistant message: ``"fields"`` (``continue_final_message``), ``"last"``
+    (nothing more), ``"prefix"`` (a mark in the message), or ``""`` for nothing: it begins another turn. llama.cpp does
+    by itself."""
+    parses: bool = False
+    """Whether its parser takes all of a continued turn for a thought (vLLM with a reasoning parser)."""
     least: int = 1
     """Smallest limit of tokens that it takes."""
     key: bool = False
@@ -330,12 +336,17 @@ class Fake:
             return self._chat(body)
         if method == "POST" and path == f"{prefix}/completions" and self.kind.route == "vllm" and body.get("prompt"):
             return self._score(body)
+        if method == "POST" and path == f"{prefix}/completions" and self.kind.route == "llama" and body.get("prompt"):
+            return self._complete(body)
         if method == "POST" and path == "/tokenize" and self.kind.route:
             return self._tokenize(body)
         if method == "POST" and path == "/apply-template" and self.kind.route == "llama":
             if not self.kind.system and _has_system(body["messages"]):
                 return self._error(400, "System role not supported")
-            return Response({"prompt": self._render(body["messages"], told=body)})
+            is_open = body["messages"][-1]["role"] == "assistant"
+            if is_open and self._thought(body, random.Random(0)):
+                return self._error(400, "Assistant response prefill is incompatible with enable_thinking.")
+            return Response({"prompt": self._render(body["messages"], told=body, is_open=is_open)})
         if self.kind.unknown == 200:
             return Response({"error": f"Unexpected endpoint or method. ({method} {path})"})
         return self._error(self.kind.unknown, "Not Found")
@@ -425,30 +436,46 @@ class Fake:
         reply = {"choices": [{"index": 0, "text": "x", "finish_reason": "length", "prompt_logprobs": values}]}
         return Response(self._reporting(reply, len(prompt) + self.kind.off, [1], [0]))
 
+    def _complete(self, body: Body) -> Response:
+        """llama.cpp's text completion of a prompt that a template has written."""
+        turns = [turn.strip(fake_tokens.SPECIAL) for turn in body["prompt"].split(_ROLE)[1:]]
+        messages = [{"role": "user", "content": turn} for turn in turns]
+        messages[-1]["role"] = "assistant"
+        return self._chat({**body, "messages": messages}, prompt=body["prompt"])
+
     # -- the chat
 
-    def _chat(self, body: Body) -> Response:
+    def _is_open(self, body: Body) -> bool:
+        """Whether the last turn is continued."""
+        last, way = body["messages"][-1], self.kind.continues
+        if last["role"] != "assistant":
+            return False
+        told = {"fields": body.get("continue_final_message"), "prefix": last.get("prefix"), "last": True}
+        return bool(told.get(way)) or self.kind.route == "llama"
+
+    def _chat(self, body: Body, *, prompt: str = "") -> Response:
         kind, messages = self.kind, body["messages"]
+        written = prompt or self._render(messages, told=body, is_open=self._is_open(body))
         text = _text(messages)
         found = TAG.search(text)
         tag = found[0] if found else ""
         truth = self.truth[tag]
         truth.calls += 1
         refusal = self._refusal(body)
-        prompt = fake_tokens.count(kind.tokenizer, self._render(messages, told=body)) + kind.off
+        size = fake_tokens.count(kind.tokenizer, written) + kind.off
         n = 1 if "n" in kind.ignores else body.get("n") or 1
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
         if limit is None:
-            limit = kind.window - prompt
+            limit = kind.window - size
         if kind.truncates:
-            prompt = kind.window // 2 if prompt >= kind.window else prompt
-        elif not refusal and (prompt >= kind.window or (kind.window_in and prompt + limit > kind.window)):
+            size = kind.window // 2 if size >= kind.window else size
+        elif not refusal and (size >= kind.window or (kind.window_in and size + limit > kind.window)):
             said = f"This model's maximum context length is {kind.window} tokens. However, you requested"
-            refusal = self._error(400, f"{said} {prompt + limit} tokens. Please reduce the length of the messages.")
+            refusal = self._error(400, f"{said} {size + limit} tokens. Please reduce the length of the messages.")
         if refusal:
             truth.failed += 1
             return refusal
-        limit = min(limit, kind.window - prompt)
+        limit = min(limit, kind.window - size)
         key = zlib.crc32(repr([messages, body.get("seed"), limit]).encode("utf-8", "replace"))
         self._times[key] += 1
         luck = random.Random(f"{kind.name}|{key}|{self._times[key]}")
@@ -457,17 +484,17 @@ class Fake:
             truth.failed += 1
             return self._turned_away()
         samples = [self._write(body, text, tag, limit, i) for i in range(n)]
-        truth.prompt += prompt
+        truth.prompt += size
         truth.completion += sum(sample.tokens for sample in samples)
         truth.lost += all(sample.lost for sample in samples)
         over = sum(max(0, sample.tokens - limit) for sample in samples)
         if over:
             truth.overshoots.append(over)
-        choices = [self._choice(body, i, sample) for i, sample in enumerate(samples)]
+        choices = [self._choice(body, i, sample, completes=bool(prompt)) for i, sample in enumerate(samples)]
         reply: Body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": kind.model, **kind.extra}
         reply["choices"] = choices
         spent, thought = [sample.tokens for sample in samples], [sample.thought for sample in samples]
-        response = Response(self._reporting(reply, prompt, spent, thought))
+        response = Response(self._reporting(reply, size, spent, thought))
         if goes_wrong:
             truth.failed += 1
             self._fail(response)
@@ -481,6 +508,8 @@ class Fake:
             if name not in _DOCUMENTED:
                 status, said = kind.said.get("", (400, "Unrecognized request argument supplied: {name}"))
                 return self._error(status, said.format(name=name))
+        if kind.strict and "prefix" in body["messages"][-1]:
+            return self._error(400, "Additional properties are not allowed ('prefix' was unexpected) - 'messages.1'")
         for name in kind.refuses:
             value = body.get(name)
             if value is None or (name in ("temperature", "n") and value == 1):
@@ -515,11 +544,14 @@ class Fake:
         dice = random.Random(f"{text}|{body.get('seed')}|{sample}|{body.get('temperature')}")
         asked = Asked(move, text, body["messages"][-1]["content"], tag, dice, schema)
         said = self._author(asked)
+        if asked.last == "Hel":
+            said = "lo there." if self._is_open(body) else "Hello there."
+        said, mark = self._stopped(said, body)
         if tag and kind.garbled and dice.random() < kind.garbled:
             said = dice.choice(["", " ", "[", "{}", "\n\n", '{"a":' * 50, f"{tag} " + "lamp " * 200, "<think>"])
         if kind.content == "fenced" and move in ("plan", "turn", "answer"):
             said = f"```json\n{said}\n```"
-        length = self._thought(body, dice)
+        length = 0 if self._is_open(body) else self._thought(body, dice)
         thought, left = self._cut(f" {THOUGHT}" * length, length, limit)
         if length and left <= 0 and kind.honours:
             return _Sample("", limit, thought=limit, thinks=thought, is_cut=True, lost=True)
@@ -532,7 +564,15 @@ class Fake:
         shown = "".join(spoken[:left])
         if is_cut and tag and move in ("plan", "turn", "tags"):
             shown = _whole(shown, tag)
-        return _Sample(shown, length + min(len(spoken) + 1, left), thought=length, thinks=thought, is_cut=is_cut)
+        tokens = length + min(len(spoken) + 1, left)
+        return _Sample(shown, tokens, thought=length, thinks=thought, is_cut=is_cut, mark="" if is_cut else mark)
+
+    def _stopped(self, text: str, body: Body) -> tuple[str, str]:
+        """The text before the first of its stop strings, and that."""
+        found = [(text.find(mark), mark) for mark in body.get("stop") or () if mark in text]
+        if not found or "stop" in self.kind.ignores:
+            return text, ""
+        return text[: min(found)[0]], min(found)[1]
 
     def _thought(self, body: Body, dice: random.Random) -> int:
         """Tokens that it thinks before this answer."""
@@ -553,9 +593,13 @@ class Fake:
         parts = fake_tokens.pieces(self.kind.tokenizer, thought)[:length] if thought else []
         return "".join(parts[:limit]), limit - length
 
-    def _choice(self, body: Body, index: int, sample: _Sample) -> Body:
+    def _choice(self, body: Body, index: int, sample: _Sample, *, completes: bool = False) -> Body:
         kind = self.kind
         message: Body = {"role": "assistant", "content": sample.text}
+        if self._is_open(body) and kind.route == "llama":
+            message["content"] = body["messages"][-1]["content"] + sample.text
+        if self._is_open(body) and kind.parses:
+            message |= {"content": None, "reasoning": sample.text}
         if sample.thinks:
             if kind.thought_in in ("tags", "end_tag"):
                 begin = "<think>" if kind.thought_in == "tags" else ""
@@ -573,6 +617,12 @@ class Fake:
                 tokens.append(2)  # the end of the turn is one too
             entries = [{"id": id, "token": f"t{id}", "logprob": -0.5, "top_logprobs": []} for id in tokens]
             choice["logprobs"] = {"content": entries}
+        told = {"vllm": "stop_reason", "sglang": "matched_stop"}.get(kind.route)
+        if told:
+            choice[told] = sample.mark or None
+        if completes:
+            choice["text"] = sample.text
+            del choice["message"]
         return choice
 
     def _reporting(self, reply: Body, prompt: int, spent: list[int], thought: list[int]) -> Body:
@@ -689,6 +739,7 @@ class _Sample:
     is_cut: bool = False
     lost: bool = False
     forced: list[int] = field(default_factory=list)
+    mark: str = ""
 
 
 def _begun(message: Body) -> Body:

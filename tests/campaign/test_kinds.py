@@ -36,6 +36,7 @@ class Expected:
     tokenizer: bool = False
     logprobs: bool = True
     samples: bool = True
+    continues: bool = False
     thinks: bool = False
     window: int | None = None
     """None where it is not told."""
@@ -48,21 +49,21 @@ EXPECTED = {
     "openai gpt-5": Expected(logprobs=False, thinks=True),
     "openai o3-mini": Expected(logprobs=False, samples=False, thinks=True),
     "azure": Expected(),
-    "vllm": Expected(scoring=True, tokenizer=True, window=32_768),
+    "vllm": Expected(continues=True, scoring=True, tokenizer=True, window=32_768),
     "vllm qwen3": Expected(scoring=True, tokenizer=True, thinks=True, window=32_768),
     "vllm r1": Expected(scoring=True, tokenizer=True, thinks=True, window=16_384),
-    "vllm r1 without a parser": Expected(scoring=True, tokenizer=True, thinks=True, window=16_384),
-    "llama.cpp": Expected(scoring=True, tokenizer=True, window=8_192),
-    "llama.cpp qwen3": Expected(scoring=True, tokenizer=True, thinks=True, window=16_384),
-    "ollama": Expected(samples=False, window=16_384),
+    "vllm r1 without a parser": Expected(continues=True, scoring=True, tokenizer=True, thinks=True, window=16_384),
+    "llama.cpp": Expected(continues=True, scoring=True, tokenizer=True, window=8_192),
+    "llama.cpp qwen3": Expected(continues=True, scoring=True, tokenizer=True, thinks=True, window=16_384),
+    "ollama": Expected(continues=True, samples=False, window=16_384),
     "ollama qwen3": Expected(samples=False, thinks=True, window=16_384),
     "lm studio": Expected(logprobs=False, samples=False, window=16_384),
     "lm studio qwen3": Expected(logprobs=False, samples=False, thinks=True, window=16_384),
-    "sglang": Expected(window=32_768),
+    "sglang": Expected(continues=True, window=32_768),
     "sglang qwen3": Expected(thinks=True, window=32_768),
     "openrouter": Expected(logprobs=False, samples=False, window=128_000),
     "openrouter thinking": Expected(logprobs=False, samples=False, thinks=True, window=40_960),
-    "litellm": Expected(logprobs=False, samples=False),
+    "litellm": Expected(continues=True, logprobs=False, samples=False),
     "litellm gpt-5": Expected(logprobs=False, thinks=True),
     "gemini": Expected(logprobs=False, thinks=True),
     "deepseek": Expected(json_schema=False, samples=False),
@@ -92,7 +93,7 @@ SWITCHES = {
 async def found(agent: Agent) -> dict[str, Any]:
     """What the model says of itself, by the names of `Expected`."""
     can = await agent.llm.capabilities()
-    names = ("json_schema", "scoring", "tokenizer", "logprobs", "samples")
+    names = ("json_schema", "scoring", "tokenizer", "logprobs", "samples", "continues")
     return {name: getattr(can, name) for name in names} | {"thinks": bool(getattr(can, "thinking", False))}
 
 

@@ -21,13 +21,13 @@ __all__ = ["Case", "World", "all_cases"]
 Path = tuple[str | int, ...]
 
 KINDS = {
-    "vllm": Kind(route="vllm", window_in="max_model_len"),
+    "vllm": Kind(route="vllm", window_in="max_model_len", continues="fields"),
     "llama": Kind(route="llama", window_in="props"),
     "plain": Kind(),
 }
 READ = {
     "vllm": ["models", "tokenize", "tokenize text", "chat", "samples", "prompt_logprobs"],
-    "llama": ["models", "props", "template", "tokenize text", "schema", "grammar"],
+    "llama": ["models", "props", "template", "tokenize text", "schema", "grammar", "completed"],
     "plain": ["samples", "embeddings"],
 }
 """The replies that are spoilt of each kind of server: those that are read otherwise than another's."""
@@ -157,7 +157,7 @@ def slot_of(request: Request) -> str:
     if path.endswith("/embeddings"):
         return "embeddings"
     if not path.endswith("/chat/completions"):
-        return "prompt_logprobs"
+        return "completed" if isinstance(body.get("prompt"), str) else "prompt_logprobs"
     if "grammar" in body:
         return "grammar"
     if "response_format" in body or "structured_outputs" in body:
@@ -174,6 +174,7 @@ def rich(slot: str, reply: Any) -> Any:
             entry |= dict.fromkeys((*names, "n_ctx", "num_ctx"), 9000)
     if slot in ("chat", "samples", "schema", "grammar", "prompt_logprobs") and isinstance(reply, dict):
         for choice in reply.get("choices", ()):
+            choice |= {"stop_reason": "</search>", "matched_stop": "</search>"}
             choice.setdefault("message", {"role": "assistant", "content": "hello"})
             call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"k":7}'}}
             more = {"reasoning_content": "hmm", "reasoning": "hmm", "refusal": None, "tool_calls": [call]}

@@ -104,11 +104,11 @@ async def test_what_a_model_cannot_be_told_is_said_once() -> None:
 
 
 async def test_a_tokenizer_that_counted_too_few_is_given_up() -> None:
-    usage = {"input_tokens": 99, "output_tokens": 2, "total_tokens": 101}
+    usage = {"input_tokens": 199, "output_tokens": 2, "total_tokens": 201}
     model = LangChainLLM(recorder(AIMessage("x", usage_metadata=usage)))
     await model.generate(ASK, max_tokens=5)
     with pytest.warns(ModelWarning, match="no tokenizer"):
-        assert await model.count_tokens(ASK) > 99
+        assert await model.count_tokens(ASK) > 199
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def test_it_can_what_the_page_says(name: str) -> None:
         "counts": "exact" if wanted.tokenizer else "estimated",
         "log-probabilities": words[wanted.logprobs],
         "samples": words[wanted.samples],
+        "continues": words[wanted.continues],
         "window": words[wanted.window is not None],
         "thinks": words[wanted.thinks],
     }

@@ -35,6 +35,7 @@ from ragscale.llm.openai import OpenAILLM
 from ragscale.types import Message
 
 ASK: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "A colour?"}]
+BEGUN: list[Message] = [*ASK, {"role": "assistant", "content": "It is bl"}]
 SCHEMA = {"type": "object", "properties": {"k": {"type": "integer", "enum": [7]}}, "required": ["k"]}
 PARTS = 16
 SAID = 3000  # characters of an error
@@ -174,6 +175,7 @@ def calls_of(model: OpenAILLM, slot: str) -> dict[str, Callable[[], Awaitable[An
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
         "capabilities": model.capabilities,
         "generate": lambda: model.generate(ASK, max_tokens=20),
+        "continued": lambda: model.generate(BEGUN, max_tokens=20, stop=["</search>"]),
         "samples": lambda: model.generate(ASK, max_tokens=20, n=2, temperature=1.0, logprobs=True),
         "schema": lambda: model.generate(ASK, max_tokens=20, schema=SCHEMA),
         "count_tokens": lambda: model.count_tokens([*ASK, {"role": "assistant", "content": "Blue."}]),
@@ -182,7 +184,7 @@ def calls_of(model: OpenAILLM, slot: str) -> dict[str, Callable[[], Awaitable[An
     }
     names = {
         "samples": ("samples",), "schema": ("schema",), "chat": ("generate",), "props": ("generate", "name"),
-        "prompt_logprobs": ("score",), "grammar": ("score",), "tokenize text": ("score",),
+        "prompt_logprobs": ("score",), "completed": ("continued",), "grammar": ("score",), "tokenize text": ("score",),
         "models": ("generate", "name"), "template": ("count_tokens", "score", "generate"),
         "tokenize": ("count_tokens", "score", "generate"),
     }.get(slot, tuple(calls))  # fmt: skip

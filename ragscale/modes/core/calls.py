@@ -26,7 +26,7 @@ from ragscale.text import encodable
 from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Usage
 from ragscale.words import counted
 
-__all__ = ["LEAST", "Calls", "Context", "Retriever"]
+__all__ = ["LEAST", "Calls", "Context", "Retriever", "sleep_within"]
 
 _MOST = 2**53  # of a count: what a float holds exactly
 LEAST = 16
@@ -155,6 +155,7 @@ class Calls:
             ModelError: The model failed, or thought until its allowance was used up.
         """
         llm, context = self.context.llm, self.context
+        max_tokens = max(max_tokens, context.capabilities.least)
         thinking = context.capabilities.thinking
         if n > 1 and not context.capabilities.samples:
             texts = []
@@ -181,7 +182,7 @@ class Calls:
                 schema=schema if context.capabilities.json_schema else None,
             )  # fmt: skip
 
-        lengths = (least + thinking // 4, max_tokens + thinking)
+        lengths = (max(least, context.capabilities.least) + thinking // 4, max_tokens + thinking)
         result, cost, failures = await self.charge(move, messages, lengths, n, call)
         ends = [reason for reason in dict.fromkeys(result.finish_reasons) if reason != "stop"]
         cut = ["cut off at max_tokens" if end == "length" else f"ended by the server: {end[:80]}" for end in ends]
@@ -259,9 +260,15 @@ class Calls:
         cost = Spend()
         failures: list[str] = []
         result: _Result | None = None
+        prompt = 0
 
         async def wait(seconds: float) -> None:
-            await asyncio.sleep(max(0.0, min(seconds, self.ledger.left("seconds"))))
+            # Nobody waits for an attempt that the budget cannot pay.
+            self._room(prompt, length, n)
+            if self.ledger.left("llm_calls") < 1:
+                limit = self.ledger.limit("llm_calls")
+                raise BudgetExceeded("llm_calls", limit, limit - self.ledger.left("llm_calls") + 1)
+            await sleep_within(self.ledger, seconds)
 
         try:
             prompt = await self.count(messages)
@@ -277,6 +284,9 @@ class Calls:
         except (BudgetExceeded, ModelError) as error:
             note = "; ".join(dict.fromkeys([*failures, error.problem]))
             self.record(Event(move, self.branch, spend=cost, note=note))
+            if isinstance(error, BudgetExceeded) and failures and error.problem not in failures:
+                after = "; ".join(dict.fromkeys(failures))
+                raise BudgetExceeded(error.dimension, error.limit, error.wanted, after=after) from None
             raise
         assert result is not None  # the loop ends with a result or an error
         return result, cost, "; ".join(failures)
@@ -380,3 +390,12 @@ def _texts(value: Any) -> bool:
 def _odd(llm: LLM, call: str, value: Any, wanted: str) -> ModelError:
     shown = reprlib.repr(value)
     return ModelError(f"{llm.name} returned {shown} from {call}, not {wanted}", "See ragscale.llm.LLM for what it is.")
+
+
+async def sleep_within(ledger: Ledger, seconds: float) -> None:
+    """Sleep, unless the seconds of the budget end before that. Raises `BudgetExceeded` then, at once."""
+    left = ledger.left("seconds")
+    if seconds >= left:
+        limit = ledger.limit("seconds")
+        raise BudgetExceeded("seconds", limit, limit - left + seconds)
+    await asyncio.sleep(seconds)

@@ -18,9 +18,9 @@ from langgraph.types import StateSnapshot
 
 from ragscale.budget import Ledger
 from ragscale.endpoint.retry import attempts
-from ragscale.errors import InvalidInput, ModelError, RagscaleError
+from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.llm import LLM, Capabilities
-from ragscale.modes.core.calls import Context
+from ragscale.modes.core.calls import LEAST, Context, sleep_within
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import closing_tokens
 from ragscale.modes.core.state import initial
@@ -194,9 +194,10 @@ async def prepare(ledger: Ledger, llm: LLM, *, closes: bool = True) -> Capabilit
 
     The share is one of what the run began with, so that a run that is resumed holds the same.
 
-    In this order, so that nothing is sent on a budget that can pay nothing. A model object is tried out once, at the
-    first question, on its seconds and with the usual retries. The few tiny calls are not charged to the question: which
-    one makes them is chance, and the same question must cost the same.
+    In this order, so that nothing is sent on a budget that can pay nothing: no call, or no more tokens than the
+    shortest completion has. A model object is tried out once, at the first question, on its seconds and with the usual
+    retries. The few tiny calls are not charged to the question: which one makes them is chance, and the same question
+    must cost the same.
 
     Args:
         ledger: Of the run.
@@ -212,12 +213,25 @@ async def prepare(ledger: Ledger, llm: LLM, *, closes: bool = True) -> Capabilit
     def hold(thinking: int) -> None:
         ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=closing_tokens(total, thinking)))
 
+    if ledger.left("tokens") <= LEAST:
+        limit = ledger.limit("tokens")
+        raise BudgetExceeded("tokens", limit, limit - ledger.left("tokens") + LEAST + 1)
     hold(0)
     found = Capabilities()
-    async with ledger.in_time():
-        async for attempt in attempts():
-            with attempt:
-                found = await llm.capabilities()
+    failure: ModelError | None = None
+    try:
+        async with ledger.in_time():
+            async for attempt in attempts(sleep=functools.partial(sleep_within, ledger)):
+                with attempt:
+                    try:
+                        found = await llm.capabilities()
+                    except ModelError as error:
+                        failure = error
+                        raise
+    except BudgetExceeded as over:
+        if failure is None:
+            raise
+        raise BudgetExceeded(over.dimension, over.limit, over.wanted, after=failure.problem) from None
     if not isinstance(found, Capabilities):
         raise ModelError(f"{llm.name} told its capabilities as a {type(found).__name__}", "Return Capabilities.")
     if found.thinking or not closes:
