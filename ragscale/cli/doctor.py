@@ -158,7 +158,7 @@ async def _try_model(spec: str) -> list[Finding]:
         report = await model.report() if isinstance(model, OpenAILLM) else None
         found = [_abilities(model, can, report)]
         if report is not None:
-            found += [_window(report), _tokens(report), _thoughts(can.thinking), *_requests(report)]
+            found += [_window(report), _tokens(report), _thoughts(can.thinking), *_requests(report, can.least)]
         return found
     finally:
         await model.aclose()
@@ -184,7 +184,7 @@ def _abilities(model: LLM, can: Capabilities, report: Report | None) -> Finding:
     missing = _listed(seen, False)
     if missing == "nothing":
         return Finding("model", "ok", detail, facts=facts)
-    remedy = "Modes go on without; vLLM and the embedded model can all."
+    remedy = "Modes go on without, but for profiles that continue turns; vLLM and the embedded model can all."
     return Finding("model", "warning", f"{detail}; cannot: {missing}", remedy, facts)
 
 
@@ -227,9 +227,11 @@ def _thoughts(allowance: int) -> Finding:
     )
 
 
-def _requests(report: Report) -> list[Finding]:
-    """Differences of calls from the default: parameters that the server refuses, no system role."""
+def _requests(report: Report, least: int) -> list[Finding]:
+    """Differences of calls from the default: parameters that the server refuses, no system role, a shortest reply."""
     parts = []
+    if least > 1:
+        parts.append(f"it takes no limit of a reply below {least} tokens")
     if report.refused:
         parts.append(f"it refuses {', '.join(report.refused)}: calls go on without")
     if report.folds_system:
