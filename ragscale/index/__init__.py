@@ -6,7 +6,7 @@ from ragscale.index.encoders.embedder import DEFAULT_NAME
 from ragscale.index.lexical.bm25 import LexicalKind
 from ragscale.index.local import Index
 from ragscale.index.query.request import HOWS, How, SearchOptions
-from ragscale.index.searchable import Searching
+from ragscale.index.searchable import Searchable, Searching
 from ragscale.index.storage.checksums import check_files
 from ragscale.index.storage.manifest import Manifest
 from ragscale.index.storage.snapshot import verify
@@ -25,6 +25,7 @@ __all__ = [
     "Manifest",
     "Progress",
     "SearchOptions",
+    "Searchable",
     "Searching",
     "check_files",
     "reindex",

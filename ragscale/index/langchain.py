@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -13,15 +14,28 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from ragscale.types import Hit
 
 if TYPE_CHECKING:
-    from ragscale.index.local import Index
     from ragscale.index.query.request import How, SearchOptions
-    from ragscale.index.remote.index import RemoteIndex
 
 __all__ = ["RagscaleRetriever", "retriever"]
 
 
+class _Searches(Protocol):
+    """The part of a `Searchable` that the retriever uses."""
+
+    @property
+    def longest_query(self) -> int | None: ...
+
+    def search(
+        self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]: ...
+
+    async def asearch(
+        self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]: ...
+
+
 class RagscaleRetriever(BaseRetriever):
-    """What `Index.as_retriever` returns; any of its fields but `index` may be given to a call instead.
+    """LangChain retriever over an index, made by `as_retriever`; a call may override any field but `index`.
 
     Each `Document` has the passage's id, its text as `page_content`, and in `metadata` the passage's own metadata with
     ``id``, ``title``, ``document`` and ``score``.
@@ -33,7 +47,7 @@ class RagscaleRetriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     index: Any = Field(exclude=True, repr=False)
-    """An `Index`, a `RemoteIndex`, or one with search settings."""
+    """A `Searchable`."""
     k: int = 10
     """Most documents."""
     how: str | None = None
@@ -73,7 +87,7 @@ class RagscaleRetriever(BaseRetriever):
         query = query.strip()
         if not query:
             return []
-        most = _longest(self.index)
+        most = self.index.longest_query
         if most is None or len(query) <= most:
             return [query]
         if not self._cut:
@@ -86,20 +100,13 @@ class RagscaleRetriever(BaseRetriever):
         return {**self.options, **options, **own}
 
 
-def _longest(index: Any) -> int | None:
-    """Characters that a query of an index server may have; an index of this process takes any number."""
-    about = getattr(getattr(index, "index", index), "about", {})
-    most: int | None = about.get("limits", {}).get("characters")
-    return most
-
-
 def _document(hit: Hit) -> Document:
     passage = hit.passage
     own = {"id": passage.id, "title": passage.title, "document": passage.document, "score": hit.score}
     return Document(id=passage.id, page_content=passage.text, metadata={**passage.metadata, **own})
 
 
-def retriever(index: Index | RemoteIndex, k: int, how: How | None, options: SearchOptions) -> RagscaleRetriever:
+def retriever(index: _Searches, k: int, how: How | None, options: SearchOptions) -> RagscaleRetriever:
     """The retriever of an index. Raises `InvalidInput` as a search would."""
     index.search([], k, how, **options)  # a wrong setting is an error here, not at the first question
     return RagscaleRetriever(index=index, k=k, how=how, options=dict(options))

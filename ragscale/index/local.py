@@ -8,8 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack, overload
+from typing import TYPE_CHECKING, Unpack, overload
 
 from ragscale.arguments import listed
 from ragscale.corpus import By, Chunking, Columns, Problems
@@ -23,7 +22,7 @@ from ragscale.index.query.broker import Broker, Load
 from ragscale.index.query.engine import Engine
 from ragscale.index.query.request import How, SearchOptions, SearchRequest, check_request
 from ragscale.index.remote.wire import is_url
-from ragscale.index.searchable import Searching
+from ragscale.index.searchable import Searchable
 from ragscale.index.storage.manifest import Manifest
 from ragscale.index.storage.snapshot import Snapshot, verify
 from ragscale.index.write import grow, maintain
@@ -34,8 +33,6 @@ from ragscale.types import Hit, Passage
 from ragscale.words import counted
 
 if TYPE_CHECKING:
-    from langchain_core.retrievers import BaseRetriever
-
     from ragscale.index.remote.index import RemoteIndex
 
 __all__ = ["Index"]
@@ -43,11 +40,11 @@ __all__ = ["Index"]
 _MAX_WORK = 32_768  # of one batch: some tenths of a second of a small embedder on a CPU
 
 
-class Index:
+class Index(Searchable):
     """Passages with a lexical index and, usually, vectors; made by `Index.build` or `Index.open`.
 
     Safe from any number of threads and event loops: all searches meet in one broker, which encodes and searches what
-    waits together. A context manager. Pickled by its path and the arguments of `open`: another process opens it anew.
+    waits together. Pickled by its path and the arguments of `open`: another process opens it anew.
     """
 
     def __init__(
@@ -337,17 +334,7 @@ class Index:
     def search(
         self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
     ) -> list[list[Hit]]:
-        """Search for several queries at once.
-
-        Args:
-            queries: None of them blank. Without any, what such a search needs (embedder, reranker) is only loaded.
-            k: Hits a query, at least 1; fewer come back where fewer match or exist.
-            how: ``"dense"`` (score: cosine), ``"bm25"`` (score: BM25, above 0), ``"hybrid"`` (score: fusion of the
-                two); by default the index's own `how`.
-            options: `weight`, `depth`, `where`, `rerank`, `mmr`, `mmr_union`, as `SearchOptions` describes them.
-
-        Returns:
-            A list of hits for each query, best first; equal scores in the order of the corpus.
+        """Search for several queries at once; see `Searchable.search` for arguments and result.
 
         Raises:
             InvalidInput: A blank query, a value out of range, an unknown `how` or option, a filter that cannot be read
@@ -373,18 +360,6 @@ class Index:
             request = await asyncio.to_thread(self._check, queries, k, how, options)
         return await asyncio.wrap_future(self._broker.submit(request))
 
-    def searching(self, how: How | None = None, **options: Unpack[SearchOptions]) -> Searching:
-        """This index with settings for its searches, as an `Agent` takes it::
-
-            Agent(index.searching(rerank="models/reranker", where="year >= 1990"), llm)
-
-        Raises:
-            InvalidInput: As `search` does.
-        """
-        view = Searching(self, how, options)
-        self._check((), 1, view.how, options)
-        return view
-
     def reranker_revision(self, name: str | Path) -> str:
         """Which weights a cross-encoder has that searches here use; loads it.
 
@@ -396,21 +371,6 @@ class Index:
         """
         self.search([], 1, "bm25", rerank=name)
         return self._current.engine.reranker_revision(str(name))
-
-    def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
-        """A LangChain retriever over this index::
-
-            retriever = index.as_retriever(k=5, where="year >= 1990")
-            retriever.invoke("who founded it"), await retriever.ainvoke("who founded it")
-
-        Its documents hold the passage's id, text, metadata and score; see `ragscale.index.langchain`.
-
-        Raises:
-            InvalidInput: As `search` does.
-        """
-        from ragscale.index.langchain import retriever
-
-        return retriever(self, k, how, options)
 
     def passage(self, identity: str) -> Passage:
         """The passage with this id. Raises `InvalidInput` where there is none."""
@@ -448,11 +408,8 @@ class Index:
         if self._finalizer.detach():
             _stop(self._broker, self._current, seconds)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
+    def _refuse(self, how: How | None, options: SearchOptions) -> None:
+        self._check((), 1, how, options)
 
     def _check(self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions) -> SearchRequest:
         vectors = self.manifest.embedder is not None

@@ -11,8 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import Any, Unpack
 
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, RagscaleError
 from ragscale.index.query.broker import Broker, Load
@@ -20,12 +19,9 @@ from ragscale.index.query.request import How, SearchOptions, Size, cleaned
 from ragscale.index.remote.client import Client, TooLargeError
 from ragscale.index.remote.replies import ABOUT, PASSAGES, RESULTS, Failed, Found, Results
 from ragscale.index.remote.wire import hit_from_json, passage_from_json
-from ragscale.index.searchable import Searching
+from ragscale.index.searchable import Searchable
 from ragscale.types import Hit, Passage
 from ragscale.words import counted
-
-if TYPE_CHECKING:
-    from langchain_core.retrievers import BaseRetriever
 
 __all__ = ["RemoteIndex"]
 
@@ -33,12 +29,11 @@ _KEPT = 50_000  # passages, some 50 MB
 _AROUND = len('{"searches":[]}')
 
 
-class RemoteIndex:
+class RemoteIndex(Searchable):
     """An index that another process serves, so that many notebooks share one embedder and one GPU.
 
     Searches like `Index`. Those that wait while a request is on its way make up the next one together. Safe from any
-    number of threads and event loops; a context manager. Pickled by its URL and arguments: another
-    process opens it anew.
+    number of threads and event loops. Pickled by its URL and arguments: another process opens it anew.
 
     Args:
         url: Of the server, as in ``http://127.0.0.1:8765``.
@@ -89,7 +84,7 @@ class RemoteIndex:
     def search(
         self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]
     ) -> list[list[Hit]]:
-        """Search for several queries at once; arguments and result as in `Index.search`.
+        """Search for several queries at once; see `Searchable.search` for arguments and result.
 
         Raises:
             IndexMismatch: The server's index is not the one that was opened.
@@ -104,11 +99,6 @@ class RemoteIndex:
         """`search` without blocking the event loop; cancelling it drops the request if it was not sent."""
         return await asyncio.wrap_future(self._submit(queries, k, how, options))
 
-    def searching(self, how: How | None = None, **options: Unpack[SearchOptions]) -> Searching:
-        """This index with settings for its searches, as an `Agent` takes it; see `Index.searching`."""
-        self.search([], 1, how, **options)
-        return Searching(self, how, options)
-
     def reranker_revision(self, name: str | Path) -> str:
         """Which weights a cross-encoder of the server has, as it told when this was opened or reloaded.
 
@@ -120,11 +110,10 @@ class RemoteIndex:
             raise InvalidInput(f"{self.url} serves no reranker {str(name)!r}", f"Serve it: --rerank {name}.")
         return revision
 
-    def as_retriever(self, k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]) -> BaseRetriever:
-        """A LangChain retriever over this index; see `Index.as_retriever`."""
-        from ragscale.index.langchain import retriever
-
-        return retriever(self, k, how, options)
+    @property
+    def longest_query(self) -> int | None:
+        """Most characters of a query that the server takes; None where it tells of no limit."""
+        return self._served.longest_query
 
     def passage(self, identity: str) -> Passage:
         """The passage with this id; asks the server unless a search brought it. Raises `InvalidInput` as `Index`."""
@@ -154,11 +143,8 @@ class RemoteIndex:
         """Finish the searches under way and close the connections; later searches are refused. Idempotent."""
         self._finalizer()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
+    def _refuse(self, how: How | None, options: SearchOptions) -> None:
+        self.search([], 1, how, **options)
 
     def _submit(
         self, queries: Sequence[str], k: int, how: How | None, options: SearchOptions
@@ -202,6 +188,7 @@ class _Served:
             self.length = about["passages"]
             self._most = Size(limits["queries"], limits["hits"], limits["pairs"])
             self._body = limits["body"]
+            self.longest_query = limits.get("characters")
 
     def passage(self, identity: str) -> Passage:
         """As `RemoteIndex.passage`."""

@@ -27,6 +27,7 @@ class _Limits(TypedDict):
     hits: _Count
     pairs: _Count
     body: _Count
+    characters: NotRequired[_Count]
 
 
 @_open

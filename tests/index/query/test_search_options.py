@@ -144,6 +144,26 @@ def test_views_are_told_apart(dense: Index) -> None:
     assert views[2].fingerprint == dense.searching(mmr=0.5).fingerprint
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"how": "bm25", "depth": 6}, {"how": "hybrid", "weight": 0.2}),
+        ({"how": "hybrid", "mmr": 0.5}, {"mmr": None, "depth": 7}),
+        ({"mmr": 0.5}, {"mmr_union": True}),
+    ],
+)
+def test_settings_upon_settings_are_one_view(dense: Index, first: dict[str, Any], second: dict[str, Any]) -> None:
+    twice, once = dense.searching(**first).searching(**second), dense.searching(**{**first, **second})
+    assert (twice.fingerprint, twice.how, repr(twice)) == (once.fingerprint, once.how, repr(once))
+    assert twice.search(QUERIES, 3) == once.search(QUERIES, 3)
+    retrieved = twice.as_retriever(k=3).invoke(QUERIES[0])
+    assert [document.id for document in retrieved] == [hit.passage.id for hit in once.search(QUERIES[:1], 3)[0]]
+    with pytest.raises(InvalidInput, match="k 0"):
+        twice.search(QUERIES, 0)
+    with pytest.raises(InvalidInput, match="depth 0"):
+        dense.searching(**first).searching(depth=0)
+
+
 def test_every_mode_of_an_agent_searches_by_the_settings(dense: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[SearchRequest] = []
     submit = dense._broker.submit
