@@ -20,7 +20,7 @@ from ragscale.answer import Answer, AnswerSpend
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.index import How, Index, Searching
-from ragscale.index.query.request import HOWS
+from ragscale.index.options import HOWS
 from ragscale.index.remote.index import RemoteIndex
 from ragscale.llm import LLM, Capabilities, load
 from ragscale.llm.openai import OpenAILLM

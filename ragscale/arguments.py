@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ragscale.errors import InvalidInput
 
-__all__ = ["flag", "listed", "share", "whole"]
+__all__ = ["flag", "listed", "refuse_options", "share", "whole"]
 
 
 def listed(name: str, given: Iterable[Any], kind: type | tuple[type, ...] = object) -> list[Any]:
@@ -55,3 +55,16 @@ def share(name: str, value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InvalidInput(f"{name} {value!r} is not between 0 and 1", "Give a number such as 0.5, or leave it out.")
     return float(value)
+
+
+def refuse_options(call: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Raise `InvalidInput` for the first keyword of a call that is not known.
+
+    Args:
+        call: The call, for the error: ``"a search"``.
+        given: Names of the keywords given.
+        known: Names of all keywords.
+    """
+    for name in given:
+        if name not in known:
+            raise InvalidInput(f"unknown option {name!r} of {call}", f"There are: {', '.join(known)}.")

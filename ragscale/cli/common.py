@@ -6,13 +6,13 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ragscale.cli.terminal import escaped
+from ragscale.index.options import Backend, How
 
 if TYPE_CHECKING:
     from ragscale.agent import Agent
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsJson",
-    "Backend",
     "BackendOption",
     "Calls",
     "Device",
     "Folder",
-    "How",
     "HowOption",
     "Llm",
     "Queries",
@@ -38,22 +36,6 @@ __all__ = [
     "open_agent",
     "print_json",
 ]
-
-
-class How(StrEnum):
-    """Choices of ``--how``."""
-
-    hybrid = "hybrid"
-    dense = "dense"
-    bm25 = "bm25"
-
-
-class Backend(StrEnum):
-    """Choices of ``--backend``."""
-
-    torch = "torch"
-    openvino = "openvino"
-    onnx = "onnx"
 
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
@@ -99,7 +81,7 @@ def open_agent(source: str, llm: str, budget: Budget, *, seed: int, how: How | N
     """An agent over the index, closed at the end."""
     from ragscale.agent import Agent
 
-    agent = Agent(source, llm, budget=budget, seed=seed, how=how.value if how else None)
+    agent = Agent(source, llm, budget=budget, seed=seed, how=how)
     try:
         yield agent
     finally:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragscale.cli.common import Backend, BackendOption, Device, Folder
+from ragscale.cli.common import BackendOption, Device, Folder
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import ColumnNames, Corpora, KeepGoing, columns_of, problems_shown, show_left_out
+from ragscale.index.options import Backend
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def add(
     keep_going: KeepGoing = False,
     embedder: EmbedderFolder = None,
     batch_size: BatchSize = 64,
-    backend: BackendOption = Backend.torch,
+    backend: BackendOption = "torch",
     device: Device = None,
 ) -> None:
     """Add documents; those that are there with the same content are skipped. After a kill the same command goes on."""
@@ -50,7 +51,7 @@ def update(
     keep_going: KeepGoing = False,
     embedder: EmbedderFolder = None,
     batch_size: BatchSize = 64,
-    backend: BackendOption = Backend.torch,
+    backend: BackendOption = "torch",
     device: Device = None,
 ) -> None:
     """Add new documents and replace changed ones; nothing else is embedded. After a kill the same command goes on."""
@@ -113,7 +114,7 @@ def _grow(
             problems=problems,
             embedder=embedder,
             batch_size=batch_size,
-            backend=backend.value,
+            backend=backend,
             devices=device or (),
             progress=progress,
         )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ragscale.cli import grow, info
-from ragscale.cli.common import AsJson, Backend, BackendOption, Device, Folder, How, Source, print_json
+from ragscale.cli.common import AsJson, BackendOption, Device, Folder, Source, print_json
 from ragscale.cli.info import dense_text
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import (
-    By,
     ChunkBy,
     ChunkOverlap,
     ChunkRows,
@@ -25,6 +23,7 @@ from ragscale.cli.reading import (
     show_left_out,
 )
 from ragscale.cli.terminal import plain
+from ragscale.index.options import BuildEngine, Dtype, How, LexicalKind
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -35,28 +34,6 @@ __all__ = ["app", "search"]
 app = typer.Typer(help="Build, describe and check indexes.", no_args_is_help=True)
 
 _SNIPPET = 300
-
-
-class Lexical(StrEnum):
-    """Choices of ``--lexical``."""
-
-    bm25s = "bm25s"
-    rank_bm25 = "rank-bm25"
-
-
-class Dtype(StrEnum):
-    """Choices of ``--dtype``."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-
-
-class BuildEngine(StrEnum):
-    """Choices of ``--engine``."""
-
-    local = "local"
-    ray = "ray"
 
 
 @app.command()
@@ -75,8 +52,8 @@ def build(
     memory: Annotated[
         str | None, typer.Option(help="What auto may hold resident, as 8GB. Default: half of the machine's.")
     ] = None,
-    lexical: Annotated[Lexical, typer.Option(help="Library of the BM25 index.")] = Lexical.bm25s,
-    chunk_by: ChunkBy = By.characters,
+    lexical: Annotated[LexicalKind, typer.Option(help="Library of the BM25 index.")] = "bm25s",
+    chunk_by: ChunkBy = "characters",
     chunk_size: ChunkSize = None,
     chunk_overlap: ChunkOverlap = None,
     chunk_rows: ChunkRows = False,
@@ -90,13 +67,17 @@ def build(
     ] = None,
     dtype: Annotated[
         Dtype, typer.Option(help="Passages are encoded in this; auto: bfloat16 where the processor has it.")
-    ] = Dtype.auto,
+    ] = "auto",
     batch_size: Annotated[int, typer.Option(help="Passages encoded at once.")] = 64,
     engine: Annotated[
         BuildEngine, typer.Option(help="What reads and embeds: this process, or Ray (the cluster at RAY_ADDRESS).")
-    ] = BuildEngine.local,
-    backend: BackendOption = Backend.torch,
+    ] = "local",
+    backend: BackendOption = "torch",
     device: Device = None,
+    description: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="Subject of the corpus, for prompts that name it.", show_default=False),
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace an index that is there.")] = False,
 ) -> None:
     """Index a corpus. Nothing stands at DIR until the index is complete. After a kill the same command goes on."""
@@ -111,8 +92,8 @@ def build(
             embedder=embedder,
             factory=factory,
             memory=memory,
-            lexical=lexical.value,
-            chunk_by=chunk_by.value,
+            lexical=lexical,
+            chunk_by=chunk_by,
             chunk_size=chunk_size,
             chunk_overlap=chunk_overlap,
             chunk_rows=chunk_rows,
@@ -120,11 +101,12 @@ def build(
             problems=problems,
             query_prompt=query_prompt,
             document_prompt=document_prompt,
-            dtype=dtype.value,
+            dtype=dtype,
             batch_size=batch_size,
-            engine=engine.value,
-            backend=backend.value,
+            engine=engine,
+            backend=backend,
             devices=device or (),
+            description=description,
             force=force,
             progress=progress,
         ) as index,
@@ -189,7 +171,7 @@ def search(
         found = index.search(
             queries,
             k=k,
-            how=how.value if how else None,
+            how=how,
             where=where,
             weight=weight,
             rerank=rerank,
@@ -197,7 +179,7 @@ def search(
             mmr_union=mmr_union,
             depth=depth,
         )
-        if (how or index.how) == How.bm25:
+        if (how or index.how) == "bm25":
             _tell_wordless(queries)
     if not as_json:
         _show(queries, found)

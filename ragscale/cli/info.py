@@ -41,11 +41,16 @@ def _told(about: dict[str, Any]) -> dict[str, str]:
     return {
         "name": str(about.get("name", "")),
         "passages": f"{about['passages']:,}",
+        **_described(about.get("description", "")),
         "searched by": f"{about['how']}",
         "rerankers": ", ".join(about.get("rerankers", ())) or "none",
         "ragscale": f"{about.get('ragscale')}",
         "fingerprint": f"{about['fingerprint']}",
     }
+
+
+def _described(description: str) -> dict[str, str]:
+    return {"description": description} if description else {}
 
 
 def _rows(manifest: Manifest) -> dict[str, str]:
@@ -54,6 +59,7 @@ def _rows(manifest: Manifest) -> dict[str, str]:
     embedder = manifest.embedder
     return {
         "passages": f"{manifest.passages:,}",
+        **_described(manifest.description),
         "rows": f"{manifest.rows:,}, {manifest.rows - manifest.passages:,} of them deleted",
         "segments": ", ".join(f"{segment.name} ({counted(segment.rows, 'row')})" for segment in manifest.segments),
         "embedder": "none" if embedder is None else f"{embedder.name} ({embedder.revision}), {embedder.dtype}",

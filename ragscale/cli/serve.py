@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ragscale.cli.common import Backend
 from ragscale.errors import InvalidInput, MissingDependency
+from ragscale.index.options import Backend, Gpus
 
 __all__ = ["serve"]
 
 _LAST_SECONDS = 1.0  # for a batch whose clients are gone already: an endpoint that hangs would take minutes
-
-
-class Gpus(StrEnum):
-    """Choices of ``--gpus``."""
-
-    shard = "shard"
-    replicate = "replicate"
 
 
 def serve(
@@ -33,7 +25,7 @@ def serve(
     token_env: Annotated[
         str, typer.Option(metavar="NAME", help="Environment variable that holds the token clients must send.")
     ] = "RAGSCALE_TOKEN",
-    backend: Annotated[Backend, typer.Option(help="What computes the vectors of queries.")] = Backend.torch,
+    backend: Annotated[Backend, typer.Option(help="What computes the vectors of queries.")] = "torch",
     gpus: Annotated[
         Gpus | None, typer.Option(help="How several GPUs share the vectors: a part each, or a copy each.")
     ] = None,
@@ -68,7 +60,7 @@ def serve(
 
     limits = Limits.parse(dict(_setting(word) for word in limit or []))
     token = read_token(token_env, host)
-    index = Index.open(folder, backend=backend.value, gpus=gpus.value if gpus else None)
+    index = Index.open(folder, backend=backend, gpus=gpus)
     try:
         run(
             index,

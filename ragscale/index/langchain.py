@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from ragscale.types import Hit
 
 if TYPE_CHECKING:
-    from ragscale.index.query.request import How, SearchOptions
+    from ragscale.index.options import How, SearchOptions
 
 __all__ = ["RagscaleRetriever", "retriever"]
 

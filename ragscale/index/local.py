@@ -10,24 +10,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
-from ragscale.arguments import listed
-from ragscale.corpus import By, Chunking, Columns, Problems
 from ragscale.errors import InvalidInput, RagscaleError
-from ragscale.index.dense.auto import AUTO, parse_memory
 from ragscale.index.dense.factory import require_faiss
-from ragscale.index.dense.gpu import Gpus
-from ragscale.index.encoders.embedder import DEFAULT, Backend, Dtype, refuse_other_name
-from ragscale.index.lexical.bm25 import LexicalKind
+from ragscale.index.encoders.embedder import refuse_other_name
+from ragscale.index.options import (
+    AddOptions,
+    Backend,
+    BuildOptions,
+    Gpus,
+    How,
+    Progress,
+    SearchOptions,
+    UpdateOptions,
+)
 from ragscale.index.query.broker import Broker, Load
 from ragscale.index.query.engine import Engine
-from ragscale.index.query.request import How, SearchOptions, SearchRequest, check_request
+from ragscale.index.query.request import SearchRequest, check_request
 from ragscale.index.remote.wire import is_url
 from ragscale.index.searchable import Searchable
 from ragscale.index.storage.manifest import Manifest
 from ragscale.index.storage.snapshot import Snapshot, verify
 from ragscale.index.write import grow, maintain
-from ragscale.index.write.build import BuildEngine, BuildOptions, build
-from ragscale.index.write.embedding import SEGMENT_ROWS, Progress
+from ragscale.index.write.build import build
 from ragscale.index.write.session import Changes
 from ragscale.types import Hit, Passage
 from ragscale.words import counted
@@ -85,6 +89,11 @@ class Index(Searchable):
         return self.manifest.fingerprint
 
     @property
+    def description(self) -> str:
+        """Subject of the corpus, for prompts; empty where its builder gave none."""
+        return self.manifest.description
+
+    @property
     def how(self) -> How:
         """What a search does by default: hybrid where the index has vectors, else BM25."""
         return "bm25" if self.manifest.embedder is None else "hybrid"
@@ -94,96 +103,25 @@ class Index(Searchable):
         return self._current.engine.snapshot
 
     @classmethod
-    def build(
-        cls,
-        corpora: Sequence[str | Path],
-        out: str | Path,
-        *,
-        embedder: str | Path | None = DEFAULT,
-        factory: str = AUTO,
-        memory: str | int | None = None,
-        lexical: LexicalKind = "bm25s",
-        chunk_by: By = "characters",
-        chunk_size: int | None = None,
-        chunk_overlap: int | None = None,
-        chunk_rows: bool = False,
-        columns: Columns | None = None,
-        problems: Problems | None = None,
-        query_prompt: str | None = None,
-        document_prompt: str | None = None,
-        dtype: Dtype = "auto",
-        batch_size: int = 64,
-        backend: Backend = "torch",
-        devices: Sequence[str] = (),
-        segment_rows: int = SEGMENT_ROWS,
-        engine: BuildEngine = "local",
-        force: bool = False,
-        progress: Progress | None = None,
-    ) -> Index:
+    def build(cls, corpora: Sequence[str | Path], out: str | Path, **options: Unpack[BuildOptions]) -> Index:
         """Build an index and open it.
 
         Args:
             corpora: Files, folders and names of data sets; see `ragscale.corpus.KINDS`.
             out: Folder to write; appears complete or not at all.
-            embedder: ``"default"`` (all-MiniLM-L6-v2), a hub name, the folder of a local sentence-transformers model,
-                ``"endpoint:URL#MODEL"`` (any that speaks the OpenAI dialect), or None or ``"none"`` for a lexical-only
-                index, which needs neither torch nor faiss.
-            factory: FAISS factory string; ``"Flat"`` is exact, ``"auto"`` chooses by number of passages, dimension,
-                memory and device, and is exact for small corpora.
-            memory: What searching may hold resident, for ``"auto"``: ``"8GB"`` or bytes; half of the machine's where
-                None.
-            lexical: ``"bm25s"``, or ``"rank-bm25"``, the slow reference.
-            chunk_by: What decides where documents are cut: ``"characters"``, ``"tokens"`` (of the embedder),
-                ``"sentences"`` or ``"headings"``.
-            chunk_size: Most characters (tokens) in a chunk; by default 1,000 (250).
-            chunk_overlap: Characters (tokens) that neighbouring chunks share at most; by default a tenth of the size.
-            chunk_rows: Cut the texts of rows too.
-            columns: Which columns of tables mean what; id, title, text and document by default.
-            problems: Give ``Problems(keep_going=True)`` to skip bad documents instead of stopping; it holds what was
-                left out afterwards.
-            query_prompt: Put before each query when it is embedded; the model's own where None.
-            document_prompt: Put before each passage when it is embedded; the model's own where None.
-            dtype: Number format in which passages are encoded: ``"auto"`` (bfloat16 where the processor has
-                instructions for it), ``"float32"`` or ``"bfloat16"``.
-            batch_size: Passages encoded at once.
-            backend: What computes the vectors: ``"torch"``, ``"openvino"`` or ``"onnx"``; the last two on the CPU.
-            devices: Devices of worker processes that share the encoding, such as ``["cuda:0", "cuda:1"]`` or
-                ``["cpu", "cpu"]``; by default this process does it all. A script that gives some needs the usual
-                ``if __name__ == "__main__"``.
-            segment_rows: Most rows of one of the folders that the index consists of.
-            engine: ``"local"``, or ``"ray"`` to read and embed on Ray; docs/corpora.md says what a cluster needs.
-            force: Replace an index that is at `out`.
-            progress: Called with stage, passages done and passages in all.
+            options: As `BuildOptions` describes them: `embedder`, `factory`, `memory`, `dtype`, `query_prompt`,
+                `document_prompt`, `batch_size`, `backend` and `devices` of the vectors; `lexical`; `chunk_by`,
+                `chunk_size`, `chunk_overlap` and `chunk_rows`; `columns` and `problems` of the corpora; `description`,
+                `segment_rows`, `engine`, `force` and `progress`.
 
         Raises:
             CorpusError: The corpus cannot be indexed; names file and line.
-            InvalidInput: An argument out of range, or `out` exists.
+            InvalidInput: An unknown option, an argument out of range, or `out` exists.
             MissingDependency: No faiss is installed.
             ModelFileError: The embedder cannot be loaded.
             RagscaleError: The disk is full.
         """
-        paths = [Path(corpus) for corpus in listed("corpora", corpora, (str, Path))]
-        if not str(out).strip():
-            raise InvalidInput(f"out {str(out)!r} names no folder", "Name the folder of the new index.")
-        options = BuildOptions(
-            embedder=embedder,
-            factory=factory,
-            memory=None if memory is None else parse_memory(memory),
-            lexical=lexical,
-            chunking=Chunking(chunk_size, chunk_overlap, chunk_by, chunk_rows),
-            columns=columns or Columns(),
-            problems=problems,
-            query_prompt=query_prompt,
-            document_prompt=document_prompt,
-            dtype=dtype,
-            batch_size=batch_size,
-            backend=backend,
-            devices=tuple(listed("devices", devices, str)),
-            segment_rows=segment_rows,
-            engine=engine,
-            force=force,
-        )
-        build(paths, Path(out), options, progress)
+        build(corpora, out, **options)
         return cls.open(Path(out))
 
     @overload
@@ -238,59 +176,15 @@ class Index(Searchable):
             raise InvalidInput(f"index {path!r} is neither a folder nor a URL", "Give the path of an index as text.")
         return cls(Path(path), embedder=embedder, backend=backend, gpus=gpus)
 
-    def add(
-        self,
-        corpora: Sequence[str | Path],
-        *,
-        columns: Columns | None = None,
-        problems: Problems | None = None,
-        batch_size: int = 64,
-        backend: Backend = "torch",
-        devices: Sequence[str] = (),
-        progress: Progress | None = None,
-    ) -> Changes:
+    def add(self, corpora: Sequence[str | Path], **options: Unpack[AddOptions]) -> Changes:
         """Add the documents of some corpora and move to the new commit; see `ragscale.index.write.grow.add`."""
-        return self._write(
-            grow.add(
-                self.path,
-                corpora,
-                columns=columns,
-                problems=problems,
-                embedder=self._source,
-                batch_size=batch_size,
-                backend=backend,
-                devices=devices,
-                progress=progress,
-            )
-        )
+        chosen: AddOptions = {"embedder": self._source, **options}
+        return self._write(grow.add(self.path, corpora, **chosen))
 
-    def update(
-        self,
-        corpora: Sequence[str | Path],
-        *,
-        prune: bool = False,
-        columns: Columns | None = None,
-        problems: Problems | None = None,
-        batch_size: int = 64,
-        backend: Backend = "torch",
-        devices: Sequence[str] = (),
-        progress: Progress | None = None,
-    ) -> Changes:
+    def update(self, corpora: Sequence[str | Path], **options: Unpack[UpdateOptions]) -> Changes:
         """Add new documents, replace changed ones and move to the new commit; see `write.grow.update`."""
-        return self._write(
-            grow.update(
-                self.path,
-                corpora,
-                prune=prune,
-                columns=columns,
-                problems=problems,
-                embedder=self._source,
-                batch_size=batch_size,
-                backend=backend,
-                devices=devices,
-                progress=progress,
-            )
-        )
+        chosen: UpdateOptions = {"embedder": self._source, **options}
+        return self._write(grow.update(self.path, corpora, **chosen))
 
     def remove(self, names: Sequence[str]) -> Changes:
         """Remove documents or passages by id and move to the new commit; see `ragscale.index.write.maintain.remove`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from ragscale.index.query.request import How, SearchOptions
+from ragscale.index.options import How, SearchOptions
 from ragscale.types import Hit, Passage
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ class Searchable(ABC):
     @abstractmethod
     def how(self) -> How:
         """The kind of search where a call names none."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """Subject of the corpus, for prompts; empty where its builder gave none."""
 
     @abstractmethod
     def search(
@@ -159,6 +164,11 @@ class Searching(Searchable):
     def how(self) -> How:
         """The kind of search where a call names none."""
         return self._how
+
+    @property
+    def description(self) -> str:
+        """The index's."""
+        return self.index.description
 
     def search(
         self, queries: Sequence[str], k: int = 10, how: How | None = None, **options: Unpack[SearchOptions]

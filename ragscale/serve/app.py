@@ -223,6 +223,7 @@ class Service:
                 "name": self._name,
                 "fingerprint": manifest.fingerprint,
                 "passages": manifest.passages,
+                "description": manifest.description,
                 "how": self.index.how,
                 "hows": list(HOWS) if self.index.how != "bm25" else ["bm25"],
                 "parameters": list(PARAMETERS),

@@ -115,12 +115,21 @@ def test_build_takes_its_options(corpus: Path, tmp_path: Path) -> None:
     assert load(run("index", "info", out, "--json"))["passages"] == 3
 
 
+def test_a_description_is_kept_and_shown(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "index"
+    text = "Recipes and  instruments,\nby a cook."
+    assert run("index", "build", corpus, "-o", out, "--embedder", "none", "--description", text).exit_code == 0
+    assert load(run("index", "info", out, "--json"))["description"] == "Recipes and instruments, by a cook."
+    assert "description  Recipes and instruments, by a cook.\n" in run("index", "info", out).stdout
+
+
 def test_info_shows_what_the_manifest_holds(built: Path) -> None:
     info = load(run("index", "info", built, "--json"))
     assert info == json.loads((built / "manifest.json").read_text())
     text = run("index", "info", built).stdout
     assert info["fingerprint"] in text
     assert "passages     3\n" in text
+    assert "description" not in text + json.dumps(info)
     assert "embedder     none\n" in text
 
 

@@ -7,14 +7,12 @@ called unless `count` is above 0. An index on a GPU is not safe from several thr
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import Any
 
+from ragscale.index.options import Gpus
 from ragscale.index.storage.vectors import Vectors
 
-__all__ = ["MOST_RESULTS", "Gpus", "clone", "count", "flat", "memory", "set_parameters"]
-
-Gpus = Literal["shard", "replicate"]
-"""How several GPUs share an index: a part each (more vectors), or a copy each (more queries a second)."""
+__all__ = ["MOST_RESULTS", "clone", "count", "flat", "memory", "set_parameters"]
 
 MOST_RESULTS = 2048
 """Most results a query, and most lists probed, that FAISS has on a GPU."""

@@ -18,6 +18,7 @@ from ragscale.index.dense import exact, gpu
 from ragscale.index.dense.auto import FLAT
 from ragscale.index.dense.exact import SLACK
 from ragscale.index.dense.factory import load_faiss, reason_of
+from ragscale.index.options import Gpus
 from ragscale.index.storage.checksums import check_file
 from ragscale.index.storage.damage import damaged
 from ragscale.index.storage.layout import VECTORS_FILE
@@ -60,7 +61,7 @@ class DenseIndex:
         accelerator: Path | None,
         *,
         deleted: Mask | None = None,
-        gpus: gpu.Gpus | None = None,
+        gpus: Gpus | None = None,
     ) -> None:
         faiss = load_faiss()
         self.vectors = vectors
@@ -76,7 +77,7 @@ class DenseIndex:
         self._owner: int | None = None
         self._measured = False
 
-    def _to_gpu(self, faiss: Any, gpus: gpu.Gpus | None) -> None:
+    def _to_gpu(self, faiss: Any, gpus: Gpus | None) -> None:
         if self._index is None:
             found = gpu.flat(faiss, self.vectors, gpus)
         else:
@@ -230,7 +231,7 @@ def _threads_for(queries: int) -> Iterator[None]:
         faiss.omp_set_num_threads(threads)
 
 
-def open_dense(snapshot: Snapshot, *, gpus: gpu.Gpus | None = None) -> DenseIndex:
+def open_dense(snapshot: Snapshot, *, gpus: Gpus | None = None) -> DenseIndex:
     """Open the vectors of a commit that has some.
 
     Args:

@@ -12,16 +12,16 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
+from ragscale.index.options import Backend
 
-__all__ = ["BACKENDS", "Backend", "accelerate", "check_backend"]
+__all__ = ["BACKENDS", "accelerate", "check_backend"]
 
-Backend = Literal["torch", "openvino", "onnx"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 _Run = Callable[[Sequence[NDArray[np.int64]]], NDArray[np.float32]]

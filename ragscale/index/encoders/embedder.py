@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, cast
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import IndexMismatch, InvalidInput, MissingDependency
-from ragscale.index.encoders.backends import Backend, accelerate, check_backend
+from ragscale.index.encoders.backends import accelerate, check_backend
 from ragscale.index.encoders.endpoint import Endpoint, is_endpoint
 from ragscale.index.encoders.loading import device, load, locate, units
+from ragscale.index.options import Backend, Dtype
 from ragscale.index.storage.manifest import EmbedderInfo
 from ragscale.weights import pinned
 
-__all__ = ["DEFAULT", "DEFAULT_NAME", "Backend", "Dtype", "Embedder", "canonical_name", "refuse_other_name"]
+__all__ = ["DEFAULT", "DEFAULT_NAME", "Embedder", "canonical_name", "refuse_other_name"]
 
 DEFAULT = "default"
 DEFAULT_NAME = "sentence-transformers/all-MiniLM-L6-v2"
-Dtype = Literal["auto", "float32", "bfloat16"]
 
 _QUERY_PROMPTS = ("query",)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")

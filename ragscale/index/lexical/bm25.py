@@ -6,19 +6,19 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput
 from ragscale.index.lexical.postings import K1, B, live_rows, merged_vocabulary
+from ragscale.index.options import LexicalKind
 from ragscale.index.storage.damage import damaged, reading
 from ragscale.ranking import Mask, Ranking, best_rows
 
-__all__ = ["KINDS", "Lexical", "LexicalKind", "TermCounter", "open_lexical", "settings", "tokenize"]
+__all__ = ["KINDS", "Lexical", "TermCounter", "open_lexical", "settings", "tokenize"]
 
-LexicalKind = Literal["bm25s", "rank-bm25"]
 KINDS: tuple[LexicalKind, ...] = ("bm25s", "rank-bm25")
 _STOPWORDS = "english"
 _STEMMER = "english"

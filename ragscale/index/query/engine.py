@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import EndpointError, IndexMismatch, ModelError, RagscaleError
-from ragscale.index.dense.gpu import Gpus
 from ragscale.index.dense.search import DenseIndex, open_dense
-from ragscale.index.encoders.embedder import Backend, Embedder
+from ragscale.index.encoders.embedder import Embedder
 from ragscale.index.encoders.reranker import Reranker
 from ragscale.index.lexical.bm25 import Lexical, open_lexical
+from ragscale.index.options import Backend, Gpus, How
 from ragscale.index.query.filters import compile_filter
 from ragscale.index.query.mmr import diversify
-from ragscale.index.query.request import How, SearchRequest
+from ragscale.index.query.request import SearchRequest
 from ragscale.index.storage.layout import BM25_FOLDER
 from ragscale.index.storage.manifest import EmbedderInfo
 from ragscale.index.storage.passages import full_text

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Self, TypedDict, get_args
+from typing import Any, Self
 
-from ragscale.arguments import flag, listed, share, whole
+from ragscale.arguments import flag, listed, refuse_options, share, whole
 from ragscale.errors import InvalidInput
+from ragscale.index.options import HOWS, How, SearchOptions
 from ragscale.index.query.filters import compile_filter
 
 __all__ = [
     "DEPTH",
-    "HOWS",
-    "How",
-    "SearchOptions",
     "SearchRequest",
     "Size",
     "check_request",
@@ -23,33 +20,8 @@ __all__ = [
     "work_of",
 ]
 
-How = Literal["hybrid", "dense", "bm25"]
-HOWS: tuple[How, ...] = get_args(How)
 DEPTH = 50
 """Candidates a query, where not said otherwise."""
-
-
-class SearchOptions(TypedDict, total=False):
-    """Keywords of `Index.search`, all optional."""
-
-    weight: float | None
-    """How a hybrid search fuses its two rankings: None for reciprocal rank fusion, which looks at ranks alone; a number
-    from 0 to 1 for weighted fusion of the scores, of which dense search has this share and BM25 the rest; see
-    `ragscale.ranking`. None by default."""
-    depth: int
-    """Candidates a query that are fused, reranked and diversified, 50 by default; never fewer than k."""
-    where: str | None
-    """Filter on metadata, as in ``year >= 1990 and lang = "en"``; see `ragscale.index.query.filters`. Only passages
-    that match are searched. None by default."""
-    rerank: str | Path | None
-    """Cross-encoder that orders the `depth` best candidates: the folder of a sentence-transformers model or a hub name.
-    The score of a hit is then its raw output. None by default."""
-    mmr: float | None
-    """Maximal marginal relevance: from 1 (the order stays) down to 0 (hits unlike each other above all). The hits are
-    picked from the `depth` best; they keep their scores, so these no longer fall. Needs vectors. None by default."""
-    mmr_union: bool
-    """Whether `mmr` also keeps the hits of one query unlike those of the other queries of the same call. False by
-    default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +111,7 @@ def check_request(
     texts = cleaned(queries)
     if how not in HOWS:
         raise InvalidInput(f"unknown kind of search {how!r}", f"Choose one of: {', '.join(HOWS)}.")
-    unknown = [name for name in options if name not in SearchOptions.__annotations__]
-    if unknown:
-        raise InvalidInput(
-            f"unknown option {unknown[0]!r} of a search", f"There are: {', '.join(SearchOptions.__annotations__)}."
-        )
+    refuse_options("a search", options, SearchOptions.__annotations__)
     where = options.get("where")
     if where is not None:
         compile_filter(where, fields)  # here and not in the engine alone, so that its errors come before any work

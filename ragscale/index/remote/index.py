@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, RagscaleError
+from ragscale.index.options import How, SearchOptions
 from ragscale.index.query.broker import Broker, Load
-from ragscale.index.query.request import How, SearchOptions, Size, cleaned
+from ragscale.index.query.request import Size, cleaned
 from ragscale.index.remote.client import Client, TooLargeError
 from ragscale.index.remote.replies import ABOUT, PASSAGES, RESULTS, Failed, Found, Results
 from ragscale.index.remote.wire import hit_from_json, passage_from_json
@@ -71,6 +72,11 @@ class RemoteIndex(Searchable):
     def how(self) -> How:
         """What a search does by default."""
         return self._served.how
+
+    @property
+    def description(self) -> str:
+        """Subject of the corpus, as the server told then; empty where it told none."""
+        return self._served.description
 
     @property
     def about(self) -> dict[str, Any]:
@@ -184,6 +190,7 @@ class _Served:
             self.fingerprint = about["fingerprint"]
             self.how: How = about["how"]
             self.about = dict(about)
+            self.description = about.get("description", "")
             self.rerankers = about.get("rerankers", {})
             self.length = about["passages"]
             self._most = Size(limits["queries"], limits["hits"], limits["pairs"])

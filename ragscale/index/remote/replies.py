@@ -10,7 +10,7 @@ from typing import Annotated, Any, NotRequired, final
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, with_config
 from typing_extensions import TypedDict  # that of Python 3.11 does not tell pydantic which fields are required
 
-from ragscale.index.query.request import How
+from ragscale.index.options import DESCRIPTION_LENGTH, How
 from ragscale.types import Scalar
 
 __all__ = ["ABOUT", "FAILURE", "PASSAGES", "RESULTS", "About", "Failed", "Found", "Passages", "Results"]
@@ -38,6 +38,7 @@ class About(TypedDict):
     how: How
     passages: Annotated[int, Field(ge=0, lt=1 << 63)]
     limits: _Limits
+    description: NotRequired[Annotated[str, Field(max_length=DESCRIPTION_LENGTH)]]
     rerankers: NotRequired[dict[str, str]]
 
 

@@ -12,8 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ragscale.errors import IndexDamaged, IndexMismatch, InvalidInput
+from ragscale.index.options import DESCRIPTION_LENGTH
 from ragscale.index.storage.durable import sync
 from ragscale.index.storage.layout import GENERATIONS, MANIFEST_FILE, SEGMENTS, numbered, unfinished
+from ragscale.text import encodable
 
 __all__ = [
     "FORMAT",
@@ -23,6 +25,7 @@ __all__ = [
     "FileInfo",
     "Manifest",
     "Segment",
+    "described",
 ]
 
 FORMAT = 3
@@ -134,6 +137,8 @@ class Manifest:
     """How vectors are searched; None for a lexical-only index."""
     metric: str | None = None
     """``"inner_product"`` on vectors of length 1, that is the cosine."""
+    description: str = ""
+    """Subject of the corpus, for prompts; empty where its builder gave none."""
     files: dict[str, FileInfo] = field(default_factory=dict)
     """By path relative to the folder, ``/`` between parts."""
     format: int = FORMAT
@@ -159,6 +164,8 @@ class Manifest:
         if dense is not None:
             del dense["memory"]  # it only led to the factory
         parts = [self.format, self.passages, self.content, lexical, self.chunking, embedder, dense, trained]
+        if self.description:  # prompts hold it, so what is asked of the index depends on it
+            parts.append(self.description)
         return _sha256_of(parts)
 
     def generation_path(self, folder: Path) -> Path:
@@ -174,6 +181,8 @@ class Manifest:
         values = {**asdict(self), "fingerprint": self.fingerprint}
         if self.dense is not None and self.dense.memory is None:
             del values["dense"]["memory"]  # as it was before there was such a value
+        if not self.description:
+            del values["description"]  # likewise
         return {**values, "checksum": _sha256_of(values)}
 
     def write(self, folder: Path) -> None:
@@ -229,7 +238,7 @@ class Manifest:
 
     @classmethod
     def _from_dict(cls, data: dict[str, Any]) -> Manifest:
-        values = {f.name: data[f.name] for f in fields(cls)}
+        values = {f.name: data[f.name] for f in fields(cls) if f.name in data or f.name != "description"}
         values["segments"] = tuple(Segment(**segment) for segment in values["segments"])
         for name, kind in (("embedder", EmbedderInfo), ("dense", DenseInfo)):
             if values[name] is not None:
@@ -240,6 +249,23 @@ class Manifest:
             if part.is_absolute() or ".." in part.parts:
                 raise KeyError(name)
         return cls(**values)
+
+
+def described(text: str) -> str:
+    """A description for the manifest, on one line.
+
+    Raises:
+        InvalidInput: It is not text, or has more than `DESCRIPTION_LENGTH` characters.
+    """
+    if not isinstance(text, str):
+        raise InvalidInput(f"description {text!r} is not text", "Give a sentence or two, or leave it out.")
+    line = " ".join(encodable(text).split())
+    if len(line) > DESCRIPTION_LENGTH:
+        raise InvalidInput(
+            f"a description of {len(line):,} characters, the limit is {DESCRIPTION_LENGTH:,}",
+            "Give a sentence or two: many prompts hold it.",
+        )
+    return line
 
 
 def _refuse_url(folder: Path) -> None:

@@ -6,81 +6,73 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Unpack, get_args
 
 import numpy as np
 
-from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, read, refuse_unknown
+from ragscale.arguments import listed, refuse_options
+from ragscale.corpus import By, Chunking, Columns, FieldTypes, read, refuse_unknown
 from ragscale.errors import InvalidInput, RagscaleError
-from ragscale.index.dense.auto import AUTO
+from ragscale.index.dense.auto import AUTO, parse_memory
 from ragscale.index.dense.factory import check_factory, require_faiss
 from ragscale.index.dense.search import METRIC
-from ragscale.index.encoders.embedder import DEFAULT, Backend, Dtype, Embedder
-from ragscale.index.lexical.bm25 import KINDS, LexicalKind, settings
+from ragscale.index.encoders.embedder import DEFAULT, Embedder
+from ragscale.index.lexical.bm25 import KINDS, settings
+from ragscale.index.options import BuildEngine, BuildOptions, Dtype, LexicalKind, Progress
 from ragscale.index.storage.checksums import damaged_files, refuse_lost
 from ragscale.index.storage.durable import put, remove_folder, removed_name, settled, storage_errors
 from ragscale.index.storage.layout import GENERATIONS, MANIFEST_FILE, building_folder
 from ragscale.index.storage.locks import writing
-from ragscale.index.storage.manifest import Manifest, Segment
+from ragscale.index.storage.manifest import Manifest, Segment, described
 from ragscale.index.write import ray as on_ray
 from ragscale.index.write.commit import commit
-from ragscale.index.write.embedding import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
+from ragscale.index.write.embedding import WriteSettings, embed_segments, incoming
 from ragscale.index.write.segments import discard, drop_vectors, embedded, note_kept, write_texts
 
-__all__ = ["BuildEngine", "BuildOptions", "build"]
-
-BuildEngine = Literal["local", "ray"]
-"""Where passages are read and embedded: in this process, or on Ray; see `ragscale.index.write.ray`."""
-
+__all__ = ["build"]
 
 _OF_VECTORS = ("factory", "memory", "query_prompt", "document_prompt", "dtype", "backend", "devices")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
-    """How an index is built."""
+@dataclass(frozen=True, kw_only=True)
+class _Settings(WriteSettings):
+    """`BuildOptions` with their defaults."""
 
     embedder: str | Path | None = DEFAULT
-    """``"default"``, a hub name, the folder of a local model, or None or ``"none"`` for a lexical-only index."""
     factory: str = AUTO
-    """FAISS factory string; Flat is exact, auto chooses by number, dimension, memory and device."""
-    memory: int | None = None
-    """Bytes that searching may hold resident, for auto; half of the machine's where None."""
+    memory: str | int | None = None
     lexical: LexicalKind = "bm25s"
-    """Which BM25: bm25s, or rank-bm25, the slow reference."""
-    chunking: Chunking = field(default_factory=Chunking)
-    """How documents are cut."""
-    columns: Columns = field(default_factory=Columns)
-    """Which columns of tables mean what."""
-    problems: Problems | None = None
-    """Whether bad documents stop the build, which is the default, and what was left out."""
+    chunk_by: By = "characters"
+    chunk_size: int | None = None
+    chunk_overlap: int | None = None
+    chunk_rows: bool = False
     query_prompt: str | None = None
-    """Put before each query; the model's own where None."""
     document_prompt: str | None = None
-    """Put before each passage; the model's own where None."""
     dtype: Dtype = "auto"
-    """Number format in which passages are encoded."""
-    batch_size: int = 64
-    """Passages encoded at once."""
-    segment_rows: int = SEGMENT_ROWS
-    """Most rows of a segment."""
     engine: BuildEngine = "local"
-    """What reads and embeds."""
-    backend: Backend = "torch"
-    """What computes the vectors; see `ragscale.index.encoders.backends`."""
-    devices: tuple[str, ...] = ()
-    """Devices of worker processes that share the encoding; none where empty."""
+    description: str = ""
     force: bool = False
-    """Whether an index at the destination is replaced."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.embedder == "none":  # as at the command line
             object.__setattr__(self, "embedder", None)
 
+    @property
+    def chunking(self) -> Chunking:
+        """How documents are cut."""
+        chunking = Chunking(self.chunk_size, self.chunk_overlap, self.chunk_by, self.chunk_rows)
+        return chunking.counted_by(self.embedder)
 
-def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: Progress | None = None) -> None:
+    @property
+    def bytes(self) -> int | None:
+        """Bytes that searching may hold resident."""
+        return None if self.memory is None else parse_memory(self.memory)
+
+
+def build(corpora: Sequence[str | Path], out: str | Path, **given: Unpack[BuildOptions]) -> None:
     """Build an index at `out`.
 
     The embedder is loaded, or its endpoint asked, and the factory string tried before anything is read. The corpus is
@@ -97,9 +89,15 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
         ModelFileError: The embedder cannot be loaded.
         RagscaleError: The disk is full or not writable.
     """
-    _check(corpora, out, options)
-    report = progress or silent
-    out = settled(out)  # a link to an index goes on pointing at it
+    paths = [Path(corpus) for corpus in listed("corpora", corpora, (str, Path))]
+    if not str(out).strip():
+        raise InvalidInput(f"out {str(out)!r} names no folder", "Name the folder of the new index.")
+    refuse_options("a build", given, BuildOptions.__annotations__)
+    options = _Settings(**given)
+    chunking, memory, description = options.chunking, options.bytes, described(options.description)
+    _check(paths, Path(out), options)
+    out = settled(Path(out))  # a link to an index goes on pointing at it
+    report = options.report
     ray = options.engine == "ray"
     with (
         storage_errors(out),
@@ -107,10 +105,10 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
         on_ray.connected() if ray else nullcontext(),
         _embedder(options) as embedder,
     ):
-        fields = FieldTypes()
-        chunking = options.chunking.counted_by(options.embedder)
+        types = FieldTypes()
         reading = on_ray.read if ray else read
-        records = reading(corpora, chunking, columns=options.columns, fields=fields, problems=options.problems)
+        columns = options.columns or Columns()
+        records = reading(paths, chunking, columns=columns, fields=types, problems=options.problems)
         with incoming(folder, records, report) as found:
             count = len(found)
             segments = write_texts(
@@ -119,11 +117,11 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
                 found.store,
                 np.arange(count),
                 size=options.segment_rows,
-                fields=fields.types,
+                fields=types.types,
                 report=lambda done: report("bm25", done, count),
             )
         if embedder is not None:
-            _embed(folder, segments, embedder, count, options, report)
+            _embed(folder, segments, embedder, count, memory, options, report)
         else:
             for segment in segments:
                 drop_vectors(folder, segment)
@@ -134,16 +132,17 @@ def build(corpora: Sequence[Path], out: Path, options: BuildOptions, progress: P
             content="",
             lexical=settings(options.lexical, 0),
             chunking=asdict(chunking),
-            fields=fields.types,
+            fields=types.types,
             embedder=embedder.info if embedder else None,
             metric=METRIC if embedder else None,
+            description=description,
         )
-        commit(folder, draft, None, old=None, factory=options.factory, memory=options.memory)
+        commit(folder, draft, None, old=None, factory=options.factory, memory=memory)
         _refuse_taken(out, options)  # again: it may have been hours
         put(folder, out, replace=options.force)
 
 
-def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
+def _check(corpora: Sequence[Path], out: Path, options: _Settings) -> None:
     """Everything that can be refused before work starts, but for the embedder's."""
     if not corpora:
         raise InvalidInput("no corpus given", "Name at least one file or folder.")
@@ -166,7 +165,7 @@ def _check(corpora: Sequence[Path], out: Path, options: BuildOptions) -> None:
     _refuse_taken(out, options)
 
 
-def _refuse_taken(out: Path, options: BuildOptions) -> None:
+def _refuse_taken(out: Path, options: _Settings) -> None:
     """Refuse what stands at the destination, unless it is an index and may be replaced."""
     if out.exists() or out.is_symlink():
         if not options.force:
@@ -177,13 +176,13 @@ def _refuse_taken(out: Path, options: BuildOptions) -> None:
             )
 
 
-def _refuse_unused(options: BuildOptions) -> None:
+def _refuse_unused(options: _Settings) -> None:
     """What is about vectors in an index without would be ignored, mistakes and all."""
     defaults = {known.name: known.default for known in fields(options)}
     for name in _OF_VECTORS:
         value = getattr(options, name)
         if value != defaults[name]:
-            shown = ", ".join(value) if isinstance(value, tuple) else value
+            shown = ", ".join(value) if name == "devices" else value
             raise InvalidInput(
                 f"{name} {shown!r} for an index without vectors", "Leave it out, or build with an embedder."
             )
@@ -221,7 +220,7 @@ def _reopen(folder: Path) -> None:
 
 
 @contextmanager
-def _embedder(options: BuildOptions) -> Iterator[Embedder | None]:
+def _embedder(options: _Settings) -> Iterator[Embedder | None]:
     """The embedder, loaded before the corpus is read: what it or FAISS refuses should not cost hours of reading."""
     if options.embedder is None:
         yield None
@@ -244,12 +243,13 @@ def _embed(
     segments: Sequence[Segment],
     embedder: Embedder,
     count: int,
-    options: BuildOptions,
+    memory: int | None,
+    options: _Settings,
     report: Progress,
 ) -> None:
     assert options.embedder is not None
     # before hours of encoding: too few passages for its lists, or too little memory
-    check_factory(options.factory, embedder.info.dimension, count, memory=options.memory)
+    check_factory(options.factory, embedder.info.dimension, count, memory=memory)
     encode = None
     if options.engine == "ray":
         encode = on_ray.encoder(embedder.info, options.embedder, options.batch_size, options.backend)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.corpus import Record
+from ragscale.arguments import listed
+from ragscale.corpus import Columns, Problems, Record
 from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.options import Backend, Progress
 from ragscale.index.storage.layout import INCOMING
 from ragscale.index.storage.manifest import Segment
 from ragscale.index.storage.passages import PassageStore
@@ -21,8 +24,8 @@ from ragscale.index.write.staging import Incoming
 __all__ = [
     "SEGMENT_ROWS",
     "EncodeSlabs",
-    "Progress",
     "Tell",
+    "WriteSettings",
     "embed_segments",
     "encode_slab",
     "incoming",
@@ -32,12 +35,6 @@ __all__ = [
 SEGMENT_ROWS = 1 << 20
 """Most rows of a segment, by default."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with the stage (``"read"``, ``"bm25"``, ``"embed"``), passages done and in all (0: not known yet).
-
-First as a stage begins, with what an earlier process had done of it: 0, or more where it was killed.
-"""
-
 Tell = Callable[[int], None]
 """Called with a number of rows that are done."""
 EncodeSlabs = Callable[[Sequence[Slab], Tell], Iterator[NDArray[np.float32]]]
@@ -46,8 +43,29 @@ EncodeSlabs = Callable[[Sequence[Slab], Tell], Iterator[NDArray[np.float32]]]
 _BATCHES_A_CALL = 4
 
 
+@dataclass(frozen=True, kw_only=True)
+class WriteSettings:
+    """`WriteOptions` with their defaults; the writers add their own."""
+
+    columns: Columns | None = None
+    problems: Problems | None = None
+    batch_size: int = 64
+    backend: Backend = "torch"
+    devices: Sequence[str] = ()
+    segment_rows: int = SEGMENT_ROWS
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "devices", tuple(listed("devices", self.devices, str)))
+
+    @property
+    def report(self) -> Progress:
+        """The progress callback."""
+        return self.progress or silent
+
+
 def silent(stage: str, done: int, total: int) -> None:
-    """A `Progress` that tells nobody."""
+    """No-op progress callback."""
 
 
 @contextmanager

@@ -1,24 +1,25 @@
-"""Adding and updating documents of an index; killed at any moment, they lose nothing. `upkeep` has the other writes."""
+"""Adding and updating documents of an index; a kill at any moment loses nothing. `maintain` has the other writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.arguments import listed
-from ragscale.corpus import Chunking, Columns, FieldTypes, Problems, Record, read
+from ragscale.arguments import listed, refuse_options
+from ragscale.corpus import Chunking, FieldTypes, read
 from ragscale.errors import InvalidInput
 from ragscale.index.dense.factory import outgrown
-from ragscale.index.encoders.embedder import Backend, Embedder, refuse_other_name
+from ragscale.index.encoders.embedder import Embedder, refuse_other_name
+from ragscale.index.options import AddOptions, UpdateOptions
 from ragscale.index.storage.hashes import ABSENT, CHANGED, UNCHANGED, compare, load_hashes
-from ragscale.index.storage.manifest import EmbedderInfo, Manifest
+from ragscale.index.storage.manifest import Manifest
 from ragscale.index.write.commit import commit
-from ragscale.index.write.embedding import SEGMENT_ROWS, Progress, embed_segments, incoming, silent
+from ragscale.index.write.embedding import WriteSettings, embed_segments, incoming
 from ragscale.index.write.segments import new_segments, write_texts
 from ragscale.index.write.session import SHOWN, Changes, Opened, opened
 from ragscale.index.write.staging import Incoming
@@ -27,35 +28,16 @@ from ragscale.words import counted
 __all__ = ["add", "update"]
 
 
-def add(
-    path: str | Path,
-    corpora: Sequence[str | Path],
-    *,
-    columns: Columns | None = None,
-    problems: Problems | None = None,
-    embedder: str | Path | None = None,
-    batch_size: int = 64,
-    backend: Backend = "torch",
-    devices: Sequence[str] = (),
-    segment_rows: int = SEGMENT_ROWS,
-    progress: Progress | None = None,
-) -> Changes:
+def add(path: str | Path, corpora: Sequence[str | Path], **options: Unpack[AddOptions]) -> Changes:
     """Add the documents of some corpora; those that are in the index with the same content are skipped.
 
     A document is what its passages name as such, or a passage alone. The same call after a kill goes on where it was.
 
     Args:
         path: The index folder.
-        corpora: As of `Index.build`; documents are cut as they were then.
-        columns: As of `Index.build`.
-        problems: As of `Index.build`: whether bad documents are skipped.
-        embedder: Where the embedder of the index lies on this machine, if not under its recorded name.
-        batch_size: Passages encoded at once.
-        backend: What computes the vectors, as of `Index.build`; an index does not say what it was built with, so give
-            it again.
-        devices: Devices of worker processes that share the encoding, as of `Index.build`.
-        segment_rows: Most rows of a segment.
-        progress: Called with stage, passages done and passages in all.
+        corpora: See `Index.build`; documents are cut as they were then.
+        options: `columns`, `problems`, `embedder`, `batch_size`, `backend`, `devices`, `segment_rows`, `progress`, as
+            `AddOptions` describes them.
 
     Raises:
         CorpusError: The corpus cannot be indexed; names file and line.
@@ -66,101 +48,52 @@ def add(
         MissingDependency: The package of the backend is not installed.
         RagscaleError: The disk is full; the index is as it was.
     """
+    refuse_options("an addition", options, AddOptions.__annotations__)
     with opened(path) as index:
-        reading = _Reading(listed("corpora", corpora, (str, Path)), columns, problems, embedder)
-        encoding = _Encoding(batch_size, backend, listed("devices", devices, str))
-        return _grow(index, reading, encoding, segment_rows, progress or silent)
+        return _grow(index, listed("corpora", corpora, (str, Path)), _Settings(**options))
 
 
-def update(
-    path: str | Path,
-    corpora: Sequence[str | Path],
-    *,
-    prune: bool = False,
-    columns: Columns | None = None,
-    problems: Problems | None = None,
-    embedder: str | Path | None = None,
-    batch_size: int = 64,
-    backend: Backend = "torch",
-    devices: Sequence[str] = (),
-    segment_rows: int = SEGMENT_ROWS,
-    progress: Progress | None = None,
-) -> Changes:
+def update(path: str | Path, corpora: Sequence[str | Path], **options: Unpack[UpdateOptions]) -> Changes:
     """Bring an index to the state of some corpora: new documents are added, changed ones replaced, no other embedded.
 
     Args:
         path: The index folder.
-        corpora: As of `add`.
-        prune: Whether documents that are not in the corpora are removed.
-        columns: As of `add`.
-        problems: As of `add`; nothing is pruned where a document could not be read.
-        embedder: As of `add`.
-        batch_size: Passages encoded at once.
-        backend: As of `add`.
-        devices: As of `add`.
-        segment_rows: Most rows of a segment.
-        progress: Called with stage, passages done and passages in all.
+        corpora: See `add`.
+        options: Those of `add`, and `prune`, as `UpdateOptions` describes them; nothing is pruned where a document
+            could not be read.
 
     Raises:
-        RagscaleError: As of `add`, but for changed documents.
+        RagscaleError: See `add`, but for changed documents.
     """
+    refuse_options("an update", options, UpdateOptions.__annotations__)
     with opened(path) as index:
-        reading = _Reading(listed("corpora", corpora, (str, Path)), columns, problems, embedder)
-        encoding = _Encoding(batch_size, backend, listed("devices", devices, str))
-        return _grow(index, reading, encoding, segment_rows, progress or silent, change=True, prune=prune)
+        return _grow(index, listed("corpora", corpora, (str, Path)), _Settings(**options), change=True)
 
 
-class _Reading(NamedTuple):
-    """A corpus that goes into an index."""
+@dataclass(frozen=True, kw_only=True)
+class _Settings(WriteSettings):
+    """`UpdateOptions` with their defaults."""
 
-    corpora: Sequence[str | Path]
-    columns: Columns | None
-    problems: Problems | None
-    embedder: str | Path | None
-    """Where the embedder of the index lies, if not under its recorded name."""
-
-    def records(self, old: Manifest, fields: FieldTypes) -> Iterator[Record]:
-        """The passages, cut as those of the index were."""
-        chunking = Chunking(**old.chunking)
-        if self.embedder is not None and old.embedder is not None and chunking.tokenizer == old.embedder.name:
-            chunking = replace(chunking, tokenizer=str(self.embedder))
-        return read(self.corpora, chunking, columns=self.columns, fields=fields, problems=self.problems)
+    embedder: str | Path | None = None
+    prune: bool = False
 
 
-class _Encoding(NamedTuple):
-    """How new passages are embedded; `Embedder.of` says what each is."""
-
-    batch_size: int
-    backend: Backend
-    devices: Sequence[str]
-
-    def embedder(self, info: EmbedderInfo, source: str | Path | None) -> Embedder:
-        """The embedder of an index, loaded."""
-        return Embedder.of(info, source=source, backend=self.backend, devices=self.devices)
-
-
-def _grow(
-    index: Opened,
-    reading: _Reading,
-    encoding: _Encoding,
-    segment_rows: int,
-    report: Progress,
-    *,
-    change: bool = False,
-    prune: bool = False,
-) -> Changes:
+def _grow(index: Opened, corpora: Sequence[str | Path], options: _Settings, *, change: bool = False) -> Changes:
     folder, old, deleted, passages = index
-    if not reading.corpora:
+    report, prune = options.report, options.prune
+    if not corpora:
         raise InvalidInput("no corpus given", "Name at least one file or folder.")
-    refuse_other_name(folder, old.embedder, reading.embedder)
+    refuse_other_name(folder, old.embedder, options.embedder)
     fields = FieldTypes(old.fields)
+    chunking = _chunking(old, options.embedder)
+    records = read(corpora, chunking, columns=options.columns, fields=fields, problems=options.problems)
     with (
         new_segments(folder, index.next_segment, keep_embedded=True),
-        incoming(folder, reading.records(old, fields), report) as found,
+        incoming(folder, records, report) as found,
     ):
-        if prune and reading.problems is not None and reading.problems.count:
+        if prune and options.problems is not None and options.problems.count:
             raise InvalidInput(
-                f"{counted(reading.problems.count, 'bad document')} skipped, which --prune would remove from the index",
+                f"{counted(options.problems.count, 'bad document')} skipped, which --prune would remove from the index",
                 "Mend or remove them first, or leave out --prune or --keep-going.",
             )
         rows, before, after, counts = _states(index, found, whole=prune)
@@ -180,18 +113,28 @@ def _grow(
             index.next_segment,
             found.store,
             wanted,
-            size=segment_rows,
+            size=options.segment_rows,
             fields=fields.types,
             report=lambda done: report("bm25", done, len(wanted)),
         )
         if segments and old.embedder is not None:
-            with encoding.embedder(old.embedder, reading.embedder) as embedder:
-                embed_segments(folder, segments, embedder, batch_size=encoding.batch_size, report=report)
+            with Embedder.of(
+                old.embedder, source=options.embedder, backend=options.backend, devices=options.devices
+            ) as embedder:
+                embed_segments(folder, segments, embedder, batch_size=options.batch_size, report=report)
         draft = replace(old, segments=(*old.segments, *segments), fields=fields.types)
         now = commit(folder, draft, np.concatenate([gone, np.zeros(len(wanted), dtype=bool)]), old=old)
         if now.dense is not None and now.embedder is not None:
             changes = replace(changes, outgrown=outgrown(now.dense, now.rows, now.embedder.dimension))
     return changes
+
+
+def _chunking(old: Manifest, embedder: str | Path | None) -> Chunking:
+    """How the passages of an index were cut, with the tokenizer where it lies on this machine."""
+    chunking = Chunking(**old.chunking)
+    if embedder is not None and old.embedder is not None and chunking.tokenizer == old.embedder.name:
+        return replace(chunking, tokenizer=str(embedder))
+    return chunking
 
 
 def _states(

@@ -14,6 +14,7 @@ from ragscale.arguments import listed
 from ragscale.errors import IndexBusy, InvalidInput
 from ragscale.index.dense.auto import AUTO
 from ragscale.index.dense.factory import AS_ASKED, check_factory
+from ragscale.index.options import Progress
 from ragscale.index.storage.checksums import check_files
 from ragscale.index.storage.durable import settled, storage_errors
 from ragscale.index.storage.hashes import document_hash, load_hashes
@@ -21,7 +22,7 @@ from ragscale.index.storage.locks import writing
 from ragscale.index.storage.manifest import DenseInfo, Manifest
 from ragscale.index.storage.snapshot import open_vectors
 from ragscale.index.write.commit import commit, tidy
-from ragscale.index.write.embedding import SEGMENT_ROWS, Progress, silent
+from ragscale.index.write.embedding import SEGMENT_ROWS, silent
 from ragscale.index.write.segments import fill_vectors, missing, new_segments, write_texts
 from ragscale.index.write.session import SHOWN, Changes, Opened, opened
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from ragscale import errors
 from ragscale.corpus import STDIN, Chunking, Columns, FieldTypes, Piece, Problems, Reader, Record, checked
 from ragscale.errors import BadDocument, InvalidInput, MissingDependency, RagscaleError
-from ragscale.index.encoders.embedder import Backend
 from ragscale.index.encoders.endpoint import is_endpoint
+from ragscale.index.options import Backend
 from ragscale.index.storage.manifest import EmbedderInfo
 from ragscale.index.write.embedding import EncodeSlabs, Tell
 from ragscale.index.write.ray_tasks import SlabEncoder, read_pieces, record_of, unpacked

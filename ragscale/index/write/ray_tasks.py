@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ragscale.corpus import Chunking, Columns, FieldTypes, Piece, Place, Problem, Problems, Reader, Record
 from ragscale.errors import BadDocument, CorpusError, RagscaleError
-from ragscale.index.encoders.embedder import Backend, Embedder
+from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.options import Backend
 from ragscale.index.storage.manifest import EmbedderInfo
 from ragscale.index.write.embedding import encode_slab
 from ragscale.index.write.segments import Slab

@@ -15,8 +15,9 @@ import tiny
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
 from ragscale.index import Index
 from ragscale.index.encoders import embedder
-from ragscale.index.encoders.backends import Backend, accelerate
+from ragscale.index.encoders.backends import accelerate
 from ragscale.index.encoders.embedder import Embedder
+from ragscale.index.options import Backend
 from ragscale.index.storage.snapshot import open_vectors
 
 TEXTS = ["a glacier is a slow river of ice", "bread", "the violin has four strings " * 5, "x"]

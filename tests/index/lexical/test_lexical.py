@@ -15,8 +15,9 @@ import rank_bm25
 from stored import write_segment
 
 from ragscale.index import Index
-from ragscale.index.lexical.bm25 import Lexical, LexicalKind, open_lexical, tokenize
+from ragscale.index.lexical.bm25 import Lexical, open_lexical, tokenize
 from ragscale.index.lexical.postings import build_postings
+from ragscale.index.options import LexicalKind
 
 
 def zipf_texts(seed: int, count: int = 400) -> list[str]:

@@ -16,7 +16,7 @@ from ragscale.index import Index, Manifest, check_files, repair, verify
 from ragscale.index.storage import checksums as files_module
 from ragscale.index.storage.layout import MANIFEST_FILE
 from ragscale.index.write import grow, maintain
-from ragscale.index.write.build import BuildOptions, build
+from ragscale.index.write.build import build
 
 CASES = 1000  # flips and cuts; longer and missing files come on top
 COUNTED = {"hashes.u64", "terms.i32", "lengths.i32", "vocabulary.txt"}  # from passages
@@ -194,7 +194,7 @@ def test_an_index_that_is_replaced_during_a_check_is_not_called_damaged(
     corpus = tiny.write_rows(tmp_path / "corpus.jsonl", tiny.rows_of(range(9)))
     for check in (verify, Index.open):
         with monkeypatch.context() as patch:
-            during(patch, lambda: build([corpus], copy, BuildOptions(embedder=None, force=True)))
+            during(patch, lambda: build([corpus], copy, embedder=None, force=True))
             with pytest.raises(IndexMismatch, match="replaced after it was opened"):
                 check(copy)
     verify(copy)
