@@ -46,7 +46,24 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("llm/base.py", "from ragscale.index import Index", "ragscale.llm is not allowed to import ragscale.index"),
         ("llm/memo.py", "from ragscale import prompts", "ragscale.llm is not allowed to import ragscale.prompts"),
         ("view/trace.py", "from ragscale import Agent", "ragscale.view is not allowed to import ragscale.agent"),
-        ("index/mmr.py", "if TYPE_CHECKING:\n    import ragscale.modes", "ragscale.index is not allowed to import"),
+        (
+            "index/query/mmr.py",
+            "if TYPE_CHECKING:\n    import ragscale.modes",
+            "ragscale.index is not allowed to import",
+        ),
+        (
+            "index/storage/manifest.py",
+            "from ragscale.index.dense import factory",
+            "ragscale.index.storage is not allowed",
+        ),
+        (
+            "index/query/mmr.py",
+            "from ragscale.index.write import grow",
+            "ragscale.index.query is not allowed to import",
+        ),
+        ("index/searchable.py", "if TYPE_CHECKING:\n    import ragscale.index.local", "searchable is not allowed"),
+        ("index/storage/layout.py", "from ragscale.index.storage import manifest", "of a room BROKEN"),
+        ("index/attic.py", "", "ragscale.index.attic"),
         ("attic.py", "", "ragscale.attic"),
         ("corpus/record.py", "from ragscale.corpus import formats", "No circles among the modules of a room BROKEN"),
         ("endpoint/urls.py", "def f():\n    from ragscale.endpoint import transport", "of a room BROKEN"),
@@ -75,7 +92,7 @@ def test_what_climbs_or_goes_round_is_reported(copied: Path, file: str, line: st
         ("from ..index import Index", "TID252"),
     ],
 )
-@pytest.mark.parametrize("file", ["ragscale/budget.py", "ragscale/index/mmr.py"])
+@pytest.mark.parametrize("file", ["ragscale/budget.py", "ragscale/index/query/mmr.py"])
 def test_what_is_banned_is_reported(line: str, rule: str, file: str) -> None:
     command = [
         str(COMMANDS / "ruff"),
