@@ -1,4 +1,4 @@
-"""Picking the best rows of a score array and fusing rankings by rank or by score, the same way every time."""
+"""Rankings: the best rows of a score array, and fusion by rank or by score, deterministic with ties."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def reciprocal_rank_fusion(rankings: Iterable[Sequence[T]]) -> list[tuple[T, flo
 def weighted_fusion(dense: Ranking, lexical: Ranking, weight: float) -> Ranking:
     """Fuse by scores: `weight` of the dense score scaled to 0..1, the rest of the lexical score divided by its best.
 
-    Ties as in `reciprocal_rank_fusion`.
+    For ties see `reciprocal_rank_fusion`.
 
     Args:
         dense: Every row of both rankings with its cosine, which is scaled by the largest and the smallest of them:

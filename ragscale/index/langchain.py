@@ -1,4 +1,4 @@
-"""An index as a LangChain retriever; imported when one is asked for, as LangChain takes its time to load."""
+"""LangChain retriever over an index; imported on demand, since LangChain takes its time to load."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ _MAX_WORK = 32_768  # of one batch: some tenths of a second of a small embedder 
 class Index(Searchable):
     """Passages with a lexical index and, usually, vectors; made by `Index.build` or `Index.open`.
 
-    Safe from any number of threads and event loops: all searches meet in one broker, which encodes and searches what
-    waits together. Pickled by its path and the arguments of `open`: another process opens it anew.
+    Safe from any number of threads and event loops: all searches meet in one broker, which encodes and searches
+    waiting requests together. Pickled by its path and the arguments of `open`: another process opens it anew.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Index(Searchable):
 
     @property
     def manifest(self) -> Manifest:
-        """What the commit that is open was made with."""
+        """Manifest of the commit that is open."""
         return self._snapshot.manifest
 
     @property
@@ -95,7 +95,7 @@ class Index(Searchable):
 
     @property
     def how(self) -> How:
-        """What a search does by default: hybrid where the index has vectors, else BM25."""
+        """The kind of search where a call names none: hybrid where the index has vectors, else BM25."""
         return "bm25" if self.manifest.embedder is None else "hybrid"
 
     @property
@@ -155,7 +155,7 @@ class Index(Searchable):
             path: The index folder, or the URL of a server.
             embedder: Name of the embedder that the index must have, or the folder where it lies on this machine, or the
                 endpoint that serves it now; by default the one that the manifest names.
-            backend: What computes the vectors of queries: ``"torch"``, ``"openvino"`` or ``"onnx"``.
+            backend: Computes the vectors of queries: ``"torch"``, ``"openvino"`` or ``"onnx"``.
             gpus: How several GPUs share the vectors: ``"shard"`` (a part each, for more vectors) or ``"replicate"`` (a
                 copy each, for more searches); None for the first GPU alone, or the CPU where there is none.
 
@@ -207,7 +207,7 @@ class Index(Searchable):
             Whether there was a newer one.
 
         Raises:
-            RagscaleError: As of `open`; the commit that was open stays so.
+            RagscaleError: See `open`; the commit that was open stays so.
         """
         with self._reloading:
             old = self._current.engine
@@ -255,7 +255,7 @@ class Index(Searchable):
         return await asyncio.wrap_future(self._broker.submit(request))
 
     def reranker_revision(self, name: str | Path) -> str:
-        """Which weights a cross-encoder has that searches here use; loads it.
+        """Revision of the weights of a cross-encoder that searches here use; loads it.
 
         Returns:
             ``sha256:...`` of the weights of a local model, the commit of a hub model.
@@ -272,7 +272,7 @@ class Index(Searchable):
 
     @property
     def load(self) -> Load:
-        """How many searches wait, and how they were batched so far."""
+        """Searches that wait, and batches run so far."""
         return self._broker.load
 
     def __len__(self) -> int:

@@ -36,11 +36,11 @@ LexicalKind = Literal["bm25s", "rank-bm25"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 """Number formats in which passages are encoded."""
 Backend = Literal["torch", "openvino", "onnx"]
-"""What computes vectors; see `ragscale.index.encoders.backends`."""
+"""Libraries that compute vectors; see `ragscale.index.encoders.backends`."""
 BuildEngine = Literal["local", "ray"]
-"""Where passages are read and embedded: in this process, or on Ray; see `ragscale.index.write.ray`."""
+"""Places where passages are read and embedded: this process, or Ray; see `ragscale.index.write.ray`."""
 Gpus = Literal["shard", "replicate"]
-"""How several GPUs share an index: a part each (more vectors), or a copy each (more queries a second)."""
+"""Ways in which several GPUs share an index: a part each (more vectors), or a copy each (more queries a second)."""
 Progress = Callable[[str, int, int], None]
 """Called with the stage (``"read"``, ``"bm25"``, ``"embed"``), passages done and in all (0: not known yet).
 
@@ -82,8 +82,8 @@ class WriteOptions(TypedDict, total=False):
     batch_size: int
     """Passages encoded at once, 64 by default."""
     backend: Backend
-    """What computes the vectors: ``"torch"`` (the default), ``"openvino"`` or ``"onnx"``; the last two on the CPU. An
-    index does not record it, so give it to each write."""
+    """Library that computes the vectors: ``"torch"`` (the default), ``"openvino"`` or ``"onnx"``; the last two on the
+    CPU. An index does not record it, so give it to each write."""
     devices: Sequence[str]
     """Devices of worker processes that share the encoding, such as ``["cuda:0", "cuda:1"]`` or ``["cpu", "cpu"]``; by
     default this process does it all. A script that gives some needs the usual ``if __name__ == "__main__"``."""
@@ -118,7 +118,7 @@ class BuildOptions(WriteOptions, total=False):
     """FAISS factory string; ``"Flat"`` is exact, ``"auto"`` (the default) chooses by number of passages, dimension,
     memory and device, and is exact for small corpora."""
     memory: str | int | None
-    """What searching may hold resident, for ``"auto"``: ``"8GB"`` or bytes; by default half of the machine's."""
+    """Memory that searching may hold resident, for ``"auto"``: ``"8GB"`` or bytes; by default half of the machine's."""
     lexical: LexicalKind
     """``"bm25s"`` (the default), or ``"rank-bm25"``, the slow reference."""
     chunk_by: By

@@ -46,7 +46,7 @@ def parse_memory(text: str | int) -> int:
 def choose_factory(
     rows: int, dimension: int, *, memory: int | None = None, gpu_memory: int | None = None
 ) -> tuple[str, str]:
-    """A FAISS factory string, and why.
+    """Choose a FAISS factory string.
 
     Args:
         rows: Number of vectors.
@@ -54,6 +54,9 @@ def choose_factory(
         memory: Bytes that searching and building may hold resident. Where None, half of the machine's on the CPU; on a
             GPU then only `gpu_memory` counts.
         gpu_memory: Bytes of the GPU that will search; None for the CPU.
+
+    Returns:
+        The factory string, and the reason in words.
 
     Raises:
         InvalidInput: No kind of index fits in the memory.

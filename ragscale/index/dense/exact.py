@@ -29,7 +29,7 @@ def search(vectors: Vectors, queries: NDArray[np.float32], k: int, mask: Mask | 
     """The k best rows of each query by inner product, equal scores (to 6 decimals) in row order.
 
     Args:
-        vectors: What is searched.
+        vectors: The stored vectors.
         queries: Shape (n, dimension), contiguous.
         k: Rows a query; fewer where `mask` leaves fewer.
         mask: The rows that may be returned; None for all.

@@ -59,7 +59,7 @@ def check_factory(factory: str, dimension: int, passages: int, *, memory: int | 
         factory: FAISS factory string, or ``"auto"``.
         dimension: Of the vectors.
         passages: Number of vectors.
-        memory: For ``"auto"`` alone: bytes that searching and building may hold; as of `choose_factory` where None.
+        memory: For ``"auto"`` alone: bytes that searching and building may hold; see `choose_factory` where None.
             Where there are GPUs, auto reckons with the first one: how many will search is said when the index is
             opened.
 
@@ -67,7 +67,7 @@ def check_factory(factory: str, dimension: int, passages: int, *, memory: int | 
         A factory string that FAISS knows, and why it is this one.
 
     Raises:
-        InvalidInput: It is no text; FAISS does not know it, or not for this dimension; it has more lists than there are
+        InvalidInput: It is not text; FAISS does not know it, or not for this dimension; it has more lists than
             passages, or a number so small that FAISS would crash or hang; it stores vectors or row numbers that the
             index has already; nothing fits in `memory`, or it is given beside a factory that is named.
     """
@@ -113,8 +113,8 @@ def _empty(factory: str, dimension: int, passages: int) -> Any:
 def _refuse_fatal(factory: str) -> None:
     """Raise an `InvalidInput` for numbers that FAISS takes, and then kills the process or never ends.
 
-    Found by trying every kind with small numbers: 0 of anything, and graphs with too few links. A trial in a process of
-    its own would not do: training some kinds takes minutes, which nothing tells from never.
+    Found by trying every kind with small numbers: 0 of anything, and graphs with too few links. A subprocess with a
+    time-out would not do: it cannot tell slow training from a hang.
     """
     for kind, number in re.findall(r"(HNSW|NSG)?(\d+)", factory):
         least = _LEAST.get(kind, 1)
@@ -178,7 +178,7 @@ def _sample(vectors: Vectors, lists: int) -> NDArray[np.float32]:
 
 
 def _settings(faiss: Any, index: Any) -> dict[str, int]:
-    """A sixteenth of the lists: FAISS's own default, one list, misses most neighbours."""
+    """Search parameters of a new index: a sixteenth of the lists; FAISS's default of one misses most neighbours."""
     ivf = faiss.try_extract_index_ivf(index)
     if ivf is not None:
         return {"nprobe": max(1, ivf.nlist // 16)}

@@ -1,4 +1,4 @@
-"""Searching on GPUs: what is stored for the CPU is put on one card, or on several as shards or replicas.
+"""Searching on GPUs: the index as stored for the CPU is put on one card, or on several as shards or replicas.
 
 FAISS says little when there is no GPU: its own call for all of them then returns an empty index. So nothing here is
 called unless `count` is above 0. An index on a GPU is not safe from several threads; `DenseIndex` has one owner.

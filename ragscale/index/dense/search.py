@@ -86,7 +86,7 @@ class DenseIndex:
             self._index, self._on_gpu = found, True
 
     def tuned(self, refine: int, settings: dict[str, int]) -> DenseIndex:
-        """The same open index with other search parameters, to measure them; on a GPU both have them then.
+        """This index with other search parameters, to measure them; on a GPU both have them then.
 
         It searches through FAISS however few the rows are, where `self` would search them exactly: the parameters are
         kept when the index grows.
@@ -157,7 +157,7 @@ class DenseIndex:
         return allowed & self._live
 
     def _is_small(self, live: int, k: int) -> bool:
-        """Whether exact search costs no more: few rows in question, or a good part of them wanted."""
+        """Whether exact search costs no more: few rows are searched, or a good part of them is wanted."""
         if self._measured:
             return False
         wanted = k * self._info.refine + SLACK
@@ -208,7 +208,7 @@ class DenseIndex:
         return np.asarray(self._index.search(queries, count, params=parameters)[1], dtype=np.int64)
 
     def _takes_selectors(self) -> bool:
-        """By trying: which kinds do differs from one FAISS to the next. None does on a GPU."""
+        """Whether the index takes row selectors. Tried, since releases of FAISS differ; on a GPU none does."""
         if self._on_gpu:
             return False
         try:
@@ -220,7 +220,7 @@ class DenseIndex:
 
 @contextmanager
 def _threads_for(queries: int) -> Iterator[None]:
-    """One query on several threads takes a path twice as slow; the number is the calling thread's, and put back."""
+    """FAISS is twice as slow on one query with several threads: use one, then restore the calling thread's number."""
     faiss = load_faiss()
     threads = faiss.omp_get_max_threads()
     if queries == 1:

@@ -149,7 +149,7 @@ def _onnx(plain: Any, sample: tuple[Any, ...], names: tuple[str, ...]) -> _Run:
 
 
 def _compiled(config: Any, names: tuple[str, ...], run: _Run) -> Any:
-    """What stands in the transformer's place."""
+    """The traced transformer, in place of the original."""
     import torch
     from transformers.modeling_outputs import BaseModelOutput
 

@@ -50,7 +50,7 @@ def refuse_other_name(folder: Path, info: EmbedderInfo | None, embedder: str | P
 
 
 class Encoder(Protocol):
-    """What an `Embedder` runs."""
+    """Protocol of the models that an `Embedder` runs."""
 
     lanes: int
     """Batches that it works on at once."""
@@ -60,7 +60,7 @@ class Encoder(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release processes and connections."""
         ...
 
 
@@ -103,7 +103,7 @@ class Embedder:
                 its own, and only ``"auto"`` fits it.
             query_prompt: Put before queries; the model's own where None.
             document_prompt: Put before passages; the model's own where None.
-            backend: What computes: ``"torch"``, ``"openvino"`` or ``"onnx"``; see `ragscale.index.encoders.backends`.
+            backend: Computes the vectors: ``"torch"``, ``"openvino"`` or ``"onnx"``; see `encoders.backends`.
             devices: Devices of worker processes that share the work, for instance ``["cuda:0", "cuda:1"]`` or
                 ``["cpu", "cpu"]``; by default this process does it all. Each holds a copy of the model.
             recorded: Revision of a hub model to fetch; the newest where None.
@@ -111,7 +111,7 @@ class Embedder:
         Raises:
             EndpointError: The endpoint cannot be reached.
             InvalidInput: Settings that exclude each other, or a device that is not there.
-            ModelError: The vector of a fixed text points nowhere.
+            ModelError: The vector of a fixed text is zero or not finite.
             ModelFileError: The model cannot be loaded or fetched.
             MissingDependency: sentence-transformers, or the package of a backend, is not installed.
         """
@@ -151,9 +151,9 @@ class Embedder:
         """Load the model of an index to encode more passages with, as the others were encoded.
 
         Args:
-            info: What the index was built with.
+            info: The embedder of the index.
             source: Where the same model lies on this machine, or is served, if not under its recorded name.
-            backend: What computes.
+            backend: Computes the vectors.
             devices: Devices of worker processes that share the work.
 
         Raises:
@@ -188,9 +188,9 @@ class Embedder:
         """Load the model of an index, in float32, to encode queries with.
 
         Args:
-            info: What the index was built with.
+            info: The embedder of the index.
             source: Where the same model lies on this machine, or is served, if not under its recorded name.
-            backend: What computes.
+            backend: Computes the vectors.
 
         Raises:
             EndpointError: The endpoint cannot be reached.
@@ -212,14 +212,14 @@ class Embedder:
         return cls(_Local(model), info)
 
     def encode_queries(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
-        """Vectors of length 1, shape (len(texts), dimension). Raises `ModelError` for one that points nowhere."""
+        """Vectors of length 1, shape (len(texts), dimension). Raises `ModelError` for one that has no direction."""
         return _encode(self._model, texts, prompt=self.info.query_prompt, query=True, batch_size=batch_size)
 
     def encode_documents(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
         """Vectors of length 1, shape (len(texts), dimension); batches are formed by length, results in given order.
 
         Raises:
-            ModelError: One points nowhere: its length is 0, or beyond float32; or what `Endpoint.encode` raises.
+            ModelError: A vector has no direction: its length is 0, or beyond float32; or see `Endpoint.encode`.
         """
         return _encode(self._model, texts, prompt=self.info.document_prompt, query=False, batch_size=batch_size)
 
@@ -277,7 +277,7 @@ def _check_endpoint(dtype: str, backend: str, devices: Sequence[str]) -> None:
 
 
 def _check_devices(devices: Sequence[str]) -> None:
-    """By trying: a worker that cannot have its device would die with a traceback, and leave this process waiting."""
+    """Try each device: a worker that cannot have its device would die and leave this process waiting."""
     import torch
 
     for name in devices:

@@ -74,11 +74,11 @@ class Endpoint:
         self._finalizer = weakref.finalize(self, _stop, self._loop, thread)
 
     def info(self, query_prompt: str, document_prompt: str) -> EmbedderInfo:
-        """What an index records; asks the endpoint for its model and the vector of a fixed text.
+        """Description of the embedder for the manifest; asks the endpoint for its model and the vector of a fixed text.
 
         Raises:
             EndpointError: It cannot be reached, refuses the key, or serves no such model.
-            ModelError: The vector points nowhere.
+            ModelError: The vector is zero or not finite.
         """
         entry = self._wait(self._entry())
         model = self._model = entry.id or ""
@@ -154,7 +154,7 @@ class Endpoint:
         return len(vector), ",".join(f"{value:.4f}" for value in unit[:_NUMBERS])
 
     async def _entry(self) -> Entry:
-        """What the endpoint lists about the model."""
+        """Entry of the model in the endpoint's list."""
         try:
             answer = await self._transport.get("models")
         except ModelError:
@@ -226,7 +226,7 @@ class Endpoint:
 def _fault(
     indices: Sequence[Any], vectors: Sequence[NDArray[np.float32]], texts: int, dimension: int | None
 ) -> str | None:
-    """What is wrong with the embeddings of some texts; the first one gives the dimension where it is not known."""
+    """Fault of the embeddings of some texts; the first one gives the dimension where it is not known."""
     if len(vectors) != texts:
         return f"{counted(len(vectors), 'embedding')} for {counted(texts, 'text')}"
     if list(indices) != list(range(texts)):

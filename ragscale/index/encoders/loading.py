@@ -26,7 +26,7 @@ _DECIDING = (_WEIGHTS, ".json", ".txt", ".model", ".vocab", ".codes")
 """Suffixes of weights, of configurations, and of what tokenizers are made of."""
 _ABOUT = (pinned.NOTES_FILE, "data_config.json", "generation_config.json", "requirements.txt")
 _ABOUT_PREFIXES = ("LICENSE", "NOTICE", "README", "train", "eval", "all_results")
-"""Of files about the model, its licence and its training."""
+"""Suffixes of files about the model, its licence and its training."""
 
 _SHOWN = 60  # characters of a text in a message
 
@@ -39,8 +39,8 @@ def locate(name: str, recorded: str | None = None, *, role: str, remedy: str = "
     Args:
         name: The folder of a local model, or a hub name.
         recorded: The revision wanted: a hub model is fetched at that commit.
-        role: What the model is, for messages.
-        remedy: What to do where a folder is missing.
+        role: Role of the model, for messages.
+        remedy: Remedy where a folder is missing.
 
     Returns:
         The folder, and the commit of a hub model or ``sha256:...`` of what decides the output of a local one: weights,
@@ -124,7 +124,7 @@ def _inner(folder: Path, name: str) -> Path:
 
 
 def load(folder: Path, role: str, make: Callable[..., Model]) -> Model:
-    """Call a sentence-transformers class on a folder: no network, no pickle, no bar, errors of ours.
+    """Load a sentence-transformers class from a folder, without network, pickle or progress bar.
 
     Raises:
         ModelFileError: The files cannot be loaded.
@@ -142,7 +142,7 @@ def load(folder: Path, role: str, make: Callable[..., Model]) -> Model:
 
 
 def drawn_weights(model: Any) -> list[str]:
-    """Names of the weights that a loaded transformers model drew at random, as its files hold none."""
+    """Names of weights that a loaded transformers model drew at random, since its files lack them."""
     from safetensors import safe_open
 
     held: set[str] = set()
@@ -151,7 +151,7 @@ def drawn_weights(model: Any) -> list[str]:
             held.update(file.keys())
     if held.issuperset(model.state_dict()):
         return []
-    # tied, or under other names, or missing: only transformers can tell, and only to who loads
+    # tied, or under other names, or missing: only transformers knows, and it reports this only while loading
     with _quiet():
         _, told = type(model).from_pretrained(
             model.name_or_path,
@@ -165,7 +165,7 @@ def drawn_weights(model: Any) -> list[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No bar of the library's own while it loads: it would tear ours."""
+    """Hide the library's own progress bar, which would tear ours."""
     from transformers.utils import logging
 
     control: Any = logging  # untyped
@@ -182,7 +182,7 @@ def units(vectors: ArrayLike, texts: Sequence[str]) -> NDArray[np.float32]:
     """The vectors of some texts, each brought to length 1 in float32.
 
     Raises:
-        ModelError: The length of one is 0, or no number that float32 holds: it points nowhere.
+        ModelError: A vector is zero or not finite, so it has no direction.
     """
     found = np.ascontiguousarray(vectors, dtype=np.float32)
     with np.errstate(over="ignore"):

@@ -19,13 +19,13 @@ _DECIMALS = 5
 class Reranker:
     """A loaded sentence-transformers `CrossEncoder`; not safe from several threads, its owner is the broker.
 
-    Runs in float32, so that a pair's score hardly moves with what it is batched with.
+    Runs in float32, so that a pair's score hardly depends on its batch.
 
     Args:
         name: The folder of a local model, or a hub name. Only safetensors weights are read.
 
     Raises:
-        InvalidInput: The model is no cross-encoder: it gives more than one score a pair, or its files lack weights.
+        InvalidInput: The model is not a cross-encoder: it gives more than one score a pair, or its files lack weights.
         ModelFileError: It cannot be loaded or fetched.
         MissingDependency: sentence-transformers is not installed.
     """
@@ -53,7 +53,7 @@ class Reranker:
             )
 
     def scores(self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 32) -> list[float]:
-        """How well each passage answers its query: the model's raw output, higher is better.
+        """Score of each pair of query and passage: the model's raw output, higher is better.
 
         Rounded to 5 decimals, as what the model computes for a pair changes in the seventh digit with its batch.
 

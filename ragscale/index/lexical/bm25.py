@@ -40,7 +40,7 @@ class Lexical(Protocol):
 
 
 def settings(kind: LexicalKind, terms: int) -> dict[str, Any]:
-    """What the manifest records."""
+    """Settings of the lexical index, for the manifest."""
     method = "lucene" if kind == "bm25s" else "okapi"
     common = {"k1": K1, "b": B, "stopwords": _STOPWORDS, "stemmer": _STEMMER}
     return {"kind": kind, "method": method, **common, "terms": terms}

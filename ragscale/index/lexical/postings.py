@@ -45,11 +45,11 @@ class _Block:
 def build_postings(target: Path, segments: Sequence[Path], deleted: NDArray[np.bool_] | None = None) -> int:
     """Write the postings of all live rows in the layout of bm25s (method ``lucene``, k1 1.5, b 0.75).
 
-    Two passes over the segments: one counts, one fills the mapped output. What is held is the vocabulary and one block
-    of rows, however large the corpus.
+    Two passes over the segments: one counts, one fills the mapped output. Memory holds the vocabulary and one
+    block of rows, however large the corpus.
 
     Args:
-        target: Folder to make; not made where there is no term.
+        target: Folder to make; not made without terms.
         segments: The segments' folders, each with `VOCABULARY_FILE`, `TERMS_FILE` and `LENGTHS_FILE`.
         deleted: One bool a row of all segments, True for rows to leave out; None where nothing is deleted.
 
@@ -116,7 +116,7 @@ def _output(path: Path, dtype: type, size: int) -> Any:
 
 
 def _describe(target: Path, vocabulary: list[str], rows: int) -> None:
-    """What bm25s reads beside the arrays."""
+    """Write the vocabulary and the parameters, which bm25s reads beside the arrays."""
     numbers = {term: number for number, term in enumerate(vocabulary)}
     (target / "vocab.index.json").write_text(json.dumps(numbers, ensure_ascii=False), encoding="utf-8")
     method = {"k1": K1, "b": B, "delta": 0.5, "method": "lucene", "idf_method": "lucene"}

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class Load(NamedTuple):
-    """What a broker does, for metrics."""
+    """Load of a broker, for metrics."""
 
     waiting: int
     """Requests that wait for the next batch."""
@@ -33,18 +33,19 @@ class Broker(Generic[Request, Result]):
     """Runs requests from any thread or event loop in batches, in one thread of its own.
 
     A request that arrives while the worker is idle runs at once and alone; those that arrive while it works make up the
-    next batch. So nothing ever waits for company, and load forms its own batches. The worker starts with the first
+    next batch. So a request never waits to fill a batch; batches form only under load. The worker starts with the first
     request and is the only thread that calls `run`.
 
     Args:
-        run: Takes a batch and returns a result for each request, in order; an error of ours in the place of a result is
-            what that request raises. Where `run` itself raises, each request of the batch is run again alone, so that
-            one cannot spoil the others: what would meet them all, and take its time, is better returned.
+        run: Takes a batch and returns a result for each request, in order; a `RagscaleError` in the place of a
+            result is raised by that request. Where `run` itself raises, each request of the batch is run again
+            alone, so that one cannot spoil the others: return, do not raise, an error that would slowly hit every
+            request.
         max_batch: Most requests in one call of `run`.
-        work: How much a request is, in a unit of the caller's; by default 1.
+        work: Work of a request, in a unit of the caller's; by default 1.
         max_work: Most of it in one call of `run`, so that what comes meanwhile need not wait long; a single request
             may be more.
-        name: Of the worker thread.
+        name: Name of the worker thread.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Broker(Generic[Request, Result]):
 
     @property
     def load(self) -> Load:
-        """What waits now, and what was run so far."""
+        """Requests that wait now, and batches run so far."""
         return Load(self._queue.qsize() + (self._next is not None), self._batches, self._requests)
 
     def submit(self, request: Request) -> Future[Result]:
@@ -162,7 +163,7 @@ class Broker(Generic[Request, Result]):
 
 
 def _own(error: RagscaleError) -> RagscaleError:
-    """A copy, as several threads may be handed the same error; not by its class, which may want other arguments."""
+    """A copy of an error, since several threads may be handed the same one; its class may want other arguments."""
     own = type(error).__new__(type(error), *error.args)
     own.__dict__.update(error.__dict__)
     return own

@@ -31,17 +31,17 @@ _MASKS = 8
 _DECIMALS = 6
 
 _Key = tuple[str, int, str | None]
-"""What one ranking depends on: the query, how many rows, and among which."""
+"""Key of a ranking: the query, the number of rows, the filter."""
 _Vectors = dict[str, NDArray[np.float32]]
 
 
 class Engine:
-    """Loads each part when it is first needed; only ever used by one thread.
+    """Search engine of one commit: loads each part when it is first needed; used by one thread only.
 
     Args:
         snapshot: The commit to search.
         embedder: Where the embedder lies on this machine, if not under its recorded name.
-        backend: What computes the vectors of queries.
+        backend: Computes the vectors of queries.
         gpus: How several GPUs share the vectors; see `DenseIndex`.
     """
 
@@ -74,13 +74,13 @@ class Engine:
         return other
 
     def reranker_revision(self, name: str) -> str:
-        """Of the weights of a cross-encoder that was loaded."""
+        """Revision of the weights of a cross-encoder that was loaded."""
         return self._rerankers[name].revision
 
     def run(self, requests: Sequence[SearchRequest]) -> Sequence[list[list[Hit]] | RagscaleError]:
         """Hits of every query of every request, in order; one without queries loads what such a search needs.
 
-        Where the embedder fails, its error is the result of all requests that need it: each would wait for it in vain.
+        If the embedder fails, all requests that need it fail with its error at once.
         """
         try:
             vectors = self._encode(requests)
@@ -127,7 +127,7 @@ class Engine:
         return fused[: request.candidates]
 
     def _with_cosines(self, dense: Ranking, lexical: Ranking, vector: NDArray[np.float32]) -> Ranking:
-        """The dense ranking, and the rows that BM25 alone found with their cosines: none of them counts as unlike."""
+        """The dense ranking, and the rows that only BM25 found with their true cosines instead of 0."""
         known = {row for row, _ in dense}
         rows = np.array([row for row, _ in lexical if row not in known], dtype=np.int64)
         cosines = np.round((self._load_dense().vectors.take(rows) @ vector).astype(np.float64), _DECIMALS)

@@ -34,10 +34,10 @@ class Filter:
 
     text: str
     expression: Any = field(compare=False, repr=False)
-    """Of `pyarrow.compute`, over the columns of the fields."""
+    """Expression of `pyarrow.compute` over the columns of the fields."""
 
     def mask(self, fields: Any) -> NDArray[np.bool_]:
-        """Which rows match, one bool a row.
+        """Mask of the rows that match, one bool a row.
 
         As in SQL, a comparison with an absent value is neither true nor false, so such rows match neither
         ``lang = "en"`` nor ``lang != "en"``, only ``lang is null``.

@@ -1,4 +1,4 @@
-"""What can be asked of a search, and the checks of it."""
+"""Search parameters and their validation."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class SearchRequest:
 
     @property
     def work(self) -> int:
-        """About how much there is to do, in the unit of `work_of`."""
+        """Estimate of the work, in the unit of `work_of`."""
         pairs = 0 if self.rerank is None else self.candidates
         return len(self.where or "") + sum(work_of(query, self.k, pairs) for query in self.queries)
 
 
 def work_of(query: str, k: int, pairs: int = 0) -> int:
-    """About how much there is to do for a query, in characters that are encoded: what it is sliced and batched by.
+    """Estimate of the work of a query, in characters that are encoded; batches are formed and sliced by it.
 
     A filter counts with its characters too: to read and apply it takes about as long.
 
@@ -67,18 +67,18 @@ def work_of(query: str, k: int, pairs: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What searches count for at the limits of a server that bear these names; sizes add up."""
+    """Size of a request in the units of the server's limits of the same names; sizes add up."""
 
     queries: int = 0
-    """A search without any counts as one: its filter is read, and what it needs is loaded."""
+    """Queries; a search without a query counts as one, since its filter is read and its models are loaded."""
     hits: int = 0
-    """For each query k, or depth where that is more."""
+    """Hits: k for each query, or depth where that is more."""
     pairs: int = 0
-    """The same, of the searches that rerank."""
+    """Pairs of query and passage that cross-encoders read: `hits` of the searches that rerank."""
 
     @classmethod
     def of(cls, search: Mapping[str, Any]) -> Self:
-        """The size of a search as a request has it; what is no whole number counts for nothing, and will be refused."""
+        """Size of a search as requested; a value that is not a whole number counts as 0, and is refused later."""
         queries, rerank, depth = len(search["queries"]), search.get("rerank") is not None, search.get("depth")
         wanted = search["k"], DEPTH if rerank and depth is None else depth
         hits = queries * max(0, *(number for number in wanted if isinstance(number, int)))
@@ -88,7 +88,7 @@ class Size:
         return Size(self.queries + other.queries, self.hits + other.hits, self.pairs + other.pairs)
 
     def passes(self, limits: Size) -> bool:
-        """Whether anything is more than in `limits`."""
+        """Whether one of the three is above `limits`."""
         return self.queries > limits.queries or self.hits > limits.hits or self.pairs > limits.pairs
 
 

@@ -1,4 +1,4 @@
-"""HTTP with an index server: one request, its repetitions, and what its failure means."""
+"""HTTP client of an index server: one request, its retries, and the errors of its failure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LARGEST_FAILURE = 1 << 20
 
 
 class _BusyError(IndexServerError):
-    """Worth another attempt: every request only reads, so none does harm twice."""
+    """A failure worth a retry: every request only reads, so repeating it is harmless."""
 
     retry_after = 0.0
 
@@ -73,16 +73,16 @@ class Client:
     def get(
         self, path: str, reply: TypeAdapter[T], *, params: dict[str, str] | None = None, attempts: int | None = None
     ) -> T:
-        """What is at `path`; see `post`."""
+        """GET `path`; see `post`."""
         return self._repeated("GET", path, reply, attempts=attempts, params=params)
 
     def post(self, path: str, body: dict[str, Any], reply: TypeAdapter[T], *, unsettled: Callable[[T], bool]) -> T:
-        """What answers `body`.
+        """POST `body`; return the checked reply.
 
         Args:
             path: Of the endpoint.
             body: The request.
-            reply: What the answer has to be.
+            reply: Schema of the reply.
             unsettled: Whether an answer is worth another attempt; the last one is returned whatever it says.
 
         Raises:
@@ -184,7 +184,7 @@ class Client:
         return InvalidInput(problem, remedy) if status in _REFUSED and ours else IndexServerError(problem, remedy)
 
     def odd(self, what: str) -> IndexServerError:
-        """The error for a reply that is no reply of such a server."""
+        """Error about a reply that an index server does not send."""
         return IndexServerError(
             f"{self.url} answered with something that this ragscale does not understand ({what})",
             "Check the URL, and that server and client are of one version.",
@@ -196,7 +196,7 @@ class Client:
 
 
 def _first(error: ValidationError) -> str:
-    """Where a reply is not what it should be, and how: ``"results.0: Input should be an object"``."""
+    """First place where a reply breaks its schema, and the reason: ``"results.0: Input should be an object"``."""
     found = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(part)[:40] for part in found["loc"][:8])
     return f"{place}: {found['msg'][:200]}" if place else found["msg"][:200]

@@ -57,7 +57,7 @@ class RemoteIndex(Searchable):
         client = Client(url, token_env=token_env, timeout=timeout, attempts=attempts)
         self._again = functools.partial(type(self), token_env=token_env, timeout=timeout, attempts=attempts)
         self.url = client.url
-        """Of the server."""
+        """URL of the server."""
         self._served = _Served(client)
         self._broker: Broker[dict[str, Any], list[list[Hit]]] = Broker(self._served.run, name="ragscale-remote")
         # also when the index is forgotten, and at the end of the program
@@ -65,12 +65,12 @@ class RemoteIndex(Searchable):
 
     @property
     def fingerprint(self) -> str:
-        """Of the served index, as it was when this was opened or reloaded."""
+        """Fingerprint of the served index when this was opened or reloaded."""
         return self._served.fingerprint
 
     @property
     def how(self) -> How:
-        """What a search does by default."""
+        """The kind of search where a call names none."""
         return self._served.how
 
     @property
@@ -80,7 +80,7 @@ class RemoteIndex(Searchable):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the server told then of the index and of itself, as ``GET /v1/index`` gives it."""
+        """Reply of ``GET /v1/index``, about the index and the server, as it was then."""
         return self._served.about
 
     def reload(self) -> None:
@@ -106,7 +106,7 @@ class RemoteIndex(Searchable):
         return await asyncio.wrap_future(self._submit(queries, k, how, options))
 
     def reranker_revision(self, name: str | Path) -> str:
-        """Which weights a cross-encoder of the server has, as it told when this was opened or reloaded.
+        """Revision of the weights of a cross-encoder of the server, as it told when this was opened or reloaded.
 
         Raises:
             InvalidInput: The server has no such cross-encoder.
@@ -127,7 +127,7 @@ class RemoteIndex(Searchable):
 
     @property
     def load(self) -> Load:
-        """How many searches wait here, and how they were batched so far."""
+        """Searches that wait here, and batches sent so far."""
         return self._broker.load
 
     def __len__(self) -> int:
@@ -169,7 +169,7 @@ class RemoteIndex(Searchable):
 
 
 class _Served:
-    """The server and what is known of it; apart from `RemoteIndex`, so that the broker does not keep a forgotten one.
+    """The server as known here; apart from `RemoteIndex`, so that the broker does not keep a forgotten one alive.
 
     Args:
         client: Asked at once.
@@ -182,7 +182,7 @@ class _Served:
         self.ask(attempts=1)  # a wrong URL should not take seconds to be noticed
 
     def ask(self, attempts: int | None = None) -> None:
-        """What the server serves now; forgets the passages that were seen."""
+        """Ask the server about the index that it serves now; forget the passages that were seen."""
         about = self._client.get("/v1/index", ABOUT, attempts=attempts)
         limits = about["limits"]
         with self._lock:
@@ -198,7 +198,7 @@ class _Served:
             self.longest_query = limits.get("characters")
 
     def passage(self, identity: str) -> Passage:
-        """As `RemoteIndex.passage`."""
+        """See `RemoteIndex.passage`."""
         with self._lock:
             known = self._seen.get(identity)
         if known is not None:

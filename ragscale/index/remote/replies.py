@@ -1,6 +1,6 @@
 """The replies of an index server, as its client reads them: every field and its type, checked before any is used.
 
-Strict: a number is no text, ``true`` no number. Fields beyond these are a later server's, and ignored.
+Strict: a number is not text, and ``true`` is not a number. Fields beyond these are a later server's, and ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Limits(TypedDict):
 
 @_open
 class About(TypedDict):
-    """``GET /v1/index``; what else it tells is kept."""
+    """``GET /v1/index``; other fields are kept."""
 
     fingerprint: _Fingerprint
     how: How

@@ -1,4 +1,4 @@
-"""What an index server and its clients have in common: URLs, passages and hits as JSON."""
+"""Wire format that an index server and its clients share: URLs, passages and hits as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["hit_from_json", "hit_to_json", "is_url", "passage_from_json", "passa
 
 
 def is_url(source: object) -> bool:
-    """Whether a text names a served index and no folder; as in every URL, the case of the scheme does not count."""
+    """Whether a text is the URL of a served index and not a folder; the case of the scheme does not count."""
     return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
 
 
@@ -32,7 +32,7 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
 
 
 def passage_from_json(data: Mapping[str, Any]) -> Passage:
-    """The inverse of `passage_to_json`, of what `ragscale.index.remote.replies` has checked."""
+    """The inverse of `passage_to_json`, for data that `ragscale.index.remote.replies` has checked."""
     return Passage(data["id"], data["title"], data["text"], data["document"], dict(data["metadata"]))
 
 

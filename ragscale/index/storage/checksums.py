@@ -1,4 +1,4 @@
-"""The files of an index against its manifest: which are damaged, and whether they can be derived again."""
+"""Checksums: files of an index compared with its manifest; which are damaged, and which can be derived again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def scan(folder: Path, part: Path, known: Mapping[str, FileInfo]) -> dict[str, F
     Args:
         folder: The index.
         part: A folder in it.
-        known: What is known already, for files that are not to be read.
+        known: Checksums that are known already; these files are not read.
     """
     paths = sorted(path for path in part.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
@@ -60,8 +60,8 @@ def check_files(
     Args:
         folder: The index.
         manifest: Its manifest.
-        at_open: As of `damaged_files`.
-        known: As of `damaged_files`.
+        at_open: See `damaged_files`.
+        known: See `damaged_files`.
 
     Raises:
         IndexDamaged: A file is missing, has another size or another checksum. Names one that cannot be derived again if
@@ -76,7 +76,7 @@ def check_files(
 def check_file(folder: Path, manifest: Manifest, path: Path) -> None:
     """Compare a file with the checksum in the manifest, unless this process has done it and the file is the same.
 
-    For what is given to a library that would end the process where a number in it is wrong.
+    For files of libraries that crash the process on a wrong number.
 
     Args:
         folder: The index.
@@ -99,7 +99,7 @@ def check_file(folder: Path, manifest: Manifest, path: Path) -> None:
 def damaged_files(
     folder: Path, manifest: Manifest, *, at_open: bool = False, known: Mapping[str, FileInfo] | None = None
 ) -> dict[str, str]:
-    """What is wrong with each file that is not as the manifest says, by its name there.
+    """Damaged files: name in the manifest -> reason.
 
     Args:
         folder: The index.
@@ -132,7 +132,7 @@ def _derive_again(folder: Path) -> str:
 
 
 def recountable(damaged: Collection[str]) -> list[str]:
-    """Those of some damaged files of segments that follow from passages which are whole: hashes and terms."""
+    """Damaged files of segments that can be counted again from intact passages: hashes and terms."""
     names = [PurePosixPath(name) for name in damaged]
     return [str(name) for name in names if name.name in _COUNTED and str(name.with_name(PASSAGES_FILE)) not in damaged]
 
@@ -140,13 +140,13 @@ def recountable(damaged: Collection[str]) -> list[str]:
 def refuse_lost(folder: Path, manifest: Manifest, damaged: Mapping[str, str], *, but: Collection[str] = ()) -> None:
     """Raise an `IndexDamaged` where one of some damaged files cannot be derived again.
 
-    Segments cannot, for all else is derived from them. Which rows are deleted stands in two files, and one is enough.
+    Segments cannot: everything else is derived from them. Deleted rows are recorded twice; either copy suffices.
 
     Args:
         folder: The index.
         manifest: Its manifest.
-        damaged: As of `damaged_files`.
-        but: Files of segments that can, as of `recountable`.
+        damaged: Result of `damaged_files`.
+        but: Files of segments that can: result of `recountable`.
     """
     for name in _lost(manifest, damaged):
         if name in but:

@@ -1,7 +1,7 @@
-"""Files of an index that opening it does not read whole: damage shows as they are used, as an error of ours.
+"""Damage in files that opening an index does not read whole: raised as `IndexDamaged` when they are used.
 
-Every number in them that says where to read or write is checked before it is followed: libraries do not, and would end
-the process.
+Every offset and row number in them is checked before it is followed: libraries do not check, and would crash the
+process.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _REMEDY = "`ragscale index verify DIR` says what helps; where it finds no damage
 
 
 def damaged(path: Path, problem: object) -> IndexDamaged:
-    """The error about a file, or a folder of files, that does not hold what it should."""
+    """Error about a damaged file, or folder of files."""
     return IndexDamaged(f"{path}: damaged ({problem})", _REMEDY)
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns what libraries raise on a file that is not what they wrote into an `IndexDamaged` that names it."""
+    """Turn errors of libraries about a file's content into an `IndexDamaged` that names the file."""
     try:
         yield
     except (RagscaleError, MemoryError):

@@ -1,4 +1,4 @@
-"""Puts a finished folder where it belongs, in one step and only when the disk has all of it."""
+"""Durable writes: fsync, atomic renames of finished folders, and errors of the disk."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def settled(path: Path) -> Path:
-    """The path of a folder to write, as it was given, so that errors name it like this.
+    """Path of a folder to write, as it was given, so that errors name it so.
 
-    Where it leads if a link is on the way, which may be moved meanwhile, or if it ends in no name to put others beside.
+    Resolves links, so that moving a link later does not redirect the write, and paths that do not end in a name.
     """
     real = path.resolve()
     return path if path.name not in ("", "..") and real == Path(os.path.abspath(path)) else real
@@ -36,7 +36,7 @@ def put(folder: Path, out: Path, *, replace: bool) -> None:
     On Linux the two names are exchanged in one system call, so that there is always one or the other.
 
     Args:
-        folder: What is to have the name.
+        folder: The finished folder.
         out: The name.
         replace: Whether an index that is there is removed, once the disk has the new one under its name.
 
@@ -55,7 +55,7 @@ def put(folder: Path, out: Path, *, replace: bool) -> None:
 
 
 def _swap(folder: Path, out: Path) -> Path:
-    """Give `folder` the name `out`; where what had that name is now."""
+    """Give `folder` the name `out`; return the new path of what had that name."""
     if _exchange(folder, out):
         return folder
     old = folder.with_suffix(".old")
@@ -79,7 +79,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def removed_name(folder: Path) -> Path:
-    """Where `remove_folder` puts a folder first."""
+    """Name that `remove_folder` gives a folder first."""
     return folder.with_name(f"{folder.name}.removed")
 
 

@@ -1,4 +1,4 @@
-"""What tells passages and documents apart: five numbers a row, and the comparison of two sets of documents by them."""
+"""Hashes that identify passages, documents and their content, and the comparison of two corpora by them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Hashes = NDArray[np.uint64]
 """Shape (rows, `COLUMNS`)."""
 
 ADDED, CHANGED, UNCHANGED, ABSENT = range(4)
-"""What became of a document: new; there with other content; the same; only in the old set."""
+"""State of a document: new; there with other content; the same; only in the old set."""
 
 
 def _digest(data: bytes, size: int) -> NDArray[np.uint64]:
@@ -42,7 +42,7 @@ def _digest(data: bytes, size: int) -> NDArray[np.uint64]:
 
 
 def id_hash(identity: str) -> int:
-    """Hash of an id, 64 bits: who uses it compares the ids of equal hashes. Raises ``UnicodeEncodeError``."""
+    """Hash of an id, 64 bits; the caller compares the ids of equal hashes. Raises ``UnicodeEncodeError``."""
     return int(_digest(identity.encode("utf-8"), 8)[0])
 
 
@@ -87,7 +87,7 @@ def compare(old: Hashes, new: Hashes) -> tuple[NDArray[np.int8], NDArray[np.int8
         new: Rows there should be.
 
     Returns:
-        What became of the document of each old row (`CHANGED`, `UNCHANGED`, `ABSENT`) and of each new row (`ADDED`,
+        State of the document of each old row (`CHANGED`, `UNCHANGED`, `ABSENT`) and of each new row (`ADDED`,
         `CHANGED`, `UNCHANGED`), and the number of documents by state.
     """
     rows = np.concatenate([old, new])

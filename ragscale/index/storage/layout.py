@@ -4,7 +4,7 @@
 
     manifest.json                 the commit: everything that decides what a search returns
     .lock                         held by the writer
-    incoming/                     a writer's scratch folder
+    staging/                      a writer's scratch folder
     segments/000000/              rows that never change again; nothing else holds these data
         passages.arrow  fields.arrow  hashes.u64
         terms.i32  lengths.i32  vocabulary.txt
@@ -24,7 +24,6 @@ __all__ = [
     "GENERATIONS",
     "HASHES_FILE",
     "IDS_FILE",
-    "INCOMING",
     "JOURNAL_FILE",
     "LENGTHS_FILE",
     "LOCK_FILE",
@@ -32,6 +31,7 @@ __all__ = [
     "PASSAGES_FILE",
     "RAW_FILE",
     "SEGMENTS",
+    "STAGING",
     "TERMS_FILE",
     "VECTORS_FILE",
     "VOCABULARY_FILE",
@@ -42,7 +42,7 @@ __all__ = [
 
 MANIFEST_FILE = "manifest.json"
 LOCK_FILE = ".lock"
-INCOMING = "incoming"
+STAGING = "staging"
 """Scratch folder of a writer; the next one removes what is left there."""
 
 SEGMENTS = "segments"

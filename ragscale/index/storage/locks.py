@@ -1,4 +1,4 @@
-"""Who may write an index, and which of its files somebody still reads; the system drops both with their process."""
+"""The writer's lock and readers' pins; the operating system releases both when a process dies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 class Pin:
-    """Keeps a generation's files from being removed until `release`, or until nobody has the pin any more.
+    """A reader's pin: keeps a generation's files until `release`, or until the pin is garbage.
 
     Args:
         folder: Of the generation.

@@ -1,4 +1,4 @@
-"""The manifest of an index: what it was made with, and the checksum of every file."""
+"""The manifest of an index: its settings, and the checksum of every file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FORMAT = 3
 """Version of the index layout; another one is refused."""
 _LEAST_COSINE = 0.99
 REBUILD = "Build the index again with `ragscale index build ... --force`, or restore it from a copy."
-"""What helps where nothing else does."""
+"""Remedy where nothing can be derived again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderInfo:
-    """What the vectors were made with: enough to make a query's vector comparable with them."""
+    """The embedder of an index: enough to make a query's vector comparable with the stored ones."""
 
     name: str
     """Hub name, or the path of a local model as it was given; never a path for the default model."""
@@ -64,10 +64,10 @@ class EmbedderInfo:
     document_prompt: str
     """Put before each passage."""
     probe: str = ""
-    """Of an endpoint, which does not prove its weights: the first numbers of the vector of a fixed text."""
+    """First numbers of the vector of a fixed text, for an endpoint, which does not prove its weights; else empty."""
 
     def same_as(self, other: EmbedderInfo) -> bool:
-        """Whether the vectors of both are comparable: equal, but for what little a server's numbers move."""
+        """Whether the vectors of both are comparable: equal, up to the numerical noise of a served model."""
         if replace(self, probe="") != replace(other, probe=""):
             return False
         return self.probe == other.probe or _agree(self.probe, other.probe)
@@ -84,7 +84,7 @@ def _agree(one: str, other: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DenseInfo:
-    """How vectors are searched, as the manifest records it."""
+    """Settings of the dense index."""
 
     factory: str
     """FAISS factory string, never ``"auto"``; ``"Flat"`` searches the stored vectors themselves."""
@@ -105,11 +105,11 @@ class Segment:
     """A folder of rows that never changes again."""
 
     name: str
-    """Its folder under `SEGMENTS`: six digits."""
+    """Name of its folder under `SEGMENTS`: six digits."""
     rows: int
 
     def path(self, folder: Path) -> Path:
-        """Where it lies in the index at `folder`."""
+        """Folder of the segment in the index at `folder`."""
         return folder / SEGMENTS / self.name
 
 
@@ -128,13 +128,13 @@ class Manifest:
     lexical: dict[str, Any]
     """Library, variant, parameters and number of terms of the lexical index."""
     chunking: dict[str, Any]
-    """How documents were cut; see `ragscale.corpus.Chunking`."""
+    """Chunking of the documents; see `ragscale.corpus.Chunking`."""
     fields: dict[str, str]
     """Type of each metadata field, by Arrow's names."""
     embedder: EmbedderInfo | None = None
     """None for a lexical-only index."""
     dense: DenseInfo | None = None
-    """How vectors are searched; None for a lexical-only index."""
+    """Settings of the dense index; None for a lexical-only index."""
     metric: str | None = None
     """``"inner_product"`` on vectors of length 1, that is the cosine."""
     description: str = ""
@@ -154,8 +154,8 @@ class Manifest:
     def fingerprint(self) -> str:
         """SHA-256 of what was indexed and how: equal fingerprints mean equal search results up to rounding.
 
-        Not of how it came about: neither the generation nor the segments count, and deleted rows only where an
-        approximate index was trained with them.
+        The history does not count: neither generation nor segments, and deleted rows only where an approximate index
+        was trained with them.
         """
         dense = None if self.dense is None else {**asdict(self.dense), "reason": ""}
         lexical = {name: value for name, value in self.lexical.items() if name != "terms"}
@@ -169,15 +169,15 @@ class Manifest:
         return _sha256_of(parts)
 
     def generation_path(self, folder: Path) -> Path:
-        """Where the derived files lie in the index at `folder`."""
+        """Folder of the derived files in the index at `folder`."""
         return folder / GENERATIONS / numbered(self.generation)
 
     def segment_paths(self, folder: Path) -> list[Path]:
-        """Where the segments lie, in row order."""
+        """Folders of the segments, in row order."""
         return [segment.path(folder) for segment in self.segments]
 
     def to_dict(self) -> dict[str, Any]:
-        """As `manifest.json` holds it: with the fingerprint, and a checksum of all the rest."""
+        """Content of `manifest.json`: with the fingerprint, and a checksum of all the rest."""
         values = {**asdict(self), "fingerprint": self.fingerprint}
         if self.dense is not None and self.dense.memory is None:
             del values["dense"]["memory"]  # as it was before there was such a value
@@ -269,7 +269,7 @@ def described(text: str) -> str:
 
 
 def _refuse_url(folder: Path) -> None:
-    """A URL that was made a path has lost one of its slashes."""
+    """Raise `InvalidInput` for a URL; made a path, it has lost one of its slashes."""
     url = re.sub(r"^(https?:)/", r"\1//", str(folder), flags=re.IGNORECASE)
     if url != str(folder):
         raise InvalidInput(

@@ -36,12 +36,12 @@ def _schema() -> Any:
 
 
 def full_text(passage: Passage) -> str:
-    """What is embedded and put into the lexical index: the title, a line break, the text."""
+    """Text of a passage that is embedded and put into the lexical index: the title, a line break, the text."""
     return f"{passage.title}\n{passage.text}" if passage.title else passage.text
 
 
 def id_table(hashes: NDArray[np.uint64], rows: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """What `IDS_FILE` holds: the hashes of some ids in ascending order, and under each its row; shape (2, n)."""
+    """Content of `IDS_FILE`: the hashes of some ids in ascending order, and under each its row; shape (2, n)."""
     order = np.argsort(hashes, kind="stable")
     return np.stack([hashes[order], rows[order].astype(np.uint64)])
 
@@ -199,7 +199,7 @@ class PassageStore:
 
     @property
     def folders(self) -> list[Path]:
-        """Where the rows are, in their order."""
+        """Folders of the segments, in row order."""
         return [folder for folder, _ in self._segments]
 
     @property

@@ -1,4 +1,4 @@
-"""One commit of an index, held open: a consistent view whatever writers do meanwhile."""
+"""Snapshots: one commit of an index, pinned and open for reading, whatever writers do meanwhile."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def verify(folder: Path) -> Manifest:
 
 
 def _pinned(folder: Path) -> tuple[Manifest, Pin]:
-    """The manifest of the newest commit, and what keeps its files."""
+    """Manifest of the newest commit, and the pin that keeps its files."""
     for _ in range(_TRIES):
         manifest = Manifest.read(folder)
         generation = manifest.generation_path(folder)

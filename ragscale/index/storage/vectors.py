@@ -62,7 +62,7 @@ class Vectors:
                 yield first + begin, part[begin : begin + size]
 
     def head(self, rows: int) -> Self:
-        """The first so many rows, at most all, without copying."""
+        """The first `rows` rows, at most all, without copying."""
         found = copy.copy(self)
         found.parts = [(first, part[: rows - first]) for first, part in self.parts if first < rows]
         found._rows = min(rows, self._rows)

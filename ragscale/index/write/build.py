@@ -1,4 +1,4 @@
-"""Building an index: adding to an empty one, in a folder beside the destination that takes its name at the end."""
+"""Building an index: written to a folder beside the destination, which is renamed when it is complete."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from ragscale.index.storage.locks import writing
 from ragscale.index.storage.manifest import Manifest, Segment, described
 from ragscale.index.write import ray as on_ray
 from ragscale.index.write.commit import commit
-from ragscale.index.write.embedding import WriteSettings, embed_segments, incoming
+from ragscale.index.write.embedding import WriteSettings, embed_segments
 from ragscale.index.write.segments import discard, drop_vectors, embedded, note_kept, write_texts
+from ragscale.index.write.staging import staged
 
 __all__ = ["build"]
 
@@ -62,7 +63,7 @@ class _Settings(WriteSettings):
 
     @property
     def chunking(self) -> Chunking:
-        """How documents are cut."""
+        """Chunking of the documents."""
         chunking = Chunking(self.chunk_size, self.chunk_overlap, self.chunk_by, self.chunk_rows)
         return chunking.counted_by(self.embedder)
 
@@ -109,7 +110,7 @@ def build(corpora: Sequence[str | Path], out: str | Path, **given: Unpack[BuildO
         reading = on_ray.read if ray else read
         columns = options.columns or Columns()
         records = reading(paths, chunking, columns=columns, fields=types, problems=options.problems)
-        with incoming(folder, records, report) as found:
+        with staged(folder, records, report) as found:
             count = len(found)
             segments = write_texts(
                 folder,
@@ -143,7 +144,7 @@ def build(corpora: Sequence[str | Path], out: str | Path, **given: Unpack[BuildO
 
 
 def _check(corpora: Sequence[Path], out: Path, options: _Settings) -> None:
-    """Everything that can be refused before work starts, but for the embedder's."""
+    """Refuse whatever can be refused before work starts, except by the embedder."""
     if not corpora:
         raise InvalidInput("no corpus given", "Name at least one file or folder.")
     for corpus in corpora:
@@ -177,7 +178,7 @@ def _refuse_taken(out: Path, options: _Settings) -> None:
 
 
 def _refuse_unused(options: _Settings) -> None:
-    """What is about vectors in an index without would be ignored, mistakes and all."""
+    """Refuse vector options for a lexical-only index; they would be ignored."""
     defaults = {known.name: known.default for known in fields(options)}
     for name in _OF_VECTORS:
         value = getattr(options, name)
@@ -207,7 +208,7 @@ def _workplace(out: Path) -> Iterator[Path]:
 
 
 def _reopen(folder: Path) -> None:
-    """Make what a killed build left ready to go on with; a finished index of damaged segments is thrown away."""
+    """Prepare what a killed build left for going on; remove a finished index of damaged segments."""
     if (folder / MANIFEST_FILE).exists():
         try:
             manifest = Manifest.read(folder)
@@ -221,7 +222,7 @@ def _reopen(folder: Path) -> None:
 
 @contextmanager
 def _embedder(options: _Settings) -> Iterator[Embedder | None]:
-    """The embedder, loaded before the corpus is read: what it or FAISS refuses should not cost hours of reading."""
+    """The embedder, loaded before the corpus is read, so that a refusal by it or by FAISS costs no hours of reading."""
     if options.embedder is None:
         yield None
         return

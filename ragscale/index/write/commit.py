@@ -90,7 +90,7 @@ def _derive(
     memory: int | None,
     damaged: Collection[str],
 ) -> Manifest:
-    """Write the files of a generation; the draft with what they say."""
+    """Write the files of a generation; return the draft with their numbers and hashes."""
     rows_are_whole = all(name.endswith(f"/{VECTORS_FILE}") for name in damaged)
     if old is not None and rows_are_whole and _same_rows(folder, draft, deleted, old):
         draft = _take_over(folder, work, draft, old, vectors=False)
@@ -125,12 +125,12 @@ def _same_rows(folder: Path, draft: Manifest, deleted: Deleted, old: Manifest) -
 
 
 def _covers_enough(draft: Manifest, dense: DenseInfo) -> bool:
-    """Whether few enough rows are searched one by one beside an approximate index."""
+    """Whether the approximate index covers enough rows: later ones, at most a quarter of all, are searched exactly."""
     return dense.rows == 0 or 4 * (draft.rows - dense.rows) <= draft.rows
 
 
 def _write_rows(work: Path, segments: list[Path], deleted: Deleted) -> tuple[int, str]:
-    """Write the id table and the deleted rows; the number of live rows and the hash of their content."""
+    """Write the id table and the deleted rows; return the number of live rows and the hash of their content."""
     content = hashlib.sha256()
     ids, rows, start = [], [], 0
     for segment in segments:
@@ -154,8 +154,7 @@ def _take_over(folder: Path, work: Path, draft: Manifest, old: Manifest, *, vect
     """Link `VECTORS_FILE` of the old generation, or all its other files, into the new one.
 
     Returns:
-        The draft with their checksums as they were: who opens an index does not read all, and a file that was damaged
-        since must not get a new one that fits.
+        The draft with their old checksums: recomputing them would hide damage that opening did not detect.
     """
     before, now = old.generation_path(Path()), draft.generation_path(Path())
     taken = dict(draft.files)
@@ -188,7 +187,7 @@ def _files(folder: Path, draft: Manifest, old: Manifest | None) -> dict[str, Fil
 
 
 def tidy(folder: Path, manifest: Manifest) -> None:
-    """Remove what the manifest does not name and nobody reads; not the segments that a killed writer can go on with."""
+    """Remove files that are neither in the manifest nor pinned; keep segments that a killed writer resumes."""
     pinned = False
     for path in sorted((folder / GENERATIONS).iterdir()):
         if path != manifest.generation_path(folder):

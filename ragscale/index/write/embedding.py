@@ -1,10 +1,8 @@
-"""Rows into segments: the part of the work that building, adding, updating and compacting share."""
+"""Embedding: settings, staging and vectors of new segments, shared by building, adding and updating."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.arguments import listed
-from ragscale.corpus import Columns, Problems, Record
+from ragscale.corpus import Columns, Problems
 from ragscale.index.encoders.embedder import Embedder
 from ragscale.index.options import Backend, Progress
-from ragscale.index.storage.layout import INCOMING
 from ragscale.index.storage.manifest import Segment
 from ragscale.index.storage.passages import PassageStore
 from ragscale.index.write.segments import Slab, fill_vectors, missing
-from ragscale.index.write.staging import Incoming
 
 __all__ = [
     "SEGMENT_ROWS",
@@ -28,7 +24,6 @@ __all__ = [
     "WriteSettings",
     "embed_segments",
     "encode_slab",
-    "incoming",
     "silent",
 ]
 
@@ -66,34 +61,6 @@ class WriteSettings:
 
 def silent(stage: str, done: int, total: int) -> None:
     """No-op progress callback."""
-
-
-@contextmanager
-def incoming(folder: Path, records: Iterable[Record], report: Progress) -> Iterator[Incoming]:
-    """The passages of a corpus, read and checked, for as long as the block runs.
-
-    Args:
-        folder: The index that they are for.
-        records: The corpus.
-        report: Progress.
-    """
-    scratch = folder / INCOMING
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    try:
-        report("read", 0, 0)
-        found = Incoming(scratch, _counted(records, report))
-        report("read", len(found), len(found))
-        yield found
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _counted(records: Iterable[Record], report: Progress) -> Iterator[Record]:
-    for number, record in enumerate(records, 1):
-        yield record
-        if number % 1000 == 0:
-            report("read", number, 0)
 
 
 def embed_segments(

@@ -19,10 +19,10 @@ from ragscale.index.options import AddOptions, UpdateOptions
 from ragscale.index.storage.hashes import ABSENT, CHANGED, UNCHANGED, compare, load_hashes
 from ragscale.index.storage.manifest import Manifest
 from ragscale.index.write.commit import commit
-from ragscale.index.write.embedding import WriteSettings, embed_segments, incoming
+from ragscale.index.write.embedding import WriteSettings, embed_segments
 from ragscale.index.write.segments import new_segments, write_texts
-from ragscale.index.write.session import SHOWN, Changes, Opened, opened
-from ragscale.index.write.staging import Incoming
+from ragscale.index.write.session import SHOWN, Changes, Session, session
+from ragscale.index.write.staging import Staged, staged
 from ragscale.words import counted
 
 __all__ = ["add", "update"]
@@ -49,7 +49,7 @@ def add(path: str | Path, corpora: Sequence[str | Path], **options: Unpack[AddOp
         RagscaleError: The disk is full; the index is as it was.
     """
     refuse_options("an addition", options, AddOptions.__annotations__)
-    with opened(path) as index:
+    with session(path) as index:
         return _grow(index, listed("corpora", corpora, (str, Path)), _Settings(**options))
 
 
@@ -66,7 +66,7 @@ def update(path: str | Path, corpora: Sequence[str | Path], **options: Unpack[Up
         RagscaleError: See `add`, but for changed documents.
     """
     refuse_options("an update", options, UpdateOptions.__annotations__)
-    with opened(path) as index:
+    with session(path) as index:
         return _grow(index, listed("corpora", corpora, (str, Path)), _Settings(**options), change=True)
 
 
@@ -78,7 +78,7 @@ class _Settings(WriteSettings):
     prune: bool = False
 
 
-def _grow(index: Opened, corpora: Sequence[str | Path], options: _Settings, *, change: bool = False) -> Changes:
+def _grow(index: Session, corpora: Sequence[str | Path], options: _Settings, *, change: bool = False) -> Changes:
     folder, old, deleted, passages = index
     report, prune = options.report, options.prune
     if not corpora:
@@ -89,7 +89,7 @@ def _grow(index: Opened, corpora: Sequence[str | Path], options: _Settings, *, c
     records = read(corpora, chunking, columns=options.columns, fields=fields, problems=options.problems)
     with (
         new_segments(folder, index.next_segment, keep_embedded=True),
-        incoming(folder, records, report) as found,
+        staged(folder, records, report) as found,
     ):
         if prune and options.problems is not None and options.problems.count:
             raise InvalidInput(
@@ -130,7 +130,7 @@ def _grow(index: Opened, corpora: Sequence[str | Path], options: _Settings, *, c
 
 
 def _chunking(old: Manifest, embedder: str | Path | None) -> Chunking:
-    """How the passages of an index were cut, with the tokenizer where it lies on this machine."""
+    """Chunking of the passages of an index, with the tokenizer where it lies on this machine."""
     chunking = Chunking(**old.chunking)
     if embedder is not None and old.embedder is not None and chunking.tokenizer == old.embedder.name:
         return replace(chunking, tokenizer=str(embedder))
@@ -138,7 +138,7 @@ def _chunking(old: Manifest, embedder: str | Path | None) -> Chunking:
 
 
 def _states(
-    index: Opened, found: Incoming, *, whole: bool
+    index: Session, found: Staged, *, whole: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.int8], tuple[int, int, int, int]]:
     """Live rows of the index whose documents matter, their states, those of the new rows, and `compare`'s counts."""
     wanted = np.unique(found.hashes[:, 1])
@@ -155,7 +155,7 @@ def _states(
     return np.concatenate(rows), before, after, counts
 
 
-def _refuse_changed(found: Incoming, after: NDArray[np.int8]) -> None:
+def _refuse_changed(found: Staged, after: NDArray[np.int8]) -> None:
     changed = np.flatnonzero(after == CHANGED)
     if len(changed):
         _, first = np.unique(found.hashes[changed, 1], return_index=True)

@@ -1,4 +1,4 @@
-"""Removing documents, compacting, indexing stored vectors another way: writes that embed nothing."""
+"""Maintenance: removing documents, compacting, reindexing stored vectors. Nothing is embedded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ragscale.index.storage.snapshot import open_vectors
 from ragscale.index.write.commit import commit, tidy
 from ragscale.index.write.embedding import SEGMENT_ROWS, silent
 from ragscale.index.write.segments import fill_vectors, missing, new_segments, write_texts
-from ragscale.index.write.session import SHOWN, Changes, Opened, opened
+from ragscale.index.write.session import SHOWN, Changes, Session, session
 
 __all__ = ["compact", "reindex", "remove", "retune", "sweep"]
 
@@ -38,10 +38,10 @@ def remove(path: str | Path, names: Sequence[str]) -> Changes:
 
     Raises:
         InvalidInput: A name is unknown, or nothing would be left.
-        RagscaleError: As of `add`.
+        RagscaleError: See `add`.
     """
     wanted = list(dict.fromkeys(listed("names", names, str)))
-    with opened(path) as index:
+    with session(path) as index:
         gone = index.deleted.copy()
         unknown = _mark(index, wanted, gone)
         if unknown:
@@ -58,8 +58,8 @@ def remove(path: str | Path, names: Sequence[str]) -> Changes:
         return Changes(removed=len(wanted))
 
 
-def _mark(index: Opened, names: list[str], gone: NDArray[np.bool_]) -> list[str]:
-    """Set `gone` for the rows of each name; the names that have none."""
+def _mark(index: Session, names: list[str], gone: NDArray[np.bool_]) -> list[str]:
+    """Set `gone` for the rows of each name; return the names that have none."""
     hashes = {}
     for name in names:
         try:
@@ -96,15 +96,15 @@ def compact(path: str | Path, *, segment_rows: int = SEGMENT_ROWS, progress: Pro
         progress: Called with stage (``"bm25"``), passages done and passages in all.
 
     Raises:
-        RagscaleError: As of `add`.
+        RagscaleError: See `add`.
     """
     report = progress or silent
-    with opened(path) as index:
+    with session(path) as index:
         folder, old, deleted, passages = index
         rows = np.flatnonzero(~deleted)
         if _is_compact(old, segment_rows):
             return
-        check_files(folder, old)  # what `opened` left out too: the copies will have checksums that fit
+        check_files(folder, old)  # what `session` left out too: the copies will have checksums that fit
         fields = _live_fields(index)
         with new_segments(folder, index.next_segment):
             segments = write_texts(
@@ -127,7 +127,7 @@ def compact(path: str | Path, *, segment_rows: int = SEGMENT_ROWS, progress: Pro
             commit(folder, draft, None, old=old, factory=old.dense.factory if old.dense else None)
 
 
-def _live_fields(index: Opened) -> dict[str, str]:
+def _live_fields(index: Session) -> dict[str, str]:
     """Types of the metadata fields that a live passage has."""
     table = index.passages.fields.table()
     has = {name: table[name].is_valid().to_numpy() for name in table.column_names}
@@ -151,9 +151,9 @@ def reindex(path: str | Path, factory: str, *, memory: int | None = None) -> Den
 
     Raises:
         InvalidInput: A bad factory string, or the index has no vectors.
-        RagscaleError: As of `add`.
+        RagscaleError: See `add`.
     """
-    with opened(path) as index:
+    with session(path) as index:
         if index.manifest.embedder is None:
             raise InvalidInput(f"{index.folder} is a lexical-only index", "Build an index with an embedder.")
         check_factory(factory, index.manifest.embedder.dimension, index.manifest.rows, memory=memory)
@@ -170,9 +170,9 @@ def retune(path: str | Path, dense: DenseInfo) -> None:
 
     Raises:
         IndexBusy: The index was built anew since the settings were found.
-        RagscaleError: As of `add`.
+        RagscaleError: See `add`.
     """
-    with opened(path) as index:
+    with session(path) as index:
         now = index.manifest.dense
         if now is None or (now.factory, now.rows) != (dense.factory, dense.rows):
             raise IndexBusy(f"{index.folder}: the vectors' index was built anew meanwhile", "Tune it again.")

@@ -34,7 +34,7 @@ __all__ = ["connected", "encoder", "read"]
 _READ_TASKS = 1000
 """A file a task up to here; more files share tasks."""
 _CPUS_AN_ACTOR = 4
-"""Where there are no GPUs; beyond it PyTorch gains little by one copy of a model."""
+"""CPUs of an actor where there are no GPUs; PyTorch gains little from more for one copy of a model."""
 _GO_ON = "Look at Ray's own logs (/tmp/ray/session_latest/logs); the same call goes on where this one was."
 
 
@@ -94,7 +94,7 @@ def read(
 
     Raises:
         InvalidInput: Standard input, which no other node can read.
-        RagscaleError: As of `ragscale.corpus.read`, or Ray lost a task.
+        RagscaleError: See `ragscale.corpus.read`; or Ray lost a task.
     """
     if STDIN in map(str, corpora):
         raise InvalidInput("standard input (-) with the engine ray", "Write it to a file that all nodes see.")
@@ -113,7 +113,7 @@ def _absolute(piece: Piece) -> str:
 
 
 def _records(rows: Iterator[Any], pieces: int, fields: FieldTypes, problems: Problems) -> Iterator[Record]:
-    """What tasks sent about the next so many pieces: records, and what a `Reader` in this process would have done."""
+    """Replay the outcomes of the next `pieces` pieces: yield records, note problems and types, raise errors."""
     bad: Record | None = None
     while pieces:
         kind, *values = next(rows)
@@ -150,10 +150,10 @@ def encoder(info: EmbedderInfo, source: str | Path, batch_size: int, backend: Ba
     All nodes must see the index under the same path, and the model where it is a folder.
 
     Args:
-        info: What the vectors must be made with.
+        info: The embedder of the index.
         source: Name or folder of that model, or its endpoint.
         batch_size: Passages encoded at once.
-        backend: What computes.
+        backend: Computes the vectors.
     """
     where = str(Path(source).resolve()) if Path(source).is_dir() else str(source)
     return partial(_encode, info, where, batch_size, backend)
@@ -175,7 +175,7 @@ def _encode(
 
 
 def _actors(gpus: bool) -> dict[str, Any]:
-    """How many actors there may be, and what each holds; Ray starts as many as there is room for."""
+    """Most actors, and the resources of each; Ray starts as many as there is room for."""
     import ray
     from ray.data import ActorPoolStrategy
 
@@ -220,7 +220,7 @@ def _stream(items: list[dict[str, Any]], task: Any, *, blocks: int, **options: A
 
 
 def _error(kind: str, problem: str, remedy: str) -> RagscaleError:
-    """What a task would have raised."""
+    """The error that a task sent."""
     found = getattr(errors, kind)(problem, remedy)
     assert isinstance(found, RagscaleError)
     return found

@@ -1,6 +1,6 @@
-"""What `cluster` lets Ray run on other nodes: one task reads pieces of corpora, one actor embeds slabs.
+"""Tasks that run on other nodes of Ray: one reads pieces of corpora; an actor embeds slabs.
 
-Tables have one column of bytes. What a reader yields or reports is a JSON list that begins with its kind; a slab's
+Tables have one column of bytes. An outcome of reading is a JSON list that begins with its kind; a slab's
 vectors are their bytes, after a first byte that tells them from an error.
 """
 
@@ -43,7 +43,7 @@ def read_pieces(pieces: Table, chunking: Chunking, columns: Columns, keep_going:
 
 
 def outcomes(pieces: list[Piece], chunking: Chunking, columns: Columns, keep_going: bool) -> Iterator[Outcome]:
-    """What happens when some pieces are read, in order; after the first error nothing more, unless it keeps going.
+    """Outcomes of reading some pieces, in order; none after the first error, unless the reader keeps going.
 
     Types of fields are not compared here: they depend on what is read elsewhere.
     """
@@ -81,7 +81,7 @@ def _problem(found: Problem | BadDocument) -> Outcome:
 
 
 def _error(error: RagscaleError) -> Outcome:
-    """Named by its nearest kin in `ragscale.errors`, which is where the other side looks."""
+    """Outcome of an error, named by its nearest class in `ragscale.errors`, where the other side looks it up."""
     kin = next(kind for kind in type(error).__mro__ if kind.__module__ == RagscaleError.__module__)
     return ["error", kin.__name__, error.problem, error.remedy]
 
@@ -102,10 +102,10 @@ class SlabEncoder:
     """An actor: holds a model and makes the vectors of slabs.
 
     Args:
-        info: What the vectors must be made with.
+        info: The embedder of the index.
         source: Name or folder of that model.
         batch_size: Passages encoded at once.
-        backend: What computes.
+        backend: Computes the vectors.
     """
 
     def __init__(self, info: EmbedderInfo, source: str, batch_size: int, backend: Backend = "torch") -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ragscale.errors import IndexDamaged
 from ragscale.index.storage.checksums import damaged_files, recountable, refuse_lost, scan
 from ragscale.index.storage.durable import settled, storage_errors, sync
-from ragscale.index.storage.layout import DELETED_FILE, IDS_FILE, INCOMING
+from ragscale.index.storage.layout import DELETED_FILE, IDS_FILE, STAGING
 from ragscale.index.storage.locks import writing
 from ragscale.index.storage.manifest import REBUILD, Manifest
 from ragscale.index.storage.passages import PassageStore
@@ -58,7 +58,7 @@ def repair(path: str | Path) -> list[str]:
 
 def _count_again(folder: Path, manifest: Manifest, names: Collection[str]) -> None:
     """Put back files that `recountable` gave, all or none: they must be what they were, byte for byte."""
-    scratch = folder / INCOMING
+    scratch = folder / STAGING
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         for segment in {(folder / name).parent for name in names}:
@@ -78,7 +78,7 @@ def _count_again(folder: Path, manifest: Manifest, names: Collection[str]) -> No
 
 
 def _deleted(folder: Path, manifest: Manifest, damaged: Collection[str]) -> Deleted:
-    """Which rows are deleted; where the file that says so is damaged, those that are missing in the table of ids."""
+    """Deleted rows; if their file is damaged, the rows that are missing in the table of ids."""
     generation = manifest.generation_path(folder)
     if (generation / DELETED_FILE).relative_to(folder).as_posix() not in damaged:
         return load_deleted(folder, manifest)

@@ -1,4 +1,4 @@
-"""Segments: what is worth money (passages, terms, vectors), written once, resumed where a killed process was."""
+"""Segments: the expensive data (passages, terms, vectors). Written once; an interrupted write resumes."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _shifted(report: Report, start: int, done: int) -> None:
 
 
 def discard(folder: Path, first: int) -> None:
-    """Remove what an earlier writer left from a number on."""
+    """Remove the segments that an earlier writer left, from a number on."""
     for path in sorted((folder / SEGMENTS).glob("*")):
         if path.name >= numbered(first):
             remove_folder(path)
@@ -217,7 +217,7 @@ def missing(folder: Path, segment: Segment, info: EmbedderInfo) -> list[Slab]:
 
 
 def _journalled(segment: Path, info: EmbedderInfo | None = None) -> tuple[int, int]:
-    """Rows of a segment whose vectors are safe, and where the last whole line of its journal ends.
+    """Rows of a segment whose vectors are on the disk, and the end of the last whole line of its journal.
 
     Vectors of anything but `info` do not count; where it is None, all do.
     """
@@ -255,17 +255,17 @@ def _flush(file: IO[bytes]) -> None:
 
 
 def embedded(folder: Path, first: int = 0) -> int:
-    """Rows of the segments from a number on whose vectors are safe: work that is worth keeping when something fails."""
+    """Rows of the segments from a number on whose vectors are on the disk: work worth keeping after a failure."""
     found = sorted(folder.glob(f"{SEGMENTS}/*/{JOURNAL_FILE}"))
     return sum(_journalled(path.parent)[0] for path in found if path.parent.name >= numbered(first))
 
 
 def note_kept(error: BaseException, rows: int, *, done: bool) -> None:
-    """Add to an error, for whoever shows it, what the same call need not do again.
+    """Add a note to an error: the work that the same call need not do again.
 
     Args:
-        error: What stopped the work.
-        rows: Of `embedded`.
+        error: The error that stopped the work.
+        rows: Number of `embedded` rows.
         done: Whether the work was complete.
     """
     if done:

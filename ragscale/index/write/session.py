@@ -1,4 +1,4 @@
-"""An index that is opened for writing, and what a write did to it."""
+"""Sessions: an index opened for writing, and the changes that a write made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ragscale.index.storage.passages import PassageStore
 from ragscale.index.storage.snapshot import load_deleted, open_passages
 from ragscale.index.write.commit import tidy
 
-__all__ = ["SHOWN", "Changes", "Opened", "opened"]
+__all__ = ["SHOWN", "Changes", "Session", "session"]
 
 SHOWN = 5
 """Most names that an error lists."""
@@ -27,7 +27,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a write did, in documents; a passage without a document counts as one."""
+    """Changes of a write, in documents; a passage without a document counts as one."""
 
     added: int = 0
     changed: int = 0
@@ -41,7 +41,7 @@ class Changes:
     """The factory that ``auto`` would choose by now, where it chose another for fewer vectors: `reindex` changes it."""
 
 
-class Opened(NamedTuple):
+class Session(NamedTuple):
     """An index that is being written."""
 
     folder: Path
@@ -57,7 +57,7 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Opened]:
+def session(path: str | Path) -> Iterator[Session]:
     """Lock an index and check it as `Index.open` does."""
     folder = settled(Path(path))
     Manifest.read(folder)  # so that no lock file is made in what is no index
@@ -69,4 +69,4 @@ def opened(path: str | Path) -> Iterator[Opened]:
         if deleted is None:
             deleted = np.zeros(manifest.rows, dtype=bool)
         with open_passages(folder, manifest) as passages:
-            yield Opened(folder, manifest, deleted, passages)
+            yield Session(folder, manifest, deleted, passages)

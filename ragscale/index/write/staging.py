@@ -1,9 +1,11 @@
-"""What a corpus brings: read once into a scratch folder, and checked before anything is embedded."""
+"""Staging: the corpus, written once to a scratch folder and checked before anything is embedded."""
 
 from __future__ import annotations
 
+import shutil
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,16 @@ from numpy.typing import NDArray
 
 from ragscale.corpus import Place, Record
 from ragscale.errors import CorpusError
+from ragscale.index.options import Progress
 from ragscale.index.storage.hashes import Hashes, load_hashes
+from ragscale.index.storage.layout import STAGING
 from ragscale.index.storage.passages import PassageStore, PassageWriter
 
-__all__ = ["Incoming"]
+__all__ = ["Staged", "staged"]
 
 
-class Incoming:
-    """The passages of a corpus on disk, with their hashes and where each was read.
+class Staged:
+    """Staged passages of a corpus, with their hashes and the place where each was read.
 
     Holds 24 bytes a passage, so that a corpus of any size passes through.
 
@@ -74,7 +78,7 @@ class Incoming:
         """Raise a `CorpusError` where a row has the id of a passage of another document of an index.
 
         Args:
-            rows: What is to be added.
+            rows: Rows to be added.
             index: The passages that are there.
             gone: Rows of the index that will be deleted.
         """
@@ -92,10 +96,38 @@ class Incoming:
 def _rows_with(
     ids: NDArray[np.uint64], wanted: NDArray[np.uint64], rows: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """Of some rows (all where None), those whose id hash is wanted; `wanted` is sorted."""
+    """Rows among `rows` (all where None) whose id hash is in `wanted`, which is sorted."""
     rows = np.arange(len(ids), dtype=np.int64) if rows is None else rows
     if not len(wanted):
         return rows[:0]
     at = np.minimum(np.searchsorted(wanted, ids[rows]), len(wanted) - 1)
     found: NDArray[np.int64] = rows[wanted[at] == ids[rows]]
     return found
+
+
+@contextmanager
+def staged(folder: Path, records: Iterable[Record], report: Progress) -> Iterator[Staged]:
+    """Stage a corpus for as long as the block runs.
+
+    Args:
+        folder: The index.
+        records: The corpus.
+        report: Progress.
+    """
+    scratch = folder / STAGING
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        report("read", 0, 0)
+        found = Staged(scratch, _counted(records, report))
+        report("read", len(found), len(found))
+        yield found
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _counted(records: Iterable[Record], report: Progress) -> Iterator[Record]:
+    for number, record in enumerate(records, 1):
+        yield record
+        if number % 1000 == 0:
+            report("read", number, 0)

@@ -47,7 +47,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What tuning found."""
+    """Result of a tuning."""
 
     trials: tuple[Trial, ...]
     """In the order in which they were measured."""
@@ -85,7 +85,7 @@ def tune_index(
 
     Raises:
         InvalidInput: An argument out of range, or an index that has nothing to tune.
-        RagscaleError: As of opening the index and of committing.
+        RagscaleError: See `Index.open` and `add`.
     """
     if not 0 < recall <= 1 or k < 1 or sample < 0 or not (sample or queries):
         raise InvalidInput(

@@ -18,7 +18,7 @@ from ragscale.index.storage import passages as module
 from ragscale.index.storage.hashes import load_hashes, row_hashes, take_hashes
 from ragscale.index.storage.layout import FIELDS_FILE
 from ragscale.index.storage.passages import PassageStore, PassageWriter, full_text, id_table
-from ragscale.index.write.staging import Incoming
+from ragscale.index.write.staging import Staged
 from ragscale.types import Passage, Scalar
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -129,7 +129,7 @@ def test_duplicates_name_both_places(tmp_path: Path) -> None:
     rows = (("a", 1, "x"), ("a", 2, "y"), ("b", 1, "z"), ("b", 7, "y"), ("c", 9, "x"))
     records = [Record(Passage(identity, "", "text"), Place(Path(file), "line", n)) for file, n, identity in rows]
     with pytest.raises(CorpusError, match="duplicate id 'y': a, line 2 and b, line 7"):
-        Incoming(tmp_path, records)
+        Staged(tmp_path, records)
 
 
 def test_unknown_ids(tmp_path: Path) -> None:
