@@ -1,4 +1,4 @@
-"""``ragscale index add | update | remove | compact | repair``: an index after it was built."""
+"""``ragscale index add | update | remove | describe | compact | repair``: an index after it was built."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ragscale.words import counted
 if TYPE_CHECKING:
     from ragscale.index import Changes
 
-__all__ = ["add", "compact", "remove", "repair", "update"]
+__all__ = ["add", "compact", "describe", "remove", "repair", "update"]
 
 EmbedderFolder = Annotated[
     str | None,
@@ -68,6 +68,16 @@ def remove(
 
     remove(folder, names)
     typer.echo(f"{folder}: {len(dict.fromkeys(names)):,} removed")
+
+
+def describe(
+    folder: Folder,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help='Subject of the corpus, for prompts; "" removes it.')],
+) -> None:
+    """Set the description of the corpus, which prompts may name; nothing else changes but the fingerprint."""
+    from ragscale.index.write.maintain import describe
+
+    describe(folder, text)
 
 
 def compact(folder: Folder) -> None:

@@ -133,6 +133,7 @@ def verify(folder: Folder) -> None:
 app.command()(grow.add)
 app.command()(grow.update)
 app.command()(grow.remove)
+app.command()(grow.describe)
 app.command()(grow.compact)
 app.command()(grow.repair)
 

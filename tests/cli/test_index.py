@@ -121,6 +121,8 @@ def test_a_description_is_kept_and_shown(corpus: Path, tmp_path: Path) -> None:
     assert run("index", "build", corpus, "-o", out, "--embedder", "none", "--description", text).exit_code == 0
     assert load(run("index", "info", out, "--json"))["description"] == "Recipes and instruments, by a cook."
     assert "description  Recipes and instruments, by a cook.\n" in run("index", "info", out).stdout
+    assert run("index", "describe", out, "Recipes.").exit_code == 0
+    assert load(run("index", "info", out, "--json"))["description"] == "Recipes."
 
 
 def test_info_shows_what_the_manifest_holds(built: Path) -> None:

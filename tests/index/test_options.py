@@ -15,6 +15,7 @@ from ragscale.errors import IndexDamaged, InvalidInput
 from ragscale.index import AddOptions, BuildOptions, Index, Manifest, UpdateOptions
 from ragscale.index.storage.layout import MANIFEST_FILE
 from ragscale.index.write import build, grow
+from ragscale.index.write.maintain import describe
 
 
 @pytest.mark.parametrize(("settings", "options"), [(build._Settings, BuildOptions), (grow._Settings, UpdateOptions)])
@@ -86,6 +87,23 @@ def test_a_description_that_was_changed_by_hand_is_refused(corpus: Path, tmp_pat
         with pytest.raises(IndexDamaged, match="checksum"):
             Index.open(tmp_path / "index")
         path.write_text(text)
+
+
+@pytest.mark.parametrize("first", ["", "On ice."])
+def test_an_index_is_described_later(corpus: Path, tmp_path: Path, first: str) -> None:
+    with Index.build([corpus], tmp_path / "index", embedder=None, description=first) as index:
+        index.remove(["p3"])
+        before, found = index.fingerprint, index.search(["river ice"])
+        describe(index.path, first)
+        assert not index.reload()
+        for text in ("On  rivers.", ""):
+            describe(index.path, text)
+            assert index.reload()
+            assert (index.description, index.search(["river ice"])) == (" ".join(text.split()), found)
+            assert (index.fingerprint == before) == (text == first)
+        with pytest.raises(InvalidInput, match="1,001 characters"):
+            describe(index.path, "x" * 1001)
+        index.verify()
 
 
 @pytest.fixture

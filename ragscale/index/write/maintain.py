@@ -19,14 +19,14 @@ from ragscale.index.storage.checksums import check_files
 from ragscale.index.storage.durable import settled, storage_errors
 from ragscale.index.storage.hashes import document_hash, load_hashes
 from ragscale.index.storage.locks import writing
-from ragscale.index.storage.manifest import DenseInfo, Manifest
+from ragscale.index.storage.manifest import DenseInfo, Manifest, described
 from ragscale.index.storage.snapshot import open_vectors
 from ragscale.index.write.commit import commit, tidy
 from ragscale.index.write.embedding import SEGMENT_ROWS, silent
 from ragscale.index.write.segments import fill_vectors, missing, new_segments, write_texts
 from ragscale.index.write.session import SHOWN, Changes, Session, session
 
-__all__ = ["compact", "reindex", "remove", "retune", "sweep"]
+__all__ = ["compact", "describe", "reindex", "remove", "retune", "sweep"]
 
 
 def remove(path: str | Path, names: Sequence[str]) -> Changes:
@@ -163,6 +163,24 @@ def reindex(path: str | Path, factory: str, *, memory: int | None = None) -> Den
         written = commit(index.folder, index.manifest, index.deleted, old=old, factory=factory, memory=memory)
         assert written.dense is not None
         return written.dense
+
+
+def describe(path: str | Path, description: str) -> None:
+    """Commit another description of the corpus; the fingerprint changes with it.
+
+    Args:
+        path: The index folder.
+        description: See `BuildOptions`; empty to remove it.
+
+    Raises:
+        InvalidInput: It is not text, or too long.
+        RagscaleError: See `add`.
+    """
+    text = described(description)
+    with session(path) as index:
+        if text != index.manifest.description:
+            draft = replace(index.manifest, description=text)
+            commit(index.folder, draft, index.deleted, old=index.manifest)
 
 
 def retune(path: str | Path, dense: DenseInfo) -> None:

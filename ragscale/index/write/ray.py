@@ -1,6 +1,6 @@
 """Building on Ray: files are read and slabs embedded by Ray Data, wherever there is room; all is written here.
 
-What Ray brings comes in the order of a local build and goes through the same writers and the same journal, so that the
+The outcomes come in the order of a local build and go through the same writers and the same journal, so that the
 index is the same, and a killed build goes on where it was. Tasks never raise what ragscale raises on purpose: they send
 it as a row, and it is raised here as itself.
 """
