@@ -97,7 +97,7 @@ class AddOptions(WriteOptions, total=False):
     """Keywords of `Index.add`, all optional."""
 
     embedder: str | Path | None
-    """Where the embedder of the index lies on this machine, if not under its recorded name. None by default."""
+    """Folder or name of the index's embedder on this machine, if not its recorded name. None by default."""
 
 
 class UpdateOptions(AddOptions, total=False):
@@ -122,8 +122,8 @@ class BuildOptions(WriteOptions, total=False):
     lexical: LexicalKind
     """``"bm25s"`` (the default), or ``"rank-bm25"``, the slow reference."""
     chunk_by: By
-    """Where documents are cut: by ``"characters"`` (the default), ``"tokens"`` (of the embedder), ``"sentences"`` or
-    ``"headings"``."""
+    """Places where documents are cut: by ``"characters"`` (the default), ``"tokens"`` (of the embedder),
+    ``"sentences"`` or ``"headings"``."""
     chunk_size: int | None
     """Most characters (tokens) in a chunk; by default 1,000 (250)."""
     chunk_overlap: int | None

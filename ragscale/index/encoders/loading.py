@@ -101,7 +101,7 @@ def _decides(path: Path) -> bool:
 
 
 def _module_folders(folder: Path) -> list[Path]:
-    """Where the modules of a model have their files; its own folder is always one of them."""
+    """Folders with the files of a model's modules; its own folder is always one of them."""
     found = [folder]
     named = folder / "modules.json"
     try:

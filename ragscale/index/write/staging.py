@@ -54,7 +54,7 @@ class Staged:
         self._numbers.append(place.number)
 
     def place(self, row: int) -> Place:
-        """Where a row was read."""
+        """Place where a row was read."""
         source = next(place for start, place in reversed(self._sources) if start <= row)
         return Place(source.file, source.unit, self._numbers[row])
 
