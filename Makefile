@@ -48,7 +48,8 @@ bench: $(INSTALLED) models
 models: $(INSTALLED)
 	$(BIN)/ragscale model fetch
 
-$(DEMO): corpora/elements/passages.jsonl $(INSTALLED) | models
+# The manifest's module has the number of the format: an index of an older one is built again.
+$(DEMO): corpora/elements/passages.jsonl ragscale/index/storage/manifest.py $(INSTALLED) | models
 	$(BIN)/ragscale index build corpora/elements/passages.jsonl --out indexes/demo --force
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -122,7 +122,10 @@ def passage_of(row: Any, place: Place, columns: Columns, name: str) -> Passage:
     text = row.get(columns.text)
     if not isinstance(text, str) or not text.strip():
         reason = f"the row with id {identity!r} has no {columns.text} ({shown(text)})"
-        raise BadDocument(place, reason, f"Fill in `{columns.text}` or remove the row.")
+        remedy = f"Fill in `{columns.text}` or remove the row."
+        if text is None and isinstance(row.get("question"), str):
+            remedy = "It is a question: name the files of the corpus, as in corpora/elements/passages.jsonl."
+        raise BadDocument(place, reason, remedy)
     title = row.get(columns.title)
     if title is None:
         title = ""

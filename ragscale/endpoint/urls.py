@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from urllib.parse import urlsplit, urlunsplit
 
 from ragscale.errors import InvalidInput
@@ -13,13 +14,22 @@ __all__ = ["is_loopback", "server_url"]
 def is_loopback(host: str) -> bool:
     """Whether a name or address can only mean this machine itself: ``localhost``, ``127.0.0.2``, ``::1``.
 
+    Addresses in the older spellings that a resolver takes count as well (``127.1``, ``0x7f000001``, ``2130706433``), as
+    do IPv4 addresses within IPv6 ones (``::ffff:127.0.0.1``) and a final dot.
+
     Args:
         host: Without a port; an IPv6 address may stand in brackets.
     """
+    name = host.removeprefix("[").removesuffix("]").lower().removesuffix(".")
     try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
-        return host.lower() == "localhost"
+        try:
+            # what stands behind a blank would not be read
+            address = ipaddress.IPv4Address(socket.inet_aton(name if name.split() == [name] else ""))
+        except OSError:
+            return name == "localhost"
+    return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
 
 
 def server_url(url: str, *, example: str, secret: str) -> str:

@@ -136,8 +136,12 @@ def _endpoint(spec: str, **settings: Any) -> OpenAILLM:
 
     address, _, options = spec.partition("?")
     url, _, model = address.partition("#")
+    seen: set[str] = set()
     for option in filter(None, options.split("&")):
         name, _, text = option.partition("=")
+        if name in seen:
+            raise InvalidInput(f"Option {name!r} of a model is given twice", "Give it once.")
+        seen.add(name)
         group = next((prefix for prefix in _GROUPS if name.startswith(prefix) and name != prefix), None)
         if group is None and name not in OPTIONS:
             known = [*OPTIONS, *(f"{prefix}NAME" for prefix in _GROUPS)]

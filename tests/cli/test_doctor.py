@@ -180,6 +180,7 @@ def test_what_is_said_of_an_endpoint_is_what_it_can(fakes: Fakes, name: str) -> 
         (Kind(usage="absent", route="vllm"), "tokens", "ok", "by the server's tokenizer; the server reports no"),
         (Kind(system=False, route="llama"), "requests", "ok", "its chat template has no system role"),
         (Kind(system=False), "requests", "ok", "its chat template has no system role"),
+        (Kind(least=32), "requests", "ok", "it takes no limit of a reply below 32 tokens"),
         (Kind(refuses=("temperature",)), "requests", "ok", "it refuses temperature: calls go on without"),
     ],
 )

@@ -57,5 +57,26 @@ def test_no_error_shows_credentials(url: str, shown: str) -> None:
 def test_what_can_only_be_this_machine() -> None:
     for host in ("localhost", "LOCALHOST", "127.0.0.1", "127.255.0.2", "::1", "[::1]"):
         assert is_loopback(host)
-    for host in ("", "localhost.example", "127.0.0.1.example", "0.0.0.0", "10.0.0.1", "::", "[::]", "127.0.0.1:80"):
+    for host in ("127.1", "127.0.1", "0x7f000001", "0x7f.1", "2130706433", "017700000001", "0177.0.0.1"):
+        assert is_loopback(host), "as a resolver reads it"
+    for host in ("localhost.", "127.0.0.1.", "::ffff:127.0.0.1", "[::ffff:7f00:1]", "0:0:0:0:0:0:0:1"):
+        assert is_loopback(host)
+    for host in (
+        "",
+        "localhost.example",
+        "127.0.0.1.example",
+        "0.0.0.0",
+        "10.0.0.1",
+        "::",
+        "[::]",
+        "127.0.0.1:80",
+        "1",
+        "0x0a000001",
+        "127.0.0.1 evil.example",
+        "127.1\t.example",
+        "::ffff:10.0.0.1",
+        "128.1",
+        ".",
+        "evil.localhost.example",
+    ):
         assert not is_loopback(host)

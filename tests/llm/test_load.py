@@ -43,6 +43,12 @@ def test_short_forms(spec: str, url: str, model: str | None) -> None:
     assert repr(load(spec)) == f"OpenAILLM({url!r}, model={model!r})"
 
 
+@pytest.mark.parametrize("options", ["window=8&window=9", "body.n=1&timeout=5&body.n=1", "window=8&window=8"])
+def test_an_option_is_given_once(options: str) -> None:
+    with pytest.raises(InvalidInput, match="is given twice"):
+        load(f"http://localhost/v1?{options}")
+
+
 def test_a_bare_name_is_a_model_where_the_environment_names_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway:4000/v1")
     for spec in ("gpt-4o", "openai:gpt-4o"):
