@@ -132,8 +132,10 @@ class Agent:
         Raises:
             InvalidInput: The question is empty, the mode is unknown, the index has no such search as `how`, or the run
                 of that `thread_id` was begun with something else.
-            EndpointError: The model cannot be reached or refuses the key, before anything was spent.
-            ModelError: While it was tried out, before anything else, the model failed on each of four attempts.
+            EndpointError: At the first question, while the model is tried out and nothing was spent, it cannot be
+                reached or refuses the key; the next question tries again. Once it was tried out, a failure ends the
+                question alone, in an answer whose `stop_reason` is "failed".
+            ModelError: Likewise, where the model failed on each of four attempts.
             RagscaleError: The agent was made before this process was forked. Or another call, here or in another
                 process, is running that `thread_id`. Or `checkpoints` cannot be read or written, or holds more than
                 plain values. Or what the index needs failed; its class says how (`ModelFileError`,
