@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ragscale.corpus.chunks import Cutter
-from ragscale.corpus.fields import FieldTypes
 from ragscale.corpus.headings import headings
 from ragscale.corpus.lines import Line, blocks, reading_from
+from ragscale.corpus.metadata import FieldTypes
 from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import TITLE_LIMIT, Place, Record, shortened, whole_text
 from ragscale.corpus.source import Source

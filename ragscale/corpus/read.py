@@ -17,10 +17,10 @@ from ragscale.corpus.documents import (
     refuse_lines,
     text_parts,
 )
-from ragscale.corpus.fields import FieldTypes
 from ragscale.corpus.formats import docx_parts, html_parts, pdf_parts
 from ragscale.corpus.hub import PREFIX, dataset_rows
 from ragscale.corpus.lines import DAMAGE, LINE_LIMIT
+from ragscale.corpus.metadata import FieldTypes
 from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import TITLE_LIMIT, Place, Record, shortened
 from ragscale.corpus.rows import Columns, Row, passage_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from ragscale.corpus.fields import scalar
+from ragscale.corpus.metadata import scalar
 from ragscale.corpus.record import Place, shown, whole_text
 from ragscale.errors import BadDocument, InvalidInput
 from ragscale.types import Passage, Scalar

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self
 
-from ragscale.corpus.fields import FieldTypes
 from ragscale.corpus.lines import DAMAGE, LINE_LIMIT, Line, lines, reading_from
+from ragscale.corpus.metadata import FieldTypes
 from ragscale.corpus.record import Place
 from ragscale.corpus.rows import Columns, Row
 from ragscale.corpus.source import Source

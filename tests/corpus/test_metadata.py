@@ -8,7 +8,7 @@ import decimal
 import pytest
 
 from ragscale.corpus import Columns, FieldTypes
-from ragscale.corpus.fields import scalar
+from ragscale.corpus.metadata import scalar
 from ragscale.errors import BadDocument, InvalidInput
 
 
