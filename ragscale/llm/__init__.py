@@ -9,9 +9,10 @@ from ragscale.errors import InvalidInput
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
 from ragscale.llm.notices import ModelWarning
 from ragscale.llm.spec import FORMS, parse
+from ragscale.llm.special import special_tokens
 from ragscale.types import Usage
 
-__all__ = ["LLM", "Capabilities", "Generation", "ModelWarning", "Score", "Usage", "load"]
+__all__ = ["LLM", "Capabilities", "Generation", "ModelWarning", "Score", "Usage", "load", "special_tokens"]
 
 _METHODS = ("name", "context_window", "capabilities", "generate", "score", "count_tokens", "aclose")
 

@@ -17,6 +17,7 @@ from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
 from ragscale.llm.notices import ModelWarning
 from ragscale.llm.openai import OpenAILLM
 from ragscale.llm.semaphore import WeightedSemaphore
+from ragscale.llm.special import of_gguf
 from ragscale.weights import threads
 
 __all__ = ["EmbeddedLLM"]
@@ -71,6 +72,11 @@ class EmbeddedLLM(OpenAILLM):
 
     def __repr__(self) -> str:
         return f"EmbeddedLLM({self.path.name!r})"
+
+    @property
+    def special_tokens(self) -> frozenset[str]:
+        """Texts that the model's tokenizer reads as one token wherever they stand, from the file's metadata."""
+        return of_gguf(self.path)
 
     def _admit(self, prompt_tokens: int, max_tokens: int, n: int) -> AbstractAsyncContextManager[None]:
         # The server fails every request in its memory when that overflows.

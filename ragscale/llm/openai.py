@@ -110,8 +110,8 @@ class OpenAILLM:
         self._instructions: tuple[str, ...] = ()
         self._manners = Manners()
         self._counts = CountMemo()
-        self._named = bool(tokenizer)
-        self._estimate = Estimate(local_tokenizer(tokenizer) if tokenizer else None)
+        self._local = local_tokenizer(tokenizer) if tokenizer else None
+        self._estimate = Estimate(self._local.count if self._local else None)
         self._info: Memo[ServerInfo] = Memo()
         self._probe: Memo[Probe] = Memo()
         self.probe_spend = Spend()
@@ -139,6 +139,11 @@ class OpenAILLM:
                 "give context_window (in a specification, ?window=) to correct it.",
             )
         return window
+
+    @property
+    def special_tokens(self) -> frozenset[str]:
+        """Texts that the model's tokenizer reads as one token wherever they stand, as far as it was named."""
+        return self._local.special if self._local else frozenset()
 
     @property
     def most_off(self) -> float | None:
@@ -183,7 +188,7 @@ class OpenAILLM:
         return Report(
             window=self.context_window,
             window_from="given" if self._window else "told" if server.context_window else "assumed",
-            counts="exact" if probe.capabilities.tokenizer else "named" if self._named else "estimated",
+            counts="exact" if probe.capabilities.tokenizer else "named" if self._local else "estimated",
             usage=probe.reports,
             refused=self._manners.lost,
             folds_system=self._manners.folds,

@@ -7,6 +7,7 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from ragscale.endpoint import replies
 from ragscale.endpoint.transport import RefusedError, Transport, UnreachableError
 from ragscale.errors import InvalidInput, ModelError
 from ragscale.llm.continuing import adapt, is_open
+from ragscale.llm.special import of_tokenizer
 from ragscale.types import Message
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "CountMemo",
     "Estimate",
     "LlamaTokenizer",
+    "LocalTokenizer",
     "Tokenizer",
     "VllmTokenizer",
     "find_tokenizer",
@@ -194,8 +197,18 @@ def _fit(samples: Sequence[tuple[int, int, float]]) -> tuple[float, float]:
     return of_char, of_word
 
 
-def local_tokenizer(name: str) -> Callable[[str], int]:
-    """The count of a tokenizer on this machine: a ``tokenizer.json``, a folder with one, or a name on the hub.
+@dataclass(frozen=True)
+class LocalTokenizer:
+    """A tokenizer on this machine."""
+
+    count: Callable[[str], int]
+    """Tokens of a text alone."""
+    special: frozenset[str]
+    """Texts that it reads as one token wherever they stand."""
+
+
+def local_tokenizer(name: str) -> LocalTokenizer:
+    """A tokenizer on this machine: a ``tokenizer.json``, a folder with one, or a name on the hub.
 
     Raises:
         InvalidInput: There is none of that name.
@@ -212,7 +225,9 @@ def local_tokenizer(name: str) -> Callable[[str], int]:
         ) from None
     tokenizer.no_truncation()  # a file may bring along that of its model
     tokenizer.no_padding()
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+    return LocalTokenizer(
+        lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids), of_tokenizer(tokenizer)
+    )
 
 
 class Tokenizer(Protocol):
