@@ -1,4 +1,4 @@
-"""One index for many clients: a small HTTP server in front of `Index`; its client is `ragscale.index.RemoteIndex`."""
+"""One index for many clients: a small HTTP server in front of `Index`; its client is `ragscale.RemoteIndex`."""
 
 from __future__ import annotations
 

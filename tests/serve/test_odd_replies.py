@@ -19,10 +19,17 @@ import ragscale as rs
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, MissingDependency, RagscaleError
 from ragscale.index.remote import client as http
 
-LIMITS = {"queries": 4, "hits": 20, "pairs": 10, "body": 1000}
+LIMITS = {"queries": 4, "hits": 20, "pairs": 10, "body": 1000, "characters": 900}
 PASSAGE = {"id": "a", "title": "A", "text": "a", "document": "d", "metadata": {"year": 1990}}
 HIT = {**PASSAGE, "score": 1.5}
-ABOUT = {"fingerprint": "f" * 64, "how": "bm25", "passages": 2, "limits": LIMITS, "rerankers": {"m": "sha256:0"}}
+ABOUT: dict[str, Any] = {
+    "fingerprint": "f" * 64,
+    "how": "bm25",
+    "passages": 2,
+    "limits": LIMITS,
+    "rerankers": {"m": "sha256:0"},
+}
+ABOUT["description"] = "On metals."
 FAILED = {"error": {"problem": "k is 0", "remedy": "Ask for more."}, "status": 422}
 REPLIES: dict[str, Any] = {
     "/v1/index": ABOUT,
@@ -141,6 +148,9 @@ def test_every_field_may_be_anything(raw: Raw, name: str) -> None:
                 assert isinstance(remote.fingerprint, str)
                 assert remote.how in ("hybrid", "dense", "bm25")
                 assert 0 <= len(remote) < 1 << 63
+                assert isinstance(remote.description, str)
+                assert len(remote.description) <= 1000
+                assert remote.longest_query is None or remote.longest_query >= 1
                 assert isinstance(remote.reranker_revision("m"), str)
             else:
                 raw.reply = reply(body, status)

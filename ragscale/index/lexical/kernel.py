@@ -53,7 +53,7 @@ def _best_rows(
     values: NDArray[np.float32],
 ) -> int:
     """Collect the best rows in a heap whose root is the worst, clear the scores, and sort; the number of rows found."""
-    size, k = 0, len(rows)
+    size, k = 0, len(rows)  # gathering all touched rows for a partition by numpy takes twice as long
     for term in terms:
         for position in range(indptr[term], indptr[term + 1]):
             row = indices[position]

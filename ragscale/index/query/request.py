@@ -10,6 +10,7 @@ from ragscale.arguments import flag, listed, refuse_options, share, whole
 from ragscale.errors import InvalidInput
 from ragscale.index.options import HOWS, How, SearchOptions
 from ragscale.index.query.filters import compile_filter
+from ragscale.text import encodable
 
 __all__ = [
     "DEPTH",
@@ -156,4 +157,4 @@ def _clean(query: str) -> str:
     if not isinstance(query, str) or not query.strip():
         raise InvalidInput(f"query {query!r} is blank or not text", "Leave it out.")
     # half a surrogate pair, as a model may write it in JSON, is nothing that a tokenizer accepts
-    return query.encode("utf-8", "replace").decode("utf-8")
+    return encodable(query)
