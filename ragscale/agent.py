@@ -214,9 +214,7 @@ class Agent:
             capabilities = Capabilities()
             try:
                 try:
-                    capabilities = await prepare(ledger, self.llm, closes=chosen.closes)
-                    if run.held:
-                        ledger.fit_closing(run.held)
+                    capabilities = await prepare(ledger, self.llm, run.held)
                     if saver is not None:
                         run.pin(model=self.llm.name)
                 except BudgetExceeded as limit:

@@ -104,7 +104,11 @@ def _plain(doc: str) -> str:
 
 def _default(field: Field[Any]) -> Any:
     if field.default_factory is not MISSING:
-        return field.default_factory()
+        from ragscale.modes import Mode
+        from ragscale.modes.spec import label
+
+        made = field.default_factory()
+        return label(made) if isinstance(made, Mode) else made
     return None if field.default is MISSING else field.default
 
 

@@ -11,12 +11,15 @@ from typing import Any
 
 from ragscale.errors import InvalidInput
 from ragscale.modes.core.mode import Mode
+from ragscale.modes.ensemble.best_of_n import BestOfN
+from ragscale.modes.ensemble.vote import Vote
+from ragscale.modes.search.mcts import Mcts
 from ragscale.modes.search.tree import Tree
 from ragscale.modes.sequential.chain import Chain
 from ragscale.modes.sequential.once import Once
 from ragscale.modes.sequential.parallel import Parallel
 
-__all__ = ["Chain", "Mode", "Once", "Parallel", "Tree", "get", "registered"]
+__all__ = ["BestOfN", "Chain", "Mcts", "Mode", "Once", "Parallel", "Tree", "Vote", "get", "registered"]
 
 
 def registered() -> dict[str, type[Mode]]:
@@ -25,7 +28,7 @@ def registered() -> dict[str, type[Mode]]:
     Raises:
         InvalidInput: An entry point is not a `Mode` class, or takes a name that is taken.
     """
-    modes: dict[str, type[Mode]] = {cls.name: cls for cls in (Once, Chain, Parallel, Tree)}
+    modes: dict[str, type[Mode]] = {cls.name: cls for cls in (Once, Chain, Parallel, Tree, Vote, BestOfN, Mcts)}
     for point in sorted(entry_points(group="ragscale.modes"), key=lambda point: point.name):
         cls = point.load()
         if not (isinstance(cls, type) and issubclass(cls, Mode)):

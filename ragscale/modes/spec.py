@@ -1,4 +1,4 @@
-"""Modes as text: ``chain``, ``parallel(max_queries=1)``, and lists of such."""
+"""Modes as text: ``chain``, ``parallel(max_queries=1)``, ``vote(of=chain(steps=3), n=5)``, and lists of such."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from ragscale.modes.core.mode import Mode
 
 __all__ = ["label", "parse", "parse_list", "type_name"]
 
-_ITEM = re.compile(r"\s*([\w.-]+)\s*(\([^()]*\))?\s*(,|$)")
-_SYNTAX = "Write names, with parameters in parentheses where needed: once,parallel(max_queries=1)."
+_SYNTAX = "Write names, with parameters in parentheses where needed: once,vote(of=chain(steps=3), n=5)."
+_WORD = re.compile(r"""(?P<quoted>'[^']*'|"[^"]*")|(?<![\w.])[^\W\d][\w.-]*""")
+_READABLE, _WRITTEN = str.maketrans("-.", "\u01c3\u01c2"), str.maketrans("\u01c3\u01c2", "-.")
+"""Letters stand for the marks in names such as ``best-of-n`` while Python's parser reads them."""
 
 
 def parse_list(text: str) -> list[Mode]:
@@ -25,16 +27,11 @@ def parse_list(text: str) -> list[Mode]:
         InvalidInput: Bad syntax, an unknown mode or parameter, a value of the wrong type, or a mode given twice.
     """
     found: dict[str, Mode] = {}
-    at = 0
-    while at < len(text) or not found:
-        item = _ITEM.match(text, at)
-        if item is None or (item[3] and item.end() == len(text)):
-            raise InvalidInput(f"mode {text!r} cannot be read from character {at + 1} on", _SYNTAX)
-        mode = _make(item[1], item[2] or "()")
+    for item in _items(text):
+        mode = _mode(item)
         if label(mode) in found:
             raise InvalidInput(f"mode {label(mode)!r} is given twice in {text!r}", "Give it once.")
         found[label(mode)] = mode
-        at = item.end()
     return list(found.values())
 
 
@@ -49,12 +46,15 @@ def parse(text: str) -> Mode:
 def label(mode: Mode) -> str:
     """The shortest text that `parse` turns into this mode: its name, and the parameters that are not the defaults."""
     changed = {f.name: getattr(mode, f.name) for f in fields(mode) if getattr(mode, f.name) != _default(f)}
-    inside = ", ".join(f"{name}={value!r}" for name, value in changed.items())
+    shown = {name: label(value) if isinstance(value, Mode) else repr(value) for name, value in changed.items()}
+    inside = ", ".join(f"{name}={value}" for name, value in shown.items())
     return f"{mode.name}({inside})" if inside else mode.name
 
 
 def type_name(hint: Any) -> str:
-    """A parameter's type as the reader writes it: ``int``, ``'json' or 'tags'``."""
+    """A parameter's type as the reader writes it: ``int``, ``'json' or 'tags'``, ``mode``."""
+    if hint is Mode:
+        return "mode"
     if get_origin(hint) is Literal:
         return " or ".join(repr(value) for value in get_args(hint))
     return hint.__name__ if isinstance(hint, type) else str(hint).removeprefix("typing.")
@@ -64,39 +64,76 @@ def _default(field: Any) -> Any:
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
-def _make(name: str, arguments: str) -> Mode:
+def _items(text: str) -> list[ast.expr]:
+    """The items of a list, as Python reads the arguments of a call."""
+    readable = _WORD.sub(lambda word: word[0] if word["quoted"] else word[0].translate(_READABLE), text)
+    try:
+        call = ast.parse(f"f({readable})", mode="eval").body
+        if not isinstance(call, ast.Call) or not call.args or call.keywords or readable.rstrip().endswith(","):
+            raise ValueError
+    except SyntaxError as error:
+        at = max(1, min((error.offset or 3) - 2, len(text)))
+        raise InvalidInput(f"mode {text!r} cannot be read from character {at} on", _SYNTAX) from error
+    except (ValueError, MemoryError, RecursionError) as error:  # the last two: nested too deep
+        raise InvalidInput(f"mode {text[:200]!r} cannot be read from character 1 on", _SYNTAX) from error
+    return call.args
+
+
+def _mode(item: ast.expr) -> Mode:
+    """The mode that an item names, with its parameters; literals only, nothing is evaluated."""
+    name = _named(item.func if isinstance(item, ast.Call) else item)
+    if name is None:
+        raise InvalidInput(f"{_text(item)} names no mode and cannot be read", _SYNTAX)
     cls = type(modes.get(name))
+    if not isinstance(item, ast.Call):
+        return cls()
+    if item.args or any(keyword.arg is None for keyword in item.keywords):
+        inside = _text(item).removeprefix(name)
+        raise InvalidInput(
+            f"parameters {inside!r} of mode {name} cannot be read", "Write them as (name=value, name=value)."
+        )
     hints = get_type_hints(cls)
     accepted = [f.name for f in fields(cls)]
     values: dict[str, Any] = {}
-    for key, value in _keywords(name, arguments):
+    for keyword in item.keywords:
+        key = str(keyword.arg)
         if key not in accepted:
             near = difflib.get_close_matches(key, accepted, n=1)
             guess = f"Did you mean {near[0]!r}? " if near else ""
             raise InvalidInput(f"{name} has no parameter {key!r}", f"{guess}Parameters: {', '.join(accepted)}.")
         if key in values:
             raise InvalidInput(f"{name}: {key} is given twice", "Give it once.")
+        value = _mode(keyword.value) if hints[key] is Mode else _value(keyword.value, name)
         if not _fits(value, hints[key]):
             raise InvalidInput(f"{name}: {key}={value!r} does not fit", f"Accepted: {type_name(hints[key])}.")
         values[key] = value
     return cls(**values)
 
 
-def _keywords(name: str, arguments: str) -> list[tuple[str, Any]]:
-    """The (name, value) pairs of ``(a=1, b='x')``; literals only, nothing is evaluated."""
+def _value(item: ast.expr, mode: str) -> Any:
+    # A bare word is a string, so that a shell needs no second pair of quotes.
+    word = _named(item)
+    if word is not None:
+        return word
     try:
-        call = ast.parse(f"f{arguments}", mode="eval").body
-        assert isinstance(call, ast.Call)  # the brackets are balanced and not nested
-        if call.args or any(keyword.arg is None for keyword in call.keywords):
-            raise ValueError
-        # A bare word is a string, so that a shell needs no second pair of quotes.
-        pairs = [(str(k.arg), k.value.id if isinstance(k.value, ast.Name) else ast.literal_eval(k.value))
-                 for k in call.keywords]  # fmt: skip
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:  # the last two: nested too deep
+        return ast.literal_eval(item)
+    except (ValueError, TypeError, MemoryError, RecursionError) as error:
         raise InvalidInput(
-            f"parameters {arguments!r} of mode {name} cannot be read", "Write them as (name=value, name=value)."
+            f"parameter {_text(item)!r} of mode {mode} cannot be read", "Write them as (name=value, name=value)."
         ) from error
-    return pairs
+
+
+def _named(item: ast.expr) -> str | None:
+    """The word that an item consists of, as it was written."""
+    return item.id.translate(_WRITTEN) if isinstance(item, ast.Name) else None
+
+
+def _text(item: ast.expr) -> str:
+    """An item as it was written, cut short."""
+    try:
+        return ast.unparse(item).translate(_WRITTEN)[:200]
+    except RecursionError:
+        return "a parameter that is nested too deep"
 
 
 def _fits(value: Any, hint: Any) -> bool:

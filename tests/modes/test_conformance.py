@@ -6,22 +6,45 @@ import pytest
 from conformance import Conformance
 
 from ragscale import modes
-from ragscale.modes import Chain, Mode, Once, Parallel, Tree
+from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vote
+
+SMALL = Tree(steps=2, expand=2, samples=3, rollouts=2, rollout_steps=1)
 
 VARIANTS: dict[str, Mode] = {
-    **{name: cls() for name, cls in modes.registered().items()},
+    **{name: cls() for name, cls in modes.registered().items() if "of" not in cls.__dataclass_fields__},
     "once-k1": Once(k=1, context=1),
     "chain-2": Chain(steps=2, question_k=0),
     "parallel-single": Parallel(max_queries=1),
     "parallel-tags": Parallel(profile="tags", rounds=2),
-    "tree-small": Tree(steps=2, expand=2, samples=3, rollouts=2, rollout_steps=1),
+    "tree-small": SMALL,
     "tree-one": Tree(steps=2, expand=1, samples=1, question_k=0),
     "tree-wide": Tree(steps=1, expand=5, samples=2, rollouts=1, rollout_steps=0),
+    "vote": Vote(of=Chain(steps=2), n=3),
+    "vote-of-tree": Vote(of=SMALL, n=2),
+    "vote-of-parallel": Vote(of=Parallel(rounds=2), n=3),
+    "vote-of-vote": Vote(of=Vote(of=Once(), n=2), n=2),
+    "vote-of-best": Vote(of=BestOfN(of=Chain(steps=2), n=2), n=2),
+    "best-of-n": BestOfN(of=Chain(steps=2), n=3),
+    "best-by-judge": BestOfN(of=Chain(steps=2, question_k=0), n=2, scorer="judge"),
+    "best-by-agreement": BestOfN(of=Parallel(rounds=1), n=2, scorer="agreement"),
+    "mcts": Mcts(of=Chain(steps=2), rollouts=3, width=2, expand=1, scorer="penalty"),
+    "mcts-wide": Mcts(of=SMALL, rollouts=4, width=3),
 }
+LONG = ("vote-of-tree", "vote-of-vote", "best-by-agreement", "mcts-wide")
+"""Nestings that run with the slow tests: what they add to the others is little."""
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """The marker of slow tests for a long nesting."""
+    return [pytest.mark.slow] if name in LONG else []
 
 
 class TestEveryMode(Conformance):
-    @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
+    @pytest.fixture(
+        params=[
+            pytest.param(mode, id=name, marks=[pytest.mark.slow] * (name in LONG)) for name, mode in VARIANTS.items()
+        ]
+    )
     def mode(self, request: pytest.FixtureRequest) -> Mode:
         mode: Mode = request.param
         return mode

@@ -16,6 +16,8 @@ from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded
 from ragscale.llm.base import Capabilities
 from ragscale.modes import Chain, Mode, Tree
+from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.state import outermost
 from ragscale.modes.search.tree import Shape
 from ragscale.types import Spend
 
@@ -84,7 +86,7 @@ def test_a_tree_never_does_less_for_more() -> None:
     assert (firsts[0][:3], firsts[-1][:3]) == ((1, 0, 0), (4, 2, 2))
 
 
-def first_that_fits(tree: Tree, moves: Any, state: Any) -> Shape | None:
+def first_that_fits(tree: Tree, moves: Any, costs: Costs, state: Any) -> Shape | None:
     """The widest level that the ledger pays for, by trying one after the other; None where none fits."""
     levels = tree.steps - len(state["chain"])
     few, least = min(tree.k, 3), min(tree.k, 2)
@@ -92,9 +94,9 @@ def first_that_fits(tree: Tree, moves: Any, state: Any) -> Shape | None:
     shapes = [Shape(tree.expand, tree.rollouts, depth, tree.k) for depth in depths]
     shapes += [Shape(expand, 1, 0, k) for k in (tree.k, few) for expand in range(tree.expand, 1, -1)]
     shapes += [Shape(1, 0, 0, k) for k in (tree.k, few)]
-    thin = tree._cost(Shape(1, 0, 0, least), moves, state)
+    thin = tree._cost(Shape(1, 0, 0, least), costs)
     later = thin if levels > 1 else Spend()
-    for shape, need in [*((s, tree._cost(s, moves, state) + later) for s in shapes), (Shape(1, 0, 0, least), thin)]:
+    for shape, need in [*((s, tree._cost(s, costs) + later) for s in shapes), (Shape(1, 0, 0, least), thin)]:
         left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
         if left and need.rounds <= moves.ledger.rounds_left(moves.clock):
             return shape
@@ -116,7 +118,11 @@ def test_a_level_is_the_first_that_fits_of_all_that_there_are(seed: int) -> None
         event | {"spend": Spend(llm_calls=1, prompt_tokens=drawn.randint(1, 900), completion_tokens=50).to_dict()}
         for event in spent
     ]
-    state = {"chain": [{}] * drawn.randint(0, tree.steps - 1), "trace": trace[: drawn.randint(0, 2)]}
+    state: Any = {
+        "chain": [{}] * drawn.randint(0, tree.steps - 1),
+        "trace": trace[: drawn.randint(0, 2)],
+        "scope": outermost(),
+    }
     for _ in range(50):
         limits = {"tokens": 60_000, "llm_calls": 120, "queries": 60, "rounds": 8}
         budget = Budget(**{name: drawn.randint(0, most) for name, most in limits.items() if drawn.random() < 0.5})
@@ -124,7 +130,8 @@ def test_a_level_is_the_first_that_fits_of_all_that_there_are(seed: int) -> None
             ledger=Ledger(budget), clock=Spend(),
             context=SimpleNamespace(capabilities=Capabilities(samples=drawn.random() < 0.5)),
         )  # fmt: skip
-        expected = first_that_fits(tree, moves, state)
+        costs = Costs.of(state, samples=moves.context.capabilities.samples)
+        expected = first_that_fits(tree, moves, costs, state)
         if expected is None:
             with pytest.raises(BudgetExceeded):
                 tree._shape(moves, state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ragscale.errors import InvalidInput
-from ragscale.modes import Chain, Once, Parallel, Tree
+from ragscale.modes import BestOfN, Chain, Mcts, Once, Parallel, Tree, Vote
 from ragscale.modes.spec import label, parse, parse_list
 
 
@@ -15,7 +15,15 @@ def test_names_and_parameters() -> None:
         Once(), Parallel(max_queries=1, profile="tags"), Tree(expand=2, temperature=1), Chain(),
     ]  # fmt: skip
     assert parse("parallel(profile=tags)") == Parallel(profile="tags")
-    assert parse("tree(expand=2,)") == Tree(expand=2)
+    assert parse("tree(expand=2,)") == parse("tree(expand=(2))") == Tree(expand=2)
+
+
+def test_modes_inside_modes() -> None:
+    text = "once, vote(of=best-of-n(of=chain(steps=3), n=2), n=4), parallel(profile=tags), mcts(of=tree(k=2))"
+    assert parse_list(text) == [
+        Once(), Vote(of=BestOfN(of=Chain(steps=3), n=2), n=4), Parallel(profile="tags"), Mcts(of=Tree(k=2)),
+    ]  # fmt: skip
+    assert parse("vote(of=once)") == parse("vote(of=once())") == Vote(of=Once())
 
 
 @pytest.mark.parametrize(
@@ -25,13 +33,21 @@ def test_names_and_parameters() -> None:
         ("once,", "cannot be read"),
         ("once;tree", "cannot be read"),
         ("tree(expand=2", "cannot be read"),
-        ("tree(expand=(2))", "cannot be read"),
+        ("vote(chain)", "parameters '(chain)' of mode vote cannot be read"),
+        ("vote(of=3)", "3 names no mode"),
+        ("vote(of='chain')", "'chain' names no mode"),
+        ("vote(of=chian)", "Did you mean 'chain'?"),
+        ("vote(of=chain(stepps=3))", "chain has no parameter 'stepps'. Did you mean 'steps'?"),
+        ("vote(of=chain(steps=2)", "cannot be read from character"),
+        ("best-of-n(scorer=gold)", "scorer='gold' does not fit. Accepted: 'penalty' or 'judge' or 'agreement'."),
+        ("mcts(of=parallel)", "mcts: of=parallel cannot go on from a chain. Use chain or tree."),
+        ("vote(" * 500 + ")" * 500, "cannot be read"),
         ("tree(2)", "parameters '(2)' of mode tree cannot be read"),
         ("tree(**{})", "cannot be read"),
         ("tree(expand=1+1)", "cannot be read"),
         ("tree(expand=[x for x in y])", "cannot be read"),
-        ("chain(steps={[]:1})", "parameters '(steps={[]:1})' of mode chain cannot be read"),
-        (f"chain(steps={'-' * 20_000}1)", "of mode chain cannot be read"),
+        ("chain(steps={[]:1})", "parameter '{[]: 1}' of mode chain cannot be read"),
+        (f"chain(steps={'-' * 20_000}1)", "cannot be read"),
         ("chain(steps=1000000001)", "chain: steps is above 1,000,000,000"),
         ("chain(temperature=1e999)", "chain: temperature is above 1,000,000,000. Use a smaller number."),
         ("tree(expand=2, expand=3)", "expand is given twice"),
@@ -62,6 +78,8 @@ def test_one_mode_where_one_is_wanted() -> None:
         (Chain(steps=2, k=3), "chain(k=3, steps=2)"),
         (Parallel(profile="tags"), "parallel(profile='tags')"),
         (Tree(temperature=0.5), "tree(temperature=0.5)"),
+        (Vote(), "vote"),
+        (Vote(of=BestOfN(of=Chain(steps=2), scorer="judge")), "vote(of=best-of-n(of=chain(steps=2), scorer='judge'))"),
     ],
 )
 def test_a_label_is_the_shortest_text_that_reads_back(mode: Once, expected: str) -> None:

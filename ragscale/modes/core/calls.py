@@ -70,7 +70,9 @@ class Calls:
     `ledger` is the run's, or a child of it that holds a branch or an inner run to its share.
     """
 
-    def __init__(self, runtime: Runtime[Context], *, scope: Scope, clock: Spend, spent: Spend, held: int = 0) -> None:
+    def __init__(
+        self, runtime: Runtime[Context], *, scope: Scope, clock: Spend, spent: Spend, held: int | None
+    ) -> None:
         self.context = runtime.context
         self.scope = scope
         self._emit = self.context.emit or runtime.stream_writer
@@ -78,7 +80,7 @@ class Calls:
         self._spent = spent
         self._cost = Spend()
         self._events: list[Event] = []
-        self.ledger = self._limited(scope["reserve"] | ({"tokens": held} if held and scope["reserve"] else {}))
+        self.ledger = self._keeping(held)
 
     @classmethod
     def begin(cls, state: dict[str, Any], runtime: Runtime[Context]) -> Self:
@@ -88,7 +90,7 @@ class Calls:
         """
         spent = Spend(**state["total"]) if "total" in state else Spend()
         clock = Spend(**state["serial"])
-        return cls(runtime, scope=state["scope"], clock=clock, spent=spent, held=state.get("held", 0))
+        return cls(runtime, scope=state["scope"], clock=clock, spent=spent, held=state.get("held"))
 
     @property
     def branch(self) -> str:
@@ -96,17 +98,30 @@ class Calls:
         return self.scope["branch"]
 
     def release(self) -> None:
-        """Make what is kept for the closing answer available to the moves that follow."""
+        """Make what is kept for the closing answer available to the moves that follow, which write it."""
         if self.scope["share"] is None:
             self.context.ledger.release_closing()
         else:
-            self.ledger = self._limited({})
+            self.ledger = self._keeping(0)
 
-    def _limited(self, keep: dict[str, float]) -> Ledger:
-        """The run's own ledger, or a child of it with the share of this scope, less what is kept."""
+    def give_up_closing(self) -> None:
+        """Keep nothing for a closing answer from now on: branches end in answers of their own.
+
+        The node must return ``"held": 0``, so that a run that is resumed keeps nothing either.
+        """
+        if self.scope["share"] is None:
+            self.context.ledger.drop_closing()
+        else:
+            self.ledger = self._keeping(0)
+
+    def _keeping(self, held: int | None) -> Ledger:
+        """The run's own ledger, or a child of it with the share of this scope, less what is kept (`State.held`)."""
         share = self.scope["share"]
         if share is None:
             return self.context.ledger
+        reserve = self.scope["reserve"]
+        keep = {} if held == 0 else reserve if held is None or not reserve else {**reserve, "tokens": held}
+        self._holds = bool(keep.get("tokens"))
         limits = {name: max(0, limit - keep.get(name, 0)) for name, limit in share.items()}
         spent = self._spent + self._cost
         return self.context.ledger.child(Budget(**limits), spent=spent, elapsed=self.clock.seconds)  # type: ignore[arg-type]

@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 from langgraph.graph import StateGraph
 
 from ragscale.errors import BudgetExceeded, InvalidInput
+from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.moves import Context, Moves
 from ragscale.modes.core.nodes import Node, node
 from ragscale.modes.core.state import State, Update, evidence
+from ragscale.types import Spend
 
 __all__ = ["Mode"]
 
@@ -35,8 +37,8 @@ class Mode(ABC):
     least: ClassVar[dict[str, float]] = {}
     """Smallest value of each numeric parameter; where none is given, 1 for whole numbers and 0 for others."""
 
-    closes: ClassVar[bool] = True
-    """Whether the run keeps a share of its budget for a closing answer."""
+    extends: ClassVar[bool] = False
+    """Whether the run goes on from a chain that it is given, as the rollouts of a search need it."""
 
     k: int = 5
     """Passages retrieved a sub-query."""
@@ -60,6 +62,23 @@ class Mode(ABC):
     @abstractmethod
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
         """The state machine, not compiled."""
+
+    @property
+    def looks(self) -> int:
+        """Passages that the mode retrieves for the question itself before anything else; 0 where it does not.
+
+        An ensemble does so once for all of its members.
+        """
+        return 0
+
+    def cost(self, costs: Costs) -> tuple[Spend, Spend]:
+        """Expected cost of a run: the least that makes sense, and in full. Pure.
+
+        The ``rounds`` of both are those of the critical path; tokens are all in ``prompt_tokens``. By default both are
+        a retrieval and the closing answer: a mode that costs more says so.
+        """
+        once = costs.retrieve() + costs.answer(self.context)
+        return once, once
 
     def looking(self, k: int) -> Node:
         """A first node that retrieves `k` passages for the question itself."""

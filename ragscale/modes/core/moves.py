@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
-from statistics import fmean
 from typing import Any
 
 from ragscale import prompts
@@ -18,9 +17,9 @@ from ragscale.llm.base import Score
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.calls import Calls, Context, Retriever
 from ragscale.prompts import NO_INFORMATION, Plan, Step, parse
-from ragscale.types import Event, Move, Passage, Spend
+from ragscale.types import Event, Passage, Spend
 
-__all__ = ["Context", "Moves", "Retriever", "closing_share", "closing_tokens", "share", "typical"]
+__all__ = ["Context", "Moves", "Retriever", "closing_share", "closing_tokens", "share"]
 
 PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 128, 128, 96
 """Most tokens that a planner's turn, a sub-answer and a closing answer may have."""
@@ -136,18 +135,18 @@ class Moves(Calls):
         self.record(Event("score", self.branch, input=last, score=score.logprob, spend=cost, note=note))
         return score.logprob
 
-    async def hold(self, question: str, ids: Sequence[str], known: Sequence[str]) -> int:
+    async def hold(self, question: str, ids: Sequence[str], known: Sequence[str]) -> int | None:
         """Hold for the closing answer what it needs by what was found (`ids`), were it shown as many as it may be.
 
         Depends on the run's state alone, so that a run that is resumed holds the same.
 
         Returns:
-            The tokens; 0 where nothing tells what it needs, so that what is held stays as it is.
+            The tokens; None where nothing tells what it needs, so that what is held stays as it is.
         """
         outer, reserve = self.scope["share"] is None, self.scope["reserve"]
-        holds = self.context.ledger.holds_closing if outer else bool(reserve.get("tokens"))
+        holds = self.context.ledger.holds_closing if outer else self._holds
         if not ids or not holds or self.ledger.limit("tokens") == math.inf:
-            return 0
+            return None
         with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
             shown = self.scope["shown"] or self.context.shown
             passages = [self.context.index.passage(id) for id in islice(cycle(ids), shown)]
@@ -158,9 +157,9 @@ class Moves(Calls):
                 self.context.ledger.fit_closing(tokens)
             else:
                 tokens = max(1, min(tokens, int(reserve["tokens"])))
-                self.ledger = self._limited(reserve | {"tokens": tokens})
+                self.ledger = self._keeping(tokens)
             return tokens
-        return 0
+        return None
 
     async def close(
         self, question: str, ids: Sequence[str], chain: Sequence[Step], known: Sequence[str], stop: str
@@ -264,17 +263,3 @@ def closing_tokens(total: float, thinking: int) -> int:
     """
     quarter = min(2048.0, max(512.0, total / 4))
     return int(min(total / 2, quarter + thinking) if thinking else quarter)
-
-
-def typical(state: Mapping[str, Any], move: Move, nominal: int, *, each_passage: bool = False, samples: int = 1) -> int:
-    """Mean tokens of a move over the run so far, were it to draw `samples`, or of one passage in it.
-
-    `nominal` before the first.
-    """
-    events = [event for event in state["trace"] if event["move"] == move and event["spend"]["llm_calls"]]
-    costs = []
-    for event in events:
-        spend, drawn = Spend(**event["spend"]), len(event["output"]) if isinstance(event["output"], list) else 1
-        cost = spend.prompt_tokens + spend.completion_tokens * samples / max(1, drawn)
-        costs.append(cost / (max(1, len(event["passages"])) if each_passage else 1))
-    return math.ceil(fmean(costs)) if costs else nominal

@@ -38,7 +38,7 @@ def node(body: Body) -> Node:
 
     async def holding(moves: Moves, state: Any) -> Update:
         held = await moves.hold(state["question"], evidence(state), state["known"])
-        return {**({"held": held} if held else {}), **await body(moves, state)}
+        return {**({} if held is None else {"held": held}), **await body(moves, state)}
 
     return charging(holding, lambda stop, reason: {"stop": stop, "reason": reason})
 
@@ -86,7 +86,7 @@ def send(to: str, state: State, name: str, *, temperature: float = 0.0, **values
     outer = state["scope"]
     scope = Scope(
         branch=inside(outer, name), share=state["part"], reserve={}, answers=True,
-        temperature=max(temperature, outer["temperature"]), shown=outer["shown"],
+        temperature=max(temperature, outer["temperature"]), shown=outer["shown"], typical=state["typical"],
     )  # fmt: skip
     shared = {key: state[key] for key in ("question", "serial", "seen")}
     return Send(to, {**shared, "scope": scope, **values})

@@ -34,7 +34,8 @@ _PINS = "ragscale"
 """Where a checkpoint's metadata has the run's settings: as one text, since LangGraph changes what others hold."""
 _KINDS: dict[str, Any] = {
     "question": str, "text": str | None, "stop": str, "reason": str, "citations": list, "trace": list, "seen": list,
-    "found": list, "chain": list, "known": list, "failed": list, "scope": dict, "part": dict, "outcomes": list,
+    "found": list, "chain": list, "known": list, "failed": list, "scope": dict, "part": dict, "typical": dict,
+    "outcomes": list,
 }  # fmt: skip
 """What the state's values are: a file may hold anything."""
 
@@ -59,7 +60,7 @@ class Run:
     """Seconds on the critical path before."""
     pins: dict[str, Any] = field(default_factory=dict)
     """What a run that is kept was begun with, by name."""
-    held: int = 0
+    held: int | None = None
     """Tokens held for the closing answer before; see `State`."""
     finished: dict[str, Any] | None = None
     """The final state; None until there is one."""
@@ -108,7 +109,7 @@ class Run:
         self.pins = dict(json.loads(str(dict(saved.metadata or {}).get(_PINS, "{}"))))
         self.pins["limits"] = {str(name): float(limit) for name, limit in self.pins.get("limits", {}).items()}
         self.spent, self.elapsed = _spent(saved)
-        self.held = int(values.get("held", 0))
+        self.held = None if values["held"] is None else int(values["held"])
         # `next` is empty too where a node's writes are there and its checkpoint is not: such a run goes on.
         if not saved.tasks and values["text"] is not None:
             self.finished = values
@@ -189,7 +190,7 @@ def compiled(mode: Mode) -> CompiledStateGraph[Any, Context, Any, Any]:
     return mode.graph().compile(checkpointer=False)
 
 
-async def prepare(ledger: Ledger, llm: LLM, *, closes: bool = True) -> Capabilities:
+async def prepare(ledger: Ledger, llm: LLM, held: int | None = None) -> Capabilities:
     """Hold the closing answer's share (`closing_tokens`), then find out what the model can do.
 
     The share is one of what the run began with, so that a run that is resumed holds the same.
@@ -202,7 +203,7 @@ async def prepare(ledger: Ledger, llm: LLM, *, closes: bool = True) -> Capabilit
     Args:
         ledger: Of the run.
         llm: The model.
-        closes: Whether the mode keeps a share for a closing answer (`Mode.closes`). Otherwise nothing stays held.
+        held: `State.held` of a run that is resumed.
 
     Raises:
         BudgetExceeded: The budget pays for no call at all, or the seconds ran out.
@@ -216,7 +217,8 @@ async def prepare(ledger: Ledger, llm: LLM, *, closes: bool = True) -> Capabilit
     if ledger.left("tokens") <= LEAST:
         limit = ledger.limit("tokens")
         raise BudgetExceeded("tokens", limit, limit - ledger.left("tokens") + LEAST + 1)
-    hold(0)
+    if held != 0:
+        hold(0)
     found = Capabilities()
     failure: ModelError | None = None
     try:
@@ -234,8 +236,9 @@ async def prepare(ledger: Ledger, llm: LLM, *, closes: bool = True) -> Capabilit
         raise BudgetExceeded(over.dimension, over.limit, over.wanted, after=failure.problem) from None
     if not isinstance(found, Capabilities):
         raise ModelError(f"{llm.name} told its capabilities as a {type(found).__name__}", "Return Capabilities.")
-    if found.thinking or not closes:
+    if found.thinking and held != 0:
         ledger.drop_closing()
-    if found.thinking and closes:
         hold(found.thinking)
+    if held:
+        ledger.fit_closing(held)
     return found

@@ -41,13 +41,15 @@ class Scope(TypedDict):
     """Limits by dimension: tokens, llm_calls and queries of its own; rounds and seconds as absolute limits of the
     critical path. None: the limits of the whole run."""
     reserve: dict[str, float]
-    """Part of the share that is kept until the run closes."""
+    """Part of the share that is kept for its closing answer; empty where none is."""
     answers: bool
     """Whether it ends in a closing answer."""
     temperature: float
     """Least temperature of its planning and closing moves, so that the members of an ensemble differ."""
     shown: int
     """Passages shown to its closing answer at most; 0 for those of the outermost run."""
+    typical: dict[str, list[float]]
+    """Mean tokens of moves in the run around it; see `Costs`."""
 
 
 class Outcome(TypedDict):
@@ -89,6 +91,8 @@ class State(TypedDict, total=False):
     """What planners said is known, in order; no sentence twice."""
     part: dict[str, float]
     """The share of each branch that is about to be sent."""
+    typical: dict[str, list[float]]
+    """Mean tokens of moves so far, for the inner runs that are about to be sent."""
     outcomes: Annotated[list[Outcome], operator.add]
     """Results of inner runs, in the order of the branches."""
     stop: Annotated[str, _first]
@@ -97,8 +101,9 @@ class State(TypedDict, total=False):
     """The same in plain words, with the remedy."""
     failed: Annotated[list[list[str]], operator.add]
     """(stop, reason) of every branch that failed: the run goes on with the others."""
-    held: int
-    """Tokens held for the closing answer, by the trunk's last node; 0 for the share that was cut at first."""
+    held: int | None
+    """Tokens kept for the closing answer by the trunk's last node; None for the share that was cut at first, 0 where
+    the run has given it up."""
     text: str | None
     """The answer; None until the run's last node has written one, be it empty. Only then is the run done."""
     citations: list[str]
@@ -106,7 +111,7 @@ class State(TypedDict, total=False):
 
 def outermost() -> Scope:
     """Scope of a run that is inside no other."""
-    return Scope(branch="", share=None, reserve={}, answers=True, temperature=0.0, shown=0)
+    return Scope(branch="", share=None, reserve={}, answers=True, temperature=0.0, shown=0, typical={})
 
 
 def initial(question: str, scope: Scope | None = None, serial: dict[str, Any] | None = None) -> State:
@@ -120,7 +125,8 @@ def initial(question: str, scope: Scope | None = None, serial: dict[str, Any] | 
     zero = Spend().to_dict()
     return State(
         question=question, scope=scope or outermost(), total=zero, serial=serial or zero, trace=[], seen=[], found=[],
-        chain=[], known=[], part={}, outcomes=[], stop="", reason="", failed=[], held=0, text=None, citations=[],
+        chain=[], known=[], part={}, typical={}, outcomes=[], stop="", reason="", failed=[], held=None, text=None,
+        citations=[],
     )  # fmt: skip
 
 

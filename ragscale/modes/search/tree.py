@@ -13,9 +13,10 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 from langgraph.graph import END, START
 from langgraph.types import Send
 
+from ragscale.modes.core.costs import Costs, beside
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.mode import Mode
-from ragscale.modes.core.moves import Moves, share, typical
+from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import branch, node, send, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
 from ragscale.prompts import Plan, Step
@@ -62,6 +63,7 @@ class Tree(Mode):
 
     name: ClassVar[str] = "tree"
     least: ClassVar[dict[str, float]] = {"rollout_steps": 0, "question_k": 0, "plan_k": 0}
+    extends: ClassVar[bool] = True
 
     steps: int = 6
     """Longest chain (L)."""
@@ -79,6 +81,18 @@ class Tree(Mode):
     """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
     temperature: float = 0.7
     """Of sampled sub-queries, in expansions and rollouts."""
+
+    @property
+    def looks(self) -> int:
+        """`question_k`."""
+        return self.question_k
+
+    def cost(self, costs: Costs) -> tuple[Spend, Spend]:
+        """One greedy level; `steps` levels in full."""
+        ends = (costs.retrieve() if self.looks else Spend()) + costs.answer(self.context)
+        depths = [min(self.rollout_steps, self.steps - level) for level in range(1, self.steps + 1)]
+        levels = [self._cost(Shape(self.expand, self.rollouts, depth, self.k), costs) for depth in depths]
+        return ends + self._cost(Shape(1, 0, 0, min(self.k, 2)), costs), sum(levels, ends)
 
     def graph(self) -> ModeGraph:
         """look -> plan -> child x E -> spread -> rollout x E R -> select -> plan ... -> answer."""
@@ -203,10 +217,11 @@ class Tree(Mode):
         """
         levels = self.steps - len(state["chain"])
         few, least = min(self.k, 3), min(self.k, 2)
-        thin = self._cost(Shape(1, 0, 0, least), moves, state)
+        costs = Costs.of(state, samples=moves.context.capabilities.samples)
+        thin = self._cost(Shape(1, 0, 0, least), costs)
 
         def fits(shape: Shape) -> bool:
-            need = self._cost(shape, moves, state) + (thin if levels > 1 else Spend())
+            need = self._cost(shape, costs) + (thin if levels > 1 else Spend())
             left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
             return left and need.rounds <= moves.ledger.rounds_left(moves.clock)
 
@@ -230,26 +245,13 @@ class Tree(Mode):
         """Sub-queries to sample for a level: as many more than children as the defaults have."""
         return 1 if shape.expand == 1 else shape.expand + max(0, self.samples - self.expand)
 
-    def _cost(self, shape: Shape, moves: Moves, state: _TreeState) -> Spend:
-        """What a level of that shape will cost, from what such moves have cost in this run so far."""
-        drawn = self._drawn(shape)
-        calls, each = (1, drawn) if moves.context.capabilities.samples else (drawn, 1)
-
-        def plan(samples: int) -> int:
-            return typical(state, "plan", 340 + 90 * self.plan_k + 50 * samples, samples=samples)
-
-        # Typical of encyclopedia passages, until this run has costs of its own.
-        read = shape.k * typical(state, "read", 140, each_passage=True)
-        score = typical(state, "score", 250)
-        rolls = shape.expand * shape.rollouts
-        steps = shape.expand + rolls * shape.depth
-        tokens = calls * plan(each) + steps * read + rolls * (shape.depth * plan(1) + score)
-        return Spend(
-            llm_calls=calls + steps + rolls * (shape.depth + 1),
-            prompt_tokens=tokens,
-            queries=steps,
-            rounds=1 + (shape.depth if shape.rollouts else 0),
+    def _cost(self, shape: Shape, costs: Costs) -> Spend:
+        """A level of that shape."""
+        ahead = beside(
+            sum([costs.plan(self.plan_k) + costs.step(shape.k)] * shape.depth, costs.score()), shape.rollouts
         )
+        child = costs.step(shape.k) + (ahead if shape.expand > 1 else Spend())
+        return costs.plan(self.plan_k, self._drawn(shape)) + beside(child, shape.expand)
 
 
 async def _step(moves: Moves, query: str, k: int) -> Step:

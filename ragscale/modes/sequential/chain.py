@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from langgraph.graph import END, START
 
+from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.mode import Mode
-from ragscale.modes.core.moves import Moves, typical
+from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
 from ragscale.prompts import Step
@@ -17,6 +18,10 @@ from ragscale.prompts.parse import normalise
 from ragscale.types import Spend
 
 __all__ = ["Chain"]
+
+
+_FIRST = Spend(llm_calls=2, prompt_tokens=600, queries=1, rounds=1)
+"""Least that a first step is tried with: its passages may be short."""
 
 
 class _ChainState(State, total=False):
@@ -40,6 +45,7 @@ class Chain(Mode):
 
     name: ClassVar[str] = "chain"
     least: ClassVar[dict[str, float]] = {"question_k": 0, "plan_k": 0, "repeats": 0}
+    extends: ClassVar[bool] = True
 
     steps: int = 6
     """Longest chain (L)."""
@@ -52,6 +58,17 @@ class Chain(Mode):
     temperature: float = 0.7
     """For a second try after a repeated sub-query; the first is greedy."""
 
+    @property
+    def looks(self) -> int:
+        """`question_k`."""
+        return self.question_k
+
+    def cost(self, costs: Costs) -> tuple[Spend, Spend]:
+        """One step; `steps` steps."""
+        ends = (costs.retrieve() if self.looks else Spend()) + costs.answer(self.context)
+        step = self._step(costs)
+        return ends + step, sum([step] * self.steps, ends)
+
     def graph(self) -> ModeGraph:
         """look -> plan -> retrieve -> read -> plan ... -> answer."""
 
@@ -60,10 +77,8 @@ class Chain(Mode):
             steps, tries = state["chain"], state.get("tries", 0)
             seen, notes = state["seen"][: self.plan_k], state["known"]
             # Half a step is money lost: begin none that cannot be read to its end.
-            step = typical(state, "plan", 300) + typical(state, "read", 300)
-            moves.ledger.reserve(
-                Spend(llm_calls=2, queries=1, rounds=1, prompt_tokens=step), clock=moves.clock
-            ).refund()
+            step = self._step(Costs.of(state)) if steps else _FIRST
+            moves.ledger.reserve(step, clock=moves.clock).refund()
             known = {normalise(step["query"]) for step in steps}
             # The paper caps the attempts of a whole chain; a model that keeps repeating itself has nothing left to ask.
             most = min(tries + self.repeats + 1, 4 * self.steps)
@@ -106,3 +121,6 @@ class Chain(Mode):
         graph.add_conditional_edges("read", after_read, ["plan", "answer"])
         graph.add_edge("answer", END)
         return graph
+
+    def _step(self, costs: Costs) -> Spend:
+        return costs.plan(self.plan_k) + costs.step(self.k)

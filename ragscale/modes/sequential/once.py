@@ -22,6 +22,11 @@ class Once(Mode):
 
     context: int = 5
 
+    @property
+    def looks(self) -> int:
+        """`k`."""
+        return self.k
+
     def graph(self) -> ModeGraph:
         """retrieve -> answer."""
         graph = ModeGraph(State)

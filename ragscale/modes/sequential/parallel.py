@@ -8,6 +8,7 @@ from typing import ClassVar
 from langgraph.graph import END, START
 
 from ragscale.errors import InvalidInput
+from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves
@@ -16,6 +17,7 @@ from ragscale.modes.core.state import State, Update, noted
 from ragscale.prompts import conversation, parse
 from ragscale.prompts.conversation import Profile, Turn
 from ragscale.prompts.parse import normalise
+from ragscale.types import Spend
 
 __all__ = ["Parallel"]
 
@@ -65,16 +67,28 @@ class Parallel(Mode):
         if self.profile not in ("json", "tags"):
             raise InvalidInput(f"parallel: profile={self.profile!r} is unknown", "Use 'json' or 'tags'.")
 
+    @property
+    def looks(self) -> int:
+        """`question_k`; 0 in the tags profile, where the model's queries come first."""
+        return self.question_k if self.profile == "json" else 0
+
+    def cost(self, costs: Costs) -> tuple[Spend, Spend]:
+        """One round of one query; `rounds` rounds of `max_queries`."""
+        ends = (costs.retrieve() if self.looks else Spend()) + costs.answer(self.context)
+        seen = range(self.looks, self.looks + self.rounds * self.max_queries * self.k, self.max_queries * self.k)
+        rounds = [costs.plan(glimpses) + costs.retrieve(self.max_queries) for glimpses in seen]
+        return ends + costs.plan(self.looks) + costs.retrieve(), sum(rounds, ends)
+
     def graph(self) -> ModeGraph:
         """look -> think -> retrieve -> think ... -> answer."""
         graph = ModeGraph(_ParallelState)
-        if self._looks():
+        if self.looks:
             graph.add_node("look", self.looking(self.question_k))
             graph.add_conditional_edges("look", unless_stopped("think"), ["think", "answer"])
         graph.add_node("think", node(self._think))
         graph.add_node("retrieve", node(self._retrieve))
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "look" if self._looks() else "think")
+        graph.add_edge(START, "look" if self.looks else "think")
         graph.add_conditional_edges("think", self._after_thinking, ["retrieve", "answer", END])
         graph.add_conditional_edges("retrieve", self._after_retrieving, ["think", "answer"])
         graph.add_edge("answer", END)
@@ -129,9 +143,6 @@ class Parallel(Mode):
 
     async def _after_retrieving(self, state: _ParallelState) -> str:
         return "answer" if state["stop"] or len(state["turns"]) >= self.rounds else "think"
-
-    def _looks(self) -> bool:
-        return self.profile == "json" and self.question_k > 0
 
 
 def _turns(state: _ParallelState) -> list[Turn]:

@@ -1,0 +1,115 @@
+"""Scorers: how good an inner run's outcome is, judged within its branch and without any gold answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+from ragscale import prompts
+from ragscale.errors import InvalidInput
+from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.moves import ANSWER_TOKENS, Moves
+from ragscale.modes.core.state import Outcome
+from ragscale.prompts import judge, parse
+from ragscale.text import normalise_answer
+from ragscale.types import Spend
+
+if TYPE_CHECKING:
+    from ragscale.modes.core.mode import Mode
+
+__all__ = ["Agreement", "Judge", "Penalty", "Scorer", "ScorerName", "scorer"]
+
+ScorerName = Literal["penalty", "judge", "agreement"]
+
+
+class Scorer(ABC):
+    """Scores an `Outcome`: higher is better. It is never given a gold answer; those live above the modes."""
+
+    name: ClassVar[ScorerName]
+
+    @abstractmethod
+    def cost(self, costs: Costs, mode: Mode) -> Spend:
+        """Expected cost of scoring an outcome of `mode`; so much of the branch's share is kept for it."""
+
+    @abstractmethod
+    async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
+        """The score.
+
+        Raises:
+            BudgetExceeded, ModelError: It could not be paid, or the model failed: the outcome stays without a score.
+        """
+
+
+class Penalty(Scorer):
+    """CoRAG's penalty (arXiv 2501.14342) with its sign turned: how unsure the model is that the chain's pairs do *not*
+    answer the question. One scoring call; where the endpoint cannot score, the share of steps that found something."""
+
+    name = "penalty"
+
+    def cost(self, costs: Costs, mode: Mode) -> Spend:
+        """One score."""
+        return costs.score()
+
+    async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
+        """Minus `Moves.penalty`."""
+        return -await moves.penalty(question, outcome["chain"])
+
+
+class Judge(Scorer):
+    """The model rates the chain and its answer from 0 to 10, greedily. One call."""
+
+    name = "judge"
+
+    def cost(self, costs: Costs, mode: Mode) -> Spend:
+        """One score."""
+        return costs.score()
+
+    async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
+        """The rating; 0 where the reply has none."""
+        messages = judge.judge(question, outcome["chain"], outcome["known"], outcome["text"])
+        [said] = await moves.write("score", messages, max_tokens=32, schema=judge.SCHEMA, input=outcome["text"])
+        rating = judge.rating(said)
+        if rating is None:
+            moves.note("score", "malformed rating, counts as 0", output=said)
+        return rating or 0.0
+
+
+class Agreement(Scorer):
+    """Self-consistency of the chain: the share of the most frequent among five closing answers sampled from its
+    evidence (the reward of MCTS-RAG). One call of five samples."""
+
+    name = "agreement"
+    samples = 5
+    temperature = 0.7
+
+    def cost(self, costs: Costs, mode: Mode) -> Spend:
+        """One closing answer's prompt, five completions."""
+        calls = 1 if costs.samples else self.samples
+        once = costs.answer(mode.context)
+        return Spend(llm_calls=calls, prompt_tokens=calls * once.tokens + self.samples * ANSWER_TOKENS)
+
+    async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
+        """The share, from 0 to 1; 0 where all samples are empty."""
+        ids = outcome["passages"][: moves.scope["shown"]]
+        messages, shown, note = await moves.fit(
+            lambda docs: prompts.answer(question, docs, outcome["known"]), ids, ANSWER_TOKENS * self.samples
+        )
+        texts = await moves.write(
+            "score", messages, max_tokens=ANSWER_TOKENS, n=self.samples, temperature=self.temperature,
+            schema=parse.ANSWER_SCHEMA, passages=shown, note=note,
+        )  # fmt: skip
+        votes = Counter(filter(None, (normalise_answer(parse.answer(text)[0]) for text in texts)))
+        return max(votes.values(), default=0) / self.samples
+
+
+def scorer(name: str) -> Scorer:
+    """The scorer of that name.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    for cls in (Penalty, Judge, Agreement):
+        if cls.name == name:
+            return cls()
+    raise InvalidInput(f"scorer={name!r} is unknown", f"Use one of: {', '.join(get_args(ScorerName))}.")

@@ -1,0 +1,39 @@
+"""Voting over the answers of several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ragscale.modes.core.moves import Moves
+from ragscale.modes.core.state import Outcome, Update
+from ragscale.prompts.parse import informative
+from ragscale.text import normalise_answer
+
+__all__ = ["plurality"]
+
+
+def plurality(moves: Moves, outcomes: Sequence[Outcome]) -> Update:
+    """The answer that most outcomes give, after SQuAD's normalisation, as an update of the state; traced.
+
+    Ties go to the answer with the higher mean score, then to the earliest. An outcome without an answer, or one that
+    says that it has no information, abstains. Where all abstain, the update has all that was found instead of a text.
+    """
+    votes: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if informative(outcome["text"]):
+            votes.setdefault(normalise_answer(outcome["text"]), []).append(outcome)
+    texts = [outcome["text"] for outcome in outcomes]
+    if not votes:
+        moves.note("select", "nobody has an answer", input=texts)
+        return {"found": [outcome["passages"] for outcome in outcomes]}
+    most = max(map(len, votes.values()))
+    ahead = [same for same in votes.values() if len(same) == most]
+    winner = max(ahead, key=_mean_score)[0]
+    tie = f", a tie of {len(ahead)} answers" if len(ahead) > 1 else ""
+    moves.note("select", f"{most} of {len(outcomes)} votes{tie}", input=texts, output=winner["text"])
+    return {name: winner[name] for name in ("text", "citations", "chain", "known")}
+
+
+def _mean_score(outcomes: Sequence[Outcome]) -> float:
+    scores = [outcome["score"] for outcome in outcomes if outcome["score"] is not None]
+    return sum(scores) / len(scores) if scores else float("-inf")

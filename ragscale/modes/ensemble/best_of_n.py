@@ -1,0 +1,51 @@
+"""`best-of-n`: CoRAG's best-of-N sampling (arXiv 2501.14342) over any mode: the best-scored run is answered from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ragscale.modes.core import scorers
+from ragscale.modes.core.moves import Moves
+from ragscale.modes.core.scorers import ScorerName
+from ragscale.modes.core.state import Outcome, State, Update
+from ragscale.modes.ensemble.ensemble import Ensemble
+
+__all__ = ["BestOfN"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfN(Ensemble):
+    """`n` runs of `of` without answers, each scored; the closing answer is written from the best one alone.
+
+    Ties go to the earliest member, and a member without a score comes last. Over ``chain`` of L steps it costs
+    n (2 L + 1) + 1 model calls and n L retrievals (one more where the question itself is looked up), L rounds: 53 and
+    24 for the paper's n = 4, L = 6.
+    """
+
+    name: ClassVar[str] = "best-of-n"
+    members_answer: ClassVar[bool] = False
+
+    scorer: ScorerName = "penalty"
+    """``"penalty"``: CoRAG's, by log-likelihood; ``"judge"``: rated by the model; ``"agreement"``: self-consistency."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        scorers.scorer(self.scorer)
+
+    async def decide(self, moves: Moves, state: State, outcomes: list[Outcome]) -> Update:
+        """The best-scored member; its own answer, where its mode has written one on the way."""
+        best = max(outcomes, key=lambda outcome: float("-inf") if outcome["score"] is None else outcome["score"])
+        names = [f"{outcome['branch']}: {_shown(outcome['score'])}" for outcome in outcomes]
+        moves.note("select", f"kept {best['branch']}", input=names, score=best["score"])
+        kept: Update = {"chain": best["chain"], "known": best["known"], "found": [best["passages"]]}
+        return {**kept, "text": best["text"], "citations": best["citations"]} if best["text"] else kept
+
+    @property
+    def scoring(self) -> scorers.Scorer:
+        """By name."""
+        return scorers.scorer(self.scorer)
+
+
+def _shown(score: float | None) -> str:
+    return "no score" if score is None else f"{score:.3f}"

@@ -1,0 +1,137 @@
+"""`Ensemble`: several runs of one mode side by side, and a decision among their outcomes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from langgraph.graph import END, START
+from langgraph.types import Send
+
+from ragscale.modes.core.costs import Costs, beside
+from ragscale.modes.core.graph import ModeGraph
+from ragscale.modes.core.inner import inner_run
+from ragscale.modes.core.mode import Mode
+from ragscale.modes.core.moves import Moves, share
+from ragscale.modes.core.nodes import node, send, unless_stopped
+from ragscale.modes.core.scorers import Scorer
+from ragscale.modes.core.state import Outcome, State, Update
+from ragscale.modes.sequential.chain import Chain
+from ragscale.types import Spend
+
+__all__ = ["Ensemble"]
+
+
+class _EnsembleState(State, total=False):
+    members: int
+    """Members that the budget pays for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble(Mode):
+    """Base of modes that run `of` several times side by side and decide among the outcomes.
+
+    The question itself is looked up once for all members. The first member runs as `of` would alone; the others plan
+    and answer at `temperature` at least. Seeds differ by the members' names, so members differ and repeat exactly.
+    Where the budget cannot pay the least that `of` needs (`Mode.cost`) `n` times, there are fewer members, one at
+    least; each gets an equal share of what is left in every dimension.
+    """
+
+    members_answer: ClassVar[bool] = True
+    """Whether each member ends in an answer of its own."""
+
+    of: Mode = field(default_factory=Chain)
+    """The mode of the members, ensembles included."""
+    n: int = 4
+    """Members."""
+    temperature: float = 0.7
+    """Least temperature of the planning and closing moves of all members but the first."""
+
+    @property
+    def scoring(self) -> Scorer | None:
+        """Scores each member's outcome within its branch; None where the decision needs no scores."""
+        return None
+
+    @abstractmethod
+    async def decide(self, moves: Moves, state: State, outcomes: list[Outcome]) -> Update:
+        """The state's ``text`` and ``citations``; or without them ``chain``, ``known`` and ``found``, from which the
+        closing answer is then written. `outcomes` are those of members that have anything, in their order."""
+
+    @property
+    def looks(self) -> int:
+        """As of `of`."""
+        return self.of.looks
+
+    def cost(self, costs: Costs) -> tuple[Spend, Spend]:
+        """One member at its least; `n` members in full. The closing answer comes on top where members write none."""
+        ask = costs.retrieve() if self.looks else Spend()
+        close = Spend() if self.members_answer else costs.answer(self.context)
+        least, full = self._member(costs)
+        return ask + least + close, ask + beside(full, self.n) + close
+
+    def graph(self) -> ModeGraph:
+        """look -> deal -> member x n -> decide -> (answer)."""
+        graph = ModeGraph(_EnsembleState)
+        if self.looks:
+            graph.add_node("look", self.looking(self.looks))
+            graph.add_conditional_edges("look", unless_stopped("deal"), ["deal", "answer"])
+        graph.add_node("deal", node(self._deal))
+        graph.add_node("member", inner_run(self.of, answers=self.members_answer, scorer=self.scoring))
+        graph.add_node("decide", node(self._decide))
+        graph.add_node("answer", self.closing())
+        graph.add_edge(START, "look" if self.looks else "deal")
+        graph.add_conditional_edges("deal", self._to_members, ["member", "answer"])
+        graph.add_edge("member", "decide")
+        graph.add_conditional_edges("decide", self._after_deciding, ["answer", END])
+        graph.add_edge("answer", END)
+        return graph
+
+    async def _deal(self, moves: Moves, state: State) -> Update:
+        """Share what is left among as many members as it pays for."""
+        costs = Costs.of(state, samples=moves.context.capabilities.samples)
+        least, _ = self._member(costs)
+        fits = [
+            moves.ledger.left(name) // need
+            for name in ("tokens", "llm_calls", "queries")
+            if (need := getattr(least, name))
+        ]
+        members = int(max(1, min([self.n, *fits])))
+        if members < self.n:
+            moves.note("select", f"{members} of {self.n} members: the budget pays for no more")
+        if self.members_answer:
+            moves.give_up_closing()
+        part = share(moves.ledger, members, moves.clock)
+        held = {"held": 0} if self.members_answer else {}
+        return {"part": part, "typical": costs.means, "members": members, **held}
+
+    async def _to_members(self, state: _EnsembleState) -> list[Send] | str:
+        if state["stop"]:
+            return "answer"
+        return [
+            send("member", state, str(i), temperature=self.temperature if i else 0.0, scored=state["members"] > 1)
+            for i in range(state["members"])
+        ]
+
+    async def _decide(self, moves: Moves, state: State) -> Update:
+        outcomes = state["outcomes"]
+        some = [outcome for outcome in outcomes if outcome["text"] or outcome["chain"] or outcome["passages"]]
+        update = await self.decide(moves, state, some) if some else {}
+        # Only where no member came to its own end was the whole cut short.
+        if all(outcome["stop"] for outcome in outcomes):
+            first = outcomes[0]
+            update = {"stop": first["stop"], "reason": f"All members stopped early: {first['reason']}", **update}
+        return update
+
+    async def _after_deciding(self, state: State) -> str:
+        return END if state["text"] else "answer"
+
+    def _member(self, costs: Costs) -> tuple[Spend, Spend]:
+        """Cost of one member at its least and in full: the question is looked up, and for some modes it is answered,
+        outside."""
+        off = costs.retrieve() if self.looks else Spend()
+        if not self.members_answer:
+            off += costs.answer(self.of.context)
+        score = self.scoring.cost(costs, self.of) if self.scoring else Spend()
+        least, full = (spend - off + score for spend in self.of.cost(costs))
+        return replace(least, rounds=max(0, least.rounds)), replace(full, rounds=max(0, full.rounds))

@@ -1,0 +1,29 @@
+"""`vote`: self-consistency (Wang et al., arXiv 2203.11171) over whole retrieval runs: the most frequent answer wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ragscale.modes.core.moves import Moves
+from ragscale.modes.core.state import Outcome, State, Update
+from ragscale.modes.core.voting import plurality
+from ragscale.modes.ensemble.ensemble import Ensemble
+
+__all__ = ["Vote"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vote(Ensemble):
+    """`n` runs of `of`, each to its own answer; the answer that most of them give, after SQuAD's normalisation.
+
+    Ties go to the earliest member. A member without an answer, or one that says that it has no information, abstains;
+    where all abstain, the closing answer is written from all that was found. Costs `n` times `of`, in the rounds of
+    one.
+    """
+
+    name: ClassVar[str] = "vote"
+
+    async def decide(self, moves: Moves, state: State, outcomes: list[Outcome]) -> Update:
+        """The plurality."""
+        return plurality(moves, outcomes)

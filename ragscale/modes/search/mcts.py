@@ -1,0 +1,207 @@
+"""`mcts`: Monte Carlo tree search over chains of retrieval, after MCTS-RAG (arXiv 2503.20757)."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import Annotated, ClassVar
+
+from langgraph.graph import END, START
+from langgraph.types import Send
+
+from ragscale.errors import InvalidInput
+from ragscale.modes.core import scorers
+from ragscale.modes.core.costs import Costs, beside
+from ragscale.modes.core.graph import ModeGraph
+from ragscale.modes.core.inner import inner_run
+from ragscale.modes.core.mode import Mode
+from ragscale.modes.core.moves import Moves, share
+from ragscale.modes.core.nodes import node, send, unless_stopped
+from ragscale.modes.core.scorers import ScorerName
+from ragscale.modes.core.state import Outcome, State, Update
+from ragscale.modes.core.voting import plurality
+from ragscale.modes.sequential.chain import Chain
+from ragscale.prompts import Step
+from ragscale.prompts.parse import normalise
+from ragscale.types import Spend
+
+__all__ = ["Mcts"]
+
+Path = tuple[str, ...]
+"""A node of the tree: the sub-queries on the way to it, normalised. The root is ``()``."""
+
+
+class _MctsState(State, total=False):
+    starts: Annotated[list[int], operator.add]
+    """Length of the chain that each rollout went on from, in the order of ``outcomes``."""
+    leaves: list[list[Step]]
+    """Chains that the next rollouts go on from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mcts(Mode):
+    """`rollouts` inner runs of `of`, each from the node of the tree that the upper confidence bound (UCT) selects.
+
+    A rollout goes on from the node's chain to an answer; its steps become nodes, and its reward (`scorer`) is added
+    along its path. A node is expanded by up to `expand` rollouts before the search descends through it, `width`
+    rollouts run side by side, and visits under way count. The answer is the plurality of all rollouts, ties by reward.
+    Costs at most `rollouts` runs of `of` and their scores, in ``rollouts / width`` times its rounds. Unlike MCTS-RAG, a
+    rollout samples its steps instead of expanding every action, and rewards are rescaled to 0 to 1.
+    """
+
+    name: ClassVar[str] = "mcts"
+
+    of: Mode = field(default_factory=Chain)
+    """The mode of the rollouts; one that goes on from a chain: ``chain`` or ``tree``."""
+    rollouts: int = 8
+    """Rollouts in all."""
+    width: int = 4
+    """Rollouts at once."""
+    expand: int = 3
+    """Rollouts that start at a node before the search descends through it."""
+    exploration: float = 1.4
+    """Weight of rarely visited nodes in UCT (c)."""
+    scorer: ScorerName = "agreement"
+    """The reward: as in ``best-of-n``."""
+    temperature: float = 0.7
+    """Least temperature of the planning and closing moves of all rollouts but the first."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        scorers.scorer(self.scorer)
+        if not self.of.extends:
+            raise InvalidInput(f"mcts: of={self.of.name} cannot go on from a chain", "Use chain or tree.")
+
+    @property
+    def looks(self) -> int:
+        """As of `of`."""
+        return self.of.looks
+
+    def cost(self, costs: Costs) -> tuple[Spend, Spend]:
+        """One rollout at its least; `rollouts` rollouts in full."""
+        ask = costs.retrieve() if self.looks else Spend()
+        least, full = self._rollout(costs)
+        batches = math.ceil(self.rollouts / self.width)
+        return ask + least, ask + replace(beside(full, self.rollouts), rounds=full.rounds * batches)
+
+    def graph(self) -> ModeGraph:
+        """look -> select -> rollout x width -> select ... -> vote -> (answer)."""
+        graph = ModeGraph(_MctsState)
+        if self.looks:
+            graph.add_node("look", self.looking(self.looks))
+            graph.add_conditional_edges("look", unless_stopped("select"), ["select", "answer"])
+        graph.add_node("select", node(self._select))
+        graph.add_node("rollout", inner_run(self.of, scorer=scorers.scorer(self.scorer)))
+        graph.add_node("vote", node(self._vote))
+        graph.add_node("answer", self.closing())
+        graph.add_edge(START, "look" if self.looks else "select")
+        graph.add_conditional_edges("select", self._to_rollouts, ["rollout", "vote", "answer"])
+        graph.add_edge("rollout", "select")
+        graph.add_conditional_edges("vote", self._after_voting, ["answer", END])
+        graph.add_edge("answer", END)
+        return graph
+
+    async def _select(self, moves: Moves, state: _MctsState) -> Update:
+        """Choose the nodes that the next rollouts go on from; none where rollouts, budget or nodes are used up."""
+        moves.give_up_closing()
+        costs = Costs.of(state, samples=moves.context.capabilities.samples)
+        least, _ = self._rollout(costs)
+        fits = [
+            moves.ledger.left(name) // need
+            for name in ("tokens", "llm_calls", "queries")
+            if (need := getattr(least, name))
+        ]
+        done = state["outcomes"]
+        rounds = least.rounds <= moves.ledger.rounds_left(moves.clock)
+        left = self.rollouts - len(done)
+        width = int(min([self.width, left, *fits])) if rounds else 0
+        width = max(width, 0 if done else 1)
+        leaves: list[list[Step]] = []
+        for _ in range(width):
+            leaf = self._leaf(done, state.get("starts", []), [_path(leaf) for leaf in leaves])
+            if leaf is None:
+                break
+            leaves.append(leaf)
+        if width < min(self.width, left):
+            moves.note("select", f"{len(leaves)} of {min(self.width, left)} rollouts: the budget pays for no more")
+        batches = max(1, math.ceil(min([left, *fits]) / max(1, width)))
+        part = share(moves.ledger, max(1, len(leaves)), moves.clock, layers=batches)
+        return {
+            "leaves": leaves,
+            "starts": [len(leaf) for leaf in leaves],
+            "part": part,
+            "typical": costs.means,
+            "held": 0,
+        }
+
+    async def _to_rollouts(self, state: _MctsState) -> list[Send] | str:
+        if state["stop"]:
+            return "vote" if state["outcomes"] else "answer"
+        first = len(state["outcomes"])
+        return [
+            send("rollout", state, str(i), temperature=self.temperature if i else 0.0, chain=leaf)
+            for i, leaf in enumerate(state["leaves"], first)
+        ] or "vote"
+
+    async def _vote(self, moves: Moves, state: _MctsState) -> Update:
+        outcomes = state["outcomes"]
+        update = plurality(moves, outcomes)
+        if all(outcome["stop"] for outcome in outcomes):
+            reason = f"All rollouts stopped early: {outcomes[0]['reason']}"
+            update = {"stop": outcomes[0]["stop"], "reason": reason, **update}
+        return update
+
+    async def _after_voting(self, state: _MctsState) -> str:
+        return END if state["text"] else "answer"
+
+    def _leaf(self, done: Sequence[Outcome], starts: Sequence[int], batch: list[Path]) -> list[Step] | None:
+        """The chain of the node that the next rollout goes on from; None where every path has ended.
+
+        The tree is a function of the rollouts done, of where they started, and of where those of the `batch` will.
+        """
+        paths = [_path(outcome["chain"]) for outcome in done]
+        rewards = _rescaled([outcome["score"] for outcome in done])
+        begun = [*(path[:start] for path, start in zip(paths, starts, strict=True)), *batch]
+        chains: dict[Path, list[Step]] = {(): []}
+        for outcome, path in zip(done, paths, strict=True):
+            for length in range(1, len(path) + 1):
+                chains.setdefault(path[:length], outcome["chain"][:length])
+        deepest = getattr(self.of, "steps", math.inf)
+
+        def visits(at: Path) -> int:
+            return sum(path[: len(at)] == at for path in [*paths, *batch])
+
+        def bound(at: Path) -> float:
+            mean = fmean(reward for path, reward in zip(paths, rewards, strict=True) if path[: len(at)] == at)
+            return mean + self.exploration * math.sqrt(math.log(visits(at[:-1])) / visits(at))
+
+        def descend(at: Path) -> Path | None:
+            if begun.count(at) < self.expand and at not in paths and len(at) < deepest:
+                return at
+            children = [path for path in chains if path and path[:-1] == at]
+            below = map(descend, sorted(children, key=bound, reverse=True))
+            return next((leaf for leaf in below if leaf is not None), None)
+
+        leaf = descend(())
+        return None if leaf is None else chains[leaf]
+
+    def _rollout(self, costs: Costs) -> tuple[Spend, Spend]:
+        """Cost of a rollout at its least and in full."""
+        off = costs.retrieve() if self.looks else Spend()
+        score = scorers.scorer(self.scorer).cost(costs, self.of)
+        least, full = (spend - off + score for spend in self.of.cost(costs))
+        return least, full
+
+
+def _path(chain: Sequence[Step]) -> Path:
+    return tuple(normalise(step["query"]) for step in chain)
+
+
+def _rescaled(scores: Sequence[float | None]) -> list[float]:
+    """Rewards from 0 to 1, the worst and the best so far; 0 without a score, and 0.5 where all are equal."""
+    known = [score for score in scores if score is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    return [0.0 if score is None else (score - low) / (high - low) if high > low else 0.5 for score in scores]

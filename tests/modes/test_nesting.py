@@ -1,0 +1,210 @@
+"""Modes inside modes: what they cost, how they share, that members differ and repeat, that nothing is lost or paid
+twice."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from conformance import CrashError, check, crashing, story
+from doubles import QUESTION, StubIndex, ask, move_of, never_repeating, run, scripted, virtually
+from langgraph.checkpoint.memory import InMemorySaver
+
+from ragscale.agent import Agent
+from ragscale.answer import Answer
+from ragscale.budget import Budget, Ledger
+from ragscale.errors import ModelError
+from ragscale.llm.scripted import ScriptedCall
+from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vote
+from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.scorers import Agreement, Judge, Penalty, Scorer
+from ragscale.modes.core.state import Outcome
+from ragscale.types import Event
+
+DOUBLE = Vote(of=BestOfN(of=Chain(steps=2), n=2), n=2)
+
+
+def branches(answer: Answer) -> dict[str, list[Event]]:
+    """Events by branch."""
+    found: dict[str, list[Event]] = {}
+    for event in answer.trace:
+        found.setdefault(event.branch, []).append(event)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("mode", "calls", "queries", "serial_calls", "rounds"),
+    [
+        (BestOfN(of=Chain(question_k=0)), 53, 24, 14, 6),  # CoRAG's best of 4 over L = 6
+        (BestOfN(of=Chain()), 53, 25, 14, 7),
+        (Vote(of=Chain(question_k=0), n=5), 5 * 13, 5 * 6, 13, 6),
+        (Vote(of=Once(), n=3), 3, 1, 1, 1),
+        (Vote(of=BestOfN(of=Chain(steps=2, question_k=0), n=3), n=2), 2 * (3 * 5 + 1), 2 * 3 * 2, 6, 2),
+        (BestOfN(of=Parallel(rounds=2, max_queries=3), n=2), 2 * 3 + 1, 1 + 2 * 2 * 3, 4, 3),
+        (Mcts(of=Chain(steps=2, question_k=0), rollouts=2, width=2, scorer="penalty"), 2 * 6, 2 * 2, 6, 2),
+    ],
+    ids=str,
+)
+def test_costs_as_the_formula_says(mode: Mode, calls: int, queries: int, serial_calls: int, rounds: int) -> None:
+    answer, ledger = run(mode)
+    check(answer, ledger, Budget())
+    total, serial = answer.spend.total, answer.spend.serial
+    assert (total.llm_calls, total.queries) == (calls, queries)
+    assert (serial.llm_calls, serial.rounds) == (serial_calls, rounds)
+    _, full = mode.cost(Costs())
+    assert (full.llm_calls, full.queries, full.rounds) == (calls, queries, rounds)
+
+
+@pytest.mark.parametrize("mode", [Vote(n=3), BestOfN(n=3), Vote(of=Tree(steps=2), n=2), DOUBLE], ids=str)
+def test_members_differ_and_repeat_exactly(mode: Mode) -> None:
+    """By seeds of their full names, and all but the first by a temperature; the same again with the same seed."""
+    llm = scripted()
+    answer, _ = run(mode, llm=llm)
+    found = branches(answer)
+    members = [[event.output for event in found[str(i)]] for i in range(2) if str(i) in found]
+    assert all(one != other for i, one in enumerate(members) for other in members[:i])
+    seeds = Counter((call.seed, str(call.messages), call.continuation) for call in llm.calls)
+    assert set(seeds.values()) == {1}
+    again, _ = run(mode)
+    assert story(again) == story(answer)
+    other, _ = run(mode, seed=1)
+    assert story(other) != story(answer)
+
+
+def test_the_first_member_is_the_mode_itself_and_the_others_are_sampled() -> None:
+    hot: dict[str, set[float]] = {}
+
+    def noted(messages: Any, call: ScriptedCall) -> list[str]:
+        hot.setdefault(move_of(call), set()).add(call.temperature)
+        return never_repeating(messages, call)
+
+    run(Vote(of=Chain(steps=2), n=1), llm=scripted(noted))
+    assert hot == {"plan": {0.0}, "read": {0.0}, "answer": {0.0}}
+    run(Vote(of=Chain(steps=2), n=3, temperature=0.9), llm=scripted(noted))
+    assert hot == {"plan": {0.0, 0.9}, "read": {0.0}, "answer": {0.0, 0.9}}
+
+
+@pytest.mark.parametrize("mode", [Vote(n=3), DOUBLE, Mcts(of=Chain(steps=2), rollouts=4, width=2)], ids=str)
+async def test_as_many_events_are_streamed_as_traced(mode: Mode) -> None:
+    streamed = []
+    async for item in Agent(StubIndex(), scripted(), mode).astream(QUESTION):
+        if isinstance(item, Event):
+            streamed.append(item)
+        else:
+            answer = item
+    assert Counter(map(str, streamed)) == Counter(map(str, answer.trace))
+    assert len({event.branch for event in streamed}) > 2
+
+
+@pytest.mark.parametrize("limits", [{"tokens": 9_000}, {"llm_calls": 17}, {"queries": 10}], ids=str)
+@pytest.mark.parametrize("mode", [Vote(n=3), BestOfN(n=2), DOUBLE], ids=str)
+def test_members_have_equal_shares_and_none_takes_anothers(mode: Any, limits: dict[str, int]) -> None:
+    budget = Budget(**limits)
+    answer, ledger = run(mode, budget=budget)
+    check(answer, ledger, budget)
+    assert answer.text
+    [(name, limit)] = limits.items()
+    found = branches(answer)
+    members = {branch.split(".")[0] for branch in found if branch}
+    for member in members:
+        events = [event for branch in found for event in found[branch] if branch.split(".")[0] == member]
+        spent = sum(getattr(event.spend, name) for event in events)
+        assert spent <= limit / len(members)
+
+
+def test_a_dead_member_costs_the_others_nothing() -> None:
+    """The first member's model fails for good: the others decide, and its failure is in the trace."""
+
+    def script(messages: Any, call: ScriptedCall) -> Any:
+        if call.temperature == 0.0 and move_of(call) == "plan":  # only the first member plans greedily
+            raise ModelError("broken", "None.")
+        return never_repeating(messages, call)
+
+    answer, ledger = run(BestOfN(of=Chain(steps=2, question_k=0), n=3), llm=scripted(script))
+    check(answer, ledger, Budget())
+    [select] = [event for event in answer.trace if event.move == "select"]
+    assert (answer.stop_reason, select.note in ("kept 1", "kept 2")) == ("answered", True)
+    assert "broken" in branches(answer)["0"][0].note
+
+
+def test_a_single_member_is_not_scored() -> None:
+    answer, _ = run(BestOfN(of=Chain(steps=2), n=1))
+    assert "score" not in {event.move for event in answer.trace}
+
+
+@pytest.mark.parametrize(
+    ("texts", "winner"),
+    [
+        (["Paris", "The Paris.", "Rome"], "Paris"),
+        (["Rome", "Paris", "paris"], "Paris"),
+        (["Rome", "Paris"], "Rome"),
+        (["", "No relevant information found", "Oslo"], "Oslo"),
+    ],
+)
+def test_the_plurality_after_normalisation_wins(texts: list[str], winner: str) -> None:
+    said = iter(texts)
+
+    def script(messages: Any, call: ScriptedCall) -> Any:
+        return f'{{"answer": "{next(said)}", "documents": [1]}}'
+
+    answer, _ = run(Vote(of=Once(), n=len(texts)), llm=scripted(script))
+    assert answer.text == winner
+
+
+def test_where_all_abstain_the_answer_is_written_from_all_that_was_found() -> None:
+    replies = iter(["", "No relevant information found", "Oslo"])
+    llm = scripted(lambda messages, call: f'{{"answer": "{next(replies)}", "documents": [1]}}')
+    answer, _ = run(Vote(of=Once(), n=2), llm=llm)
+    assert (answer.text, answer.stop_reason) == ("Oslo", "answered")
+    assert answer.trace[-1].branch == ""
+
+
+def test_scorers_see_no_gold() -> None:
+    """By type: a scorer is given moves, the question and an outcome, and no outcome has a gold answer."""
+    for cls in (Penalty, Judge, Agreement):
+        assert list(inspect.signature(cls.__call__).parameters) == ["self", "moves", "question", "outcome"]
+        assert issubclass(cls, Scorer)
+    assert not [name for name in Outcome.__annotations__ if "gold" in name]
+
+
+def test_an_ensemble_is_drawn_with_what_is_inside() -> None:
+    nodes = set(DOUBLE.graph().compile().get_graph(xray=2).nodes)
+    assert {"look", "deal", "member:deal", "member:member:plan", "member:member:read", "member:decide"} <= nodes
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_crash_under_a_budget_overruns_nothing_and_an_answer_comes(seed: int) -> None:
+    """A doubly nested run on 5,000 to 20,000 tokens that crashes at a random call, five times; then resumed."""
+    drawn = random.Random(seed)
+    for _ in range(5):
+        budget = Budget(tokens=drawn.randint(5_000, 20_000))
+        index = StubIndex(words=60)
+        whole = scripted()
+        expected, _ = run(DOUBLE, llm=whole, index=index, budget=budget)
+        saver, at = InMemorySaver(), drawn.randrange(len(whole.calls))
+        first = crashing(at, CrashError("killed"))
+        with pytest.raises(CrashError):
+            run(DOUBLE, llm=first, index=index, budget=budget, checkpoints=saver, thread="t")
+        answer, ledger = run(DOUBLE, index=index, budget=budget, checkpoints=saver, thread="t")
+        assert answer.text == expected.text
+        assert answer.spend.total.tokens <= (budget.tokens or 0)
+        assert story(answer) == story(expected)
+        assert ledger.held.tokens == 0
+
+
+@pytest.mark.parametrize("seconds", [1.0, 5.0, 12.0, 30.0])
+def test_seconds_hold_in_members_too(seconds: float) -> None:
+    async def work() -> tuple[Answer, Ledger, float]:
+        llm, index = scripted(delay=1.0), StubIndex(delay=0.5)
+        answer, ledger = await ask(Vote(of=DOUBLE, n=2), llm=llm, index=index, budget=budget)
+        return answer, ledger, asyncio.get_running_loop().time()
+
+    budget = Budget(seconds=seconds)
+    answer, ledger, ended = virtually(work)
+    check(answer, ledger, budget)
+    assert ended <= seconds + 1e-6
+    assert answer.text or seconds < 5
