@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from langgraph.graph import END, START
 from langgraph.types import Send
 
+from ragscale.errors import InvalidInput
 from ragscale.modes.core.costs import Costs, beside
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.mode import Mode
@@ -56,7 +57,7 @@ class Tree(Mode):
 
     A child's score is the mean penalty of its rollouts (`Moves.penalty`: the log-likelihood of "No relevant information
     found"; lower is better). The best child becomes the chain's next step, ties to the earliest. With nothing repeated
-    or malformed the defaults cost 223 model calls and 96 retrievals; a level that the budget cannot pay is made
+    or malformed the defaults cost 219 model calls and 96 retrievals; a level that the budget cannot pay is made
     narrower until it can (`Shape`), down to a greedy step. The search ends early where most samples of a level say that
     nothing is missing.
     """
@@ -81,6 +82,13 @@ class Tree(Mode):
     """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
     temperature: float = 0.7
     """Of sampled sub-queries, in expansions and rollouts."""
+    evidence: Literal["kept", "all"] = "kept"
+    """Passages that the closing answer may see: of the question and the kept children, or of all children."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.evidence not in ("kept", "all"):
+            raise InvalidInput(f"tree: evidence={self.evidence!r} is unknown", "Use 'kept' or 'all'.")
 
     @property
     def looks(self) -> int:
@@ -91,7 +99,7 @@ class Tree(Mode):
         """One greedy level; `steps` levels in full."""
         ends = (costs.retrieve() if self.looks else Spend()) + costs.answer(self.context)
         depths = [min(self.rollout_steps, self.steps - level) for level in range(1, self.steps + 1)]
-        levels = [self._cost(Shape(self.expand, self.rollouts, depth, self.k), costs) for depth in depths]
+        levels = [self._cost(self._full(depth), costs) for depth in depths]
         return ends + self._cost(Shape(1, 0, 0, min(self.k, 2)), costs), sum(levels, ends)
 
     def graph(self) -> ModeGraph:
@@ -154,9 +162,9 @@ class Tree(Mode):
         ]
 
     async def _child(self, moves: Moves, state: Any) -> Update:
-        """Answer one sub-query of the level; what it found is evidence for the closing answer, kept or not."""
+        """Answer one sub-query of the level."""
         step = await _step(moves, state["query"], Shape(*state["shape"]).k)
-        return {"children": [(state["child"], step)], "found": [step["passages"]]}
+        return {"children": [(state["child"], step)], "found": [step["passages"]] if self.evidence == "all" else []}
 
     async def _spread(self, moves: Moves, state: _TreeState) -> Update:
         """Join the children and share what is left among their rollouts; stop where no child came back."""
@@ -170,7 +178,7 @@ class Tree(Mode):
         if state["stop"]:
             return "answer"
         children, shape = _of_level(state), Shape(*state["shape"])
-        if len(children) == 1 and shape.expand == 1:
+        if len(children) == 1:
             return "select"
         return [
             send("rollout", state, f"{name}.{r}", child=name, chain=[*state["chain"], step], shape=state["shape"])
@@ -231,7 +239,7 @@ class Tree(Mode):
 
         depths, widths = range(min(self.rollout_steps, levels - 1), -1, -1), range(self.expand, 1, -1)
         found = (
-            first(depths, lambda depth: Shape(self.expand, self.rollouts, depth, self.k))
+            first(depths, self._full)
             or first(widths, lambda expand: Shape(expand, 1, 0, self.k))
             or first(widths, lambda expand: Shape(expand, 1, 0, few))
             or next((shape for shape in (Shape(1, 0, 0, self.k), Shape(1, 0, 0, few)) if fits(shape)), None)
@@ -240,6 +248,10 @@ class Tree(Mode):
             return found
         moves.ledger.reserve(thin, clock=moves.clock).refund()  # half a level is money lost: raises if it does not fit
         return Shape(1, 0, 0, least)
+
+    def _full(self, depth: int) -> Shape:
+        """A level with all children; one rollout each where none looks ahead, as more would have the same score."""
+        return Shape(self.expand, self.rollouts if depth else 1, depth, self.k)
 
     def _drawn(self, shape: Shape) -> int:
         """Sub-queries to sample for a level: as many more than children as the defaults have."""
