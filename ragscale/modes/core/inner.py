@@ -48,7 +48,7 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         share, scored = outer["share"], scorer if state.get("scored", True) else None
         closing = closing_share(share, clock, thinking) if answers else {}
         if scored:
-            cost = scored.cost(Costs(outer["typical"], context.capabilities.samples), mode)
+            cost = scored.cost(Costs(outer["typical"], context.capabilities.samples), mode.context)
             share = _less(share, cost, closing)
         scope = Scope(
             branch=outer["branch"], share=share, reserve=closing, answers=answers, temperature=outer["temperature"],

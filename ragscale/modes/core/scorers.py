@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from ragscale import prompts
 from ragscale.errors import InvalidInput
@@ -14,9 +14,6 @@ from ragscale.modes.core.state import Outcome
 from ragscale.prompts import judge, parse
 from ragscale.text import normalise_answer
 from ragscale.types import Spend
-
-if TYPE_CHECKING:
-    from ragscale.modes.core.mode import Mode
 
 __all__ = ["Agreement", "Judge", "Penalty", "Scorer", "ScorerName", "scorer"]
 
@@ -29,8 +26,8 @@ class Scorer(ABC):
     name: ClassVar[ScorerName]
 
     @abstractmethod
-    def cost(self, costs: Costs, mode: Mode) -> Spend:
-        """Expected cost of scoring an outcome of `mode`; so much of the branch's share is kept for it."""
+    def cost(self, costs: Costs, shown: int) -> Spend:
+        """Expected cost, where closing answers are `shown` so many passages; it is kept of the branch's share."""
 
     @abstractmethod
     async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
@@ -47,7 +44,7 @@ class Penalty(Scorer):
 
     name = "penalty"
 
-    def cost(self, costs: Costs, mode: Mode) -> Spend:
+    def cost(self, costs: Costs, shown: int) -> Spend:
         """One score."""
         return costs.score()
 
@@ -61,7 +58,7 @@ class Judge(Scorer):
 
     name = "judge"
 
-    def cost(self, costs: Costs, mode: Mode) -> Spend:
+    def cost(self, costs: Costs, shown: int) -> Spend:
         """One score."""
         return costs.score()
 
@@ -83,10 +80,10 @@ class Agreement(Scorer):
     samples = 5
     temperature = 0.7
 
-    def cost(self, costs: Costs, mode: Mode) -> Spend:
+    def cost(self, costs: Costs, shown: int) -> Spend:
         """One closing answer's prompt, five completions."""
         calls = 1 if costs.samples else self.samples
-        once = costs.answer(mode.context)
+        once = costs.answer(shown)
         return Spend(llm_calls=calls, prompt_tokens=calls * once.tokens + self.samples * ANSWER_TOKENS)
 
     async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:

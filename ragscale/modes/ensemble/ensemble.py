@@ -132,6 +132,6 @@ class Ensemble(Mode):
         off = costs.retrieve() if self.looks else Spend()
         if not self.members_answer:
             off += costs.answer(self.of.context)
-        score = self.scoring.cost(costs, self.of) if self.scoring else Spend()
+        score = self.scoring.cost(costs, self.of.context) if self.scoring else Spend()
         least, full = (spend - off + score for spend in self.of.cost(costs))
         return replace(least, rounds=max(0, least.rounds)), replace(full, rounds=max(0, full.rounds))

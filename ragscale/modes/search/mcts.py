@@ -191,7 +191,7 @@ class Mcts(Mode):
     def _rollout(self, costs: Costs) -> tuple[Spend, Spend]:
         """Cost of a rollout at its least and in full."""
         off = costs.retrieve() if self.looks else Spend()
-        score = scorers.scorer(self.scorer).cost(costs, self.of)
+        score = scorers.scorer(self.scorer).cost(costs, self.of.context)
         least, full = (spend - off + score for spend in self.of.cost(costs))
         return least, full
 
