@@ -7,12 +7,9 @@ from typing import ClassVar
 
 from langgraph.graph import END, START
 
-from ragscale.modes.core.graph import ModeGraph
-from ragscale.modes.core.mode import Mode
-from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.nodes import node, unless_stopped
-from ragscale.modes.core.state import State, Update
+from ragscale.modes.core import Costs, Mode, ModeGraph, Moves, State, Update, node, unless_stopped
 from ragscale.prompts import NO_INFORMATION, Step
+from ragscale.types import Spend
 
 __all__ = ["IterRetgen"]
 
@@ -25,6 +22,11 @@ class IterRetgen(Mode):
 
     iterations: int = 2
     """Rounds (T)."""
+
+    def cost(self, costs: Costs) -> tuple[Spend, Spend]:
+        """One round; all rounds."""
+        close = costs.answer(self.context)
+        return costs.step(self.k) + close, sum([costs.step(self.k)] * self.iterations, close)
 
     def graph(self) -> ModeGraph:
         """retrieve -> read -> retrieve ... -> answer."""

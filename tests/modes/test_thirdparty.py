@@ -49,7 +49,7 @@ def found(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Mod
 
 class TestRegistration:
     def test_behind_the_built_in_modes_and_by_name(self, found: type[Mode]) -> None:
-        assert list(modes.registered()) == ["once", "chain", "parallel", "tree", "iter_retgen"]
+        assert list(modes.registered()) == [*modes.built_in(), "iter_retgen"]
         assert modes.get("iter_retgen") == found()
         with pytest.raises(InvalidInput, match=r"Did you mean 'iter_retgen'\?"):
             modes.get("iter_retgn")
@@ -90,6 +90,14 @@ class TestRegistration:
                 modes.registered()
         finally:
             sys.modules.pop("wrong_mode", None)
+
+
+class TestInsideAnEnsemble(Conformance):
+    """The same mode as the members of a vote."""
+
+    @pytest.fixture
+    def mode(self, found: type[Mode]) -> Mode:
+        return modes.get("vote(of=iter_retgen, n=2)")
 
 
 class TestIterRetGen(Conformance):

@@ -1,0 +1,1 @@
+"""Ensembles: several runs of any mode side by side, and a decision among their outcomes."""

@@ -1,0 +1,1 @@
+"""Modes that search a tree of chains."""

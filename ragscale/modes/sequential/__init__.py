@@ -1,0 +1,1 @@
+"""Modes whose rounds follow one another."""
