@@ -1,4 +1,4 @@
-"""What a chat completion holds and what it costs: the larger of what the server reports and what was seen."""
+"""Reading of chat completions: their samples, and their cost, the larger of the reported and the seen."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Sample(NamedTuple):
     """One sample of an answer, as far as it decides the cost."""
 
     text: str
-    """What was thought included, where it was sent; see `within`."""
+    """Reply, with the thought before it where that was sent; see `within`."""
     times: float = 1.0
     """How many times as long as `text` it was."""
     cut: bool = False
@@ -65,7 +65,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What was sent, as far as it decides what an answer may hold and cost."""
+    """Request, as far as it decides the content and the cost of its answer."""
 
     prompt: int
     """Own count of the prompt's tokens."""

@@ -13,7 +13,7 @@ __all__ = ["LLM", "Capabilities", "Generation", "Score"]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What one call of `LLM.generate` returned."""
+    """Result of one call of `LLM.generate`."""
 
     texts: list[str]
     """The n samples, in the server's order; empty where a thought took all of `max_tokens`."""
@@ -24,14 +24,14 @@ class Generation:
     logprobs: list[float] = field(default_factory=list)
     """Mean token log-probability of each sample; empty unless asked for and supported."""
     thoughts: list[str] = field(default_factory=list)
-    """What the model thought before each sample, where the server keeps it apart; empty where none did."""
+    """Thought before each sample, where the server keeps it apart; empty where it keeps none."""
     stops: list[str] = field(default_factory=list)
     """The stop string that ended each sample; ``""`` where none did, or the server does not tell which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one call of `LLM.score` returned."""
+    """Result of one call of `LLM.score`."""
 
     logprob: float
     """Mean log-probability of the continuation's tokens."""
@@ -40,7 +40,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an endpoint was *seen* to do; a mode degrades by these and says so in its trace."""
+    """Abilities that an endpoint was *seen* to have; a mode degrades by these and says so in its trace."""
 
     json_schema: bool = False
     """Constrains its output to a JSON schema."""

@@ -1,4 +1,4 @@
-"""What an endpoint says about itself: its models, its context window, its tokenizer. Spends no tokens."""
+"""Discovery of an endpoint: its models, its context window, its tokenizer. Spends no tokens."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ class LangChainLLM:
         )
 
     def _failure(self, error: Exception) -> ModelError:
-        """The error of ours, with the start of the provider's own message, less the keys that it may hold."""
+        """The `ModelError` of a failure, with the start of the provider's own message, less the keys that it may hold."""
         response = getattr(error, "response", None)
         code = getattr(error, "status_code", None) or getattr(response, "status_code", None)
         code = code if isinstance(code, int) else None
@@ -225,7 +225,7 @@ class LangChainLLM:
         return ModelError(what, "See the provider's documentation.", retryable=retryable, spend=spend)
 
     def _secrets(self) -> list[str]:
-        """What goes by the name of a key, in the model's fields and in the environment, the longest first."""
+        """Values named like a key, in the model's fields and in the environment, the longest first."""
         from pydantic import SecretStr
 
         fields = {name: getattr(self._model, name, None) for name in type(self._model).model_fields}
@@ -276,7 +276,7 @@ def _again(model: BaseChatModel, given: dict[str, Any]) -> BaseChatModel:
 
 
 def _read(message: Any) -> Completion:
-    """What a model returned, which should be an `AIMessage`, by the reader of endpoints' replies."""
+    """Reply of a model, which should be an `AIMessage`, by the reader of endpoints' replies."""
     metadata = getattr(message, "response_metadata", None)
     metadata = metadata if isinstance(metadata, dict) else {}
     ends = [metadata.get(name) for name in ("finish_reason", "stop_reason", "done_reason")]

@@ -1,4 +1,4 @@
-"""What an endpoint refuses and can do without: parameters by name, and the system role."""
+"""Adaptation to refusals: parameters, roles and lengths that an endpoint does not take."""
 
 from __future__ import annotations
 

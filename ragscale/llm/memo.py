@@ -39,7 +39,7 @@ class Memo(Generic[T]):
         finally:
             with self._lock:
                 self._pending = None
-            # A result even after a failure or a cancellation: whoever waits then tries for itself.
+            # A result even after a failure or a cancellation: a caller that waits then tries for itself.
             mine.set_result(None)
 
     def wait(self, compute: Callable[[], Awaitable[T]]) -> T:

@@ -33,14 +33,14 @@ _OWNED = frozenset(("model", "messages", "max_tokens", "max_completion_tokens", 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found out about an endpoint, besides its `Capabilities`."""
+    """Properties of an endpoint that were found out, besides its `Capabilities`."""
 
     window: int
     """Tokens that prompt and completion may have together."""
     window_from: Literal["given", "told", "assumed"]
-    """Who says so: the user, the server, or nobody."""
+    """Source of the window: the user, the server, or an assumption."""
     counts: Literal["exact", "named", "estimated"]
-    """What counts a prompt before it is sent: the server's tokenizer, the one that was named, or an estimate."""
+    """Counter of prompts before they are sent: the server's tokenizer, the one that was named, or an estimate."""
     usage: bool
     """Whether the server reports a usage that can be true: it calibrates estimates, and is what calls are charged."""
     refused: tuple[str, ...]
@@ -115,7 +115,7 @@ class OpenAILLM:
         self._info: Memo[ServerInfo] = Memo()
         self._probe: Memo[Probe] = Memo()
         self.probe_spend = Spend()
-        """What finding out the capabilities has cost so far; nothing before the first call that needs them."""
+        """Cost of finding out the capabilities so far; nothing before the first call that needs them."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._transport.shown!r}, model={self._model!r})"
@@ -179,11 +179,11 @@ class OpenAILLM:
         self._instructions = tuple(instructions)
 
     async def capabilities(self) -> Capabilities:
-        """What the endpoint was seen to do. Raises `EndpointError` if it cannot be reached."""
+        """Abilities of the endpoint, tried out once. Raises `EndpointError` if it cannot be reached."""
         return (await self._probed()).capabilities
 
     async def report(self) -> Report:
-        """What else was found out, as ``ragscale doctor`` shows it. Raises `EndpointError` if it cannot be reached."""
+        """Further findings, as ``ragscale doctor`` shows them. Raises `EndpointError` if it cannot be reached."""
         probe, server = await self._probed(), await self._server()
         return Report(
             window=self.context_window,
@@ -439,7 +439,7 @@ class OpenAILLM:
         return replace(found, usage=replace(found.usage, prompt_tokens=max(found.usage.prompt_tokens, counted)))
 
     def _admit(self, prompt_tokens: int, max_tokens: int, n: int) -> AbstractAsyncContextManager[None]:
-        """What a call waits for before it is sent; a server of its own queues by itself."""
+        """Admission of a call before it is sent; a server elsewhere queues by itself."""
         return nullcontext()
 
     async def aclose(self) -> None:

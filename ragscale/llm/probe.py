@@ -82,9 +82,9 @@ class Probe:
         self._thinking = thinking
         self._instructions = instructions
         self.spend = Spend()
-        """What the trial cost."""
+        """Cost of the trial."""
         self.capabilities = Capabilities()
-        """What was seen."""
+        """Abilities that were seen."""
         self.scorer: Scorer | None = None
         """The way of scoring that was seen to work."""
         self.schema_fields: Callable[[dict[str, Any]], dict[str, Any]] = _openai_fields

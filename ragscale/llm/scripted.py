@@ -24,7 +24,7 @@ __all__ = ["Reply", "ScriptedCall", "ScriptedLLM"]
 
 @dataclass(frozen=True, slots=True)
 class ScriptedCall:
-    """What a call asked for, as the script sees it."""
+    """Call of the model, as the script sees it."""
 
     index: int
     """Calls of this model before this one, scores included."""
@@ -41,7 +41,7 @@ class ScriptedCall:
 
 
 Reply = str | Exception | list[str]
-"""What a script returns: one text for all samples, a text a sample, or an error to raise."""
+"""Return value of a script: one text for all samples, a text a sample, or an error to raise."""
 
 
 class ScriptedLLM:
@@ -110,7 +110,7 @@ class ScriptedLLM:
         return self._window
 
     async def capabilities(self) -> Capabilities:
-        """What the model was told to claim."""
+        """Capabilities that the model was told to claim."""
         return self._capabilities
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
@@ -129,7 +129,7 @@ class ScriptedLLM:
         schema: dict[str, Any] | None = None,
         logprobs: bool = False,
     ) -> Generation:
-        """What the script says; see `LLM.generate`. Raises what the script returns as an error."""
+        """Samples that the script writes; see `LLM.generate`. Raises an error that it returns."""
         fields = {"max_tokens": max_tokens, "n": n, "temperature": temperature, "seed": seed, "stop": tuple(stop)}
         with self._call(messages, **fields, schema=schema, logprobs=logprobs) as call:
             if is_open(messages) and not self._capabilities.continues:
@@ -155,7 +155,7 @@ class ScriptedLLM:
             )
 
     async def score(self, messages: Sequence[Message], continuation: str) -> Score:
-        """What the scoring script says. Raises `ModelError` where there is none."""
+        """Log-probability that the scoring script returns. Raises `ModelError` where there is none."""
         if self._score is None:
             raise ModelError("The scripted model cannot score", "Give it a score function.")
         with self._call(messages, continuation=continuation, max_tokens=1) as call:
