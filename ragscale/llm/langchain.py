@@ -206,7 +206,7 @@ class LangChainLLM:
         )
 
     def _failure(self, error: Exception) -> ModelError:
-        """The `ModelError` of a failure, with the start of the provider's own message, less the keys that it may hold."""
+        """The `ModelError` of a failure, with the start of the provider's message, less the keys that it may hold."""
         response = getattr(error, "response", None)
         code = getattr(error, "status_code", None) or getattr(response, "status_code", None)
         code = code if isinstance(code, int) else None
