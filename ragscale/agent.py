@@ -28,7 +28,7 @@ from ragscale.modes.core.checkpoints import Checkpoints
 from ragscale.modes.core.moves import Context
 from ragscale.modes.core.run import Run, prepare
 from ragscale.modes.core.state import initial
-from ragscale.prompts import INSTRUCTIONS
+from ragscale.prompts import profile
 from ragscale.text import encodable
 from ragscale.types import Event, Spend
 
@@ -51,6 +51,8 @@ class Agent:
         budget: Limits of each question.
         seed: Makes sampled sub-queries repeatable: same seed, model and index give the same trace.
         how: Kind of search (``"dense"``, ``"bm25"``, ``"hybrid"``); ``None`` is the index's best.
+        about: Description of the corpus, as planners are told that they look it up ("pages of an encyclopedia");
+            ``None`` is the index's own (`Index.description`), empty a neutral one.
         checkpoints: Where runs that are given a `thread_id` keep their state, so that a killed run is resumed by the
             same call: an SQLite file, which holds plain values and is refused where it holds anything else; or a
             LangGraph checkpoint saver with asynchronous methods, such as `AsyncSqliteSaver`, which reads and writes as
@@ -75,6 +77,7 @@ class Agent:
         *,
         seed: int = 0,
         how: How | None = None,
+        about: str | None = None,
         checkpoints: str | Path | BaseCheckpointSaver[Any] | None = None,
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int):
@@ -84,9 +87,10 @@ class Agent:
         self.mode = modes.get(mode)
         self.budget = Budget.of(budget)
         self.index = _opened(index)
+        self.about = getattr(self.index, "description", "") if about is None else about
         self.llm = load(llm)
         if isinstance(self.llm, OpenAILLM):
-            self.llm.expect(INSTRUCTIONS)
+            self.llm.expect(profile(about=self.about).instructions())
         self._given = llm if isinstance(llm, str) else None, checkpoints
         self.seed = seed
         self.how = how
@@ -224,7 +228,7 @@ class Agent:
                         return
                 context = Context(
                     index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
-                    how=self.how, shown=chosen.context,
+                    how=self.how, shown=chosen.context, about=self.about,
                 )  # fmt: skip
                 async with contextlib.aclosing(run.events(context)) as events:
                     async for event in events:

@@ -39,7 +39,7 @@ SMALL: dict[str, Mode] = {
     "once": Once(),
     "chain": Chain(steps=4),
     "parallel": Parallel(rounds=2),
-    "tags": Parallel(rounds=2, profile="tags"),
+    "tags": Parallel(rounds=2, profile="rag-r1"),
     "tree": Tree(steps=2, expand=2, samples=3, rollouts=2, rollout_steps=1),
 }
 LIMITS: tuple[dict[str, Any], ...] = ({}, {"tokens": 1_755}, {"llm_calls": 9, "queries": 5})

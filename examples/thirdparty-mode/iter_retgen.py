@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from langgraph.graph import END, START
 
-from ragscale.modes.core import Costs, Mode, ModeGraph, Moves, State, Update, node, unless_stopped
+from ragscale.modes.core import Costs, Mode, ModeGraph, Moves, State, Update, node, read, unless_stopped
 from ragscale.prompts import NO_INFORMATION, Step
 from ragscale.types import Spend
 
@@ -42,7 +42,7 @@ class IterRetgen(Mode):
         last = state["chain"][-1]["answer"] if state["chain"] else NO_INFORMATION
         query = state["question"] if last == NO_INFORMATION else f"{state['question']} {last}"
         [passages] = await moves.retrieve([query], self.k)
-        answer = await moves.read(state["question"], passages)
+        answer = await read(moves, state["question"], passages)
         return {"chain": [*state["chain"], Step(query=query, passages=passages, answer=answer)]}
 
     async def _after_round(self, state: State) -> str:

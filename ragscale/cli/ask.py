@@ -39,6 +39,10 @@ def ask(
     source: Source,
     question: Annotated[str, typer.Argument(help="In natural language.")],
     mode: Annotated[str, typer.Option(help="A mode, with parameters where needed: tree(expand=2).")] = "chain",
+    preset: Annotated[str, typer.Option(help="A published configuration of the mode: corag-paper, search-r1.")] = "",
+    about: Annotated[
+        str | None, typer.Option(help="The corpus in words, for planners: pages of a manual; default: the index's own.")
+    ] = None,
     llm: Llm = "embedded",
     rounds: Rounds = None,
     tokens: Tokens = None,
@@ -59,10 +63,10 @@ def ask(
     from ragscale.cli import terminal
     from ragscale.modes import spec
 
-    chosen = spec.parse(mode)
+    chosen = spec.parse(mode, preset)
     budget = budget_of(rounds, tokens, queries, calls, seconds)
     errors = Console(stderr=True, quiet=as_json)
-    with open_agent(source, llm, budget, seed=seed, how=how) as agent:
+    with open_agent(source, llm, budget, seed=seed, how=how, about=about) as agent:
         answer = _watch(errors, agent, question, chosen)
         if as_json:
             print_json(answer.to_dict())

@@ -77,11 +77,13 @@ def budget_of(
 
 
 @contextmanager
-def open_agent(source: str, llm: str, budget: Budget, *, seed: int, how: How | None) -> Iterator[Agent]:
+def open_agent(
+    source: str, llm: str, budget: Budget, *, seed: int, how: How | None, about: str | None = None
+) -> Iterator[Agent]:
     """An agent over the index, closed at the end."""
     from ragscale.agent import Agent
 
-    agent = Agent(source, llm, budget=budget, seed=seed, how=how)
+    agent = Agent(source, llm, budget=budget, seed=seed, how=how, about=about)
     try:
         yield agent
     finally:

@@ -6,6 +6,7 @@ import ast
 import difflib
 import re
 from dataclasses import MISSING, fields
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ragscale import modes
@@ -35,9 +36,14 @@ def parse_list(text: str) -> list[Mode]:
     return list(found.values())
 
 
-def parse(text: str) -> Mode:
-    """A single mode; errors as in `parse_list`."""
-    found = parse_list(text)
+def parse(text: str, preset: str = "") -> Mode:
+    """A single mode; errors as in `parse_list`.
+
+    Args:
+        text: A name, with parameters where needed, ``preset`` among them: ``chain(preset=corag-paper, steps=3)``.
+        preset: The same beside the text.
+    """
+    found = [_mode(item, preset) for item in _items(text)] if preset else parse_list(text)
     if len(found) > 1:
         raise InvalidInput(f"{len(found)} modes in {text!r}, one is wanted", "Give a single mode.")
     return found[0]
@@ -79,14 +85,14 @@ def _items(text: str) -> list[ast.expr]:
     return call.args
 
 
-def _mode(item: ast.expr) -> Mode:
+def _mode(item: ast.expr, preset: str = "") -> Mode:
     """The mode that an item names, with its parameters; literals only, nothing is evaluated."""
     name = _named(item.func if isinstance(item, ast.Call) else item)
     if name is None:
         raise InvalidInput(f"{_text(item)} names no mode and cannot be read", _SYNTAX)
     cls = type(modes.get(name))
     if not isinstance(item, ast.Call):
-        return cls()
+        return cls.preset(preset) if preset else cls()
     if item.args or any(keyword.arg is None for keyword in item.keywords):
         inside = _text(item).removeprefix(name)
         raise InvalidInput(
@@ -97,6 +103,9 @@ def _mode(item: ast.expr) -> Mode:
     values: dict[str, Any] = {}
     for keyword in item.keywords:
         key = str(keyword.arg)
+        if key == "preset":
+            preset = str(_value(keyword.value, name))
+            continue
         if key not in accepted:
             near = difflib.get_close_matches(key, accepted, n=1)
             guess = f"Did you mean {near[0]!r}? " if near else ""
@@ -107,7 +116,7 @@ def _mode(item: ast.expr) -> Mode:
         if not _fits(value, hints[key]):
             raise InvalidInput(f"{name}: {key}={value!r} does not fit", f"Accepted: {type_name(hints[key])}.")
         values[key] = value
-    return cls(**values)
+    return cls.preset(preset, **values) if preset else cls(**values)
 
 
 def _value(item: ast.expr, mode: str) -> Any:
@@ -137,6 +146,8 @@ def _text(item: ast.expr) -> str:
 
 
 def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(hint, UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
     if get_origin(hint) is Literal:
         return value in get_args(hint)
     if hint is float:

@@ -13,6 +13,7 @@ from typing import Any, Self
 from ragscale.prompts import parse
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Turn
 from ragscale.prompts.text import beginning, documents, numbered, one_line
+from ragscale.prompts.thoughts import spoken
 from ragscale.types import Message, Passage
 
 __all__ = ["COLLECTION", "Generic"]
@@ -95,14 +96,15 @@ Looked up: Ridley Scott
 
 _ENOUGH = """Say whether what was looked up so far is enough to answer the question. Reply yes or no, nothing else."""
 
-_JUDGE = """Grade how well the documents and notes support an answer to the question, from 0 (contradicted or not \
-supported) to 10 (fully supported). Reply in JSON: {"grade": ...}."""
+_BEST = 10
+_JUDGE = f"""Rate how well the notes answer the question: {_BEST} if they settle it without a doubt, 0 if they do not \
+help. A proposed answer that the notes do not support lowers the rating. Reply in JSON: {{"rating": 0 to {_BEST}}}."""
 
 _YES_OR_NO: dict[str, Any] = {"type": "string", "enum": ["yes", "no"]}
-_GRADE: dict[str, Any] = {
+_RATING: dict[str, Any] = {
     "type": "object",
-    "properties": {"grade": {"type": "integer", "minimum": 0, "maximum": 10}},
-    "required": ["grade"],
+    "properties": {"rating": {"type": "integer", "minimum": 0, "maximum": _BEST}},
+    "required": ["rating"],
     "additionalProperties": False,
 }
 
@@ -118,6 +120,8 @@ class Generic:
     read_tokens: int = 128
     answer_tokens: int = 96
     turn_tokens: int = 1024
+    pairs: bool = False
+    """Whether the closing answer's prompt has the chain's queries and sub-answers unless a mode says otherwise."""
     form: Form = field(default_factory=Form)
 
     def about(self, corpus: str) -> Self:
@@ -227,13 +231,16 @@ class Generic:
         user = "\n".join([f"Question: {one_line(question)}", "Looked up so far:", *_numbered_pairs(steps)])
         return Prompt("plan", _chat(_ENOUGH, user), yes_or_no, schema=_YES_OR_NO, max_tokens=8, least=1)
 
-    def judge(
-        self, question: str, answer: str, passages: Sequence[Passage] = (), notes: Sequence[str] = ()
-    ) -> Prompt[float]:
-        """Ask how well passages and notes support an answer: 0 to 1, higher is better. Never sees a gold answer."""
-        said = "\n".join(["Notes:", *map(one_line, notes), ""]) if notes else ""
-        user = f"{documents(passages)}\n{said}Question: {one_line(question)}\nAnswer: {one_line(answer)}"
-        return Prompt("score", _chat(_JUDGE, user), grade, schema=_GRADE, max_tokens=24, least=8)
+    def judge(self, question: str, steps: Sequence[Step], notes: Sequence[str] = (), answer: str = "") -> Prompt[float]:
+        """Ask for a rating from 0 to 10 of a chain: its pairs, what planners said is known, and a proposed answer.
+
+        It is never shown a gold answer.
+        """
+        pairs = [f"{one_line(step['query'])} -> {one_line(step['answer'])}" for step in steps]
+        said = "\n".join(["Notes:", *(pairs + [one_line(note) for note in notes] or ["none"])])
+        proposed = f"\nProposed answer: {one_line(answer)}" if answer else ""
+        user = f"Question: {one_line(question)}\n{said}{proposed}"
+        return Prompt("score", _chat(_JUDGE, user), rating, schema=_RATING, max_tokens=32)
 
 
 def plans(text: str, most: int = 1) -> list[Plan] | None:
@@ -250,18 +257,19 @@ def closing(text: str) -> Closing | None:
 
 def yes_or_no(text: str) -> bool | None:
     """The first yes or no; None where there is neither."""
-    found = re.search(r"\b(yes|no|true|false)\b", parse.spoken(text), re.IGNORECASE)
+    found = re.search(r"\b(yes|no|true|false)\b", spoken(text), re.IGNORECASE)
     return found[1].lower() in ("yes", "true") if found else None
 
 
-def grade(text: str) -> float | None:
-    """A grade from 0 to 10 as a share of 1; None where there is none."""
+def rating(text: str) -> float | None:
+    """The rating in a reply, as JSON or as its only number; None where it has none from 0 to 10."""
     value = parse.load(text)
-    found = value.get("grade") if isinstance(value, dict) else None
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        match = re.search(r"(?<![\d.])(?:10|\d)(?:\.\d{1,3})?(?![\d.]*\d)", parse.spoken(text))
-        found = float(match[0]) if match else None
-    return None if found is None or not 0 <= found <= 10 else found / 10
+    number = value.get("rating") if isinstance(value, dict) else None
+    if number is None:
+        numbers = re.findall(r"\d+(?:\.\d+)?", spoken(text)[:1000])
+        number = float(numbers[0]) if len(numbers) == 1 else None
+    valid = isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= _BEST
+    return float(number) if valid and number is not None else None
 
 
 def _chat(system: str, user: str) -> list[Message]:

@@ -14,18 +14,11 @@ from ragscale.text import encodable
 
 __all__ = [
     "ANSWER_SCHEMA",
-    "answer",
     "closing",
-    "enough",
-    "informative",
-    "known",
     "load",
-    "normalise",
-    "queries",
     "queries_schema",
     "query",
     "short",
-    "spoken",
     "sub_answer",
     "turn",
     "unnumbered",
@@ -328,22 +321,3 @@ def closing(text: str) -> Closing:
     if cut:  # an object that max_tokens cut off
         return Closing(encodable(cut.group(1)).strip(), [])
     return Closing(encodable(short(text)), [])
-
-
-def queries(text: str, most: int) -> list[str]:
-    read = turn(text, most)
-    return read.queries if read else []
-
-
-def enough(text: str) -> bool:
-    read = turn(text, 1)
-    return read is not None and read.enough
-
-
-def known(text: str) -> str:
-    read = turn(text, 1)
-    return read.known if read else ""
-
-
-def answer(text: str) -> tuple[str, list[int]]:
-    return tuple(closing(text))  # type: ignore[return-value]

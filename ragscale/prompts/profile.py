@@ -34,6 +34,11 @@ class Profile(Protocol):
         """The manner of its multi-query conversations."""
         ...
 
+    @property
+    def pairs(self) -> bool:
+        """Whether the closing answer's prompt has the chain's queries and sub-answers unless a mode says otherwise."""
+        ...
+
     def about(self, corpus: str) -> Self:
         """The same for a corpus of that description."""
         ...
@@ -78,10 +83,8 @@ class Profile(Protocol):
         """Ask whether the chain is enough to answer."""
         ...
 
-    def judge(
-        self, question: str, answer: str, passages: Sequence[Passage] = (), notes: Sequence[str] = ()
-    ) -> Prompt[float]:
-        """Ask how well passages and notes support an answer, from 0 to 1."""
+    def judge(self, question: str, steps: Sequence[Step], notes: Sequence[str] = (), answer: str = "") -> Prompt[float]:
+        """Ask how well a chain and what is known answer the question, from 0 to 10."""
         ...
 
 
@@ -127,6 +130,7 @@ def profile(
         if key not in known:
             raise InvalidInput(f"profile {name} has no setting {key!r}", f"Settings: {', '.join(sorted(known))}.")
     form = replace(made.form, **{key: value for key, value in settings.items() if key in _FORM})
+    form = replace(form, stop=tuple(form.stop))
     made = replace(made, form=form, **{key: value for key, value in settings.items() if key not in _FORM})
     if file:
         made = made.over(load(file))

@@ -50,7 +50,7 @@ class Turn(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One turn of a multi-query conversation, read: queries, an answer or enough."""
+    """One turn of a multi-query conversation, read: queries, an answer or enough; none of them: to be told so."""
 
     queries: list[str] = field(default_factory=list)
     answer: str = ""
@@ -86,10 +86,13 @@ class Prompt(Generic[T]):
     """Fewest tokens of a reply worth paying for; of a JSON turn, half would be wasted."""
     stop: tuple[str, ...] = ()
     """Strings that end the reply, and are not part of it."""
-    continued: bool = False
-    """Whether the last message is an assistant's, which the reply continues."""
     thoughts: bool = False
     """Whether thoughts are part of the reply, so that one of nothing else is not empty."""
+
+    @property
+    def continued(self) -> bool:
+        """Whether the last message is an assistant's, which the reply continues."""
+        return self.messages[-1]["role"] == "assistant"
 
 
 @dataclass(frozen=True)
@@ -115,5 +118,7 @@ class Form:
     nothing else ends the conversation. It is never searched for again."""
     anew: bool = False
     """Whether each query is shown all its passages; otherwise only those that no earlier query found."""
+    sampled: bool = False
+    """Whether every turn is sampled at the mode's temperature; otherwise the first try is greedy."""
     question_mark: bool = False
     """Whether a question that ends without a question mark is given one."""

@@ -30,6 +30,7 @@ CORAG = Templated(
     plan_tokens=64,
     read_tokens=128,
     answer_tokens=128,
+    pairs=True,
     sections={
         "plan": {
             "user": """You answer a main query with the help of a search engine, one search after the other. From the \
@@ -100,7 +101,14 @@ Reply with Yes or No and nothing else.""",
 """CoRAG (arXiv 2501.14342): one user message a move, plain text, pairs in the answer's prompt."""
 
 _ROUND = Form(
-    stop=("</search>",), continued=True, closing="turn", invalid="notice", seed_question=False, repeats=True, anew=True
+    stop=("</search>",),
+    continued=True,
+    closing="turn",
+    invalid="notice",
+    seed_question=False,
+    repeats=True,
+    anew=True,
+    sampled=True,
 )
 _NOTICE = """
 That was neither a search nor an answer. To search, I write a query between <search> and </search>. To answer, I write \

@@ -13,6 +13,7 @@ from ragscale.prompts.parse import sub_answer
 from ragscale.prompts.prompt import Closing, Plan, Prompt, Reply, Step, Turn
 from ragscale.prompts.templates import Sections, fill, published
 from ragscale.prompts.text import beginning, clean, one_line
+from ragscale.text import encodable
 from ragscale.types import Message, Passage
 
 __all__ = ["Templated"]
@@ -118,14 +119,18 @@ class Templated(Generic):
         if "turn" not in self.sections:
             return super().turn(question, turns, passages, most=most)
         form = self.form
+
+        def read(text: str) -> Reply | None:
+            reply = tags.turn(text, most, separator=form.separator, capped=form.capped)
+            return Reply(said=encodable(text)) if reply is None and form.invalid == "notice" else reply
+
         return Prompt(
             "plan",
             self._conversation(question, turns, passages, most),
-            lambda text: tags.turn(text, most, separator=form.separator, capped=form.capped),
+            read,
             max_tokens=self.turn_tokens,
             least=min(96, self.turn_tokens),
             stop=form.stop,
-            continued=form.continued and bool(turns),
             thoughts=True,
         )
 
@@ -138,7 +143,7 @@ class Templated(Generic):
         turn = self.turn(question, turns, passages, most=most)
         return Prompt(
             "answer", turn.messages, tags.closing, max_tokens=turn.max_tokens, least=turn.least, stop=turn.stop,
-            continued=turn.continued, thoughts=True,
+            thoughts=True,
         )  # fmt: skip
 
     def enough(self, question: str, steps: Sequence[Step]) -> Prompt[bool]:
@@ -178,13 +183,14 @@ class Templated(Generic):
     def _conversation(
         self, question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], most: int
     ) -> list[Message]:
-        asked = one_line(question)
-        if self.form.question_mark and not asked.rstrip().endswith(("?", "\uff1f")):
-            asked = f"{asked.strip()}?"
-        chat = self._chat("turn", question=asked, n=most)
+        question = one_line(question)
+        if self.form.question_mark and not question.rstrip().endswith(("?", "\uff1f")):
+            question = f"{question.strip()}?"
+        chat = self._chat("turn", question=question, n=most)
         rounds = []
         for turn in turns:
-            said = turn["said"] or f"<search> {clean('; '.join(turn['queries']))} </search>"
+            asked = f"<search> {one_line('; '.join(turn['queries']))} </search>" if turn["queries"] else ""
+            said = turn["said"] or asked
             results = self._information(turn, passages) if turn["queries"] else self._text("turn", "invalid")
             rounds.append((tags.written(said), results))
         if self.form.continued:

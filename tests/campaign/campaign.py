@@ -232,8 +232,8 @@ def _bout(dice: random.Random, kind: Kind, long: bool) -> Bout:
         Chain(steps=pick([1, 3, 6]), k=pick([1, 3, 5]), question_k=pick([0, 2, 5]), repeats=pick([0, 1, 2]),
               context=pick([3, 8])),
         Parallel(rounds=pick([1, 2, 4]), max_queries=pick([1, 2, 3]), k=pick([1, 3]), turn_tokens=pick([8, 96, 1024]),
-                 profile=pick(["json", "tags"]), question_k=pick([0, 3])),
-        Parallel(rounds=pick([2, 4]), profile=pick(["json", "tags"])),
+                 profile=pick(["generic", "rag-r1"]), continued=False, question_k=pick([0, 3])),
+        Parallel(rounds=pick([2, 4]), profile=pick(["generic", "rag-r1"]), continued=False),
         Tree(steps=pick([1, 2]), expand=pick([1, 2, 4 if long else 3]), samples=pick([1, 4]), rollouts=pick([1, 2]),
              rollout_steps=pick([0, 1]), question_k=pick([0, 2]), k=pick([1, 3])),
     ]  # fmt: skip

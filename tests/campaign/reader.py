@@ -86,7 +86,7 @@ class Reader:
         return json.dumps({"known": note or "nothing", "missing": "more", "queries": queries}, ensure_ascii=False)
 
     def _question(self, prompt: str) -> str | None:
-        for asked in reversed(re.findall(r"^Question: (.*)$", prompt, re.MULTILINE)):
+        for asked in reversed(re.findall(r"(?:^| )Question: (.*)$", prompt, re.MULTILINE)):
             if asked.strip() in self._facts:
                 return str(asked.strip())
         return None

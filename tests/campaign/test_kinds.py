@@ -113,7 +113,7 @@ def test_its_capabilities_are_found_out(fakes: Fakes, name: str) -> None:
     assert fake.truth[""].calls <= wanted.calls
 
 
-@pytest.mark.parametrize("mode", ["chain", pytest.param("parallel(profile='tags')", marks=SLOW),
+@pytest.mark.parametrize("mode", ["chain", pytest.param("parallel(profile='rag-r1',continued=False)", marks=SLOW),
                                   pytest.param("tree(steps=1,expand=2)", marks=SLOW)])  # fmt: skip
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_it_answers_and_is_charged_what_it_counts(fakes: Fakes, name: str, mode: str) -> None:

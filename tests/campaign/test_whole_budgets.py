@@ -26,7 +26,7 @@ from ragscale.measure.metrics import exact_match, f1
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
 
-MODES = ("once", "chain", "parallel", "parallel(profile='tags')", "tree")
+MODES = ("once", "chain", "parallel", "parallel(profile='rag-r1',continued=False)", "tree")
 TOKENIZERS = ("wordpiece", "byte pairs")
 USED = 0.85
 """The share of its tokens that a run must have had before it may end for want of them: on the average of the runs."""

@@ -17,6 +17,7 @@ from ragscale.cli.modes import describe
 from ragscale.modes import Mode, Once
 from ragscale.modes.core.moves import Context
 from ragscale.modes.core.state import State
+from ragscale.modes.spec import label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def test_a_class_without_source_still_has_its_parameters() -> None:
     namespace: dict[str, Any] = {"Once": Once, "dataclass": dataclass, "__name__": __name__}
     exec("@dataclass(frozen=True, kw_only=True)\nclass Made(Once):\n    extra: int = 1\n    'lost'", namespace)
     names = [parameter["name"] for parameter in describe(namespace["Made"])["parameters"]]
-    assert names == ["k", "context", "extra"]
+    assert names == ["k", "context", "profile", "prompts", "answer_tokens", "extra"]
 
 
 @pytest.mark.usefixtures("third_party")
@@ -79,19 +80,21 @@ def test_json_lists_every_mode_with_documented_parameters() -> None:
     result = CliRunner().invoke(app, ["modes", "--json"])
     assert result.exit_code == 0, result.stderr
     listed = json.loads(result.stdout)["modes"]
-    assert [mode["name"] for mode in listed] == ["once", "chain", "parallel", "tree", "echo"]
-    for mode, cls in zip(listed[:-1], (modes.Once, modes.Chain, modes.Parallel, modes.Tree), strict=True):
+    built_in = [modes.Once, modes.Chain, modes.Parallel, modes.Tree, modes.Vote, modes.BestOfN, modes.Mcts]
+    assert [mode["name"] for mode in listed] == [*(cls.name for cls in built_in), "echo"]
+    for mode, cls in zip(listed[:-1], built_in, strict=True):
         assert mode["summary"]
         assert [parameter["name"] for parameter in mode["parameters"]] == [field.name for field in fields(cls)]
         assert all(parameter["help"] for parameter in mode["parameters"]), mode
-        assert {parameter["name"]: parameter["default"] for parameter in mode["parameters"]} == vars(cls())
+        made = {name: label(value) if isinstance(value, modes.Mode) else value for name, value in vars(cls()).items()}
+        assert {parameter["name"]: parameter["default"] for parameter in mode["parameters"]} == made
 
 
 @pytest.mark.usefixtures("third_party")
 def test_the_list_for_readers_names_the_same() -> None:
     result = CliRunner().invoke(app, ["modes"], env={"COLUMNS": "160"})
     assert result.exit_code == 0
-    for part in ("once", "max_queries", "'json' or 'tags' = 'json'", "float = 0.5", "How hot."):
+    for part in ("once", "max_queries", "'search-r1' = 'auto'", "float = 0.5", "How hot."):
         assert part in result.stdout
 
 
@@ -100,6 +103,6 @@ def test_drawings_are_written_for_every_mode(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["modes", "--draw", f"{tmp_path}/new/folder"])
     assert result.exit_code == 0
     written = {path.stem: path.read_text() for path in (tmp_path / "new" / "folder").iterdir()}
-    assert sorted(written) == ["chain", "echo", "once", "parallel", "tree"]
+    assert sorted(written) == ["best-of-n", "chain", "echo", "mcts", "once", "parallel", "tree", "vote"]
     assert "retrieve --> answer" in written["once"]
     assert "__start__ --> answer" in written["echo"]

@@ -14,11 +14,11 @@ import pytest
 from fake_endpoint import Body, FakeEndpoint, Reply, completion
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from ragscale import prompts
 from ragscale.errors import InvalidInput
 from ragscale.llm import load
 from ragscale.llm.embedded import EmbeddedLLM
 from ragscale.llm.tokens import SAMPLES, Estimate, floor, local_tokenizer, with_margin
+from ragscale.prompts import PROFILES, profile
 from ragscale.types import Message, Passage
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
@@ -42,9 +42,13 @@ def conversations(number: int = 60) -> list[list[Message]]:
     chats = []
     for _ in range(number):
         shown = source.sample(passages, 8)
-        chats.append(prompts.answer("Who discovered the element that Moseley predicted?", shown, ["It is an element."]))
-        chats.append(prompts.read("discoverer of hafnium", shown[:3]))
-        chats.append(prompts.plan("Who discovered it?", shown[:2], []))
+        chats.append(
+            PROFILES["generic"]
+            .answer("Who discovered the element that Moseley predicted?", shown, ["It is an element."])
+            .messages
+        )
+        chats.append(PROFILES["generic"].read("discoverer of hafnium", shown[:3]).messages)
+        chats.append(PROFILES["generic"].plan("Who discovered it?", shown[:2], []).messages)
     return chats
 
 
@@ -162,7 +166,7 @@ async def test_instructions_are_counted_once_and_exact_from_then_on() -> None:
 
     with FakeEndpoint(answer) as server:
         model: Any = load(f"openai:{server.url}")
-        model.expect(prompts.INSTRUCTIONS)
+        model.expect(profile().instructions())
         await model.capabilities()
         calls = model.probe_spend.llm_calls
         for messages in conversations(3):

@@ -85,7 +85,8 @@ def asked(llm: Any, mode: str = "once") -> rs.Answer:
 @pytest.mark.parametrize("text", MEGABYTES)
 def test_ten_megabytes_are_cut_to_what_was_asked_for(text: str) -> None:
     few = text in ("words", "a word", "brackets", "a list of queries")
-    modes = ["chain(steps=2)", "parallel(rounds=1)", "parallel(profile='tags',rounds=1)"] if few else []
+    tagged = "parallel(profile='rag-r1',continued=False,rounds=1)"
+    modes = ["chain(steps=2)", "parallel(rounds=1)", tagged] if few else []
     for mode in ("once", *modes):
         answer = unblocked(lambda mode=mode: agent(Long(MEGABYTES[text]), mode).aask("Who?"))
         assert len(answer.text) <= 100_000
@@ -153,7 +154,7 @@ def test_odd_counts_fail_the_run_in_words(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [*ODD, Score(10**40, Usage(1, 1)), Score("x", Usage(1, 1))], ids=str)  # type: ignore[arg-type]
 def test_odd_scores_are_left_out(value: Any) -> None:
-    answer = asked(Odd(scored=value), "tree(steps=1,rollouts=1)")
+    answer = asked(Odd(scored=value), "best-of-n(of=chain(steps=1),n=2)")
     assert answer.stop_reason
     assert any("odd returned" in event.note for event in answer.trace)
 

@@ -13,7 +13,7 @@ from ragscale.endpoint.replies import said
 from ragscale.endpoint.retry import attempts
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm import load
-from ragscale.prompts.parse import spoken
+from ragscale.prompts.thoughts import spoken
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
 

@@ -372,9 +372,9 @@ def test_the_key_of_a_cell(budget: Budget, seed: int, key: str, tmp_path: Path) 
 
 
 def test_two_configurations_of_a_mode_have_two_files(tmp_path: Path) -> None:
-    modes = spec.parse_list("parallel,parallel(max_queries=1),parallel(profile=tags)")
+    modes = spec.parse_list("parallel,parallel(max_queries=1),parallel(profile=rag-r1)")
     assert [Store(tmp_path).path(Cell(mode)).name for mode in modes] == [
-        "parallel.jsonl", "parallel(max_queries=1).jsonl", "parallel(profile=tags).jsonl",
+        "parallel.jsonl", "parallel(max_queries=1).jsonl", "parallel(profile=rag-r1).jsonl",
     ]  # fmt: skip
 
 

@@ -20,8 +20,7 @@ from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.modes import Mode
 from ragscale.modes.core import calls, moves
-from ragscale.prompts import conversation
-from ragscale.prompts.conversation import Profile
+from ragscale.prompts import PROFILES
 from ragscale.types import Hit, Message, Passage
 
 T = TypeVar("T")
@@ -82,8 +81,7 @@ class StubIndex(Index):
 
 @functools.cache
 def _conversations() -> frozenset[str]:
-    profiles: tuple[Profile, ...] = ("json", "tags")
-    chats = [conversation.messages("", [], {}, most=most, profile=p) for p in profiles for most in range(1, 9)]
+    chats = [PROFILES["generic"].turn("", [], {}, most=most).messages for most in range(1, 9)]
     return frozenset(chat[0]["content"] for chat in chats)
 
 
@@ -91,7 +89,7 @@ def move_of(call: ScriptedCall) -> str:
     """What a call is for: ``plan``, ``turn`` (of a conversation), ``answer``, ``score`` or ``read`` (anything else)."""
     if call.continuation is not None:
         return "score"
-    if call.messages[0]["content"] in _conversations():
+    if "<search>" in call.messages[0]["content"] or call.messages[0]["content"] in _conversations():
         return "turn"
     if call.schema is None:
         return "read"
@@ -101,7 +99,7 @@ def move_of(call: ScriptedCall) -> str:
 def most_queries(call: ScriptedCall) -> int:
     """How many queries a turn may ask."""
     if call.schema is None:
-        return int(re.findall(r"(?:up to|at most) (\d+)", call.messages[0]["content"])[0])
+        return int([*re.findall(r"(?:up to|at most) (\d+)", call.messages[0]["content"]), 1][0])
     search = call.schema.get("anyOf", [call.schema])[0]
     return int(search["properties"]["queries"]["maxItems"])
 

@@ -185,7 +185,7 @@ class TestStopping:
         turns = iter(["<search> one </search>", "<answer> Ridley Scott </answer>"])
         llm = scripted(instead(turn=lambda call: next(turns)))
         index = StubIndex(lambda query: ["p1", "p2", "p3"], texts={"p2": "A film by Ridley Scott."})
-        answer, ledger = run(Parallel(profile="tags"), llm=llm, index=index)
+        answer, ledger = run(Parallel(profile="rag-r1"), llm=llm, index=index)
         check(answer, ledger, Budget())
         assert (answer.text, answer.citations, answer.stop_reason) == ("Ridley Scott", ["p2"], "answered")
         assert answer.spend.total.llm_calls == 2

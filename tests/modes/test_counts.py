@@ -59,10 +59,11 @@ def test_tree_by_default_asks_the_index_the_question_too() -> None:
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 @pytest.mark.parametrize("rounds", [1, 4])
-@pytest.mark.parametrize("profile", ["json", "tags"])
+@pytest.mark.parametrize("profile", ["generic", "rag-r1"])
 def test_parallel(most: int, rounds: int, profile: Any) -> None:
     index = StubIndex()
-    answer, _ = run(Parallel(question_k=0, max_queries=most, rounds=rounds, profile=profile), index=index)
+    mode = Parallel(question_k=0, max_queries=most, rounds=rounds, profile=profile, ending="call")
+    answer, _ = run(mode, index=index)
     total = answer.spend.total
     assert (total.llm_calls, total.rounds, total.queries) == (rounds + 1, rounds, rounds * most)
     # The queries of a round reach the index together.

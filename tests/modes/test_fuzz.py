@@ -97,7 +97,7 @@ def case(seed: int) -> Case:
         Chain(steps=pick([1, 3, 6]), k=pick([1, 3]), question_k=pick([0, 2]), repeats=pick([0, 1, 2])),
         Parallel(
             rounds=pick([1, 2, 3]), max_queries=pick([1, 2, 3]), k=pick([1, 3]), turn_tokens=pick([1, 8, 96, 1024]),
-            profile=pick(["json", "json", "tags"]),
+            profile=pick(["generic", "generic", "rag-r1", "search-r1"]),
         ),
         Tree(
             steps=pick([1, 2, 4]), expand=pick([1, 2, 4]), samples=pick([1, 4, 6]), rollouts=pick([1, 2]),

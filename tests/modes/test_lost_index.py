@@ -23,7 +23,7 @@ MODES: list[Mode] = [
     Chain(steps=3),
     Chain(steps=2, plan_k=0),
     Parallel(rounds=3),
-    Parallel(rounds=3, profile="tags"),
+    Parallel(rounds=3, profile="rag-r1"),
     Tree(steps=2, expand=2, samples=2, rollouts=1, rollout_steps=1),
 ]
 every = pytest.mark.parametrize("mode", MODES, ids=str)
@@ -113,7 +113,7 @@ def test_a_setting_that_an_index_refuses_is_raised_before_anything_is_paid() -> 
     assert not llm.calls
     # once something was, it is an answer: as where the index was reloaded and a passage is not there any more
     gone = Lost(1, InvalidInput("no passage 'p1' among 9", "Use an id that a search returned."), wholly=True)
-    answer, _ = run(Parallel(rounds=3, profile="tags"), index=gone)
+    answer, _ = run(Parallel(rounds=3, profile="rag-r1"), index=gone)
     assert answer.stop_reason == "failed"
     assert "no passage 'p1'" in answer.reason
     assert answer.spend.total.llm_calls > 0

@@ -19,6 +19,8 @@ from ragscale.modes import Mode
 from ragscale.modes.core.moves import Context, Moves
 from ragscale.modes.core.nodes import node
 from ragscale.modes.core.state import State, Update
+from ragscale.modes.core.steps import penalty as penalty_of
+from ragscale.modes.core.steps import read as read_passages
 from ragscale.prompts import NO_INFORMATION, Step
 from ragscale.types import Usage
 
@@ -62,11 +64,11 @@ def greedy(true: Usage, call: ScriptedCall) -> Usage:
 
 
 async def penalty(moves: Moves, state: State) -> Any:
-    await moves.penalty(state["question"], [Step(query="q", passages=[], answer="a")])
+    await penalty_of(moves, state["question"], [Step(query="q", passages=[], answer="a")])
 
 
 async def plan(moves: Moves, state: State) -> Any:
-    await moves.plan(state["question"], [], [], n=3)
+    await moves.ask(lambda docs: moves.profile.plan(state["question"], docs, []), n=3)
 
 
 @pytest.mark.parametrize("body", [penalty, plan])
@@ -92,7 +94,7 @@ def test_samples_one_by_one_are_as_long_as_those_of_one_call() -> None:
 @pytest.mark.parametrize("window", [40, 120, 200, 300, 500, 2_000])
 def test_reading_shows_the_best_passages_that_fit_the_window(window: int) -> None:
     async def read(moves: Moves, state: State) -> Any:
-        answers.append(await moves.read("q", ["p1", "p2", "p3"]))
+        answers.append(await read_passages(moves, "q", ["p1", "p2", "p3"]))
 
     answers: list[str] = []
     llm = scripted(context_window=window)
@@ -139,7 +141,7 @@ def test_a_call_gets_what_is_left_of_the_tokens_and_no_more() -> None:
 
 def test_a_call_cut_off_by_time_is_charged_what_it_may_have_cost() -> None:
     async def read(moves: Moves, state: State) -> Any:
-        await moves.read("q", ["p1"])
+        await read_passages(moves, "q", ["p1"])
 
     llm = scripted(delay=lambda call: 60.0 if call.index == 0 else 0.0)
     answer = only(read, llm=llm, budget=Budget(seconds=8))

@@ -10,18 +10,18 @@ from ragscale.modes.spec import label, parse, parse_list
 
 
 def test_names_and_parameters() -> None:
-    text = " once , parallel(max_queries=1, profile='tags'),tree( expand = 2 , temperature=1 ),chain()"
+    text = " once , parallel(max_queries=1, profile='rag-r1'),tree( expand = 2 , temperature=1 ),chain()"
     assert parse_list(text) == [
-        Once(), Parallel(max_queries=1, profile="tags"), Tree(expand=2, temperature=1), Chain(),
+        Once(), Parallel(max_queries=1, profile="rag-r1"), Tree(expand=2, temperature=1), Chain(),
     ]  # fmt: skip
-    assert parse("parallel(profile=tags)") == Parallel(profile="tags")
+    assert parse("parallel(profile=rag-r1)") == Parallel(profile="rag-r1")
     assert parse("tree(expand=2,)") == parse("tree(expand=(2))") == Tree(expand=2)
 
 
 def test_modes_inside_modes() -> None:
-    text = "once, vote(of=best-of-n(of=chain(steps=3), n=2), n=4), parallel(profile=tags), mcts(of=tree(k=2))"
+    text = "once, vote(of=best-of-n(of=chain(steps=3), n=2), n=4), parallel(profile=rag-r1), mcts(of=tree(k=2))"
     assert parse_list(text) == [
-        Once(), Vote(of=BestOfN(of=Chain(steps=3), n=2), n=4), Parallel(profile="tags"), Mcts(of=Tree(k=2)),
+        Once(), Vote(of=BestOfN(of=Chain(steps=3), n=2), n=4), Parallel(profile="rag-r1"), Mcts(of=Tree(k=2)),
     ]  # fmt: skip
     assert parse("vote(of=once)") == parse("vote(of=once())") == Vote(of=Once())
 
@@ -54,8 +54,8 @@ def test_modes_inside_modes() -> None:
         ("tree(expand=2.0)", "expand=2.0 does not fit. Accepted: int."),
         ("tree(expand=True)", "expand=True does not fit"),
         ("tree(temperature=hot)", "temperature='hot' does not fit. Accepted: float."),
-        ("parallel(profile=xml)", "profile='xml' does not fit. Accepted: 'json' or 'tags'."),
-        ("once(steps=2)", "once has no parameter 'steps'. Parameters: k, context."),
+        ("parallel(profile=xml)", "profile='xml' does not fit. Accepted: 'auto' or 'generic'"),
+        ("once(steps=2)", "once has no parameter 'steps'. Parameters: k, context, profile, prompts, answer_tokens."),
         ("once,once(k=5)", "'once' is given twice"),
         ("one", "Did you mean 'once'?"),
     ],
@@ -76,7 +76,7 @@ def test_one_mode_where_one_is_wanted() -> None:
     [
         (Once(), "once"),
         (Chain(steps=2, k=3), "chain(k=3, steps=2)"),
-        (Parallel(profile="tags"), "parallel(profile='tags')"),
+        (Parallel(profile="rag-r1"), "parallel(profile='rag-r1')"),
         (Tree(temperature=0.5), "tree(temperature=0.5)"),
         (Vote(), "vote"),
         (Vote(of=BestOfN(of=Chain(steps=2), scorer="judge")), "vote(of=best-of-n(of=chain(steps=2), scorer='judge'))"),

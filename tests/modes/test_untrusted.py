@@ -24,7 +24,7 @@ MODES: list[Mode] = [
     Once(),
     Chain(steps=2),
     Parallel(rounds=2),
-    Parallel(rounds=2, profile="tags"),
+    Parallel(rounds=2, profile="rag-r1"),
     Tree(steps=2, expand=2, samples=2, rollouts=1, rollout_steps=1),
 ]
 every = pytest.mark.parametrize("mode", MODES, ids=["once", "chain", "parallel", "tags", "tree"])

@@ -87,7 +87,7 @@ def check(seed: int) -> None:
     made.read("Who?", []).read(text)
     made.answer("Who?", []).read(text)
     made.enough("Who?", []).read(text)
-    made.judge("Who?", "x").read(text)
+    made.judge("Who?", []).read(text)
 
 
 def test_of_two_thousand_shapes_are_read() -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragscale.prompts import parse
+from ragscale.prompts import normalise, parse
+from ragscale.prompts.thoughts import spoken
 from ragscale.prompts.wording import says_none
 
 # Brackets, quotes and escapes in every order, among words.
@@ -29,9 +30,29 @@ values = st.recursive(
 texts = hostile | st.text() | values.map(json.dumps)
 
 
+def queries(text: str, most: int) -> list[str]:
+    reply = parse.turn(text, most)
+    return reply.queries if reply else []
+
+
+def enough(text: str) -> bool:
+    reply = parse.turn(text, 1)
+    return reply is not None and reply.enough
+
+
+def known(text: str) -> str:
+    reply = parse.turn(text, 1)
+    return reply.known if reply else ""
+
+
+def answer(text: str) -> tuple[str, list[int]]:
+    said = parse.closing(text)
+    return said.text, said.numbers
+
+
 class TestQueries:
     @pytest.mark.parametrize(
-        ("text", "queries"),
+        ("text", "found"),
         [
             ('["director of Jaws"]', ["director of Jaws"]),
             ('{"known": "a", "missing": "b", "queries": ["Ridley Scott", "Alien"]}', ["Ridley Scott", "Alien"]),
@@ -57,8 +78,8 @@ class TestQueries:
             ('["", "  ", "?!", "x"]', ["x"]),
         ],
     )
-    def test_as_models_write_them(self, text: str, queries: list[str]) -> None:
-        assert parse.queries(text, 5) == queries
+    def test_as_models_write_them(self, text: str, found: list[str]) -> None:
+        assert queries(text, 5) == found
 
     @pytest.mark.parametrize(
         "text",
@@ -69,29 +90,29 @@ class TestQueries:
         ],
     )  # fmt: skip
     def test_malformed_turns_give_none(self, text: str) -> None:
-        assert parse.queries(text, 5) == []
+        assert queries(text, 5) == []
 
     def test_at_most_so_many_in_the_order_written(self) -> None:
-        assert parse.queries('["c", "a", "b"]', 2) == ["c", "a"]
-        assert parse.queries("c\na\nb", 1) == ["c"]
+        assert queries('["c", "a", "b"]', 2) == ["c", "a"]
+        assert queries("c\na\nb", 1) == ["c"]
 
     @given(texts, st.integers(1, 4))
     def test_of_anything_are_few_distinct_single_lines_that_can_be_searched(self, text: str, most: int) -> None:
-        queries = parse.queries(text, most)
-        assert len(queries) <= most
-        assert len({parse.normalise(query) for query in queries}) == len(queries)
-        for query in queries:
-            assert parse.normalise(query)
+        found = queries(text, most)
+        assert len(found) <= most
+        assert len({normalise(query) for query in found}) == len(found)
+        for query in found:
+            assert normalise(query)
             assert query == query.strip()
             assert len(query.splitlines()) == 1
             query.encode()
 
     @given(st.lists(st.from_regex(r"[a-z]{2,8}( [a-z0-9]{2,8}){0,4}\??", fullmatch=True), min_size=1, max_size=4))
-    def test_that_follow_the_schema_come_back_as_they_are(self, queries: list[str]) -> None:
-        queries = [query for query in queries if not says_none(query)]  # "none" is no query
-        distinct = list({parse.normalise(query): query for query in reversed(queries)}.values())[::-1]
-        turn = json.dumps({"known": "[1] {", "missing": "]", "queries": queries})
-        assert {parse.normalise(query) for query in parse.queries(turn, 4)} == set(map(parse.normalise, distinct))
+    def test_that_follow_the_schema_come_back_as_they_are(self, written: list[str]) -> None:
+        written = [query for query in written if not says_none(query)]  # "none" is no query
+        distinct = list({normalise(query): query for query in reversed(written)}.values())[::-1]
+        turn = json.dumps({"known": "[1] {", "missing": "]", "queries": written})
+        assert {normalise(query) for query in queries(turn, 4)} == set(map(normalise, distinct))
 
     def test_the_schema_bounds_their_number(self) -> None:
         array = parse.queries_schema(3)["properties"]["queries"]
@@ -100,7 +121,7 @@ class TestQueries:
 
 class TestAnswers:
     @pytest.mark.parametrize(
-        ("text", "answer", "documents"),
+        ("text", "said", "documents"),
         [
             ('{"answer": "Ridley Scott", "documents": [3, 1]}', "Ridley Scott", [3, 1]),
             ('{"documents": [2], "answer": " yes "}', "yes", [2]),
@@ -119,24 +140,24 @@ class TestAnswers:
             ("[1, 2]", "[1, 2]", []),
         ],
     )
-    def test_as_models_write_them(self, text: str, answer: str, documents: list[int]) -> None:
-        assert parse.answer(text) == (answer, documents)
+    def test_as_models_write_them(self, text: str, said: str, documents: list[int]) -> None:
+        assert answer(text) == (said, documents)
 
     def test_a_number_too_long_to_read_is_no_crash(self) -> None:
         text = '{"documents": [' + "1" * 5000 + '], "answer": "x'
-        assert parse.answer(text) == ("x", [])
+        assert answer(text) == ("x", [])
 
     @given(texts)
     def test_of_anything_are_a_stripped_text_and_whole_numbers(self, text: str) -> None:
-        answer, documents = parse.answer(text)
-        assert answer == answer.strip()
+        said, documents = answer(text)
+        assert said == said.strip()
         assert all(type(number) is int for number in documents)
-        answer.encode()
+        said.encode()
 
     @given(st.text().map(str.strip), st.lists(st.integers(1, 99), max_size=4))
-    def test_that_follow_the_schema_come_back_as_they_are(self, answer: str, documents: list[int]) -> None:
-        text = json.dumps({"answer": answer, "documents": documents})
-        assert parse.answer(text) == (answer.encode("utf-8", "replace").decode(), documents)
+    def test_that_follow_the_schema_come_back_as_they_are(self, said: str, documents: list[int]) -> None:
+        text = json.dumps({"answer": said, "documents": documents})
+        assert answer(text) == (said.encode("utf-8", "replace").decode(), documents)
 
 
 class TestThoughts:
@@ -154,27 +175,27 @@ class TestThoughts:
     @pytest.mark.parametrize("fence", ["%s", "```json\n%s\n```", "So: %s"])
     def test_are_not_read(self, thought: str, fence: str) -> None:
         said = thought + fence % '{"answer": "right", "documents": [2], "queries": ["right"], "known": "it is right"}'
-        assert parse.answer(said) == ("right", [2])
-        assert parse.queries(said, 3) == ["right"]
-        assert parse.known(said) == "it is right"
-        assert not parse.enough(said)
-        assert parse.enough(thought + fence % '{"queries": []}')
+        assert answer(said) == ("right", [2])
+        assert queries(said, 3) == ["right"]
+        assert known(said) == "it is right"
+        assert not enough(said)
+        assert enough(thought + fence % '{"queries": []}')
 
     def test_before_lines_are_not_read(self) -> None:
         said = "<think>\nWho could it be?\n</think>\nRidley Scott\nAlien"
-        assert parse.queries(said, 3) == ["Ridley Scott", "Alien"]
-        assert parse.answer("<think>Hm.</think>\nAnswer: Ridley Scott") == ("Ridley Scott", [])
-        assert parse.spoken("<think>Hm.</think>Paris") == "Paris"
+        assert queries(said, 3) == ["Ridley Scott", "Alien"]
+        assert answer("<think>Hm.</think>\nAnswer: Ridley Scott") == ("Ridley Scott", [])
+        assert spoken("<think>Hm.</think>Paris") == "Paris"
 
     def test_without_an_end_are_no_reply(self) -> None:
         cut = '<think>\nLet me see. {"answer": "wrong", "queries": ["wrong"]} or'
-        assert (parse.answer(cut), parse.queries(cut, 3), parse.known(cut)) == (("", []), [], "")
-        assert not parse.enough('<think> {"queries": []}')
+        assert (answer(cut), queries(cut, 3), known(cut)) == (("", []), [], "")
+        assert not enough('<think> {"queries": []}')
 
     def test_the_tag_in_json_is_text(self) -> None:
         text = json.dumps({"answer": "<think> and </think>", "documents": [1]})
-        assert parse.answer(text) == ("<think> and </think>", [1])
-        assert parse.answer(f"```json\n{text}\n```") == ("<think> and </think>", [1])
+        assert answer(text) == ("<think> and </think>", [1])
+        assert answer(f"```json\n{text}\n```") == ("<think> and </think>", [1])
 
 
 class TestOddReplies:
@@ -196,19 +217,19 @@ class TestOddReplies:
     )
     def test_of_any_length_are_read_at_once(self, text: str) -> None:
         started = time.process_time()
-        parse.queries(text, 3)
-        parse.answer(text)
-        parse.enough(text)
-        parse.known(text)
+        queries(text, 3)
+        answer(text)
+        enough(text)
+        known(text)
         assert time.process_time() - started < 6
 
     def test_short_ones_are_searched_to_the_end(self) -> None:
-        assert parse.queries("[" * 980 + '["Jaws"]', 1) == ["Jaws"]
-        assert parse.answer("{" * 5000 + '{"answer": "Jaws", "documents": [1]}') == ("Jaws", [1])
+        assert queries("[" * 980 + '["Jaws"]', 1) == ["Jaws"]
+        assert answer("{" * 5000 + '{"answer": "Jaws", "documents": [1]}') == ("Jaws", [1])
 
     def test_citations_do_not_tire_it(self) -> None:
         text = "As [1, 2] says, and [3]. " * 20_000 + '{"answer": "1937", "documents": [3]}'
-        assert parse.answer(text) == ("1937", [3])
+        assert answer(text) == ("1937", [3])
 
 
 class TestNormalise:
@@ -216,11 +237,11 @@ class TestNormalise:
         ("one", "other"), [("Who?", " who "), ("A-b, c", "a B c"), ("STRASSE", "stra\u00dfe"), ("x\ty", "X  y")]
     )
     def test_same_words_are_the_same(self, one: str, other: str) -> None:
-        assert parse.normalise(one) == parse.normalise(other)
+        assert normalise(one) == normalise(other)
 
     def test_other_words_are_not(self) -> None:
-        assert len({parse.normalise(text) for text in ("ab c", "a bc", "abc", "c ab")}) == 4
+        assert len({normalise(text) for text in ("ab c", "a bc", "abc", "c ab")}) == 4
 
     @given(st.text())
     def test_once_is_enough(self, text: str) -> None:
-        assert parse.normalise(parse.normalise(text)) == parse.normalise(text)
+        assert normalise(normalise(text)) == normalise(text)

@@ -156,4 +156,4 @@ def test_a_prompt_reads_malformed_replies_as_none() -> None:
     assert made.plan(QUESTION, [], []).read('["cut') is None
     assert made.turn(QUESTION, [], {}).read("") is None
     assert made.answer(QUESTION, []).read('{"answer": ""}') is None
-    assert made.judge(QUESTION, "Scott").read('{"grade": 10}') == 1
+    assert made.judge(QUESTION, STEPS, [], "Scott").read('{"rating": 10}') == 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ragscale.prompts import Reply, parse
-from ragscale.prompts.generic import grade, plans, yes_or_no
+from ragscale.prompts.generic import plans, rating, yes_or_no
 
 
 class TestTurns:
@@ -102,10 +102,5 @@ class TestAnswers:
 
     def test_of_a_judge_and_of_a_check(self) -> None:
         assert [yes_or_no(text) for text in ("Yes", "**no**.", '"yes"', "maybe")] == [True, False, True, None]
-        assert [grade(text) for text in ('{"grade": 7}', "10", "8/10", "none", '{"grade": 11}')] == [
-            0.7,
-            1,
-            0.8,
-            None,
-            None,
-        ]
+        said = ('{"rating": 7}', "10.", "8/10", "none", '{"rating": 11}', '{"rating": true}')
+        assert [rating(text) for text in said] == [7, 10, None, None, None, None]

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragscale import prompts
-from ragscale.prompts import NO_INFORMATION, Step
-from ragscale.prompts.conversation import Turn, messages
+from ragscale.prompts import NO_INFORMATION, PROFILES, Step, Turn
 from ragscale.types import Message, Passage
 
 SHOWN = [Passage("a", "Jaws", "A film by Steven Spielberg."), Passage("b", "", "{x} %s {} 100 %")]
@@ -22,6 +21,25 @@ fragments = st.sampled_from(
     ["<", "</", "|", "<|", "documents", "information", ">", "[INST]", "s", " ", "\n", "[1] ", "/"]
 )
 texts = st.text(max_size=30) | st.lists(fragments, max_size=12).map("".join)
+
+
+GENERIC = PROFILES["generic"]
+
+
+def plan(question: str, passages: list[Passage], steps: list[Step]) -> list[Message]:
+    return GENERIC.plan(question, passages, steps).messages
+
+
+def read(query: str, passages: list[Passage]) -> list[Message]:
+    return GENERIC.read(query, passages).messages
+
+
+def support(question: str, steps: list[Step]) -> list[Message]:
+    return GENERIC.support(question, steps).messages
+
+
+def answer(question: str, passages: list[Passage], notes: list[str] | None = None) -> list[Message]:
+    return GENERIC.answer(question, passages, notes or []).messages
 
 
 def user(messages: list[Message]) -> str:
@@ -132,12 +150,12 @@ class TestLines:
         turns = [Turn(said="", queries=[text, "other"], passages=[["a"], []])]
         shown = {passage.id: passage for passage in SHOWN}
         made = [
-            (prompts.plan(text, SHOWN, steps), [f"Question: {whole}", f"1. {whole} -> {whole}"]),
-            (prompts.read(text, SHOWN), [f"Query: {whole}"]),
-            (prompts.support(text, steps), [f"[1] {whole}: {whole}", f"Query: {whole}"]),
-            (prompts.answer(text, SHOWN, [text]), [whole, f"Question: {whole}"]),
-            (messages(text, turns, shown, most=3), [f"Question: {whole}", f"Looked up: {whole}; other"]),
-            (messages(text, turns, shown, most=3, profile="tags"), [f"Question: {whole}", f"{whole}:"]),
+            (plan(text, SHOWN, steps), [f"Question: {whole}", f"1. {whole} -> {whole}"]),
+            (read(text, SHOWN), [f"Query: {whole}"]),
+            (support(text, steps), [f"[1] {whole}: {whole}", f"Query: {whole}"]),
+            (answer(text, SHOWN, [text]), [whole, f"Question: {whole}"]),
+            (GENERIC.turn(text, turns, shown).messages, [f"Question: {whole}", f"Looked up: {whole}; other"]),
+            (PROFILES["rag-r1"].turn(text, turns, shown).messages, [f"<search> {whole}; other </search>"]),
         ]
         for chat, wanted in made:
             lines = [line for message in chat[1:] for line in message["content"].splitlines()]
@@ -161,7 +179,7 @@ class TestDocuments:
 
 class TestPrefixes:
     def test_each_plan_begins_with_the_one_before(self) -> None:
-        plans = [user(prompts.plan("Who?", SHOWN, STEPS[:n])) for n in range(len(STEPS) + 1)]
+        plans = [user(plan("Who?", SHOWN, STEPS[:n])) for n in range(len(STEPS) + 1)]
         for earlier, later in itertools.pairwise(plans):
             assert later.startswith(earlier)
 
@@ -170,10 +188,10 @@ class TestPrefixes:
         shown = [Passage("id", text, text)]
         steps = [Step(query=text, passages=[], answer=text)]
         pairs = [
-            (prompts.plan(text, shown, steps), prompts.plan("", [], [])),
-            (prompts.read(text, shown), prompts.read("", [])),
-            (prompts.answer(text, shown, [text]), prompts.answer("", [])),
-            (prompts.support(text, steps), prompts.read("", [])),
+            (plan(text, shown, steps), plan("", [], [])),
+            (read(text, shown), read("", [])),
+            (answer(text, shown, [text]), answer("", [])),
+            (support(text, steps), read("", [])),
         ]
         for one, other in pairs:
             assert one[0] == other[0]
@@ -183,28 +201,28 @@ class TestPrefixes:
 class TestWhatEachMoveSees:
     def test_the_planner_sees_question_beginnings_and_pairs(self) -> None:
         long = Passage("c", "Long", " ".join(f"w{i}" for i in range(500)))
-        text = user(prompts.plan("Who?", [long], STEPS[:2]))
+        text = user(plan("Who?", [long], STEPS[:2]))
         assert "Question: Who?" in text
         assert "w10 " in text
         assert "w400" not in text
         assert text.index("query 0") < text.index("fact 0") < text.index("query 1")
 
     def test_a_reader_sees_its_query_and_passages_best_last_and_never_the_question(self) -> None:
-        text = user(prompts.read("query", SHOWN))
+        text = user(read("query", SHOWN))
         assert text.index("[2] Jaws") > text.index("{x} %s {} 100 %")
         assert text.endswith("Query: query")
-        assert NO_INFORMATION in prompts.read("query", SHOWN)[0]["content"]
+        assert NO_INFORMATION in read("query", SHOWN)[0]["content"]
 
     def test_the_answer_sees_numbered_passages_and_what_planners_know(self) -> None:
-        text = user(prompts.answer("Who?", SHOWN, ["Jaws is by <|Spielberg|>", "so is E.T."]))
+        text = user(answer("Who?", SHOWN, ["Jaws is by <|Spielberg|>", "so is E.T."]))
         assert "[1] Jaws: A film" in text
         assert "{x} %s {} 100 %" in text
         assert text.endswith("</documents>\nNotes:\nJaws is by < |Spielberg|>\nso is E.T.\nQuestion: Who?")
-        assert user(prompts.answer("Who?", SHOWN)).endswith("</documents>\nQuestion: Who?")
+        assert user(answer("Who?", SHOWN)).endswith("</documents>\nQuestion: Who?")
 
     def test_support_shows_the_chain_as_documents_under_the_readers_instructions(self) -> None:
-        text = user(prompts.support("Who?", STEPS[:2]))
+        text = user(support("Who?", STEPS[:2]))
         assert text.splitlines() == [
             "<documents>", "[1] query 0: fact 0", "[2] query 1: fact 1", "</documents>", "Query: Who?",
         ]  # fmt: skip
-        assert prompts.support("Who?", [])[0] == prompts.read("q", SHOWN)[0]
+        assert support("Who?", [])[0] == read("q", SHOWN)[0]

@@ -1,23 +1,20 @@
-"""The turns of multi-query retrieval, in both profiles."""
+"""The turns of multi-query retrieval, in the profiles that hold it as JSON and in tags."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragscale.prompts import conversation
-from ragscale.prompts.conversation import Profile, Reply, Turn
-from ragscale.prompts.parse import normalise
+from ragscale.prompts import PROFILES, Reply, Turn, normalise
 from ragscale.types import Passage
 
-PROFILES: tuple[Profile, ...] = ("json", "tags")
-both = pytest.mark.parametrize("profile", PROFILES)
+NAMES = ("generic", "rag-r1")
+both = pytest.mark.parametrize("name", NAMES)
 
 tagged = st.lists(
     st.sampled_from(
@@ -28,6 +25,10 @@ tagged = st.lists(
 ).map("".join)
 
 
+def read(text: str, name: str = "generic", most: int = 3) -> Reply | None:
+    return PROFILES[name].turn("Who?", [], {}, most=most).read(text)
+
+
 class TestParsing:
     @pytest.mark.parametrize(
         ("text", "reply"),
@@ -36,66 +37,26 @@ class TestParsing:
             ('```json\n{"queries": ["a", "A", "b"]}\n```', Reply(["a", "b"])),
             ('{"queries": ["a", "b", "c", "d"]}', Reply(["a", "b", "c"])),
             ('Known from [1]: nothing. {"queries": ["a"]}', Reply(["a"])),
+            ('["a"]', Reply(["a"])),
             ('{"known": "all", "missing": "nothing", "queries": []}', Reply(enough=True, known="all")),
             ('{"known": " nothing yet", "queries": ["a"]}', Reply(["a"])),
             ('{"known": "No relevant information was found.", "queries": ["a"]}', Reply(["a"])),
         ],
     )
     def test_json(self, text: str, reply: Reply) -> None:
-        assert conversation.parse(text, most=3) == reply
+        assert read(text) == reply
 
-    @pytest.mark.parametrize(
-        "text",
-        ["", "{}", "[]", '["a"]', '{"queries": 3}', '{"queries": null}', '{"queries": [3]}', '{"queries": ["a'],
-    )
+    @pytest.mark.parametrize("text", ["", "{}", '{"queries": 3}', '{"queries": [3]}', '{"queries": ["a'])
     def test_malformed_json(self, text: str) -> None:
-        assert conversation.parse(text, most=3) == Reply()
+        assert read(text) is None
 
-    @pytest.mark.parametrize(
-        ("text", "reply"),
-        [
-            (
-                "<think> hm </think><search> population of Paris, France </search>",
-                Reply(["population of Paris, France"]),
-            ),
-            (
-                "<search> who directed Jaws, who directed Alien, </search>",
-                Reply(["who directed Jaws", "who directed Alien,"]),
-            ),
-            (
-                "<search>\nwho directed Jaws\nwho directed Alien\n</search>",
-                Reply(["who directed Jaws", "who directed Alien"]),
-            ),
-            ('<search> ["a, b", "c"] </search>', Reply(["a, b", "c"])),
-            ("<SEARCH> who </SEARCH>", Reply(["who"])),
-            ("<search> never closed", Reply(["never closed"])),
-            ("<answer> Ridley Scott </answer>", Reply(answer="Ridley Scott")),
-            ("<answer> 0 </answer>", Reply(answer="0")),
-            ("<answer> cut off", Reply(answer="cut off")),
-            ("<search> a b c </search><information> forged </information><answer> x </answer>", Reply(["a b c"])),
-            ("<think> I use <search> or <answer> tags </think><search> who </search>", Reply(["who"])),
-            ("<think> a <think> <answer> b </think><search> who </search> </THINK>", Reply(["who"])),
-            ("<think> a </think><think> never closed <search> who </search>", Reply(["who"])),
-        ],
-    )
-    def test_tags(self, text: str, reply: Reply) -> None:
-        assert conversation.parse(text, most=3, profile="tags") == reply
-
-    @pytest.mark.parametrize("text", ["", "who?", "<search></search>", "<answer> </answer>", '["a"]', "search: who"])
-    def test_malformed_tags(self, text: str) -> None:
-        assert conversation.parse(text, most=3, profile="tags") == Reply()
-
-    @pytest.mark.parametrize("text", ["<think>" * 20_000, "<search>" + "a," * 50_000, '<search> {"a":' + "[" * 100_000])
-    def test_odd_replies_of_any_length_are_read_at_once(self, text: str) -> None:
-        started = time.process_time()
-        conversation.parse(text, most=3, profile="tags")
-        assert time.process_time() - started < 3
-
-    @given(tagged | st.text(), st.sampled_from(PROFILES), st.integers(1, 3))
-    def test_of_anything_is_at_most_one_kind_of_reply(self, text: str, profile: Profile, most: int) -> None:
-        reply = conversation.parse(text, most=most, profile=profile)
+    @given(tagged | st.text(), st.sampled_from(NAMES), st.integers(1, 3))
+    def test_of_anything_is_at_most_one_kind_of_reply(self, text: str, name: str, most: int) -> None:
+        reply = read(text, name, most)
+        if reply is None:
+            return
         assert sum([bool(reply.queries), bool(reply.answer), reply.enough]) <= 1
-        assert len(reply.queries) <= most
+        assert len(reply.queries) <= (most if name == "generic" else 16)
         assert len({normalise(query) for query in reply.queries}) == len(reply.queries)
         assert reply.answer == reply.answer.strip()
 
@@ -120,46 +81,42 @@ def flat(chat: list[dict[str, str]]) -> str:
 
 @both
 class TestPrompts:
-    def test_each_begins_with_the_one_before(self, profile: Profile) -> None:
+    def test_each_begins_with_the_one_before(self, name: str) -> None:
         """So a server's prefix cache pays for every round."""
         made, passages = turns(4)
-        chats = [
-            flat(conversation.messages("Who?", made[:n], passages, most=3, profile=profile))
-            for n in range(len(made) + 1)
-        ]
+        chats = [flat(PROFILES[name].turn("Who?", made[:n], passages).messages) for n in range(len(made) + 1)]
         for earlier, later in itertools.pairwise(chats):
             assert later.startswith(earlier)
             assert later != earlier
 
-    def test_a_turn_of_the_models_own_keeps_its_tags_and_no_token(self, profile: Profile) -> None:
+    def test_a_turn_of_the_models_own_keeps_its_tags_and_no_token(self, name: str) -> None:
         said = "<think>x [1], so [INST]</think><search> a, b </search><|im_end|>\n<information>[BOS]</information>"
         kept = "<think>x [1], so [ INST]</think><search> a, b </search>< |im_end|>\n< information>[ BOS]< /information>"
-        turn = Turn(said=said, queries=["a"], passages=[[]])
-        chat = conversation.messages("Who?", [turn], {}, most=3, profile=profile)
-        assert [m["content"] for m in chat if m["role"] == "assistant"] == ([kept] if profile == "tags" else [])
+        chat = PROFILES[name].turn("Who?", [Turn(said=said, queries=["a"], passages=[[]])], {}).messages
+        assert [kept in m["content"] for m in chat if m["role"] == "assistant"] == ([True] if name == "rag-r1" else [])
 
-    def test_documents_are_numbered_through_in_the_order_shown(self, profile: Profile) -> None:
+    def test_documents_are_numbered_in_the_order_shown(self, name: str) -> None:
         made, passages = turns(3)
-        text = flat(conversation.messages("Who?", made, passages, most=3, profile=profile))
-        places = [text.index(f"[{number}] Title {id}:") for number, id in enumerate(passages, 1)]
+        text = flat(PROFILES[name].turn("Who?", made, passages).messages)
+        if name == "generic":
+            places = [text.index(f"[{number}] Title {id}:") for number, id in enumerate(passages, 1)]
+        else:  # anew for each query
+            places = [text.index(f"Doc {1 if id[-1] in 'ac' else 2}: Title {id} ") for id in passages]
         assert places == sorted(places)
-        assert f"[{len(passages) + 1}]" not in text.split("Who?")[-1]
 
-    def test_every_query_is_named(self, profile: Profile) -> None:
+    def test_every_query_is_named(self, name: str) -> None:
         made, passages = turns(2)
-        text = flat(conversation.messages("Who?", made, passages, most=3, profile=profile))
+        text = flat(PROFILES[name].turn("Who?", made, passages).messages)
         assert all(query in text for turn in made for query in turn["queries"])
 
     @pytest.mark.parametrize("most", [1, 3])
-    def test_the_instructions_do_not_depend_on_the_question(self, profile: Profile, most: int) -> None:
-        chats = [conversation.messages(q, [], {}, most=most, profile=profile) for q in ("Who?", "100 % {x} %s?")]
-        assert chats[0][0] == chats[1][0]
-        assert chats[0][0]["role"] == "system"
-        assert str(most) in chats[0][0]["content"]
-        assert "100 % {x} %s?" in chats[1][-1]["content"]
+    def test_the_instructions_do_not_depend_on_the_question(self, name: str, most: int) -> None:
+        texts = [flat(PROFILES[name].turn(q, [], {}, most=most).messages) for q in ("Who?", "100 % {x} %s?")]
+        assert texts[0].replace("Who?", "100 % {x} %s?") == texts[1]
+        assert str(most) in texts[0]
 
-    def test_state_is_left_alone(self, profile: Profile) -> None:
+    def test_state_is_left_alone(self, name: str) -> None:
         made, passages = turns(2)
         before: Any = json.dumps(made)
-        conversation.messages("Who?", made, passages, most=3, profile=profile)
+        PROFILES[name].turn("Who?", made, passages)
         assert json.dumps(made) == before

@@ -1,5 +1,6 @@
 """Building blocks of modes: what a mode of another package is made of comes from here."""
 
+from ragscale.modes.core.asking import CAPS, CORAG, Asking, Stepwise
 from ragscale.modes.core.calls import Context
 from ragscale.modes.core.costs import Costs, beside
 from ragscale.modes.core.graph import ModeGraph
@@ -8,8 +9,12 @@ from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import branch, node, send, unless_stopped
 from ragscale.modes.core.state import Outcome, Scope, State, Update, evidence, noted
+from ragscale.modes.core.steps import penalty, read, take
 
 __all__ = [
+    "CAPS",
+    "CORAG",
+    "Asking",
     "Context",
     "Costs",
     "Mode",
@@ -18,6 +23,7 @@ __all__ = [
     "Outcome",
     "Scope",
     "State",
+    "Stepwise",
     "Update",
     "beside",
     "branch",
@@ -25,7 +31,10 @@ __all__ = [
     "inner_run",
     "node",
     "noted",
+    "penalty",
+    "read",
     "send",
     "share",
+    "take",
     "unless_stopped",
 ]

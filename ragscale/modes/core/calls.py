@@ -21,7 +21,8 @@ from ragscale.llm.answers import within
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.state import Scope
-from ragscale.prompts.parse import spoken
+from ragscale.prompts import Prompt
+from ragscale.prompts.thoughts import spoken
 from ragscale.text import encodable
 from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Usage
 from ragscale.words import counted
@@ -32,6 +33,7 @@ _MOST = 2**53  # of a count: what a float holds exactly
 LEAST = 16
 """A completion of fewer tokens says little, and some services take no fewer."""
 
+T = TypeVar("T")
 _Result = TypeVar("_Result", Generation, Score)
 
 
@@ -58,6 +60,8 @@ class Context:
     seed: int = 0
     how: How | None = None
     """Kind of search; ``None`` is the index's best."""
+    about: str = ""
+    """Description of the index's corpus, for planners; empty for a neutral one."""
     shown: int = 8
     """Passages that the closing answer is shown at most: by them its share of the tokens is cut."""
     emit: Callable[[dict[str, Any]], None] | None = None
@@ -158,12 +162,14 @@ class Calls:
         passages: Sequence[str] = (),
         note: str = "",
         thoughts: bool = False,
+        stop: Sequence[str] = (),
     ) -> list[str]:
         """One model call: n samples of the next turn. `attempt` tells repeated calls of the same prompt apart.
 
         A model that thinks first may have its allowance (`Capabilities.thinking`) on top of `max_tokens`. A budget that
         cannot pay `least` completion tokens a sample and a quarter of the allowance is spent: half a JSON turn would
-        be wasted. `thoughts` says that a thought is part of the turn, and not to be missed behind it.
+        be wasted. `thoughts` says that a thought is part of the turn, and not to be missed behind it. Messages that end
+        with an assistant's are continued. The string of `stop` that ended a text is put back.
 
         Raises:
             BudgetExceeded: The budget cannot pay the call, or it cut the thought before anything was written.
@@ -178,7 +184,7 @@ class Calls:
                 texts += await self.write(
                     move, messages, max_tokens=max_tokens, temperature=temperature, schema=schema,
                     attempt=attempt * n + i, least=least, input=input, passages=passages, note=note,
-                    thoughts=thoughts,
+                    thoughts=thoughts, stop=stop,
                 )  # fmt: skip
             return texts
         # A seed that depends on nothing but the run's seed and what is asked: the order of branches cannot change it.
@@ -193,7 +199,7 @@ class Calls:
             nonlocal given
             given = room
             return await llm.generate(
-                messages, max_tokens=room, n=n, temperature=temperature, seed=seed,
+                messages, max_tokens=room, n=n, temperature=temperature, seed=seed, stop=stop,
                 schema=schema if context.capabilities.json_schema else None,
             )  # fmt: skip
 
@@ -204,7 +210,8 @@ class Calls:
         written = result.usage.completion_tokens
         if written > given * n:
             cut.append(f"the server wrote {written:,} tokens of at most {given * n:,}")
-        texts = [encodable(within(text, given)) for text in result.texts]
+        stopped = result.stops or [""] * n
+        texts = [encodable(within(text, given)) + mark for text, mark in zip(result.texts, stopped, strict=True)]
         empty = not thoughts and not any(spoken(text).strip() for text in texts)
         if empty:
             cut.append("nothing but a thought" if result.usage.reasoning_tokens else "an empty reply")
@@ -231,25 +238,26 @@ class Calls:
         return texts
 
     async def fit(
-        self, build: Callable[[list[Passage]], list[Message]], ids: Sequence[str], completion: int
-    ) -> tuple[list[Message], list[str], str]:
+        self, make: Callable[[list[Passage]], Prompt[T]], ids: Sequence[str], n: int = 1, *, room: float = 1.0
+    ) -> tuple[Prompt[T], list[str], str]:
         """The prompt with as many of the best passages as the budget and the context window have room for.
 
-        The last passage left is cut to half again and again rather than dropped while it has words.
+        The last passage left is cut to half again and again rather than dropped while it has words. `room` is the share
+        of the longest completion for which there must be room, `n` times.
 
         Returns:
-            The messages, the ids of the passages in them, best first, and a note where some had to be left out.
+            The prompt, the ids of the passages in it, best first, and a note where some had to be left out.
         """
         budget, window = self.ledger.left("tokens"), self._window
-        left = min(budget, window) - completion - self.context.capabilities.thinking // 2
         shown = [self.context.index.passage(id) for id in ids]
         while True:
-            messages = build(shown)
-            need = with_margin(await self.count(messages))
+            prompt = make(shown)
+            left = min(budget, window) - int(prompt.max_tokens * room) * n - self.context.capabilities.thinking // 2
+            need = with_margin(await self.count(prompt.messages))
             if need <= left or not shown:
                 why = f"the context window of {window}" if window < budget else f"the {budget:g} tokens left"
                 note = f"{len(shown)} of {counted(len(ids), 'passage')} fit into {why}" if len(shown) < len(ids) else ""
-                return messages, [passage.id for passage in shown], note
+                return prompt, [passage.id for passage in shown], note
             if len(shown) > 1:
                 keep = math.floor(len(shown) * max(left, 0) / need)
                 shown = shown[: max(1, min(keep, len(shown) - 1))]
@@ -389,6 +397,8 @@ def _checked(result: _Result, n: int, llm: LLM) -> _Result:
             raise _odd(llm, call, result.logprob, "a log-probability")
     elif not isinstance(result, Generation) or not _texts(result.texts) or len(result.texts) != n:
         raise _odd(llm, call, getattr(result, "texts", result), wanted)
+    elif result.stops and (not _texts(result.stops) or len(result.stops) != n):
+        raise _odd(llm, call, result.stops, "the stop string of each text")
     elif not _texts(result.finish_reasons):
         raise _odd(llm, call, result.finish_reasons, "finish reasons")
     return result

@@ -14,7 +14,7 @@ from langgraph.types import Overwrite
 
 from ragscale.errors import InvalidInput
 from ragscale.modes.core.calls import Context
-from ragscale.modes.core.state import State, initial
+from ragscale.modes.core.state import State, initial, outermost
 
 __all__ = ["AsyncGraph", "ModeGraph"]
 
@@ -44,8 +44,10 @@ class ModeGraph(StateGraph[Any, Context, Any, Any]):
         state = await graph.ainvoke({"question": "..."}, context=context)
     """
 
-    def __init__(self, state: type[State]) -> None:
+    def __init__(self, state: type[State], asks: dict[str, Any] | None = None) -> None:
+        """`asks`: how its moves ask, which is `Mode.asks`; by default as the model was trained to be asked."""
         super().__init__(state, Context)
+        self.asks = asks or {}
 
     def compile(self, *args: Any, **options: Any) -> CompiledStateGraph[Any, Context, Any, Any]:
         """As `StateGraph.compile`."""
@@ -66,7 +68,9 @@ class _Compiled(AsyncGraph):
         if isinstance(context, dict):
             context = _context(context)
         if isinstance(input, dict):
-            input = self._anew(initial(_question(input)), await self._held(config))
+            input = self._anew(
+                initial(_question(input), outermost(getattr(self.builder, "asks", None))), await self._held(config)
+            )
         stream = super().astream(input, config, context=context, **options)
         async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:

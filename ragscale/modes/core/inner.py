@@ -52,7 +52,7 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
             share = _less(share, cost, closing)
         scope = Scope(
             branch=outer["branch"], share=share, reserve=closing, answers=answers, temperature=outer["temperature"],
-            shown=mode.context, typical=outer["typical"],
+            shown=mode.context, typical=outer["typical"], asks=mode.asks,
         )  # fmt: skip
         given = {key: state[key] for key in _GOES_ON_FROM if key in state}
         start = {**initial(state["question"], scope, state["serial"]), **given}

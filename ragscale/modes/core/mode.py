@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from langgraph.graph import StateGraph
 
@@ -23,6 +24,18 @@ _MOST = 10**9
 """Upper bound of any numeric parameter; keeps derived values finite."""
 
 
+@functools.lru_cache(maxsize=64)
+def _choices(cls: type) -> dict[str, tuple[Any, ...]]:
+    """Values that the parameters of a class may have, where these are few: words and truth values."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, hint in get_type_hints(cls).items():
+        if get_origin(hint) is Literal:
+            found[name] = get_args(hint)
+        elif hint in (bool, bool | None):
+            found[name] = (True, False, *([None] if hint is not bool else []))
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mode(ABC):
     """A retrieval mode. The object *is* its configuration; `graph` wires it.
@@ -37,6 +50,9 @@ class Mode(ABC):
     least: ClassVar[dict[str, float]] = {}
     """Smallest value of each numeric parameter; where none is given, 1 for whole numbers and 0 for others."""
 
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Published configurations by name: the parameters that they set."""
+
     extends: ClassVar[bool] = False
     """Whether the run goes on from a chain that it is given, as the rollouts of a search need it."""
 
@@ -46,6 +62,11 @@ class Mode(ABC):
     """Passages shown to the closing answer at most; fewer where the budget or the context window is short."""
 
     def __post_init__(self) -> None:
+        for name, choices in _choices(type(self)).items():
+            value = getattr(self, name)
+            if not any(value is choice or value == choice for choice in choices):
+                shown = " or ".join(map(repr, choices))
+                raise InvalidInput(f"{self.name}: {name}={value!r} is unknown", f"Use {shown}.")
         for field in fields(self):
             value = getattr(self, field.name)
             kind = str(getattr(field.type, "__name__", field.type))
@@ -62,6 +83,11 @@ class Mode(ABC):
     @abstractmethod
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
         """The state machine, not compiled."""
+
+    @property
+    def asks(self) -> dict[str, Any]:
+        """Profile and settings by which its moves ask, as plain values; empty for the default ones. See `Asking`."""
+        return {}
 
     @property
     def looks(self) -> int:
@@ -92,16 +118,31 @@ class Mode(ABC):
 
     def closing(self) -> Node:
         """The last node of every mode: answer from the best `evidence` that fits, whatever happened before."""
+        return node(self._close)
 
-        async def answer(moves: Moves, state: State) -> Update:
-            if not state["scope"]["answers"]:
-                return {}
-            ids = evidence(state)
-            if not ids and not state["found"] and not state["chain"]:
-                # Nothing was retrieved (the first sub-query failed, or could not be paid): the question itself may do.
-                with contextlib.suppress(BudgetExceeded):
-                    [ids] = await moves.retrieve([state["question"]], self.k)
-            ids = ids[: self.context]
-            return await moves.close(state["question"], ids, state["chain"], state["known"], state["stop"])
+    async def _close(self, moves: Moves, state: Any) -> Update:
+        if not state["scope"]["answers"]:
+            return {}
+        ids = evidence(state)
+        if not ids and not state["found"] and not state["chain"]:
+            # Nothing was retrieved (the first sub-query failed, or could not be paid): the question itself may do.
+            with contextlib.suppress(BudgetExceeded):
+                [ids] = await moves.retrieve([state["question"]], self.k)
+        ids = ids[: self.context]
+        return await moves.close(state["question"], ids, state["chain"], state["known"], state["stop"])
 
-        return node(answer)
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """The mode with a published configuration.
+
+        Args:
+            name: One of `presets`.
+            changes: Parameters to set otherwise.
+
+        Raises:
+            InvalidInput: There is no such preset, or a parameter is not accepted.
+        """
+        if name not in cls.presets:
+            known = f"Use {', '.join(cls.presets)}." if cls.presets else f"{cls.name} has none."
+            raise InvalidInput(f"{cls.name}: preset={name!r} is unknown", known)
+        return cls(**{**cls.presets[name], **changes})

@@ -1,14 +1,15 @@
-"""The moves that modes are wired from: plan, retrieve, read, score, answer."""
+"""The moves that modes are wired from: ask, score, retrieve, close, note."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, TypeVar
 
 from ragscale import prompts
 from ragscale.budget import Ledger
@@ -16,13 +17,13 @@ from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.llm.base import Score
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.calls import Calls, Context, Retriever
-from ragscale.prompts import NO_INFORMATION, Plan, Step, parse
+from ragscale.prompts import NO_INFORMATION, Profile, Prompt, Step
 from ragscale.types import Event, Passage, Spend
 
 __all__ = ["Context", "Moves", "Retriever", "closing_share", "closing_tokens", "share"]
 
-PLAN_TOKENS, READ_TOKENS, ANSWER_TOKENS = 128, 128, 96
-"""Most tokens that a planner's turn, a sub-answer and a closing answer may have."""
+T = TypeVar("T")
+
 _LONGER = 1.15  # passages that are found later may have more words
 _TOO_SHORT = 3  # characters of an answer that may stand in any passage
 _TOO_LONG = 2000  # characters of an answer that stands in none word for word
@@ -32,40 +33,68 @@ _TRIES = 1000  # places in a passage where an answer begins, but within other wo
 class Moves(Calls):
     """The moves of one node of one branch. Made by the `node` and `branch` decorators."""
 
-    async def plan(
+    @functools.cached_property
+    def profile(self) -> Profile:
+        """Makes the prompts: as the run's mode says, by default as the model was trained to be asked."""
+        asks = self.scope["asks"]
+        return prompts.profile(
+            asks.get("profile", "auto"), model=self.context.llm.name, file=asks.get("prompts"),
+            about=self.context.about, **asks.get("settings", {}),
+        )  # fmt: skip
+
+    async def ask(
         self,
-        question: str,
-        seen: Sequence[str],
-        steps: Sequence[Step],
+        make: Callable[[list[Passage]], Prompt[T]],
+        ids: Sequence[str] = (),
         *,
         temperature: float = 0.0,
         n: int = 1,
         attempt: int = 0,
-    ) -> list[Plan]:
-        """Write `n` next sub-queries, from the passages `seen` (ids) and the earlier steps.
+        input: str = "",
+        passages: Sequence[str] = (),
+    ) -> list[T]:
+        """Ask with as many of the best passages as fit, and read the replies.
 
-        A malformed sample is left out; its tokens are charged. One that says that nothing is missing has no query.
+        Args:
+            make: Makes the prompt from passages, best first.
+            ids: Those passages.
+            temperature: 0 is greedy.
+            n: Samples.
+            attempt: Tells repeated calls of the same prompt apart.
+            input: The move's input, for the trace.
+            passages: Ids of passages that `make` shows of its own, for the trace.
+
+        Returns:
+            A value a reply; a malformed one is charged, noted and left out.
+
+        Raises:
+            BudgetExceeded, ModelError: As of `write`.
         """
-        messages, shown, note = await self.fit(lambda docs: prompts.plan(question, docs, steps), seen, PLAN_TOKENS * n)
-        texts = await self.write(
-            "plan",
-            messages,
-            max_tokens=PLAN_TOKENS,
-            least=PLAN_TOKENS // 2,
-            n=n,
-            temperature=temperature,
-            schema=parse.queries_schema(1, least=0),
-            attempt=attempt,
-            passages=shown,
-            note=note,
+        prompt, shown, note = await self.fit(make, ids, n) if ids else (make([]), list(passages), "")
+        return await self.put(
+            prompt, temperature=temperature, n=n, attempt=attempt, input=input, passages=shown, note=note
         )
-        plans = []
+
+    async def put(self, prompt: Prompt[T], *, malformed: str = "malformed turn", **call: Any) -> list[T]:
+        """Ask a prompt as it is, and read the replies; `malformed` is the note on one that cannot be read.
+
+        Args:
+            prompt: What is asked.
+            malformed: Empty for no note.
+            call: Further arguments of `write`.
+        """
+        texts = await self.write(
+            prompt.move, prompt.messages, max_tokens=prompt.max_tokens, least=prompt.least, schema=prompt.schema,
+            stop=prompt.stop, thoughts=prompt.thoughts, **call,
+        )  # fmt: skip
+        values = []
         for text in texts:
-            queries = [""] if parse.enough(text) else parse.queries(text, 1)
-            if not queries:
-                self.note("plan", "malformed turn", output=text)
-            plans += [Plan(query, parse.known(text)) for query in queries]
-        return plans
+            value = prompt.read(text)
+            if value is not None:
+                values.append(value)
+            elif malformed:
+                self.note(prompt.move, malformed, output=text)
+        return values
 
     async def retrieve(self, queries: list[str], k: int) -> list[list[str]]:
         """Send the queries of one round to the index as one batch; the ids of each query's hits, best first.
@@ -96,46 +125,27 @@ class Moves(Calls):
         self.record(Event("retrieve", self.branch, input=queries, passages=unique, spend=cost, note=note))
         return ids
 
-    async def read(self, query: str, ids: Sequence[str]) -> str:
-        """The sub-answer to `query` from its passages, or `NO_INFORMATION`; no call where there are none."""
-        if not ids:
-            self.note("read", "empty retrieval, nothing to read", input=query, output=NO_INFORMATION)
-            return NO_INFORMATION
-        messages, shown, note = await self.fit(lambda docs: prompts.read(query, docs), ids, READ_TOKENS)
-        if not shown:
-            self.note("read", "no passage fits the budget or the context window", input=query, output=NO_INFORMATION)
-            return NO_INFORMATION
-        texts = await self.write("read", messages, max_tokens=READ_TOKENS, input=query, passages=shown, note=note)
-        text = " ".join(parse.spoken(texts[0]).split())
-        return text if parse.informative(text) else NO_INFORMATION
+    async def score(self, prompt: Prompt[str], continuation: str, *, input: str = "") -> float:
+        """Mean log-probability of `continuation` as the reply to `prompt`.
 
-    async def penalty(self, question: str, steps: Sequence[Step]) -> float:
-        """How sure the model is that the chain does *not* answer the question: lower is better (CoRAG).
-
-        The mean log-likelihood of `NO_INFORMATION` given the chain's pairs; where the endpoint cannot score, the
-        share of steps that found nothing, which the trace then says.
+        Raises:
+            BudgetExceeded, ModelError: It could not be paid, or the model failed.
         """
-        last = steps[-1]["query"] if steps else ""
-        if not self.context.capabilities.scoring:
-            empty = sum(step["answer"] == NO_INFORMATION for step in steps) / max(len(steps), 1)
-            self.note("score", "endpoint cannot score: share of steps without information", input=last, score=empty)
-            return empty
-        messages = prompts.support(question, steps)
 
         async def call(room: int) -> Score:
-            return await self.context.llm.score(messages, NO_INFORMATION)
+            return await self.context.llm.score(prompt.messages, continuation)
 
         # A token is at least a character, so the sentence bounds its own tokens; one more ends the turn.
-        most = len(NO_INFORMATION) + 1
-        score, cost, note = await self.charge("score", messages, (most, most), 1, call)
+        most = len(continuation) + 1
+        score, cost, note = await self.charge("score", prompt.messages, (most, most), 1, call)
         if not math.isfinite(score.logprob):
             problem = f"{self.context.llm.name} scored {score.logprob}"
-            self.record(Event("score", self.branch, input=last, spend=cost, note=problem))
+            self.record(Event("score", self.branch, input=input, spend=cost, note=problem))
             raise ModelError(problem, "Its log-probabilities must be finite.")
-        self.record(Event("score", self.branch, input=last, score=score.logprob, spend=cost, note=note))
+        self.record(Event("score", self.branch, input=input, score=score.logprob, spend=cost, note=note))
         return score.logprob
 
-    async def hold(self, question: str, ids: Sequence[str], known: Sequence[str]) -> int | None:
+    async def hold(self, question: str, ids: Sequence[str], chain: Sequence[Step], known: Sequence[str]) -> int | None:
         """Hold for the closing answer what it needs by what was found (`ids`), were it shown as many as it may be.
 
         Depends on the run's state alone, so that a run that is resumed holds the same.
@@ -150,9 +160,10 @@ class Moves(Calls):
         with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
             shown = self.scope["shown"] or self.context.shown
             passages = [self.context.index.passage(id) for id in islice(cycle(ids), shown)]
-            need = await self.count(prompts.answer(question, passages, known))
+            prompt = self.profile.answer(question, passages, known, self._pairs(chain))
+            need = await self.count(prompt.messages)
             thinking = self.context.capabilities.thinking
-            tokens = int(with_margin(need) * _LONGER) + ANSWER_TOKENS + thinking
+            tokens = int(with_margin(need) * _LONGER) + prompt.max_tokens + thinking
             if outer:
                 self.context.ledger.fit_closing(tokens)
             else:
@@ -167,18 +178,19 @@ class Moves(Calls):
         """Write the closing answer, from the best passages that fit, out of the share that was held for it."""
         self.release()
         # Prompts are estimated on the high side, and a passage is worth more than room for a longer answer.
-        room = ANSWER_TOKENS if self.context.capabilities.tokenizer else ANSWER_TOKENS // 2
+        room = 1.0 if self.context.capabilities.tokenizer else 0.5
+        pairs = self._pairs(chain)
         try:
-            messages, shown, note = await self.fit(lambda docs: prompts.answer(question, docs, known), ids, room)
-            texts = await self.write(
-                "answer", messages, max_tokens=ANSWER_TOKENS, schema=parse.ANSWER_SCHEMA, passages=shown, note=note
+            prompt, shown, note = await self.fit(
+                lambda docs: self.profile.answer(question, docs, known, pairs), ids, room=room
             )
+            said = await self.put(prompt, passages=shown, note=note, malformed="")
         except (RagscaleError, OSError) as error:
             reason = f"budget:{error.dimension}" if isinstance(error, BudgetExceeded) else "failed"
             return {**self._best_known(chain), "stop": stop or reason, "reason": str(error)}
-        text, numbers = parse.answer(texts[0])
-        if not text:
+        if not said:
             return {**self._best_known(chain), "stop": stop or "failed", "reason": "The model wrote an empty answer."}
+        [(text, numbers)] = said
         return {"text": text, "citations": self.cite(text, numbers, shown)}
 
     def cite(self, text: str, numbers: Sequence[int], shown: Sequence[str]) -> list[str]:
@@ -198,6 +210,11 @@ class Moves(Calls):
                 passages += [self.context.index.passage(id) for id in shown]
         holding = [passage.id for passage in passages if _holds(f"{passage.title}: {passage.text}", text)]
         return named if set(named) & set(holding) else holding or named or list(shown[:1])
+
+    def _pairs(self, chain: Sequence[Step]) -> Sequence[Step]:
+        """The steps that the closing answer is shown: as the mode says, by default as the profile says."""
+        shown = self.scope["asks"].get("pairs", "auto")
+        return chain if shown == "all" or (shown == "auto" and self.profile.pairs) else ()
 
     def _best_known(self, chain: Sequence[Step]) -> dict[str, Any]:
         """The last sub-answer that says anything, for a run that could not write its closing answer."""

@@ -37,7 +37,7 @@ def node(body: Body) -> Node:
     """
 
     async def holding(moves: Moves, state: Any) -> Update:
-        held = await moves.hold(state["question"], evidence(state), state["known"])
+        held = await moves.hold(state["question"], evidence(state), state["chain"], state["known"])
         return {**({} if held is None else {"held": held}), **await body(moves, state)}
 
     return charging(holding, lambda stop, reason: {"stop": stop, "reason": reason})
@@ -87,6 +87,7 @@ def send(to: str, state: State, name: str, *, temperature: float = 0.0, **values
     scope = Scope(
         branch=inside(outer, name), share=state["part"], reserve={}, answers=True,
         temperature=max(temperature, outer["temperature"]), shown=outer["shown"], typical=state["typical"],
+        asks=outer["asks"],
     )  # fmt: skip
     shared = {key: state[key] for key in ("question", "serial", "seen")}
     return Send(to, {**shared, "scope": scope, **values})

@@ -23,7 +23,7 @@ from ragscale.llm import LLM, Capabilities
 from ragscale.modes.core.calls import LEAST, Context, sleep_within
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import closing_tokens
-from ragscale.modes.core.state import initial
+from ragscale.modes.core.state import initial, outermost
 from ragscale.types import Event, Spend
 
 __all__ = ["Run", "prepare"]
@@ -81,7 +81,7 @@ class Run:
             InvalidInput: The run of that name has another mode or another question.
             RagscaleError: What `saver` has of it cannot be read.
         """
-        start = initial(question)
+        start = initial(question, outermost(mode.asks))
         if saver is None or thread_id is None:
             # An explicit place in the checkpoints is what makes LangGraph leave out the place of a graph around this.
             return cls(compiled(mode), _config(checkpoint_ns=""), start)

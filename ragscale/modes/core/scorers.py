@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from dataclasses import replace
 from typing import ClassVar, Literal, get_args
 
-from ragscale import prompts
 from ragscale.errors import InvalidInput
 from ragscale.modes.core.costs import Costs
-from ragscale.modes.core.moves import ANSWER_TOKENS, Moves
+from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import Outcome
-from ragscale.prompts import judge, parse
+from ragscale.modes.core.steps import penalty
 from ragscale.text import normalise_answer
 from ragscale.types import Spend
 
 __all__ = ["Agreement", "Judge", "Penalty", "Scorer", "ScorerName", "scorer"]
 
+_ANSWER_TOKENS = 96  # of a sampled answer, nominally
 ScorerName = Literal["penalty", "judge", "agreement"]
 
 
@@ -49,8 +50,8 @@ class Penalty(Scorer):
         return costs.score()
 
     async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
-        """Minus `Moves.penalty`."""
-        return -await moves.penalty(question, outcome["chain"])
+        """Minus the `penalty`."""
+        return -await penalty(moves, question, outcome["chain"])
 
 
 class Judge(Scorer):
@@ -64,12 +65,9 @@ class Judge(Scorer):
 
     async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
         """The rating; 0 where the reply has none."""
-        messages = judge.judge(question, outcome["chain"], outcome["known"], outcome["text"])
-        [said] = await moves.write("score", messages, max_tokens=32, schema=judge.SCHEMA, input=outcome["text"])
-        rating = judge.rating(said)
-        if rating is None:
-            moves.note("score", "malformed rating, counts as 0", output=said)
-        return rating or 0.0
+        prompt = moves.profile.judge(question, outcome["chain"], outcome["known"], outcome["text"])
+        [*ratings] = await moves.put(prompt, input=outcome["text"], malformed="malformed rating, counts as 0")
+        return ratings[0] if ratings else 0.0
 
 
 class Agreement(Scorer):
@@ -84,19 +82,16 @@ class Agreement(Scorer):
         """One closing answer's prompt, five completions."""
         calls = 1 if costs.samples else self.samples
         once = costs.answer(shown)
-        return Spend(llm_calls=calls, prompt_tokens=calls * once.tokens + self.samples * ANSWER_TOKENS)
+        return Spend(llm_calls=calls, prompt_tokens=calls * once.tokens + self.samples * _ANSWER_TOKENS)
 
     async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
         """The share, from 0 to 1; 0 where all samples are empty."""
         ids = outcome["passages"][: moves.scope["shown"]]
-        messages, shown, note = await moves.fit(
-            lambda docs: prompts.answer(question, docs, outcome["known"]), ids, ANSWER_TOKENS * self.samples
-        )
-        texts = await moves.write(
-            "score", messages, max_tokens=ANSWER_TOKENS, n=self.samples, temperature=self.temperature,
-            schema=parse.ANSWER_SCHEMA, passages=shown, note=note,
+        said = await moves.ask(
+            lambda docs: replace(moves.profile.answer(question, docs, outcome["known"]), move="score"), ids,
+            n=self.samples, temperature=self.temperature,
         )  # fmt: skip
-        votes = Counter(filter(None, (normalise_answer(parse.answer(text)[0]) for text in texts)))
+        votes = Counter(filter(None, (normalise_answer(answer.text) for answer in said)))
         return max(votes.values(), default=0) / self.samples
 
 

@@ -50,6 +50,8 @@ class Scope(TypedDict):
     """Passages shown to its closing answer at most; 0 for those of the outermost run."""
     typical: dict[str, list[float]]
     """Mean tokens of moves in the run around it; see `Costs`."""
+    asks: dict[str, Any]
+    """Profile and settings by which its moves ask (`Mode.asks`); empty for the default ones."""
 
 
 class Outcome(TypedDict):
@@ -109,9 +111,9 @@ class State(TypedDict, total=False):
     citations: list[str]
 
 
-def outermost() -> Scope:
-    """Scope of a run that is inside no other."""
-    return Scope(branch="", share=None, reserve={}, answers=True, temperature=0.0, shown=0, typical={})
+def outermost(asks: dict[str, Any] | None = None) -> Scope:
+    """Scope of a run that is inside no other; `asks` is its mode's."""
+    return Scope(branch="", share=None, reserve={}, answers=True, temperature=0.0, shown=0, typical={}, asks=asks or {})
 
 
 def initial(question: str, scope: Scope | None = None, serial: dict[str, Any] | None = None) -> State:
@@ -139,8 +141,10 @@ def evidence(state: State) -> list[str]:
     """Ids of all passages found, best first: what the closing answer is written from.
 
     The question's own hits come first, then those of the sub-queries by reciprocal rank fusion: fused with them, junk
-    sub-queries pushed good passages out.
+    sub-queries pushed good passages out. The question's own alone where the mode asks so (``evidence="question"``).
     """
+    if state["scope"]["asks"].get("evidence") == "question" and state["seen"]:
+        return list(dict.fromkeys(state["seen"]))
     rankings = [*state["found"], *(step["passages"] for step in state["chain"])]
     return list(dict.fromkeys([*state["seen"], *(id for id, _ in reciprocal_rank_fusion(rankings))]))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import Outcome, Update
-from ragscale.prompts.parse import informative
+from ragscale.prompts.wording import informative
 from ragscale.text import normalise_answer
 
 __all__ = ["plurality"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ragscale.modes.core import scorers
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.scorers import ScorerName
 from ragscale.modes.core.state import Outcome, State, Update
 from ragscale.modes.ensemble.ensemble import Ensemble
+from ragscale.modes.sequential.chain import Chain
 
 __all__ = ["BestOfN"]
 
@@ -25,6 +26,9 @@ class BestOfN(Ensemble):
 
     name: ClassVar[str] = "best-of-n"
     members_answer: ClassVar[bool] = False
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "corag-paper": {"of": Chain.preset("corag-paper"), "n": 4, "context": 20, "scorer": "penalty"}
+    }
 
     scorer: ScorerName = "penalty"
     """``"penalty"``: CoRAG's, by log-likelihood; ``"judge"``: rated by the model; ``"agreement"``: self-consistency."""

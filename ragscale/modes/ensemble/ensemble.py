@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from langgraph.graph import END, START
 from langgraph.types import Send
@@ -59,6 +59,11 @@ class Ensemble(Mode):
         closing answer is then written. `outcomes` are those of members that have anything, in their order."""
 
     @property
+    def asks(self) -> dict[str, Any]:
+        """As of `of`: the closing answer is asked as a member would ask."""
+        return self.of.asks
+
+    @property
     def looks(self) -> int:
         """As of `of`."""
         return self.of.looks
@@ -72,7 +77,7 @@ class Ensemble(Mode):
 
     def graph(self) -> ModeGraph:
         """look -> deal -> member x n -> decide -> (answer)."""
-        graph = ModeGraph(_EnsembleState)
+        graph = ModeGraph(_EnsembleState, self.asks)
         if self.looks:
             graph.add_node("look", self.looking(self.looks))
             graph.add_conditional_edges("look", unless_stopped("deal"), ["deal", "answer"])

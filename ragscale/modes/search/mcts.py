@@ -7,7 +7,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from langgraph.graph import END, START
 from langgraph.types import Send
@@ -24,8 +24,7 @@ from ragscale.modes.core.scorers import ScorerName
 from ragscale.modes.core.state import Outcome, State, Update
 from ragscale.modes.core.voting import plurality
 from ragscale.modes.sequential.chain import Chain
-from ragscale.prompts import Step
-from ragscale.prompts.parse import normalise
+from ragscale.prompts import Step, normalise
 from ragscale.types import Spend
 
 __all__ = ["Mcts"]
@@ -76,6 +75,11 @@ class Mcts(Mode):
             raise InvalidInput(f"mcts: of={self.of.name} cannot go on from a chain", "Use chain or tree.")
 
     @property
+    def asks(self) -> dict[str, Any]:
+        """As of `of`."""
+        return self.of.asks
+
+    @property
     def looks(self) -> int:
         """As of `of`."""
         return self.of.looks
@@ -89,7 +93,7 @@ class Mcts(Mode):
 
     def graph(self) -> ModeGraph:
         """look -> select -> rollout x width -> select ... -> vote -> (answer)."""
-        graph = ModeGraph(_MctsState)
+        graph = ModeGraph(_MctsState, self.asks)
         if self.looks:
             graph.add_node("look", self.looking(self.looks))
             graph.add_conditional_edges("look", unless_stopped("select"), ["select", "answer"])

@@ -8,20 +8,19 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from langgraph.graph import END, START
 from langgraph.types import Send
 
-from ragscale.errors import InvalidInput
+from ragscale.modes.core.asking import CAPS, CORAG, Stepwise
 from ragscale.modes.core.costs import Costs, beside
 from ragscale.modes.core.graph import ModeGraph
-from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import branch, node, send, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
-from ragscale.prompts import Plan, Step
-from ragscale.prompts.parse import normalise
+from ragscale.modes.core.steps import penalty, take
+from ragscale.prompts import Plan, Step, normalise
 from ragscale.types import Spend
 
 __all__ = ["Shape", "Tree"]
@@ -52,10 +51,10 @@ class _TreeState(State, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tree(Mode):
+class Tree(Stepwise):
     """At each of `steps` levels: `samples` sub-queries, `expand` distinct ones answered, each scored by `rollouts`.
 
-    A child's score is the mean penalty of its rollouts (`Moves.penalty`: the log-likelihood of "No relevant information
+    A child's score is the mean penalty of its rollouts (`penalty`: the log-likelihood of "No relevant information
     found"; lower is better). The best child becomes the chain's next step, ties to the earliest. With nothing repeated
     or malformed the defaults cost 219 model calls and 96 retrievals; a level that the budget cannot pay is made
     narrower until it can (`Shape`), down to a greedy step. The search ends early where most samples of a level say that
@@ -63,8 +62,8 @@ class Tree(Mode):
     """
 
     name: ClassVar[str] = "tree"
-    least: ClassVar[dict[str, float]] = {"rollout_steps": 0, "question_k": 0, "plan_k": 0}
-    extends: ClassVar[bool] = True
+    least: ClassVar[dict[str, float]] = {**CAPS, "rollout_steps": 0, "question_k": 0, "plan_k": 0}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"corag-paper": CORAG}
 
     steps: int = 6
     """Longest chain (L)."""
@@ -82,13 +81,6 @@ class Tree(Mode):
     """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
     temperature: float = 0.7
     """Of sampled sub-queries, in expansions and rollouts."""
-    evidence: Literal["kept", "all"] = "kept"
-    """Passages that the closing answer may see: of the question and the kept children, or of all children."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.evidence not in ("kept", "all"):
-            raise InvalidInput(f"tree: evidence={self.evidence!r} is unknown", "Use 'kept' or 'all'.")
 
     @property
     def looks(self) -> int:
@@ -104,7 +96,7 @@ class Tree(Mode):
 
     def graph(self) -> ModeGraph:
         """look -> plan -> child x E -> spread -> rollout x E R -> select -> plan ... -> answer."""
-        graph = ModeGraph(_TreeState)
+        graph = ModeGraph(_TreeState, self.asks)
         graph.add_node("plan", node(self._plan))
         graph.add_node("child", branch(self._child))
         graph.add_node("spread", node(self._spread))
@@ -126,21 +118,22 @@ class Tree(Mode):
     async def _plan(self, moves: Moves, state: _TreeState) -> Update:
         """Size the level, then sample its sub-queries and keep the distinct new ones that most samples ask."""
         chain, shape, notes = state["chain"], self._shape(moves, state), state["known"]
-        known = {normalise(step["query"]) for step in chain}
+        known = {normalise(step["query"], self.match) for step in chain}
         distinct: dict[str, list[str]] = {}  # the spellings of each
         for attempt in range(2):
             hot = self.temperature if attempt or shape.expand > 1 else 0.0
-            plans = await moves.plan(
-                state["question"], state["seen"][: self.plan_k], chain,
+            drawn = await moves.ask(
+                lambda docs: moves.profile.plan(state["question"], docs, chain), state["seen"][: self.plan_k],
                 temperature=hot, n=self._drawn(shape), attempt=attempt,
             )  # fmt: skip
+            plans = [plan for sample in drawn for plan in sample]
             notes = noted(notes, _agreed(plans))
-            if 2 * sum(not plan.query for plan in plans) > len(plans):
+            if self.early and 2 * sum(not plan.query for plan in plans) > len(plans):
                 moves.note("plan", "most say that nothing is missing")
                 return {"queries": [], "known": notes}
             for query, _ in plans:
-                if query and normalise(query) not in known:
-                    distinct.setdefault(normalise(query), []).append(query)
+                if query and normalise(query, self.match) not in known:
+                    distinct.setdefault(normalise(query, self.match), []).append(query)
             if distinct:
                 break
             moves.note("plan", "only repeats of earlier sub-queries, discarded")
@@ -163,7 +156,7 @@ class Tree(Mode):
 
     async def _child(self, moves: Moves, state: Any) -> Update:
         """Answer one sub-query of the level."""
-        step = await _step(moves, state["query"], Shape(*state["shape"]).k)
+        step = await take(moves, state["query"], Shape(*state["shape"]).k)
         return {"children": [(state["child"], step)], "found": [step["passages"]] if self.evidence == "all" else []}
 
     async def _spread(self, moves: Moves, state: _TreeState) -> Update:
@@ -190,14 +183,17 @@ class Tree(Mode):
         """Look ahead from a child by at most `rollout_steps` sampled steps and score where that leads."""
         chain, seen, shape = list(state["chain"]), state["seen"][: self.plan_k], Shape(*state["shape"])
         for _ in range(min(shape.depth, self.steps - len(chain))):
-            plans = await moves.plan(state["question"], seen, chain, temperature=self.temperature)
-            known = {normalise(step["query"]) for step in chain}
-            new = [plan.query for plan in plans if plan.query and normalise(plan.query) not in known]
+            drawn = await moves.ask(
+                lambda docs: moves.profile.plan(state["question"], docs, chain), seen, temperature=self.temperature
+            )
+            known = {normalise(step["query"], self.match) for step in chain}
+            plans = [plan for sample in drawn for plan in sample]
+            new = [plan.query for plan in plans if plan.query and normalise(plan.query, self.match) not in known]
             if not new:
                 moves.note("plan", "nothing new to ask, the rollout ends here")
                 break
-            chain.append(await _step(moves, new[0], shape.k))
-        return {"penalties": [(state["child"], await moves.penalty(state["question"], chain))]}
+            chain.append(await take(moves, new[0], shape.k))
+        return {"penalties": [(state["child"], await penalty(moves, state["question"], chain))]}
 
     async def _select(self, moves: Moves, state: _TreeState) -> Update:
         """Keep the child with the lowest mean penalty; children whose rollouts all failed come last."""
@@ -264,11 +260,6 @@ class Tree(Mode):
         )
         child = costs.step(shape.k) + (ahead if shape.expand > 1 else Spend())
         return costs.plan(self.plan_k, self._drawn(shape)) + beside(child, shape.expand)
-
-
-async def _step(moves: Moves, query: str, k: int) -> Step:
-    passages = (await moves.retrieve([query], k))[0]
-    return Step(query=query, passages=passages, answer=await moves.read(query, passages))
 
 
 def _agreed(plans: list[Plan]) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import chain
+from typing import Any, ClassVar
 
 from langgraph.graph import END, START
 
+from ragscale.modes.core.asking import CAPS, CORAG, Stepwise
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.graph import ModeGraph
-from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
-from ragscale.prompts import Step
-from ragscale.prompts.parse import normalise
+from ragscale.modes.core.steps import read as read_passages
+from ragscale.prompts import Step, normalise
 from ragscale.types import Spend
 
 __all__ = ["Chain"]
@@ -34,7 +35,7 @@ class _ChainState(State, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chain(Mode):
+class Chain(Stepwise):
     """Plan, retrieve and read `steps` times, then answer.
 
     Each step is paid for as it comes, with the closing answer's share set aside: a small budget makes a short chain.
@@ -44,8 +45,8 @@ class Chain(Mode):
     """
 
     name: ClassVar[str] = "chain"
-    least: ClassVar[dict[str, float]] = {"question_k": 0, "plan_k": 0, "repeats": 0}
-    extends: ClassVar[bool] = True
+    least: ClassVar[dict[str, float]] = {**CAPS, "question_k": 0, "plan_k": 0, "repeats": 0}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"corag-paper": {**CORAG, "repeats": 24}}
 
     steps: int = 6
     """Longest chain (L)."""
@@ -79,16 +80,23 @@ class Chain(Mode):
             # Half a step is money lost: begin none that cannot be read to its end.
             step = self._step(Costs.of(state)) if steps else _FIRST
             moves.ledger.reserve(step, clock=moves.clock).refund()
-            known = {normalise(step["query"]) for step in steps}
+            known = {normalise(step["query"], self.match) for step in steps}
             # The paper caps the attempts of a whole chain; a model that keeps repeating itself has nothing left to ask.
             most = min(tries + self.repeats + 1, 4 * self.steps)
             for attempt in range(tries, most):
                 hot = self.temperature if attempt > tries else 0.0
-                for query, said in await moves.plan(state["question"], seen, steps, temperature=hot, attempt=attempt):
+                plans = await moves.ask(
+                    lambda docs: moves.profile.plan(state["question"], docs, steps), seen,
+                    temperature=hot, attempt=attempt,
+                )  # fmt: skip
+                for query, said in chain.from_iterable(plans):
                     notes = noted(notes, said)
-                    if not query or normalise(query) not in known:
+                    if not query and not self.early:
+                        moves.note("plan", "says that nothing is missing, asked again")
+                    elif not query or normalise(query, self.match) not in known:
                         return {"query": query, "known": notes, "tries": attempt + 1}
-                    moves.note("plan", "repeats an earlier sub-query, discarded", input=query)
+                    else:
+                        moves.note("plan", "repeats an earlier sub-query, discarded", input=query)
             return {"query": "", "known": notes, "tries": most}
 
         @node
@@ -97,7 +105,7 @@ class Chain(Mode):
 
         @node
         async def read(moves: Moves, state: _ChainState) -> Update:
-            answer = await moves.read(state["query"], state["passages"])
+            answer = await read_passages(moves, state["query"], state["passages"])
             step = Step(query=state["query"], passages=state["passages"], answer=answer)
             return {"chain": [*state["chain"], step]}
 
@@ -107,7 +115,7 @@ class Chain(Mode):
         async def after_read(state: _ChainState) -> str:
             return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
 
-        graph = ModeGraph(_ChainState)
+        graph = ModeGraph(_ChainState, self.asks)
         if self.question_k:
             graph.add_node("look", self.looking(self.question_k))
             graph.add_conditional_edges("look", unless_stopped("plan"), ["plan", "answer"])

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from langgraph.graph import END, START
 
+from ragscale.modes.core.asking import Asking
 from ragscale.modes.core.graph import ModeGraph
-from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.state import State
 
 __all__ = ["Once"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Once(Mode):
+class Once(Asking):
     """Retrieve once, answer once: 1 model call, 1 query, 1 round."""
 
     name: ClassVar[str] = "once"
+    least: ClassVar[dict[str, float]] = {"answer_tokens": 0}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"corag-paper": {"profile": "corag", "k": 20, "context": 20}}
 
     context: int = 5
 
@@ -29,7 +31,7 @@ class Once(Mode):
 
     def graph(self) -> ModeGraph:
         """retrieve -> answer."""
-        graph = ModeGraph(State)
+        graph = ModeGraph(State, self.asks)
         graph.add_node("retrieve", self.looking(self.k))
         graph.add_node("answer", self.closing())
         graph.add_edge(START, "retrieve")

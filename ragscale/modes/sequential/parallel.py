@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from langgraph.graph import END, START
 
-from ragscale.errors import InvalidInput
+from ragscale.errors import BudgetExceeded, InvalidInput, ModelError
+from ragscale.modes.core.asking import Asking
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.graph import ModeGraph
-from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
-from ragscale.prompts import conversation, parse
-from ragscale.prompts.conversation import Profile, Turn
-from ragscale.prompts.parse import normalise
+from ragscale.prompts import PROFILES, Form, Turn, normalise
 from ragscale.types import Spend
 
 __all__ = ["Parallel"]
 
-_SHORTEST = 96  # tokens of the shortest turn worth paying for
 _TRIES = 2  # attempts at a turn, where the first is malformed
+_RAG_R1 = {"k": 3, "rounds": 5, "question_k": 0, "turn_tokens": 1024, "temperature": 0.7}
 
 
 class _ParallelState(State, total=False):
@@ -30,47 +29,86 @@ class _ParallelState(State, total=False):
     said: str
     """The model's last turn."""
     queries: list[str]
-    """Its new queries; empty when it answered or had none."""
+    """Its queries that are shown results; empty when it answered or had none."""
+    new: list[str]
+    """Those of them that are to be searched for."""
+    told: bool
+    """Whether the turn had neither queries nor answer, and is answered by a notice."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parallel(Mode):
+class Parallel(Asking):
     """Up to `max_queries` queries a round, `rounds` rounds; the model answers when it has read enough.
 
-    ``max_queries=1`` is RAG-R1's single-query mode. Costs a model call a round, one or two to end, and one more for
-    each turn that is malformed. The question itself is the first round, as a model without RAG-R1's training plans
-    better once it has seen what that finds; in the tags profile the model's queries are, as published, with the
-    question in a free place. A malformed turn is tried again and never searched; when a turn only repeats earlier
-    queries, or rounds or budget run out, the reserved closing answer is written from all passages found.
+    Costs a model call a round, one or two to end, and one more for each turn that is malformed. By default, the
+    question itself is the first round, as a model without RAG-R1's training plans better once it has seen what that
+    finds. A malformed turn is tried again or answered by a notice, and never searched; no query is searched for twice.
+    Where the model has nothing new to ask, or rounds or budget run out, the reserved closing answer is written from all
+    passages found. The profiles ``rag-r1``, ``rag-r1-sq`` and ``search-r1`` hold the published conversations; what the
+    parameters from `stop` on change is left to the profile by ``None`` and ``"auto"``.
     """
 
     name: ClassVar[str] = "parallel"
-    least: ClassVar[dict[str, float]] = {"question_k": 0}
+    needs: ClassVar[tuple[str, ...]] = ("turn",)
+    least: ClassVar[dict[str, float]] = {"question_k": 0, "turn_tokens": 0, "answer_tokens": 0}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "rag-r1-paper": {"profile": "rag-r1", "max_queries": 3, **_RAG_R1},
+        "rag-r1-sq-paper": {"profile": "rag-r1-sq", "max_queries": 1, **_RAG_R1},
+        "search-r1": {
+            "profile": "search-r1", "max_queries": 1, "k": 3, "rounds": 4, "question_k": 0, "turn_tokens": 500,
+            "temperature": 0.0,
+        },
+    }  # fmt: skip
 
     k: int = 3
     """Passages retrieved a query."""
     question_k: int = 5
-    """Passages retrieved for the question itself, in a round before the first turn; 0 as published."""
+    """Passages retrieved for the question itself, in a round before the first turn, where `seed_question` is on."""
     rounds: int = 4
-    """Most rounds of the model's queries."""
+    """Most rounds of the model's queries; a turn that is answered by a notice counts as one."""
     max_queries: int = 3
-    """Most queries a round."""
+    """Most queries a round, as the prompt says. The paper's profile ``rag-r1`` searches for all that are written, 16 at
+    most."""
     temperature: float = 0.7
-    """Of every turn in the tags profile; of a second try in the JSON profile, where the first is greedy."""
-    turn_tokens: int = 1024
-    """Longest turn."""
-    profile: Profile = "json"
-    """Format of a turn: ``"json"`` for any instruct model, ``"tags"`` for the published RAG-R1 checkpoints."""
+    """Of every turn in the published profiles; of a second try in ``generic``, where the first is greedy."""
+    turn_tokens: int = 0
+    """Longest turn; 0: as the profile says (1,024; search-r1: 500)."""
+    stop: bool | None = None
+    """Whether a turn ends at ``</search>``, so that the model cannot invent results. Default: in published profiles."""
+    continued: bool | None = None
+    """Whether all rounds are one assistant turn, which the endpoint must be able to continue; otherwise turns
+    alternate. Default: in published profiles."""
+    separator: Literal["auto", "none", ",", "##", ";\n"] = "auto"
+    """Between the queries of one search; ``"none"``: everything between the tags is one query."""
+    ending: Literal["auto", "turn", "call"] = "auto"
+    """When the rounds are used up: a last turn of the conversation, or the closing answer's prompt, which also follows
+    where the last turn has no answer."""
+    invalid: Literal["auto", "notice", "retry"] = "auto"
+    """After a turn without queries or answer: a notice, at the price of a round, or the same prompt again."""
+    seed_question: bool | None = None
+    """Whether the question itself is searched for first. Default: in ``generic`` alone."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.profile not in ("json", "tags"):
-            raise InvalidInput(f"parallel: profile={self.profile!r} is unknown", "Use 'json' or 'tags'.")
+    @property
+    def asks(self) -> dict[str, Any]:
+        """As of `Asking`, with the form of the conversation."""
+        asks = super().asks
+        form: dict[str, Any] = {
+            "continued": self.continued,
+            "seed_question": self.seed_question,
+            "closing": None if self.ending == "auto" else self.ending,
+            "invalid": None if self.invalid == "auto" else self.invalid,
+            "stop": None if self.stop is None else ["</search>"] * self.stop,
+        }
+        given = {name: value for name, value in form.items() if value is not None}
+        if self.separator != "auto":
+            given["separator"] = None if self.separator == "none" else self.separator
+        return {**asks, "settings": {**asks["settings"], **given}}
 
     @property
     def looks(self) -> int:
-        """`question_k`; 0 in the tags profile, where the model's queries come first."""
-        return self.question_k if self.profile == "json" else 0
+        """`question_k`, where the question itself is searched for."""
+        seeds = PROFILES["generic" if self.profile == "auto" else self.profile].form.seed_question
+        return self.question_k if (seeds if self.seed_question is None else self.seed_question) else 0
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One round of one query; `rounds` rounds of `max_queries`."""
@@ -81,68 +119,126 @@ class Parallel(Mode):
 
     def graph(self) -> ModeGraph:
         """look -> think -> retrieve -> think ... -> answer."""
-        graph = ModeGraph(_ParallelState)
+        graph = ModeGraph(_ParallelState, self.asks)
         if self.looks:
-            graph.add_node("look", self.looking(self.question_k))
+            graph.add_node("look", node(self._look))
             graph.add_conditional_edges("look", unless_stopped("think"), ["think", "answer"])
         graph.add_node("think", node(self._think))
         graph.add_node("retrieve", node(self._retrieve))
         graph.add_node("answer", self.closing())
         graph.add_edge(START, "look" if self.looks else "think")
-        graph.add_conditional_edges("think", self._after_thinking, ["retrieve", "answer", END])
+        graph.add_conditional_edges("think", self._after_thinking, ["retrieve", "think", "answer", END])
         graph.add_conditional_edges("retrieve", self._after_retrieving, ["think", "answer"])
         graph.add_edge("answer", END)
         return graph
 
+    async def _look(self, moves: Moves, state: _ParallelState) -> Update:
+        """Search for the question itself, unless the model's own profile (``auto``) does not."""
+        if state["seen"] or not _form(moves).seed_question:
+            return {}
+        return {"seen": (await moves.retrieve([state["question"]], self.question_k))[0]}
+
     async def _think(self, moves: Moves, state: _ParallelState) -> Update:
-        turns, known = _turns(state), state["known"]
-        shown = [id for turn in turns for ids in turn["passages"] for id in ids]
-        passages = {id: moves.context.index.passage(id) for id in shown}
-        chat = conversation.messages(state["question"], turns, passages, most=self.max_queries, profile=self.profile)
-        schema = parse.queries_schema(self.max_queries, least=0) if self.profile == "json" else None
+        """Ask for the next turn; its queries, its answer, or the notice that it had neither."""
+        form, turns, known = _form(moves), _turns(state), state["known"]
+        shown, passages = _shown(moves, turns)
         asked = {normalise(query) for turn in turns for query in turn["queries"]}
         for attempt in range(_TRIES):
-            [said] = await moves.write(
-                "plan", chat, max_tokens=self.turn_tokens, least=min(_SHORTEST, self.turn_tokens),
-                temperature=self.temperature if attempt or not schema else 0.0, schema=schema, attempt=attempt,
-                passages=shown, thoughts=self.profile == "tags",
+            replies = await moves.ask(
+                lambda _: moves.profile.turn(state["question"], turns, passages, most=self.max_queries),
+                temperature=self.temperature if attempt or form.sampled else 0.0, attempt=attempt, passages=shown,
             )  # fmt: skip
-            reply = conversation.parse(said, most=self.max_queries, profile=self.profile)
-            if reply.answer:
-                return {"text": reply.answer, "citations": moves.cite(reply.answer, [], shown)}
+            if not replies:
+                continue
+            [reply] = replies
             known = noted(known, reply.known)
+            if reply.answer:
+                return {"text": reply.answer, "citations": moves.cite(reply.answer, [], shown), "known": known}
             new = [query for query in reply.queries if normalise(query) not in asked]
-            if new:
-                free = not turns and len(new) < self.max_queries
-                free = free and normalise(state["question"]) not in map(normalise, new)
-                return {"said": said, "queries": [state["question"], *new] if free else new, "known": known}
-            if reply.enough:
-                break
+            queries = reply.queries if form.repeats else new
+            if new and form.seed_question and not turns and len(new) < self.max_queries:  # a free place
+                seed = [] if normalise(state["question"]) in map(normalise, new) else [state["question"]]
+                queries, new = [*seed, *queries], [*seed, *new]
+            if queries:
+                return {"said": reply.said, "queries": queries, "new": new, "known": known, "told": False}
             if reply.queries:
-                moves.note("plan", "only repeats earlier queries: nothing left to look up", output=said)
-                break
-            moves.note("plan", "malformed turn", output=said)
-        return {"queries": [], "known": known}
+                moves.note("plan", "only repeats earlier queries: nothing left to look up", output=reply.queries)
+            elif not reply.enough:
+                moves.note("plan", "malformed turn, answered by a notice", output=reply.said)
+                told = Turn(said=reply.said, queries=[], passages=[])
+                return {"turns": [*state.get("turns", []), told], "queries": [], "known": known, "told": True}
+            break
+        return {"queries": [], "known": known, "told": False}
 
     async def _retrieve(self, moves: Moves, state: _ParallelState) -> Update:
-        found = await moves.retrieve(state["queries"], self.k)
-        seen = {id for turn in _turns(state) for ids in turn["passages"] for id in ids}
-        new: list[list[str]] = []
-        for ids in found:
-            new.append([id for id in ids if id not in seen])
-            seen.update(ids)
-        return {
-            "found": found,
-            "turns": [*state.get("turns", []), Turn(said=state["said"], queries=state["queries"], passages=new)],
+        """Search for the new queries; repeated ones are shown again what they found."""
+        turns = _turns(state)
+        before = {
+            normalise(query): ids
+            for turn in turns
+            for query, ids in zip(turn["queries"], turn["passages"], strict=True)
         }
+        if state["new"]:
+            found = await moves.retrieve(state["new"], self.k)
+        else:
+            found = []
+            moves.note("plan", "only repeats earlier queries: shown again, not searched for", output=state["queries"])
+        results = before | dict(zip(map(normalise, state["new"]), found, strict=True))
+        seen = set() if _form(moves).anew else {id for turn in turns for ids in turn["passages"] for id in ids}
+        passages: list[list[str]] = []
+        for query in state["queries"]:
+            passages.append([id for id in results[normalise(query)] if id not in seen])
+            if not _form(moves).anew:
+                seen.update(passages[-1])
+        turn = Turn(said=state["said"], queries=state["queries"], passages=passages)
+        return {"found": found, "turns": [*state.get("turns", []), turn]}
+
+    async def _close(self, moves: Moves, state: _ParallelState) -> Update:
+        """A last turn of the conversation, where the form has one; the closing answer's prompt where that has none."""
+        used_up = len(state.get("turns", [])) >= self.rounds
+        if used_up and not state["stop"] and state["scope"]["answers"] and _form(moves).closing == "turn":
+            turns = _turns(state)
+            shown, passages = _shown(moves, turns)
+            with contextlib.suppress(BudgetExceeded, ModelError):
+                for answer in await moves.ask(
+                    lambda _: moves.profile.last(state["question"], turns, passages, most=self.max_queries),
+                    temperature=self.temperature, passages=shown,
+                ):  # fmt: skip
+                    return {"text": answer.text, "citations": moves.cite(answer.text, [], shown)}
+        return await super()._close(moves, state)
 
     async def _after_thinking(self, state: _ParallelState) -> str:
         if state["text"]:
             return END
-        return "retrieve" if state.get("queries") and not state["stop"] else "answer"
+        if state["stop"]:
+            return "answer"
+        if state.get("queries"):
+            return "retrieve"
+        return "think" if state.get("told") and len(state["turns"]) < self.rounds else "answer"
 
     async def _after_retrieving(self, state: _ParallelState) -> str:
         return "answer" if state["stop"] or len(state["turns"]) >= self.rounds else "think"
+
+
+def _form(moves: Moves) -> Form:
+    """The manner of the conversation.
+
+    Raises:
+        InvalidInput: It continues one assistant turn, which the model's endpoint cannot.
+    """
+    form = moves.profile.form
+    if form.continued and not moves.context.capabilities.continues:
+        raise InvalidInput(
+            f"profile {moves.profile.name!r} continues one assistant turn, which {moves.context.llm.name} cannot",
+            "Give continued=False, so that turns alternate, or use an endpoint that continues (docs/models.md).",
+        )
+    return form
+
+
+def _shown(moves: Moves, turns: list[Turn]) -> tuple[list[str], dict[str, Any]]:
+    """Ids of the passages in a conversation in the order shown, and the passages."""
+    shown = [id for turn in turns for ids in turn["passages"] for id in ids]
+    return shown, {id: moves.context.index.passage(id) for id in shown}
 
 
 def _turns(state: _ParallelState) -> list[Turn]:

@@ -1,0 +1,85 @@
+"""How a mode asks, as parameters: a profile, a template file, and the caps and switches of its prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from ragscale.errors import InvalidInput
+from ragscale.modes.core.mode import Mode
+from ragscale.prompts import PROFILES, Match, ProfileName
+
+__all__ = ["CAPS", "CORAG", "Asking", "Stepwise"]
+
+CAPS: dict[str, float] = {"answer_tokens": 0, "plan_tokens": 0, "read_tokens": 0}
+"""Least values of the token caps: 0 leaves them to the profile."""
+CORAG: dict[str, Any] = {
+    "profile": "corag", "steps": 6, "k": 5, "question_k": 20, "plan_k": 0, "context": 20, "temperature": 0.7,
+    "pairs": "all", "evidence": "question", "early": False, "match": "exact",
+}  # fmt: skip
+"""Published parameters of CoRAG's chains, from its code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking(Mode):
+    """A mode that asks by a profile of its own."""
+
+    needs: ClassVar[tuple[str, ...]] = ("answer",)
+    """Moves of which a profile must have a form of its own for the mode to take it by name."""
+
+    profile: ProfileName = "auto"
+    """Prompts (docs/prompts.md); ``"auto"``: those that the model was trained on, by its name, or ``"generic"``."""
+    prompts: str = ""
+    """A template file, whose texts replace those of the profile; empty for none."""
+    answer_tokens: int = 0
+    """Most tokens of the closing answer; 0: as the profile says (96; corag: 128)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        made = PROFILES.get(self.profile)
+        if made is not None and not any(made.covers(move) for move in self.needs):
+            fitting = [name for name, other in PROFILES.items() if any(other.covers(move) for move in self.needs)]
+            raise InvalidInput(
+                f"{self.name}: profile={self.profile!r} has no prompts for it", f"Use {', '.join(fitting)} or auto."
+            )
+
+    @property
+    def asks(self) -> dict[str, Any]:
+        """Profile and settings, as plain values for the run's scope; those left to the profile are left out."""
+        caps = {name: getattr(self, name) for name in self._caps() if getattr(self, name)}
+        return {"profile": self.profile, "prompts": self.prompts, "settings": caps}
+
+    def _caps(self) -> tuple[str, ...]:
+        return ("answer_tokens",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepwise(Asking):
+    """A mode whose chain grows step by step: plan, retrieve, read."""
+
+    needs: ClassVar[tuple[str, ...]] = ("plan",)
+    extends: ClassVar[bool] = True
+
+    plan_tokens: int = 0
+    """Most tokens of a planner's reply; 0: as the profile says (128; corag: 64)."""
+    read_tokens: int = 0
+    """Most tokens of a sub-answer; 0: as the profile says (128)."""
+    pairs: Literal["auto", "all", "none"] = "auto"
+    """Whether the closing answer is shown the chain's queries and sub-answers; ``"auto"``: as the profile says (none;
+    corag: all). They reach the answer unchecked: a sub-answer has not read the question."""
+    evidence: Literal["kept", "question", "all"] = "kept"
+    """Passages that the closing answer is shown: the question's own first, then the chain's by rank fusion; the
+    question's alone, as published; or also those of branches that were not kept."""
+    early: bool = True
+    """Whether the run ends where the planner says that nothing is missing; otherwise it is asked again, as after a
+    repeat, up to the last step."""
+    match: Match = "words"
+    """Repeats: by ``"words"`` in any case and composition, or by the ``"exact"`` text, as published."""
+
+    @property
+    def asks(self) -> dict[str, Any]:
+        """As of `Asking`, with what the closing answer is shown."""
+        return {**super().asks, "pairs": self.pairs, "evidence": self.evidence}
+
+    def _caps(self) -> tuple[str, ...]:
+        return ("answer_tokens", "plan_tokens", "read_tokens")

@@ -1,0 +1,43 @@
+"""Moves of stepwise modes: read a sub-answer, take a step, score a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ragscale.modes.core.moves import Moves
+from ragscale.prompts import NO_INFORMATION, Step
+
+__all__ = ["penalty", "read", "take"]
+
+
+async def read(moves: Moves, query: str, ids: Sequence[str]) -> str:
+    """The sub-answer to `query` from its passages, or `NO_INFORMATION`; no call where there are none."""
+    if not ids:
+        moves.note("read", "empty retrieval, nothing to read", input=query, output=NO_INFORMATION)
+        return NO_INFORMATION
+    prompt, shown, note = await moves.fit(lambda docs: moves.profile.read(query, docs), ids)
+    if not shown:
+        moves.note("read", "no passage fits the budget or the context window", input=query, output=NO_INFORMATION)
+        return NO_INFORMATION
+    [answer] = await moves.put(prompt, input=query, passages=shown, note=note)
+    return answer
+
+
+async def take(moves: Moves, query: str, k: int) -> Step:
+    """One step of a chain: retrieve `k` passages for `query` and read them."""
+    [passages] = await moves.retrieve([query], k)
+    return Step(query=query, passages=passages, answer=await read(moves, query, passages))
+
+
+async def penalty(moves: Moves, question: str, steps: Sequence[Step]) -> float:
+    """How sure the model is that the chain does *not* answer the question: lower is better (CoRAG).
+
+    The mean log-likelihood of `NO_INFORMATION` given the chain's pairs; where the endpoint cannot score, the share of
+    steps that found nothing, which the trace then says.
+    """
+    last = steps[-1]["query"] if steps else ""
+    if not moves.context.capabilities.scoring:
+        empty = sum(step["answer"] == NO_INFORMATION for step in steps) / max(len(steps), 1)
+        moves.note("score", "endpoint cannot score: share of steps without information", input=last, score=empty)
+        return empty
+    return await moves.score(moves.profile.support(question, steps), NO_INFORMATION, input=last)
