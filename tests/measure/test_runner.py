@@ -291,7 +291,7 @@ async def test_another_setting_is_refused_with_a_remedy(
     assert list(config["cells"]) == ["once", "parallel"]
     config["cells"]["once"]["mode"] = "Once(k=99)"
     (tmp_path / "config.json").write_text(json.dumps(config))
-    await refused(r"cells\.once\.mode 'Once\(k=99\)', not 'Once\(k=5", make_agent(), questions, Once())
+    await refused(r"cells\.once\.mode 'Once\(k=99\)', not .Once\(k=5", make_agent(), questions, Once())
 
 
 async def test_a_folder_that_is_no_run_is_left_alone(
