@@ -119,7 +119,7 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "how": ({"how": "dense"}, r"{'how': 'bm25'}, not of {'how': 'dense'}"),
     "model": ({"llm": scripted(name="other")}, r"{'model': 'scripted'}, not of {'model': 'other'}"),
     "index": ({"index": Fingerprinted("bb")}, r"{'index': 'aa'}, not of {'index': 'bb'}"),
-    "mode": ({"mode": Chain(steps=3)}, r"{'mode': 'Chain\(.*steps=4.*, not of {'mode': 'Chain\(.*steps=3"),
+    "mode": ({"mode": Chain(steps=3)}, r"{'mode': .Chain\(.*steps=4.*, not of {'mode': .Chain\(.*steps=3"),
     "question": ({"question": "Who else?"}, r"{'question': 'Who is older.*, not of {'question': 'Who else\?'}"),
 }
 

@@ -238,7 +238,7 @@ def _in_list(numbers: list[int], at: int, line: str) -> bool:
 
 
 def _note(value: Any) -> str:
-    """What a planner says is known, on one line; empty where it says nothing."""
+    """The note on what is known, on one line; empty where it says nothing."""
     said = " ".join(worded(value).split())
     bare = re.sub(r"[^\w ]", " ", normalise(said)).split()
     nothing = bare in (["nothing"], ["none"], ["unknown"], ["nothing", "yet"], ["n", "a"]) or says_none(said)

@@ -58,7 +58,7 @@ class Reply:
     enough: bool = False
     """Whether the model has nothing left to look up."""
     known: str = ""
-    """What it says is known; only in JSON turns."""
+    """The note on what is known; only in JSON turns."""
     said: str = ""
     """The turn up to the end of its queries or answer, with the tag that a stop string cut off; only in tags."""
 

@@ -17,7 +17,7 @@ _SIGNS = re.compile("[#%&@/*.\u2212-]")
 
 
 class _Table(dict[int, int | None]):
-    """What becomes of a character: itself, a blank, or nothing; filled as characters are met."""
+    """The fate of a character: itself, a blank, or nothing; filled as characters are met."""
 
     def __missing__(self, code: int) -> int | None:
         char = chr(code)

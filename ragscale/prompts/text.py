@@ -25,7 +25,7 @@ _MARKER = re.compile(
     r"|\[(?=/?(?:(?=\w*?[A-Z_]{3})|(?=[a-z]{3,}+(?:\d+\]|_[^\W_]*+(?:_|\d+\]))))\w++\])"
     r"|\](?=[^\s\[\]]{0,4}~[^\s\[\]]{0,4}[\[\]])|\[(?=[^\s\[\]]{0,4}~[^\s\[\]]{0,4}\[)"  # ]~b], [e~[
 )
-"""Where a token of a chat template may begin: by the shapes that they have, as each model has its own."""
+"""Beginnings of chat-template tokens, by the shapes that they have, as each model has its own."""
 
 
 def clean(text: str) -> str:

@@ -43,7 +43,7 @@ def versions(text: str) -> list[str]:
 
 
 def _behind(text: str, first: re.Match[str]) -> int:
-    """Where the thought ends that `first` opens; the end of the text if it is never closed."""
+    """End of the thought that `first` opens; that of the text if it is never closed."""
     depth, end = 0, len(text)
     for tag in _TAG.finditer(text, first.start()):
         depth += -1 if tag[1] else 1

@@ -139,7 +139,11 @@ class Misbehaving:
             score=self.score if manners.scores else None,
             context_window=manners.window,
             capabilities=Capabilities(
-                json_schema=manners.schema, scoring=manners.scores, tokenizer=True, samples=manners.samples
+                continues=True,
+                json_schema=manners.schema,
+                scoring=manners.scores,
+                tokenizer=True,
+                samples=manners.samples,
             ),
         )
 
