@@ -87,10 +87,10 @@ class Agent:
         self.mode = modes.get(mode)
         self.budget = Budget.of(budget)
         self.index = _opened(index)
-        self.about = getattr(self.index, "description", "") if about is None else about
+        self.about = about
         self.llm = load(llm)
         if isinstance(self.llm, OpenAILLM):
-            self.llm.expect(profile(about=self.about).instructions())
+            self.llm.expect(profile(about=about or "").instructions())
         self._given = llm if isinstance(llm, str) else None, checkpoints
         self.seed = seed
         self.how = how
@@ -105,9 +105,10 @@ class Agent:
         mode: str | modes.Mode | None = None,
         budget: Budget | None = None,
         thread_id: str | None = None,
+        about: str | None = None,
     ) -> Answer:
         """Answer one question; blocks. See `aask`."""
-        return background.wait(self.aask(question, mode=mode, budget=budget, thread_id=thread_id))
+        return background.wait(self.aask(question, mode=mode, budget=budget, thread_id=thread_id, about=about))
 
     async def aask(
         self,
@@ -117,6 +118,7 @@ class Agent:
         budget: Budget | None = None,
         parent: Ledger | None = None,
         thread_id: str | None = None,
+        about: str | None = None,
     ) -> Answer:
         """Answer one question.
 
@@ -132,6 +134,7 @@ class Agent:
                 without charging again what it had done; a finished one returns its answer. A run belongs to its
                 question, mode, seed, model and kind of search, an unfinished one to its index too. Its limits may be
                 others when it is resumed, but none may be left out.
+            about: Description of the corpus instead of the agent's.
 
         Raises:
             InvalidInput: The question is empty, the mode is unknown, the index has no such search as `how`, or the run
@@ -146,7 +149,9 @@ class Agent:
                 `IndexServerError`).
         """
         answer = None
-        async for item in self.astream(question, mode=mode, budget=budget, parent=parent, thread_id=thread_id):
+        async for item in self.astream(
+            question, mode=mode, budget=budget, parent=parent, thread_id=thread_id, about=about
+        ):
             answer = item
         return cast(Answer, answer)
 
@@ -157,13 +162,14 @@ class Agent:
         mode: str | modes.Mode | None = None,
         budget: Budget | None = None,
         thread_id: str | None = None,
+        about: str | None = None,
     ) -> Iterator[Event | Answer]:
         """The run's events as they happen, then its `Answer`; closing the iterator cancels the run."""
         items: queue.Queue[Any] = queue.Queue()
 
         async def pump() -> None:
             try:
-                async for item in self.astream(question, mode=mode, budget=budget, thread_id=thread_id):
+                async for item in self.astream(question, mode=mode, budget=budget, thread_id=thread_id, about=about):
                     items.put(item)
                 items.put(_END)
             except BaseException as error:
@@ -187,6 +193,7 @@ class Agent:
         budget: Budget | None = None,
         parent: Ledger | None = None,
         thread_id: str | None = None,
+        about: str | None = None,
     ) -> AsyncIterator[Event | Answer]:
         """Like `stream`, asynchronous; arguments and errors as in `aask`."""
         if not isinstance(question, str) or not question.strip():
@@ -201,7 +208,10 @@ class Agent:
         limits = self.budget if budget is None else budget
         async with self._saver(thread_id) as saver:
             run = await Run.begin(chosen, question, saver, thread_id)
-            run.pin(seed=self.seed, how=self.how or getattr(self.index, "how", None))
+            run.pin(
+                seed=self.seed, how=self.how or getattr(self.index, "how", None),
+                about=self.about if about is None else about,
+            )  # fmt: skip
             if run.finished is not None:
                 with contextlib.suppress(ModelError):  # a dead endpoint that has not told its model is no hindrance
                     run.pin(model=await asyncio.to_thread(lambda: self.llm.name))
@@ -226,9 +236,12 @@ class Agent:
                     if run.start is not None:
                         yield _refused(chosen, question, limit, ledger.budget)
                         return
+                told = self.about if about is None else about
+                if told is None:
+                    told = str(await asyncio.to_thread(getattr, self.index, "description", ""))
                 context = Context(
                     index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
-                    how=self.how, shown=chosen.context, about=self.about,
+                    how=self.how, shown=chosen.context, about=told,
                 )  # fmt: skip
                 async with contextlib.aclosing(run.events(context)) as events:
                     async for event in events:
@@ -324,7 +337,7 @@ class Agent:
             "model", self.llm, "Make the agent with a specification, such as 'openai:URL#MODEL' or 'embedded'."
         )
         index = _sendable("index", self.index, "Make the agent with the folder of an index, or the URL of a server.")
-        again = functools.partial(type(self), seed=self.seed, how=self.how, checkpoints=checkpoints)
+        again = functools.partial(type(self), seed=self.seed, how=self.how, about=self.about, checkpoints=checkpoints)
         return again, (index, llm, self.mode, self.budget)
 
     @contextlib.asynccontextmanager

@@ -93,7 +93,7 @@ def test_an_agent_keeps_what_it_was_made_of(folder: Path, tmp_path: Path, monkey
     monkeypatch.setattr("ragscale.agent.load", lambda spec: ScriptedLLM(script) if isinstance(spec, str) else spec)
     given: dict[str, Any] = {
         "index": os.path.relpath(folder), "llm": "openai:http://localhost:1/v1#m", "mode": "once(k=2)",
-        "budget": rs.Budget(rounds=2), "seed": 7, "how": "bm25", "checkpoints": "runs.sqlite",
+        "budget": rs.Budget(rounds=2), "seed": 7, "how": "bm25", "about": "a manual", "checkpoints": "runs.sqlite",
     }  # fmt: skip
     assert set(given) == set(inspect.signature(rs.Agent).parameters), "a new argument must go along too"
     sent = pickle.dumps(rs.Agent(**given))
@@ -101,7 +101,7 @@ def test_an_agent_keeps_what_it_was_made_of(folder: Path, tmp_path: Path, monkey
     again = pickle.loads(sent)
     assert again.index.path.samefile(folder)
     assert (again.mode, again.budget) == (rs.modes.Once(k=2), rs.Budget(rounds=2))
-    assert (again.seed, again.how, again._given[0]) == (7, "bm25", given["llm"])
+    assert (again.seed, again.how, again.about, again._given[0]) == (7, "bm25", "a manual", given["llm"])
     assert again.ask(ASKED[0], thread_id="t").text == "Warsaw, Poland"
     assert (tmp_path / "runs.sqlite").exists()
 

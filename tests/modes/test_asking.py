@@ -14,6 +14,7 @@ from doubles import QUESTION, StubIndex, never_repeating, run, scripted
 from test_behaviour import events, instead
 
 from ragscale import modes
+from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput
 from ragscale.llm.base import Capabilities
@@ -256,3 +257,19 @@ def test_planners_are_told_what_they_look_up(mode: Mode) -> None:
         llm = scripted(never_repeating)
         run(mode, llm=llm, about=about)
         assert llm.calls[0].messages[0]["content"].startswith(f"You look up {said} to answer")
+
+
+def test_planners_are_told_what_the_index_describes_unless_the_call_says_otherwise() -> None:
+    class Described(StubIndex):
+        description = "pages of a cookbook"
+
+    llm = scripted(never_repeating)
+    agent = Agent(Described(), llm, Chain(steps=1))
+    for about, said in (
+        (None, "pages of a cookbook"),
+        ("pages of a manual", "pages of a manual"),
+        ("", "documents of"),
+    ):
+        first = len(llm.calls)
+        agent.ask(QUESTION, about=about)
+        assert llm.calls[first].messages[0]["content"].startswith(f"You look up {said}")
