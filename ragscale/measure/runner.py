@@ -210,6 +210,7 @@ def _settings(agent: Agent, questions: Sequence[Question]) -> dict[str, Any]:
         "llm": agent.llm.name,
         "how": agent.how or agent.index.how,
         "questions": questions_hash(questions),
+        **({} if agent.about is None else {"about": agent.about}),
     }
 
 
@@ -219,7 +220,19 @@ def _code(mode: modes.Mode) -> str:
     Rows of different marks are not comparable, and the report says so.
     """
     packages = (Path(str(package.__file__)).parent for package in (modes, prompts))
-    return _mark((*packages, *sorted(_sources(mode))))
+    mark = _mark((*packages, *sorted(_sources(mode))))
+    templates = _templates(mode)  # files that a user may change from one run to the next
+    if not templates:
+        return mark
+    return hashlib.sha256(b"".join([mark.encode(), *(path.read_bytes() for path in templates)])).hexdigest()[:12]
+
+
+def _templates(mode: modes.Mode) -> list[Path]:
+    """Template files of a mode's prompts and of the modes within it."""
+    values = [getattr(mode, field.name) for field in fields(mode)]
+    own = getattr(mode, "prompts", "")
+    inner = [path for value in values if isinstance(value, modes.Mode) for path in _templates(value)]
+    return [*([Path(own).expanduser()] if own else []), *inner]
 
 
 def _sources(mode: modes.Mode) -> set[Path]:

@@ -257,17 +257,23 @@ def _has(values: dict[str, Any], *names: str) -> bool:
 
 def short(text: str) -> str:
     """A short answer out of plain text: without preamble, label, emphasis and the tags of an answer."""
-    end = text.lower().find("</answer>")
-    begin = text.lower().rfind("<answer>", 0, max(end, 0))
-    if begin >= 0 and text[begin + 8 : end].strip():
-        text = text[begin + 8 : end]
-    text = re.sub(r"</?answer>", "", text, flags=re.IGNORECASE).strip()
+    text = _untagged(text)
     head, _, rest = text.partition("\n")
     if rest.strip() and len(head) < 200 and _HEAD.match(head):
         text = rest.strip()
     text = _ANSWER_LABEL.sub("", text)
-    whole = re.fullmatch(r"(\*{1,3}|_{2})(?=\S)([^*\n]+?)\1([.!]?)", text.strip())
+    whole = re.fullmatch(r"(\*{1,3})(?=\S)([^*\n]+?)\1([.!]?)", text.strip())
     return (whole[2] + whole[3] if whole else text).strip()
+
+
+def _untagged(text: str) -> str:
+    """The inside of the first answer tags, or the text without them."""
+    lower = text.lower()
+    end = lower.find("</answer>")
+    begin = lower.rfind("<answer>", 0, max(end, 0))
+    if begin >= 0 and text[begin + 8 : end].strip():
+        text = text[begin + 8 : end]
+    return re.sub(r"</?answer>", "", text, flags=re.IGNORECASE).strip()
 
 
 def sub_answer(text: str) -> str:
@@ -314,7 +320,7 @@ def closing(text: str) -> Closing:
         numbers = _value(value, "documents")
         numbers = [n for n in numbers if type(n) is int] if isinstance(numbers, list) else []
         said = _value(value, "answer", "final_answer", "short_answer")
-        return Closing(short(worded(said)) if isinstance(said, str) else worded(said), numbers)
+        return Closing(_untagged(worded(said)), numbers)
     if isinstance(value, list) and text.strip()[:1] == "[" and all(isinstance(item, str) for item in value):
         return Closing(worded(value), [])
     cut = re.search(r'"answer"\s*:\s*"((?:[^"\\]|\\.)*)', text)

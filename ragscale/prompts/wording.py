@@ -18,23 +18,23 @@ def _set(words: str, separator: str | None = None) -> frozenset[str]:
 
 
 # A text of these words alone, one of the first among them, says that there is nothing.
-_NEGATIONS = _set("no not none nothing nil null empty cannot unable unknown insufficient neither")
+_NEGATIONS = _set("no not none nothing nil null empty cannot unable unknown unanswerable insufficient neither")
 _ABOUT_INFORMATION = _set(
-    "a about any anything are as at available be been can contain contains could data details determined did do does "
-    "document documents enough evidence exact exactly explicitly for found from further give given here i in "
-    "information is it known mention mentioned n of on or other passage passages possible provide provided query "
-    "question relevant specific specifically specified stated such t tell text that the there these they this to "
-    "useful was were with yes answer answered"
+    "a about any anything are as at available be been can contain contains could data details determine determined "
+    "did do does document documents enough evidence exact exactly explicitly for found from further give given here "
+    "i in information is it info known mention mentioned n of on or other passage passages possible provide "
+    "provided query question relevant result results sure specific specifically specified stated such t tell text "
+    "that the there these they this to useful was were with yes answer answered"
 )
 _ABOUT_QUERIES = _set(
-    "a additional all already and any are at been else enough everything follow followup for further have i "
-    "information is it known left look looked lookup missing more n necessary need needed needs new of other queries "
-    "query question questions remaining required search searched searches searching sub subqueries subquery that the "
-    "there thing this to up we"
+    "a additional all already and answer answered any are at been don t else enough everything follow followup for "
+    "further have i information is it known left look looked lookup missing more n necessary need needed needs new "
+    "of other queries query question questions remaining required search searched searches searching sub subqueries "
+    "subquery that the there thing this to up we"
 )
 _DONE = _set(
     "done|finished|complete|stop|enough|enough information|i have enough information|all known|everything is known|"
-    "all information is known|n a",
+    "all information is known|all information is available|n a",
     "|",
 )
 _SIGNS = frozenset({"", "-", "--", "---", "\u2013", "\u2014", "[]", "{}", "()", '""', "''"})
@@ -51,11 +51,25 @@ _WITHOUT = re.compile(
     r"|^none of the (?:documents|passages) \w+"
     r"|^i (?:do not|don t|could not|couldn t|cannot|can t) (?:know|find|tell|determine|answer)\b"
 )
+_PRELUDE = re.compile(
+    r"^(?:(?:sorry|unfortunately|i m sorry|i am sorry|but|as|however) )*"
+    r"(?:(?:based on|according to|from|in) (?:the |these |this |given |provided )*"
+    r"(?:documents?|passages?|context|texts?|information)(?: provided| given| above)? )?"
+)
+_UNSURE = re.compile(
+    r"^(?:i (?:m|am) )?(?:not sure|unsure)\b|^can(?: ?no)? ?t (?:determine|tell|say|answer)\b|^can t be \w+"
+)
 _YES_NO = re.compile(r"\W*(?:yes|no)\s*[,.;:!\u2013\u2014-]", re.IGNORECASE)
-_LOWER = _set("none nothing unknown null nil na NA NULL NONE undefined")
+_LOWER = _set("none nothing unknown null nil na NA NULL NONE undefined unanswerable Unanswerable")
 _CAPITAL = _set("found information available mentioned specified provided known")
 
-_VERB = re.compile(r"\b(?:is|was|are|were|died|has been|had been)\s+(?=\S)")
+_VERB = re.compile(r"\b(?:is|was|are|were|died|has been|had been|has|had)\s+(?=\S)")
+_SAID = re.compile(
+    r"(?i:(?:so,? |therefore,? |thus,? |hence,? )?(?:the )?(?:final |short |correct )?answer(?: is\b|:)|"
+    r"(?:yes|no)[,.:;]\s)|"
+    r"(?:[Ii]t|[Hh]e|[Ss]he|[Tt]hey) (?:is|was|are|were|died|has|had)\s+\S"
+)
+_COMPARED = re.compile(r"(?:\w+er(?: than .*)?|(?:\w+ )?(?:first|earlier|later)(?: .*)?)$")
 _ASKED_FOR = _set(
     "age album band book city country date dates day film game month movie name names novel number people person place "
     "places series show song title titles year years"
@@ -73,8 +87,10 @@ def says_none(query: str) -> bool:
         return query.strip() in _SIGNS
     if " ".join(words) in _DONE:
         return True
-    begins = words[0] in _NEGATIONS or words[0] in ("there", "i", "we")
-    return begins and bool(_NEGATIONS & set(words)) and set(words) <= _ABOUT_QUERIES | _NEGATIONS - {"unknown"}
+    if not set(words) <= _ABOUT_QUERIES | _NEGATIONS - {"unknown"}:
+        return False
+    sentence = words[0] in _NEGATIONS or words[0] in ("there", "i", "we", "the", "all", "everything")
+    return sentence and bool({*_NEGATIONS, "don", "enough", "answered"} & set(words))
 
 
 def states(query: str, known: str = "") -> bool:
@@ -86,7 +102,7 @@ def states(query: str, known: str = "") -> bool:
         clauses = [normalise(clause) for clause in re.split(r"[,;.\n]| and ", known)]
         if said in (normalise(known), *clauses):
             return True
-    if re.match(r"(?:the )?(?:final |short )?answer(?: is\b|:)", query, re.IGNORECASE):
+    if _SAID.match(query):
         return True
     verb = _VERB.search(query)
     if verb is None or not (query[:1].isupper() or query[:1].isdigit()):
@@ -98,7 +114,9 @@ def states(query: str, known: str = "") -> bool:
         return False  # "The year Jaws was released in the US"
     # "Life is Beautiful" is a title; "Paris is the capital of France", "The director of Jaws is Steven Spielberg"
     sentence = behind[:1].islower() or behind[:1].isdigit() or any(word[:1].islower() for word in before)
-    named = re.search(r"\d|(?<!\w)[^\W\d_a-z]\w", behind)
+    if _COMPARED.match(behind):
+        return True
+    named = re.search(r"\d" if verb[0].startswith("ha") else r"\d|(?<!\w)[^\W\d_a-z]\w", behind)
     return sentence and named is not None and not behind.endswith((" by", " in", " of", " at", " on", " to", " from"))
 
 
@@ -116,7 +134,8 @@ def informative(text: str) -> bool:
         # "None" and "Unknown" may be titles, "Na" is sodium; in one case they are a model's word for nothing
         return text.strip(" .()[]*\"'") not in _LOWER
     said = " ".join(words)
-    if said == "n a" or _WITHOUT.match(said):
+    told = _PRELUDE.sub("", said)
+    if said == "n a" or any(_WITHOUT.match(part) or _UNSURE.match(part) for part in (said, told)):
         return False
     if _YES_NO.match(text) or not _NEGATIONS & set(words) or not set(words) <= _ABOUT_INFORMATION | _NEGATIONS:
         return True
