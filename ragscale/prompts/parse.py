@@ -47,9 +47,19 @@ _OPENING = (
 _INTRODUCED = re.compile(
     rf"^\s*{_OPENING}[^:\uff1a?\"\u201c]{{0,120}}?{_ASKED}[^:\uff1a?\"\u201c]{{0,40}}[:\uff1a]\s*(?=\S)", re.IGNORECASE
 )
+_WE = r"(?:(?:next|first|then),? )?(?:i|we|let(?:'s|\u2019s| us| me))\b"
+_LEAD = re.compile(
+    rf"^\s*(?:(?:sure|certainly|okay|ok|alright)[,!.:]\s+(?=\S)|"
+    rf"{_WE}[^:\uff1a?\"\u201c]{{0,80}}[:\uff1a]\s*(?=\S))",
+    re.IGNORECASE,
+)
+_SAYS_SO = re.compile(  # Let me search for "Jaws director".
+    rf"^{_WE}[^\"\u201c]{{0,80}}[\"\u201c]([^\"\u201c\u201d]+)[\"\u201d]\W*$", re.IGNORECASE
+)
 _PREAMBLE = re.compile(
     rf"^\s*(?:{_OPENING}.*[.!:\uff1a]|(?:to (?:answer|find|determine)|in order to|let me|let'?s|let\u2019s|i need|"
-    r"i will|i'll|i would|i can|we (?:need|should|can|must)|first,?|next,?|since|given|this (?:will|would|helps?)|"
+    r"i will|i'll|i would|i can|we (?:need|should|can|must)|first,?|next,?|since|given|"
+    r"this (?:\w+ )?(?:will|would|should|helps?)|"
     r"thinking|hmm|well|so)\b.*[.!:\uff1a]|.*[:\uff1a])\s*$",
     re.IGNORECASE,
 )
@@ -146,6 +156,7 @@ def turn(text: str, most: int) -> Reply | None:
     if found is None or found == [] or (isinstance(found, str) and not found.strip()):
         return Reply(enough=True, known=_note(said))
     items = found if isinstance(found, list) else [found]
+    items = [item.get("query") if isinstance(item, dict) and "query" in item else item for item in items]
     texts = [item for item in items if isinstance(item, str)]
     ended = any(item is None for item in items) or any(item.strip() and says_none(item) for item in texts)
     distinct: dict[str, str] = {}
@@ -173,7 +184,8 @@ def query(raw: str) -> str:
     text = " ".join(encodable(_TAG.sub(" ", raw)).split())
     for _ in range(8):  # labels within quotation marks within emphasis; bounded, as each pass reads the text
         before = text
-        text = _unquoted(_PREFIX.sub("", _INTRODUCED.sub("", _plain(text)))).strip()
+        text = _SAYS_SO.sub(r"\1", _LEAD.sub("", _INTRODUCED.sub("", _plain(text))))
+        text = _unquoted(_PREFIX.sub("", text)).strip()
         if text == before:
             break
     return text
@@ -261,7 +273,7 @@ def short(text: str) -> str:
     head, _, rest = text.partition("\n")
     if rest.strip() and len(head) < 200 and _HEAD.match(head):
         text = rest.strip()
-    text = _ANSWER_LABEL.sub("", text)
+    text = re.sub(r"\\boxed\{([^{}]{0,400})\}", r"\1", _ANSWER_LABEL.sub("", text))
     whole = re.fullmatch(r"(\*{1,3})(?=\S)([^*\n]+?)\1([.!]?)", text.strip())
     return (whole[2] + whole[3] if whole else text).strip()
 

@@ -132,7 +132,7 @@ def _first(said: str, at: int = 0) -> tuple[str, str, int]:
 
 def _cut(said: str, kind: str, open_at: int, begin: int, end: int) -> tuple[str, str, int] | None:
     """A search or answer that was never closed, if it is one."""
-    body = said[begin:end]
+    body = re.sub(r"<\s*/?\s*[a-z]{0,6}$", "", said[begin:end])  # half of the closing tag
     return (kind, body, end) if _says(body) and _BEGINS.search(said[max(0, open_at - 8) : open_at]) else None
 
 

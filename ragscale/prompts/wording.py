@@ -114,6 +114,8 @@ def states(query: str, known: str = "") -> bool:
         return False  # "The year Jaws was released in the US"
     # "Life is Beautiful" is a title; "Paris is the capital of France", "The director of Jaws is Steven Spielberg"
     sentence = behind[:1].islower() or behind[:1].isdigit() or any(word[:1].islower() for word in before)
+    if behind.startswith("to "):
+        return False  # "The next step is to find ..."
     if _COMPARED.match(behind):
         return True
     named = re.search(r"\d" if verb[0].startswith("ha") else r"\d|(?<!\w)[^\W\d_a-z]\w", behind)

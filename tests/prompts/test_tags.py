@@ -113,6 +113,8 @@ class TestTagsInProse:
             ("<search> Paris </answer>", "search", "Paris"),
             ("<answer> **Paris** </answer>", "answer", "Paris"),
             ("I know it: <answer> Paris", "answer", "Paris"),
+            ("<answer> Paris </ans", "answer", "Paris"),
+            ("<answer> \\boxed{Paris} </answer>", "answer", "Paris"),
         ],
     )
     def test_only_what_was_meant_counts(self, text: str, kind: str, body: str) -> None:
