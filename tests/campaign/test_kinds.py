@@ -113,6 +113,16 @@ def test_its_capabilities_are_found_out(fakes: Fakes, name: str) -> None:
     assert fake.truth[""].calls <= wanted.calls
 
 
+@pytest.mark.parametrize("preset", ["rag-r1-paper", "search-r1"])
+@pytest.mark.parametrize("name", [name for name in ENDPOINTS if EXPECTED[name].continues][:3])
+def test_published_conversations_are_continued_and_charged(fakes: Fakes, name: str, preset: str) -> None:
+    answer, truth, _ = ask(fakes, ENDPOINTS[name], f"parallel(preset={preset})")
+    assert (answer.stop_reason, answer.reason) == ("answered", "")
+    assert answer.spend.total.rounds > 0
+    assert answer.spend.total.tokens == truth.tokens
+    assert answer.spend.total.llm_calls == truth.calls
+
+
 @pytest.mark.parametrize("mode", ["chain", pytest.param("parallel(profile='rag-r1',continued=False)", marks=SLOW),
                                   pytest.param("tree(steps=1,expand=2)", marks=SLOW)])  # fmt: skip
 @pytest.mark.parametrize("name", ENDPOINTS)
