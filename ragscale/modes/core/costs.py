@@ -1,4 +1,4 @@
-"""Expected cost of moves, before they are made: by it a mode fits its shape to what is left."""
+"""Expected cost of moves, before they are made, and the room for them: by both a mode sizes itself to its budget."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, Self
 
+from ragscale.budget import Ledger
 from ragscale.modes.core.state import State
 from ragscale.types import Move, Spend
 
-__all__ = ["Costs", "Means", "beside"]
+__all__ = ["Costs", "Forecast", "Means", "Room", "beside", "closing_tokens", "series"]
 
 _PLAN, _GLIMPSE, _SAMPLE = 340, 90, 50
 _PASSAGE, _ANSWER, _SCORE = 140, 150, 250
 """Tokens typical of encyclopedia passages, until a run has costs of its own: a planner's turn, the beginning of a
 passage that it sees, a sampled sub-query; a passage that is read, a closing answer beside its passages, a score."""
+_LONGER = 1.15  # passages that are found later may have more words
+_LONGEST = 128  # tokens of a closing answer, with the margin of its prompt
+_SUMMED = ("tokens", "llm_calls", "queries")
 
 
 Means = dict[str, list[float]]
@@ -34,6 +38,8 @@ class Costs:
     means: Means = field(default_factory=dict)
     samples: bool = True
     """Whether one call draws several samples (`Capabilities.samples`)."""
+    passage: int = _PASSAGE
+    """Tokens of a passage that is read or shown to a closing answer, where `means` has no such move."""
 
     @classmethod
     def of(cls, state: State, *, samples: bool = True) -> Costs:
@@ -48,7 +54,7 @@ class Costs:
 
     def step(self, k: int) -> Spend:
         """A sub-query: `k` passages retrieved and read."""
-        return self.retrieve() + Spend(llm_calls=1, prompt_tokens=k * self._mean("read", _PASSAGE))
+        return self.retrieve() + Spend(llm_calls=1, prompt_tokens=k * self._mean("read", self.passage))
 
     def retrieve(self, queries: int = 1) -> Spend:
         """A round of so many queries."""
@@ -60,7 +66,12 @@ class Costs:
 
     def answer(self, k: int) -> Spend:
         """A closing answer from `k` passages."""
-        return Spend(llm_calls=1, prompt_tokens=self._mean("answer", k * _PASSAGE + _ANSWER))
+        return Spend(llm_calls=1, prompt_tokens=self._mean("answer", k * self.passage + _ANSWER))
+
+    def kept(self, k: int, total: float) -> Spend:
+        """Share of `total` tokens that a run keeps for such an answer, once it has seen passages; see `Moves.hold`."""
+        need = int(self.answer(k).tokens * _LONGER) + _LONGEST
+        return Spend(llm_calls=1, prompt_tokens=min(need, closing_tokens(total, 0)))
 
     def _mean(self, move: Move, nominal: int, samples: int = 1) -> int:
         prompt, completion = self.means.get(move, [nominal, 0])
@@ -87,3 +98,77 @@ def beside(spend: Spend, branches: int) -> Spend:
         prompt_tokens=spend.prompt_tokens * branches,
         queries=spend.queries * branches,
     )
+
+
+def series(first: Spend, last: Spend, n: int) -> Spend:
+    """Cost of `n` turns in a row, which grows evenly from the first to the last."""
+    both = first + last
+    return Spend(**{
+        name: getattr(both, name) * n // 2 for name in ("llm_calls", "prompt_tokens", "queries", "rounds")
+    })  # fmt: skip
+
+
+def closing_tokens(total: float, thinking: int) -> int:
+    """Tokens kept for a closing answer out of `total`: a quarter, 512 to 2,048.
+
+    For a model that thinks first, its allowance for thoughts (`thinking`) comes on top, to half of the tokens at most.
+    """
+    quarter = min(2048.0, max(512.0, total / 4))
+    return int(min(total / 2, quarter + thinking) if thinking else quarter)
+
+
+@dataclass(frozen=True)
+class Room:
+    """Remainder of a budget for a run or a branch; infinite where nothing limits it."""
+
+    tokens: float = math.inf
+    llm_calls: float = math.inf
+    queries: float = math.inf
+    rounds: float = math.inf
+    """Of the critical path: branches side by side have the same."""
+
+    @classmethod
+    def of(cls, ledger: Ledger, clock: Spend | None = None) -> Self:
+        """Remainder of a ledger, for a branch whose critical path is at `clock`."""
+        tokens, calls, queries = map(ledger.left, _SUMMED)
+        return cls(tokens, calls, queries, ledger.rounds_left(clock or Spend()))
+
+    def pays(self, need: Spend) -> bool:
+        """Whether it has `need` in every dimension."""
+        return need.rounds <= self.rounds and all(getattr(need, name) <= getattr(self, name) for name in _SUMMED)
+
+    def times(self, need: Spend) -> float:
+        """Branches side by side that it pays, each of which costs `need`; rounds aside."""
+        parts = (getattr(self, name) / cost for name in _SUMMED if (cost := getattr(need, name)))
+        return _whole(min(parts, default=math.inf))
+
+    def turns(self, need: Spend) -> float:
+        """Turns one after another that it pays, each of which costs `need`."""
+        return min(self.times(need), _whole(self.rounds / need.rounds) if need.rounds else math.inf)
+
+    def less(self, spent: Spend) -> Room:
+        """Remainder after `spent`; never below zero."""
+        return Room(*(max(0, getattr(self, name) - getattr(spent, name)) for name in (*_SUMMED, "rounds")))
+
+    def dealt(self, branches: int, layers: int = 1) -> Room:
+        """An equal part for each of `branches` side by side, in each of so many layers one after another."""
+        parts = branches * layers
+        return Room(self.tokens / parts, self.llm_calls / parts, self.queries / parts, self.rounds / layers)
+
+    def within(self, cost: Spend) -> Spend:
+        """`cost` with no more tokens than there are: prompts are cut to what fits."""
+        return replace(cost, prompt_tokens=int(min(cost.prompt_tokens, self.tokens)))
+
+
+def _whole(amount: float) -> float:
+    return math.floor(amount) if math.isfinite(amount) else amount
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected course of a run."""
+
+    spend: Spend
+    """Cost, as `Costs` counts it: rounds of the critical path, all tokens in ``prompt_tokens``."""
+    shape: dict[str, Any]
+    """Sizes that the budget pays for, by name, as plain values: steps, levels, members and the shape of each."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_
 from langgraph.graph import StateGraph
 
 from ragscale.errors import BudgetExceeded, InvalidInput
-from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.costs import Costs, Forecast, Room
 from ragscale.modes.core.moves import Context, Moves
 from ragscale.modes.core.nodes import Node, node
 from ragscale.modes.core.state import State, Update, evidence
@@ -105,6 +105,40 @@ class Mode(ABC):
         """
         once = costs.retrieve() + costs.answer(self.context)
         return once, once
+
+    def forecast(self, costs: Costs, room: Room, *, looked: bool = False, answers: bool = True) -> Forecast:
+        """Expected course of a run that always finds more to ask, with `room` to spend. Pure: no call is made.
+
+        Args:
+            costs: Mean tokens of moves; ``Costs()`` are typical ones.
+            room: Of the run; ``Room(tokens=4000)`` is a budget of as many tokens.
+            looked: Whether the question itself was looked up by a run around it.
+            answers: Whether it ends in a closing answer.
+        """
+        if answers and not room.pays(Spend(llm_calls=1, prompt_tokens=1)):
+            return Forecast(Spend(), {})
+        look = Spend() if looked or not self.looks else costs.retrieve()
+        if room.pays(look):
+            kept = costs.kept(self.context, room.tokens) if answers else Spend()
+            course = self.course(costs, room.less(look + kept))
+        else:
+            look, course = Spend(), Forecast(Spend(), {})
+        spend = look + course.spend
+        close = room.less(spend).within(costs.answer(self.context)) if answers else Spend()
+        return Forecast(spend + close, course.shape)
+
+    def course(self, costs: Costs, room: Room) -> Forecast:
+        """Expected course between the look at the question's own passages and the closing answer.
+
+        By default in full (`cost`) where that fits, else at its least.
+
+        Args:
+            costs: As of `forecast`.
+            room: Without what that look costs and what is kept for the closing answer.
+        """
+        ends = costs.answer(self.context) + (costs.retrieve() if self.looks else Spend())
+        least, full = (cost - ends for cost in self.cost(costs))
+        return Forecast(room.within(full if room.pays(full) else least), {})
 
     def looking(self, k: int) -> Node:
         """A first node that retrieves `k` passages for the question itself."""

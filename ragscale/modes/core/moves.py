@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import cycle, islice
 from typing import Any, TypeVar
 
@@ -17,10 +17,11 @@ from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.llm.base import Score
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.calls import Calls, Context, Retriever
+from ragscale.modes.core.costs import Room, closing_tokens
 from ragscale.prompts import NO_INFORMATION, Profile, Prompt, Step
 from ragscale.types import Event, Passage, Spend
 
-__all__ = ["Context", "Moves", "Retriever", "closing_share", "closing_tokens", "share"]
+__all__ = ["Context", "Moves", "Retriever", "closing_share", "share"]
 
 T = TypeVar("T")
 
@@ -255,9 +256,9 @@ def share(ledger: Ledger, branches: int, clock: Spend, *, layers: int = 1) -> di
         clock: The node's. Rounds and seconds are limits of the critical path, so all branches have the same.
         layers: Layers of such branches that are to follow one another, this one included: each gets an equal part.
     """
-    parts = {name: ledger.left(name) / (branches * layers) for name in ("tokens", "llm_calls", "queries")}
-    parts["rounds"] = clock.rounds + ledger.rounds_left(clock) / layers
-    finite = {name: max(0, int(amount)) for name, amount in parts.items() if math.isfinite(amount)}
+    part = asdict(Room.of(ledger, clock).dealt(branches, layers))
+    part["rounds"] += clock.rounds
+    finite = {name: max(0, int(amount)) for name, amount in part.items() if math.isfinite(amount)}
     seconds = ledger.left("seconds") / layers
     return finite | ({"seconds": clock.seconds + max(0.0, seconds)} if math.isfinite(seconds) else {})
 
@@ -271,12 +272,3 @@ def closing_share(share: Mapping[str, float], clock: Spend, thinking: int) -> di
     if "seconds" in share:
         reserve["seconds"] = min(30.0, max(0.0, share["seconds"] - clock.seconds) / 4)
     return reserve
-
-
-def closing_tokens(total: float, thinking: int) -> int:
-    """Tokens kept for a closing answer out of `total`: a quarter, 512 to 2,048.
-
-    For a model that thinks first, its allowance for thoughts (`thinking`) comes on top, to half of the tokens at most.
-    """
-    quarter = min(2048.0, max(512.0, total / 4))
-    return int(min(total / 2, quarter + thinking) if thinking else quarter)

@@ -21,8 +21,8 @@ from ragscale.endpoint.retry import attempts
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.llm import LLM, Capabilities
 from ragscale.modes.core.calls import LEAST, Context, sleep_within
+from ragscale.modes.core.costs import closing_tokens
 from ragscale.modes.core.mode import Mode
-from ragscale.modes.core.moves import closing_tokens
 from ragscale.modes.core.state import initial, outermost
 from ragscale.types import Event, Spend
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from langgraph.graph import END, START
 from langgraph.types import Send
 
-from ragscale.modes.core.costs import Costs, beside
+from ragscale.modes.core.costs import Costs, Forecast, Room, beside
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
@@ -75,6 +75,17 @@ class Ensemble(Mode):
         least, full = self._member(costs)
         return ask + least + close, ask + beside(full, self.n) + close
 
+    def forecast(self, costs: Costs, room: Room, *, looked: bool = False, answers: bool = True) -> Forecast:
+        """As of `Mode`; where members answer, no closing answer follows."""
+        return super().forecast(costs, room, looked=looked, answers=answers and not self.members_answer)
+
+    def course(self, costs: Costs, room: Room) -> Forecast:
+        """As many members as the budget pays for."""
+        members = self._members(costs, room)
+        score = self.scoring.cost(costs, self.of.context) if self.scoring and members > 1 else Spend()
+        each = self.of.forecast(costs, room.dealt(members).less(score), looked=True, answers=self.members_answer)
+        return Forecast(beside(each.spend + score, members), {"members": members, "each": each.shape})
+
     def graph(self) -> ModeGraph:
         """look -> deal -> member x n -> decide -> (answer)."""
         graph = ModeGraph(_EnsembleState, self.asks)
@@ -95,13 +106,7 @@ class Ensemble(Mode):
     async def _deal(self, moves: Moves, state: State) -> Update:
         """Share what is left among as many members as it pays for."""
         costs = Costs.of(state, samples=moves.context.capabilities.samples)
-        least, _ = self._member(costs)
-        fits = [
-            moves.ledger.left(name) // need
-            for name in ("tokens", "llm_calls", "queries")
-            if (need := getattr(least, name))
-        ]
-        members = int(max(1, min([self.n, *fits])))
+        members = self._members(costs, Room.of(moves.ledger, moves.clock))
         if members < self.n:
             moves.note("select", f"{members} of {self.n} members: the budget pays for no more")
         if self.members_answer:
@@ -130,6 +135,11 @@ class Ensemble(Mode):
 
     async def _after_deciding(self, state: State) -> str:
         return END if state["text"] else "answer"
+
+    def _members(self, costs: Costs, room: Room) -> int:
+        """Members that `room` pays for; one at least."""
+        least, _ = self._member(costs)
+        return int(max(1, min(self.n, room.times(least))))
 
     def _member(self, costs: Costs) -> tuple[Spend, Spend]:
         """Cost of one member at its least and in full: the question is looked up, and for some modes it is answered,

@@ -14,7 +14,7 @@ from langgraph.types import Send
 
 from ragscale.errors import InvalidInput
 from ragscale.modes.core import scorers
-from ragscale.modes.core.costs import Costs, beside
+from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
@@ -91,6 +91,30 @@ class Mcts(Mode):
         batches = math.ceil(self.rollouts / self.width)
         return ask + least, ask + replace(beside(full, self.rollouts), rounds=full.rounds * batches)
 
+    def forecast(self, costs: Costs, room: Room, *, looked: bool = False, answers: bool = True) -> Forecast:
+        """As of `Mode`; rollouts answer, so no closing answer follows."""
+        return super().forecast(costs, room, looked=looked, answers=False)
+
+    def course(self, costs: Costs, room: Room) -> Forecast:
+        """Batch by batch: the first goes on from the root, which `expand` rollouts may start at, others from its
+        children."""
+        score, of, deepest = scorers.scorer(self.scorer).cost(costs, self.of.context), self.of, self._deepest
+        spend, done, shape = Spend(), 0, dict[str, Any]()
+        while done < self.rollouts and (not done or deepest > 1):
+            left = room.less(spend)
+            width, batches = self._batch(costs, left, done)
+            if not width:
+                break
+            width = width if done else min(width, self.expand)
+            each = of.forecast(costs, left.dealt(width, batches).less(score), looked=True)
+            batch = beside(each.spend + score, width)
+            # All others at once where they can be paid: there may be any number of them.
+            rest = (self.rollouts - done) // width if done else 1
+            turns = rest if left.pays(series(batch, batch, rest)) else 1
+            spend, done, shape = spend + series(batch, batch, turns), done + width * turns, shape or each.shape
+            of = replace(self.of, steps=deepest - 1) if 1 < deepest < math.inf else self.of  # type: ignore[call-arg]
+        return Forecast(spend, {"rollouts": done, "each": shape})
+
     def graph(self) -> ModeGraph:
         """look -> select -> rollout x width -> select ... -> vote -> (answer)."""
         graph = ModeGraph(_MctsState, self.asks)
@@ -112,26 +136,17 @@ class Mcts(Mode):
         """Choose the nodes that the next rollouts go on from; none where rollouts, budget or nodes are used up."""
         moves.give_up_closing()
         costs = Costs.of(state, samples=moves.context.capabilities.samples)
-        least, _ = self._rollout(costs)
-        fits = [
-            moves.ledger.left(name) // need
-            for name in ("tokens", "llm_calls", "queries")
-            if (need := getattr(least, name))
-        ]
         done = state["outcomes"]
-        rounds = least.rounds <= moves.ledger.rounds_left(moves.clock)
-        left = self.rollouts - len(done)
-        width = int(min([self.width, left, *fits])) if rounds else 0
-        width = max(width, 0 if done else 1)
+        width, batches = self._batch(costs, Room.of(moves.ledger, moves.clock), len(done))
         leaves: list[list[Step]] = []
         for _ in range(width):
             leaf = self._leaf(done, state.get("starts", []), [_path(leaf) for leaf in leaves])
             if leaf is None:
                 break
             leaves.append(leaf)
-        if width < min(self.width, left):
-            moves.note("select", f"{len(leaves)} of {min(self.width, left)} rollouts: the budget pays for no more")
-        batches = max(1, math.ceil(min([left, *fits]) / max(1, width)))
+        full = min(self.width, self.rollouts - len(done))
+        if width < full:
+            moves.note("select", f"{len(leaves)} of {full} rollouts: the budget pays for no more")
         part = share(moves.ledger, max(1, len(leaves)), moves.clock, layers=batches)
         return {
             "leaves": leaves,
@@ -173,7 +188,6 @@ class Mcts(Mode):
         for outcome, path in zip(done, paths, strict=True):
             for length in range(1, len(path) + 1):
                 chains.setdefault(path[:length], outcome["chain"][:length])
-        deepest = getattr(self.of, "steps", math.inf)
 
         def visits(at: Path) -> int:
             return sum(path[: len(at)] == at for path in [*paths, *batch])
@@ -183,7 +197,7 @@ class Mcts(Mode):
             return mean + self.exploration * math.sqrt(math.log(visits(at[:-1])) / visits(at))
 
         def descend(at: Path) -> Path | None:
-            if begun.count(at) < self.expand and at not in paths and len(at) < deepest:
+            if begun.count(at) < self.expand and at not in paths and len(at) < self._deepest:
                 return at
             children = [path for path in chains if path and path[:-1] == at]
             below = map(descend, sorted(children, key=bound, reverse=True))
@@ -191,6 +205,20 @@ class Mcts(Mode):
 
         leaf = descend(())
         return None if leaf is None else chains[leaf]
+
+    @property
+    def _deepest(self) -> float:
+        """Longest chain of a rollout."""
+        return getattr(self.of, "steps", math.inf)
+
+    def _batch(self, costs: Costs, room: Room, done: int) -> tuple[int, int]:
+        """Rollouts side by side that `room` pays for now that so many are done, and batches of as many to come, this
+        one included. One rollout at least, if none is done."""
+        least, _ = self._rollout(costs)
+        pays = min(self.rollouts - done, room.times(least))
+        width = int(min(self.width, pays)) if least.rounds <= room.rounds else 0
+        width = max(width, 0 if done else 1)
+        return width, max(1, math.ceil(pays / max(1, width)))
 
     def _rollout(self, costs: Costs) -> tuple[Spend, Spend]:
         """Cost of a rollout at its least and in full."""

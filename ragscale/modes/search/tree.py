@@ -14,7 +14,7 @@ from langgraph.graph import END, START
 from langgraph.types import Send
 
 from ragscale.modes.core.asking import CAPS, CORAG, Stepwise
-from ragscale.modes.core.costs import Costs, beside
+from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import branch, node, send, unless_stopped
@@ -90,9 +90,20 @@ class Tree(Stepwise):
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One greedy level; `steps` levels in full."""
         ends = (costs.retrieve() if self.looks else Spend()) + costs.answer(self.context)
-        depths = [min(self.rollout_steps, self.steps - level) for level in range(1, self.steps + 1)]
-        levels = [self._cost(self._full(depth), costs) for depth in depths]
-        return ends + self._cost(Shape(1, 0, 0, min(self.k, 2)), costs), sum(levels, ends)
+        return ends + self._cost(self._thin, costs), ends + self._levels(costs)
+
+    def course(self, costs: Costs, room: Room) -> Forecast:
+        """Level by level, each as wide as it may be."""
+        first = shape = self._widest(costs, room, self.steps)
+        if first is None:
+            return Forecast(Spend(), {"levels": 0})
+        spend, levels = self._levels(costs), self.steps
+        if not room.pays(spend):
+            spend, levels = Spend(), 0
+            while levels < self.steps and shape is not None:
+                spend, levels = spend + self._cost(shape, costs), levels + 1
+                shape = self._widest(costs, room.less(spend), self.steps - levels)
+        return Forecast(spend, {"levels": levels, "first": first._asdict()})
 
     def graph(self) -> ModeGraph:
         """look -> plan -> child x E -> spread -> rollout x E R -> select -> plan ... -> answer."""
@@ -219,31 +230,45 @@ class Tree(Stepwise):
         Raises:
             BudgetExceeded: Not even a greedy level fits.
         """
-        levels = self.steps - len(state["chain"])
-        few, least = min(self.k, 3), min(self.k, 2)
         costs = Costs.of(state, samples=moves.context.capabilities.samples)
-        thin = self._cost(Shape(1, 0, 0, least), costs)
+        found = self._widest(costs, Room.of(moves.ledger, moves.clock), self.steps - len(state["chain"]))
+        if found is not None:
+            return found
+        # Half a level is money lost. This tells which limit it would pass.
+        moves.ledger.reserve(self._cost(self._thin, costs), clock=moves.clock).refund()
+        return self._thin
+
+    def _widest(self, costs: Costs, room: Room, levels: int) -> Shape | None:
+        """The same for what `room` pays, with so many levels to go; None where not even a greedy level fits."""
+        few, thin = min(self.k, 3), self._cost(self._thin, costs)
 
         def fits(shape: Shape) -> bool:
-            need = self._cost(shape, costs) + (thin if levels > 1 else Spend())
-            left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
-            return left and need.rounds <= moves.ledger.rounds_left(moves.clock)
+            return room.pays(self._cost(shape, costs) + (thin if levels > 1 else Spend()))
 
         def first(sizes: range, shape: Callable[[int], Shape]) -> Shape | None:
             at = bisect_left(sizes, True, key=lambda size: fits(shape(size)))
             return shape(sizes[at]) if at < len(sizes) else None
 
         depths, widths = range(min(self.rollout_steps, levels - 1), -1, -1), range(self.expand, 1, -1)
-        found = (
+        return (
             first(depths, self._full)
             or first(widths, lambda expand: Shape(expand, 1, 0, self.k))
             or first(widths, lambda expand: Shape(expand, 1, 0, few))
             or next((shape for shape in (Shape(1, 0, 0, self.k), Shape(1, 0, 0, few)) if fits(shape)), None)
+            or (self._thin if room.pays(thin) else None)
         )
-        if found is not None:
-            return found
-        moves.ledger.reserve(thin, clock=moves.clock).refund()  # half a level is money lost: raises if it does not fit
-        return Shape(1, 0, 0, least)
+
+    @property
+    def _thin(self) -> Shape:
+        """The least level."""
+        return Shape(1, 0, 0, min(self.k, 2))
+
+    def _levels(self, costs: Costs) -> Spend:
+        """All levels in full: rollouts look ahead less and less as `steps` comes near, and not at all in the last."""
+        deepest = min(self.rollout_steps, self.steps - 1)
+        most, least = [self._cost(self._full(depth), costs) for depth in (deepest, min(deepest, 1))]
+        last = self._cost(self._full(0), costs)
+        return series(most, most, self.steps - 1 - deepest) + series(most, least, deepest) + last
 
     def _full(self, depth: int) -> Shape:
         """A level with all children; one rollout each where none looks ahead, as more would have the same score."""
@@ -255,9 +280,8 @@ class Tree(Stepwise):
 
     def _cost(self, shape: Shape, costs: Costs) -> Spend:
         """A level of that shape."""
-        ahead = beside(
-            sum([costs.plan(self.plan_k) + costs.step(shape.k)] * shape.depth, costs.score()), shape.rollouts
-        )
+        further = costs.plan(self.plan_k) + costs.step(shape.k)
+        ahead = beside(series(further, further, shape.depth) + costs.score(), shape.rollouts)
         child = costs.step(shape.k) + (ahead if shape.expand > 1 else Spend())
         return costs.plan(self.plan_k, self._drawn(shape)) + beside(child, shape.expand)
 

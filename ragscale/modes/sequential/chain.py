@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from langgraph.graph import END, START
 
 from ragscale.modes.core.asking import CAPS, CORAG, Stepwise
-from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.costs import Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
@@ -68,7 +68,13 @@ class Chain(Stepwise):
         """One step; `steps` steps."""
         ends = (costs.retrieve() if self.looks else Spend()) + costs.answer(self.context)
         step = self._step(costs)
-        return ends + step, sum([step] * self.steps, ends)
+        return ends + step, ends + series(step, step, self.steps)
+
+    def course(self, costs: Costs, room: Room) -> Forecast:
+        """As many steps as can be paid to their ends."""
+        step = self._step(costs)
+        steps = int(min(self.steps, max(1, room.turns(step)))) if room.pays(_FIRST) else 0
+        return Forecast(room.within(series(step, step, steps)), {"steps": steps})
 
     def graph(self) -> ModeGraph:
         """look -> plan -> retrieve -> read -> plan ... -> answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -10,7 +11,7 @@ from langgraph.graph import END, START
 
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError
 from ragscale.modes.core.asking import Asking
-from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.costs import Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
@@ -113,9 +114,20 @@ class Parallel(Asking):
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One round of one query; `rounds` rounds of `max_queries`."""
         ends = (costs.retrieve() if self.looks else Spend()) + costs.answer(self.context)
-        seen = range(self.looks, self.looks + self.rounds * self.max_queries * self.k, self.max_queries * self.k)
-        rounds = [costs.plan(glimpses) + costs.retrieve(self.max_queries) for glimpses in seen]
-        return ends + costs.plan(self.looks) + costs.retrieve(), sum(rounds, ends)
+        first, last = self._turn(costs, 0), self._turn(costs, self.rounds - 1)
+        return ends + costs.plan(self.looks) + costs.retrieve(), ends + series(first, last, self.rounds)
+
+    def course(self, costs: Costs, room: Room) -> Forecast:
+        """As many rounds as can be paid: each shows the passages of those before it."""
+        first = self._turn(costs, 0)
+        most = range(1, self.rounds + 1)
+        rounds = bisect(most, False, key=lambda n: not room.pays(series(first, self._turn(costs, n - 1), n)))
+        return Forecast(series(first, self._turn(costs, rounds - 1), rounds), {"rounds": rounds})
+
+    def _turn(self, costs: Costs, before: int) -> Spend:
+        """Cost of the turn that follows so many rounds."""
+        glimpses = self.looks + before * self.max_queries * self.k
+        return costs.plan(glimpses) + costs.retrieve(self.max_queries)
 
     def graph(self) -> ModeGraph:
         """look -> think -> retrieve -> think ... -> answer."""
