@@ -137,6 +137,49 @@ def test_a_single_member_is_not_scored() -> None:
 
 
 @pytest.mark.parametrize(
+    ("mode", "shown"),
+    [
+        (Mcts(of=Chain(steps=1), rollouts=2, scorer="agreement"), 8),
+        (Mcts(of=Chain(steps=1, context=3), rollouts=2, scorer="agreement"), 3),
+        (BestOfN(of=Once(), n=2, scorer="agreement"), 5),
+        (Vote(of=BestOfN(of=Parallel(rounds=1), n=2, scorer="agreement"), n=2), 8),
+    ],
+    ids=str,
+)
+def test_agreement_is_of_answers_from_the_evidence_that_a_closing_answer_is_shown(mode: Mode, shown: int) -> None:
+    answer, _ = run(mode)
+    assert {len(event.passages) for event in answer.trace if event.move == "score"} == {shown}
+
+
+def test_a_rollout_that_the_budget_cut_short_can_be_gone_on_from() -> None:
+    """It has no end of its own: before, three short rollouts spent 39 % of this budget, and no node was left."""
+    answer, _ = run(Mcts(scorer="penalty"), index=StubIndex(words=100), budget=Budget(tokens=16_000))
+    longest = max(sum(e.move == "read" for e in events) for events in branches(answer).values())
+    assert len(branches(answer)) > 4
+    assert longest > 1
+    assert answer.spend.total.tokens > 0.85 * 16_000
+
+
+@pytest.mark.parametrize("tokens", [1_000, 2_000, 4_000])
+@pytest.mark.parametrize("scorer", ["penalty", "judge", "agreement"])
+def test_a_single_rollout_is_not_scored_and_does_what_its_mode_would(scorer: Any, tokens: int) -> None:
+    budget = Budget(tokens=tokens)
+    alone, _ = run(Chain(), index=StubIndex(words=100), budget=budget)
+    answer, _ = run(Mcts(scorer=scorer), index=StubIndex(words=100), budget=budget)
+    moves = [event.move for event in answer.trace if event.move != "select"]
+    assert moves == [event.move for event in alone.trace]
+
+
+@pytest.mark.parametrize("limits", [{"rounds": 6}, {"tokens": 13_000}, {"queries": 4}, {"llm_calls": 17}], ids=str)
+@pytest.mark.parametrize("mode", [Mcts(width=1), Mcts(), Mcts(expand=4, scorer="penalty")], ids=str)
+def test_no_rollout_gets_less_than_a_step_needs(mode: Mode, limits: dict[str, int]) -> None:
+    answer, _ = run(mode, index=StubIndex(words=100), budget=Budget(**limits))  # type: ignore[arg-type]
+    reads = [any(e.move == "read" for e in events) for name, events in branches(answer).items() if name]
+    assert reads
+    assert all(reads)
+
+
+@pytest.mark.parametrize(
     ("texts", "winner"),
     [
         (["Paris", "The Paris.", "Rome"], "Paris"),

@@ -61,7 +61,8 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         result = outcome(end)
         update: Update = {name: end[name] for name in ("total", "serial", "trace")}
         if scored and not _lost(end):
-            moves = Moves.begin({**end, "scope": outer, "held": None}, replace(runtime, context=context))
+            place = {"scope": {**outer, "shown": mode.context}, "held": None}
+            moves = Moves.begin({**end, **place}, replace(runtime, context=context))
             try:
                 result["score"] = await scored(moves, state["question"], result)
             except (RagscaleError, OSError) as error:

@@ -38,6 +38,8 @@ class _MctsState(State, total=False):
     """Length of the chain that each rollout went on from, in the order of ``outcomes``."""
     leaves: list[list[Step]]
     """Chains that the next rollouts go on from."""
+    scored: bool
+    """Whether they are: a single one that the budget pays for has nothing to be compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +104,14 @@ class Mcts(Mode):
         spend, done, shape = Spend(), 0, dict[str, Any]()
         while done < self.rollouts and (not done or deepest > 1):
             left = room.less(spend)
-            width, batches = self._batch(costs, left, done)
+            width = self._side_by_side(costs, left, done)
             if not width:
                 break
             width = width if done else min(width, self.expand)
-            each = of.forecast(costs, left.dealt(width, batches).less(score), looked=True)
-            batch = beside(each.spend + score, width)
+            layers = self._layers(costs, left, done, width)
+            reward = score if done or width * layers > 1 else Spend()
+            each = of.forecast(costs, left.dealt(width, layers).less(reward), looked=True)
+            batch = beside(each.spend + reward, width)
             # All others at once where they can be paid: there may be any number of them.
             rest = (self.rollouts - done) // width if done else 1
             turns = rest if left.pays(series(batch, batch, rest)) else 1
@@ -136,8 +140,8 @@ class Mcts(Mode):
         """Choose the nodes that the next rollouts go on from; none where rollouts, budget or nodes are used up."""
         moves.give_up_closing()
         costs = Costs.of(state, samples=moves.context.capabilities.samples)
-        done = state["outcomes"]
-        width, batches = self._batch(costs, Room.of(moves.ledger, moves.clock), len(done))
+        done, room = state["outcomes"], Room.of(moves.ledger, moves.clock)
+        width = self._side_by_side(costs, room, len(done))
         leaves: list[list[Step]] = []
         for _ in range(width):
             leaf = self._leaf(done, state.get("starts", []), [_path(leaf) for leaf in leaves])
@@ -147,9 +151,12 @@ class Mcts(Mode):
         full = min(self.width, self.rollouts - len(done))
         if width < full:
             moves.note("select", f"{len(leaves)} of {full} rollouts: the budget pays for no more")
-        part = share(moves.ledger, max(1, len(leaves)), moves.clock, layers=batches)
+        branches = max(1, len(leaves))
+        layers = self._layers(costs, room, len(done), branches)
+        part = share(moves.ledger, branches, moves.clock, layers=layers)
         return {
             "leaves": leaves,
+            "scored": bool(done) or branches * layers > 1,
             "starts": [len(leaf) for leaf in leaves],
             "part": part,
             "typical": costs.means,
@@ -161,7 +168,14 @@ class Mcts(Mode):
             return "vote" if state["outcomes"] else "answer"
         first = len(state["outcomes"])
         return [
-            send("rollout", state, str(i), temperature=self.temperature if i else 0.0, chain=leaf)
+            send(
+                "rollout",
+                state,
+                str(i),
+                temperature=self.temperature if i else 0.0,
+                chain=leaf,
+                scored=state["scored"],
+            )
             for i, leaf in enumerate(state["leaves"], first)
         ] or "vote"
 
@@ -182,6 +196,8 @@ class Mcts(Mode):
         The tree is a function of the rollouts done, of where they started, and of where those of the `batch` will.
         """
         paths = [_path(outcome["chain"]) for outcome in done]
+        # A chain that was cut short can go on; one that came to its own end cannot.
+        ended = {path for outcome, path in zip(done, paths, strict=True) if not outcome["stop"]}
         rewards = _rescaled([outcome["score"] for outcome in done])
         begun = [*(path[:start] for path, start in zip(paths, starts, strict=True)), *batch]
         chains: dict[Path, list[Step]] = {(): []}
@@ -197,7 +213,7 @@ class Mcts(Mode):
             return mean + self.exploration * math.sqrt(math.log(visits(at[:-1])) / visits(at))
 
         def descend(at: Path) -> Path | None:
-            if begun.count(at) < self.expand and at not in paths and len(at) < self._deepest:
+            if begun.count(at) < self.expand and at not in ended and len(at) < self._deepest:
                 return at
             children = [path for path in chains if path and path[:-1] == at]
             below = map(descend, sorted(children, key=bound, reverse=True))
@@ -211,14 +227,16 @@ class Mcts(Mode):
         """Longest chain of a rollout."""
         return getattr(self.of, "steps", math.inf)
 
-    def _batch(self, costs: Costs, room: Room, done: int) -> tuple[int, int]:
-        """Rollouts side by side that `room` pays for now that so many are done, and batches of as many to come, this
-        one included. One rollout at least, if none is done."""
+    def _side_by_side(self, costs: Costs, room: Room, done: int) -> int:
+        """Rollouts at once that `room` pays for, now that so many are done; one at least, if none is."""
         least, _ = self._rollout(costs)
-        pays = min(self.rollouts - done, room.times(least))
-        width = int(min(self.width, pays)) if least.rounds <= room.rounds else 0
-        width = max(width, 0 if done else 1)
-        return width, max(1, math.ceil(pays / max(1, width)))
+        width = int(min(self.width, self.rollouts - done, room.times(least))) if least.rounds <= room.rounds else 0
+        return max(width, 0 if done else 1)
+
+    def _layers(self, costs: Costs, room: Room, done: int, branches: int) -> int:
+        """Batches of so many rollouts that `room` is to be shared by: none gets less than a rollout needs."""
+        least, _ = self._rollout(costs)
+        return int(max(1, min(math.ceil((self.rollouts - done) / self.width), room.turns(beside(least, branches)))))
 
     def _rollout(self, costs: Costs) -> tuple[Spend, Spend]:
         """Cost of a rollout at its least and in full."""
