@@ -215,13 +215,13 @@ class Agent:
             if run.finished is not None:
                 with contextlib.suppress(ModelError):  # a dead endpoint that has not told its model is no hindrance
                     run.pin(model=await asyncio.to_thread(lambda: self.llm.name))
-                yield self._answer(chosen, run.finished, Ledger(limits).budget)
+                yield self._answer(chosen, run.finished, Ledger(limits).budget, run.lost)
                 return
             if not self._loaded:
                 # Before the clock starts: which question comes first is chance, and it has the seconds of the others.
                 await self.index.asearch([], 1, self.how)
                 self._loaded = True
-            ledger = Ledger(limits, parent=parent, spent=run.spent, elapsed=run.elapsed)
+            ledger = Ledger(limits, parent=parent, spent=run.spent, lost=run.lost, elapsed=run.elapsed)
             if saver is not None:
                 run.limit(_limits(ledger.budget))
                 run.pin(index=await asyncio.to_thread(getattr, self.index, "fingerprint", None))
@@ -241,14 +241,14 @@ class Agent:
                     told = str(await asyncio.to_thread(getattr, self.index, "description", ""))
                 context = Context(
                     index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
-                    how=self.how, shown=chosen.context, about=told,
+                    how=self.how, shown=chosen.context, line=run.line, about=told,
                 )  # fmt: skip
                 async with contextlib.aclosing(run.events(context)) as events:
                     async for event in events:
                         yield event
             finally:
                 ledger.drop_closing()
-            yield self._answer(chosen, {**initial(question), **(run.finished or {})}, ledger.budget)
+            yield self._answer(chosen, {**initial(question), **(run.finished or {})}, ledger.budget, run.lost)
 
     def batch(
         self,
@@ -350,7 +350,7 @@ class Agent:
             async with self._checkpoints.of_run(thread_id) as saver:
                 yield saver
 
-    def _answer(self, mode: modes.Mode, state: dict[str, Any], budget: Budget) -> Answer:
+    def _answer(self, mode: modes.Mode, state: dict[str, Any], budget: Budget, lost: Spend) -> Answer:
         text, stop, reason = state["text"] or "", state["stop"], state["reason"]
         if not text and not stop:
             stop, reason = "failed", f"The mode {mode.name} ended without an answer. Report it to whoever wrote it."
@@ -370,7 +370,7 @@ class Agent:
             stop_reason=stop or "answered",
             reason=reason,
             caveat=_caveat(total, budget, getattr(self.llm, "most_off", None)),
-            spend=AnswerSpend(total, Spend(**state["serial"])),
+            spend=AnswerSpend(total, Spend(**state["serial"]), lost),
             trace=trace,
             question=state["question"],
             passages=passages,

@@ -19,6 +19,8 @@ class AnswerSpend:
     """Everything that was charged."""
     serial: Spend
     """The critical path: parallel branches count by their maximum in each dimension."""
+    lost: Spend = field(default_factory=Spend)
+    """Charged to the limits beside `total`: calls of killed processes, which the resumed run made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Answer:
             "stop_reason": self.stop_reason,
             "reason": self.reason,
             "caveat": self.caveat,
-            "spend": {"total": self.spend.total.to_dict(), "serial": self.spend.serial.to_dict()},
+            "spend": {name: getattr(self.spend, name).to_dict() for name in ("total", "serial", "lost")},
             "trace": [event.to_dict() for event in self.trace],
         }
 

@@ -76,6 +76,8 @@ class Ledger:
         parent: A ledger that is charged as well and whose limits hold too. A parent's `rounds` is a limit of each
             child, since the rounds of different questions do not follow one another.
         spent: What was charged before (a resumed run).
+        lost: What killed processes had spent besides (a resumed run). It counts against the limits, but `left` does not
+            show it, so that the run plans as it would have without a kill.
         elapsed: Seconds that the run had taken before (a resumed run).
         clock: Seconds; only differences matter.
 
@@ -89,6 +91,7 @@ class Ledger:
         *,
         parent: Ledger | None = None,
         spent: Spend | None = None,
+        lost: Spend | None = None,
         elapsed: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -99,6 +102,7 @@ class Ledger:
         self._lock: threading.Lock = parent._lock if parent else threading.Lock()
         self._spent = spent or Spend()
         self._held = Spend()
+        self._lost = lost or Spend()
         self._closing: Reservation | None = None
         self._most = 0  # tokens that may be held for it
         self._released = False
@@ -125,7 +129,8 @@ class Ledger:
             return self._seconds_left()
         with self._lock:
             own: float = getattr(self._own(), dimension)
-            return min(led._left(dimension) for led in self._family()) + own
+            lost: float = 0.0 if self._released else getattr(self._lost, dimension)
+            return min(led._left(dimension) + (lost if led is self else 0.0) for led in self._family()) + own
 
     def limit(self, dimension: str) -> float:
         """The tightest limit of the family in one dimension; infinite if open."""
@@ -202,7 +207,7 @@ class Ledger:
         """
         self._most = wanted.tokens
         while self._closing is None:
-            tokens = min(wanted.tokens, self.left("tokens"))
+            tokens = min(wanted.tokens, self.left("tokens") - self._lost.tokens)
             if tokens < 1:
                 raise BudgetExceeded("tokens", self.limit("tokens"), wanted.tokens)
             try:
@@ -257,7 +262,8 @@ class Ledger:
         limit = getattr(self.budget, dimension)
         if limit is None:
             return math.inf
-        return float(limit - getattr(self._spent, dimension) - getattr(self._held, dimension))
+        gone = self._spent + self._held + self._lost
+        return float(limit - getattr(gone, dimension))
 
     def _seconds_left(self) -> float:
         left = math.inf
@@ -283,6 +289,8 @@ class Reservation:
 
     def __init__(self, ledger: Ledger, wanted: Spend) -> None:
         self.wanted = wanted
+        self.actual: Spend | None = None
+        """Cost that it was settled with; None while it is open."""
         self._ledger = ledger
         self._open = True
 
@@ -291,6 +299,7 @@ class Reservation:
         with self._ledger._lock:
             first, self._open = self._open, False
         if first:
+            self.actual = actual
             self._ledger._settle(self.wanted, actual)
 
     def refund(self) -> None:

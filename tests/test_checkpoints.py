@@ -97,7 +97,10 @@ class TestACrash:
                 second = crashing((len(llm.calls) - at) // 2, CrashError("killed"))
                 run(mode, budget=budget, llm=second, checkpoints=saver, thread="t")
             answer, _ = run(mode, budget=budget, checkpoints=saver, thread="t")
-            assert outcome(answer) == outcome(whole)
+            assert answer.text
+            if outcome(answer) != outcome(whole):  # the limits do not pay for the calls that are made again
+                assert answer.spend.lost.llm_calls
+                assert limits
 
 
 class Fingerprinted(StubIndex):
@@ -305,6 +308,21 @@ class TestSeveralCallsAtOnce:
 
         asyncio.run(work())
         assert agent(mode="once", checkpoints=tmp_path / "runs.sqlite").ask(QUESTION, thread_id="t").text
+
+    def test_calls_that_are_cancelled_in_the_middle_of_a_write_leave_no_lock(self, tmp_path: Path) -> None:
+        """Seen in one of some twenty: whoever came next waited for seconds, and gave up."""
+        mine = agent(llm=scripted(delay=0.004), mode=SMALL["tree"], checkpoints=tmp_path / "runs.sqlite")
+
+        async def work(i: int) -> None:
+            task = asyncio.create_task(mine.aask(QUESTION, thread_id=f"t{i}"))
+            await asyncio.sleep(0.01 + i / 400)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            with contextlib.closing(sqlite3.connect(tmp_path / "runs.sqlite", timeout=0.5)) as other:
+                other.execute("BEGIN IMMEDIATE")
+
+        for i in range(60):
+            asyncio.run(work(i))
 
 
 def packed(value: Any) -> tuple[str, bytes]:

@@ -56,7 +56,7 @@ def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str
     assert (answer["mode"], answer["stop_reason"]) == (mode.partition("(")[0], "answered")
     assert answer["answer"]
     assert answer["citations"]
-    assert set(answer["spend"]) == {"total", "serial"}
+    assert set(answer["spend"]) == {"total", "serial", "lost"}
     for spend in (*answer["spend"].values(), *(event["spend"] for event in answer["trace"])):
         assert set(spend) == SPEND
     assert answer["spend"]["total"]["llm_calls"] == len(model.calls)

@@ -53,6 +53,8 @@ class Repeating(Vllm):
         super().__init__(window=100_000)
         self.bare = bare
         self.asked = 0
+        self.used = Counter[str]()
+        """Calls and tokens, as this server counts them, of clients that died too."""
         self.victim: tuple[Callable[[], int | None], int] | None = None
         """Whom to kill, and at which request."""
 
@@ -75,6 +77,8 @@ class Repeating(Vllm):
         call = ScriptedCall(0, tuple(body["messages"]), n=body.get("n", 1), seed=body.get("seed"), schema=wanted)
         texts = never_repeating(body["messages"], call)
         prompt = len(self.prompt(body))
+        if "Query: " in body["messages"][-1]["content"] or "Question: " in body["messages"][-1]["content"]:
+            self.used += Counter(llm_calls=1, tokens=prompt + sum(map(len, texts)))
         return Reply(completion(*texts, prompt=prompt, done=sum(map(len, texts)), cached=0))
 
 
@@ -107,6 +111,8 @@ class Campaign:
         self.files = Path(tempfile.mkdtemp(dir=folder))
         self.model, self.llm = endpoint
         self.kills = 0
+        self.cut = 0
+        """Runs that a limit cut short, as calls of killed processes had been paid out of it."""
         self.deaths: dict[str, int] = {}
         self._whole: dict[str, tuple[Answer, dict[str, int], int]] = {}
         self._context = multiprocessing.get_context("forkserver")
@@ -117,6 +123,7 @@ class Campaign:
         job = Job(str(self.folder / "index"), self.llm, mode, "", limits)
         whole, turns, calls = self._uninterrupted(job)
         job = replace(job, checkpoints=str(self.files / f"{self.kills}-{self.pick.random()}.sqlite"))
+        self.model.used.clear()
         deaths, left = [], 1.0
         for _ in range(kills):
             kind = self.pick.choice(DEATHS)
@@ -128,13 +135,23 @@ class Campaign:
                 replace(job, die=None if kind == "call" else (kind, at)), at if kind == "call" else None
             )
             if died is not None:  # a run that is resumed has fewer turns than a whole one
-                assert outcome(died) == outcome(whole), deaths
+                self._check(died, whole, deaths, limits)
                 break
             self.kills += 1
             self.deaths[kind] = self.deaths.get(kind, 0) + 1
         answer, _ = self._run(job)
         assert answer is not None, deaths
-        assert outcome(answer) == outcome(whole), (mode, limits, deaths)
+        self._check(answer, whole, deaths, limits)
+
+    def _check(self, answer: Answer, whole: Answer, deaths: Any, limits: dict[str, Any]) -> None:
+        """The uninterrupted answer; or one cut short where the limits do not pay for calls made again."""
+        for name in ("llm_calls", "tokens"):
+            assert self.model.used[name] <= limits.get(name, 10**9), (name, limits, deaths)
+        if outcome(answer) != outcome(whole):
+            assert limits, deaths
+            assert answer.spend.lost.llm_calls + answer.spend.lost.queries, (limits, deaths)
+            assert answer.text or limits.get("tokens") == 3_000, (limits, deaths)
+            self.cut += 1
 
     def stops(self) -> dict[str, int]:
         """How the uninterrupted runs ended."""

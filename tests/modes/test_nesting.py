@@ -233,9 +233,11 @@ def test_a_crash_under_a_budget_overruns_nothing_and_an_answer_comes(seed: int) 
         with pytest.raises(CrashError):
             run(DOUBLE, llm=first, index=index, budget=budget, checkpoints=saver, thread="t")
         answer, ledger = run(DOUBLE, index=index, budget=budget, checkpoints=saver, thread="t")
-        assert answer.text == expected.text
-        assert answer.spend.total.tokens <= (budget.tokens or 0)
-        assert story(answer) == story(expected)
+        assert answer.text
+        assert answer.spend.total.tokens + answer.spend.lost.tokens <= (budget.tokens or 0)
+        assert answer.spend.lost.llm_calls > 0
+        if answer.spend.lost.tokens <= (budget.tokens or 0) - 2 * expected.spend.total.tokens:
+            assert story(answer) == story(expected)
         assert ledger.held.tokens == 0
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import reprlib
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
 from langgraph.runtime import Runtime
 
-from ragscale.budget import Budget, Ledger
+from ragscale.budget import Budget, Ledger, Reservation
 from ragscale.endpoint.retry import attempts
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.index import How
 from ragscale.llm.answers import within
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
 from ragscale.llm.tokens import with_margin
+from ragscale.modes.core.line import Line
 from ragscale.modes.core.state import Scope
 from ragscale.prompts import Prompt
 from ragscale.prompts.thoughts import spoken
@@ -64,6 +66,8 @@ class Context:
     """Description of the index's corpus, for planners; empty for a neutral one."""
     shown: int = 8
     """Passages that the closing answer is shown at most: by them its share of the tokens is cut."""
+    line: Line | None = None
+    """Where calls are written down before they are made; None for a run that is not kept."""
     emit: Callable[[dict[str, Any]], None] | None = None
     """Receives the events of an inner run as they happen; None for LangGraph's stream writer of each node."""
 
@@ -80,6 +84,7 @@ class Calls:
         self.context = runtime.context
         self.scope = scope
         self._emit = self.context.emit or runtime.stream_writer
+        self._task = runtime.execution_info
         self._before = clock
         self._spent = spent
         self._cost = Spend()
@@ -129,6 +134,23 @@ class Calls:
         limits = {name: max(0, limit - keep.get(name, 0)) for name, limit in share.items()}
         spent = self._spent + self._cost
         return self.context.ledger.child(Budget(**limits), spent=spent, elapsed=self.clock.seconds)  # type: ignore[arg-type]
+
+    @contextlib.asynccontextmanager
+    async def reserve(self, wanted: Spend) -> AsyncIterator[Reservation]:
+        """Reserve a call, written down ahead where the run is kept; settle it within the block.
+
+        Raises:
+            BudgetExceeded: It does not fit.
+        """
+        line, task = self.context.line, self._task
+        with self.ledger.reserve(wanted, clock=self.clock) as held:
+            if line and task:
+                await line.ahead(task, wanted)
+            try:
+                yield held
+            finally:
+                if line and task and held.actual is not None:
+                    line.settle(task, wanted, held.actual)
 
     @property
     def clock(self) -> Spend:
@@ -324,7 +346,7 @@ class Calls:
         unknown = replace(wanted, prompt_tokens=prompt) if exact else wanted
         unknown = replace(unknown, estimated_tokens=unknown.completion_tokens if exact else unknown.tokens)
         outcome: _Result | ModelError | BudgetExceeded
-        with self.ledger.reserve(wanted, clock=self.clock) as held:
+        async with self.reserve(wanted) as held:
             started = time.perf_counter()
             try:
                 async with self.ledger.in_time():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Send
 
 from ragscale.errors import InvalidInput, RagscaleError
@@ -95,6 +98,36 @@ def _check_versions(checkpoint: dict[str, Any]) -> None:
         raise RagscaleError(f"no versions ({error})", _FOREIGN) from error
 
 
+class _WholeWrites(AsyncSqliteSaver):
+    """LangGraph's saver, which ends what it has begun to write, also where the call is cancelled.
+
+    Cut off between a statement and its commit, its transaction would lock the file for every other call.
+    """
+
+    def __init__(self, conn: Any, **options: Any) -> None:
+        super().__init__(conn, **options)
+        self._writing: set[asyncio.Task[Any]] = set()
+
+    async def aput(self, *arguments: Any, **options: Any) -> RunnableConfig:
+        """As LangGraph's."""
+        config: RunnableConfig = await self._whole(super().aput(*arguments, **options))
+        return config
+
+    async def aput_writes(self, *arguments: Any, **options: Any) -> None:
+        """As LangGraph's."""
+        await self._whole(super().aput_writes(*arguments, **options))
+
+    async def drain(self) -> None:
+        """Wait until nothing is being written any more."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    async def _whole(self, write: Coroutine[Any, Any, Any]) -> Any:
+        task = asyncio.create_task(write)
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return await asyncio.shield(task)
+
+
 class Checkpoints:
     """Where an agent's runs are kept.
 
@@ -131,13 +164,15 @@ class Checkpoints:
             with _alone(id(self._saver), thread_id):
                 yield self._saver
             return
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
         with _alone(self._path, thread_id), _alone_on_disk(self._path, thread_id):
             try:
-                async with AsyncSqliteSaver.from_conn_string(self._path) as saver:
+                async with _WholeWrites.from_conn_string(self._path) as saver:
+                    assert isinstance(saver, _WholeWrites)
                     saver.serde = PlainSerializer()
-                    yield saver
+                    try:
+                        yield saver
+                    finally:
+                        await saver.drain()
             except sqlite3.Error as error:
                 raise _unusable(self._path, error) from error
 

@@ -58,6 +58,8 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         start = {**initial(state["question"], scope, state["serial"]), **given}
         context = replace(context, emit=context.emit or runtime.stream_writer)
         end = await graph.ainvoke(start, context=context)
+        if context.line and runtime.execution_info:
+            context.line.ended(runtime.execution_info)
         result = outcome(end)
         update: Update = {name: end[name] for name in ("total", "serial", "trace")}
         if scored and not _lost(end):

@@ -104,7 +104,7 @@ class Moves(Calls):
         """
         started = time.perf_counter()
         wanted = Spend(queries=len(queries), rounds=1)
-        with self.ledger.reserve(wanted, clock=self.clock) as held:
+        async with self.reserve(wanted) as held:
             try:
                 async with self.ledger.in_time():
                     found = await self.context.index.asearch(queries, k, self.context.how)

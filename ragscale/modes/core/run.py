@@ -22,6 +22,7 @@ from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleEr
 from ragscale.llm import LLM, Capabilities
 from ragscale.modes.core.calls import LEAST, Context, sleep_within
 from ragscale.modes.core.costs import closing_tokens
+from ragscale.modes.core.line import Line
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.state import initial, outermost
 from ragscale.types import Event, Spend
@@ -54,6 +55,8 @@ class Run:
     """What the graph is given: the initial state, or None where it goes on from a checkpoint."""
     thread_id: str | None = None
     """Its name in the checkpointer; None for a run that is not kept."""
+    line: Line | None = None
+    """Where its calls are written down; None for a run that is not kept."""
     spent: Spend = field(default_factory=Spend)
     """What was spent before, in an earlier process."""
     elapsed: float = 0.0
@@ -89,8 +92,10 @@ class Run:
         run = cls(graph, _config(thread_id=thread_id), start, thread_id)
         try:
             saved = await graph.aget_state(run.config, subgraphs=True)
+            run.line = Line(saver, thread_id)
             if saved.created_at:
                 run._go_on(saved)
+                await run.line.read(_unfinished(saved))
         except sqlite3.Error:
             raise
         except Exception as error:  # whatever LangGraph makes of a file that it did not write as it is
@@ -113,6 +118,11 @@ class Run:
         # `next` is empty too where a node's writes are there and its checkpoint is not: such a run goes on.
         if not saved.tasks and values["text"] is not None:
             self.finished = values
+
+    @property
+    def lost(self) -> Spend:
+        """Cost of calls that killed processes had made, and that the run makes again."""
+        return self.line.lost if self.line else Spend()
 
     def pin(self, **settings: Any) -> None:
         """Tie a run that is kept to settings without which it would be another one.
@@ -178,6 +188,17 @@ def _spent(saved: StateSnapshot) -> tuple[Spend, float]:
             inner, later = _spent(task.state)
             total, seconds = total + inner, max(seconds, later)
     return total, seconds
+
+
+def _unfinished(saved: StateSnapshot) -> set[str]:
+    """Ids of the tasks that have not ended, those of inner runs included."""
+    found = set()
+    for task in saved.tasks:
+        if task.result is None:
+            found.add(task.id)
+            if isinstance(task.state, StateSnapshot):
+                found |= _unfinished(task.state)
+    return found
 
 
 def _config(**place: str) -> RunnableConfig:
