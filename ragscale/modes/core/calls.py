@@ -40,7 +40,7 @@ _Result = TypeVar("_Result", Generation, Score)
 
 
 class Retriever(Protocol):
-    """What a mode needs of an index."""
+    """Index as a mode sees it: search and passages."""
 
     async def asearch(self, queries: Sequence[str], k: int = 10, how: How | None = None) -> list[list[Hit]]:
         """The `k` best hits of each query, best first."""
@@ -53,7 +53,7 @@ class Retriever(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What the nodes of a run share, by reference; never checkpointed."""
+    """Objects that the nodes of a run share by reference; never checkpointed."""
 
     index: Retriever
     llm: LLM
@@ -67,7 +67,7 @@ class Context:
     shown: int = 8
     """Passages that the closing answer is shown at most: by them its share of the tokens is cut."""
     line: Line | None = None
-    """Where calls are written down before they are made; None for a run that is not kept."""
+    """Write-ahead line of the run's calls; None for a run that is not kept."""
     emit: Callable[[dict[str, Any]], None] | None = None
     """Receives the events of an inner run as they happen; None for LangGraph's stream writer of each node."""
 
@@ -404,7 +404,7 @@ class Calls:
 
 
 def _checked(result: _Result, n: int, llm: LLM) -> _Result:
-    """What a model object returned, which may be anybody's; raises `ModelError` where it is not what an `LLM` returns.
+    """Checked return value of a model object, which may be anybody's; raises `ModelError` where it is no `LLM`'s.
 
     The texts may be of any length.
     """

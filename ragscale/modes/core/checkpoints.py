@@ -1,4 +1,4 @@
-"""Where runs are kept: an SQLite file of plain values, or a saver of the user's; one call at a time has a run."""
+"""Checkpoints of runs: in an SQLite file of plain values, or in a saver of the user's; one call at a time has a run."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _unpacking(hook: Callable[[int, bytes], Any]) -> JsonPlusSerializer:
 
 
 def _send(code: int, packed: bytes, refused: list[str]) -> Send:
-    """What msgpack marks as an object: a `Send` of plain values, or refused by name."""
+    """A value that msgpack marks as an object: a `Send` of plain values, or refused by name."""
     name, arguments = "", []
     with suppress(TypeError, ValueError):
         module, name, arguments = _unpacking(_nothing).loads_typed(("msgpack", packed))[:3]
@@ -129,7 +129,7 @@ class _WholeWrites(AsyncSqliteSaver):
 
 
 class Checkpoints:
-    """Where an agent's runs are kept.
+    """Store of an agent's runs.
 
     Args:
         given: An SQLite file, made where there is none; or a LangGraph checkpoint saver with asynchronous methods,

@@ -35,7 +35,7 @@ class AsyncGraph(CompiledStateGraph[Any, Any, Any, Any]):
 
 
 class ModeGraph(StateGraph[Any, Context, Any, Any]):
-    """What `Mode.graph` makes: a `StateGraph` over a mode's state and the `Context` that its nodes share.
+    """Graph of a mode: a `StateGraph` over its state and the `Context` that its nodes share.
 
     Compiled, it takes ``{"question": "..."}`` for a start and a `Context` for each run::
 
@@ -92,7 +92,7 @@ class _Compiled(AsyncGraph):
 
 
 def _question(given: dict[str, Any]) -> str:
-    """What alone counts: the rest is an initial state, or what a parent graph holds by the same names."""
+    """The question alone: the rest is an initial state, or values of a parent graph under the same names."""
     question = given.get("question")
     if not isinstance(question, str) or not question.strip():
         raise InvalidInput(f"The question is {question!r}", 'Ask something: {"question": "..."}.')

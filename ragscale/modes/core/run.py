@@ -32,13 +32,13 @@ __all__ = ["Run", "prepare"]
 _STEPS = 1_000_000
 """Most steps of a graph. Every mode ends long before; one that never ends fails here."""
 _PINS = "ragscale"
-"""Where a checkpoint's metadata has the run's settings: as one text, since LangGraph changes what others hold."""
+"""Key of the run's settings in a checkpoint's metadata: one text, since LangGraph changes other values."""
 _KINDS: dict[str, Any] = {
     "question": str, "text": str | None, "stop": str, "reason": str, "citations": list, "trace": list, "seen": list,
     "found": list, "chain": list, "known": list, "failed": list, "scope": dict, "part": dict, "typical": dict,
     "outcomes": list,
 }  # fmt: skip
-"""What the state's values are: a file may hold anything."""
+"""Types of the state's values: a file may hold anything."""
 
 
 @dataclass
@@ -52,17 +52,17 @@ class Run:
     graph: CompiledStateGraph[Any, Context, Any, Any]
     config: RunnableConfig
     start: Any
-    """What the graph is given: the initial state, or None where it goes on from a checkpoint."""
+    """Input of the graph: the initial state, or None where it goes on from a checkpoint."""
     thread_id: str | None = None
     """Its name in the checkpointer; None for a run that is not kept."""
     line: Line | None = None
-    """Where its calls are written down; None for a run that is not kept."""
+    """Write-ahead line of its calls; None for a run that is not kept."""
     spent: Spend = field(default_factory=Spend)
-    """What was spent before, in an earlier process."""
+    """Spend of earlier processes, as the state has it."""
     elapsed: float = 0.0
     """Seconds on the critical path before."""
     pins: dict[str, Any] = field(default_factory=dict)
-    """What a run that is kept was begun with, by name."""
+    """Settings by name with which a run that is kept was begun."""
     held: int | None = None
     """Tokens held for the closing answer before; see `State`."""
     finished: dict[str, Any] | None = None

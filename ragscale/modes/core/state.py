@@ -90,7 +90,7 @@ class State(TypedDict, total=False):
     chain: list[Step]
     """The steps on which the closing answer rests."""
     known: list[str]
-    """What planners said is known, in order; no sentence twice."""
+    """Sentences that planners said are known, in order; none twice."""
     part: dict[str, float]
     """The share of each branch that is about to be sent."""
     typical: dict[str, list[float]]
