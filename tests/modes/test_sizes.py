@@ -1,4 +1,4 @@
-"""`chain` and `tree` size themselves to the budget: how long and how wide they are at several, on long passages."""
+"""Modes size themselves to the budget: how long, how wide and how many they are at several, on long passages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded
 from ragscale.llm.base import Capabilities
-from ragscale.modes import Chain, Mode, Tree
+from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vote, built_in
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.state import outermost
 from ragscale.modes.search.tree import Shape
@@ -162,3 +162,81 @@ def test_a_chain_is_shorter_at_a_small_budget_and_begins_no_step_that_it_cannot_
         assert moves == ["retrieve", *["plan", "retrieve", "read"] * lengths[-1]]
         assert answer.stop_reason == ("answered" if lengths[-1] == 6 else "budget:tokens")
     assert lengths == [1, 2, 4, 6, 6]
+
+
+NESTED: list[Mode] = [
+    *(cls() for cls in built_in().values()),
+    Vote(of=Once()),
+    Vote(of=Parallel(), n=3),
+    Vote(of=Tree(), n=2),
+    Vote(of=BestOfN(of=Chain(steps=3), n=2), n=2),
+    BestOfN(of=Parallel(), n=3, scorer="judge"),
+    BestOfN(of=Vote(of=Chain(steps=2), n=2), n=2, scorer="agreement"),
+    Mcts(of=Tree(steps=2), rollouts=4, scorer="penalty"),
+]
+SIZES = (1_000, 4_000, 16_000, 64_000)
+
+
+def work(answer: Answer) -> tuple[int, int]:
+    """Inner runs of the outermost mode, and everything that was retrieved."""
+    names = {event.branch.partition(".")[0] for event in answer.trace if event.branch and event.spend.llm_calls}
+    return len(names), answer.spend.total.queries
+
+
+def turn(mode: Mode) -> int:
+    """Tokens of the smallest further thing that a mode can do, for each inner run that would do it.
+
+    With its own margin: an equal part of what is left has to pay for it.
+    """
+    if isinstance(mode, Vote | BestOfN):
+        return mode.n * turn(mode.of)
+    if isinstance(mode, Mcts):
+        return mode._rollout(Costs())[0].tokens
+    return {Chain: 1_300, Tree: 1_300, Parallel: 2_600}.get(type(mode), 0)
+
+
+@pytest.mark.parametrize("mode", NESTED, ids=str)
+def test_given_only_tokens_every_mode_does_something_sensible(mode: Mode) -> None:
+    """At each size an answer, and the money is used, or less than another turn of the mode is left; more for more."""
+    done = []
+    for tokens in SIZES:
+        answer = told(mode, tokens)
+        spent = answer.spend.total.tokens
+        assert answer.stop_reason == "answered" or spent >= 0.85 * tokens or tokens - spent < turn(mode) + 1_000
+        done.append(work(answer))
+    assert all(one[0] <= other[0] and one[1] <= other[1] for one, other in pairwise(done)), done
+
+
+@pytest.mark.parametrize("tokens", [1_000, 1_500, 2_000, 2_500, 3_000, 4_000, 6_000, 9_000, 12_000, 16_000])
+@pytest.mark.parametrize("mode", [mode for mode in NESTED if hasattr(mode, "of")], ids=str)
+def test_no_inner_run_is_without_a_step_while_fewer_could_make_one(mode: Any, tokens: int) -> None:
+    answer = told(mode, tokens)
+    names = {event.branch.partition(".")[0] for event in answer.trace if event.branch}
+    idle = [
+        name
+        for name in names
+        if not any(
+            event.spend.queries for event in answer.trace if event.branch == name or event.branch.startswith(f"{name}.")
+        )
+    ]
+    assert not idle or len(names) == 1 or mode.of.cost(Costs())[0].queries <= 1
+
+
+@pytest.mark.parametrize("calls", range(1, 8))
+def test_what_was_kept_for_a_closing_answer_is_the_members_own_where_they_answer(calls: int) -> None:
+    """A `vote` gives it up before it counts its members."""
+    answer, _ = run(Vote(of=Once(), n=5), budget=Budget(llm_calls=calls))
+    assert answer.spend.total.llm_calls == min(5, calls)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"queries": n} for n in range(1, 14)] + [{"rounds": n} for n in range(1, 6)], ids=str
+)
+@pytest.mark.parametrize("mode", [Parallel(), Parallel(max_queries=2, profile="rag-r1")], ids=str)
+def test_a_conversation_asks_no_turn_whose_queries_cannot_be_sent(mode: Parallel, limits: dict[str, int]) -> None:
+    """It asks for as many queries as are left."""
+    answer, _ = run(mode, budget=Budget(**limits))  # type: ignore[arg-type]
+    moves = [event.move for event in answer.trace if event.move != "answer"]
+    assert all(after == "retrieve" for before, after in pairwise([*moves, ""]) if before == "plan")
+    if answer.stop_reason == "budget:queries":
+        assert answer.spend.total.queries == limits["queries"]

@@ -2,7 +2,7 @@
 
 from ragscale.modes.core.asking import CAPS, CORAG, Asking, Stepwise
 from ragscale.modes.core.calls import Context
-from ragscale.modes.core.costs import Costs, beside
+from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
@@ -17,10 +17,12 @@ __all__ = [
     "Asking",
     "Context",
     "Costs",
+    "Forecast",
     "Mode",
     "ModeGraph",
     "Moves",
     "Outcome",
+    "Room",
     "Scope",
     "State",
     "Stepwise",
@@ -34,6 +36,7 @@ __all__ = [
     "penalty",
     "read",
     "send",
+    "series",
     "share",
     "take",
     "unless_stopped",

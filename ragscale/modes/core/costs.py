@@ -152,8 +152,8 @@ class Room:
 
     def dealt(self, branches: int, layers: int = 1) -> Room:
         """An equal part for each of `branches` side by side, in each of so many layers one after another."""
-        parts = branches * layers
-        return Room(self.tokens / parts, self.llm_calls / parts, self.queries / parts, self.rounds / layers)
+        shared = [_whole(getattr(self, name) / (branches * layers)) for name in _SUMMED]
+        return Room(shared[0], shared[1], shared[2], _whole(self.rounds / layers))
 
     def within(self, cost: Spend) -> Spend:
         """`cost` with no more tokens than there are: prompts are cut to what fits."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_
 from langgraph.graph import StateGraph
 
 from ragscale.errors import BudgetExceeded, InvalidInput
+from ragscale.modes.core.calls import LEAST
 from ragscale.modes.core.costs import Costs, Forecast, Room
 from ragscale.modes.core.moves import Context, Moves
 from ragscale.modes.core.nodes import Node, node
@@ -97,6 +98,11 @@ class Mode(ABC):
         """
         return 0
 
+    @property
+    def closes(self) -> bool:
+        """Whether the run ends in a closing answer of its own; false where inner runs answer."""
+        return True
+
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """Expected cost of a run: the least that makes sense, and in full. Pure.
 
@@ -115,16 +121,20 @@ class Mode(ABC):
             looked: Whether the question itself was looked up by a run around it.
             answers: Whether it ends in a closing answer.
         """
-        if answers and not room.pays(Spend(llm_calls=1, prompt_tokens=1)):
+        closes = answers and self.closes
+        if not room.pays(Spend(llm_calls=1, prompt_tokens=LEAST + 1)):
             return Forecast(Spend(), {})
         look = Spend() if looked or not self.looks else costs.retrieve()
-        if room.pays(look):
-            kept = costs.kept(self.context, room.tokens) if answers else Spend()
-            course = self.course(costs, room.less(look + kept))
-        else:
-            look, course = Spend(), Forecast(Spend(), {})
-        spend = look + course.spend
-        close = room.less(spend).within(costs.answer(self.context)) if answers else Spend()
+        if not room.pays(look):
+            return Forecast(room.within(costs.answer(0)) if answers else Spend(), {})
+        kept = costs.kept(self.context, room.tokens) if closes else Spend()
+        course = self.course(costs, room.less(look + kept))
+        spend, shown = look + course.spend, self.context
+        if not course.spend.queries:
+            shown = min(self.context, self.looks or self.k)
+            if closes and not self.looks and room.less(spend).pays(costs.retrieve()):
+                spend += costs.retrieve()  # as `closing` does where there is nothing to answer from
+        close = room.less(spend).within(costs.answer(shown)) if closes else Spend()
         return Forecast(spend + close, course.shape)
 
     def course(self, costs: Costs, room: Room) -> Forecast:

@@ -75,9 +75,10 @@ class Ensemble(Mode):
         least, full = self._member(costs)
         return ask + least + close, ask + beside(full, self.n) + close
 
-    def forecast(self, costs: Costs, room: Room, *, looked: bool = False, answers: bool = True) -> Forecast:
-        """As of `Mode`; where members answer, no closing answer follows."""
-        return super().forecast(costs, room, looked=looked, answers=answers and not self.members_answer)
+    @property
+    def closes(self) -> bool:
+        """Where members write no answers."""
+        return not self.members_answer
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many members as the budget pays for."""
@@ -106,13 +107,13 @@ class Ensemble(Mode):
     async def _deal(self, moves: Moves, state: State) -> Update:
         """Share what is left among as many members as it pays for."""
         costs = Costs.of(state, samples=moves.context.capabilities.samples)
+        if not self.closes:
+            moves.give_up_closing()
         members = self._members(costs, Room.of(moves.ledger, moves.clock))
         if members < self.n:
             moves.note("select", f"{members} of {self.n} members: the budget pays for no more")
-        if self.members_answer:
-            moves.give_up_closing()
         part = share(moves.ledger, members, moves.clock)
-        held = {"held": 0} if self.members_answer else {}
+        held = {} if self.closes else {"held": 0}
         return {"part": part, "typical": costs.means, "members": members, **held}
 
     async def _to_members(self, state: _EnsembleState) -> list[Send] | str:

@@ -93,9 +93,10 @@ class Mcts(Mode):
         batches = math.ceil(self.rollouts / self.width)
         return ask + least, ask + replace(beside(full, self.rollouts), rounds=full.rounds * batches)
 
-    def forecast(self, costs: Costs, room: Room, *, looked: bool = False, answers: bool = True) -> Forecast:
-        """As of `Mode`; rollouts answer, so no closing answer follows."""
-        return super().forecast(costs, room, looked=looked, answers=False)
+    @property
+    def closes(self) -> bool:
+        """Rollouts answer."""
+        return False
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """Batch by batch: the first goes on from the root, which `expand` rollouts may start at, others from its

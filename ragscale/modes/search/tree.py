@@ -280,10 +280,11 @@ class Tree(Stepwise):
 
     def _cost(self, shape: Shape, costs: Costs) -> Spend:
         """A level of that shape."""
-        further = costs.plan(self.plan_k) + costs.step(shape.k)
+        seen = min(self.plan_k, self.looks)
+        further = costs.plan(seen) + costs.step(shape.k)
         ahead = beside(series(further, further, shape.depth) + costs.score(), shape.rollouts)
         child = costs.step(shape.k) + (ahead if shape.expand > 1 else Spend())
-        return costs.plan(self.plan_k, self._drawn(shape)) + beside(child, shape.expand)
+        return costs.plan(seen, self._drawn(shape)) + beside(child, shape.expand)
 
 
 def _agreed(plans: list[Plan]) -> str:

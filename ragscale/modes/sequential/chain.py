@@ -137,4 +137,4 @@ class Chain(Stepwise):
         return graph
 
     def _step(self, costs: Costs) -> Spend:
-        return costs.plan(self.plan_k) + costs.step(self.k)
+        return costs.plan(min(self.plan_k, self.looks)) + costs.step(self.k)

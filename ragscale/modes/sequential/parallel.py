@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from langgraph.graph import END, START
@@ -119,10 +119,16 @@ class Parallel(Asking):
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many rounds as can be paid: each shows the passages of those before it."""
-        first = self._turn(costs, 0)
-        most = range(1, self.rounds + 1)
-        rounds = bisect(most, False, key=lambda n: not room.pays(series(first, self._turn(costs, n - 1), n)))
-        return Forecast(series(first, self._turn(costs, rounds - 1), rounds), {"rounds": rounds})
+
+        def cost(rounds: int) -> Spend:
+            return series(self._turn(costs, 0), self._turn(costs, rounds - 1), rounds)
+
+        rounds = bisect(range(1, self.rounds + 1), False, key=lambda n: not room.pays(cost(n)))
+        left, short = room.less(cost(rounds)), self._turn(costs, rounds)
+        few = int(min(left.queries, short.queries))
+        if rounds < self.rounds and few and left.pays(replace(short, queries=few)):
+            return Forecast(cost(rounds) + replace(short, queries=few), {"rounds": rounds + 1})
+        return Forecast(cost(rounds), {"rounds": rounds})
 
     def _turn(self, costs: Costs, before: int) -> Spend:
         """Cost of the turn that follows so many rounds."""
@@ -155,9 +161,12 @@ class Parallel(Asking):
         form, turns, known = _form(moves), _turns(state), state["known"]
         shown, passages = _shown(moves, turns)
         asked = {normalise(query) for turn in turns for query in turn["queries"]}
+        most = int(min(self.max_queries, moves.ledger.left("queries")))
+        # A turn whose queries cannot be sent is money lost.
+        moves.ledger.reserve(Spend(queries=max(1, most), rounds=1), clock=moves.clock).refund()
         for attempt in range(_TRIES):
             replies = await moves.ask(
-                lambda _: moves.profile.turn(state["question"], turns, passages, most=self.max_queries),
+                lambda _: moves.profile.turn(state["question"], turns, passages, most=most),
                 temperature=self.temperature if attempt or form.sampled else 0.0, attempt=attempt, passages=shown,
             )  # fmt: skip
             if not replies:
@@ -168,7 +177,7 @@ class Parallel(Asking):
                 return {"text": reply.answer, "citations": moves.cite(reply.answer, [], shown), "known": known}
             new = [query for query in reply.queries if normalise(query) not in asked]
             queries = reply.queries if form.repeats else new
-            if new and form.seed_question and not turns and len(new) < self.max_queries:  # a free place
+            if new and form.seed_question and not turns and len(new) < most:  # a free place
                 seed = [] if normalise(state["question"]) in map(normalise, new) else [state["question"]]
                 queries, new = [*seed, *queries], [*seed, *new]
             if queries:

@@ -1,0 +1,178 @@
+"""`Mode.forecast` against runs: it sizes by the functions that the modes themselves use."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+from doubles import StubIndex, run
+
+from ragscale.answer import Answer
+from ragscale.budget import Budget, Ledger
+from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vote
+from ragscale.modes.core import costs
+from ragscale.modes.core.costs import Costs, Room, series
+from ragscale.types import Spend
+
+MODES: list[Mode] = [
+    Once(),
+    Chain(),
+    Chain(steps=3, question_k=0),
+    Parallel(),
+    Parallel(max_queries=1),
+    Tree(),
+    Vote(),
+    Vote(of=Once()),
+    Vote(of=Tree(), n=2),
+    Vote(of=BestOfN(n=2), n=2),
+    BestOfN(),
+    BestOfN(of=Parallel()),
+    Mcts(scorer="penalty"),
+]
+LIMITS: list[dict[str, int]] = [
+    {},
+    *({"tokens": tokens} for tokens in (1_000, 2_000, 4_000, 8_000)),
+    *({"llm_calls": calls} for calls in (1, 2, 9, 30)),
+    *({"queries": queries} for queries in (0, 1, 9, 40)),
+    *({"rounds": rounds} for rounds in (0, 1, 4)),
+]
+
+
+@pytest.fixture(autouse=True)
+def _costs_of_the_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typical costs are those of the scripted model, and a little more, as reservations are."""
+    for name, tokens in {"_PLAN": 255, "_GLIMPSE": 68, "_SAMPLE": 4, "_ANSWER": 0, "_SCORE": 195}.items():
+        monkeypatch.setattr(costs, name, tokens)
+
+
+def done(mode: Mode, limits: dict[str, Any]) -> Answer:
+    """A run whose model always has another sub-query."""
+    answer, _ = run(mode, index=StubIndex(words=108), budget=Budget(**limits))
+    return answer
+
+
+def expected(mode: Mode, limits: dict[str, Any]) -> costs.Forecast:
+    return mode.forecast(Costs(), Room.of(Ledger(Budget(**limits))))
+
+
+def first_names(answer: Answer) -> int:
+    """Inner runs of an ensemble or a search."""
+    return len({event.branch.partition(".")[0] for event in answer.trace if event.branch})
+
+
+@pytest.mark.parametrize("limits", LIMITS, ids=str)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_run_does_what_was_forecast(mode: Mode, limits: dict[str, int]) -> None:
+    answer, course = done(mode, limits), expected(mode, limits)
+    total = answer.spend.total
+    assert (course.spend.llm_calls, course.spend.queries, course.spend.rounds) == (
+        total.llm_calls,
+        total.queries,
+        answer.spend.serial.rounds,
+    )
+    if total.queries:
+        # A short chain without a look has fewer passages than its closing answer may be shown.
+        assert course.spend.tokens == pytest.approx(total.tokens, rel=0.35)
+    if inner := course.shape.get("members", course.shape.get("rollouts")):
+        assert (first_names(answer) or 1) == inner  # one that can do nothing leaves no trace
+
+
+@pytest.mark.parametrize("tokens", [16_000, 32_000])
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_where_a_step_just_fits_or_not_the_forecast_is_a_little_off(mode: Mode, tokens: int) -> None:
+    """The typical costs here are above what is spent, and a run knows its own."""
+    total, course = done(mode, {"tokens": tokens}).spend.total, expected(mode, {"tokens": tokens})
+    assert 0.6 * total.llm_calls <= course.spend.llm_calls <= 1.1 * total.llm_calls
+    assert course.spend.tokens <= tokens
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_without_limits_it_is_the_full_cost(mode: Mode) -> None:
+    """But for searches: rollouts that go on from a chain are shorter."""
+    course, (_, full) = expected(mode, {}), mode.cost(Costs())
+    if isinstance(mode, Mcts):
+        assert full.llm_calls > course.spend.llm_calls
+    else:
+        assert course.spend == full
+
+
+@pytest.mark.parametrize("dimension", ["tokens", "llm_calls", "queries", "rounds"])
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_forecast_stays_within_its_room_and_more_room_never_means_less(mode: Mode, dimension: str) -> None:
+    at = "prompt_tokens" if dimension == "tokens" else dimension
+    steps = [n * (1_000 if dimension == "tokens" else 1) for n in range(40)]
+    spent = [getattr(expected(mode, {dimension: limit}).spend, at) for limit in steps]
+    assert all(amount <= limit for amount, limit in zip(spent, steps, strict=True))
+    if not isinstance(mode, Vote | BestOfN | Mcts):  # a member more has less than each of fewer
+        assert spent == sorted(spent)
+
+
+@pytest.mark.parametrize("limits", [{"llm_calls": 0}, {"tokens": 0}, {"tokens": 16}], ids=str)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_budget_that_pays_for_no_answer_is_forecast_to_do_nothing(mode: Mode, limits: dict[str, int]) -> None:
+    assert expected(mode, limits) == costs.Forecast(Spend(), {})
+    total = done(mode, limits).spend.total
+    assert (total.llm_calls, total.queries) == (0, 0)
+
+
+MOST = 10**9
+
+
+@pytest.mark.parametrize("limits", [{}, {"tokens": 100_000}, {"rounds": 20}, {"queries": 50}], ids=str)
+@pytest.mark.parametrize(
+    "mode",
+    [
+        Chain(steps=MOST),
+        Parallel(rounds=MOST, max_queries=MOST),
+        Tree(steps=MOST, rollout_steps=MOST),
+        Tree(expand=MOST, rollouts=MOST, samples=MOST),
+        Mcts(rollouts=MOST, of=Chain(steps=MOST)),
+        Mcts(rollouts=MOST, width=MOST),
+        Vote(n=MOST, of=Vote(n=MOST, of=Tree(steps=MOST))),
+    ],
+    ids=str,
+)
+def test_the_largest_parameters_are_reckoned_in_no_time(mode: Mode, limits: dict[str, int]) -> None:
+    """An ensemble does so on the event loop; a sum over as many steps would not end."""
+    expected(mode, limits)
+    mode.cost(Costs())
+
+
+def test_a_series_is_the_sum_of_its_turns() -> None:
+    turns = [Spend(llm_calls=1, prompt_tokens=100 + 7 * n, queries=3, rounds=1) for n in range(9)]
+    assert series(turns[0], turns[-1], 9) == sum(turns, Spend())
+    assert series(turns[0], turns[-1], 0) == Spend()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 6])
+@pytest.mark.parametrize("rollout_steps", [0, 1, 2, 9])
+def test_a_tree_in_full_costs_the_sum_of_its_levels(steps: int, rollout_steps: int) -> None:
+    tree = Tree(steps=steps, rollout_steps=rollout_steps, question_k=0)
+    depths = [min(rollout_steps, steps - level) for level in range(1, steps + 1)]
+    levels = sum((tree._cost(tree._full(depth), Costs()) for depth in depths), Spend())
+    assert tree.cost(Costs())[1] == levels + Costs().answer(tree.context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twice(Once):
+    """A mode of another package that says nothing of its course."""
+
+    name: ClassVar[str] = "twice"
+
+    def cost(self, costs: Costs) -> tuple[Spend, Spend]:
+        once = costs.retrieve() + costs.answer(self.context)
+        return once, once + costs.step(5) + costs.step(5)
+
+
+@pytest.mark.parametrize(("tokens", "queries"), [(None, 3), (1_000, 1), (4_000, 3)])
+def test_a_mode_without_a_course_of_its_own_is_done_in_full_or_at_its_least(tokens: int | None, queries: int) -> None:
+    course = Twice().forecast(Costs(), Room(tokens=tokens or math.inf))
+    assert course.spend.queries == queries
+
+
+def test_passages_of_another_length_change_what_a_budget_pays_for() -> None:
+    steps = [Chain().forecast(Costs(passage=tokens), Room(tokens=4_000)).shape["steps"] for tokens in (60, 140, 400)]
+    assert steps == sorted(steps, reverse=True)
+    assert len(set(steps)) > 1
