@@ -4,6 +4,9 @@
 down to model calls and retrievals is taken off. *bare*: a StateGraph with the same nodes, whose nodes do nothing and
 whose routers walk the same way; one number for state. Runs alternate; the ratio is that of the medians.
 
+*nesting*: the same mode as the members of a `vote`, 1 to 4 of them: its time over as many runs of the mode alone.
+*questions a second*: `Agent.abatch`, several questions in flight.
+
     python benchmarks/langgraph_overhead.py --mode "chain(steps=6)" --runs 100
 """
 
@@ -14,14 +17,15 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 
+from ragscale.agent import Agent
 from ragscale.budget import Ledger
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
-from ragscale.modes import Mode, spec
+from ragscale.modes import Mode, Vote, spec
 from ragscale.modes.core.moves import Context
 from ragscale.modes.core.state import initial
 from ragscale.types import Hit, Message, Passage
@@ -45,6 +49,9 @@ class Instant:
     def passage(self, identity: str) -> Passage:
         """A passage of forty words."""
         return Passage(identity, "Title", "word " * 40)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def reply(messages: Sequence[Message], call: ScriptedCall) -> str:
@@ -85,12 +92,7 @@ def bare(nodes: list[str]) -> Any:
 
 async def measure(mode: Mode, runs: int) -> dict[str, Any]:
     """Alternate runs of both graphs."""
-    model = ScriptedLLM(reply, score=lambda messages, text: -1.0)
-    capabilities = await model.capabilities()
-
-    def context() -> Context:
-        return Context(index=Instant(), llm=model, ledger=Ledger(), capabilities=capabilities)
-
+    context = await _contexts()
     ours = mode.graph().compile()
     nodes = await walk(ours, context())
     if len(nodes) != await _supersteps(ours, context()):
@@ -98,17 +100,13 @@ async def measure(mode: Mode, runs: int) -> dict[str, Any]:
     plain = bare(nodes)
     seconds: dict[str, list[float]] = {"mode": [], "bare": []}
     for run in range(-3, runs):
-        final: Any = {}
-        start = time.perf_counter()
-        # As Agent does.
-        async for kind, chunk in ours.astream(initial(QUESTION), context=context(), stream_mode=["custom", "values"]):
-            final = chunk if kind == "values" else final
+        own = await _seconds(ours, context())
         middle = time.perf_counter()
         async for _ in plain.astream({"at": 1}, stream_mode="values"):
             pass
         end = time.perf_counter()
         if run >= 0:  # the first runs warm up
-            seconds["mode"].append((middle - start - final["total"]["seconds"]) / len(nodes))
+            seconds["mode"].append(own / len(nodes))
             seconds["bare"].append((end - middle) / len(nodes))
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return {
@@ -119,6 +117,45 @@ async def measure(mode: Mode, runs: int) -> dict[str, Any]:
         "bare_us_a_step": round(1e6 * median["bare"], 1),
         "mode_over_bare": round(median["mode"] / median["bare"], 2),
     }
+
+
+async def nesting(mode: Mode, runs: int) -> dict[str, float]:
+    """Alternate runs of the mode alone and of ensembles of it; the time of each member over that of the mode alone."""
+    context = await _contexts()
+    graphs = {0: mode.graph().compile(), **{n: Vote(of=mode, n=n).graph().compile() for n in range(1, 5)}}
+    seconds: dict[int, list[float]] = {n: [] for n in graphs}
+    for run in range(-3, runs):
+        for n, graph in graphs.items():
+            own = await _seconds(graph, context())
+            if run >= 0:
+                seconds[n].append(own / max(1, n))
+    median = {n: statistics.median(values) for n, values in seconds.items()}
+    return {f"{n}_in_a_vote_over_alone": round(median[n] / median[0], 3) for n in range(1, 5)}
+
+
+async def speed(mode: Mode, questions: int) -> float:
+    """Questions a second, eight in flight; the first ones warm up."""
+    with Agent(Instant(), ScriptedLLM(reply, score=lambda messages, text: -1.0), mode) as agent:  # type: ignore[arg-type]
+        await agent.abatch([QUESTION] * 8)
+        start = time.perf_counter()
+        await agent.abatch([QUESTION] * questions)
+        return round(questions / (time.perf_counter() - start), 1)
+
+
+async def _contexts() -> Callable[[], Context]:
+    """Makes the context of a run: a model and an index that answer at once."""
+    model = ScriptedLLM(reply, score=lambda messages, text: -1.0)
+    capabilities = await model.capabilities()
+    return lambda: Context(index=Instant(), llm=model, ledger=Ledger(), capabilities=capabilities)
+
+
+async def _seconds(graph: Any, context: Context) -> float:
+    """Time of a run as Agent makes it, without what its ledger puts down to model calls and retrievals."""
+    final: Any = {}
+    start = time.perf_counter()
+    async for kind, chunk in graph.astream(initial(QUESTION), context=context, stream_mode=["custom", "values"]):
+        final = chunk if kind == "values" else final
+    return time.perf_counter() - start - float(final["total"]["seconds"])
 
 
 async def _supersteps(graph: Any, context: Context) -> int:
@@ -133,8 +170,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50, help="runs of each (default: 50)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    result = asyncio.run(measure(spec.parse(options.mode), options.runs))
-    print(json.dumps(result) if options.json else "\n".join(f"{name:16} {value}" for name, value in result.items()))
+    mode = spec.parse(options.mode)
+
+    async def everything() -> dict[str, Any]:
+        result = await measure(mode, options.runs)
+        nested = await nesting(mode, options.runs)
+        return {**result, **nested, "questions_a_second": await speed(mode, options.runs)}
+
+    result = asyncio.run(everything())
+    print(json.dumps(result) if options.json else "\n".join(f"{name:24} {value}" for name, value in result.items()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from ragscale.cli import ask, doctor, eval, index, model, modes, serve, tune
+from ragscale.cli import ask, doctor, eval, index, model, modes, plan, serve, tune
 from ragscale.cli.progress import Terminated
 from ragscale.cli.terminal import plain
 from ragscale.errors import RagscaleError
@@ -113,6 +113,7 @@ app.command("search")(index.search)
 app.command("eval")(eval.evaluate)
 app.command("serve")(serve.serve)
 app.command("modes")(modes.modes)
+app.command("plan")(plan.plan)
 app.command("doctor")(doctor.doctor)
 index.app.command("tune")(tune.tune)
 index.app.command("reindex")(tune.reindex)

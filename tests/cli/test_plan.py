@@ -1,0 +1,101 @@
+"""``ragscale plan``: the course of modes at a budget, without a model, an index or a key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from ragscale.budget import Budget, Ledger
+from ragscale.cli import app
+from ragscale.index import Index
+from ragscale.modes import spec
+from ragscale.modes.core import Costs, Room
+
+EVERY = "once,chain,parallel,tree,vote,best-of-n,mcts,vote(of=best-of-n(of=chain(steps=3), n=2), n=3)"
+
+
+def planned(*arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["plan", *arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "budget"),
+    [
+        (["--tokens", "1000"], Budget(tokens=1_000)),
+        (["--tokens", "16000", "--rounds", "3"], Budget(tokens=16_000, rounds=3)),
+        (["--calls", "9"], Budget(llm_calls=9)),
+        (["--queries", "7"], Budget(queries=7)),
+        ([], Budget()),
+    ],
+    ids=str,
+)
+def test_each_mode_is_planned_as_its_forecast_says(options: list[str], budget: Budget) -> None:
+    found = planned(EVERY, *options)["modes"]
+    modes = spec.parse_list(EVERY)
+    assert [row["mode"] for row in found] == [spec.label(mode) for mode in modes]
+    for row, mode in zip(found, modes, strict=True):
+        course = mode.forecast(Costs(), Room.of(Ledger(budget)))
+        least, full = mode.cost(Costs())
+        assert row["shape"] == course.shape
+        for name, spend in (("expected", course.spend), ("least", least), ("full", full)):
+            assert row[name] == {
+                "llm_calls": spend.llm_calls, "queries": spend.queries, "rounds": spend.rounds, "tokens": spend.tokens,
+            }  # fmt: skip
+
+
+def test_the_budget_is_told_without_what_is_open() -> None:
+    assert planned("once", "--tokens", "900", "--calls", "2")["budget"] == {"tokens": 900, "llm_calls": 2}
+    assert planned("once")["budget"] == {}
+
+
+@pytest.mark.parametrize(
+    ("mode", "tokens", "words"),
+    [
+        ("chain", "4000", "2 steps"),
+        ("vote", "4000", "1 member, each 2 steps"),
+        ("vote(of=best-of-n(n=2), n=2)", "16000", "2 members, each 2 members, each 2 steps"),
+        ("parallel", "4000", "2 rounds"),
+        ("tree", "64000", "the first: expand=4, rollouts=2, depth=2, k=5"),
+        ("chain", "16", "nothing: the budget pays for no answer"),
+    ],
+)
+def test_shapes_are_told_in_words(mode: str, tokens: str, words: str) -> None:
+    result = CliRunner().invoke(app, ["plan", mode, "--tokens", tokens], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert words in result.stdout
+
+
+def test_passages_of_an_index_stand_for_those_that_will_be_read(tmp_path: Path) -> None:
+    chains = []
+    for words in (20, 400):
+        corpus = tmp_path / f"{words}.jsonl"
+        corpus.write_text("".join(json.dumps({"id": str(n), "text": f"word{n} " * words}) + "\n" for n in range(30)))
+        Index.build([corpus], tmp_path / f"index{words}", embedder=None).close()
+        [row] = planned("chain", "--tokens", "6000", "--index", str(tmp_path / f"index{words}"))["modes"]
+        chains.append(row)
+    short, long = chains
+    assert short["shape"]["steps"] > long["shape"]["steps"]
+    assert short["full"]["tokens"] < long["full"]["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["chian"], "Unknown mode 'chian'"),
+        (["chain", "--tokens", "-1"], "tokens=-1"),
+        (["chain,chain"], "given twice"),
+        (["chain", "--index", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_planned_is_an_error_in_a_line(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["plan", *arguments])
+    assert result.exit_code == 1
+    assert said in result.output
+    assert "Traceback" not in result.output
