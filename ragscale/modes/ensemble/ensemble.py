@@ -77,7 +77,7 @@ class Ensemble(Mode):
 
     @property
     def closes(self) -> bool:
-        """Where members write no answers."""
+        """True where members write no answers."""
         return not self.members_answer
 
     def course(self, costs: Costs, room: Room) -> Forecast:

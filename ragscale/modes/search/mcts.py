@@ -95,7 +95,7 @@ class Mcts(Mode):
 
     @property
     def closes(self) -> bool:
-        """Rollouts answer."""
+        """False: rollouts answer."""
         return False
 
     def course(self, costs: Costs, room: Room) -> Forecast:
