@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -176,14 +177,30 @@ class TestConversations:
         assert answer.stop_reason == "answered"
 
     def test_odd_continuations_never_fail_and_never_search_an_old_query(self, preset: str) -> None:
-        for seed in range(60):
-            chance = random.Random(seed)
-            llm = scripted(lambda *_: "".join(chance.choice(PIECES) for _ in range(chance.randrange(14))))  # noqa: B023
-            index = StubIndex()
-            answer, ledger = run(Parallel.preset(preset), llm=llm, index=index)
-            check(answer, ledger, Budget())
-            asked = [normalise(query) for batch in index.searches for query in batch if query != QUESTION]
-            assert len(asked) == len(set(asked)), seed
+        odd_runs(preset, range(60), 60)
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(3600)
+    def test_a_hundred_thousand_odd_continuations_over_the_three(self, preset: str) -> None:
+        """``pytest tests/modes/test_asking.py -m slow --numprocesses auto``"""
+        assert odd_runs(preset, itertools.count(1000), 33_400) >= 33_400
+
+
+def odd_runs(preset: str, seeds: Iterable[int], least: int) -> int:
+    """Runs of random pieces of tags, one a seed, until the model was asked `least` times; how often it was."""
+    calls = 0
+    for seed in seeds:
+        chance = random.Random(seed)
+        llm = scripted(lambda *_: "".join(chance.choice(PIECES) for _ in range(chance.randrange(14))))  # noqa: B023
+        index = StubIndex()
+        answer, ledger = run(Parallel.preset(preset), llm=llm, index=index)
+        check(answer, ledger, Budget())
+        asked = [normalise(query) for batch in index.searches for query in batch if query != QUESTION]
+        assert len(asked) == len(set(asked)), seed
+        calls += len(llm.calls)
+        if calls >= least and not isinstance(seeds, range):
+            break
+    return calls
 
 
 def test_a_single_query_is_all_that_stands_between_the_tags() -> None:
