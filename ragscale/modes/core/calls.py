@@ -9,7 +9,7 @@ import reprlib
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, Self, TypeVar
 
 from langgraph.runtime import Runtime
@@ -23,7 +23,7 @@ from ragscale.llm.base import LLM, Capabilities, Generation, Score
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.line import Line
 from ragscale.modes.core.state import Scope
-from ragscale.prompts import Prompt
+from ragscale.prompts import Profile, Prompt
 from ragscale.prompts.thoughts import spoken
 from ragscale.text import encodable
 from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Usage
@@ -68,6 +68,8 @@ class Context:
     """Passages that the closing answer is shown at most: by them its share of the tokens is cut."""
     line: Line | None = None
     """Write-ahead line of the run's calls; None for a run that is not kept."""
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    """Prompt profiles made so far in the run, by the settings of its scopes; see `Moves.profile`."""
     emit: Callable[[dict[str, Any]], None] | None = None
     """Receives the events of an inner run as they happen; None for LangGraph's stream writer of each node."""
 

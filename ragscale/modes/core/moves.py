@@ -37,11 +37,14 @@ class Moves(Calls):
     @functools.cached_property
     def profile(self) -> Profile:
         """Makes the prompts: as the run's mode says, by default as the model was trained to be asked."""
-        asks = self.scope["asks"]
-        return prompts.profile(
-            asks.get("profile", "auto"), model=self.context.llm.name, file=asks.get("prompts"),
-            about=self.context.about, **asks.get("settings", {}),
-        )  # fmt: skip
+        asks, made = self.scope["asks"], self.context.profiles
+        key = repr(asks)
+        if key not in made:
+            made[key] = prompts.profile(
+                asks.get("profile", "auto"), model=self.context.llm.name, file=asks.get("prompts"),
+                about=self.context.about, **asks.get("settings", {}),
+            )  # fmt: skip
+        return made[key]
 
     async def ask(
         self,
