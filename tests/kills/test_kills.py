@@ -8,6 +8,7 @@ campaign kills 200 times, in every mode, with and without budgets, on an endpoin
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -29,7 +30,10 @@ from ragscale.answer import Answer
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.types import Spend
 
-MODES = ("once", "chain(steps=3)", "parallel(rounds=2)", "tree(steps=2, expand=2, samples=3, rollouts=1)")
+MODES = (
+    "once", "chain(steps=3)", "parallel(rounds=2)", "tree(steps=2, expand=2, samples=3, rollouts=1)",
+    "vote(of=best-of-n(of=chain(steps=1), n=2), n=2)",
+)  # fmt: skip
 LIMITS: tuple[dict[str, Any], ...] = (
     {}, {"tokens": 3_000}, {"tokens": 9_000}, {"llm_calls": 6}, {"queries": 4, "tokens": 20_000}, {"rounds": 3},
 )  # fmt: skip
@@ -205,7 +209,11 @@ def test_a_killed_run_gives_the_uninterrupted_answer(folder: Path, endpoint: tup
 @pytest.mark.timeout(3600)
 def test_a_hundred_kills_an_endpoint(folder: Path, endpoint: tuple[Repeating, str]) -> None:
     campaign = Campaign(folder, endpoint, seed=5)
-    while campaign.kills < 100:
-        campaign.case(campaign.pick.choice(MODES), campaign.pick.choice(LIMITS), kills=campaign.pick.randint(1, 4))
-    print(f"{campaign.kills} kills: {campaign.deaths}; {campaign.stops()}")
+    cases = list(itertools.product(MODES, LIMITS))
+    campaign.pick.shuffle(cases)
+    for mode, limits in itertools.cycle(cases):
+        campaign.case(mode, limits, kills=campaign.pick.randint(1, 4))
+        if campaign.kills >= 100:
+            break
+    print(f"{campaign.kills} kills: {campaign.deaths}; {campaign.stops()}; {campaign.cut} cut short")
     assert len(campaign.stops()) >= 4  # budgets did cut runs short
