@@ -45,9 +45,17 @@ class Question(TypedDict):
 class Result(TypedDict):
     """Output of a run: `Answer.to_dict`."""
 
+    question: str
     answer: str
     citations: list[str]
     mode: str
+    model: str
+    index: dict[str, str]
+    seed: int
+    limits: dict[str, float]
+    started: str
+    ended: str
+    seconds: float
     stop_reason: str
     reason: str
     caveat: str

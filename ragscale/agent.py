@@ -24,10 +24,11 @@ from ragscale.index.options import HOWS
 from ragscale.index.remote.index import RemoteIndex
 from ragscale.llm import LLM, Capabilities, load
 from ragscale.llm.openai import OpenAILLM
+from ragscale.modes import spec
 from ragscale.modes.core.checkpoints import Checkpoints
 from ragscale.modes.core.moves import Context
-from ragscale.modes.core.run import Run, prepare
-from ragscale.modes.core.state import initial
+from ragscale.modes.core.run import Run, now, prepare
+from ragscale.modes.core.state import event_id, initial
 from ragscale.prompts import profile
 from ragscale.text import encodable
 from ragscale.types import Event, Spend
@@ -215,26 +216,28 @@ class Agent:
             if run.finished is not None:
                 with contextlib.suppress(ModelError):  # a dead endpoint that has not told its model is no hindrance
                     run.pin(model=await asyncio.to_thread(lambda: self.llm.name))
-                yield self._answer(chosen, run.finished, Ledger(limits).budget, run.lost)
+                index = await asyncio.to_thread(self._identity, run.pins.get("index"))
+                yield self._answer(chosen, run, Ledger(limits).budget, index)
                 return
             if not self._loaded:
                 # Before the clock starts: which question comes first is chance, and it has the seconds of the others.
                 await self.index.asearch([], 1, self.how)
                 self._loaded = True
+            index = await asyncio.to_thread(self._identity)
             ledger = Ledger(limits, parent=parent, spent=run.spent, lost=run.lost, elapsed=run.elapsed)
             if saver is not None:
                 run.limit(_limits(ledger.budget))
-                run.pin(index=await asyncio.to_thread(getattr, self.index, "fingerprint", None))
+                run.pin(index=index["fingerprint"])
             capabilities = Capabilities()
             try:
                 try:
                     capabilities = await prepare(ledger, self.llm, run.held)
-                    if saver is not None:
-                        run.pin(model=self.llm.name)
+                    run.pin(model=self.llm.name)
                 except BudgetExceeded as limit:
                     # A run that is resumed goes on without: it ends in the best that it knows.
                     if run.start is not None:
-                        yield _refused(chosen, question, limit, ledger.budget)
+                        run.finished = {**run.start, "stop": f"budget:{limit.dimension}", "reason": str(limit)}
+                        yield self._answer(chosen, run, ledger.budget, index)
                         return
                 told = self.about if about is None else about
                 if told is None:
@@ -248,7 +251,8 @@ class Agent:
                         yield event
             finally:
                 ledger.drop_closing()
-            yield self._answer(chosen, {**initial(question), **(run.finished or {})}, ledger.budget, run.lost)
+            run.finished = {**initial(question), **(run.finished or {})}
+            yield self._answer(chosen, run, ledger.budget, index)
 
     def batch(
         self,
@@ -350,31 +354,55 @@ class Agent:
             async with self._checkpoints.of_run(thread_id) as saver:
                 yield saver
 
-    def _answer(self, mode: modes.Mode, state: dict[str, Any], budget: Budget, lost: Spend) -> Answer:
+    def _identity(self, known: str | None = None) -> dict[str, str]:
+        """Fingerprint (`known` of an index that may be lost by now), place and kind of search of the index."""
+        inner = getattr(self.index, "index", self.index)
+        return {
+            "fingerprint": str((known or getattr(self.index, "fingerprint", None)) or ""),
+            "source": str(getattr(inner, "url", None) or getattr(inner, "path", None) or ""),
+            "how": str(self.how or getattr(self.index, "how", None) or ""),
+        }
+
+    def _answer(self, mode: modes.Mode, run: Run, budget: Budget, index: dict[str, str]) -> Answer:
+        """The answer of a run that has ended."""
+        state = cast(dict[str, Any], run.finished)
         text, stop, reason = state["text"] or "", state["stop"], state["reason"]
         if not text and not stop:
             stop, reason = "failed", f"The mode {mode.name} ended without an answer. Report it to whoever wrote it."
         trace = [Event.from_dict(event) for event in state["trace"]]
+        serial = Spend(**state["serial"])
         citations, passages = list(dict.fromkeys(state["citations"])), {}
         for id in citations:
             # The index of a run that has ended long ago may have lost it; of one that is remote, the server.
             try:
                 passages[id] = self.index.passage(id)
             except (RagscaleError, LookupError) as error:
-                trace.append(Event("answer", "", passages=[id], note=f"the cited passage is not to be had: {error}"))
+                trunk = [event for event in trace if not event.branch]
+                trace.append(
+                    Event(
+                        "answer", "", passages=[id], status="failed", id=event_id("", len(trunk)),
+                        parent=trunk[-1].id if trunk else "", start=serial.seconds,
+                        note=f"the cited passage is not to be had: {error}",
+                    )
+                )  # fmt: skip
         total = Spend(**state["total"])
         return Answer(
             text=text,
             citations=citations,
-            mode=mode.name,
+            mode=spec.label(mode),
             stop_reason=stop or "answered",
             reason=reason,
             caveat=_caveat(total, budget, getattr(self.llm, "most_off", None)),
-            spend=AnswerSpend(total, Spend(**state["serial"]), lost),
+            spend=AnswerSpend(total, serial, run.lost),
             trace=trace,
             question=state["question"],
             passages=passages,
             limits=_limits(budget),
+            model=str(run.pins.get("model", "")),
+            index=index,
+            seed=self.seed,
+            started=run.pins["started"],
+            ended=run.ended or now(),
         )
 
 
@@ -416,17 +444,3 @@ def _sendable(name: str, value: Any, remedy: str) -> Any:
 
 def _limits(budget: Budget) -> dict[str, float]:
     return {name: limit for name, limit in asdict(budget).items() if limit is not None}
-
-
-def _refused(mode: modes.Mode, question: str, limit: BudgetExceeded, budget: Budget) -> Answer:
-    return Answer(
-        text="",
-        citations=[],
-        mode=mode.name,
-        stop_reason=f"budget:{limit.dimension}",
-        reason=str(limit),
-        spend=AnswerSpend(Spend(), Spend()),
-        trace=[],
-        question=question,
-        limits=_limits(budget),
-    )

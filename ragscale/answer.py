@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal, get_args
 
+from ragscale.errors import InvalidInput
 from ragscale.types import Event, Passage, Spend
 from ragscale.view.notebook import answer_html
 
-__all__ = ["Answer", "AnswerSpend"]
+__all__ = ["Answer", "AnswerSpend", "TraceForm"]
+
+TraceForm = Literal["full", "moves", "none"]
+"""Form of the trace in JSON: whole events, events without texts, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Answer:
     citations: list[str]
     """Ids of the passages that the answer rests on, most important first."""
     mode: str
-    """Name of the mode that ran."""
+    """The mode that ran, as `Agent` and the command line take it: its name, and parameters that are not defaults."""
     stop_reason: str
     """``"answered"``, ``"budget:<dimension>"`` or ``"failed"``."""
     spend: AnswerSpend
@@ -48,19 +53,53 @@ class Answer:
     passages: dict[str, Passage] = field(default_factory=dict, repr=False)
     """The cited passages by id, for display."""
     limits: dict[str, float] = field(default_factory=dict)
-    """The budget of the run by dimension, for display; open dimensions are absent."""
+    """The budget of the run by dimension; open dimensions are absent."""
+    model: str = ""
+    """Name of the model; empty where the budget did not even pay for finding out what it can do."""
+    index: dict[str, str] = field(default_factory=dict)
+    """``fingerprint`` and ``source`` (folder or URL) of the index, and ``how`` it was searched."""
+    seed: int = 0
+    started: str = ""
+    """When the run began, in UTC as of ISO 8601; of one that was resumed, when it first began."""
+    ended: str = ""
+    """When it ended."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """The stable JSON form that ``ragscale ask --json`` prints."""
+    @property
+    def seconds(self) -> float:
+        """Seconds from the start to the end, those in which a resumed run did not run included."""
+        if not self.started or not self.ended:
+            return 0.0
+        return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds()
+
+    def to_dict(self, *, trace: TraceForm = "full") -> dict[str, Any]:
+        """The stable JSON form that ``ragscale ask --json`` prints.
+
+        Args:
+            trace: ``"moves"`` leaves the texts out of the events, so that one has a few hundred bytes; ``"none"``
+                leaves the list empty.
+
+        Raises:
+            InvalidInput: `trace` is none of the three.
+        """
+        if trace not in get_args(TraceForm):
+            raise InvalidInput(f"trace={trace!r} is unknown", f"Use {', '.join(get_args(TraceForm))}.")
         return {
+            "question": self.question,
             "answer": self.text,
             "citations": list(self.citations),
             "mode": self.mode,
+            "model": self.model,
+            "index": dict(self.index),
+            "seed": self.seed,
+            "limits": dict(self.limits),
+            "started": self.started,
+            "ended": self.ended,
+            "seconds": self.seconds,
             "stop_reason": self.stop_reason,
             "reason": self.reason,
             "caveat": self.caveat,
             "spend": {name: getattr(self.spend, name).to_dict() for name in ("total", "serial", "lost")},
-            "trace": [event.to_dict() for event in self.trace],
+            "trace": [] if trace == "none" else [event.to_dict(texts=trace == "full") for event in self.trace],
         }
 
     def _repr_html_(self) -> str:

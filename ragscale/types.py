@@ -7,15 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-__all__ = ["Event", "Hit", "Message", "Move", "Passage", "Scalar", "Spend", "Usage"]
+__all__ = [
+    "Choice", "Event", "Hit", "Message", "Move", "Passage", "Scalar", "Spend", "Status", "TracedHit", "Usage",
+]  # fmt: skip
 
 Scalar = str | int | float | bool
 """A value of a passage's metadata."""
 
 Move = Literal["plan", "retrieve", "read", "answer", "score", "select"]
 """The moves that modes are wired from."""
+
+Status = Literal[
+    "", "kept", "pruned", "repeat", "malformed", "enough", "empty", "cut", "failed", "narrowed", "fallback"
+]
+"""Classification of an event or a choice; empty for an ordinary one.
+
+``kept``, ``pruned``: chosen, and not chosen, by a ``select`` move. ``repeat``: asks only what was asked before.
+``malformed``: the reply cannot be read. ``enough``: the planner says that nothing is missing. ``empty``: nothing was
+found, or nothing that could be read. ``cut``: the reply ended at its token limit. ``failed``: the model, the index or
+the budget gave no result. ``narrowed``: fewer branches than the mode has, since the budget pays for no more.
+``fallback``: another measure stands in for one that the endpoint lacks.
+"""
 
 Message = dict[str, str]
 """One chat message: ``{"role": "system" | "user" | "assistant", "content": text}``."""
@@ -121,6 +135,28 @@ class Usage:
         )
 
 
+class TracedHit(NamedTuple):
+    """A hit as the trace keeps it: without its text."""
+
+    id: str
+    title: str
+    """At most 80 characters."""
+    score: float | None
+    """Six significant digits; None where it is not finite."""
+
+
+class Choice(NamedTuple):
+    """One of the branches that a ``select`` move chose from."""
+
+    branch: str
+    """Full name."""
+    score: float | None
+    """By what was chosen: the mean penalty (lower is better), the score (higher is better), or the votes for its
+    answer; None where there is none."""
+    status: Status
+    """``"kept"`` or ``"pruned"``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One move of a run, as it stands in the trace."""
@@ -131,7 +167,7 @@ class Event:
     input: str | list[str] = ""
     """Input of the move: a sub-query, the queries of a retrieval, a text that was scored."""
     output: str | list[str] = ""
-    """Result of the move: the model's text after parsing, a choice."""
+    """Result of the move: the model's text as written, a choice."""
     passages: list[str] = field(default_factory=list)
     """Ids of the passages retrieved or shown to the model, best first."""
     spend: Spend = Spend()
@@ -139,15 +175,55 @@ class Event:
     score: float | None = None
     """The value of a ``score`` or ``select`` move."""
     note: str = ""
-    """Anything out of the ordinary: a malformed turn, a duplicate, a failure, a fallback."""
+    """Anything out of the ordinary in words, for people: a failure, a fallback. Programs read `status`."""
+    id: str = ""
+    """The branch and the event's number in it (``"0.1:2"``, ``":0"`` in the trunk): unique in the run, and the same
+    whenever the run is repeated or resumed."""
+    parent: str = ""
+    """Id of the event before it in its branch. The first one of a branch follows the last event, when it was sent, of
+    the nearest branch around it that has any. Empty where none came before."""
+    start: float = 0.0
+    """Seconds on the branch's serial clock when it began; it ends at ``start + spend.seconds``."""
+    status: Status = ""
+    """See `Status`."""
+    prompt: str = ""
+    """First 12 hexadecimal digits of the SHA-256 of the messages as JSON; empty without a model call."""
+    reserved: int = 0
+    """Tokens that were reserved for all its attempts; `spend` has what was charged."""
+    hits: list[list[TracedHit]] = field(default_factory=list)
+    """Hits of a retrieval: a list a query, best first."""
+    plan: list[str] = field(default_factory=list)
+    """Queries that were read from the reply of a planner, those of all samples."""
+    known: list[str] = field(default_factory=list)
+    """Sentences on what is known that were read from it."""
+    choices: list[Choice] = field(default_factory=list)
+    """Branches that a ``select`` move chose from, in their order."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """The event as JSON holds it."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        copies = {name: list(value) for name, value in values.items() if isinstance(value, list)}
-        return {**values, **copies, "spend": self.spend.to_dict()}
+    def to_dict(self, *, texts: bool = True) -> dict[str, Any]:
+        """The event as JSON holds it.
+
+        Args:
+            texts: False leaves out what has no fixed size: input, output, note, passages, hits and the parsed plan.
+        """
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("input", "output", "passages", "plan", "known"):
+            if isinstance(values[name], list):
+                values[name] = list(values[name])
+        values["spend"] = self.spend.to_dict()
+        values["hits"] = [[list(hit) for hit in found] for found in self.hits]
+        values["choices"] = [list(choice) for choice in self.choices]
+        return values if texts else {name: value for name, value in values.items() if name not in _TEXTS}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Event:
-        """The inverse of `to_dict`."""
-        return cls(**{**data, "spend": Spend(**data["spend"])})
+        """The inverse of `to_dict`.
+
+        Raises:
+            TypeError, KeyError: It is not what `to_dict` gives.
+        """
+        hits = [[TracedHit(*hit) for hit in found] for found in data.get("hits", [])]
+        choices = [Choice(*choice) for choice in data.get("choices", [])]
+        return cls(**{**data, "spend": Spend(**data["spend"]), "hits": hits, "choices": choices})
+
+
+_TEXTS = {"input", "output", "passages", "note", "hits", "plan", "known"}

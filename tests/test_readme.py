@@ -11,7 +11,7 @@ from doubles import StubIndex, scripted
 
 import ragscale as rs
 from ragscale.answer import Answer, AnswerSpend
-from ragscale.types import Spend
+from ragscale.types import Event, Spend
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
@@ -28,8 +28,10 @@ def test_the_snippet_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_json_of_ask_is_described_key_by_key() -> None:
-    """The table has every key of `Answer.to_dict`, and every dimension of a spend."""
-    table = README.partition("### The JSON of `ask`")[2].partition("\n## ")[0]
+    """The tables have every key of `Answer.to_dict` and of an event, and every dimension of a spend."""
+    table, _, of_events = README.partition("### The JSON of `ask`")[2].partition("\n## ")[0].partition("An event says")
+    listed = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| .* \|$", of_events, re.MULTILINE)
+    assert {key for row in listed for key in re.findall(r"`(\w+)`", row)} == set(Event("plan", "").to_dict())
     rows = dict(re.findall(r"^\| (`[^|]*`) \| (.*) \|$", table, re.MULTILINE))
     keys = {key.partition(".")[0] for row in rows for key in re.findall(r"`([^`]+)`", row)}
     assert keys == set(Answer("", [], "", "", AnswerSpend(Spend(), Spend()), []).to_dict())

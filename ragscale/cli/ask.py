@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from ragscale.answer import TraceForm
 from ragscale.cli.common import (
     AsJson,
     Calls,
@@ -21,7 +22,7 @@ from ragscale.cli.common import (
     open_agent,
     print_json,
 )
-from ragscale.errors import RagscaleError
+from ragscale.errors import InvalidInput
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from ragscale.agent import Agent
     from ragscale.answer import Answer
-    from ragscale.cli.terminal import Name
     from ragscale.modes import Mode
 
 __all__ = ["ask"]
@@ -53,6 +53,9 @@ def ask(
     how: HowOption = None,
     show_trace: Annotated[bool, typer.Option("--show-trace", help="Print the whole trace after the answer.")] = False,
     as_json: AsJson = False,
+    trace: Annotated[
+        TraceForm | None, typer.Option(help="With --json: whole events (default), events without texts, or none.")
+    ] = None,
 ) -> None:
     """Answer a question over an index.
 
@@ -63,17 +66,19 @@ def ask(
     from ragscale.cli import terminal
     from ragscale.modes import spec
 
+    if trace and not as_json:
+        raise InvalidInput(f"--trace {trace} without --json", "Add --json, or use --show-trace for text.")
     chosen = spec.parse(mode, preset)
     budget = budget_of(rounds, tokens, queries, calls, seconds)
     errors = Console(stderr=True, quiet=as_json)
     with open_agent(source, llm, budget, seed=seed, how=how, about=about) as agent:
         answer = _watch(errors, agent, question, chosen)
         if as_json:
-            print_json(answer.to_dict())
+            print_json(answer.to_dict(trace=trace or "full"))
         else:
             terminal.show_answer(Console(), answer)
             if show_trace:
-                terminal.show_trace(Console(), answer, _titles(agent))
+                terminal.show_trace(Console(), answer)
     if not answer.text:
         Console(stderr=True).print(f"No answer ({answer.stop_reason}): {terminal.plain(answer.reason)}", markup=False)
         raise typer.Exit(1)
@@ -86,25 +91,14 @@ def _watch(console: Console, agent: Agent, question: str, mode: Mode) -> Answer:
     from ragscale.view.trace import cost
 
     spent = Spend()
-    name = _titles(agent)
     with console.status("Starting the model") as status:
         for item in agent.stream(question, mode=mode):
             if isinstance(item, Event):
                 spent += item.spend
-                console.print(terminal.event_text(item, name), no_wrap=True, overflow="ellipsis")
+                console.print(terminal.event_text(item), no_wrap=True, overflow="ellipsis")
                 status.update(f"{mode.name}: {counted(spent.llm_calls, 'call')}, {cost(spent)}")
     probes = agent.probe_spend
     if probes.llm_calls:
         tried = f"apart: {counted(probes.llm_calls, 'call')} tried the model out, {cost(probes)}"
         console.print(tried, style="dim", highlight=False)
     return cast("Answer", item)  # a stream always ends with its answer
-
-
-def _titles(agent: Agent) -> Name:
-    def title(id: str) -> str:
-        try:
-            return agent.index.passage(id).title or id
-        except (RagscaleError, OSError):  # an index that is lost is told by the answer
-            return id
-
-    return title

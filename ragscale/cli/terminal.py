@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ragscale.answer import Answer
 from ragscale.types import Event, Spend
-from ragscale.view.trace import Branch, branches, cost, line
+from ragscale.view.trace import Branch, branches, cost, line, remark
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 __all__ = ["escaped", "event_text", "plain", "show_answer", "show_trace"]
-
-Name = Callable[[str], str]
-"""Name under which a passage is shown, given its id."""
 
 _COLUMNS = {
     "llm_calls": "calls", "prompt_tokens": "prompt", "completion_tokens": "written", "cached_tokens": "cached",
@@ -95,15 +91,16 @@ def _escape(found: re.Match[str]) -> str:
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
-def event_text(event: Event, name: Name = str, *, with_branch: bool = True) -> Text:
+def event_text(event: Event, *, with_branch: bool = True) -> Text:
     """One move as one line, however long."""
     from rich.text import Text
 
     text = Text()
     text.append(f"{event.move:<8} ", style="bold")
     text.append(f"{plain(event.branch)} " if event.branch and with_branch else "", style="cyan")
-    text.append(plain(line(event, name)))
-    text.append(f"  {plain(event.note)}" if event.note else "", style="yellow")
+    text.append(plain(line(event)))
+    odd = plain(remark(event))
+    text.append(f"  {odd}" if odd else "", style="yellow")
     spent = cost(event.spend)
     text.append(f"  {spent}" if spent else "", style="dim")
     return text
@@ -123,21 +120,21 @@ def show_answer(console: Console, answer: Answer) -> None:
     console.print(_spends(answer))
 
 
-def show_trace(console: Console, answer: Answer, name: Name = str) -> None:
+def show_trace(console: Console, answer: Answer) -> None:
     """The trace as a tree by branch, whole texts included."""
     from rich.tree import Tree
 
     tree = Tree("trace")
-    _grow(tree, branches(answer.trace), name)
+    _grow(tree, branches(answer.trace))
     console.print(tree)
 
 
-def _grow(tree: Tree, branch: Branch, name: Name) -> None:
+def _grow(tree: Tree, branch: Branch) -> None:
     for item in branch.items:
         if isinstance(item, Branch):
-            _grow(tree.add(plain(item.name), style="cyan"), item, name)
+            _grow(tree.add(plain(item.name), style="cyan"), item)
         else:
-            tree.add(event_text(item, name, with_branch=False))
+            tree.add(event_text(item, with_branch=False))
 
 
 def _spends(answer: Answer) -> Table:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from ragscale.types import Event, Passage, Spend
-from ragscale.view.trace import Branch, branches, cost, line
+from ragscale.view.trace import Branch, branches, cost, line, remark
 from ragscale.words import counted
 
 __all__ = ["answer_html"]
@@ -125,7 +125,8 @@ def _folded(branch: Branch) -> str:
 
 
 def _event(event: Event) -> str:
-    note = f'<div style="font-style:italic">{escape(event.note)}</div>' if event.note else ""
+    odd = escape(remark(event))
+    note = f'<div style="font-style:italic">{odd}</div>' if odd else ""
     return (
         f'<div style="{_TEXT}"><b>{escape(event.move)}</b> {escape(line(event))} '
         f'<span style="{_FAINT}">{cost(event.spend)}</span>{note}</div>'

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ragscale.types import Event, Spend
+from ragscale.types import Event, Spend, Status
 from ragscale.words import counted
 
-__all__ = ["Branch", "branches", "cost", "line"]
+__all__ = ["Branch", "branches", "cost", "line", "remark"]
+
+_REMARKS: dict[Status, str] = {
+    "repeat": "asks only what was asked before",
+    "malformed": "cannot be read",
+    "enough": "says that nothing is missing",
+    "narrowed": "the budget pays for fewer branches",
+}
+"""Statuses in words, where a note does not always say the same."""
 
 
 @dataclass
@@ -46,23 +54,27 @@ def branches(trace: Sequence[Event]) -> Branch:
     return nodes[""]
 
 
-def line(event: Event, name: Callable[[str], str] = str) -> str:
-    """Input and result of a move, as one line of plain text.
-
-    Args:
-        event: The move.
-        name: Gives the name under which a passage is shown, by its id.
-    """
+def line(event: Event) -> str:
+    """Input and result of a move, as one line of plain text; passages by their titles, where they have any."""
     parts = []
     if event.input:
         parts.append(_joined(event.input))
     if event.move == "retrieve":
-        parts.append(f"{counted(len(event.passages), 'passage')}: {'; '.join(map(name, event.passages))}")
+        titles = {hit.id: hit.title for hits in event.hits for hit in hits}
+        shown = "; ".join(titles.get(id) or id for id in event.passages)
+        parts.append(f"{counted(len(event.passages), 'passage')}: {shown}")
     elif event.output:
         parts.append(_joined(event.output))
     if event.score is not None:
         parts.append(f"{event.score:.3f}")
     return " → ".join(" ".join(part.split()) for part in parts)
+
+
+def remark(event: Event) -> str:
+    """Anything out of the ordinary, in words: the event's status, what was kept, and its note."""
+    kept = [choice.branch for choice in event.choices if choice.status == "kept"]
+    chosen = f"kept {', '.join(kept)} of {len(event.choices)}" if kept else ""
+    return "; ".join(filter(None, [chosen or _REMARKS.get(event.status, ""), event.note]))
 
 
 def cost(spend: Spend) -> str:

@@ -27,7 +27,15 @@ SPEND = {
     "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds", "seconds",
     "reasoning_tokens", "estimated_tokens",
 }  # fmt: skip
-EVENT = {"move", "branch", "input", "output", "passages", "spend", "score", "note"}
+TEXTS = {"input", "output", "passages", "note", "hits", "plan", "known"}
+EVENT = {
+    "move", "branch", "spend", "score", "id", "parent", "start", "status", "prompt", "reserved", "choices", *TEXTS,
+}  # fmt: skip
+TIMES = {"seconds", "start", "started", "ended"}
+KEYS = {
+    "question", "answer", "citations", "mode", "model", "index", "seed", "limits", "started", "ended", "seconds",
+    "stop_reason", "reason", "caveat", "spend", "trace",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +60,14 @@ def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str
     assert result.exit_code == 0, result.stderr
     assert result.stderr == ""
     answer = json.loads(result.stdout)
-    assert set(answer) == {"answer", "citations", "mode", "stop_reason", "reason", "caveat", "spend", "trace"}
-    assert (answer["mode"], answer["stop_reason"]) == (mode.partition("(")[0], "answered")
+    assert set(answer) == KEYS
+    assert (answer["question"], answer["mode"], answer["stop_reason"]) == (QUESTION, mode, "answered")
+    assert (answer["model"], answer["seed"], answer["limits"]) == (model.name, 0, {})
+    assert (answer["index"]["source"], answer["index"]["how"]) == (folder, "bm25")
+    assert len(answer["index"]["fingerprint"]) == 64
+    assert answer["started"] <= answer["ended"]
+    assert answer["ended"].endswith("+00:00")
+    assert 0 <= answer["seconds"] < 60
     assert answer["answer"]
     assert answer["citations"]
     assert set(answer["spend"]) == {"total", "serial", "lost"}
@@ -67,18 +81,31 @@ def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str
     assert all(query.startswith("capital number ") for query in queries)
     found = [event["passages"] for event in answer["trace"] if event["move"] == "retrieve"][1:]
     assert all(set(ids) == {"warsaw", "paris"} for ids in found)
-    assert [event["note"] for event in answer["trace"] if "malformed" in event["note"]] == []
+    assert {event["status"] for event in answer["trace"]} <= {"", "kept"}
+    assert len({event["id"] for event in answer["trace"]}) == len(answer["trace"])
 
 
 def test_json_is_exactly_the_answers_own(folder: str, model: ScriptedLLM) -> None:
     def timeless(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: timeless(item) for key, item in value.items() if key != "seconds"}
+            return {key: timeless(item) for key, item in value.items() if key not in TIMES}
         return [timeless(item) for item in value] if isinstance(value, list) else value
 
     result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", "once", "--json"])
     with Agent(folder, model, "once") as agent:
         assert timeless(json.loads(result.stdout)) == timeless(agent.ask(QUESTION).to_dict())
+
+
+@pytest.mark.usefixtures("model")
+def test_the_trace_in_json_is_whole_or_without_texts_or_left_out(folder: str) -> None:
+    command = ["ask", folder, QUESTION, "--mode", "once"]
+    for form, keys in (("full", EVENT), ("moves", EVENT - TEXTS), ("none", set[str]())):
+        answer = json.loads(CliRunner().invoke(app, [*command, "--json", "--trace", form]).stdout)
+        assert set(answer) == KEYS
+        assert [set(event) for event in answer["trace"]] == [keys] * (2 if keys else 0)
+    refused = CliRunner().invoke(app, [*command, "--trace", "moves"])
+    assert refused.exit_code == 1
+    assert "--trace moves without --json" in refused.stderr
 
 
 @pytest.mark.usefixtures("model")

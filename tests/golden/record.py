@@ -57,7 +57,9 @@ def _line(event: Event) -> str:
     spend = event.spend
     said = zlib.crc32(json.dumps([event.input, event.output, event.passages, event.score]).encode())
     cost = f"{spend.llm_calls}c {spend.prompt_tokens}+{spend.completion_tokens}t {spend.queries}q"
-    return " ".join(filter(None, [event.branch or "-", event.move, cost, f"{said:08x}", event.note]))
+    kept = ", ".join(choice.branch for choice in event.choices if choice.status == "kept")
+    parts = [event.branch or "-", event.move, cost, f"{said:08x}", event.status, kept, event.note]
+    return " ".join(filter(None, parts))
 
 
 def index() -> str:

@@ -70,11 +70,34 @@ def check(answer: Answer, ledger: Ledger, budget: Budget, *, overrun: bool = Fal
     assert len(answer.citations) == len(set(answer.citations))
     assert set(answer.passages) == set(answer.citations)
     assert all(Event.from_dict(event.to_dict()) == event for event in answer.trace)
+    check_tree(answer.trace)
 
 
 def story(answer: Answer) -> list[dict[str, Any]]:
     """The trace without what time and caches decide."""
-    return [replace(e, spend=replace(e.spend, seconds=0.0, cached_tokens=0)).to_dict() for e in answer.trace]
+    return [
+        replace(event, start=0.0, spend=replace(event.spend, seconds=0.0, cached_tokens=0)).to_dict()
+        for event in answer.trace
+    ]
+
+
+def check_tree(trace: list[Event]) -> None:
+    """Ids are unique; every parent stands earlier in the trace, in its branch or one around it, and ended before."""
+    seen: dict[str, Event] = {}
+    last: dict[str, str] = {}
+    for event in trace:
+        assert event.id not in seen
+        assert event.id.rpartition(":")[0] == event.branch
+        around = [name for name in last if not name or event.branch == name or event.branch.startswith(f"{name}.")]
+        assert bool(event.parent) == bool(around)
+        if event.parent:
+            parent = seen[event.parent]
+            assert parent.start + parent.spend.seconds <= event.start + 1e-9
+            if event.branch in last:
+                assert event.parent == last[event.branch]
+            else:
+                assert not parent.branch or event.branch.startswith(f"{parent.branch}.")
+        seen[event.id], last[event.branch] = event, event.id
 
 
 def spread(count: int, most: int = 8) -> list[int]:
@@ -296,4 +319,4 @@ def _again_is_free(mode: Mode, expected: Answer, **options: Any) -> None:
     assert (llm.calls, ledger.spent) == ([], Spend())
 
 
-__all__ = ["Conformance", "check", "crashing", "story"]
+__all__ = ["Conformance", "check", "check_tree", "crashing", "story"]

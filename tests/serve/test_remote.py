@@ -109,8 +109,12 @@ def test_an_agent_over_a_server_does_the_same(served: Served, index: Index) -> N
         agent = rs.Agent(source, llm=scripted(), mode="parallel", seed=3)
         answers.append([agent.ask(question).to_dict() for question in ("Who found tin?", "Where is gold mined?")])
     for answer in (answer for both in answers for answer in both):
-        for spend in (*answer["spend"].values(), *(event["spend"] for event in answer["trace"])):
-            del spend["seconds"]
+        assert answer["index"].pop("source") in (served.url, str(index.path))
+        for timed in (*answer["spend"].values(), *(event["spend"] for event in answer["trace"]), answer):
+            del timed["seconds"]
+        for event in answer["trace"]:
+            del event["start"]
+        del answer["started"], answer["ended"]
     assert answers[0] == answers[1]
 
 

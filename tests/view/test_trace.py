@@ -9,14 +9,21 @@ from html.parser import HTMLParser
 import pytest
 
 from ragscale.answer import Answer, AnswerSpend
-from ragscale.types import Event, Passage, Spend
-from ragscale.view.trace import Branch, branches, cost, line
+from ragscale.types import Choice, Event, Passage, Spend, TracedHit
+from ragscale.view.trace import Branch, branches, cost, line, remark
 
 TOTAL = Spend(4, 1200, 60, 300, 3, 15, 2, 8.0)
 SERIAL = Spend(2, 700, 40, 0, 1, 5, 1, 5.0)
 TRACE = [
     Event("plan", "", output=["first", "second"], spend=Spend(1, 300, 20, 0, 0, 0, 0, 1.0)),
-    Event("retrieve", "0.0", input=["first"], passages=["p1", "p2"], spend=Spend(queries=1, passages=2, rounds=1)),
+    Event(
+        "retrieve",
+        "0.0",
+        input=["first"],
+        passages=["p1", "p2"],
+        spend=Spend(queries=1, passages=2, rounds=1),
+        hits=[[TracedHit("p1", "One", 0.5), TracedHit("p2", "", None)]],
+    ),
     Event("score", "0.0.1", input="first", score=-1.25),
     Event("retrieve", "0.1", input=["second"], note="no hits for ['second']"),
     Event("read", "0.0", input="first", output="a sub-answer"),
@@ -95,7 +102,10 @@ def test_hostile_text_stays_text(where: str) -> None:
         "passage": replace(ANSWER, citations=[HOSTILE], passages={HOSTILE: Passage(HOSTILE, HOSTILE, HOSTILE)}),
         "trace": replace(ANSWER, trace=[
             Event("read", HOSTILE, input=HOSTILE, output=[HOSTILE], note=HOSTILE, score=1.0),
-            Event("retrieve", HOSTILE, input=[HOSTILE], passages=[HOSTILE]),
+            Event(
+                "retrieve", HOSTILE, input=[HOSTILE], passages=[HOSTILE], hits=[[TracedHit(HOSTILE, HOSTILE, 1.0)]]
+            ),
+            Event("select", HOSTILE, choices=[Choice(HOSTILE, 1.0, "kept")]),
         ]),
     }  # fmt: skip
     parsed = page(answers[where])
@@ -139,9 +149,13 @@ def test_the_tree_of_branches() -> None:
 
 def test_a_line_and_a_cost() -> None:
     assert line(TRACE[0]) == "first | second"
-    assert line(TRACE[1], str.upper) == "first → 2 passages: P1; P2"
+    assert line(TRACE[1]) == "first → 2 passages: One; p2"
     assert line(TRACE[2]) == "first → -1.250"
     assert line(Event("read", "", input="a\nb", output="c")) == "a b → c"
+    assert remark(TRACE[1]) == ""
+    assert remark(Event("plan", "", status="repeat", note="discarded")) == "asks only what was asked before; discarded"
+    choices = [Choice("0.1", -1.0, "pruned"), Choice("0.2", None, "kept")]
+    assert remark(Event("select", "", status="kept", choices=choices)) == "kept 0.2 of 2"
     assert cost(Spend()) == ""
     assert cost(Spend(1, 40, 30, reasoning_tokens=20)) == "40 + 30 (20 thought) tokens"
     assert cost(Spend(2, 1000, 50, 10, 2, 9, 1, 1.25)) == "1,000 (10 cached) + 50 tokens, 2 queries, 1.2 s"

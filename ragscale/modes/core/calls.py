@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import math
 import reprlib
 import time
@@ -22,11 +24,11 @@ from ragscale.llm.answers import within
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.line import Line
-from ragscale.modes.core.state import Scope
-from ragscale.prompts import Profile, Prompt
+from ragscale.modes.core.state import Scope, event_id
+from ragscale.prompts import Plan, Profile, Prompt, Reply
 from ragscale.prompts.thoughts import spoken
 from ragscale.text import encodable
-from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Usage
+from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Status, Usage
 from ragscale.words import counted
 
 __all__ = ["LEAST", "Calls", "Context", "Retriever", "sleep_within"]
@@ -81,7 +83,14 @@ class Calls:
     """
 
     def __init__(
-        self, runtime: Runtime[Context], *, scope: Scope, clock: Spend, spent: Spend, held: int | None
+        self,
+        runtime: Runtime[Context],
+        *,
+        scope: Scope,
+        clock: Spend,
+        spent: Spend,
+        held: int | None,
+        trace: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.context = runtime.context
         self.scope = scope
@@ -91,17 +100,23 @@ class Calls:
         self._spent = spent
         self._cost = Spend()
         self._events: list[Event] = []
+        own = [event["id"] for event in trace if event["branch"] == scope["branch"]]
+        self._last = own[-1] if own else scope["after"]
+        self._number = scope["events"] + len(own)
         self.ledger = self._keeping(held)
 
     @classmethod
     def begin(cls, state: dict[str, Any], runtime: Runtime[Context]) -> Self:
         """Bind to a node's state: its scope, its clock and what its run has spent.
 
-        A branch that is one node (the payload of `send`) has no ``total``: it begins with nothing spent.
+        A branch that is one node (the payload of `send`) has no ``total`` and no ``trace``: it begins with nothing.
         """
         spent = Spend(**state["total"]) if "total" in state else Spend()
         clock = Spend(**state["serial"])
-        return cls(runtime, scope=state["scope"], clock=clock, spent=spent, held=state.get("held"))
+        return cls(
+            runtime, scope=state["scope"], clock=clock, spent=spent, held=state.get("held"),
+            trace=state.get("trace", ()),
+        )  # fmt: skip
 
     @property
     def branch(self) -> str:
@@ -167,8 +182,8 @@ class Calls:
             "trace": [event.to_dict() for event in self._events],
         }
 
-    def note(self, move: Move, text: str, **values: Any) -> None:
-        """Trace something that cost nothing."""
+    def note(self, move: Move, text: str = "", **values: Any) -> None:
+        """Trace something that cost nothing: `text` in words, and fields of its `Event`."""
         self.record(Event(move, self.branch, note=text, **values))
 
     async def write(
@@ -187,13 +202,15 @@ class Calls:
         note: str = "",
         thoughts: bool = False,
         stop: Sequence[str] = (),
+        read: Callable[[str], Any] | None = None,
     ) -> list[str]:
         """One model call: n samples of the next turn. `attempt` tells repeated calls of the same prompt apart.
 
         A model that thinks first may have its allowance (`Capabilities.thinking`) on top of `max_tokens`. A budget that
         cannot pay `least` completion tokens a sample and a quarter of the allowance is spent: half a JSON turn would
         be wasted. `thoughts` says that a thought is part of the turn, and not to be missed behind it. Messages that end
-        with an assistant's are continued. The string of `stop` that ended a text is put back.
+        with an assistant's are continued. The string of `stop` that ended a text is put back. What `read` makes of a
+        text (None: it is malformed) is traced.
 
         Raises:
             BudgetExceeded: The budget cannot pay the call, or it cut the thought before anything was written.
@@ -208,7 +225,7 @@ class Calls:
                 texts += await self.write(
                     move, messages, max_tokens=max_tokens, temperature=temperature, schema=schema,
                     attempt=attempt * n + i, least=least, input=input, passages=passages, note=note,
-                    thoughts=thoughts, stop=stop,
+                    thoughts=thoughts, stop=stop, read=read,
                 )  # fmt: skip
             return texts
         # A seed that depends on nothing but the run's seed and what is asked: the order of branches cannot change it.
@@ -228,7 +245,7 @@ class Calls:
             )  # fmt: skip
 
         lengths = (max(least, context.capabilities.least) + thinking // 4, max_tokens + thinking)
-        result, cost, failures = await self.charge(move, messages, lengths, n, call)
+        result, event = await self.charge(move, messages, lengths, n, call)
         ends = [reason for reason in dict.fromkeys(result.finish_reasons) if reason != "stop"]
         cut = ["cut off at max_tokens" if end == "length" else f"ended by the server: {end[:80]}" for end in ends]
         written = result.usage.completion_tokens
@@ -239,17 +256,11 @@ class Calls:
         empty = not thoughts and not any(spoken(text).strip() for text in texts)
         if empty:
             cut.append("nothing but a thought" if result.usage.reasoning_tokens else "an empty reply")
-        self.record(
-            Event(
-                move,
-                self.branch,
-                input=input,
-                output=texts[0] if n == 1 else texts,
-                passages=list(passages),
-                spend=cost,
-                note="; ".join(filter(None, [note, failures, *cut])),
-            )
-        )
+        event = replace(
+            event, input=input, output=texts[0] if n == 1 else texts, passages=list(passages),
+            status="cut" if "length" in ends else "", note="; ".join(filter(None, [note, event.note, *cut])),
+        )  # fmt: skip
+        self.record(_read(event, [read(text) for text in texts]) if read else event)
         if empty and "length" in ends:
             if given < max_tokens + thinking and self.ledger.left("tokens") < given * n:
                 limit = self.ledger.limit("tokens")
@@ -296,15 +307,15 @@ class Calls:
         length: tuple[int, int],
         n: int,
         call: Callable[[int], Awaitable[_Result]],
-    ) -> tuple[_Result, Spend, str]:
+    ) -> tuple[_Result, Event]:
         """Reserve, call, settle; again after a retryable failure. Every attempt is charged.
 
         `length` is the fewest and the most completion tokens of a sample.
 
         Returns:
-            The result, the cost of all attempts, and the failures among them in words.
+            The result, and an event to be completed and recorded: what all attempts cost, and the failures among them.
         """
-        cost = Spend()
+        event = Event(move, self.branch, prompt=_digest(messages))
         failures: list[str] = []
         result: _Result | None = None
         prompt = 0
@@ -323,20 +334,21 @@ class Calls:
                 with attempt:
                     room = self._room(prompt, length, n)
                     outcome, spent = await self._attempt(prompt, room, n, call)
-                    cost += spent
+                    reserved = event.reserved + with_margin(prompt) + room * n
+                    event = replace(event, spend=event.spend + spent, reserved=reserved)
                     if isinstance(outcome, RagscaleError):
                         failures.append(outcome.problem)
                         raise outcome
                     result = outcome
         except (BudgetExceeded, ModelError) as error:
             note = "; ".join(dict.fromkeys([*failures, error.problem]))
-            self.record(Event(move, self.branch, spend=cost, note=note))
+            self.record(replace(event, status="failed", note=note))
             if isinstance(error, BudgetExceeded) and failures and error.problem not in failures:
                 after = "; ".join(dict.fromkeys(failures))
                 raise BudgetExceeded(error.dimension, error.limit, error.wanted, after=after) from None
             raise
         assert result is not None  # the loop ends with a result or an error
-        return result, cost, "; ".join(failures)
+        return result, replace(event, note="; ".join(failures))
 
     async def _attempt(
         self, prompt: int, room: int, n: int, call: Callable[[int], Awaitable[_Result]]
@@ -399,10 +411,41 @@ class Calls:
         return int(min(most, left, window))
 
     def record(self, event: Event) -> None:
-        """Trace an event, charge it to the branch's clock and stream it."""
+        """Trace an event, charge it to the branch's clock and stream it; its id, parent and start are set here."""
+        event = replace(
+            event, id=event_id(self.branch, self._number), parent=self._last, start=self.clock.seconds
+        )  # fmt: skip
+        self._last, self._number = event.id, self._number + 1
         self._events.append(event)
         self._cost += event.spend
         self._emit(event.to_dict())
+
+
+def _digest(messages: list[Message]) -> str:
+    return hashlib.sha256(json.dumps(messages).encode()).hexdigest()[:12]
+
+
+def _read(event: Event, values: Sequence[Any]) -> Event:
+    """`event` with what was read from its replies: the parsed plan, a rating, and its status."""
+    queries: list[str] = []
+    known: list[str] = []
+    enough = answered = False
+    for value in values:
+        if isinstance(value, Reply):
+            queries, known, enough = [*queries, *value.queries], [*known, value.known], enough or value.enough
+            answered = answered or bool(value.answer)
+        elif event.move == "plan" and isinstance(value, list):
+            plans = [plan for plan in value if isinstance(plan, Plan)]
+            queries += [plan.query for plan in plans if plan.query]
+            known += [plan.known for plan in plans]
+            enough = enough or bool(plans)
+        elif value is not None:
+            answered = True
+    status: Status = event.status
+    if not queries and not answered:
+        status = "enough" if enough else "malformed"
+    score = values[0] if event.move == "score" and isinstance(values[0], float) else event.score
+    return replace(event, plan=queries, known=list(dict.fromkeys(filter(None, known))), status=status, score=score)
 
 
 def _checked(result: _Result, n: int, llm: LLM) -> _Result:

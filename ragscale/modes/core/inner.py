@@ -52,7 +52,7 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
             share = _less(share, cost, closing)
         scope = Scope(
             branch=outer["branch"], share=share, reserve=closing, answers=answers, temperature=outer["temperature"],
-            shown=mode.context, typical=outer["typical"], asks=mode.asks,
+            shown=mode.context, typical=outer["typical"], asks=mode.asks, after=outer["after"], events=outer["events"],
         )  # fmt: skip
         given = {key: state[key] for key in _GOES_ON_FROM if key in state}
         start = {**initial(state["question"], scope, state["serial"]), **given}
@@ -68,7 +68,7 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
             try:
                 result["score"] = await scored(moves, state["question"], result)
             except (RagscaleError, OSError) as error:
-                moves.note("score", f"not scored: {error}")
+                moves.note("score", f"not scored: {error}", status="failed")
             last = moves.charged()
             total = (Spend(**update["total"]) + Spend(**last["total"])).to_dict()
             update = {"total": total, "serial": last["serial"], "trace": update["trace"] + last["trace"]}

@@ -19,7 +19,8 @@ from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.calls import Calls, Context, Retriever
 from ragscale.modes.core.costs import Room, closing_tokens
 from ragscale.prompts import NO_INFORMATION, Profile, Prompt, Step
-from ragscale.types import Event, Passage, Spend
+from ragscale.text import encodable
+from ragscale.types import Event, Hit, Passage, Spend, TracedHit
 
 __all__ = ["Context", "Moves", "Retriever", "closing_share", "share"]
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 _LONGER = 1.15  # passages that are found later may have more words
 _TOO_SHORT = 3  # characters of an answer that may stand in any passage
 _TOO_LONG = 2000  # characters of an answer that stands in none word for word
+_TITLE = 80  # characters of a passage's title in the trace
 _TRIES = 1000  # places in a passage where an answer begins, but within other words
 
 
@@ -69,7 +71,7 @@ class Moves(Calls):
             passages: Ids of passages that `make` shows of its own, for the trace.
 
         Returns:
-            A value a reply; a malformed one is charged, noted and left out.
+            A value a reply; a malformed one is charged and left out.
 
         Raises:
             BudgetExceeded, ModelError: As of `write`.
@@ -79,26 +81,19 @@ class Moves(Calls):
             prompt, temperature=temperature, n=n, attempt=attempt, input=input, passages=shown, note=note
         )
 
-    async def put(self, prompt: Prompt[T], *, malformed: str = "malformed turn", **call: Any) -> list[T]:
-        """Ask a prompt as it is, and read the replies; `malformed` is the note on one that cannot be read.
+    async def put(self, prompt: Prompt[T], **call: Any) -> list[T]:
+        """Ask a prompt as it is, and read the replies.
 
         Args:
             prompt: What is asked.
-            malformed: Empty for no note.
             call: Further arguments of `write`.
         """
+        read = functools.cache(prompt.read)  # for the trace, and for the mode
         texts = await self.write(
             prompt.move, prompt.messages, max_tokens=prompt.max_tokens, least=prompt.least, schema=prompt.schema,
-            stop=prompt.stop, thoughts=prompt.thoughts, **call,
+            stop=prompt.stop, thoughts=prompt.thoughts, read=read, **call,
         )  # fmt: skip
-        values = []
-        for text in texts:
-            value = prompt.read(text)
-            if value is not None:
-                values.append(value)
-            elif malformed:
-                self.note(prompt.move, malformed, output=text)
-        return values
+        return [value for text in texts if (value := read(text)) is not None]
 
     async def retrieve(self, queries: list[str], k: int) -> list[list[str]]:
         """Send the queries of one round to the index as one batch; the ids of each query's hits, best first.
@@ -115,7 +110,9 @@ class Moves(Calls):
                 cost = replace(wanted, seconds=time.perf_counter() - started)
                 held.settle(cost)
                 lost = error if isinstance(error, RagscaleError) else _lost(error)
-                self.record(Event("retrieve", self.branch, input=queries, spend=cost, note=lost.problem))
+                self.record(
+                    Event("retrieve", self.branch, input=queries, spend=cost, status="failed", note=lost.problem)
+                )
                 if lost is error:
                     raise
                 raise lost from error
@@ -125,8 +122,12 @@ class Moves(Calls):
         ids = [[hit.passage.id for hit in hits] for hits in found]
         unique = list(dict.fromkeys(id for ranking in ids for id in ranking))
         empty = [query for query, ranking in zip(queries, ids, strict=True) if not ranking]
-        note = f"no hits for {empty}" if empty else ""
-        self.record(Event("retrieve", self.branch, input=queries, passages=unique, spend=cost, note=note))
+        self.record(
+            Event(
+                "retrieve", self.branch, input=queries, passages=unique, spend=cost, hits=[*map(_traced, found)],
+                status="" if unique else "empty", note=f"no hits for {empty}" if empty else "",
+            )
+        )  # fmt: skip
         return ids
 
     async def score(self, prompt: Prompt[str], continuation: str, *, input: str = "") -> float:
@@ -141,12 +142,13 @@ class Moves(Calls):
 
         # A token is at least a character, so the sentence bounds its own tokens; one more ends the turn.
         most = len(continuation) + 1
-        score, cost, note = await self.charge("score", prompt.messages, (most, most), 1, call)
+        score, event = await self.charge("score", prompt.messages, (most, most), 1, call)
+        event = replace(event, input=input)
         if not math.isfinite(score.logprob):
             problem = f"{self.context.llm.name} scored {score.logprob}"
-            self.record(Event("score", self.branch, input=input, spend=cost, note=problem))
+            self.record(replace(event, status="failed", note=problem))
             raise ModelError(problem, "Its log-probabilities must be finite.")
-        self.record(Event("score", self.branch, input=input, score=score.logprob, spend=cost, note=note))
+        self.record(replace(event, score=score.logprob))
         return score.logprob
 
     async def hold(self, question: str, ids: Sequence[str], chain: Sequence[Step], known: Sequence[str]) -> int | None:
@@ -188,7 +190,7 @@ class Moves(Calls):
             prompt, shown, note = await self.fit(
                 lambda docs: self.profile.answer(question, docs, known, pairs), ids, room=room
             )
-            said = await self.put(prompt, passages=shown, note=note, malformed="")
+            said = await self.put(prompt, passages=shown, note=note)
         except (RagscaleError, OSError) as error:
             reason = f"budget:{error.dimension}" if isinstance(error, BudgetExceeded) else "failed"
             return {**self._best_known(chain), "stop": stop or reason, "reason": str(error)}
@@ -226,6 +228,24 @@ class Moves(Calls):
             if step["answer"] != NO_INFORMATION:
                 return {"text": step["answer"], "citations": self.cite(step["answer"], [], step["passages"])}
         return {"text": "", "citations": []}
+
+
+def _traced(hits: Sequence[Hit]) -> list[TracedHit]:
+    return [
+        TracedHit(
+            hit.passage.id,
+            encodable(" ".join(hit.passage.title[: 4 * _TITLE].split()))[:_TITLE],
+            _rounded(hit.score),
+        )
+        for hit in hits
+    ]
+
+
+def _rounded(score: Any) -> float | None:
+    """A score of anybody's index, for the trace."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        return float(f"{float(score):.6g}") if math.isfinite(score) else None
+    return None
 
 
 def _holds(passage: str, text: str) -> bool:

@@ -11,7 +11,7 @@ from langgraph.types import Send
 from ragscale.errors import BudgetExceeded, InvalidInput, RagscaleError
 from ragscale.modes.core.calls import Context
 from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.state import Scope, State, Update, evidence, inside
+from ragscale.modes.core.state import Scope, State, Update, evidence, inside, place
 
 __all__ = ["Body", "Node", "branch", "node", "send", "unless_stopped"]
 
@@ -79,15 +79,18 @@ def send(to: str, state: State, name: str, *, temperature: float = 0.0, **values
     Args:
         to: The node, made by `branch` or by `inner_run`.
         state: Of the node or router that sends.
-        name: Of the branch, within this run; the seeds of its calls depend on its full name.
+        name: Of the branch, within this run: no other that runs at the same time has it. The seeds of its calls and the
+            ids of its events depend on its full name.
         temperature: Least temperature of its planning and closing moves.
         values: Further keys of the branch's state.
     """
     outer = state["scope"]
+    branch = inside(outer, name)
+    after, events = place(outer, state["trace"], branch)
     scope = Scope(
-        branch=inside(outer, name), share=state["part"], reserve={}, answers=True,
+        branch=branch, share=state["part"], reserve={}, answers=True,
         temperature=max(temperature, outer["temperature"]), shown=outer["shown"], typical=state["typical"],
-        asks=outer["asks"],
+        asks=outer["asks"], after=after, events=events,
     )  # fmt: skip
     shared = {key: state[key] for key in ("question", "serial", "seen")}
     return Send(to, {**shared, "scope": scope, **values})

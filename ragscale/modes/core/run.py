@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -27,7 +28,7 @@ from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.state import initial, outermost
 from ragscale.types import Event, Spend
 
-__all__ = ["Run", "prepare"]
+__all__ = ["Run", "now", "prepare"]
 
 _STEPS = 1_000_000
 """Most steps of a graph. Every mode ends long before; one that never ends fails here."""
@@ -62,9 +63,11 @@ class Run:
     elapsed: float = 0.0
     """Seconds on the critical path before."""
     pins: dict[str, Any] = field(default_factory=dict)
-    """Settings by name with which a run that is kept was begun."""
+    """Settings by name with which the run was begun, and when (``started``)."""
     held: int | None = None
     """Tokens held for the closing answer before; see `State`."""
+    ended: str = ""
+    """When a run that was found finished had ended, in UTC as of ISO 8601."""
     finished: dict[str, Any] | None = None
     """The final state; None until there is one."""
 
@@ -84,12 +87,12 @@ class Run:
             InvalidInput: The run of that name has another mode or another question.
             RagscaleError: What `saver` has of it cannot be read.
         """
-        start = initial(question, outermost(mode.asks))
+        start, pins = initial(question, outermost(mode.asks)), {"started": now()}
         if saver is None or thread_id is None:
             # An explicit place in the checkpoints is what makes LangGraph leave out the place of a graph around this.
-            return cls(compiled(mode), _config(checkpoint_ns=""), start)
+            return cls(compiled(mode), _config(checkpoint_ns=""), start, pins=pins)
         graph = mode.graph().compile(checkpointer=saver)
-        run = cls(graph, _config(thread_id=thread_id), start, thread_id)
+        run = cls(graph, _config(thread_id=thread_id), start, thread_id, pins=pins)
         try:
             saved = await graph.aget_state(run.config, subgraphs=True)
             run.line = Line(saver, thread_id)
@@ -112,12 +115,14 @@ class Run:
         values = {**self.start, **saved.values}
         self.start = None
         self.pins = dict(json.loads(str(dict(saved.metadata or {}).get(_PINS, "{}"))))
+        self.pins["started"] = _moment(self.pins.get("started", saved.created_at))
         self.pins["limits"] = {str(name): float(limit) for name, limit in self.pins.get("limits", {}).items()}
         self.spent, self.elapsed = _spent(saved)
         self.held = None if values["held"] is None else int(values["held"])
         # `next` is empty too where a node's writes are there and its checkpoint is not: such a run goes on.
         if not saved.tasks and values["text"] is not None:
             self.finished = values
+            self.ended = _moment(saved.created_at)
 
     @property
     def lost(self) -> Spend:
@@ -167,6 +172,16 @@ class Run:
                         yield Event.from_dict(chunk)
                     else:
                         self.finished = chunk
+
+
+def now() -> str:
+    """The time, in UTC as of ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _moment(text: str | None) -> str:
+    """A time that a file holds, in the form of `now`. Raises `TypeError` or `ValueError` where it is none."""
+    return datetime.fromisoformat(cast(str, text)).astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _spent(saved: StateSnapshot) -> tuple[Spend, float]:

@@ -66,7 +66,7 @@ class Judge(Scorer):
     async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
         """The rating; 0 where the reply has none."""
         prompt = moves.profile.judge(question, outcome["chain"], outcome["known"], outcome["text"])
-        [*ratings] = await moves.put(prompt, input=outcome["text"], malformed="malformed rating, counts as 0")
+        [*ratings] = await moves.put(prompt, input=outcome["text"])
         return ratings[0] if ratings else 0.0
 
 

@@ -11,7 +11,10 @@ from ragscale.prompts import Step
 from ragscale.ranking import reciprocal_rank_fusion
 from ragscale.types import Spend
 
-__all__ = ["Outcome", "Scope", "State", "Update", "evidence", "initial", "inside", "noted", "outcome", "outermost"]
+__all__ = [
+    "Outcome", "Scope", "State", "Update", "event_id", "evidence", "initial", "inside", "noted", "outcome", "outermost",
+    "place",
+]  # fmt: skip
 
 Update = dict[str, Any]
 """Return value of a node: values for the state's keys."""
@@ -52,6 +55,10 @@ class Scope(TypedDict):
     """Mean tokens of moves in the run around it; see `Costs`."""
     asks: dict[str, Any]
     """Profile and settings by which its moves ask (`Mode.asks`); empty for the default ones."""
+    after: str
+    """Id of the event that its first one follows (`Event.parent`)."""
+    events: int
+    """Events that an earlier branch of the same name has left: those of this one are numbered on."""
 
 
 class Outcome(TypedDict):
@@ -113,7 +120,10 @@ class State(TypedDict, total=False):
 
 def outermost(asks: dict[str, Any] | None = None) -> Scope:
     """Scope of a run that is inside no other; `asks` is its mode's."""
-    return Scope(branch="", share=None, reserve={}, answers=True, temperature=0.0, shown=0, typical={}, asks=asks or {})
+    return Scope(
+        branch="", share=None, reserve={}, answers=True, temperature=0.0, shown=0, typical={}, asks=asks or {},
+        after="", events=0,
+    )  # fmt: skip
 
 
 def initial(question: str, scope: Scope | None = None, serial: dict[str, Any] | None = None) -> State:
@@ -135,6 +145,30 @@ def initial(question: str, scope: Scope | None = None, serial: dict[str, Any] | 
 def inside(scope: Scope, name: str) -> str:
     """Full name of the branch that is called `name` within `scope`."""
     return f"{scope['branch']}.{name}" if scope["branch"] else name
+
+
+def event_id(branch: str, number: int) -> str:
+    """Id of the event of that number in a branch, from 0 on; see `Event.id`."""
+    return f"{branch}:{number}"
+
+
+def place(scope: Scope, trace: list[dict[str, Any]], name: str) -> tuple[str, int]:
+    """Place of the first event of the branch of full name `name`, which a run sends.
+
+    Args:
+        scope: Of the run.
+        trace: Its events so far.
+        name: Of the branch.
+
+    Returns:
+        The id of the event that it follows, and how many events an earlier branch of that name has.
+    """
+    around, last, before = {"", *(name[:at] for at, char in enumerate(name) if char == ".")}, {"": ""}, 0
+    for event in trace:
+        if event["branch"] in around:
+            last[event["branch"]] = event["id"]
+        before += event["branch"] == name
+    return last[max(last, key=len)] or scope["after"], before
 
 
 def evidence(state: State) -> list[str]:

@@ -13,11 +13,12 @@ __all__ = ["penalty", "read", "take"]
 async def read(moves: Moves, query: str, ids: Sequence[str]) -> str:
     """The sub-answer to `query` from its passages, or `NO_INFORMATION`; no call where there are none."""
     if not ids:
-        moves.note("read", "empty retrieval, nothing to read", input=query, output=NO_INFORMATION)
+        moves.note("read", "nothing to read", status="empty", input=query, output=NO_INFORMATION)
         return NO_INFORMATION
     prompt, shown, note = await moves.fit(lambda docs: moves.profile.read(query, docs), ids)
     if not shown:
-        moves.note("read", "no passage fits the budget or the context window", input=query, output=NO_INFORMATION)
+        why = "no passage fits the budget or the context window"
+        moves.note("read", why, status="empty", input=query, output=NO_INFORMATION)
         return NO_INFORMATION
     [answer] = await moves.put(prompt, input=query, passages=shown, note=note)
     return answer
@@ -38,6 +39,7 @@ async def penalty(moves: Moves, question: str, steps: Sequence[Step]) -> float:
     last = steps[-1]["query"] if steps else ""
     if not moves.context.capabilities.scoring:
         empty = sum(step["answer"] == NO_INFORMATION for step in steps) / max(len(steps), 1)
-        moves.note("score", "endpoint cannot score: share of steps without information", input=last, score=empty)
+        why = "endpoint cannot score: share of steps without information"
+        moves.note("score", why, status="fallback", input=last, score=empty)
         return empty
     return await moves.score(moves.profile.support(question, steps), NO_INFORMATION, input=last)

@@ -8,6 +8,7 @@ from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import Outcome, Update
 from ragscale.prompts.wording import informative
 from ragscale.text import normalise_answer
+from ragscale.types import Choice
 
 __all__ = ["plurality"]
 
@@ -24,13 +25,20 @@ def plurality(moves: Moves, outcomes: Sequence[Outcome]) -> Update:
             votes.setdefault(normalise_answer(outcome["text"]), []).append(outcome)
     texts = [outcome["text"] for outcome in outcomes]
     if not votes:
-        moves.note("select", "nobody has an answer", input=texts)
+        moves.note("select", "no member has an answer", status="empty", input=texts)
         return {"found": [outcome["passages"] for outcome in outcomes]}
     most = max(map(len, votes.values()))
     ahead = [same for same in votes.values() if len(same) == most]
     winner = max(ahead, key=_mean_score)[0]
-    tie = f", a tie of {len(ahead)} answers" if len(ahead) > 1 else ""
-    moves.note("select", f"{most} of {len(outcomes)} votes{tie}", input=texts, output=winner["text"])
+    same = {outcome["branch"]: group for group in votes.values() for outcome in group}
+    choices = [
+        Choice(name, len(group), "kept" if winner in group else "pruned")
+        for name, group in ((outcome["branch"], same.get(outcome["branch"], [])) for outcome in outcomes)
+    ]
+    moves.note(
+        "select", f"a tie of {len(ahead)} answers" if len(ahead) > 1 else "", status="kept", choices=choices,
+        score=float(most), input=texts, output=winner["text"],
+    )  # fmt: skip
     return {name: winner[name] for name in ("text", "citations", "chain", "known")}
 
 

@@ -11,6 +11,7 @@ from ragscale.modes.core.scorers import ScorerName
 from ragscale.modes.core.state import Outcome, State, Update
 from ragscale.modes.ensemble.ensemble import Ensemble
 from ragscale.modes.sequential.chain import Chain
+from ragscale.types import Choice
 
 __all__ = ["BestOfN"]
 
@@ -40,8 +41,10 @@ class BestOfN(Ensemble):
     async def decide(self, moves: Moves, state: State, outcomes: list[Outcome]) -> Update:
         """The best-scored member; its own answer, where its mode has written one on the way."""
         best = max(outcomes, key=lambda outcome: float("-inf") if outcome["score"] is None else outcome["score"])
-        names = [f"{outcome['branch']}: {_shown(outcome['score'])}" for outcome in outcomes]
-        moves.note("select", f"kept {best['branch']}", input=names, score=best["score"])
+        choices = [
+            Choice(outcome["branch"], outcome["score"], "kept" if outcome is best else "pruned") for outcome in outcomes
+        ]
+        moves.note("select", status="kept", choices=choices, score=best["score"], output=best["text"])
         kept: Update = {"chain": best["chain"], "known": best["known"], "found": [best["passages"]]}
         return {**kept, "text": best["text"], "citations": best["citations"]} if best["text"] else kept
 
@@ -49,7 +52,3 @@ class BestOfN(Ensemble):
     def scoring(self) -> scorers.Scorer:
         """By name."""
         return scorers.scorer(self.scorer)
-
-
-def _shown(score: float | None) -> str:
-    return "no score" if score is None else f"{score:.3f}"

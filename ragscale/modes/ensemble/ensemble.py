@@ -111,7 +111,7 @@ class Ensemble(Mode):
             moves.give_up_closing()
         members = self._members(costs, Room.of(moves.ledger, moves.clock))
         if members < self.n:
-            moves.note("select", f"{members} of {self.n} members: the budget pays for no more")
+            moves.note("select", f"{members} of {self.n} members", status="narrowed")
         part = share(moves.ledger, members, moves.clock)
         held = {} if self.closes else {"held": 0}
         return {"part": part, "typical": costs.means, "members": members, **held}

@@ -151,7 +151,7 @@ class Mcts(Mode):
             leaves.append(leaf)
         full = min(self.width, self.rollouts - len(done))
         if width < full:
-            moves.note("select", f"{len(leaves)} of {full} rollouts: the budget pays for no more")
+            moves.note("select", f"{len(leaves)} of {full} rollouts", status="narrowed")
         branches = max(1, len(leaves))
         layers = self._layers(costs, room, len(done), branches)
         part = share(moves.ledger, branches, moves.clock, layers=layers)

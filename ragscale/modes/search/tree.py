@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from bisect import bisect_left
 from collections import Counter
@@ -18,10 +19,10 @@ from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import branch, node, send, unless_stopped
-from ragscale.modes.core.state import State, Update, noted
+from ragscale.modes.core.state import State, Update, inside, noted
 from ragscale.modes.core.steps import penalty, take
 from ragscale.prompts import Plan, Step, normalise
-from ragscale.types import Spend
+from ragscale.types import Choice, Spend
 
 __all__ = ["Shape", "Tree"]
 
@@ -140,14 +141,14 @@ class Tree(Stepwise):
             plans = [plan for sample in drawn for plan in sample]
             notes = noted(notes, _agreed(plans))
             if self.early and 2 * sum(not plan.query for plan in plans) > len(plans):
-                moves.note("plan", "most say that nothing is missing")
+                moves.note("plan", "most of the samples", status="enough")
                 return {"queries": [], "known": notes}
             for query, _ in plans:
                 if query and normalise(query, self.match) not in known:
                     distinct.setdefault(normalise(query, self.match), []).append(query)
             if distinct:
                 break
-            moves.note("plan", "only repeats of earlier sub-queries, discarded")
+            moves.note("plan", "discarded", status="repeat", output=[plan.query for plan in plans])
         kept = [same[0] for same in sorted(distinct.values(), key=len, reverse=True)][: shape.expand]
         return {
             "shape": list(shape),
@@ -201,7 +202,8 @@ class Tree(Stepwise):
             plans = [plan for sample in drawn for plan in sample]
             new = [plan.query for plan in plans if plan.query and normalise(plan.query, self.match) not in known]
             if not new:
-                moves.note("plan", "nothing new to ask, the rollout ends here")
+                asked = any(plan.query for plan in plans)
+                moves.note("plan", "the rollout ends here", status="repeat" if asked else "enough" if plans else "")
                 break
             chain.append(await take(moves, new[0], shape.k))
         return {"penalties": [(state["child"], await penalty(moves, state["question"], chain))]}
@@ -214,9 +216,17 @@ class Tree(Stepwise):
         best = min(range(len(children)), key=lambda i: means[i])
         name, step = children[best]
         if len(children) > 1:
-            queries = [child["query"] for _, child in children]
-            score = means[best] if scores[name] else None
-            moves.note("select", f"kept {name}", input=queries, output=step["query"], score=score)
+            choices = [
+                Choice(
+                    inside(state["scope"], child), mean if math.isfinite(mean) else None,
+                    "kept" if child == name else "pruned",
+                )
+                for (child, _), mean in zip(children, means, strict=True)
+            ]  # fmt: skip
+            moves.note(
+                "select", status="kept", choices=choices, score=choices[best].score, output=step["query"],
+                input=[child["query"] for _, child in children],
+            )  # fmt: skip
         return {"chain": [*state["chain"], step]}
 
     async def _to_next(self, state: _TreeState) -> str:

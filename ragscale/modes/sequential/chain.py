@@ -98,11 +98,11 @@ class Chain(Stepwise):
                 for query, said in chain.from_iterable(plans):
                     notes = noted(notes, said)
                     if not query and not self.early:
-                        moves.note("plan", "says that nothing is missing, asked again")
+                        moves.note("plan", "asked again", status="enough")
                     elif not query or normalise(query, self.match) not in known:
                         return {"query": query, "known": notes, "tries": attempt + 1}
                     else:
-                        moves.note("plan", "repeats an earlier sub-query, discarded", input=query)
+                        moves.note("plan", "discarded", status="repeat", input=query)
             return {"query": "", "known": notes, "tries": most}
 
         @node

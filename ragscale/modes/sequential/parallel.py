@@ -183,9 +183,9 @@ class Parallel(Asking):
             if queries:
                 return {"said": reply.said, "queries": queries, "new": new, "known": known, "told": False}
             if reply.queries:
-                moves.note("plan", "only repeats earlier queries: nothing left to look up", output=reply.queries)
+                moves.note("plan", "nothing left to look up", status="repeat", output=reply.queries)
             elif not reply.enough:
-                moves.note("plan", "malformed turn, answered by a notice", output=reply.said)
+                moves.note("plan", "answered by a notice", status="malformed", output=reply.said)
                 told = Turn(said=reply.said, queries=[], passages=[])
                 return {"turns": [*state.get("turns", []), told], "queries": [], "known": known, "told": True}
             break
@@ -203,7 +203,7 @@ class Parallel(Asking):
             found = await moves.retrieve(state["new"], self.k)
         else:
             found = []
-            moves.note("plan", "only repeats earlier queries: shown again, not searched for", output=state["queries"])
+            moves.note("plan", "shown again, not searched for", status="repeat", output=state["queries"])
         results = before | dict(zip(map(normalise, state["new"]), found, strict=True))
         seen = set() if _form(moves).anew else {id for turn in turns for ids in turn["passages"] for id in ids}
         passages: list[list[str]] = []
