@@ -15,6 +15,7 @@ from fake_endpoint import FakeEndpoint, Faltering, Reply, completion
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
+from langgraph.checkpoint.memory import InMemorySaver
 
 import ragscale as rs
 from ragscale.answer import Answer
@@ -154,10 +155,15 @@ class TestWhatAnAnswerIs:
     def test_as_json_has_the_documented_schema(self, mode: str) -> None:
         answer = agent(mode=mode, budget=rs.Budget(tokens=5_000)).ask("Who?")
         data = json.loads(json.dumps(answer.to_dict()))
-        assert list(data) == ["answer", "citations", "mode", "stop_reason", "reason", "caveat", "spend", "trace"]
-        assert [type(data[key]) for key in data] == [str, list, str, str, str, str, dict, list]
+        assert {key: type(value) for key, value in data.items()} == {
+            "question": str, "answer": str, "citations": list, "mode": str, "model": str, "index": dict, "seed": int,
+            "limits": dict, "started": str, "ended": str, "seconds": float, "stop_reason": str, "reason": str,
+            "caveat": str, "spend": dict, "trace": list,
+        }  # fmt: skip
+        assert (data["question"], data["model"], data["seed"]) == ("Who?", "scripted", 0)
+        assert (data["limits"], set(data["index"])) == ({"tokens": 5_000}, {"fingerprint", "source", "how"})
         assert (data["answer"], data["citations"], data["mode"]) == (answer.text, answer.citations, mode)
-        assert list(data["spend"]) == ["total", "serial"]
+        assert list(data["spend"]) == ["total", "serial", "lost"]
         names = [
             "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds",
             "seconds", "reasoning_tokens", "estimated_tokens",
@@ -166,10 +172,20 @@ class TestWhatAnAnswerIs:
         assert all(list(spend) == names for spend in spends)
         assert all(type(value) in (int, float) for spend in spends for value in spend.values())
         keys = [field.name for field in fields(Event)]
-        assert keys == ["move", "branch", "input", "output", "passages", "spend", "score", "note"]
+        assert keys == [
+            "move", "branch", "input", "output", "passages", "spend", "score", "note", "id", "parent", "start",
+            "status", "prompt", "reserved", "hits", "plan", "known", "choices",
+        ]  # fmt: skip
         assert all(list(event) == keys for event in data["trace"])
         moves = {event["move"] for event in data["trace"]}
         assert moves <= {"plan", "retrieve", "read", "answer", "score", "select"}
+
+    def test_a_resumed_run_began_when_it_first_did_and_ended_once(self) -> None:
+        mine = agent(mode="once", checkpoints=InMemorySaver())
+        first, again = (mine.ask("Who?", thread_id="t") for _ in range(2))
+        assert (again.started, again.model, again.index) == (first.started, first.model, first.index)
+        assert first.started <= again.ended <= first.ended
+        assert 0 <= again.seconds <= first.seconds
 
     def test_as_json_is_valid_whatever_the_scores_are(self) -> None:
         tree = Tree(steps=1, expand=2, samples=2, rollouts=1)

@@ -193,7 +193,7 @@ def outcome(answer: Answer) -> Any:
     def timeless(spend: Spend) -> Spend:
         return replace(spend, seconds=0.0, cached_tokens=0)
 
-    trace = [replace(event, spend=timeless(event.spend)) for event in answer.trace]
+    trace = [replace(event, start=0.0, spend=timeless(event.spend)) for event in answer.trace]
     spends = [timeless(spend) for spend in (answer.spend.total, answer.spend.serial)]
     return answer.text, answer.citations, answer.stop_reason, answer.reason, answer.passages, spends, trace
 

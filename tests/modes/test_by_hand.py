@@ -36,7 +36,7 @@ def context(llm: ScriptedLLM | None = None, budget: Budget | None = None) -> Con
 
 def told(state: dict[str, Any]) -> dict[str, Any]:
     """A final state but for the seconds, as JSON has it."""
-    timeless = [{**event, "spend": {**event["spend"], "seconds": 0}} for event in state["trace"]]
+    timeless = [{**event, "start": 0, "spend": {**event["spend"], "seconds": 0}} for event in state["trace"]]
     spends = {name: {**state[name], "seconds": 0} for name in ("total", "serial")}
     told: dict[str, Any] = json.loads(json.dumps({**state, **spends, "trace": timeless}))
     return told
@@ -175,6 +175,6 @@ async def test_an_agent_is_not_touched_by_any_of_it() -> None:
     by_hand = await modes.get(MODES[1]).graph().compile().ainvoke({"question": QUESTION}, context=context())
     answer = await rs.Agent(StubIndex(), scripted(), MODES[1]).aask(QUESTION)
     assert answer.text == by_hand["text"]
-    assert [replace(event, spend=rs.types.Spend()) for event in answer.trace] == [
-        replace(rs.types.Event.from_dict(event), spend=rs.types.Spend()) for event in by_hand["trace"]
+    assert [replace(event, start=0.0, spend=rs.types.Spend()) for event in answer.trace] == [
+        replace(rs.types.Event.from_dict(event), start=0.0, spend=rs.types.Spend()) for event in by_hand["trace"]
     ]
