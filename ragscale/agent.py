@@ -216,14 +216,16 @@ class Agent:
             if run.finished is not None:
                 with contextlib.suppress(ModelError):  # a dead endpoint that has not told its model is no hindrance
                     run.pin(model=await asyncio.to_thread(lambda: self.llm.name))
-                index = await asyncio.to_thread(self._identity, run.pins.get("index"))
+                index = self._identity(run.pins.get("index"))
                 yield self._answer(chosen, run, Ledger(limits).budget, index)
                 return
             if not self._loaded:
                 # Before the clock starts: which question comes first is chance, and it has the seconds of the others.
                 await self.index.asearch([], 1, self.how)
                 self._loaded = True
-            index = await asyncio.to_thread(self._identity)
+            # Search settings may name a reranker, whose weights are part of the fingerprint; others have it at hand.
+            blocks = isinstance(self.index, Searching)
+            index = await asyncio.to_thread(self._identity) if blocks else self._identity()
             ledger = Ledger(limits, parent=parent, spent=run.spent, lost=run.lost, elapsed=run.elapsed)
             if saver is not None:
                 run.limit(_limits(ledger.budget))
