@@ -20,7 +20,7 @@ from ragscale.answer import Answer, AnswerSpend
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.index import How, Index, Searching
-from ragscale.index.options import HOWS
+from ragscale.index.options import DESCRIPTION_LENGTH, HOWS
 from ragscale.index.remote.index import RemoteIndex
 from ragscale.llm import LLM, Capabilities, load
 from ragscale.llm.openai import OpenAILLM
@@ -204,6 +204,9 @@ class Agent:
                 "the agent was made before this process was forked",
                 'Make it in the child, and start workers with the "spawn" method.',
             )
+        if about is not None and (not isinstance(about, str) or len(about) > DESCRIPTION_LENGTH):
+            shown = f"a {type(about).__name__}" if not isinstance(about, str) else f"{len(about):,} characters"
+            raise InvalidInput(f"about is {shown}", f"Describe the corpus in up to {DESCRIPTION_LENGTH:,} characters.")
         question = encodable(question.strip())
         chosen = modes.get(mode) if mode is not None else self.mode
         limits = self.budget if budget is None else budget
@@ -388,6 +391,11 @@ class Agent:
                     )
                 )  # fmt: skip
         total = Spend(**state["total"])
+        if stop.startswith("budget:") and (run.lost.tokens or run.lost.queries):
+            reason += (
+                f" Calls of killed processes count against the limits, too: {run.lost.llm_calls:,} with "
+                f"{run.lost.tokens:,} tokens, {run.lost.queries:,} queries."
+            )
         return Answer(
             text=text,
             citations=citations,

@@ -6,10 +6,12 @@ A third party adds a mode by a `Mode` subclass and an entry point in the group `
 from __future__ import annotations
 
 import difflib
+import sys
 from importlib.metadata import entry_points
 from typing import Any
 
 from ragscale.errors import InvalidInput
+from ragscale.modes.core import mode as mode_module
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.ensemble.best_of_n import BestOfN
 from ragscale.modes.ensemble.vote import Vote
@@ -65,3 +67,6 @@ def get(mode: str | Mode | Any) -> Mode:
 def built_in() -> dict[str, type[Mode]]:
     """The mode classes of ragscale itself, by name, in the order in which they are listed everywhere."""
     return {name: cls for name, cls in registered().items() if cls.__module__.startswith(f"{__name__}.")}
+
+
+mode_module.registry = sys.modules[__name__]

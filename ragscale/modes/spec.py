@@ -112,18 +112,25 @@ def _mode(item: ast.expr, preset: str = "") -> Mode:
             raise InvalidInput(f"{name} has no parameter {key!r}", f"{guess}Parameters: {', '.join(accepted)}.")
         if key in values:
             raise InvalidInput(f"{name}: {key} is given twice", "Give it once.")
-        value = _mode(keyword.value) if hints[key] is Mode else _value(keyword.value, name)
+        value = _inner(keyword.value) if hints[key] is Mode else _value(keyword.value, name)
         if not _fits(value, hints[key]):
             raise InvalidInput(f"{name}: {key}={value!r} does not fit", f"Accepted: {type_name(hints[key])}.")
         values[key] = value
     return cls.preset(preset, **values) if preset else cls(**values)
 
 
+def _inner(item: ast.expr) -> Mode:
+    """The mode inside another one; quoted, too."""
+    if isinstance(item, ast.Constant) and isinstance(item.value, str):
+        return parse(item.value)
+    return _mode(item)
+
+
 def _value(item: ast.expr, mode: str) -> Any:
     # A bare word is a string, so that a shell needs no second pair of quotes.
     word = _named(item)
     if word is not None:
-        return word
+        return {"true": True, "false": False}.get(word, word)
     try:
         return ast.literal_eval(item)
     except (ValueError, TypeError, MemoryError, RecursionError) as error:

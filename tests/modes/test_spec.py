@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ragscale.errors import InvalidInput
@@ -23,7 +25,29 @@ def test_modes_inside_modes() -> None:
     assert parse_list(text) == [
         Once(), Vote(of=BestOfN(of=Chain(steps=3), n=2), n=4), Parallel(profile="rag-r1"), Mcts(of=Tree(k=2)),
     ]  # fmt: skip
-    assert parse("vote(of=once)") == parse("vote(of=once())") == Vote(of=Once())
+    assert parse("vote(of=once)") == parse("vote(of=once())") == parse("vote(of='once()')") == Vote(of=Once())
+
+
+@pytest.mark.parametrize("given", ["chain(steps=2)", Chain(steps=2)], ids=str)
+@pytest.mark.parametrize("kind", [Vote, BestOfN, Mcts])
+def test_the_mode_of_members_is_an_object_or_a_text(kind: Any, given: Any) -> None:
+    assert kind(of=given) == kind(of=Chain(steps=2))
+
+
+@pytest.mark.parametrize("given", ["chian", "vote(of=chain", Chain, 3, None, ["chain"]], ids=str)
+@pytest.mark.parametrize("kind", [Vote, BestOfN, Mcts])
+def test_members_of_no_mode_are_refused_as_the_ensemble_is_made(kind: Any, given: Any) -> None:
+    with pytest.raises(InvalidInput):
+        kind(of=given)
+
+
+def test_true_and_false_as_a_shell_writes_them() -> None:
+    assert parse("chain(early=false)") == parse("chain(early=False)") == Chain(early=False)
+
+
+def test_a_preset_of_another_mode_says_whose_it_is() -> None:
+    with pytest.raises(InvalidInput, match=r"It is one of parallel: give that as the mode\. Use corag-paper"):
+        Chain.preset("rag-r1-paper")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +59,7 @@ def test_modes_inside_modes() -> None:
         ("tree(expand=2", "cannot be read"),
         ("vote(chain)", "parameters '(chain)' of mode vote cannot be read"),
         ("vote(of=3)", "3 names no mode"),
-        ("vote(of='chain')", "'chain' names no mode"),
+        ("vote(n=257)", "vote: n is above 256"),
         ("vote(of=chian)", "Did you mean 'chain'?"),
         ("vote(of=chain(stepps=3))", "chain has no parameter 'stepps'. Did you mean 'steps'?"),
         ("vote(of=chain(steps=2)", "cannot be read from character"),

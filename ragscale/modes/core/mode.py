@@ -37,6 +37,10 @@ def _choices(cls: type) -> dict[str, tuple[Any, ...]]:
     return found
 
 
+registry: Any = None
+"""`ragscale.modes`, which knows all modes by name; it puts itself here, as it stands above this floor."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mode(ABC):
     """A retrieval mode. The object *is* its configuration; `graph` wires it.
@@ -50,6 +54,9 @@ class Mode(ABC):
 
     least: ClassVar[dict[str, float]] = {}
     """Smallest value of each numeric parameter; where none is given, 1 for whole numbers and 0 for others."""
+
+    most: ClassVar[dict[str, float]] = {}
+    """Largest value of each numeric parameter; where none is given, 1,000,000,000."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Published configurations by name: the parameters that they set."""
@@ -71,6 +78,8 @@ class Mode(ABC):
         for field in fields(self):
             value = getattr(self, field.name)
             kind = str(getattr(field.type, "__name__", field.type))
+            if kind == Mode.__name__ and not isinstance(value, Mode):
+                object.__setattr__(self, field.name, registry.get(value))
             if kind not in _NUMBERS:
                 continue
             least = self.least.get(field.name, 1 if kind == "int" else 0)
@@ -78,8 +87,9 @@ class Mode(ABC):
                 raise InvalidInput(f"{self.name}: {field.name}={value!r} is no {kind}", "Give a number.")
             if not value >= least:
                 raise InvalidInput(f"{self.name}: {field.name}={value!r} is below {least}", f"Use {least} or more.")
-            if value > _MOST:
-                raise InvalidInput(f"{self.name}: {field.name} is above {_MOST:,}", "Use a smaller number.")
+            most = self.most.get(field.name, _MOST)
+            if value > most:
+                raise InvalidInput(f"{self.name}: {field.name} is above {most:,}", "Use a smaller number.")
 
     @abstractmethod
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
@@ -187,6 +197,8 @@ class Mode(ABC):
             InvalidInput: There is no such preset, or a parameter is not accepted.
         """
         if name not in cls.presets:
+            owners = [other for other, kind in registry.registered().items() if name in kind.presets]
             known = f"Use {', '.join(cls.presets)}." if cls.presets else f"{cls.name} has none."
+            known = f"It is one of {', '.join(owners)}: give that as the mode. {known}" if owners else known
             raise InvalidInput(f"{cls.name}: preset={name!r} is unknown", known)
         return cls(**{**cls.presets[name], **changes})

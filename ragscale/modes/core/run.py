@@ -165,13 +165,18 @@ class Run:
         stream = self.graph.astream(
             self.start, config, context=context, stream_mode=["custom", "values"], durability="sync" if kept else None
         )
-        with contextlib.suppress(GraphRecursionError):  # the state has no answer, which is a failure
+        try:
             async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
                 async for kind, chunk in cast(AsyncIterator[tuple[str, Any]], chunks):
                     if kind == "custom":
                         yield Event.from_dict(chunk)
                     else:
                         self.finished = chunk
+        except GraphRecursionError:
+            pass  # the state has no answer, which is a failure
+        except RagscaleError as error:
+            error.__notes__ = []  # LangGraph's, on the task that it was in
+            raise
 
 
 def now() -> str:

@@ -10,7 +10,9 @@ from ragscale.prompts.wording import informative
 from ragscale.text import normalise_answer
 from ragscale.types import Choice
 
-__all__ = ["plurality"]
+__all__ = ["plurality", "stopped"]
+
+_ALL = "All inner runs stopped early, each on its share of the limits"
 
 
 def plurality(moves: Moves, outcomes: Sequence[Outcome]) -> Update:
@@ -40,6 +42,15 @@ def plurality(moves: Moves, outcomes: Sequence[Outcome]) -> Update:
         score=float(most), input=texts, output=winner["text"],
     )  # fmt: skip
     return {name: winner[name] for name in ("text", "citations", "chain", "known")}
+
+
+def stopped(outcomes: Sequence[Outcome]) -> Update:
+    """Stop reason of a run all of whose inner runs were stopped: the first's, as an update of the state."""
+    first = outcomes[0]
+    words = first["reason"]
+    if not words.startswith(_ALL):
+        words = f"{_ALL}: {words}"
+    return {"stop": first["stop"], "reason": words}
 
 
 def _mean_score(outcomes: Sequence[Outcome]) -> float:

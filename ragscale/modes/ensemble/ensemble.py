@@ -17,6 +17,7 @@ from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import node, send, unless_stopped
 from ragscale.modes.core.scorers import Scorer
 from ragscale.modes.core.state import Outcome, State, Update
+from ragscale.modes.core.voting import stopped
 from ragscale.modes.sequential.chain import Chain
 from ragscale.types import Spend
 
@@ -38,13 +39,15 @@ class Ensemble(Mode):
     least; each gets an equal share of what is left in every dimension.
     """
 
+    most: ClassVar[dict[str, float]] = {"n": 256}  # each member is a subgraph: more take seconds to start
+
     members_answer: ClassVar[bool] = True
     """Whether each member ends in an answer of its own."""
 
     of: Mode = field(default_factory=Chain)
-    """The mode of the members, ensembles included."""
+    """The mode of the members, ensembles included: an object, or the text of one, as in ``"chain(steps=3)"``."""
     n: int = 4
-    """Members."""
+    """Members; 256 at most."""
     temperature: float = 0.7
     """Least temperature of the planning and closing moves of all members but the first."""
 
@@ -130,8 +133,7 @@ class Ensemble(Mode):
         update = await self.decide(moves, state, some) if some else {}
         # Only where no member came to its own end was the whole cut short.
         if all(outcome["stop"] for outcome in outcomes):
-            first = outcomes[0]
-            update = {"stop": first["stop"], "reason": f"All members stopped early: {first['reason']}", **update}
+            update = {**stopped(outcomes), **update}
         return update
 
     async def _after_deciding(self, state: State) -> str:

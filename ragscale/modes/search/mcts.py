@@ -22,7 +22,7 @@ from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import node, send, unless_stopped
 from ragscale.modes.core.scorers import ScorerName
 from ragscale.modes.core.state import Outcome, State, Update
-from ragscale.modes.core.voting import plurality
+from ragscale.modes.core.voting import plurality, stopped
 from ragscale.modes.sequential.chain import Chain
 from ragscale.prompts import Step, normalise
 from ragscale.types import Spend
@@ -184,8 +184,7 @@ class Mcts(Mode):
         outcomes = state["outcomes"]
         update = plurality(moves, outcomes)
         if all(outcome["stop"] for outcome in outcomes):
-            reason = f"All rollouts stopped early: {outcomes[0]['reason']}"
-            update = {"stop": outcomes[0]["stop"], "reason": reason, **update}
+            update = {**stopped(outcomes), **update}
         return update
 
     async def _after_voting(self, state: _MctsState) -> str:
