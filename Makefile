@@ -50,7 +50,8 @@ models: $(INSTALLED)
 
 # The manifest's module has the number of the format: an index of an older one is built again.
 $(DEMO): corpora/elements/passages.jsonl ragscale/index/storage/manifest.py $(INSTALLED) | models
-	$(BIN)/ragscale index build corpora/elements/passages.jsonl --out indexes/demo --force
+	$(BIN)/ragscale index build corpora/elements/passages.jsonl --out indexes/demo --force \
+		--description "pages of an encyclopedia"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
