@@ -130,7 +130,7 @@ MOST = 10**9
         Tree(expand=MOST, rollouts=MOST, samples=MOST),
         Mcts(rollouts=MOST, of=Chain(steps=MOST)),
         Mcts(rollouts=MOST, width=MOST),
-        Vote(n=MOST, of=Vote(n=MOST, of=Tree(steps=MOST))),
+        Vote(n=256, of=Vote(n=256, of=Tree(steps=MOST))),
     ],
     ids=str,
 )
