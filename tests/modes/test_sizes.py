@@ -191,7 +191,7 @@ def turn(mode: Mode) -> int:
     if isinstance(mode, Vote | BestOfN):
         return mode.n * turn(mode.of)
     if isinstance(mode, Mcts):
-        return mode._rollout(Costs())[0].tokens
+        return mode.inner_cost(Costs())[0].tokens
     return {Chain: 1_300, Tree: 1_300, Parallel: 2_600}.get(type(mode), 0)
 
 

@@ -7,6 +7,7 @@ from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
+from ragscale.modes.core.nesting import Nesting
 from ragscale.modes.core.nodes import branch, node, send, unless_stopped
 from ragscale.modes.core.state import Outcome, Scope, State, Update, evidence, noted
 from ragscale.modes.core.steps import penalty, read, take
@@ -21,6 +22,7 @@ __all__ = [
     "Mode",
     "ModeGraph",
     "Moves",
+    "Nesting",
     "Outcome",
     "Room",
     "Scope",

@@ -122,6 +122,14 @@ class Mode(ABC):
         once = costs.retrieve() + costs.answer(self.context)
         return once, once
 
+    def look_cost(self, costs: Costs) -> Spend:
+        """Cost of the look at the question's own passages; nothing where the mode does not look."""
+        return costs.retrieve() if self.looks else Spend()
+
+    def ends_cost(self, costs: Costs) -> Spend:
+        """Cost of both ends of a run: that look, and the closing answer."""
+        return self.look_cost(costs) + costs.answer(self.context)
+
     def forecast(self, costs: Costs, room: Room, *, looked: bool = False, answers: bool = True) -> Forecast:
         """Expected course of a run that always finds more to ask, with `room` to spend. Pure: no call is made.
 
@@ -134,7 +142,7 @@ class Mode(ABC):
         closes = answers and self.closes
         if not room.pays(Spend(llm_calls=1, prompt_tokens=LEAST + 1)):
             return Forecast(Spend(), {})
-        look = Spend() if looked or not self.looks else costs.retrieve()
+        look = Spend() if looked else self.look_cost(costs)
         if not room.pays(look):
             return Forecast(room.within(costs.answer(0)) if answers else Spend(), {})
         kept = costs.kept(self.context, room.tokens) if closes else Spend()
@@ -156,8 +164,7 @@ class Mode(ABC):
             costs: As of `forecast`.
             room: Without what that look costs and what is kept for the closing answer.
         """
-        ends = costs.answer(self.context) + (costs.retrieve() if self.looks else Spend())
-        least, full = (cost - ends for cost in self.cost(costs))
+        least, full = (cost - self.ends_cost(costs) for cost in self.cost(costs))
         return Forecast(room.within(full if room.pays(full) else least), {})
 
     def looking(self, k: int) -> Node:

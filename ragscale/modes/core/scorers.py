@@ -5,9 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
-from ragscale.errors import InvalidInput
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import Outcome
@@ -15,7 +14,7 @@ from ragscale.modes.core.steps import penalty
 from ragscale.text import normalise_answer
 from ragscale.types import Spend
 
-__all__ = ["Agreement", "Judge", "Penalty", "Scorer", "ScorerName", "scorer"]
+__all__ = ["SCORERS", "Agreement", "Judge", "Penalty", "Scorer", "ScorerName"]
 
 _ANSWER_TOKENS = 96  # of a sampled answer, nominally
 ScorerName = Literal["penalty", "judge", "agreement"]
@@ -95,13 +94,5 @@ class Agreement(Scorer):
         return max(votes.values(), default=0) / self.samples
 
 
-def scorer(name: str) -> Scorer:
-    """The scorer of that name.
-
-    Raises:
-        InvalidInput: There is none.
-    """
-    for cls in (Penalty, Judge, Agreement):
-        if cls.name == name:
-            return cls()
-    raise InvalidInput(f"scorer={name!r} is unknown", f"Use one of: {', '.join(get_args(ScorerName))}.")
+SCORERS: dict[ScorerName, Scorer] = {scorer.name: scorer for scorer in (Penalty(), Judge(), Agreement())}
+"""Scorers by name."""

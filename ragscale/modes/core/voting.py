@@ -45,7 +45,12 @@ def plurality(moves: Moves, outcomes: Sequence[Outcome]) -> Update:
 
 
 def stopped(outcomes: Sequence[Outcome]) -> Update:
-    """Stop reason of a run all of whose inner runs were stopped: the first's, as an update of the state."""
+    """Stop reason of a run all of whose inner runs were stopped: the first's, as an update of the state.
+
+    Where one came to its own end, the whole was not cut short, and the update is empty.
+    """
+    if not all(outcome["stop"] for outcome in outcomes):
+        return {}
     first = outcomes[0]
     words = first["reason"]
     if not words.startswith(_ALL):

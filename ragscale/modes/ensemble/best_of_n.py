@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ragscale.modes.core import scorers
 from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.scorers import ScorerName
+from ragscale.modes.core.scorers import SCORERS, Scorer, ScorerName
 from ragscale.modes.core.state import Outcome, State, Update
 from ragscale.modes.ensemble.ensemble import Ensemble
 from ragscale.modes.sequential.chain import Chain
@@ -34,10 +33,6 @@ class BestOfN(Ensemble):
     scorer: ScorerName = "penalty"
     """``"penalty"``: CoRAG's, by log-likelihood; ``"judge"``: rated by the model; ``"agreement"``: self-consistency."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        scorers.scorer(self.scorer)
-
     async def decide(self, moves: Moves, state: State, outcomes: list[Outcome]) -> Update:
         """The best-scored member; its own answer, where its mode has written one on the way."""
         best = max(outcomes, key=lambda outcome: float("-inf") if outcome["score"] is None else outcome["score"])
@@ -49,6 +44,6 @@ class BestOfN(Ensemble):
         return {**kept, "text": best["text"], "citations": best["citations"]} if best["text"] else kept
 
     @property
-    def scoring(self) -> scorers.Scorer:
+    def scoring(self) -> Scorer:
         """By name."""
-        return scorers.scorer(self.scorer)
+        return SCORERS[self.scorer]

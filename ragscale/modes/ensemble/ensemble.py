@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from langgraph.graph import END, START
 from langgraph.types import Send
@@ -14,8 +14,8 @@ from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
+from ragscale.modes.core.nesting import Nesting
 from ragscale.modes.core.nodes import node, send, unless_stopped
-from ragscale.modes.core.scorers import Scorer
 from ragscale.modes.core.state import Outcome, State, Update
 from ragscale.modes.core.voting import stopped
 from ragscale.modes.sequential.chain import Chain
@@ -30,7 +30,7 @@ class _EnsembleState(State, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ensemble(Mode):
+class Ensemble(Nesting):
     """Base of modes that run `of` several times side by side and decide among the outcomes.
 
     The question itself is looked up once for all members. The first member runs as `of` would alone; the others plan
@@ -41,9 +41,6 @@ class Ensemble(Mode):
 
     most: ClassVar[dict[str, float]] = {"n": 256}  # each member is a subgraph: more take seconds to start
 
-    members_answer: ClassVar[bool] = True
-    """Whether each member ends in an answer of its own."""
-
     of: Mode = field(default_factory=Chain)
     """The mode of the members, ensembles included: an object, or the text of one, as in ``"chain(steps=3)"``."""
     n: int = 4
@@ -51,42 +48,21 @@ class Ensemble(Mode):
     temperature: float = 0.7
     """Least temperature of the planning and closing moves of all members but the first."""
 
-    @property
-    def scoring(self) -> Scorer | None:
-        """Scores each member's outcome within its branch; None where the decision needs no scores."""
-        return None
-
     @abstractmethod
     async def decide(self, moves: Moves, state: State, outcomes: list[Outcome]) -> Update:
         """The state's ``text`` and ``citations``; or without them ``chain``, ``known`` and ``found``, from which the
         closing answer is then written. `outcomes` are those of members that have anything, in their order."""
 
-    @property
-    def asks(self) -> dict[str, Any]:
-        """As of `of`: the closing answer is asked as a member would ask."""
-        return self.of.asks
-
-    @property
-    def looks(self) -> int:
-        """As of `of`."""
-        return self.of.looks
-
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One member at its least; `n` members in full. The closing answer comes on top where members write none."""
-        ask = costs.retrieve() if self.looks else Spend()
-        close = Spend() if self.members_answer else costs.answer(self.context)
-        least, full = self._member(costs)
-        return ask + least + close, ask + beside(full, self.n) + close
-
-    @property
-    def closes(self) -> bool:
-        """True where members write no answers."""
-        return not self.members_answer
+        ends = self.ends_cost(costs) if self.closes else self.look_cost(costs)
+        least, full = self.inner_cost(costs)
+        return ends + least, ends + beside(full, self.n)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many members as the budget pays for."""
         members = self._members(costs, room)
-        score = self.scoring.cost(costs, self.of.context) if self.scoring and members > 1 else Spend()
+        score = self.score_cost(costs) if members > 1 else Spend()
         each = self.of.forecast(costs, room.dealt(members).less(score), looked=True, answers=self.members_answer)
         return Forecast(beside(each.spend + score, members), {"members": members, "each": each.shape})
 
@@ -103,7 +79,7 @@ class Ensemble(Mode):
         graph.add_edge(START, "look" if self.looks else "deal")
         graph.add_conditional_edges("deal", self._to_members, ["member", "answer"])
         graph.add_edge("member", "decide")
-        graph.add_conditional_edges("decide", self._after_deciding, ["answer", END])
+        graph.add_conditional_edges("decide", self._unless_answered, ["answer", END])
         graph.add_edge("answer", END)
         return graph
 
@@ -131,25 +107,9 @@ class Ensemble(Mode):
         outcomes = state["outcomes"]
         some = [outcome for outcome in outcomes if outcome["text"] or outcome["chain"] or outcome["passages"]]
         update = await self.decide(moves, state, some) if some else {}
-        # Only where no member came to its own end was the whole cut short.
-        if all(outcome["stop"] for outcome in outcomes):
-            update = {**stopped(outcomes), **update}
-        return update
-
-    async def _after_deciding(self, state: State) -> str:
-        return END if state["text"] else "answer"
+        return {**stopped(outcomes), **update}
 
     def _members(self, costs: Costs, room: Room) -> int:
         """Members that `room` pays for; one at least."""
-        least, _ = self._member(costs)
+        least, _ = self.inner_cost(costs)
         return int(max(1, min(self.n, room.times(least))))
-
-    def _member(self, costs: Costs) -> tuple[Spend, Spend]:
-        """Cost of one member at its least and in full: the question is looked up, and for some modes it is answered,
-        outside."""
-        off = costs.retrieve() if self.looks else Spend()
-        if not self.members_answer:
-            off += costs.answer(self.of.context)
-        score = self.scoring.cost(costs, self.of.context) if self.scoring else Spend()
-        least, full = (spend - off + score for spend in self.of.cost(costs))
-        return replace(least, rounds=max(0, least.rounds)), replace(full, rounds=max(0, full.rounds))

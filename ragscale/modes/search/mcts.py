@@ -13,14 +13,14 @@ from langgraph.graph import END, START
 from langgraph.types import Send
 
 from ragscale.errors import InvalidInput
-from ragscale.modes.core import scorers
 from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
+from ragscale.modes.core.nesting import Nesting
 from ragscale.modes.core.nodes import node, send, unless_stopped
-from ragscale.modes.core.scorers import ScorerName
+from ragscale.modes.core.scorers import SCORERS, Scorer, ScorerName
 from ragscale.modes.core.state import Outcome, State, Update
 from ragscale.modes.core.voting import plurality, stopped
 from ragscale.modes.sequential.chain import Chain
@@ -43,7 +43,7 @@ class _MctsState(State, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mcts(Mode):
+class Mcts(Nesting):
     """`rollouts` inner runs of `of`, each from the node of the tree that the upper confidence bound (UCT) selects.
 
     A rollout goes on from the node's chain to an answer; its steps become nodes, and its reward (`scorer`) is added
@@ -72,36 +72,25 @@ class Mcts(Mode):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        scorers.scorer(self.scorer)
         if not self.of.extends:
             raise InvalidInput(f"mcts: of={self.of.name} cannot go on from a chain", "Use chain or tree.")
 
     @property
-    def asks(self) -> dict[str, Any]:
-        """As of `of`."""
-        return self.of.asks
-
-    @property
-    def looks(self) -> int:
-        """As of `of`."""
-        return self.of.looks
+    def scoring(self) -> Scorer:
+        """The reward."""
+        return SCORERS[self.scorer]
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One rollout at its least; `rollouts` rollouts in full."""
-        ask = costs.retrieve() if self.looks else Spend()
-        least, full = self._rollout(costs)
+        look = self.look_cost(costs)
+        least, full = self.inner_cost(costs)
         batches = math.ceil(self.rollouts / self.width)
-        return ask + least, ask + replace(beside(full, self.rollouts), rounds=full.rounds * batches)
-
-    @property
-    def closes(self) -> bool:
-        """False: rollouts answer."""
-        return False
+        return look + least, look + replace(beside(full, self.rollouts), rounds=full.rounds * batches)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """Batch by batch: the first goes on from the root, which `expand` rollouts may start at, others from its
         children."""
-        score, of, deepest = scorers.scorer(self.scorer).cost(costs, self.of.context), self.of, self._deepest
+        score, of, deepest = self.score_cost(costs), self.of, self._deepest
         spend, done, shape = Spend(), 0, dict[str, Any]()
         while done < self.rollouts and (not done or deepest > 1):
             left = room.less(spend)
@@ -127,13 +116,13 @@ class Mcts(Mode):
             graph.add_node("look", self.looking(self.looks))
             graph.add_conditional_edges("look", unless_stopped("select"), ["select", "answer"])
         graph.add_node("select", node(self._select))
-        graph.add_node("rollout", inner_run(self.of, scorer=scorers.scorer(self.scorer)))
+        graph.add_node("rollout", inner_run(self.of, scorer=self.scoring))
         graph.add_node("vote", node(self._vote))
         graph.add_node("answer", self.closing())
         graph.add_edge(START, "look" if self.looks else "select")
         graph.add_conditional_edges("select", self._to_rollouts, ["rollout", "vote", "answer"])
         graph.add_edge("rollout", "select")
-        graph.add_conditional_edges("vote", self._after_voting, ["answer", END])
+        graph.add_conditional_edges("vote", self._unless_answered, ["answer", END])
         graph.add_edge("answer", END)
         return graph
 
@@ -181,14 +170,7 @@ class Mcts(Mode):
         ] or "vote"
 
     async def _vote(self, moves: Moves, state: _MctsState) -> Update:
-        outcomes = state["outcomes"]
-        update = plurality(moves, outcomes)
-        if all(outcome["stop"] for outcome in outcomes):
-            update = {**stopped(outcomes), **update}
-        return update
-
-    async def _after_voting(self, state: _MctsState) -> str:
-        return END if state["text"] else "answer"
+        return {**stopped(state["outcomes"]), **plurality(moves, state["outcomes"])}
 
     def _leaf(self, done: Sequence[Outcome], starts: Sequence[int], batch: list[Path]) -> list[Step] | None:
         """The chain of the node that the next rollout goes on from; None where every path has ended.
@@ -229,21 +211,14 @@ class Mcts(Mode):
 
     def _side_by_side(self, costs: Costs, room: Room, done: int) -> int:
         """Rollouts at once that `room` pays for, now that so many are done; one at least, if none is."""
-        least, _ = self._rollout(costs)
+        least, _ = self.inner_cost(costs)
         width = int(min(self.width, self.rollouts - done, room.times(least))) if least.rounds <= room.rounds else 0
         return max(width, 0 if done else 1)
 
     def _layers(self, costs: Costs, room: Room, done: int, branches: int) -> int:
         """Batches of so many rollouts that `room` is to be shared by: none gets less than a rollout needs."""
-        least, _ = self._rollout(costs)
+        least, _ = self.inner_cost(costs)
         return int(max(1, min(math.ceil((self.rollouts - done) / self.width), room.turns(beside(least, branches)))))
-
-    def _rollout(self, costs: Costs) -> tuple[Spend, Spend]:
-        """Cost of a rollout at its least and in full."""
-        off = costs.retrieve() if self.looks else Spend()
-        score = scorers.scorer(self.scorer).cost(costs, self.of.context)
-        least, full = (spend - off + score for spend in self.of.cost(costs))
-        return least, full
 
 
 def _path(chain: Sequence[Step]) -> Path:

@@ -90,7 +90,7 @@ class Tree(Stepwise):
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One greedy level; `steps` levels in full."""
-        ends = (costs.retrieve() if self.looks else Spend()) + costs.answer(self.context)
+        ends = self.ends_cost(costs)
         return ends + self._cost(self._thin, costs), ends + self._levels(costs)
 
     def course(self, costs: Costs, room: Room) -> Forecast:

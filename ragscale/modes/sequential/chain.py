@@ -66,7 +66,7 @@ class Chain(Stepwise):
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One step; `steps` steps."""
-        ends = (costs.retrieve() if self.looks else Spend()) + costs.answer(self.context)
+        ends = self.ends_cost(costs)
         step = self._step(costs)
         return ends + step, ends + series(step, step, self.steps)
 

@@ -113,7 +113,7 @@ class Parallel(Asking):
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One round of one query; `rounds` rounds of `max_queries`."""
-        ends = (costs.retrieve() if self.looks else Spend()) + costs.answer(self.context)
+        ends = self.ends_cost(costs)
         first, last = self._turn(costs, 0), self._turn(costs, self.rounds - 1)
         return ends + costs.plan(self.looks) + costs.retrieve(), ends + series(first, last, self.rounds)
 

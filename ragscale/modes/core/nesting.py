@@ -1,0 +1,62 @@
+"""`Nesting`: base of modes that run another mode inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from langgraph.graph import END
+
+from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.mode import Mode
+from ragscale.modes.core.scorers import Scorer
+from ragscale.modes.core.state import State
+from ragscale.types import Spend
+
+__all__ = ["Nesting"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nesting(Mode):
+    """A mode whose work is done by inner runs of `of`, which share one look at the question's own passages."""
+
+    members_answer: ClassVar[bool] = True
+    """Whether each inner run ends in an answer of its own."""
+
+    of: Mode
+    """The mode of the inner runs."""
+
+    @property
+    def asks(self) -> dict[str, Any]:
+        """As of `of`: a closing answer is asked as an inner run would ask."""
+        return self.of.asks
+
+    @property
+    def looks(self) -> int:
+        """As of `of`."""
+        return self.of.looks
+
+    @property
+    def closes(self) -> bool:
+        """True where inner runs write no answers."""
+        return not self.members_answer
+
+    @property
+    def scoring(self) -> Scorer | None:
+        """Scores each outcome within its branch; None where the decision needs no scores."""
+        return None
+
+    def score_cost(self, costs: Costs) -> Spend:
+        """Expected cost of scoring one outcome."""
+        return self.scoring.cost(costs, self.of.context) if self.scoring else Spend()
+
+    def inner_cost(self, costs: Costs) -> tuple[Spend, Spend]:
+        """Cost of one inner run and its score, at its least and in full: the question is looked up outside, and where
+        inner runs write no answers, it is answered outside."""
+        outside = self.look_cost(costs) if self.members_answer else self.of.ends_cost(costs)
+        least, full = (spend - outside + self.score_cost(costs) for spend in self.of.cost(costs))
+        return replace(least, rounds=max(0, least.rounds)), replace(full, rounds=max(0, full.rounds))
+
+    async def _unless_answered(self, state: State) -> str:
+        """A router behind the decision: to the closing answer, or to the end where an inner run's answer was chosen."""
+        return END if state["text"] else "answer"
