@@ -6,16 +6,19 @@ reply by it. Profiles are chosen by name or by the model's name (`profile`); a u
 
 from __future__ import annotations
 
+from ragscale.prompts.instructions import INSTRUCTIONS, Instruction, instruction
 from ragscale.prompts.profile import PROFILES, Profile, ProfileName, profile
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Turn
 from ragscale.prompts.repeats import Match, normalise
-from ragscale.prompts.text import beginning, clean, documents, numbered, one_line
+from ragscale.prompts.text import beginning, clean, documents, numbered, numbered_pairs, one_line
 
 __all__ = [
+    "INSTRUCTIONS",
     "NO_INFORMATION",
     "PROFILES",
     "Closing",
     "Form",
+    "Instruction",
     "Match",
     "Plan",
     "Profile",
@@ -27,8 +30,10 @@ __all__ = [
     "beginning",
     "clean",
     "documents",
+    "instruction",
     "normalise",
     "numbered",
+    "numbered_pairs",
     "one_line",
     "profile",
 ]

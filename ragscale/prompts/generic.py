@@ -8,15 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from ragscale.prompts import parse
+from ragscale.prompts.instructions import Instruction, fill
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Turn
-from ragscale.prompts.text import beginning, documents, numbered, one_line
+from ragscale.prompts.text import beginning, documents, numbered, numbered_pairs, one_line
 from ragscale.prompts.thoughts import spoken
 from ragscale.types import Message, Passage
 
 __all__ = ["COLLECTION", "Generic"]
+
+T = TypeVar("T")
 
 COLLECTION = "documents of a collection"
 """Description of a corpus of which nothing is known."""
@@ -148,7 +151,7 @@ class Generic:
             most: Sub-queries a reply at most.
         """
         seen = f"\n{documents([beginning(passage) for passage in passages])}" if passages else ""
-        known = "\n".join(["\nLooked up so far:", *_numbered_pairs(steps)]) if steps else ""
+        known = "\n".join(["\nLooked up so far:", *numbered_pairs(steps)]) if steps else ""
         return Prompt(
             "plan",
             _chat(_PLAN.replace("{corpus}", self.corpus), f"Question: {one_line(question)}{seen}{known}"),
@@ -179,7 +182,7 @@ class Generic:
         was trained on its own chains. On the first 12 HotpotQA questions of one run of ``tree`` F1 was .45 with the
         last sub-answer beside the notes, .77 without notes, .80 with what a greedy planner said is known.
         """
-        pairs = "\n".join(["Looked up on the way:", *_numbered_pairs(steps), ""]) if steps else ""
+        pairs = "\n".join(["Looked up on the way:", *numbered_pairs(steps), ""]) if steps else ""
         said = "\n".join(["Notes:", *map(one_line, notes), ""]) if notes else ""
         return Prompt(
             "answer",
@@ -228,7 +231,7 @@ class Generic:
 
     def enough(self, question: str, steps: Sequence[Step]) -> Prompt[bool]:
         """Ask whether the chain is enough to answer (CoRAG's learned stop, by prompt)."""
-        user = "\n".join([f"Question: {one_line(question)}", "Looked up so far:", *_numbered_pairs(steps)])
+        user = "\n".join([f"Question: {one_line(question)}", "Looked up so far:", *numbered_pairs(steps)])
         return Prompt("plan", _chat(_ENOUGH, user), yes_or_no, schema=_YES_OR_NO, max_tokens=8, least=1)
 
     def judge(self, question: str, steps: Sequence[Step], notes: Sequence[str] = (), answer: str = "") -> Prompt[float]:
@@ -241,6 +244,20 @@ class Generic:
         proposed = f"\nProposed answer: {one_line(answer)}" if answer else ""
         user = f"Question: {one_line(question)}\n{said}{proposed}"
         return Prompt("score", _chat(_JUDGE, user), rating, schema=_RATING, max_tokens=32)
+
+    def make(self, told: Instruction[T], **values: str) -> Prompt[T]:
+        """Fill in an instruction.
+
+        Args:
+            told: Its texts and its reader.
+            values: Texts by placeholder, each cleaned by the caller (`one_line`, `documents`).
+        """
+        values = {"corpus": self.corpus, **values}
+        most: int = told.cap if isinstance(told.cap, int) else getattr(self, f"{told.cap}_tokens")
+        return Prompt(
+            told.move, _chat(fill(told.system, **values), fill(told.user, **values)), told.read, schema=told.schema,
+            max_tokens=most, least=min(told.least, most), stop=told.stop,
+        )  # fmt: skip
 
 
 def plans(text: str, most: int = 1) -> list[Plan] | None:
@@ -274,7 +291,3 @@ def rating(text: str) -> float | None:
 
 def _chat(system: str, user: str) -> list[Message]:
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
-
-
-def _numbered_pairs(steps: Sequence[Step]) -> list[str]:
-    return [f"{n}. {one_line(step['query'])} -> {one_line(step['answer'])}" for n, step in enumerate(steps, 1)]

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from ragscale.errors import InvalidInput
+from ragscale.prompts.instructions import Instruction
 from ragscale.prompts.prompt import Closing, Form, Plan, Prompt, Reply, Step, Turn
 from ragscale.prompts.published import CORAG, RAG_R1, RAG_R1_SINGLE, SEARCH_R1
 from ragscale.prompts.templated import Templated
@@ -18,6 +19,7 @@ from ragscale.types import Passage
 
 __all__ = ["PROFILES", "Profile", "ProfileName", "profile"]
 
+T = TypeVar("T")
 ProfileName = Literal["auto", "generic", "corag", "rag-r1", "rag-r1-sq", "search-r1"]
 
 
@@ -85,6 +87,10 @@ class Profile(Protocol):
 
     def judge(self, question: str, steps: Sequence[Step], notes: Sequence[str] = (), answer: str = "") -> Prompt[float]:
         """Ask how well a chain and what is known answer the question, from 0 to 10."""
+        ...
+
+    def make(self, told: Instruction[T], **values: str) -> Prompt[T]:
+        """Fill in an instruction that is the same in every profile, unless a template file has texts of its own."""
         ...
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, TypeVar
 
 from ragscale.prompts import tags
 from ragscale.prompts.generic import Generic, closing, plans, yes_or_no
+from ragscale.prompts.instructions import Instruction, fill
 from ragscale.prompts.parse import sub_answer
 from ragscale.prompts.prompt import Closing, Plan, Prompt, Reply, Step, Turn
-from ragscale.prompts.templates import Sections, fill, published
+from ragscale.prompts.templates import Sections, published
 from ragscale.prompts.text import beginning, clean, one_line
 from ragscale.text import encodable
 from ragscale.types import Message, Passage
 
 __all__ = ["Templated"]
+
+T = TypeVar("T")
 
 _DEFAULTS: dict[str, dict[str, str]] = {
     "plan": {
@@ -153,6 +156,13 @@ class Templated(Generic):
             return made
         chat = self._chat("enough", question=one_line(question), past=self._past("enough", steps))
         return replace(made, messages=chat, schema=None, read=yes_or_no)
+
+    def make(self, told: Instruction[T], **values: str) -> Prompt[T]:
+        """Fill in an instruction; see `Generic.make`. One with texts of a template file has no schema."""
+        made = super().make(told, **values)
+        if told.section not in self.sections:
+            return made
+        return replace(made, messages=self._chat(told.section, **values), schema=None)
 
     def _text(self, section: str, key: str) -> str:
         if key in self.sections.get(section, {}):

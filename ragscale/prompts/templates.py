@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import functools
 import hashlib
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from ragscale.errors import InvalidInput
+from ragscale.prompts.instructions import INSTRUCTIONS, PLACEHOLDER
 
-__all__ = ["Sections", "fill", "load", "published"]
+__all__ = ["Sections", "load", "published"]
 
 Sections = Mapping[str, Mapping[str, str]]
 """Texts by section and key."""
@@ -55,7 +55,6 @@ _KEYS: dict[str, dict[str, str]] = {
     "enough": {"system": "| corpus task", "user": "question past | task corpus"},
 }
 _CHOICES = {"order": ("best first", "best last"), "results": ("json", "lines")}
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 # SHA-256[:16] of the published constant with its expressions in braces, as in the authors' source
 _EXPRESSIONS = {
@@ -98,14 +97,15 @@ def _load(path: Path, changed: int, size: int) -> Sections:
             f"{path} is not TOML: {error}", "Write sections such as [plan], each with keys = texts."
         ) from error
     made = {}
+    known = _known_keys()
     for section, values in found.items():
-        _known(path, "section", section, _KEYS)
+        _known(path, "section", section, known)
         if not isinstance(values, dict):
             raise InvalidInput(f"{path}: {section} is a {type(values).__name__}", f"Make it a section: [{section}].")
         for key, value in values.items():
-            _known(path, f"[{section}] key", key, _KEYS[section])
-            _check(path, section, key, value)
-        if "user" in _KEYS[section] and "user" not in values:
+            _known(path, f"[{section}] key", key, known[section])
+            _check(path, section, key, value, known[section][key])
+        if "user" in known[section] and "user" not in values:
             raise InvalidInput(f"{path}: [{section}] has no key user", "Give the text of the user message.")
         made[section] = MappingProxyType(dict(values))
     return MappingProxyType(made)
@@ -118,15 +118,24 @@ def _known(path: Path, kind: str, name: str, names: Mapping[str, Any]) -> None:
         raise InvalidInput(f"{path}: {kind} {name!r} is unknown", f"{guess}Known: {', '.join(names)}.")
 
 
-def _check(path: Path, section: str, key: str, value: Any) -> None:
+def _known_keys() -> dict[str, dict[str, str]]:
+    """`_KEYS`, with those of every `Instruction`."""
+    made = dict(_KEYS)
+    for section, told in INSTRUCTIONS.items():
+        allowed = " ".join(sorted(told.placeholders))
+        made[section] = {"system": f"| {allowed}", "user": f"{' '.join(told.needs)} | {allowed}"}
+    return made
+
+
+def _check(path: Path, section: str, key: str, value: Any, placeholders: str) -> None:
     place = f"{path}: [{section}] {key}"
     if not isinstance(value, str):
         raise InvalidInput(f"{place} is a {type(value).__name__}", "Give a string in quotation marks.")
     if key in _CHOICES and value not in _CHOICES[key]:
         raise InvalidInput(f"{place} is {value!r}", f"Use {' or '.join(map(repr, _CHOICES[key]))}.")
-    needed, _, others = _KEYS[section][key].partition("|")
-    required, allowed = needed.split(), [*needed.split(), *others.split()]
-    for name in _PLACEHOLDER.findall(value):
+    needed, _, others = placeholders.partition("|")
+    required, allowed = needed.split(), list(dict.fromkeys([*needed.split(), *others.split()]))
+    for name in PLACEHOLDER.findall(value):
         if name not in allowed:
             known = ", ".join(f"{{{one}}}" for one in allowed) or "none"
             raise InvalidInput(f"{place} has the unknown placeholder {{{name}}}", f"Known here: {known}.")
@@ -135,15 +144,10 @@ def _check(path: Path, section: str, key: str, value: Any) -> None:
         raise InvalidInput(f"{place} has no {{{missing[0]}}}", f"Put {{{missing[0]}}} where it belongs.")
 
 
-def fill(template: str, **values: object) -> str:
-    """Replace placeholders in one pass, so that braces in a value stay text."""
-    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]) if match[1] in values else match[0], template)
-
-
 def published(section: str, text: str) -> str:
     """The paper whose published text a section's ``user`` is, word for word; empty if it is none that we know."""
     names = _EXPRESSIONS.get(section)
     if names is None:
         return ""
-    source = _PLACEHOLDER.sub(lambda match: f"{{{names.get(match[1], match[1])}}}", text)
+    source = PLACEHOLDER.sub(lambda match: f"{{{names.get(match[1], match[1])}}}", text)
     return _PUBLISHED.get(hashlib.sha256(source.encode()).hexdigest()[:16], "")

@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ragscale.prompts.prompt import Step
 from ragscale.types import Passage
 
-__all__ = ["beginning", "clean", "documents", "numbered", "one_line"]
+__all__ = ["beginning", "clean", "documents", "numbered", "numbered_pairs", "one_line"]
 
 _GLIMPSE = 60
 
@@ -43,6 +44,11 @@ def one_line(text: str) -> str:
 def numbered(number: int, passage: Passage) -> str:
     """A passage on a line of its own, so that no text can pass for another document."""
     return f"[{number}] {' '.join(clean(passage.title).split())}: {' '.join(clean(passage.text).split())}"
+
+
+def numbered_pairs(steps: Sequence[Step]) -> list[str]:
+    """The queries and sub-answers of a chain, a line each."""
+    return [f"{n}. {one_line(step['query'])} -> {one_line(step['answer'])}" for n, step in enumerate(steps, 1)]
 
 
 def documents(passages: Sequence[Passage]) -> str:
