@@ -88,9 +88,9 @@ class TestAsking:
             agent().ask(question)
 
     def test_an_unknown_mode_suggests_the_nearest(self) -> None:
-        with pytest.raises(InvalidInput, match=r"Unknown mode 'chian'. Did you mean 'chain'\? Modes: once, chain"):
+        with pytest.raises(InvalidInput, match=r"Unknown mode 'chian'. Did you mean 'chain'\? Modes: direct, once"):
             agent(mode="chian")
-        with pytest.raises(InvalidInput, match=r"Unknown mode 'zzz'. Modes: once"):
+        with pytest.raises(InvalidInput, match=r"Unknown mode 'zzz'. Modes: direct"):
             agent().ask("Who?", mode="zzz")
 
     def test_a_mode_as_text_has_parameters_as_on_the_command_line(self) -> None:

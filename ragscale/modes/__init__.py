@@ -18,10 +18,35 @@ from ragscale.modes.ensemble.vote import Vote
 from ragscale.modes.search.mcts import Mcts
 from ragscale.modes.search.tree import Tree
 from ragscale.modes.sequential.chain import Chain
+from ragscale.modes.sequential.direct import Direct
 from ragscale.modes.sequential.once import Once
 from ragscale.modes.sequential.parallel import Parallel
 
-__all__ = ["BestOfN", "Chain", "Mcts", "Mode", "Once", "Parallel", "Tree", "Vote", "get", "registered"]
+__all__ = [
+    "BestOfN",
+    "Chain",
+    "Direct",
+    "Mcts",
+    "Mode",
+    "Once",
+    "Parallel",
+    "Tree",
+    "Vote",
+    "get",
+    "registered",
+]
+
+_BUILT_IN: tuple[type[Mode], ...] = (
+    Direct,
+    Once,
+    Chain,
+    Parallel,
+    Tree,
+    Vote,
+    BestOfN,
+    Mcts,
+)
+"""In the order in which they are listed everywhere."""
 
 
 def registered() -> dict[str, type[Mode]]:
@@ -30,7 +55,7 @@ def registered() -> dict[str, type[Mode]]:
     Raises:
         InvalidInput: An entry point is not a `Mode` class, or takes a name that is taken.
     """
-    modes: dict[str, type[Mode]] = {cls.name: cls for cls in (Once, Chain, Parallel, Tree, Vote, BestOfN, Mcts)}
+    modes: dict[str, type[Mode]] = {cls.name: cls for cls in _BUILT_IN}
     for point in sorted(entry_points(group="ragscale.modes"), key=lambda point: point.name):
         cls = point.load()
         if not (isinstance(cls, type) and issubclass(cls, Mode)):

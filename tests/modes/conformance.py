@@ -149,7 +149,7 @@ class Conformance:
             check(answer, ledger, budget)
             assert bool(answer.text) == (dimension != "llm_calls" or limit > 0)
             assert answer.stop_reason in ("answered", f"budget:{dimension}")
-            if limit == 0:
+            if limit == 0 and (dimension == "llm_calls" or mode.retrieves):
                 assert answer.stop_reason == f"budget:{dimension}"
 
     @pytest.mark.parametrize("seconds", [0, 0.1, 1, 2, 3.7, 6, 10, 15.5, 20, 40, 100])
@@ -180,7 +180,8 @@ class Conformance:
         budget = Budget(seconds=30)
         answer, ledger, ended = virtually(work)
         check(answer, ledger, budget)
-        assert answer.stop_reason == "budget:seconds"
+        waits = slow == "model" or mode.retrieves
+        assert answer.stop_reason == ("budget:seconds" if waits else "answered")
         assert ended <= 30 + 1e-6
         assert bool(answer.text) == (slow == "index")
 
@@ -230,7 +231,7 @@ class Conformance:
             source = random.Random(budget.tokens)
             answer, ledger, elapsed = virtually(work)
             check(answer, ledger, budget)  # total >= serial in every dimension
-            assert elapsed > 0
+            assert elapsed > 0 or (clock == "rounds" and not mode.retrieves)
             assert getattr(answer.spend.serial, clock) == pytest.approx(elapsed)
 
     def test_cancelled_midway_leaves_nothing_running(self, mode: Mode) -> None:

@@ -11,12 +11,13 @@ from doubles import StubIndex, run
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
-from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vote
+from ragscale.modes import BestOfN, Chain, Direct, Mcts, Mode, Once, Parallel, Tree, Vote
 from ragscale.modes.core import costs
 from ragscale.modes.core.costs import Costs, Room, series
 from ragscale.types import Spend
 
 MODES: list[Mode] = [
+    Direct(),
     Once(),
     Chain(),
     Chain(steps=3, question_k=0),

@@ -109,6 +109,11 @@ class Mode(ABC):
         return 0
 
     @property
+    def retrieves(self) -> bool:
+        """Whether the mode searches the index at all; one that does not never does, its closing answer included."""
+        return True
+
+    @property
     def closes(self) -> bool:
         """Whether the run ends in a closing answer of its own; false where inner runs answer."""
         return True
@@ -150,7 +155,7 @@ class Mode(ABC):
         spend, shown = look + course.spend, self.context
         if not course.spend.queries:
             shown = min(self.context, self.looks or self.k)
-            if closes and not self.looks and room.less(spend).pays(costs.retrieve()):
+            if closes and self.retrieves and not self.looks and room.less(spend).pays(costs.retrieve()):
                 spend += costs.retrieve()  # as `closing` does where there is nothing to answer from
         close = room.less(spend).within(costs.answer(shown)) if closes else Spend()
         return Forecast(spend + close, course.shape)
@@ -185,7 +190,7 @@ class Mode(ABC):
         if not state["scope"]["answers"]:
             return {}
         ids = evidence(state)
-        if not ids and not state["found"] and not state["chain"]:
+        if self.retrieves and not ids and not state["found"] and not state["chain"]:
             # Nothing was retrieved (the first sub-query failed, or could not be paid): the question itself may do.
             with contextlib.suppress(BudgetExceeded):
                 [ids] = await moves.retrieve([state["question"]], self.k)

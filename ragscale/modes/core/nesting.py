@@ -37,6 +37,11 @@ class Nesting(Mode):
         return self.of.looks
 
     @property
+    def retrieves(self) -> bool:
+        """As of `of`."""
+        return self.of.retrieves
+
+    @property
     def closes(self) -> bool:
         """True where inner runs write no answers."""
         return not self.members_answer
