@@ -23,6 +23,8 @@ from ragscale.types import Spend
 __all__ = ["Budget", "Ledger", "Reservation"]
 
 _SUMMED = ("queries", "tokens", "llm_calls")
+_ALONG = {"rounds": "rounds", "serial_tokens": "tokens", "serial_calls": "llm_calls"}
+"""Limits along the critical path, and the dimension of a branch's clock that each of them holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,11 @@ class Budget:
     """Attempts at a model call, over all branches."""
     seconds: float | None = None
     """Wall-clock time of the run from its start."""
+    serial_tokens: int | None = None
+    """Prompt and completion tokens along the critical path: those of parallel branches count once. With it, an
+    ensemble may cost as much as it likes in total and still not be slower than one of its members."""
+    serial_calls: int | None = None
+    """Attempts at a model call along the critical path."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -73,8 +80,8 @@ class Ledger:
 
     Args:
         budget: The limits.
-        parent: A ledger that is charged as well and whose limits hold too. A parent's `rounds` is a limit of each
-            child, since the rounds of different questions do not follow one another.
+        parent: A ledger that is charged as well and whose limits hold too. A parent's `rounds` and serial
+            limits hold for each child, since different questions do not follow one another.
         spent: What was charged before (a resumed run).
         lost: What killed processes had spent besides (a resumed run). It counts against the limits, but `left` does not
             show it, so that the run plans as it would have without a kill.
@@ -139,9 +146,23 @@ class Ledger:
             default=math.inf,
         )
 
-    def rounds_left(self, clock: Spend) -> float:
-        """Rounds that a branch whose critical path is at `clock` may still make."""
-        return self.limit("rounds") - clock.rounds
+    def path_left(self, dimension: str, clock: Spend) -> float:
+        """Remainder of ``rounds``, ``serial_tokens`` or ``serial_calls`` for a branch whose critical path is at
+        `clock`, without what the closing answer needs of it while its share is held; infinite if open."""
+        name = _ALONG[dimension]
+        limits = (
+            getattr(led.budget, dimension)
+            - (getattr(led._closing.wanted, name) if led._closing and not led._released else 0)
+            for led in self._family()
+            if getattr(led.budget, dimension) is not None
+        )
+        left: float = min(limits, default=math.inf) - getattr(clock, name)
+        return left
+
+    def tokens_left(self, clock: Spend) -> tuple[float, str]:
+        """Tokens that a branch whose critical path is at `clock` may still spend, and the limit that says so."""
+        total, serial = self.left("tokens"), self.path_left("serial_tokens", clock)
+        return (serial, "serial_tokens") if serial < total else (total, "tokens")
 
     def child(self, budget: Budget | None = None, *, spent: Spend | None = None, elapsed: float = 0.0) -> Ledger:
         """A ledger for a branch or a question: what it spends is charged here as well.
@@ -158,15 +179,19 @@ class Ledger:
 
         Args:
             wanted: An upper bound of what the call will cost.
-            clock: The critical path of the calling branch, against which `Budget.rounds` holds.
+            clock: The critical path of the calling branch, against which `Budget.rounds` and the serial limits hold.
 
         Raises:
             BudgetExceeded: The first limit that would be passed.
         """
         if self._seconds_left() <= 0:
             raise BudgetExceeded("seconds", self.limit("seconds"), self.limit("seconds"))
-        if clock is not None and wanted.rounds > self.rounds_left(clock):
-            raise BudgetExceeded("rounds", self.limit("rounds"), clock.rounds + wanted.rounds)
+        if clock is not None:
+            for dimension, name in _ALONG.items():
+                amount, left = getattr(wanted, name), self.path_left(dimension, clock)
+                if amount and amount > left:
+                    limit = self.limit(dimension)
+                    raise BudgetExceeded(dimension, limit, limit - left + amount)
         with self._lock:
             own = self._own()
             for led in self._family():
@@ -205,6 +230,8 @@ class Ledger:
         Raises:
             BudgetExceeded: Not even one model call or one token is left.
         """
+        if self.limit("serial_calls") < wanted.llm_calls:
+            raise BudgetExceeded("serial_calls", self.limit("serial_calls"), wanted.llm_calls)
         self._most = wanted.tokens
         while self._closing is None:
             tokens = min(wanted.tokens, self.left("tokens") - self._lost.tokens)

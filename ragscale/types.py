@@ -97,8 +97,16 @@ class Spend:
         return Spend(*(getattr(self, name) - getattr(other, name) for name in _DIMENSIONS))
 
     def maximum(self, other: Spend) -> Spend:
-        """The larger value in each dimension: how parallel branches join on the critical path."""
-        return Spend(*(max(getattr(self, name), getattr(other, name)) for name in _DIMENSIONS))
+        """The larger value in each dimension: how parallel branches join on the critical path.
+
+        All kinds of tokens are those of the one with more tokens in all: the longest prompts of one branch and the
+        longest completions of another are on no path.
+        """
+        longer = max(self, other, key=lambda spend: (spend.tokens, *(getattr(spend, name) for name in _TOKENS)))
+        return Spend(**{
+            name: getattr(longer, name) if name in _TOKENS else max(getattr(self, name), getattr(other, name))
+            for name in _DIMENSIONS
+        })  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """The ten dimensions by name, as JSON and LangGraph state hold them."""
@@ -106,6 +114,7 @@ class Spend:
 
 
 _DIMENSIONS = tuple(f.name for f in fields(Spend))
+_TOKENS = tuple(name for name in _DIMENSIONS if name.endswith("_tokens"))
 
 
 @dataclass(frozen=True, slots=True)

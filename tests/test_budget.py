@@ -173,7 +173,7 @@ class TestRounds:
         assert ledger.spent.rounds == 10
         with pytest.raises(BudgetExceeded, match="rounds: 3 would be spent, the limit is 2"):
             ledger.reserve(ROUND, clock=Spend(rounds=2))
-        assert ledger.rounds_left(Spend(rounds=2)) == 0
+        assert ledger.path_left("rounds", Spend(rounds=2)) == 0
         ledger.reserve(CALL, clock=Spend(rounds=2)).refund()
 
     def test_of_a_parent_hold_for_each_child(self) -> None:
@@ -288,3 +288,55 @@ class TestClosing:
         mine.drop_closing()
         mine.drop_closing()
         assert (batch.held, mine.held) == (Spend(), Spend())
+
+
+class TestTheCriticalPath:
+    """Limits that hold along the path of the branch that calls, not over all branches."""
+
+    @pytest.mark.parametrize(
+        ("budget", "wanted", "dimension"),
+        [
+            (Budget(serial_tokens=100), Spend(prompt_tokens=41), "serial_tokens"),
+            (Budget(serial_tokens=100), Spend(completion_tokens=41), "serial_tokens"),
+            (Budget(serial_calls=3), Spend(llm_calls=2), "serial_calls"),
+            (Budget(rounds=4), Spend(rounds=2), "rounds"),
+        ],
+    )
+    def test_a_call_that_would_pass_it_is_refused(self, budget: Budget, wanted: Spend, dimension: str) -> None:
+        clock = Spend(llm_calls=2, prompt_tokens=50, completion_tokens=10, rounds=3)
+        ledger = Ledger(budget)
+        with pytest.raises(BudgetExceeded) as error:
+            ledger.reserve(wanted, clock=clock)
+        assert error.value.dimension == dimension
+        assert ledger.held == Spend()
+        ledger.reserve(wanted, clock=Spend())  # another branch, whose path is shorter
+
+    def test_what_other_branches_cost_does_not_count(self) -> None:
+        ledger = Ledger(Budget(serial_tokens=100, serial_calls=1))
+        for _ in range(50):
+            ledger.reserve(Spend(llm_calls=1, prompt_tokens=100), clock=Spend()).settle(
+                Spend(llm_calls=1, prompt_tokens=100)
+            )
+        assert ledger.spent.tokens == 5_000
+
+    def test_the_closing_answers_share_is_kept_on_it(self) -> None:
+        ledger = Ledger(Budget(serial_tokens=1_000, serial_calls=5))
+        ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=300))
+        clock = Spend(llm_calls=2, prompt_tokens=400)
+        assert ledger.path_left("serial_tokens", clock) == 300
+        assert ledger.path_left("serial_calls", clock) == 2
+        assert ledger.tokens_left(clock) == (300, "serial_tokens")
+        ledger.release_closing()
+        assert (ledger.path_left("serial_tokens", clock), ledger.path_left("serial_calls", clock)) == (600, 3)
+
+    def test_the_tightest_of_a_family_holds(self) -> None:
+        parent = Ledger(Budget(serial_tokens=500))
+        child = parent.child(Budget(serial_tokens=800, tokens=90))
+        assert child.path_left("serial_tokens", Spend(prompt_tokens=100)) == 400
+        assert child.tokens_left(Spend(prompt_tokens=100)) == (90, "tokens")
+        assert child.tokens_left(Spend(prompt_tokens=450)) == (50, "serial_tokens")
+
+    def test_no_call_at_all_is_said_at_once(self) -> None:
+        with pytest.raises(BudgetExceeded) as error:
+            Ledger(Budget(serial_calls=0)).hold_closing(Spend(llm_calls=1, prompt_tokens=300))
+        assert error.value.dimension == "serial_calls"

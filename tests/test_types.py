@@ -61,11 +61,19 @@ def test_addition_is_associative(a: Spend, b: Spend, c: Spend) -> None:
 @given(spends, spends, spends)
 def test_the_maximum_is_a_join(a: Spend, b: Spend, c: Spend) -> None:
     """Commutative, associative, idempotent, with nothing spent as its least element: any order of branches agrees."""
-    assert values(a.maximum(b)) == [max(x, y) for x, y in zip(values(a), values(b), strict=True)]
+    for name in ("llm_calls", "queries", "passages", "rounds", "seconds", "tokens"):
+        assert getattr(a.maximum(b), name) == max(getattr(a, name), getattr(b, name))
     assert a.maximum(b) == b.maximum(a)
     assert a.maximum(b).maximum(c) == a.maximum(b.maximum(c))
     assert a.maximum(a) == a
     assert a.maximum(Spend()) == a
+
+
+@given(spends, spends)
+def test_the_tokens_of_a_join_are_those_of_one_branch(a: Spend, b: Spend) -> None:
+    kinds = [name for name in NAMES if name.endswith("_tokens")]
+    joined = [getattr(a.maximum(b), name) for name in kinds]
+    assert joined in ([getattr(a, name) for name in kinds], [getattr(b, name) for name in kinds])
 
 
 @given(spends, spends, spends)

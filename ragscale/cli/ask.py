@@ -16,6 +16,8 @@ from ragscale.cli.common import (
     Rounds,
     Seconds,
     Seed,
+    SerialCalls,
+    SerialTokens,
     Source,
     Tokens,
     budget_of,
@@ -49,6 +51,8 @@ def ask(
     queries: Queries = None,
     calls: Calls = None,
     seconds: Seconds = None,
+    serial_tokens: SerialTokens = None,
+    serial_calls: SerialCalls = None,
     seed: Seed = 0,
     how: HowOption = None,
     show_trace: Annotated[bool, typer.Option("--show-trace", help="Print the whole trace after the answer.")] = False,
@@ -69,7 +73,10 @@ def ask(
     if trace and not as_json:
         raise InvalidInput(f"--trace {trace} without --json", "Add --json, or use --show-trace for text.")
     chosen = spec.parse(mode, preset)
-    budget = budget_of(rounds, tokens, queries, calls, seconds)
+    budget = budget_of(
+        rounds=rounds, tokens=tokens, queries=queries, calls=calls, seconds=seconds, serial_tokens=serial_tokens,
+        serial_calls=serial_calls,
+    )  # fmt: skip
     errors = Console(stderr=True, quiet=as_json)
     with open_agent(source, llm, budget, seed=seed, how=how, about=about) as agent:
         answer = _watch(errors, agent, question, chosen)

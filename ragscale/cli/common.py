@@ -30,6 +30,8 @@ __all__ = [
     "Rounds",
     "Seconds",
     "Seed",
+    "SerialCalls",
+    "SerialTokens",
     "Source",
     "Tokens",
     "budget_of",
@@ -65,15 +67,17 @@ Tokens = Annotated[int | None, typer.Option(help="Prompt and completion tokens."
 Queries = Annotated[int | None, typer.Option(help="Sub-queries.", rich_help_panel=_LIMITS)]
 Calls = Annotated[int | None, typer.Option(help="Model calls.", rich_help_panel=_LIMITS)]
 Seconds = Annotated[float | None, typer.Option(help="Wall-clock time.", rich_help_panel=_LIMITS)]
+SerialTokens = Annotated[
+    int | None, typer.Option(help="Tokens along the critical path: parallel ones count once.", rich_help_panel=_LIMITS)
+]
+SerialCalls = Annotated[int | None, typer.Option(help="Model calls along the critical path.", rich_help_panel=_LIMITS)]
 
 
-def budget_of(
-    rounds: int | None, tokens: int | None, queries: int | None, calls: int | None, seconds: float | None
-) -> Budget:
-    """The budget that the options of a command describe."""
+def budget_of(*, calls: int | None, **limits: Any) -> Budget:
+    """The budget that the options of a command describe: fields of `Budget`, with ``calls`` for ``llm_calls``."""
     from ragscale.budget import Budget
 
-    return Budget(rounds=rounds, tokens=tokens, queries=queries, llm_calls=calls, seconds=seconds)
+    return Budget(llm_calls=calls, **limits)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from ragscale.cli.common import (
     Rounds,
     Seconds,
     Seed,
+    SerialCalls,
+    SerialTokens,
     Source,
     Tokens,
     budget_of,
@@ -59,6 +61,8 @@ def evaluate(
     queries: Queries = None,
     calls: Calls = None,
     seconds: Seconds = None,
+    serial_tokens: SerialTokens = None,
+    serial_calls: SerialCalls = None,
     seed: Seed = 0,
     how: HowOption = None,
     as_json: AsJson = False,
@@ -76,7 +80,10 @@ def evaluate(
     chosen = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
     loaded = load_questions(questions)
     errors = Console(stderr=True)
-    budget = budget_of(rounds, tokens, queries, calls, seconds)
+    budget = budget_of(
+        rounds=rounds, tokens=tokens, queries=queries, calls=calls, seconds=seconds, serial_tokens=serial_tokens,
+        serial_calls=serial_calls,
+    )  # fmt: skip
     with open_agent(source, llm, budget, seed=seed, how=how) as agent, _progress(errors) as progress:
         reports = evaluate_sync(
             agent,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ragscale.cli.common import AsJson, Calls, Queries, Rounds, Tokens, print_json
+from ragscale.cli.common import AsJson, Calls, Queries, Rounds, SerialCalls, SerialTokens, Tokens, print_json
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["plan"]
 
+_COLUMNS = {
+    "calls": "llm_calls", "queries": "queries", "rounds": "rounds", "tokens": "tokens", "serial": "serial_tokens",
+}  # fmt: skip
 _SAMPLE = 1_000  # passages whose lengths are averaged
 
 
@@ -28,6 +32,8 @@ def plan(
     queries: Queries = None,
     calls: Calls = None,
     rounds: Rounds = None,
+    serial_tokens: SerialTokens = None,
+    serial_calls: SerialCalls = None,
     index: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="An index, whose passages are as long as those that will be read."),
@@ -38,8 +44,10 @@ def plan(
 
     A run whose model says that nothing is missing does less. No model is called, and nothing is retrieved.
 
+    "Serial" are the tokens of the critical path, where those of parallel branches count once.
+
     --json prints {"budget", "modes": [{"mode", "shape", "expected", "least", "full"}]}, the last three in calls,
-    queries, rounds and tokens.
+    queries, rounds and tokens, and in calls and tokens of the critical path.
     """
     from ragscale.budget import Ledger
     from ragscale.cli.common import budget_of
@@ -47,12 +55,14 @@ def plan(
     from ragscale.modes.core import Costs, Room
 
     chosen = spec.parse_list(modes)
-    room = Room.of(Ledger(budget_of(rounds, tokens, queries, calls, None)))
+    limits = {"tokens": tokens, "queries": queries, "rounds": rounds, "serial_tokens": serial_tokens}
+    budget = budget_of(**limits, calls=calls, serial_calls=serial_calls)
+    room = Room.of(Ledger(budget))
     costs = Costs() if index is None else Costs(passage=_passage_tokens(index))
     planned = [_plan(mode, costs, room) for mode in chosen]
     if as_json:
-        limits = {"tokens": tokens, "queries": queries, "llm_calls": calls, "rounds": rounds}
-        print_json({"budget": {name: limit for name, limit in limits.items() if limit is not None}, "modes": planned})
+        given = {name: limit for name, limit in asdict(budget).items() if limit is not None}
+        print_json({"budget": given, "modes": planned})
     else:
         _show(planned)
 
@@ -71,7 +81,10 @@ def _plan(mode: Mode, costs: Costs, room: Room) -> dict[str, Any]:
 
 
 def _dimensions(spend: Spend) -> dict[str, int]:
-    return {name: getattr(spend, name) for name in ("llm_calls", "queries", "rounds", "tokens")}
+    from ragscale.modes.core import Cost
+
+    cost = Cost.of(spend)
+    return {name: getattr(cost, name) for name in (*_COLUMNS.values(), "serial_calls")}
 
 
 def _passage_tokens(folder: Path) -> int:
@@ -97,12 +110,12 @@ def _show(planned: list[dict[str, Any]]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("")
-    for title in ("calls", "queries", "rounds", "tokens", "at least", "in full"):
+    for title in (*_COLUMNS, "at least", "in full"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("shape")
     for row in planned:
         tokens = [row[name]["tokens"] for name in ("least", "full")]
-        numbers = [f"{number:,}" for number in (*row["expected"].values(), *tokens)]
+        numbers = [f"{number:,}" for number in (*map(row["expected"].get, _COLUMNS.values()), *tokens)]
         shape = _words(row["shape"]) if row["expected"]["llm_calls"] else "nothing: the budget pays for no answer"
         table.add_row(Text(row["mode"]), *numbers, Text(shape))
     Console().print(table)

@@ -225,6 +225,8 @@ def _bout(dice: random.Random, kind: Kind, long: bool) -> Bout:
             queries=limit(0.2, 0, 1, 2, 3, 5, 8, 13 * times),
             rounds=limit(0.2, 0, 1, 2, 3, 5),
             seconds=limit(0.12, 0, 0.05, 0.2, 0.5, 30.0),
+            serial_tokens=limit(0.1, 0, 150, 800, 2_000, 4_000, 9_000),
+            serial_calls=limit(0.1, 0, 1, 2, 5, 13),
         )
 
     modes: list[Mode] = [
@@ -297,7 +299,7 @@ def problems(case: Case, fake: Fake, outcomes: Sequence[Outcome]) -> Iterator[st
         for answer, truth in zip(outcome.answers, truths, strict=True):
             yield from _ends(answer)
             yield from _adds_up(answer, outcome.parent)
-            yield from _limits(answer, budget, bout.total)
+            yield from _limits(answer, budget, bout.total, exact=_exact(kind))
             yield from _tokens(case, bout, answer, truth)
             yield from _calls(kind, bout, answer, truth)
             yield from _use(kind, bout, answer, truth)
@@ -343,11 +345,14 @@ def _adds_up(answer: Answer, parent: Ledger | None) -> Iterator[str]:
         yield f"still held: {parent.held}"
 
 
-def _limits(answer: Answer, budget: Budget, together: Budget | None) -> Iterator[str]:
+def _limits(answer: Answer, budget: Budget, together: Budget | None, *, exact: bool) -> Iterator[str]:
     total, serial = answer.spend.total, answer.spend.serial
-    rounds = [b.rounds for b in (budget, together) if b is not None and b.rounds is not None]
     used = [("queries", total.queries, budget.queries), ("llm_calls", total.llm_calls, budget.llm_calls)]
-    used += [("rounds", serial.rounds, min(rounds, default=None))]
+    along = {"rounds": serial.rounds, "serial_calls": serial.llm_calls, "serial_tokens": serial.tokens}
+    for name, spent in along.items():
+        limits = [getattr(b, name) for b in (budget, together) if b is not None and getattr(b, name) is not None]
+        if exact or name != "serial_tokens":
+            used.append((name, spent, min(limits, default=None)))
     for name, spent, limit in used:
         if limit is not None and spent > limit:
             yield f"{spent} {name} of {limit}"

@@ -13,7 +13,7 @@ from ragscale.budget import Budget, Ledger
 from ragscale.cli import app
 from ragscale.index import Index
 from ragscale.modes import spec
-from ragscale.modes.core import Costs, Room
+from ragscale.modes.core import Cost, Costs, Room
 
 EVERY = "once,chain,parallel,tree,vote,best-of-n,mcts,vote(of=best-of-n(of=chain(steps=3), n=2), n=3)"
 
@@ -32,6 +32,7 @@ def planned(*arguments: str) -> dict[str, Any]:
         (["--tokens", "16000", "--rounds", "3"], Budget(tokens=16_000, rounds=3)),
         (["--calls", "9"], Budget(llm_calls=9)),
         (["--queries", "7"], Budget(queries=7)),
+        (["--serial-tokens", "5000", "--serial-calls", "9"], Budget(serial_tokens=5_000, serial_calls=9)),
         ([], Budget()),
     ],
     ids=str,
@@ -45,8 +46,10 @@ def test_each_mode_is_planned_as_its_forecast_says(options: list[str], budget: B
         least, full = mode.cost(Costs())
         assert row["shape"] == course.shape
         for name, spend in (("expected", course.spend), ("least", least), ("full", full)):
+            cost = Cost.of(spend)
             assert row[name] == {
-                "llm_calls": spend.llm_calls, "queries": spend.queries, "rounds": spend.rounds, "tokens": spend.tokens,
+                "llm_calls": cost.llm_calls, "queries": cost.queries, "rounds": cost.rounds, "tokens": cost.tokens,
+                "serial_tokens": cost.serial_tokens, "serial_calls": cost.serial_calls,
             }  # fmt: skip
 
 

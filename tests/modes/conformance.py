@@ -23,7 +23,7 @@ from ragscale.budget import Budget, Ledger
 from ragscale.errors import InvalidInput
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM, count
 from ragscale.modes import Mode
-from ragscale.types import Event, Spend
+from ragscale.types import Event, Spend, Usage
 
 TOKENS = (0, 1, 10, 50, 100, 200, 300, 400, 600, 800, 1000, 1400, 2000, 3000, 5000, 8000, 12_000, 20_000)
 COUNTS = (0, 1, 2, 3, 4, 5, 7, 9, 13, 20, 40, 80)
@@ -59,8 +59,9 @@ def check(answer: Answer, ledger: Ledger, budget: Budget, *, overrun: bool = Fal
         assert getattr(total, field.name) >= getattr(serial, field.name) - 1e-9, field.name
         assert getattr(serial, field.name) >= 0, field.name
     limits = {"queries": total.queries, "llm_calls": total.llm_calls, "rounds": serial.rounds}
+    limits["serial_calls"] = serial.llm_calls
     if not overrun:
-        limits["tokens"] = total.tokens
+        limits |= {"tokens": total.tokens, "serial_tokens": serial.tokens}
     for name, used in limits.items():
         limit = getattr(budget, name)
         assert limit is None or used <= limit, (name, used, limit)
@@ -141,13 +142,25 @@ class Conformance:
             assert (answer.text, answer.stop_reason) == ("", "budget:tokens")
             assert "Raise tokens in the budget" in answer.reason
 
-    @pytest.mark.parametrize("dimension", ["llm_calls", "queries", "rounds"])
+    @pytest.mark.parametrize("tokens", TOKENS[::3])
+    def test_serial_tokens(self, mode: Mode, tokens: int) -> None:
+        """The critical path is held to its limit, whatever branches beside it cost."""
+        budget = Budget(serial_tokens=tokens)
+        answer, ledger = run(mode, budget=budget)
+        check(answer, ledger, budget)
+        assert bool(answer.text) == (tokens >= ENOUGH) or 10 <= tokens < ENOUGH
+        assert answer.stop_reason in ("answered", "budget:serial_tokens")
+        if tokens < 10:
+            assert answer.stop_reason == "budget:serial_tokens"
+            assert "Raise serial_tokens in the budget" in answer.reason
+
+    @pytest.mark.parametrize("dimension", ["llm_calls", "queries", "rounds", "serial_calls"])
     def test_counts(self, mode: Mode, dimension: str) -> None:
         for limit in COUNTS:
             budget = Budget(**{dimension: limit})
             answer, ledger = run(mode, budget=budget)
             check(answer, ledger, budget)
-            assert bool(answer.text) == (dimension != "llm_calls" or limit > 0)
+            assert bool(answer.text) == (dimension not in ("llm_calls", "serial_calls") or limit > 0)
             assert answer.stop_reason in ("answered", f"budget:{dimension}")
             if limit == 0 and (dimension == "llm_calls" or mode.retrieves):
                 assert answer.stop_reason == f"budget:{dimension}"
@@ -193,12 +206,14 @@ class Conformance:
                 llm_calls=source.choice(COUNTS),
                 queries=source.choice(COUNTS),
                 rounds=source.choice(COUNTS),
+                serial_tokens=source.choice([None, *TOKENS]),
+                serial_calls=source.choice([None, *COUNTS]),
             )
             check(*run(mode, budget=budget), budget)
 
     def test_same_seed_same_trace_whoever_is_first(self, mode: Mode) -> None:
         """Random delays shuffle the order in which parallel branches end."""
-        for budget in (Budget(), Budget(tokens=6_000), Budget(llm_calls=25), Budget(queries=9)):
+        for budget in (Budget(), Budget(tokens=6_000), Budget(llm_calls=25, serial_tokens=3_000), Budget(queries=9)):
             stories = []
             for seed in (None, 1, 2, 3):
                 source = random.Random(seed)
@@ -207,7 +222,7 @@ class Conformance:
                 stories.append((story(answer), answer.text, replace(answer.spend.serial, seconds=0.0)))
             assert all(story == stories[0] for story in stories)
 
-    @pytest.mark.parametrize("clock", ["seconds", "llm_calls", "prompt_tokens", "rounds"])
+    @pytest.mark.parametrize("clock", ["seconds", "llm_calls", "tokens", "rounds"])
     def test_serial_is_the_critical_path(self, mode: Mode, clock: str) -> None:
         """The elapsed time of the whole run, where nothing but that dimension takes time.
 
@@ -217,17 +232,21 @@ class Conformance:
         delays: dict[str, tuple[Callable[[ScriptedCall], float], Callable[[Any], float]]] = {
             "seconds": (lambda call: source.uniform(0.1, 2), lambda queries: source.random()),
             "llm_calls": (lambda call: 1.0, lambda queries: 0.0),
-            "prompt_tokens": (lambda call: float(count(call.messages)), lambda queries: 0.0),
+            "tokens": (lambda call: float(count(call.messages)), lambda queries: 0.0),
             "rounds": (lambda call: 0.0, lambda queries: 1.0),
         }
 
         async def work() -> tuple[Answer, Ledger, float]:
             of_model, of_index = delays[clock]
-            llm, index = scripted(delay=of_model), StubIndex(delay=of_index)
+            llm, index = scripted(delay=of_model, usage=usage), StubIndex(delay=of_index)
             answer, ledger = await ask(mode, llm=llm, index=index, budget=budget)
             return answer, ledger, asyncio.get_running_loop().time()
 
-        for budget in (Budget(), Budget(tokens=6_000), Budget(llm_calls=20)):
+        def prompts_alone(true: Usage, call: ScriptedCall) -> Usage:
+            return Usage(prompt_tokens=count(call.messages))  # known before the reply is
+
+        usage = prompts_alone if clock == "tokens" else None
+        for budget in (Budget(), Budget(tokens=6_000), Budget(llm_calls=20), Budget(serial_tokens=2_500)):
             source = random.Random(budget.tokens)
             answer, ledger, elapsed = virtually(work)
             check(answer, ledger, budget)  # total >= serial in every dimension

@@ -100,7 +100,7 @@ def critical_path(answer: Answer) -> Spend:
 
 class TestTheCriticalPath:
     def test_by_hand(self) -> None:
-        """Two children: the first reads a long prompt and writes little, the second the other way round."""
+        """Two children, then two scores: each time the tokens are those of the branch that has more of them."""
         reads = {"first": Usage(1000, 2, 30), "second": Usage(100, 50, 40)}
         scores = {"first": Usage(7, 5), "second": Usage(70, 1)}
 
@@ -121,7 +121,7 @@ class TestTheCriticalPath:
             queries=2, passages=6, rounds=2, seconds=1 + 4 + 0.75 + 8 + 8,
         )  # fmt: skip
         assert answer.spend.serial == Spend(
-            llm_calls=4, prompt_tokens=10 + 1000 + 70 + 500, completion_tokens=4 + 50 + 5 + 3, cached_tokens=40,
+            llm_calls=4, prompt_tokens=10 + 1000 + 70 + 500, completion_tokens=4 + 2 + 1 + 3, cached_tokens=30,
             queries=1, passages=3, rounds=1, seconds=1 + 2 + 0.5 + 4 + 8,
         )  # fmt: skip
 

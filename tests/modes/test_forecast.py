@@ -13,7 +13,7 @@ from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.modes import BestOfN, Chain, Direct, Mcts, Mode, Once, Parallel, Tree, Vote
 from ragscale.modes.core import costs
-from ragscale.modes.core.costs import Costs, Room, series
+from ragscale.modes.core.costs import Cost, Costs, Room, series
 from ragscale.types import Spend
 
 MODES: list[Mode] = [
@@ -143,8 +143,8 @@ def test_the_largest_parameters_are_reckoned_in_no_time(mode: Mode, limits: dict
 
 def test_a_series_is_the_sum_of_its_turns() -> None:
     turns = [Spend(llm_calls=1, prompt_tokens=100 + 7 * n, queries=3, rounds=1) for n in range(9)]
-    assert series(turns[0], turns[-1], 9) == sum(turns, Spend())
-    assert series(turns[0], turns[-1], 0) == Spend()
+    assert series(turns[0], turns[-1], 9) == Cost.of(sum(turns, Spend()))
+    assert series(turns[0], turns[-1], 0) == Cost()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 6])

@@ -87,6 +87,8 @@ def case(seed: int) -> Case:
             queries=limit(0, 1, 2, 3, 5, 8, 13, 21),
             rounds=limit(0, 1, 2, 3, 5, 8),
             seconds=limit(0, 0.3, 2, 5, 9.7, 20, 45, 100, 400),
+            serial_tokens=limit(0, 9, 300, 600, 1_000, 1_700, 3_000, 6_000),
+            serial_calls=limit(0, 1, 2, 3, 5, 8, 13),
         )
 
     def rate(often: float) -> float:

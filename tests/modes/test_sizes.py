@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,12 @@ from doubles import StubIndex, run, scripted
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
-from ragscale.errors import BudgetExceeded
+from ragscale.errors import BudgetExceeded, ModelError
 from ragscale.llm.base import Capabilities
+from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vote, built_in
 from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import outermost
 from ragscale.modes.search.tree import Shape
 from ragscale.types import Spend
@@ -98,7 +101,7 @@ def first_that_fits(tree: Tree, moves: Any, costs: Costs, state: Any) -> Shape |
     later = thin if levels > 1 else Spend()
     for shape, need in [*((s, tree._cost(s, costs) + later) for s in shapes), (Shape(1, 0, 0, least), thin)]:
         left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
-        if left and need.rounds <= moves.ledger.rounds_left(moves.clock):
+        if left and need.rounds <= moves.ledger.path_left("rounds", moves.clock):
             return shape
     return None
 
@@ -130,6 +133,7 @@ def test_a_level_is_the_first_that_fits_of_all_that_there_are(seed: int) -> None
             ledger=Ledger(budget), clock=Spend(),
             context=SimpleNamespace(capabilities=Capabilities(samples=drawn.random() < 0.5)),
         )  # fmt: skip
+        moves.need = partial(Moves.need, moves)
         costs = Costs.of(state, samples=moves.context.capabilities.samples)
         expected = first_that_fits(tree, moves, costs, state)
         if expected is None:
@@ -240,3 +244,46 @@ def test_a_conversation_asks_no_turn_whose_queries_cannot_be_sent(mode: Parallel
     assert all(after == "retrieve" for before, after in pairwise([*moves, ""]) if before == "plan")
     if answer.stop_reason == "budget:queries":
         assert answer.spend.total.queries == limits["queries"]
+
+
+@pytest.mark.parametrize("tokens", [3_000, 6_000, 12_000])
+@pytest.mark.parametrize("inner", [Chain(), Tree(steps=2, expand=2, samples=2, rollouts=1, rollout_steps=1)])
+def test_a_vote_of_eight_at_the_latency_of_one(inner: Mode, tokens: int) -> None:
+    """The serial limit is one run's: all members run, each with the path of that run, and none is narrower."""
+    alone, _ = run(inner, budget=Budget(serial_tokens=tokens))
+    budget = Budget(serial_tokens=tokens)
+    answer, ledger = run(Vote(of=inner, n=8), budget=budget)
+    check(answer, ledger, budget)
+    members = {event.branch.partition(".")[0] for event in answer.trace if event.branch}
+    assert len(members) == 8
+    assert answer.spend.serial.tokens <= tokens
+    assert answer.spend.total.tokens > 6 * alone.spend.total.tokens
+    rounds = [
+        sum(event.move == "retrieve" for event in answer.trace if event.branch.partition(".")[0] == member)
+        for member in members
+    ]
+    own = sum(event.move == "retrieve" for event in alone.trace) - 1  # the look is shared
+    assert min(rounds) >= own - 1
+
+
+def test_a_tree_is_as_wide_as_the_total_allows_and_as_deep_as_the_path() -> None:
+    """One level of a tree is a few calls long, however many children it has."""
+    budget = Budget(serial_calls=8)
+    answer, ledger = run(Tree(question_k=0), budget=budget)
+    check(answer, ledger, budget)
+    assert answer.spend.serial.llm_calls <= 8 < answer.spend.total.llm_calls
+    assert len([event for event in answer.trace if event.move == "score"]) >= 8
+
+
+@pytest.mark.parametrize("serial_calls", [1, 2, 3, 5])
+def test_attempts_of_a_call_follow_one_another(serial_calls: int) -> None:
+    """Each counts along the critical path, before the next is made."""
+
+    def reply(messages: Any, call: ScriptedCall) -> Any:
+        raise ModelError("overloaded", retryable=True)
+
+    llm = scripted(reply)
+    budget = Budget(serial_calls=serial_calls)
+    answer, ledger = run(Once(), llm=llm, budget=budget)
+    check(answer, ledger, budget)
+    assert answer.spend.serial.llm_calls == len(llm.calls) == min(serial_calls, 4)

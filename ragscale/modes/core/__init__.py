@@ -2,7 +2,7 @@
 
 from ragscale.modes.core.asking import CAPS, CORAG, Asking, Stepwise
 from ragscale.modes.core.calls import Context
-from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
+from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
@@ -17,6 +17,7 @@ __all__ = [
     "CORAG",
     "Asking",
     "Context",
+    "Cost",
     "Costs",
     "Forecast",
     "Mode",

@@ -99,6 +99,7 @@ class Calls:
         self._before = clock
         self._spent = spent
         self._cost = Spend()
+        self._attempted = Spend()  # by the move under way, which is not recorded yet
         self._events: list[Event] = []
         own = [event["id"] for event in trace if event["branch"] == scope["branch"]]
         self._last = own[-1] if own else scope["after"]
@@ -146,7 +147,9 @@ class Calls:
         if share is None:
             return self.context.ledger
         reserve = self.scope["reserve"]
-        keep = {} if held == 0 else reserve if held is None or not reserve else {**reserve, "tokens": held}
+        keep = reserve if held != 0 else {}
+        if held and reserve:
+            keep = {**reserve, "tokens": held, "serial_tokens": held}
         self._holds = bool(keep.get("tokens"))
         limits = {name: max(0, limit - keep.get(name, 0)) for name, limit in share.items()}
         spent = self._spent + self._cost
@@ -172,7 +175,7 @@ class Calls:
     @property
     def clock(self) -> Spend:
         """The branch's critical path up to now."""
-        return self._before + self._cost
+        return self._before + self._cost + self._attempted
 
     def charged(self) -> dict[str, Any]:
         """The state update that carries what the moves so far cost and did."""
@@ -262,9 +265,8 @@ class Calls:
         )  # fmt: skip
         self.record(_read(event, [read(text) for text in texts]) if read else event)
         if empty and "length" in ends:
-            if given < max_tokens + thinking and self.ledger.left("tokens") < given * n:
-                limit = self.ledger.limit("tokens")
-                raise BudgetExceeded("tokens", limit, limit - self.ledger.left("tokens") + (max_tokens + thinking) * n)
+            if given < max_tokens + thinking and self.ledger.tokens_left(self.clock)[0] < given * n:
+                raise self._spent_up((max_tokens + thinking) * n)
             raise ModelError(
                 f"{llm.name} thought for {given} tokens and wrote nothing; its allowance for thoughts is {thinking}",
                 "Raise it (?thinking=N in the model's specification), or have the model think less or not at all: "
@@ -283,7 +285,7 @@ class Calls:
         Returns:
             The prompt, the ids of the passages in it, best first, and a note where some had to be left out.
         """
-        budget, window = self.ledger.left("tokens"), self._window
+        budget, window = self.ledger.tokens_left(self.clock)[0], self._window
         shown = [self.context.index.passage(id) for id in ids]
         while True:
             prompt = make(shown)
@@ -323,9 +325,7 @@ class Calls:
         async def wait(seconds: float) -> None:
             # Nobody waits for an attempt that the budget cannot pay.
             self._room(prompt, length, n)
-            if self.ledger.left("llm_calls") < 1:
-                limit = self.ledger.limit("llm_calls")
-                raise BudgetExceeded("llm_calls", limit, limit - self.ledger.left("llm_calls") + 1)
+            self.ledger.reserve(Spend(llm_calls=1), clock=self.clock).refund()
             await sleep_within(self.ledger, seconds)
 
         try:
@@ -334,6 +334,7 @@ class Calls:
                 with attempt:
                     room = self._room(prompt, length, n)
                     outcome, spent = await self._attempt(prompt, room, n, call)
+                    self._attempted += spent
                     reserved = event.reserved + with_margin(prompt) + room * n
                     event = replace(event, spend=event.spend + spent, reserved=reserved)
                     if isinstance(outcome, RagscaleError):
@@ -404,14 +405,20 @@ class Calls:
                 f"the prompt has {prompt} tokens, the context window of {self.context.llm.name} {self._window}",
                 "Show fewer passages (k, context) or use a model with a larger window.",
             )
-        left = (self.ledger.left("tokens") - need) / n
+        left = (self.ledger.tokens_left(self.clock)[0] - need) / n
         if left < least:
-            limit = self.ledger.limit("tokens")
-            raise BudgetExceeded("tokens", limit, limit - self.ledger.left("tokens") + need + least * n)
+            raise self._spent_up(need + least * n)
         return int(min(most, left, window))
+
+    def _spent_up(self, tokens: int) -> BudgetExceeded:
+        """The error of a call that wants so many tokens more than there are."""
+        left, dimension = self.ledger.tokens_left(self.clock)
+        limit = self.ledger.limit(dimension)
+        return BudgetExceeded(dimension, limit, limit - left + tokens)
 
     def record(self, event: Event) -> None:
         """Trace an event, charge it to the branch's clock and stream it; its id, parent and start are set here."""
+        self._attempted = Spend()
         event = replace(
             event, id=event_id(self.branch, self._number), parent=self._last, start=self.clock.seconds
         )  # fmt: skip

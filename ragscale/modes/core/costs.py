@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from statistics import fmean
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from ragscale.budget import Ledger
 from ragscale.modes.core.state import State
 from ragscale.types import Move, Spend
 
-__all__ = ["Costs", "Forecast", "Means", "Room", "beside", "closing_tokens", "series"]
+__all__ = ["Cost", "Costs", "Forecast", "Means", "Room", "beside", "closing_tokens", "series"]
 
 _PLAN, _GLIMPSE, _SAMPLE = 340, 90, 50
 _PASSAGE, _ANSWER, _SCORE = 140, 150, 250
@@ -21,18 +21,63 @@ passage that it sees, a sampled sub-query; a passage that is read, a closing ans
 _LONGER = 1.15  # passages that are found later may have more words
 _LONGEST = 128  # tokens of a closing answer, with the margin of its prompt
 _SUMMED = ("tokens", "llm_calls", "queries")
+_ALONG = ("rounds", "serial_tokens", "serial_calls")
 
 
 Means = dict[str, list[float]]
 """Mean prompt tokens and mean completion tokens a sample, by move; those of ``read`` are of one passage."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cost(Spend):
+    """Expected cost in total, with all tokens in ``prompt_tokens``, and along the critical path.
+
+    ``rounds`` are those of the critical path. A plain `Spend` stands for moves that all follow one another.
+    """
+
+    serial_tokens: int = 0
+    """Tokens of the critical path."""
+    serial_calls: int = 0
+    """Model calls of the critical path."""
+
+    @classmethod
+    def of(cls, spend: Spend) -> Cost:
+        """The cost of moves that follow one another, unless it is a `Cost` already."""
+        if isinstance(spend, Cost):
+            return spend
+        return Cost(**spend.to_dict(), serial_tokens=spend.tokens, serial_calls=spend.llm_calls)
+
+    @property
+    def total(self) -> Spend:
+        """Without the critical path."""
+        return Spend(*(getattr(self, name) for name in _FIELDS[: -len(_ALONG) + 1]))
+
+    def __add__(self, other: Spend) -> Cost:
+        return _summed(self, other, 1)
+
+    def __radd__(self, other: Spend) -> Cost:
+        return _summed(self, other, 1)
+
+    def __sub__(self, other: Spend) -> Cost:
+        return _summed(self, other, -1)
+
+    def __rsub__(self, other: Spend) -> Cost:
+        return _summed(Cost.of(other), self, -1)
+
+
+_FIELDS = tuple(field.name for field in fields(Cost))
+
+
+def _summed(one: Spend, other: Spend, sign: int) -> Cost:
+    left, right = Cost.of(one), Cost.of(other)
+    return Cost(*(getattr(left, name) + sign * getattr(right, name) for name in _FIELDS))
+
+
 @dataclass(frozen=True)
 class Costs:
     """Mean tokens of each move: those of a run so far, typical ones before the first.
 
-    Each method returns a `Spend` whose ``rounds`` are those of the critical path and whose tokens are all in
-    ``prompt_tokens``. Pure: the same means give the same costs.
+    Pure: the same means give the same costs.
     """
 
     means: Means = field(default_factory=dict)
@@ -46,36 +91,40 @@ class Costs:
         """Measured by a run, before its first move of a kind by the run around it."""
         return cls({**state["scope"]["typical"], **_measured(state["trace"])}, samples)
 
-    def plan(self, glimpses: int = 0, n: int = 1) -> Spend:
+    def plan(self, glimpses: int = 0, n: int = 1) -> Cost:
         """A planner's turn: `n` samples, from the beginnings of so many passages."""
         calls, each = (1, n) if self.samples else (n, 1)
         nominal = _PLAN + _GLIMPSE * glimpses + _SAMPLE * each
-        return Spend(llm_calls=calls, prompt_tokens=calls * self._mean("plan", nominal, each))
+        return Cost.of(Spend(llm_calls=calls, prompt_tokens=calls * self._mean("plan", nominal, each)))
 
-    def step(self, k: int) -> Spend:
+    def step(self, k: int) -> Cost:
         """A sub-query: `k` passages retrieved and read."""
-        return self.retrieve() + Spend(llm_calls=1, prompt_tokens=k * self._mean("read", self.passage))
+        return self.retrieve() + _call(k * self._mean("read", self.passage))
 
-    def retrieve(self, queries: int = 1) -> Spend:
+    def retrieve(self, queries: int = 1) -> Cost:
         """A round of so many queries."""
-        return Spend(queries=queries, rounds=1)
+        return Cost(queries=queries, rounds=1)
 
-    def score(self) -> Spend:
+    def score(self) -> Cost:
         """A score."""
-        return Spend(llm_calls=1, prompt_tokens=self._mean("score", _SCORE))
+        return _call(self._mean("score", _SCORE))
 
-    def answer(self, k: int) -> Spend:
+    def answer(self, k: int) -> Cost:
         """A closing answer from `k` passages."""
-        return Spend(llm_calls=1, prompt_tokens=self._mean("answer", k * self.passage + _ANSWER))
+        return _call(self._mean("answer", k * self.passage + _ANSWER))
 
-    def kept(self, k: int, total: float) -> Spend:
+    def kept(self, k: int, total: float) -> Cost:
         """Share of `total` tokens that a run keeps for such an answer, once it has seen passages; see `Moves.hold`."""
         need = int(self.answer(k).tokens * _LONGER) + _LONGEST
-        return Spend(llm_calls=1, prompt_tokens=min(need, closing_tokens(total, 0)))
+        return _call(min(need, closing_tokens(total, 0)))
 
     def _mean(self, move: Move, nominal: int, samples: int = 1) -> int:
         prompt, completion = self.means.get(move, [nominal, 0])
         return math.ceil(prompt + completion * samples)
+
+
+def _call(tokens: int) -> Cost:
+    return Cost.of(Spend(llm_calls=1, prompt_tokens=tokens))
 
 
 def _measured(trace: Sequence[dict[str, Any]]) -> Means:
@@ -90,22 +139,22 @@ def _measured(trace: Sequence[dict[str, Any]]) -> Means:
     return {move: [fmean(column) for column in zip(*pairs, strict=True)] for move, pairs in costs.items()}
 
 
-def beside(spend: Spend, branches: int) -> Spend:
-    """Cost of so many equal branches side by side: everything is multiplied but the rounds of the critical path."""
+def beside(cost: Spend, branches: int) -> Cost:
+    """Cost of so many equal branches side by side: everything is multiplied but what is along the critical path."""
+    cost = Cost.of(cost)
     return replace(
-        spend,
-        llm_calls=spend.llm_calls * branches,
-        prompt_tokens=spend.prompt_tokens * branches,
-        queries=spend.queries * branches,
+        cost,
+        llm_calls=cost.llm_calls * branches,
+        prompt_tokens=cost.prompt_tokens * branches,
+        queries=cost.queries * branches,
     )
 
 
-def series(first: Spend, last: Spend, n: int) -> Spend:
+def series(first: Spend, last: Spend, n: int) -> Cost:
     """Cost of `n` turns in a row, which grows evenly from the first to the last."""
-    both = first + last
-    return Spend(**{
-        name: getattr(both, name) * n // 2 for name in ("llm_calls", "prompt_tokens", "queries", "rounds")
-    })  # fmt: skip
+    both = Cost.of(first) + last
+    names = ("llm_calls", "prompt_tokens", "queries", *_ALONG)
+    return Cost(**{name: getattr(both, name) * n // 2 for name in names})
 
 
 def closing_tokens(total: float, thinking: int) -> int:
@@ -117,7 +166,7 @@ def closing_tokens(total: float, thinking: int) -> int:
     return int(min(total / 2, quarter + thinking) if thinking else quarter)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Room:
     """Remainder of a budget for a run or a branch; infinite where nothing limits it."""
 
@@ -125,39 +174,57 @@ class Room:
     llm_calls: float = math.inf
     queries: float = math.inf
     rounds: float = math.inf
-    """Of the critical path: branches side by side have the same."""
+    """Of the critical path, like the two that follow: branches side by side have the same."""
+    serial_tokens: float = math.inf
+    serial_calls: float = math.inf
 
     @classmethod
     def of(cls, ledger: Ledger, clock: Spend | None = None) -> Self:
         """Remainder of a ledger, for a branch whose critical path is at `clock`."""
-        tokens, calls, queries = map(ledger.left, _SUMMED)
-        return cls(tokens, calls, queries, ledger.rounds_left(clock or Spend()))
+        along = {name: ledger.path_left(name, clock or Spend()) for name in _ALONG}
+        return cls(**{name: ledger.left(name) for name in _SUMMED}, **along)
 
     def pays(self, need: Spend) -> bool:
         """Whether it has `need` in every dimension."""
-        return need.rounds <= self.rounds and all(getattr(need, name) <= getattr(self, name) for name in _SUMMED)
+        return self.reaches(need) and all(getattr(need, name) <= getattr(self, name) for name in _SUMMED)
+
+    def reaches(self, need: Spend) -> bool:
+        """Whether it has `need` along the critical path."""
+        cost = Cost.of(need)
+        return all(getattr(cost, name) <= getattr(self, name) for name in _ALONG)
 
     def times(self, need: Spend) -> float:
-        """Branches side by side that it pays, each of which costs `need`; rounds aside."""
+        """Branches side by side that it pays, each of which costs `need`; the critical path aside."""
         parts = (getattr(self, name) / cost for name in _SUMMED if (cost := getattr(need, name)))
         return _whole(min(parts, default=math.inf))
 
     def turns(self, need: Spend) -> float:
         """Turns one after another that it pays, each of which costs `need`."""
-        return min(self.times(need), _whole(self.rounds / need.rounds) if need.rounds else math.inf)
+        cost = Cost.of(need)
+        parts = (getattr(self, name) / each for name in _ALONG if (each := getattr(cost, name)))
+        return min(self.times(need), _whole(min(parts, default=math.inf)))
 
     def less(self, spent: Spend) -> Room:
         """Remainder after `spent`; never below zero."""
-        return Room(*(max(0, getattr(self, name) - getattr(spent, name)) for name in (*_SUMMED, "rounds")))
+        cost = Cost.of(spent)
+        return Room(**{name: max(0, getattr(self, name) - getattr(cost, name)) for name in (*_SUMMED, *_ALONG)})
 
     def dealt(self, branches: int, layers: int = 1) -> Room:
         """An equal part for each of `branches` side by side, in each of so many layers one after another."""
-        shared = [_whole(getattr(self, name) / (branches * layers)) for name in _SUMMED]
-        return Room(shared[0], shared[1], shared[2], _whole(self.rounds / layers))
+        summed = {name: _whole(getattr(self, name) / (branches * layers)) for name in _SUMMED}
+        return Room(**summed, **{name: _whole(getattr(self, name) / layers) for name in _ALONG})
 
-    def within(self, cost: Spend) -> Spend:
-        """`cost` with no more tokens than there are: prompts are cut to what fits."""
-        return replace(cost, prompt_tokens=int(min(cost.prompt_tokens, self.tokens)))
+    @property
+    def path_tokens(self) -> float:
+        """Tokens for moves that all follow one another."""
+        return min(self.tokens, self.serial_tokens)
+
+    def within(self, need: Spend) -> Cost:
+        """`need` with no more tokens than there are: prompts are cut to what fits."""
+        cost = Cost.of(need)
+        serial = int(min(cost.serial_tokens, self.serial_tokens))
+        total = int(min(cost.prompt_tokens - (cost.serial_tokens - serial), self.tokens))
+        return replace(cost, prompt_tokens=total, serial_tokens=min(serial, total))
 
 
 def _whole(amount: float) -> float:
@@ -169,6 +236,6 @@ class Forecast:
     """Expected course of a run."""
 
     spend: Spend
-    """Cost, as `Costs` counts it: rounds of the critical path, all tokens in ``prompt_tokens``."""
+    """As a `Cost`; a plain `Spend` stands for moves that all follow one another."""
     shape: dict[str, Any]
     """Sizes that the budget pays for, by name, as plain values: steps, levels, members and the shape of each."""

@@ -87,4 +87,5 @@ def _lost(end: Mapping[str, Any]) -> bool:
 def _less(share: Mapping[str, float], cost: Spend, closing: Mapping[str, float]) -> dict[str, float]:
     """The part of a share that is left beside what a scorer will cost; never less than the closing answer needs."""
     kept = {"tokens": cost.tokens, "llm_calls": cost.llm_calls}
+    kept |= {"serial_tokens": cost.tokens, "serial_calls": cost.llm_calls}
     return {name: max(min(limit, closing.get(name, 0)), limit - kept.get(name, 0)) for name, limit in share.items()}

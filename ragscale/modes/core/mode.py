@@ -119,10 +119,9 @@ class Mode(ABC):
         return True
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
-        """Expected cost of a run: the least that makes sense, and in full. Pure.
+        """Expected cost of a run, each a `Cost`: the least that makes sense, and in full. Pure.
 
-        The ``rounds`` of both are those of the critical path; tokens are all in ``prompt_tokens``. By default both are
-        a retrieval and the closing answer: a mode that costs more says so.
+        By default both are a retrieval and the closing answer: a mode that costs more says so.
         """
         once = costs.retrieve() + costs.answer(self.context)
         return once, once
@@ -150,7 +149,7 @@ class Mode(ABC):
         look = Spend() if looked else self.look_cost(costs)
         if not room.pays(look):
             return Forecast(room.within(costs.answer(0)) if answers else Spend(), {})
-        kept = costs.kept(self.context, room.tokens) if closes else Spend()
+        kept = costs.kept(self.context, room.path_tokens) if closes else Spend()
         course = self.course(costs, room.less(look + kept))
         spend, shown = look + course.spend, self.context
         if not course.spend.queries:

@@ -17,7 +17,7 @@ from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.llm.base import Score
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.calls import Calls, Context, Retriever
-from ragscale.modes.core.costs import Room, closing_tokens
+from ragscale.modes.core.costs import Cost, Room, closing_tokens
 from ragscale.prompts import NO_INFORMATION, Profile, Prompt, Step
 from ragscale.text import encodable
 from ragscale.types import Event, Hit, Passage, Spend, TracedHit
@@ -47,6 +47,20 @@ class Moves(Calls):
                 about=self.context.about, **asks.get("settings", {}),
             )  # fmt: skip
         return made[key]
+
+    def need(self, cost: Spend) -> None:
+        """Make sure that what is left pays `cost`, before moves begin that are worth nothing by halves.
+
+        Raises:
+            BudgetExceeded: The first limit that would be passed.
+        """
+        whole = Cost.of(cost)
+        self.ledger.reserve(replace(whole.total, rounds=0)).refund()
+        for dimension in ("rounds", "serial_tokens", "serial_calls"):
+            wanted, left = getattr(whole, dimension), self.ledger.path_left(dimension, self.clock)
+            if wanted > left:
+                limit = self.ledger.limit(dimension)
+                raise BudgetExceeded(dimension, limit, limit - left + wanted)
 
     async def ask(
         self,
@@ -161,7 +175,8 @@ class Moves(Calls):
         """
         outer, reserve = self.scope["share"] is None, self.scope["reserve"]
         holds = self.context.ledger.holds_closing if outer else self._holds
-        if not ids or not holds or self.ledger.limit("tokens") == math.inf:
+        limited = min(self.ledger.limit("tokens"), self.ledger.limit("serial_tokens")) < math.inf
+        if not ids or not holds or not limited:
             return None
         with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
             shown = self.scope["shown"] or self.context.shown
@@ -276,11 +291,15 @@ def share(ledger: Ledger, branches: int, clock: Spend, *, layers: int = 1) -> di
     Args:
         ledger: Of the node.
         branches: Side by side. They share tokens, calls and queries.
-        clock: The node's. Rounds and seconds are limits of the critical path, so all branches have the same.
+        clock: The node's. Rounds, seconds and serial limits are along the critical path: all branches have the same.
         layers: Layers of such branches that are to follow one another, this one included: each gets an equal part.
     """
     part = asdict(Room.of(ledger, clock).dealt(branches, layers))
-    part["rounds"] += clock.rounds
+    part |= {
+        "rounds": part["rounds"] + clock.rounds,
+        "serial_tokens": part["serial_tokens"] + clock.tokens,
+        "serial_calls": part["serial_calls"] + clock.llm_calls,
+    }
     finite = {name: max(0, int(amount)) for name, amount in part.items() if math.isfinite(amount)}
     seconds = ledger.left("seconds") / layers
     return finite | ({"seconds": clock.seconds + max(0.0, seconds)} if math.isfinite(seconds) else {})
@@ -289,9 +308,11 @@ def share(ledger: Ledger, branches: int, clock: Spend, *, layers: int = 1) -> di
 def closing_share(share: Mapping[str, float], clock: Spend, thinking: int) -> dict[str, float]:
     """The part of a share that is kept for the closing answer; see `closing_tokens`. A quarter of the seconds, 30 at
     most."""
-    reserve: dict[str, float] = {"llm_calls": 1}
-    if "tokens" in share:
-        reserve["tokens"] = min(share["tokens"], closing_tokens(share["tokens"], thinking))
+    reserve: dict[str, float] = {"llm_calls": 1, "serial_calls": 1}
+    tokens = min(share.get("tokens", math.inf), share.get("serial_tokens", math.inf) - clock.tokens)
+    if tokens < math.inf:
+        kept = max(0, min(tokens, closing_tokens(tokens, thinking)))
+        reserve |= {"tokens": kept, "serial_tokens": kept}
     if "seconds" in share:
         reserve["seconds"] = min(30.0, max(0.0, share["seconds"] - clock.seconds) / 4)
     return reserve

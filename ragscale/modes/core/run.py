@@ -250,11 +250,14 @@ async def prepare(ledger: Ledger, llm: LLM, held: int | None = None) -> Capabili
         BudgetExceeded: The budget pays for no call at all, or the seconds ran out.
         ModelError: The model cannot be reached, or failed on every attempt.
     """
-    total = ledger.left("tokens") + ledger.spent.tokens
+    serial = ledger.limit("serial_tokens")
+    total = min(ledger.left("tokens") + ledger.spent.tokens, serial)
 
     def hold(thinking: int) -> None:
         ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=closing_tokens(total, thinking)))
 
+    if serial <= LEAST:
+        raise BudgetExceeded("serial_tokens", serial, LEAST + 1)
     if ledger.left("tokens") <= LEAST:
         limit = ledger.limit("tokens")
         raise BudgetExceeded("tokens", limit, limit - ledger.left("tokens") + LEAST + 1)

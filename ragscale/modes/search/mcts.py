@@ -84,8 +84,9 @@ class Mcts(Nesting):
         """One rollout at its least; `rollouts` rollouts in full."""
         look = self.look_cost(costs)
         least, full = self.inner_cost(costs)
-        batches = math.ceil(self.rollouts / self.width)
-        return look + least, look + replace(beside(full, self.rollouts), rounds=full.rounds * batches)
+        path = series(full, full, math.ceil(self.rollouts / self.width))
+        along = {name: getattr(path, name) for name in ("rounds", "serial_tokens", "serial_calls")}
+        return look + least, look + replace(beside(full, self.rollouts), **along)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """Batch by batch: the first goes on from the root, which `expand` rollouts may start at, others from its
@@ -212,7 +213,7 @@ class Mcts(Nesting):
     def _side_by_side(self, costs: Costs, room: Room, done: int) -> int:
         """Rollouts at once that `room` pays for, now that so many are done; one at least, if none is."""
         least, _ = self.inner_cost(costs)
-        width = int(min(self.width, self.rollouts - done, room.times(least))) if least.rounds <= room.rounds else 0
+        width = int(min(self.width, self.rollouts - done, room.times(least))) if room.reaches(least) else 0
         return max(width, 0 if done else 1)
 
     def _layers(self, costs: Costs, room: Room, done: int, branches: int) -> int:

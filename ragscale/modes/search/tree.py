@@ -245,7 +245,7 @@ class Tree(Stepwise):
         if found is not None:
             return found
         # Half a level is money lost. This tells which limit it would pass.
-        moves.ledger.reserve(self._cost(self._thin, costs), clock=moves.clock).refund()
+        moves.need(self._cost(self._thin, costs))
         return self._thin
 
     def _widest(self, costs: Costs, room: Room, levels: int) -> Shape | None:

@@ -85,7 +85,7 @@ class Chain(Stepwise):
             seen, notes = state["seen"][: self.plan_k], state["known"]
             # Half a step is money lost: begin none that cannot be read to its end.
             step = self._step(Costs.of(state)) if steps else _FIRST
-            moves.ledger.reserve(step, clock=moves.clock).refund()
+            moves.need(step)
             known = {normalise(step["query"], self.match) for step in steps}
             # The paper caps the attempts of a whole chain; a model that keeps repeating itself has nothing left to ask.
             most = min(tries + self.repeats + 1, 4 * self.steps)
