@@ -193,7 +193,7 @@ class Generic:
         )
 
     def turn(
-        self, question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], *, most: int = 3
+        self, question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], *, most: int = 3, now: int = 0
     ) -> Prompt[Reply]:
         """Ask for the next queries of a multi-query conversation; each round appends to the last one's prompt.
 
@@ -204,6 +204,7 @@ class Generic:
             turns: The rounds so far.
             passages: Every passage of `turns` by id.
             most: Queries a turn at most.
+            now: Queries that it is told to ask in this turn; 0 leaves their number to the model.
         """
         blocks = [f"Question: {one_line(question)}"]
         number = 0
@@ -213,11 +214,13 @@ class Generic:
             for id in (id for ids in turn["passages"] for id in ids):
                 number += 1
                 blocks.append(numbered(number, beginning(passages[id])))
+        if now:
+            blocks.append(f"Now say exactly {now} to look up, or none if nothing is missing.")
         return Prompt(
             "plan",
             _chat(_TURN.replace("{corpus}", self.corpus).replace("{n}", str(most)), "\n".join(blocks)),
-            lambda text: parse.turn(text, most),
-            schema=parse.queries_schema(most, least=0),
+            lambda text: parse.turn(text, now or most),
+            schema=parse.queries_schema(now or most, least=0),
             max_tokens=self.turn_tokens,
             least=min(96, self.turn_tokens),
         )

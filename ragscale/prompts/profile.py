@@ -70,7 +70,7 @@ class Profile(Protocol):
         ...
 
     def turn(
-        self, question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], *, most: int = 3
+        self, question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], *, most: int = 3, now: int = 0
     ) -> Prompt[Reply]:
         """Ask for the next turn of a multi-query conversation."""
         ...

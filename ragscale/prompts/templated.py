@@ -116,12 +116,12 @@ class Templated(Generic):
         return replace(made, messages=chat, schema=None, read=closing)
 
     def turn(
-        self, question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], *, most: int = 3
+        self, question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], *, most: int = 3, now: int = 0
     ) -> Prompt[Reply]:
         """Ask for the next turn: one assistant turn that is continued, or alternating ones, by `Generic.form`."""
         if "turn" not in self.sections:
-            return super().turn(question, turns, passages, most=most)
-        form = self.form
+            return super().turn(question, turns, passages, most=most, now=now)
+        form, most = self.form, now or most
 
         def read(text: str) -> Reply | None:
             reply = tags.turn(text, most, separator=form.separator, capped=form.capped)

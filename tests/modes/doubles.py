@@ -81,7 +81,7 @@ class StubIndex(Index):
 
 @functools.cache
 def _conversations() -> frozenset[str]:
-    chats = [PROFILES["generic"].turn("", [], {}, most=most).messages for most in range(1, 9)]
+    chats = [PROFILES["generic"].turn("", [], {}, most=most).messages for most in range(1, 25)]
     return frozenset(chat[0]["content"] for chat in chats)
 
 

@@ -16,6 +16,7 @@ VARIANTS: dict[str, Mode] = {
     "chain-2": Chain(steps=2, question_k=0),
     "parallel-single": Parallel(max_queries=1),
     "parallel-tags": Parallel(profile="rag-r1", rounds=2),
+    "parallel-descending": Parallel(width="descending", rounds=2, max_queries=2),
     "tree-small": SMALL,
     "tree-one": Tree(steps=2, expand=1, samples=1, question_k=0),
     "tree-wide": Tree(steps=1, expand=5, samples=2, rollouts=1, rollout_steps=0),

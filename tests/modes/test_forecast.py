@@ -23,6 +23,7 @@ MODES: list[Mode] = [
     Chain(steps=3, question_k=0),
     Parallel(),
     Parallel(max_queries=1),
+    Parallel(rounds=3, max_queries=2, width="descending"),
     Tree(),
     Vote(),
     Vote(of=Once()),
@@ -127,6 +128,7 @@ MOST = 10**9
     [
         Chain(steps=MOST),
         Parallel(rounds=MOST, max_queries=MOST),
+        Parallel(rounds=MOST, max_queries=MOST, width="ascending"),
         Tree(steps=MOST, rollout_steps=MOST),
         Tree(expand=MOST, rollouts=MOST, samples=MOST),
         Mcts(rollouts=MOST, of=Chain(steps=MOST)),

@@ -16,6 +16,7 @@ from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
+from ragscale.modes.core.widths import Schedule, Width
 from ragscale.prompts import PROFILES, Form, Turn, normalise
 from ragscale.types import Spend
 
@@ -68,8 +69,12 @@ class Parallel(Asking):
     rounds: int = 4
     """Most rounds of the model's queries; a turn that is answered by a notice counts as one."""
     max_queries: int = 3
-    """Most queries a round, as the prompt says. The paper's profile ``rag-r1`` searches for all that are written, 16 at
-    most."""
+    """Most queries a round, as the prompt says; with a schedule (`width`) their mean. The paper's profile ``rag-r1``
+    searches for all that are written, 16 at most, where `width` is ``"free"``."""
+    width: Width = "free"
+    """Queries of each round: the model's choice up to `max_queries`, or as many as a schedule tells it. All schedules
+    have `rounds` x `max_queries` queries, or those that the budget has: ``rounds=3, max_queries=2`` are 2, 2, 2
+    (``"constant"``), 3, 2, 1 (``"descending"``) or 1, 2, 3 (``"ascending"``)."""
     temperature: float = 0.7
     """Of every turn in the published profiles; of a second try in ``generic``, where the first is greedy."""
     turn_tokens: int = 0
@@ -101,6 +106,8 @@ class Parallel(Asking):
             "stop": None if self.stop is None else ["</search>"] * self.stop,
         }
         given = {name: value for name, value in form.items() if value is not None}
+        if self.width != "free":
+            given["capped"] = True
         if self.separator != "auto":
             given["separator"] = None if self.separator == "none" else self.separator
         return {**asks, "settings": {**asks["settings"], **given}}
@@ -111,29 +118,45 @@ class Parallel(Asking):
         seeds = PROFILES["generic" if self.profile == "auto" else self.profile].form.seed_question
         return self.question_k if (seeds if self.seed_question is None else self.seed_question) else 0
 
+    def _caps(self) -> tuple[str, ...]:
+        return ("answer_tokens", "turn_tokens")
+
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One round of one query; `rounds` rounds of `max_queries`."""
         ends = self.ends_cost(costs)
-        first, last = self._turn(costs, 0), self._turn(costs, self.rounds - 1)
-        return ends + costs.plan(self.looks) + costs.retrieve(), ends + series(first, last, self.rounds)
+        least = ends + self._turn(costs, 0, 1)
+        return least, ends + self._rounds(costs, self._schedule(Room()), self.rounds)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many rounds as can be paid: each shows the passages of those before it."""
-
-        def cost(rounds: int) -> Spend:
-            return series(self._turn(costs, 0), self._turn(costs, rounds - 1), rounds)
-
-        rounds = bisect(range(1, self.rounds + 1), False, key=lambda n: not room.pays(cost(n)))
-        left, short = room.less(cost(rounds)), self._turn(costs, rounds)
+        plan = self._schedule(room)
+        rounds = bisect(range(1, plan.rounds + 1), False, key=lambda n: not room.pays(self._rounds(costs, plan, n)))
+        spend = self._rounds(costs, plan, rounds)
+        left, short = room.less(spend), self._turn(costs, plan.asked(rounds), self.max_queries)
         few = int(min(left.queries, short.queries))
-        if rounds < self.rounds and few and left.pays(replace(short, queries=few)):
-            return Forecast(cost(rounds) + replace(short, queries=few), {"rounds": rounds + 1})
-        return Forecast(cost(rounds), {"rounds": rounds})
+        if self.width == "free" and rounds < self.rounds and few and left.pays(replace(short, queries=few)):
+            return Forecast(spend + replace(short, queries=few), {"rounds": rounds + 1})
+        return Forecast(spend, {"rounds": rounds})
 
-    def _turn(self, costs: Costs, before: int) -> Spend:
-        """Cost of the turn that follows so many rounds."""
-        glimpses = self.looks + before * self.max_queries * self.k
-        return costs.plan(glimpses) + costs.retrieve(self.max_queries)
+    def _schedule(self, room: Room, rounds: int = 0, asked: int = 0) -> Schedule:
+        """The widths of all rounds, of which so many were made, with so many queries, before `room` was left."""
+        most = int(min(self.rounds, rounds + room.turns(Spend(llm_calls=1, rounds=1))))
+        queries = most * self.max_queries
+        return Schedule.of(
+            self.width, most, queries if self.width == "free" else int(min(queries, asked + room.queries))
+        )
+
+    def _rounds(self, costs: Costs, plan: Schedule, n: int) -> Spend:
+        """Cost of the first rounds."""
+        if not n:
+            return Spend()
+        last = plan.width(n - 1)
+        first = self._turn(costs, 0, plan.width(0))
+        return replace(series(first, self._turn(costs, plan.asked(n) - last, last), n), queries=plan.asked(n))
+
+    def _turn(self, costs: Costs, asked: int, queries: int) -> Spend:
+        """Cost of a turn and its queries; so many were asked before."""
+        return costs.plan(self.looks + asked * self.k) + costs.retrieve(queries)
 
     def graph(self) -> ModeGraph:
         """look -> think -> retrieve -> think ... -> answer."""
@@ -161,12 +184,13 @@ class Parallel(Asking):
         form, turns, known = _form(moves), _turns(state), state["known"]
         shown, passages = _shown(moves, turns)
         asked = {normalise(query) for turn in turns for query in turn["queries"]}
-        most = int(min(self.max_queries, moves.ledger.left("queries")))
+        most, now = self._most(moves, state)
         # A turn whose queries cannot be sent is money lost.
-        moves.ledger.reserve(Spend(queries=max(1, most), rounds=1), clock=moves.clock).refund()
+        wanted = now or most
+        moves.ledger.reserve(Spend(queries=max(1, wanted), rounds=1), clock=moves.clock).refund()
         for attempt in range(_TRIES):
             replies = await moves.ask(
-                lambda _: moves.profile.turn(state["question"], turns, passages, most=most),
+                lambda _: moves.profile.turn(state["question"], turns, passages, most=most, now=now),
                 temperature=self.temperature if attempt or form.sampled else 0.0, attempt=attempt, passages=shown,
             )  # fmt: skip
             if not replies:
@@ -177,7 +201,7 @@ class Parallel(Asking):
                 return {"text": reply.answer, "citations": moves.cite(reply.answer, [], shown), "known": known}
             new = [query for query in reply.queries if normalise(query) not in asked]
             queries = reply.queries if form.repeats else new
-            if new and form.seed_question and not turns and len(new) < most:  # a free place
+            if new and form.seed_question and not turns and len(new) < wanted:  # a free place
                 seed = [] if normalise(state["question"]) in map(normalise, new) else [state["question"]]
                 queries, new = [*seed, *queries], [*seed, *new]
             if queries:
@@ -190,6 +214,15 @@ class Parallel(Asking):
                 return {"turns": [*state.get("turns", []), told], "queries": [], "known": known, "told": True}
             break
         return {"queries": [], "known": known, "told": False}
+
+    def _most(self, moves: Moves, state: _ParallelState) -> tuple[int, int]:
+        """Queries of the next turn: at most, and how many it is told to ask; 0 where that is the model's choice."""
+        left = moves.ledger.left("queries")
+        if self.width == "free":
+            return int(min(self.max_queries, left)), 0
+        rounds = len(state.get("turns", []))
+        plan = self._schedule(Room.of(moves.ledger, moves.clock), rounds, len(state["found"]))
+        return plan.widest, max(1, plan.width(rounds))
 
     async def _retrieve(self, moves: Moves, state: _ParallelState) -> Update:
         """Search for the new queries; repeated ones are shown again what they found."""
