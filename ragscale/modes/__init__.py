@@ -19,6 +19,7 @@ from ragscale.modes.search.mcts import Mcts
 from ragscale.modes.search.tree import Tree
 from ragscale.modes.sequential.chain import Chain
 from ragscale.modes.sequential.direct import Direct
+from ragscale.modes.sequential.iter_retgen import IterRetGen
 from ragscale.modes.sequential.once import Once
 from ragscale.modes.sequential.parallel import Parallel
 
@@ -26,6 +27,7 @@ __all__ = [
     "BestOfN",
     "Chain",
     "Direct",
+    "IterRetGen",
     "Mcts",
     "Mode",
     "Once",
@@ -40,6 +42,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     Direct,
     Once,
     Chain,
+    IterRetGen,
     Parallel,
     Tree,
     Vote,

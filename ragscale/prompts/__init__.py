@@ -6,6 +6,7 @@ reply by it. Profiles are chosen by name or by the model's name (`profile`); a u
 
 from __future__ import annotations
 
+from ragscale.prompts import reasoning
 from ragscale.prompts.instructions import INSTRUCTIONS, Instruction, instruction
 from ragscale.prompts.profile import PROFILES, Profile, ProfileName, profile
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Turn
@@ -36,4 +37,5 @@ __all__ = [
     "numbered_pairs",
     "one_line",
     "profile",
+    "reasoning",
 ]

@@ -11,7 +11,7 @@ from doubles import StubIndex, run
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
-from ragscale.modes import BestOfN, Chain, Direct, Mcts, Mode, Once, Parallel, Tree, Vote
+from ragscale.modes import BestOfN, Chain, Direct, IterRetGen, Mcts, Mode, Once, Parallel, Tree, Vote
 from ragscale.modes.core import costs
 from ragscale.modes.core.costs import Cost, Costs, Room, series
 from ragscale.types import Spend
@@ -21,6 +21,8 @@ MODES: list[Mode] = [
     Once(),
     Chain(),
     Chain(steps=3, question_k=0),
+    IterRetGen(),
+    IterRetGen(rounds=1),
     Parallel(),
     Parallel(max_queries=1),
     Parallel(rounds=3, max_queries=2, width="descending"),
@@ -45,7 +47,14 @@ LIMITS: list[dict[str, int]] = [
 @pytest.fixture(autouse=True)
 def _costs_of_the_double(monkeypatch: pytest.MonkeyPatch) -> None:
     """Typical costs are those of the scripted model, and a little more, as reservations are."""
-    for name, tokens in {"_PLAN": 255, "_GLIMPSE": 68, "_SAMPLE": 4, "_ANSWER": 0, "_SCORE": 195}.items():
+    for name, tokens in {
+        "_PLAN": 255,
+        "_GLIMPSE": 68,
+        "_SAMPLE": 4,
+        "_ANSWER": 0,
+        "_SCORE": 195,
+        "_REASON": 40,
+    }.items():
         monkeypatch.setattr(costs, name, tokens)
 
 

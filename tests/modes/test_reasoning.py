@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from doubles import StubIndex, run, scripted
+import re
+from typing import Any
 
+import pytest
+from doubles import QUESTION, Script, StubIndex, move_of, never_repeating, run, scripted
+
+from ragscale.answer import Answer
 from ragscale.budget import Budget
-from ragscale.modes import BestOfN, Direct, Vote
+from ragscale.modes import BestOfN, Direct, IterRetGen, Vote
 
 
-def counts(answer: object) -> tuple[int, int, int]:
+def counts(answer: Answer) -> tuple[int, int, int]:
     """C, R and S of a run."""
-    spend = answer.spend  # type: ignore[attr-defined]
+    spend = answer.spend
     return spend.total.llm_calls, spend.total.queries, spend.serial.rounds
+
+
+def saying(*replies: str) -> Script:
+    """A model whose plain-text turns are these, the last one for ever; the rest never repeats itself."""
+    left = [*replies]
+
+    def reply(messages: Any, call: Any) -> Any:
+        if move_of(call) != "read":
+            return never_repeating(messages, call)
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return reply
 
 
 class TestDirect:
@@ -35,3 +52,34 @@ class TestDirect:
     def test_members_answer_each_and_the_judged_best_is_kept(self) -> None:
         answer, _ = run(BestOfN(of=Direct(), n=3, scorer="judge"))
         assert counts(answer) == (6, 0, 0)
+
+
+class TestIterRetGen:
+    @pytest.mark.parametrize("rounds", [1, 2, 3, 7])
+    def test_counts(self, rounds: int) -> None:
+        answer, _ = run(IterRetGen(rounds=rounds))
+        assert counts(answer) == (rounds, rounds, rounds)
+        assert answer.spend.serial == answer.spend.total
+
+    def test_the_whole_output_is_searched_for_and_passages_are_replaced(self) -> None:
+        llm, index = scripted(), StubIndex()
+        answer, _ = run(IterRetGen(), llm=llm, index=index)
+        drafts = [event.output for event in answer.trace if event.move == "plan"]
+        assert [batch for [batch] in index.searches] == [QUESTION, *(f"{QUESTION} {said}" for said in drafts)]
+        last = [event.passages for event in answer.trace if event.move == "retrieve"][-1]
+        assert re.findall(r"Title (p\d+)", llm.calls[-1].messages[-1]["content"]) == last
+        assert {*answer.citations} <= {*last}
+
+    def test_a_draft_that_comes_again_would_find_the_same(self) -> None:
+        answer, _ = run(IterRetGen(rounds=7), llm=scripted(saying("It was Spielberg.")))
+        assert counts(answer) == (3, 2, 2)
+        assert [event.status for event in answer.trace if event.status] == ["repeat"]
+
+    def test_a_round_that_finds_nothing_keeps_the_last_passages(self) -> None:
+        index = StubIndex(lambda query: ["p1", "p2"] if query == QUESTION else [])
+        answer, _ = run(IterRetGen(rounds=2), index=index)
+        assert (counts(answer), answer.citations) == ((2, 2, 2), ["p1"])
+
+    def test_members_share_the_first_round(self) -> None:
+        answer, _ = run(Vote(of=IterRetGen(), n=3))
+        assert counts(answer) == (9, 7, 3)

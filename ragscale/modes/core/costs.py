@@ -14,10 +14,11 @@ from ragscale.types import Move, Spend
 
 __all__ = ["Cost", "Costs", "Forecast", "Means", "Room", "beside", "closing_tokens", "series"]
 
-_PLAN, _GLIMPSE, _SAMPLE = 340, 90, 50
+_PLAN, _GLIMPSE, _SAMPLE, _REASON = 340, 90, 50, 150
 _PASSAGE, _ANSWER, _SCORE = 140, 150, 250
 """Tokens typical of encyclopedia passages, until a run has costs of its own: a planner's turn, the beginning of a
-passage that it sees, a sampled sub-query; a passage that is read, a closing answer beside its passages, a score."""
+passage that it sees, a sampled sub-query, a turn of reasoning beside its passages; a passage that is read, a closing
+answer beside its passages, a score."""
 _LONGER = 1.15  # passages that are found later may have more words
 _LONGEST = 128  # tokens of a closing answer, with the margin of its prompt
 _SUMMED = ("tokens", "llm_calls", "queries")
@@ -96,6 +97,10 @@ class Costs:
         calls, each = (1, n) if self.samples else (n, 1)
         nominal = _PLAN + _GLIMPSE * glimpses + _SAMPLE * each
         return Cost.of(Spend(llm_calls=calls, prompt_tokens=calls * self._mean("plan", nominal, each)))
+
+    def reason(self, k: int) -> Cost:
+        """A turn in plain text from `k` whole passages: a draft, a sentence, a critique."""
+        return _call(self._mean("plan", _REASON + k * self.passage))
 
     def step(self, k: int) -> Cost:
         """A sub-query: `k` passages retrieved and read."""
