@@ -10,6 +10,7 @@ from ragscale.prompts import reasoning
 from ragscale.prompts.instructions import INSTRUCTIONS, Instruction, instruction
 from ragscale.prompts.profile import PROFILES, Profile, ProfileName, profile
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Turn
+from ragscale.prompts.remaining import with_budget
 from ragscale.prompts.repeats import Match, normalise
 from ragscale.prompts.text import beginning, clean, documents, numbered, numbered_pairs, one_line
 
@@ -38,4 +39,5 @@ __all__ = [
     "one_line",
     "profile",
     "reasoning",
+    "with_budget",
 ]

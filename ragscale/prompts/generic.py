@@ -157,6 +157,7 @@ class Generic:
             _chat(_PLAN.replace("{corpus}", self.corpus), f"Question: {one_line(question)}{seen}{known}"),
             lambda text: plans(text, most),
             schema=parse.queries_schema(most, least=0),
+            queries=most,
             max_tokens=self.plan_tokens,
             least=max(1, self.plan_tokens // 2),
         )
@@ -221,6 +222,7 @@ class Generic:
             _chat(_TURN.replace("{corpus}", self.corpus).replace("{n}", str(most)), "\n".join(blocks)),
             lambda text: parse.turn(text, now or most),
             schema=parse.queries_schema(now or most, least=0),
+            queries=now or most,
             max_tokens=self.turn_tokens,
             least=min(96, self.turn_tokens),
         )

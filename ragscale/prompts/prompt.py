@@ -88,6 +88,8 @@ class Prompt(Generic[T]):
     """Strings that end the reply, and are not part of it."""
     thoughts: bool = False
     """Whether thoughts are part of the reply, so that one of nothing else is not empty."""
+    queries: int = 1
+    """Most queries that the reply may ask, for advice on a budget."""
 
     @property
     def continued(self) -> bool:

@@ -135,6 +135,7 @@ class Templated(Generic):
             least=min(96, self.turn_tokens),
             stop=form.stop,
             thoughts=True,
+            queries=most,
         )
 
     def last(

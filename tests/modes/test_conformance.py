@@ -14,6 +14,7 @@ VARIANTS: dict[str, Mode] = {
     **{name: cls() for name, cls in modes.registered().items() if "of" not in cls.__dataclass_fields__},
     "once-k1": Once(k=1, context=1),
     "chain-2": Chain(steps=2, question_k=0),
+    "chain-aware": Chain(steps=2, aware=True),
     "parallel-single": Parallel(max_queries=1),
     "parallel-tags": Parallel(profile="rag-r1", rounds=2),
     "parallel-descending": Parallel(width="descending", rounds=2, max_queries=2),

@@ -1,6 +1,6 @@
 """Building blocks of modes: what a mode of another package is made of comes from here."""
 
-from ragscale.modes.core.asking import CAPS, CORAG, Asking, Stepwise
+from ragscale.modes.core.asking import CAPS, CORAG, Asking, Planning, Stepwise
 from ragscale.modes.core.calls import Context
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
@@ -25,6 +25,7 @@ __all__ = [
     "Moves",
     "Nesting",
     "Outcome",
+    "Planning",
     "Room",
     "Scope",
     "State",

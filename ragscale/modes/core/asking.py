@@ -9,7 +9,7 @@ from ragscale.errors import InvalidInput
 from ragscale.modes.core.mode import Mode
 from ragscale.prompts import PROFILES, Match, ProfileName
 
-__all__ = ["CAPS", "CORAG", "Asking", "Stepwise"]
+__all__ = ["CAPS", "CORAG", "Asking", "Planning", "Stepwise"]
 
 CAPS: dict[str, float] = {"answer_tokens": 0, "plan_tokens": 0, "read_tokens": 0}
 """Least values of the token caps: 0 leaves them to the profile."""
@@ -54,7 +54,21 @@ class Asking(Mode):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stepwise(Asking):
+class Planning(Asking):
+    """A mode whose model plans what to retrieve."""
+
+    aware: bool = False
+    """Whether each planning prompt says how much of the budget is used and left, by the ledger, with advice by the
+    share that is left (BATS, arXiv 2511.17006); nothing is said of dimensions without a limit."""
+
+    @property
+    def asks(self) -> dict[str, Any]:
+        """As of `Asking`, with whether planners are told of the budget."""
+        return {**super().asks, "aware": True} if self.aware else super().asks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepwise(Planning):
     """A mode whose chain grows step by step: plan, retrieve, read."""
 
     needs: ClassVar[tuple[str, ...]] = ("plan",)

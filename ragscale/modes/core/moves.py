@@ -18,7 +18,7 @@ from ragscale.llm.base import Score
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.calls import Calls, Context, Retriever
 from ragscale.modes.core.costs import Cost, Room, closing_tokens
-from ragscale.prompts import NO_INFORMATION, Profile, Prompt, Step
+from ragscale.prompts import NO_INFORMATION, Profile, Prompt, Step, with_budget
 from ragscale.text import encodable
 from ragscale.types import Event, Hit, Passage, Spend, TracedHit
 
@@ -90,8 +90,12 @@ class Moves(Calls):
         Raises:
             BudgetExceeded, ModelError: As of `write`.
         """
-        prompt, shown, note = await self.fit(make, ids, n) if ids else (make([]), list(passages), "")
-        return await self.put(
+
+        def told(docs: list[Passage]) -> Prompt[T]:
+            return self._told(make(docs))
+
+        prompt, shown, note = await self.fit(told, ids, n) if ids else (told([]), list(passages), "")
+        return await self._put(
             prompt, temperature=temperature, n=n, attempt=attempt, input=input, passages=shown, note=note
         )
 
@@ -102,6 +106,22 @@ class Moves(Calls):
             prompt: What is asked.
             call: Further arguments of `write`.
         """
+        return await self._put(self._told(prompt), **call)
+
+    def _told(self, prompt: Prompt[T]) -> Prompt[T]:
+        """A planner's prompt with what is left of the budget, where the mode is `Planning.aware`."""
+        if prompt.move != "plan" or not self.scope["asks"].get("aware"):
+            return prompt
+        ledger, spent = self.ledger, self.ledger.spent
+        left = {name: (getattr(spent, name), ledger.left(name)) for name in ("queries", "tokens", "llm_calls")}
+        for name in ("rounds", "serial_tokens", "serial_calls"):
+            used = getattr(self.clock, name.removeprefix("serial_").replace("calls", "llm_calls"))
+            left[name] = used, ledger.path_left(name, self.clock)
+        words = {"llm_calls": "model calls", "serial_tokens": "tokens in a row", "serial_calls": "calls in a row"}
+        limited = {name: amounts for name, amounts in left.items() if math.isfinite(amounts[1])}
+        return with_budget(prompt, {words.get(name, name): amounts for name, amounts in limited.items()})
+
+    async def _put(self, prompt: Prompt[T], **call: Any) -> list[T]:
         read = functools.cache(prompt.read)  # for the trace, and for the mode
         texts = await self.write(
             prompt.move, prompt.messages, max_tokens=prompt.max_tokens, least=prompt.least, schema=prompt.schema,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from langgraph.graph import END, START
 
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError
-from ragscale.modes.core.asking import Asking
+from ragscale.modes.core.asking import Planning
 from ragscale.modes.core.costs import Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
@@ -39,7 +39,7 @@ class _ParallelState(State, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parallel(Asking):
+class Parallel(Planning):
     """Up to `max_queries` queries a round, `rounds` rounds; the model answers when it has read enough.
 
     Costs a model call a round, one or two to end, and one more for each turn that is malformed. By default, the

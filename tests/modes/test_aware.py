@@ -1,0 +1,104 @@
+"""The budget in the model's hands: `aware=True` shows planners what is used and left, as the ledger has it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from conformance import check, story
+from doubles import move_of, run, scripted
+
+from ragscale.budget import Budget
+from ragscale.modes import Chain, Mode, Parallel, Tree, Vote
+from ragscale.prompts import profile, with_budget
+from ragscale.prompts.prompt import Prompt
+
+AWARE: dict[str, Mode] = {
+    "chain": Chain(aware=True),
+    "parallel": Parallel(aware=True),
+    "tags": Parallel(profile="rag-r1", aware=True),
+    "tree": Tree(steps=3, expand=2, samples=2, rollouts=1, rollout_steps=1, aware=True),
+    "vote": Vote(of=Chain(aware=True, steps=3), n=2),
+}
+_SAID = re.compile(r"\nBudget: (.+?)\. \w")
+
+
+def told(text: str) -> dict[str, tuple[int, int]]:
+    """The amounts that a prompt names, used and left, by dimension."""
+    [said] = _SAID.findall(text)
+    parts = re.findall(r"([\w ]+): ([\d,]+) used, ([\d,]+) left", said)
+    return {name.strip(): (int(used.replace(",", "")), int(left.replace(",", ""))) for name, used, left in parts}
+
+
+@pytest.mark.parametrize("name", AWARE)
+def test_the_numbers_are_the_ledgers(name: str) -> None:
+    """Used: what the run has been charged so far. Left: the limit without that, and without the closing answer."""
+    budget = Budget(tokens=30_000, queries=9, rounds=7, llm_calls=40, serial_calls=25)
+    llm = scripted()
+    answer, ledger = run(AWARE[name], llm=llm, budget=budget)
+    check(answer, ledger, budget)
+    asked = [call.messages[-1]["content"] for call in llm.calls if move_of(call) in ("plan", "turn")]
+    assert len(asked) > 1
+    assert all(list(told(text)) == ["queries", "tokens", "model calls", "rounds", "calls in a row"] for text in asked)
+    for event, text in zip([e for e in answer.trace if e.move == "plan" and e.spend.llm_calls], asked, strict=True):
+        if event.branch:
+            continue  # a share of its own
+        before = answer.trace[: answer.trace.index(event)]
+        amounts = told(text)
+        for words, dimension in (("queries", "queries"), ("tokens", "tokens"), ("model calls", "llm_calls")):
+            used = sum(getattr(earlier.spend, dimension) for earlier in before)
+            limit, kept = getattr(budget, dimension), {"llm_calls": 1}.get(dimension, 0)
+            assert amounts[words][0] == used
+            if dimension != "tokens":  # of which the closing answer's share changes
+                assert amounts[words][1] == limit - used - kept
+            assert sum(amounts[words]) <= limit
+
+
+@pytest.mark.parametrize("name", AWARE)
+def test_without_limits_nothing_is_said(name: str) -> None:
+    mode = AWARE[name]
+    plain = replace(mode, aware=False) if hasattr(mode, "aware") else replace(mode, of=replace(mode.of, aware=False))  # type: ignore[attr-defined,call-arg]
+    assert story(run(mode)[0]) == story(run(plain)[0])
+
+
+@pytest.mark.parametrize("name", AWARE)
+@pytest.mark.parametrize("queries", [1, 2, 4])
+def test_at_zero_nothing_is_planned_or_retrieved(name: str, queries: int) -> None:
+    llm = scripted()
+    answer, ledger = run(AWARE[name], llm=llm, budget=Budget(queries=queries))
+    check(answer, ledger, Budget(queries=queries))
+    assert answer.text
+    asked = [told(call.messages[-1]["content"])["queries"] for call in llm.calls if move_of(call) in ("plan", "turn")]
+    assert all(left > 0 for _, left in asked)
+
+
+@pytest.mark.parametrize(
+    ("left", "several", "one"),
+    [
+        (100, "up 5 things", "look widely"), (70, "up 5 things", "look widely"),
+        (69, "up 3 things", "matters most"), (30, "up 3 things", "matters most"),
+        (29, "look up only", "look up only"), (10, "look up only", "look up only"),
+        (9, "nothing more", "nothing more"), (0, "nothing more", "nothing more"),
+    ],
+)  # fmt: skip
+def test_the_advice_changes_with_the_share_that_is_left(left: int, several: str, one: str) -> None:
+    """BATS's tiers, by the dimension of which the smallest share is left."""
+    amounts = {"tokens": (0.0, 1_000.0), "queries": (100.0 - left, float(left))}
+    for queries, advice in ((8, several), (1, one)):
+        prompt: Prompt[str] = Prompt("plan", [{"role": "user", "content": "Who?"}], str, queries=queries)
+        assert advice in with_budget(prompt, amounts).messages[-1]["content"]
+
+
+def test_no_more_is_advised_than_a_turn_may_ask() -> None:
+    prompt = profile().turn("Who?", [], {}, most=2)
+    assert "Look up 2 things at once" in with_budget(prompt, {"queries": (0, 9)}).messages[-1]["content"]
+
+
+def test_the_rest_of_the_prompt_stays_as_it_is() -> None:
+    """All but the end of the last message, which a prefix cache can therefore serve."""
+    prompt = profile().turn("Who?", [], {}, most=2)
+    shown = with_budget(prompt, {"tokens": (5, 5)})
+    assert shown.messages[:-1] == prompt.messages[:-1]
+    assert shown.messages[-1]["content"].startswith(prompt.messages[-1]["content"])
+    assert with_budget(prompt, {}) is prompt
