@@ -15,6 +15,7 @@ from ragscale.modes.core import mode as mode_module
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.ensemble.best_of_n import BestOfN
 from ragscale.modes.ensemble.vote import Vote
+from ragscale.modes.search.beam import Beam
 from ragscale.modes.search.mcts import Mcts
 from ragscale.modes.search.tree import Tree
 from ragscale.modes.sequential.chain import Chain
@@ -24,6 +25,7 @@ from ragscale.modes.sequential.once import Once
 from ragscale.modes.sequential.parallel import Parallel
 
 __all__ = [
+    "Beam",
     "BestOfN",
     "Chain",
     "Direct",
@@ -45,6 +47,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     IterRetGen,
     Parallel,
     Tree,
+    Beam,
     Vote,
     BestOfN,
     Mcts,

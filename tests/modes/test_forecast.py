@@ -11,7 +11,7 @@ from doubles import StubIndex, run
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
-from ragscale.modes import BestOfN, Chain, Direct, IterRetGen, Mcts, Mode, Once, Parallel, Tree, Vote
+from ragscale.modes import Beam, BestOfN, Chain, Direct, IterRetGen, Mcts, Mode, Once, Parallel, Tree, Vote
 from ragscale.modes.core import costs
 from ragscale.modes.core.costs import Cost, Costs, Room, series
 from ragscale.types import Spend
@@ -27,6 +27,8 @@ MODES: list[Mode] = [
     Parallel(max_queries=1),
     Parallel(rounds=3, max_queries=2, width="descending"),
     Tree(),
+    Beam(expand=4),
+    Beam(steps=4, beam=5, expand=2, rollouts=2, rollout_steps=2),
     Vote(),
     Vote(of=Once()),
     Vote(of=Tree(), n=2),
@@ -140,6 +142,7 @@ MOST = 10**9
         Parallel(rounds=MOST, max_queries=MOST, width="ascending"),
         Tree(steps=MOST, rollout_steps=MOST),
         Tree(expand=MOST, rollouts=MOST, samples=MOST),
+        Beam(steps=MOST, beam=256, rollout_steps=MOST),
         Mcts(rollouts=MOST, of=Chain(steps=MOST)),
         Mcts(rollouts=MOST, width=MOST),
         Vote(n=256, of=Vote(n=256, of=Tree(steps=MOST))),

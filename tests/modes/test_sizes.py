@@ -21,7 +21,7 @@ from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vot
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import outermost
-from ragscale.modes.search.tree import Shape
+from ragscale.modes.search.levels import Shape
 from ragscale.types import Spend
 
 WORDS = 100
