@@ -30,7 +30,7 @@ langgraph: $(INSTALLED)
 	$(LANGGRAPH)/bin/python -m pip install --quiet 'langgraph-cli[inmem]>=0.4'
 	LANGGRAPH=$(LANGGRAPH)/bin/langgraph $(BIN)/python -m pytest -m slow tests/graphs/test_server.py
 
-# After a mode was added or changed: its drawing, langgraph.json and docs/modes.md.
+# After a mode was added or changed: its drawing, langgraph.json, docs/modes.md and README's table.
 graphs: $(INSTALLED)
 	$(BIN)/python graphs/generate.py
 

@@ -1,4 +1,4 @@
-"""Writes every file that lists the modes: the drawings here, ``langgraph.json`` and ``docs/modes.md``.
+"""Writes every file that lists the modes: the drawings here, ``langgraph.json``, ``docs/modes.md``, README's table.
 
 ``make graphs`` runs it after a mode was added, wired otherwise or given a parameter; `tests/graphs` fails until then.
 """
@@ -16,6 +16,8 @@ from ragscale.modes import Mode, built_in
 __all__ = ["files", "variable"]
 
 ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+_MARKS = ("<!-- modes: made by `make graphs` -->\n", "<!-- /modes -->\n")
 
 
 def files() -> dict[str, str]:
@@ -25,6 +27,7 @@ def files() -> dict[str, str]:
         **{f"graphs/{name}.mmd": draw(cls()) for name, cls in modes.items()},
         "langgraph.json": _deployment(list(modes)),
         "docs/modes.md": _page(modes),
+        "README.md": _between(README, _table(modes)),
     }
 
 
@@ -52,6 +55,24 @@ def _page(modes: dict[str, type[Mode]]) -> str:
     return "\n".join([head, *(_section(cls) for cls in modes.values())])
 
 
+def _between(path: Path, made: str) -> str:
+    """The text of a file with what stands between `_MARKS` replaced."""
+    before, _, rest = path.read_text("utf-8").partition(_MARKS[0])
+    return f"{before}{_MARKS[0]}{made}{_MARKS[1]}{rest.partition(_MARKS[1])[2]}"
+
+
+def _table(modes: dict[str, type[Mode]]) -> str:
+    columns = ("mode", "what it does", "source", "calls", "in a row", "queries", "rounds", "pays")
+    head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
+    rows = []
+    for cls in modes.values():
+        told = describe(cls)
+        numbers = " | ".join(f"{told[name]:,}" for name in ("calls", "serial_calls", "queries", "rounds"))
+        summary = _cell(told["summary"]).rstrip(".")
+        rows.append(f"| `{cls.name}` | {summary} | {told['source']} | {numbers} | {_cell(told['pays'])} |\n")
+    return head + "".join(rows)
+
+
 def _section(cls: type[Mode]) -> str:
     about = (inspect.getdoc(cls) or "").partition("\nRaises:")[0].replace("``", "`").strip()
     rows = [
@@ -59,7 +80,15 @@ def _section(cls: type[Mode]) -> str:
         for parameter in describe(cls)["parameters"]
     ]
     table = "\n".join(["| parameter | type | default | meaning |", "|---|---|---|---|", *rows])
-    return f"## `{cls.name}`\n\n{about}\n\n[Drawing](../graphs/{cls.name}.mmd).\n\n{table}\n"
+    told = describe(cls)
+    lines = [
+        f"Source: {told['source']}." if told["source"] else "",
+        f"Pays {told['pays']}." if told["pays"] else "",
+        f"In full, at the defaults: {told['calls']:,} model calls, {told['serial_calls']:,} of them in a row; "
+        f"{told['queries']:,} queries in {told['rounds']:,} rounds.",
+    ]
+    drawing = f"```mermaid\n{draw(cls()).strip()}\n```"
+    return f"## `{cls.name}`\n\n{about}\n\n{' '.join(filter(None, lines))}\n\n{drawing}\n\n{table}\n"
 
 
 def _cell(text: str) -> str:

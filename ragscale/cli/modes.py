@@ -22,19 +22,29 @@ __all__ = ["describe", "draw", "modes"]
 
 
 def modes(
+    names: Annotated[
+        str | None, typer.Argument(metavar="[NAMES]", help="Show the parameters of these, comma-separated.")
+    ] = None,
     as_json: AsJson = False,
     drawings: Annotated[
         Path | None,
         typer.Option("--draw", metavar="DIR", help="Write a mermaid drawing of every mode to DIR/<mode>.mmd instead."),
     ] = None,
 ) -> None:
-    """List the modes and their parameters, those of other packages included.
+    """List the modes, those of other packages included: what each does, from where, at which cost, and when it pays.
 
-    --json prints {"modes": [{"name", "summary", "parameters": [{"name", "type", "default", "help"}]}]}.
+    Calls, queries and rounds are those of a run of full length with the defaults; rounds follow one another, and calls
+    "in a row" are those of the critical path. With NAMES: the parameters of those modes.
+
+    --json prints {"modes": [{"name", "summary", "source", "pays", "calls", "queries", "rounds", "serial_calls",
+    "parameters": [{"name", "type", "default", "help"}]}]}.
     """
-    from ragscale.modes import registered
+    from ragscale.modes import get, registered
 
     known = registered()
+    if names is not None:
+        asked = [part.strip() for part in names.split(",")]
+        known = {name: type(get(name)) for name in asked}
     if drawings is not None:
         drawings.mkdir(parents=True, exist_ok=True)
         for name, cls in known.items():
@@ -45,18 +55,28 @@ def modes(
     described = [describe(cls) for cls in known.values()]
     if as_json:
         print_json({"modes": described})
+    elif names is None:
+        _table(described)
     else:
         _show(described)
 
 
 def describe(cls: type[Mode]) -> dict[str, Any]:
-    """Name, first line of the docstring, and the parameters with their types, defaults and docstrings."""
+    """A mode for people: what it does, from where, at which cost; the parameters with types, defaults, docstrings."""
+    from ragscale.modes.core import Cost, Costs
     from ragscale.modes.spec import type_name
 
     hints, docs = get_type_hints(cls), _field_docs(cls)
+    full = Cost.of(cls().cost(Costs())[1])
     return {
         "name": cls.name,
         "summary": _plain((inspect.getdoc(cls) or "").partition("\n")[0]),
+        "source": cls.source,
+        "pays": cls.pays,
+        "calls": full.llm_calls,
+        "queries": full.queries,
+        "rounds": full.rounds,
+        "serial_calls": full.serial_calls,
         "parameters": [
             {
                 "name": field.name,
@@ -131,6 +151,30 @@ def _field_docs(cls: type) -> dict[str, str]:
             ):
                 found[field.target.id] = doc.value.value
     return found
+
+
+def _table(described: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("does; when it pays", ratio=1)
+    for title in ("calls", "in a row", "queries", "rounds"):
+        table.add_column(title, justify="right")
+    for mode in described:
+        words = Text(mode["summary"])
+        if mode["source"]:
+            words.append(f" {mode['source']}.", style="dim")
+        if mode["pays"]:
+            words.append(f" Pays {mode['pays']}.", style="italic")
+        numbers = [f"{mode[name]:,}" for name in ("calls", "serial_calls", "queries", "rounds")]
+        table.add_row(Text(mode["name"], style="bold"), words, *numbers)
+    console = Console()
+    console.print(table)
+    console.print("Parameters: ragscale modes NAME. At a budget: ragscale plan NAME --tokens 4000.", style="dim")
 
 
 def _show(described: list[dict[str, Any]]) -> None:

@@ -28,6 +28,7 @@ class Echo(Mode):
     """
 
     name: ClassVar[str] = "echo"
+    source: ClassVar[str] = "Somebody, arXiv 0000.00000"
     least: ClassVar[dict[str, float]] = {"temperature": 0.0}
 
     k: int = 3
@@ -59,6 +60,12 @@ def test_a_description_reads_the_docstrings_below_the_fields_own_and_inherited()
     assert described == {
         "name": "echo",
         "summary": "Searches twice, badly.",
+        "source": "Somebody, arXiv 0000.00000",
+        "pays": "",
+        "calls": 1,
+        "queries": 1,
+        "rounds": 1,
+        "serial_calls": 1,
         "parameters": [
             {"name": "k", "type": "int", "default": 3, "help": "Fewer than elsewhere."},
             {"name": "context", "type": "int", "default": 8, "help": context},
@@ -84,6 +91,7 @@ def test_json_lists_every_mode_with_documented_parameters() -> None:
     assert [mode["name"] for mode in listed] == [*built_in, "echo"]
     for mode, cls in zip(listed[:-1], built_in.values(), strict=True):
         assert mode["summary"]
+        assert mode["pays"]
         assert [parameter["name"] for parameter in mode["parameters"]] == [field.name for field in fields(cls)]
         assert all(parameter["help"] for parameter in mode["parameters"]), mode
         made = {name: label(value) if isinstance(value, modes.Mode) else value for name, value in vars(cls()).items()}
@@ -91,11 +99,32 @@ def test_json_lists_every_mode_with_documented_parameters() -> None:
 
 
 @pytest.mark.usefixtures("third_party")
-def test_the_list_for_readers_names_the_same() -> None:
-    result = CliRunner().invoke(app, ["modes"], env={"COLUMNS": "160"})
-    assert result.exit_code == 0
-    for part in ("once", "max_queries", "'search-r1' = 'auto'", "float = 0.5", "How hot."):
+def test_the_parameters_of_some_modes_for_readers() -> None:
+    result = CliRunner().invoke(app, ["modes", "parallel, echo"], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.stderr
+    for part in ("parallel", "max_queries", "'search-r1' = 'auto'", "float = 0.5", "How hot."):
         assert part in result.stdout
+    assert "rollouts" not in result.stdout
+
+
+def test_parameters_of_an_unknown_mode() -> None:
+    result = CliRunner().invoke(app, ["modes", "chian"])
+    assert result.exit_code == 1
+    assert "Did you mean 'chain'?" in result.stderr
+
+
+@pytest.mark.usefixtures("third_party")
+@pytest.mark.parametrize("columns", [80, 160])
+def test_a_table_to_choose_from(columns: int) -> None:
+    """Each mode on a row with its cost at the defaults, within the terminal."""
+    result = CliRunner().invoke(app, ["modes"], env={"COLUMNS": str(columns)})
+    assert result.exit_code == 0, result.stderr
+    rows = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line[:1].strip()}
+    assert rows["tree"][-4:] == ["219", "37", "97", "16"]  # CoRAG's count, but for scores that are equal
+    assert rows["echo"][-4:] == ["1", "1", "1", "1"]
+    assert {*modes.built_in(), "echo"} <= {*rows}
+    assert all(len(line) <= columns for line in result.stdout.splitlines())
+    assert "0000.00000" in result.stdout
 
 
 @pytest.mark.usefixtures("third_party")

@@ -262,17 +262,13 @@ def test_a_new_mode_is_listed_everywhere(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(generate, "built_in", lambda: {"once": modes.Once, "brand-new": New})
     made = files()
-    assert list(made) == ["graphs/once.mmd", "graphs/brand-new.mmd", "langgraph.json", "docs/modes.md"]
+    assert list(made) == ["graphs/once.mmd", "graphs/brand-new.mmd", "langgraph.json", "docs/modes.md", "README.md"]
     assert json.loads(made["langgraph.json"])["graphs"]["brand-new"] == "./graphs/modes.py:brand_new"
     assert "## `brand-new`\n\nSomething `new`.\n" in made["docs/modes.md"]
 
 
-def test_the_modes_of_readme_and_makefile_exist() -> None:
-    """The README's table, written by hand, has every mode; `make demo` asks in some."""
-    table = re.findall(
-        r"^\| `([\w-]+)` \|", (ROOT / "README.md").read_text().split("## Modes")[1].split("\n## ")[0], re.M
-    )
-    assert table == BUILT_IN
+def test_the_modes_of_the_makefile_exist() -> None:
+    """`make demo` asks in some."""
     [asked] = re.findall(r"^MODES \?= (.*)$", (ROOT / "Makefile").read_text(), re.M)
     assert set(asked.split()) < set(BUILT_IN)
 

@@ -52,6 +52,12 @@ class Mode(ABC):
     name: ClassVar[str]
     """By which `Agent`, the command line and reports call it."""
 
+    source: ClassVar[str] = ""
+    """The paper whose algorithm it is, as in ``"CoRAG, arXiv 2501.14342"``; empty for none."""
+
+    pays: ClassVar[str] = ""
+    """When it is worth its cost: a clause for people who choose a mode."""
+
     least: ClassVar[dict[str, float]] = {}
     """Smallest value of each numeric parameter; where none is given, 1 for whole numbers and 0 for others."""
 

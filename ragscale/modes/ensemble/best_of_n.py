@@ -25,6 +25,8 @@ class BestOfN(Ensemble):
     """
 
     name: ClassVar[str] = "best-of-n"
+    source: ClassVar[str] = "CoRAG, arXiv 2501.14342"
+    pays: ClassVar[str] = "where the scorer tells good chains from bad ones"
     members_answer: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "corag-paper": {"of": Chain.preset("corag-paper"), "n": 4, "context": 20, "scorer": "penalty"}

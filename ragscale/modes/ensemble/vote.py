@@ -23,6 +23,8 @@ class Vote(Ensemble):
     """
 
     name: ClassVar[str] = "vote"
+    source: ClassVar[str] = "self-consistency, arXiv 2203.11171"
+    pays: ClassVar[str] = "where single runs are right more often than wrong, but vary"
 
     async def decide(self, moves: Moves, state: State, outcomes: list[Outcome]) -> Update:
         """The plurality."""

@@ -30,6 +30,8 @@ class Beam(Search):
     """
 
     name: ClassVar[str] = "beam"
+    source: ClassVar[str] = "beam search over CoRAG, arXiv 2501.14342"
+    pays: ClassVar[str] = "where the best chain is not the best at its first steps"
     least: ClassVar[dict[str, float]] = {**Search.least, "rollout_steps": 0}
 
     scorer: Literal["penalty", "judge"] = "penalty"

@@ -54,6 +54,8 @@ class Mcts(Nesting):
     """
 
     name: ClassVar[str] = "mcts"
+    source: ClassVar[str] = "MCTS-RAG, arXiv 2503.20757"
+    pays: ClassVar[str] = "where rollouts differ much and tokens are plenty"
 
     of: Mode = field(default_factory=Chain)
     """The mode of the rollouts; one that goes on from a chain: ``chain`` or ``tree``."""

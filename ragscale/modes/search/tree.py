@@ -23,6 +23,8 @@ class Tree(Beam):
     """
 
     name: ClassVar[str] = "tree"
+    source: ClassVar[str] = "CoRAG, arXiv 2501.14342"
+    pays: ClassVar[str] = "where a wrong first step spoils a chain, and tokens are cheap"
     presets: ClassVar[dict[str, dict[str, Any]]] = {"corag-paper": CORAG}
 
     steps: int = 6

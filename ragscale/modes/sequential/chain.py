@@ -45,6 +45,8 @@ class Chain(Stepwise):
     """
 
     name: ClassVar[str] = "chain"
+    source: ClassVar[str] = "CoRAG, arXiv 2501.14342"
+    pays: ClassVar[str] = "where each fact is needed to ask for the next one"
     least: ClassVar[dict[str, float]] = {**CAPS, "question_k": 0, "plan_k": 0, "repeats": 0}
     presets: ClassVar[dict[str, dict[str, Any]]] = {"corag-paper": {**CORAG, "repeats": 24}}
 

@@ -51,6 +51,8 @@ class Parallel(Planning):
     """
 
     name: ClassVar[str] = "parallel"
+    source: ClassVar[str] = "RAG-R1, arXiv 2507.02962"
+    pays: ClassVar[str] = "where several independent facts are to be found, and rounds are slow"
     needs: ClassVar[tuple[str, ...]] = ("turn",)
     least: ClassVar[dict[str, float]] = {"question_k": 0, "turn_tokens": 0, "answer_tokens": 0}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
