@@ -14,6 +14,7 @@ from ragscale.errors import InvalidInput
 from ragscale.modes.core import mode as mode_module
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.ensemble.best_of_n import BestOfN
+from ragscale.modes.ensemble.retry import Retry
 from ragscale.modes.ensemble.vote import Vote
 from ragscale.modes.search.beam import Beam
 from ragscale.modes.search.mcts import Mcts
@@ -34,6 +35,7 @@ __all__ = [
     "Mode",
     "Once",
     "Parallel",
+    "Retry",
     "Tree",
     "Vote",
     "get",
@@ -50,6 +52,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     Beam,
     Vote,
     BestOfN,
+    Retry,
     Mcts,
 )
 """In the order in which they are listed everywhere."""

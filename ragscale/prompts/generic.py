@@ -126,6 +126,8 @@ class Generic:
     pairs: bool = False
     """Whether the closing answer's prompt has the chain's queries and sub-answers unless a mode says otherwise."""
     form: Form = field(default_factory=Form)
+    hint: str = ""
+    """Said below the question where it is planned for and answered: what an earlier run hands on. Each line clean."""
 
     def about(self, corpus: str) -> Self:
         """The same profile for a corpus of that description (``pages of an encyclopedia``); unchanged if empty."""
@@ -154,7 +156,7 @@ class Generic:
         known = "\n".join(["\nLooked up so far:", *numbered_pairs(steps)]) if steps else ""
         return Prompt(
             "plan",
-            _chat(_PLAN.replace("{corpus}", self.corpus), f"Question: {one_line(question)}{seen}{known}"),
+            _chat(_PLAN.replace("{corpus}", self.corpus), f"Question: {self._asked(question)}{seen}{known}"),
             lambda text: plans(text, most),
             schema=parse.queries_schema(most, least=0),
             queries=most,
@@ -187,7 +189,9 @@ class Generic:
         said = "\n".join(["Notes:", *map(one_line, notes), ""]) if notes else ""
         return Prompt(
             "answer",
-            _chat(_PAIRS if steps else _ANSWER, f"{documents(passages)}\n{pairs}{said}Question: {one_line(question)}"),
+            _chat(
+                _PAIRS if steps else _ANSWER, f"{documents(passages)}\n{pairs}{said}Question: {self._asked(question)}"
+            ),
             closing,
             schema=parse.ANSWER_SCHEMA,
             max_tokens=self.answer_tokens,
@@ -207,7 +211,7 @@ class Generic:
             most: Queries a turn at most.
             now: Queries that it is told to ask in this turn; 0 leaves their number to the model.
         """
-        blocks = [f"Question: {one_line(question)}"]
+        blocks = [f"Question: {self._asked(question)}"]
         number = 0
         for turn in turns:
             if turn["queries"] != [question]:
@@ -257,12 +261,21 @@ class Generic:
             told: Its texts and its reader.
             values: Texts by placeholder, each cleaned by the caller (`one_line`, `documents`).
         """
-        values = {"corpus": self.corpus, **values}
+        values = {"corpus": self.corpus, **self._hinted(told, values)}
         most: int = told.cap if isinstance(told.cap, int) else getattr(self, f"{told.cap}_tokens")
         return Prompt(
             told.move, _chat(fill(told.system, **values), fill(told.user, **values)), told.read, schema=told.schema,
             max_tokens=most, least=min(told.least, most), stop=told.stop,
         )  # fmt: skip
+
+    def _asked(self, question: str) -> str:
+        """The question on a line, and the hint below it."""
+        return "\n".join(filter(None, [one_line(question), self.hint]))
+
+    def _hinted(self, told: Instruction[Any], values: Mapping[str, str]) -> dict[str, str]:
+        """The values of an instruction, with the hint below the question of one that plans or answers."""
+        asks = self.hint and told.move in ("plan", "answer") and "question" in values
+        return {**values, "question": f"{values['question']}\n{self.hint}"} if asks else dict(values)
 
 
 def plans(text: str, most: int = 1) -> list[Plan] | None:

@@ -131,7 +131,7 @@ def profile(
         guess = f"Did you mean {near[0]!r}? " if near else ""
         raise InvalidInput(f"profile={name!r} is unknown", f"{guess}Use {', '.join(PROFILES)} or auto.")
     made = PROFILES[name]
-    known = {field.name for field in fields(made)} - {"name", "form", "sections"} | _FORM
+    known = {field.name for field in fields(made)} - {"name", "form", "sections", "hint"} | _FORM
     for key in settings:
         if key not in known:
             raise InvalidInput(f"profile {name} has no setting {key!r}", f"Settings: {', '.join(sorted(known))}.")

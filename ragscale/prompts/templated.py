@@ -81,7 +81,7 @@ class Templated(Generic):
         if "plan" not in self.sections:
             return made
         shown = [beginning(passage) for passage in passages]
-        chat = self._chat("plan", question=one_line(question), past=self._past("plan", steps),
+        chat = self._chat("plan", question=self._asked(question), past=self._past("plan", steps),
                           documents=self._documents("plan", shown))  # fmt: skip
         return replace(made, messages=chat, schema=None, read=lambda text: plans(text, most), least=16)
 
@@ -110,7 +110,7 @@ class Templated(Generic):
         if "answer" not in self.sections:
             return made
         chat = self._chat(
-            "answer", question=one_line(question), past=self._past("answer", steps),
+            "answer", question=self._asked(question), past=self._past("answer", steps),
             documents=self._documents("answer", passages), notes="\n".join(map(one_line, notes)),
         )  # fmt: skip
         return replace(made, messages=chat, schema=None, read=closing)
@@ -163,7 +163,7 @@ class Templated(Generic):
         made = super().make(told, **values)
         if told.section not in self.sections:
             return made
-        return replace(made, messages=self._chat(told.section, **values), schema=None)
+        return replace(made, messages=self._chat(told.section, **self._hinted(told, values)), schema=None)
 
     def _text(self, section: str, key: str) -> str:
         if key in self.sections.get(section, {}):
@@ -197,7 +197,7 @@ class Templated(Generic):
         question = one_line(question)
         if self.form.question_mark and not question.rstrip().endswith(("?", "\uff1f")):
             question = f"{question.strip()}?"
-        chat = self._chat("turn", question=question, n=most)
+        chat = self._chat("turn", question="\n".join(filter(None, [question, self.hint])), n=most)
         rounds = []
         for turn in turns:
             asked = f"<search> {one_line('; '.join(turn['queries']))} </search>" if turn["queries"] else ""

@@ -6,7 +6,7 @@ import pytest
 from conformance import Conformance
 
 from ragscale import modes
-from ragscale.modes import Beam, BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vote
+from ragscale.modes import Beam, BestOfN, Chain, Mcts, Mode, Once, Parallel, Retry, Tree, Vote
 
 SMALL = Tree(steps=2, expand=2, samples=3, rollouts=2, rollout_steps=1)
 
@@ -32,6 +32,8 @@ VARIANTS: dict[str, Mode] = {
     "best-by-agreement": BestOfN(of=Parallel(rounds=1), n=2, scorer="agreement"),
     "mcts": Mcts(of=Chain(steps=2), rollouts=3, width=2, expand=1, scorer="penalty"),
     "mcts-wide": Mcts(of=SMALL, rollouts=4, width=3),
+    "retry": Retry(of=Chain(steps=2, question_k=0), tries=2, carry="summary"),
+    "retry-excluding": Retry(of=Parallel(rounds=1), tries=3, carry="exclude"),
 }
 LONG = ("vote-of-tree", "vote-of-vote", "best-by-agreement", "mcts-wide")
 """Nestings that run with the slow tests: what they add to the others is little."""

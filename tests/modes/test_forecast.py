@@ -11,7 +11,7 @@ from doubles import StubIndex, run
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
-from ragscale.modes import Beam, BestOfN, Chain, Direct, IterRetGen, Mcts, Mode, Once, Parallel, Tree, Vote
+from ragscale.modes import Beam, BestOfN, Chain, Direct, IterRetGen, Mcts, Mode, Once, Parallel, Retry, Tree, Vote
 from ragscale.modes.core import costs
 from ragscale.modes.core.costs import Cost, Costs, Room, series
 from ragscale.types import Spend
@@ -36,6 +36,8 @@ MODES: list[Mode] = [
     BestOfN(),
     BestOfN(of=Parallel()),
     Mcts(scorer="penalty"),
+    Retry(),
+    Retry(of=Once(), tries=2, carry="exclude"),
 ]
 LIMITS: list[dict[str, int]] = [
     {},
@@ -146,6 +148,7 @@ MOST = 10**9
         Mcts(rollouts=MOST, of=Chain(steps=MOST)),
         Mcts(rollouts=MOST, width=MOST),
         Vote(n=256, of=Vote(n=256, of=Tree(steps=MOST))),
+        Retry(tries=64, of=Retry(tries=64, of=Chain(steps=MOST))),
     ],
     ids=str,
 )

@@ -63,7 +63,10 @@ def test_a_preset_of_another_mode_says_whose_it_is() -> None:
         ("vote(of=chian)", "Did you mean 'chain'?"),
         ("vote(of=chain(stepps=3))", "chain has no parameter 'stepps'. Did you mean 'steps'?"),
         ("vote(of=chain(steps=2)", "cannot be read from character"),
-        ("best-of-n(scorer=gold)", "scorer='gold' does not fit. Accepted: 'penalty' or 'judge' or 'agreement'."),
+        (
+            "best-of-n(scorer=gold)",
+            "scorer='gold' does not fit. Accepted: 'penalty' or 'judge' or 'agreement' or 'confidence'.",
+        ),
         ("mcts(of=parallel)", "mcts: of=parallel cannot go on from a chain. Use chain or tree."),
         ("vote(" * 500 + ")" * 500, "cannot be read"),
         ("tree(2)", "parameters '(2)' of mode tree cannot be read"),

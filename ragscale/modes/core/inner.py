@@ -31,7 +31,8 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
     under its branch's name, its spends merge into those of the run around it. It goes on from ``seen``, ``chain`` and
     ``known`` where the branch is given them. Its `Outcome` is appended to ``outcomes``.
 
-    A branch with the value ``scored=False`` is not scored: there is nothing to choose from.
+    A branch with the value ``scored=False`` is not scored: there is nothing to choose from. One with a ``hint`` says
+    that below the question where its run plans and answers (`Generic.hint`), in runs inside it, too.
 
     Args:
         mode: Any mode.
@@ -50,9 +51,11 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         if scored:
             cost = scored.cost(Costs(outer["typical"], context.capabilities.samples), mode.context)
             share = _less(share, cost, closing)
+        hint = state.get("hint") or outer["asks"].get("hint")
+        asks = {**mode.asks, "hint": hint} if hint else mode.asks
         scope = Scope(
             branch=outer["branch"], share=share, reserve=closing, answers=answers, temperature=outer["temperature"],
-            shown=mode.context, typical=outer["typical"], asks=mode.asks, after=outer["after"], events=outer["events"],
+            shown=mode.context, typical=outer["typical"], asks=asks, after=outer["after"], events=outer["events"],
         )  # fmt: skip
         given = {key: state[key] for key in _GOES_ON_FROM if key in state}
         start = {**initial(state["question"], scope, state["serial"]), **given}

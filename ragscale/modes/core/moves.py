@@ -42,10 +42,11 @@ class Moves(Calls):
         asks, made = self.scope["asks"], self.context.profiles
         key = repr(asks)
         if key not in made:
-            made[key] = prompts.profile(
+            profile = prompts.profile(
                 asks.get("profile", "auto"), model=self.context.llm.name, file=asks.get("prompts"),
                 about=self.context.about, **asks.get("settings", {}),
             )  # fmt: skip
+            made[key] = replace(profile, hint=asks.get("hint", ""))
         return made[key]
 
     def need(self, cost: Spend) -> None:

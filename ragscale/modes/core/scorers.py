@@ -11,13 +11,15 @@ from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import Outcome
 from ragscale.modes.core.steps import penalty
+from ragscale.prompts.confidence import confidence
+from ragscale.prompts.wording import informative
 from ragscale.text import normalise_answer
 from ragscale.types import Spend
 
-__all__ = ["SCORERS", "Agreement", "Judge", "Penalty", "Scorer", "ScorerName"]
+__all__ = ["SCORERS", "Agreement", "Confidence", "Judge", "Penalty", "Scorer", "ScorerName"]
 
 _ANSWER_TOKENS = 96  # of a sampled answer, nominally
-ScorerName = Literal["penalty", "judge", "agreement"]
+ScorerName = Literal["penalty", "judge", "agreement", "confidence"]
 
 
 class Scorer(ABC):
@@ -94,5 +96,31 @@ class Agreement(Scorer):
         return max(votes.values(), default=0) / self.samples
 
 
-SCORERS: dict[ScorerName, Scorer] = {scorer.name: scorer for scorer in (Penalty(), Judge(), Agreement())}
+class Confidence(Scorer):
+    """Verbalised confidence (BrowseConf, arXiv 2510.23458): from 0 to 100, how sure the model says it is of the answer,
+    from the passages that it cites and the chain. One call; none where there is no answer, which scores 0.
+
+    Unlike BrowseConf, where the agent states it with its answer, it is asked for on its own: any mode can be inside.
+    """
+
+    name = "confidence"
+
+    def cost(self, costs: Costs, shown: int) -> Spend:
+        """One score, from a passage."""
+        return costs.score() + Spend(prompt_tokens=0 if "score" in costs.means else costs.passage)
+
+    async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
+        """The percentage; 0 where the reply has none."""
+        text = outcome["text"]
+        if not informative(text):
+            moves.note("score", "no answer", status="empty", input=text, score=0.0)
+            return 0.0
+        [*said] = await moves.ask(
+            lambda docs: confidence(moves.profile, question, docs, outcome["chain"], outcome["known"], text),
+            outcome["citations"], input=text,
+        )  # fmt: skip
+        return said[0] if said else 0.0
+
+
+SCORERS: dict[ScorerName, Scorer] = {scorer.name: scorer for scorer in (Penalty(), Judge(), Agreement(), Confidence())}
 """Scorers by name."""

@@ -1,0 +1,209 @@
+"""Runs that are tried again, searched from both ends, and bred: counts by hand, and what each hands on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conformance import check
+from doubles import QUESTION, StubIndex, never_repeating, run, scripted
+
+from ragscale.answer import Answer
+from ragscale.budget import Budget
+from ragscale.llm.scripted import ScriptedCall
+from ragscale.modes import BestOfN, Chain, Mode, Once, Parallel, Retry, Vote
+from ragscale.modes.core.costs import Costs
+from ragscale.prompts import INSTRUCTIONS
+from ragscale.prompts.confidence import CONFIDENCE, SUMMARY
+from ragscale.types import Event
+
+ODD = [
+    "", " ", "null", "[]", "{}", "[" * 4000, '{"a":' * 2000, "true", '"', "-1", "1e400", "NaN", "9" * 6000, "101",
+    '{"confidence": null}', '{"confidence": true}', '{"confidence": [1]}', '{"confidence": "high"}', '{"queries": 7}',
+    '{"answers": {"a": 1}}', '{"keep": "all"}', '{"picked": [1e9, null, "x"]}', "caf\ud83d", "<think>", "word " * 3000,
+]  # fmt: skip
+
+
+def asked(call: ScriptedCall) -> str:
+    """The section of the instruction that a call is made from; empty for a profile's own move."""
+    system = call.messages[0]["content"]
+    return next((name for name, told in INSTRUCTIONS.items() if told.system[:60] == system[:60]), "")
+
+
+def replying(**replies: Callable[[ScriptedCall], Any] | Any) -> Any:
+    """A script that replies to the instructions of these sections so, and to everything else never the same."""
+
+    def script(messages: Any, call: ScriptedCall) -> Any:
+        section = asked(call)
+        if section not in replies:
+            return never_repeating(messages, call)
+        reply = replies[section]
+        said = reply(call) if callable(reply) else reply
+        return said if isinstance(said, str) else json.dumps(said)
+
+    return script
+
+
+def counted(mode: Mode, **options: Any) -> tuple[Answer, tuple[int, int, int]]:
+    """A run without limits, and its calls, retrievals and rounds."""
+    answer, ledger = run(mode, **options)
+    check(answer, ledger, Budget())
+    return answer, (answer.spend.total.llm_calls, answer.spend.total.queries, answer.spend.serial.rounds)
+
+
+def in_full(mode: Mode) -> tuple[int, int, int]:
+    """The same by `Mode.cost`."""
+    full = mode.cost(Costs())[1]
+    return full.llm_calls, full.queries, full.rounds
+
+
+def prompts(calls: list[ScriptedCall]) -> list[str]:
+    """User messages of the calls."""
+    return [call.messages[-1]["content"] for call in calls]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_readers_take_any_text(text: str) -> None:
+    """Malformed is None; nothing raises."""
+    for section in ("confidence", "summary"):
+        INSTRUCTIONS[section].read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"confidence": 85}', 85.0), ('{"confidence": 0}', 0.0), ('```json\n{"confidence": "70%"}\n```', 70.0),
+        ("I am 90 percent sure.", 90.0), ("95", 95.0), ("<think>10 or 20</think>60", 60.0), ("between 10 and 20", None),
+        ("120", None), ('{"confidence": -5}', None), ("high", None),
+    ],
+)  # fmt: skip
+def test_a_confidence_is_read(text: str, said: float | None) -> None:
+    assert CONFIDENCE.read(text) == said
+
+
+def test_a_summary_that_says_nothing_is_none() -> None:
+    assert SUMMARY.read("No relevant information found") is None
+    assert SUMMARY.read("Jaws is by Spielberg.\nHis birth is missing.") == "Jaws is by Spielberg. His birth is missing."
+
+
+@pytest.mark.parametrize(
+    ("mode", "counts"),
+    [
+        (Retry(), (42, 19, 19)),  # 3 (2 L + 1 + 1), and the look at the question
+        (Retry(of=Chain(steps=2, question_k=0), carry="exclude"), (18, 6, 6)),
+        (Retry(of=Chain(steps=2, question_k=0), carry="summary"), (18 + 2, 6, 6)),
+        (Retry(of=Vote(of=Once(), n=3), tries=2), (2 * (3 + 1), 1, 1)),
+        (Retry(of=Once(), tries=1), (1, 1, 1)),  # one answer is compared with none
+    ],
+    ids=str,
+)
+def test_retry_costs_as_the_formula_says(mode: Mode, counts: tuple[int, int, int]) -> None:
+    """A model that is never sure."""
+    assert counted(mode)[1] == counts
+    if mode != Retry(of=Once(), tries=1):
+        assert in_full(mode) == counts
+
+
+def confidences(*said: int) -> Any:
+    """A script that is as sure of each answer in turn."""
+    left = iter(said)
+    return replying(confidence=lambda call: {"confidence": next(left)})
+
+
+@pytest.mark.parametrize(
+    ("said", "runs", "kept"),
+    [([80], 1, "0"), ([79, 100], 2, "1"), ([10, 60, 30], 3, "1"), ([40, 40, 40], 3, "0")],
+)
+def test_retry_ends_at_the_first_sure_answer_else_the_surest_is_taken(said: list[int], runs: int, kept: str) -> None:
+    answer, (calls, _, _) = counted(Retry(of=Once()), llm=scripted(confidences(*said)))
+    [select] = [event for event in answer.trace if event.move == "select"]
+    assert calls == 2 * runs
+    assert [choice.score for choice in select.choices] == said
+    assert [choice.branch for choice in select.choices if choice.status == "kept"] == [kept]
+    assert answer.text in next(str(e.output) for e in answer.trace if (e.branch, e.move) == (kept, "answer"))
+
+
+def tried(carry: Any, of: Mode, **replies: Any) -> list[list[str]]:
+    """The prompts of each try's planning and answering, by try."""
+    llm = scripted(replying(**replies))
+    answer, _ = counted(Retry(of=of, carry=carry), llm=llm)
+    made = iter(prompts(llm.calls))
+    found: dict[str, list[str]] = {}
+    for event in answer.trace:
+        for _ in range(event.spend.llm_calls):
+            prompt = next(made)
+            if event.move in ("plan", "answer"):
+                found.setdefault(event.branch.partition(".")[0], []).append(prompt)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("of", [Chain(steps=1), Parallel(rounds=1), Once(), BestOfN(of=Chain(steps=1), n=1)], ids=str)
+def test_retry_hands_on_what_it_says(of: Mode) -> None:
+    """Below the question of every planning and closing move of the next tries, however deep, and in no other's."""
+    hint = "Answers that earlier attempts gave and that are probably wrong: "
+    first, second, third = tried("exclude", of)
+    assert not any("earlier" in prompt for prompt in first)
+    assert all(f"{QUESTION}\n{hint}answer w" in prompt for prompt in second + third)
+    assert all(prompt.split(hint)[1].split("\n")[0].count("; answer w") == 1 for prompt in third)
+
+    first, second, third = tried("summary", of, summary="Jaws is by Spielberg.\nNot sure.")
+    assert not any("earlier" in prompt for prompt in first)
+    assert all("It noted: Jaws is by Spielberg. Not sure." in prompt for prompt in second + third)
+
+    assert not any("earlier" in prompt for prompts in tried("none", of) for prompt in prompts)
+
+
+def test_a_summary_builds_on_the_one_before_and_one_that_fails_loses_nothing() -> None:
+    said = iter(["first note", "N/A"])
+    llm = scripted(replying(summary=lambda call: next(said)))
+    counted(Retry(of=Chain(steps=1), carry="summary"), llm=llm)
+    first, second = prompts([call for call in llm.calls if asked(call) == "summary"])
+    assert "Known before: nothing" in first
+    assert "Known before: first note" in second
+    assert "It noted: first note" in prompts(llm.calls)[-2]  # the closing answer of the third try
+
+
+def test_what_is_handed_on_is_said_in_published_layouts_too() -> None:
+    llm = scripted()
+    run(Retry(of=Chain.preset("corag-paper", steps=1), tries=2, carry="exclude"), llm=llm)
+    assert sum("probably wrong" in prompt for prompt in prompts(llm.calls)) == 2  # a plan and an answer
+    llm = scripted()
+    run(Retry(of=Parallel.preset("rag-r1-paper", rounds=1), tries=2, carry="exclude"), llm=llm)
+    assert sum("probably wrong" in call.messages[0]["content"] for call in llm.calls) == 2
+
+
+def test_no_answer_is_no_confidence_and_no_call() -> None:
+    texts = iter(["", "No relevant information found", "Oslo"])
+
+    def script(messages: Any, call: ScriptedCall) -> Any:
+        return json.dumps({"confidence": 99} if asked(call) else {"answer": next(texts), "documents": [1]})
+
+    answer, (calls, _, _) = counted(Retry(of=Once()), llm=scripted(script))
+    assert (answer.text, calls) == ("Oslo", 4)
+    assert [event.status for event in answer.trace if event.move == "score"] == ["empty", "empty", ""]
+
+
+def scored(answer: Answer) -> list[Event]:
+    return [event for event in answer.trace if event.move == "score"]
+
+
+@pytest.mark.parametrize("tokens", [1_000, 2_000, 4_000, 6_000])
+def test_a_try_that_is_the_only_one_does_what_its_mode_would(tokens: int) -> None:
+    """And pays for no check of an answer that is compared with none."""
+    budget, index = Budget(tokens=tokens), StubIndex(words=100)
+    alone, _ = run(Chain(steps=6), index=index, budget=budget)
+    answer, _ = run(Retry(), index=index, budget=budget)
+    assert [event.move for event in answer.trace if event.move != "select"] == [event.move for event in alone.trace]
+
+
+def test_more_tokens_pay_for_more_tries_each_in_full() -> None:
+    lengths = []
+    for tokens in (10_000, 20_000, 40_000):
+        answer, _ = run(Retry(), index=StubIndex(words=100), budget=Budget(tokens=tokens))
+        reads = [event.branch for event in answer.trace if event.move == "read"]
+        lengths.append([reads.count(str(n)) for n in range(3)])
+    assert [length[0] for length in lengths] == [6, 6, 6]
+    assert lengths[-1] == [6, 6, 6]
+    assert lengths == sorted(lengths)
