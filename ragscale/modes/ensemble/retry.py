@@ -52,6 +52,8 @@ class Retry(Nesting):
     """
 
     name: ClassVar[str] = "retry"
+    source: ClassVar[str] = "BrowseConf, arXiv 2510.23458"
+    pays: ClassVar[str] = "where the model knows when it is wrong, and few questions need a second run"
     least: ClassVar[dict[str, float]] = {"until": 0}
     most: ClassVar[dict[str, float]] = {"until": 100, "tries": 64}
 
