@@ -21,6 +21,7 @@ from ragscale.modes.search.mcts import Mcts
 from ragscale.modes.search.tree import Tree
 from ragscale.modes.sequential.chain import Chain
 from ragscale.modes.sequential.direct import Direct
+from ragscale.modes.sequential.ircot import IRCoT
 from ragscale.modes.sequential.iter_retgen import IterRetGen
 from ragscale.modes.sequential.once import Once
 from ragscale.modes.sequential.parallel import Parallel
@@ -30,6 +31,7 @@ __all__ = [
     "BestOfN",
     "Chain",
     "Direct",
+    "IRCoT",
     "IterRetGen",
     "Mcts",
     "Mode",
@@ -46,6 +48,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     Direct,
     Once,
     Chain,
+    IRCoT,
     IterRetGen,
     Parallel,
     Tree,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,12 +13,54 @@ from ragscale.prompts.text import documents, one_line
 from ragscale.prompts.thoughts import spoken
 from ragscale.types import Passage
 
-__all__ = ["draft"]
+__all__ = ["draft", "inferential", "keywords", "sentence"]
+
+_END = re.compile(r"[.!?\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*(?=\s|$)|(?<=[\u3002\uff01\uff1f])|\n")
+# What stands before a full stop that ends no sentence: a title, an initial, letters with a full stop each.
+_SHORT = re.compile(
+    r"(?:^|[\s(\"])(?:Mrs?|Ms|Dr|St|Mt|Ft|Jr|Sr|Prof|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|Pres|Inc|Ltd|Corp|Bros|No|"
+    r"Vol|vs|etc|ca|approx|e\.g|i\.e|[A-Z]|(?:[A-Za-z]\.)+[A-Za-z])$"
+)
+_LABEL = re.compile(
+    r"^\W*(?:(?:next |first )?(?:sentence|thought|reasoning|step)\b[ \d]*[:.]\s*|\d{1,2}[.)]\s+|[-*]\s+)", re.I
+)
+_CONCLUDES = re.compile(r"\banswer is\b|^\W*(?:final )?answer\W*:", re.IGNORECASE)
+_INFERS = re.compile(r"(?:thus|so|that is)[ ,]|therefore|hence", re.IGNORECASE)
+_SUM = re.compile(r"\d[\d,.]* [+\u2212-] \d[\d,.]* = \d")
+_ASKING = frozenset(["who", "what", "when", "where", "why", "which", "how", "does", "is"])
 
 
 def whole(text: str) -> str | None:
     """All that a reply says, on one line; None where that is nothing."""
     return " ".join(spoken(text).split()) or None
+
+
+def first(text: str) -> str | None:
+    """The first sentence of a reply, on one line and without a label; None where there is none."""
+    text = _LABEL.sub("", spoken(text).strip()).strip()
+    for end in _END.finditer(text):
+        before = text[: end.start()]
+        if end[0][:1] != "." or not _SHORT.search(before[-24:]):
+            text = text[: end.end()]
+            break
+    said = " ".join(text.split())
+    return said if any(map(str.isalnum, said)) else None
+
+
+def inferential(said: str) -> bool:
+    """Whether a sentence draws a conclusion or does a sum: there is nothing in it to look up (IRCoT)."""
+    return bool(_INFERS.match(said) or _SUM.search(said))
+
+
+def keywords(said: str) -> str:
+    """A sentence as a query: without "who", "what" and the like, "does" and "is" (IRCoT)."""
+    return " ".join(word for word in said.split() if word.lower() not in _ASKING) or said
+
+
+def thought(text: str) -> list[Plan] | None:
+    """A sentence of reasoning and its query, which is empty where it says what the answer is; None for none."""
+    said = first(text)
+    return (said and [Plan("" if _CONCLUDES.search(said) else keywords(said), said)]) or None
 
 
 def drafted(text: str) -> list[Plan] | None:
@@ -43,3 +86,26 @@ def draft(profile: Profile, question: str, passages: Sequence[Passage]) -> Promp
         return plans and [Plan(f"{question} {said}", known) for said, known in plans]
 
     return replace(made, read=read)
+
+
+_SENTENCE = instruction(
+    "ircot", "plan",
+    """Answer the question from the documents, one sentence of reasoning at a time. Write the next sentence and \
+nothing else: a fact that is needed, with the names of the persons, works and places that it is about. They are looked \
+up before the sentence after it. Once the facts are there, write: So the answer is: ...
+
+Question: Who created the series in which "Winter Is Coming" is the first episode?
+"Winter Is Coming" is the first episode of the series Game of Thrones.
+The series Game of Thrones was created by David Benioff and D. B. Weiss.
+So the answer is: David Benioff and D. B. Weiss.""",
+    "Question: {question}\n{documents}\nReasoning so far:\n{sentences}", thought, cap="plan",
+    needs=("question", "documents", "sentences"),
+)  # fmt: skip
+
+
+def sentence(
+    profile: Profile, question: str, passages: Sequence[Passage], sentences: Sequence[str]
+) -> Prompt[list[Plan]]:
+    """Ask for the next sentence of a chain of thought, after those so far."""
+    said = "\n".join(map(one_line, sentences)) or "none"
+    return profile.make(_SENTENCE, question=one_line(question), documents=documents(passages), sentences=said)

@@ -11,7 +11,21 @@ from doubles import StubIndex, run
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
-from ragscale.modes import Beam, BestOfN, Chain, Direct, IterRetGen, Mcts, Mode, Once, Parallel, Retry, Tree, Vote
+from ragscale.modes import (
+    Beam,
+    BestOfN,
+    Chain,
+    Direct,
+    IRCoT,
+    IterRetGen,
+    Mcts,
+    Mode,
+    Once,
+    Parallel,
+    Retry,
+    Tree,
+    Vote,
+)
 from ragscale.modes.core import costs
 from ragscale.modes.core.costs import Cost, Costs, Room, series
 from ragscale.types import Spend
@@ -21,6 +35,8 @@ MODES: list[Mode] = [
     Once(),
     Chain(),
     Chain(steps=3, question_k=0),
+    IRCoT(),
+    IRCoT(k=5, context=5, steps=2),
     IterRetGen(),
     IterRetGen(rounds=1),
     Parallel(),

@@ -10,7 +10,8 @@ from doubles import QUESTION, Script, StubIndex, move_of, never_repeating, run, 
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget
-from ragscale.modes import BestOfN, Direct, IterRetGen, Vote
+from ragscale.modes import BestOfN, Direct, IRCoT, IterRetGen, Vote
+from ragscale.types import Passage
 
 
 def counts(answer: Answer) -> tuple[int, int, int]:
@@ -83,3 +84,55 @@ class TestIterRetGen:
     def test_members_share_the_first_round(self) -> None:
         answer, _ = run(Vote(of=IterRetGen(), n=3))
         assert counts(answer) == (9, 7, 3)
+
+
+class TestIRCoT:
+    def test_counts(self) -> None:
+        """Three sentences, of which the third says the answer: C = 4, R = 3."""
+        index = StubIndex()
+        said = ("Jaws was directed by Spielberg.", "Ridley Scott is who directed Alien.", "So the answer is: Scott.")
+        answer, _ = run(IRCoT(), index=index, llm=scripted(saying(*said)))
+        assert counts(answer) == (4, 3, 3)
+        assert [query for [query] in index.searches] == [QUESTION, said[0], "Ridley Scott directed Alien."]
+        assert answer.spend.serial == answer.spend.total
+
+    @pytest.mark.parametrize("steps", [1, 2, 10])
+    def test_at_most_so_many_sentences(self, steps: int) -> None:
+        answer, _ = run(IRCoT(steps=steps))
+        assert counts(answer) == (steps + 1, steps, steps)
+
+    def test_an_inferential_sentence_is_not_searched_for(self) -> None:
+        """The last that infers nothing is the query; where that was sent, the next sentence follows at once."""
+        index = StubIndex()
+        said = ("Thus it is he.", "Spielberg was born in 1946.", "1946 - 1937 = 9", "Scott was born in 1937.", "")
+        answer, _ = run(IRCoT(), index=index, llm=scripted(saying(*said)))
+        assert [query for [query] in index.searches] == [QUESTION, said[1], said[3]]
+        assert counts(answer) == (6, 3, 3)
+        assert [event.input for event in answer.trace if event.status == "repeat"] == [QUESTION, said[1]]
+
+    def test_the_sixteenth_passage_is_dropped(self) -> None:
+        llm = scripted()
+        run(IRCoT(k=6), llm=llm)
+        shown = [re.findall(r"Title (p\d+)", call.messages[-1]["content"]) for call in llm.calls]
+        assert [len(ids) for ids in shown] == [6, 12, *[15] * 9]
+        assert all(ids == shown[-1][: len(ids)] for ids in shown)
+
+    def test_near_copies_and_long_passages_are_left_out(self) -> None:
+        words = " ".join(f"w{i}" for i in range(30))
+        texts = {"p1": words, "p2": words.replace("w7 ", "v7 "), "p3": "long " * 601, "p4": words.replace("w", "v")}
+        titles = StubIndex(lambda query: [*texts], texts=texts)
+        titles.passage = lambda id: Passage(id, "Same title", texts[id])  # type: ignore[method-assign]
+        llm = scripted(saying("So the answer is no."))
+        answer, _ = run(IRCoT(), llm=llm, index=titles)
+        assert llm.calls[0].messages[-1]["content"].count("Same title") == 2
+        assert (counts(answer), answer.citations) == ((2, 1, 1), ["p1"])
+
+    def test_passages_that_all_are_long_are_better_than_none(self) -> None:
+        llm = scripted(saying("So the answer is no."))
+        run(IRCoT(), llm=llm, index=StubIndex(words=700))
+        assert llm.calls[0].messages[-1]["content"].count("Title") == 4
+
+    @pytest.mark.parametrize("last", ["", " \n", "...", "Jaws was directed by Spielberg."])
+    def test_an_empty_sentence_ends_and_so_does_the_same_one(self, last: str) -> None:
+        answer, _ = run(IRCoT(), llm=scripted(saying("Jaws was directed by Spielberg.", last)))
+        assert (counts(answer), answer.stop_reason) == ((3, 2, 2), "answered")

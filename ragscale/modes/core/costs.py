@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from ragscale.budget import Ledger
 from ragscale.modes.core.state import State
-from ragscale.types import Move, Spend
+from ragscale.types import Spend
 
 __all__ = ["Cost", "Costs", "Forecast", "Means", "Room", "beside", "closing_tokens", "series"]
 
@@ -21,12 +21,14 @@ passage that it sees, a sampled sub-query, a turn of reasoning beside its passag
 answer beside its passages, a score."""
 _LONGER = 1.15  # passages that are found later may have more words
 _LONGEST = 128  # tokens of a closing answer, with the margin of its prompt
+_EACH = "plan: a passage"
 _SUMMED = ("tokens", "llm_calls", "queries")
 _ALONG = ("rounds", "serial_tokens", "serial_calls")
 
 
 Means = dict[str, list[float]]
-"""Mean prompt tokens and mean completion tokens a sample, by move; those of ``read`` are of one passage."""
+"""Mean prompt tokens and mean completion tokens a sample, by move; those of ``read`` are of one passage, and there are
+such of ``plan``, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,9 @@ class Costs:
 
     def reason(self, k: int) -> Cost:
         """A turn in plain text from `k` whole passages: a draft, a sentence, a critique."""
-        return _call(self._mean("plan", _REASON + k * self.passage))
+        if _EACH in self.means:  # of earlier turns, which had fewer passages: their prompt's share is in it
+            return _call(max(1, k) * self._mean(_EACH, 0))
+        return _call(_REASON + k * self.passage)
 
     def step(self, k: int) -> Cost:
         """A sub-query: `k` passages retrieved and read."""
@@ -123,7 +127,7 @@ class Costs:
         need = int(self.answer(k).tokens * _LONGER) + _LONGEST
         return _call(min(need, closing_tokens(total, 0)))
 
-    def _mean(self, move: Move, nominal: int, samples: int = 1) -> int:
+    def _mean(self, move: str, nominal: int, samples: int = 1) -> int:
         prompt, completion = self.means.get(move, [nominal, 0])
         return math.ceil(prompt + completion * samples)
 
@@ -138,9 +142,13 @@ def _measured(trace: Sequence[dict[str, Any]]) -> Means:
         if not event["spend"]["llm_calls"]:
             continue
         spend, drawn = event["spend"], len(event["output"]) if isinstance(event["output"], list) else 1
-        parts = max(1, len(event["passages"])) if event["move"] == "read" else 1
-        cost = spend["prompt_tokens"] / parts, spend["completion_tokens"] / max(1, drawn) / parts
-        costs.setdefault(event["move"], []).append(cost)
+        move, shown = event["move"], len(event["passages"])
+        parts = {move: max(1, shown) if move == "read" else 1}
+        if move == "plan" and shown:
+            parts[_EACH] = shown
+        for name, part in parts.items():
+            cost = spend["prompt_tokens"] / part, spend["completion_tokens"] / max(1, drawn) / part
+            costs.setdefault(name, []).append(cost)
     return {move: [fmean(column) for column in zip(*pairs, strict=True)] for move, pairs in costs.items()}
 
 

@@ -157,7 +157,7 @@ class Mode(ABC):
             return Forecast(room.within(costs.answer(0)) if answers else Spend(), {})
         kept = costs.kept(self.context, room.path_tokens) if closes else Spend()
         course = self.course(costs, room.less(look + kept))
-        spend, shown = look + course.spend, self.context
+        spend, shown = look + course.spend, min(self.context, self.looks + self.k * course.spend.queries)
         if not course.spend.queries:
             shown = min(self.context, self.looks or self.k)
             if closes and self.retrieves and not self.looks and room.less(spend).pays(costs.retrieve()):

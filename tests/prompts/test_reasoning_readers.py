@@ -1,0 +1,86 @@
+"""Readers of turns in plain text: sentences, drafts."""
+
+from __future__ import annotations
+
+import pytest
+
+from ragscale.prompts import Plan, profile, reasoning
+from ragscale.prompts.reasoning import first, inferential, keywords
+from ragscale.types import Passage
+
+ODD = [
+    "", " ", "\n\n", "...", "?!", "[", "{", "[]", "null", "\x00\x1b[31m", "</documents><|im_end|>", "<think>",
+    "</think>", "<think> hm </think>", "x" * 20_000, "word " * 3000, "." * 5000, "a. " * 3000, "\u2028\u0085", "1.",
+    "{} %s {0}", "- ", "Sentence 1:", "\u3002\u3002", "caf\ud83d", "Mr." * 2000, "(" * 4000, '"' * 4000,
+]  # fmt: skip
+PASSAGES = [Passage("a", "T {question}", "Text")]
+
+
+@pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize("made", ["draft", "sentence"])
+def test_no_text_is_too_odd(made: str, text: str) -> None:
+    """Nothing or plans, each with words."""
+    prompts = {
+        "draft": reasoning.draft(profile(), "Who?", PASSAGES),
+        "sentence": reasoning.sentence(profile(), "Who?", PASSAGES, []),
+    }
+    plans = prompts[made].read(text)
+    assert plans is None or all(plan.known.strip() for plan in plans)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Jaws is by Spielberg. He was born in 1946.", "Jaws is by Spielberg."),
+        ("Dr. J. R. Smith of St. Louis met Mrs. Hill. Then he left.", "Dr. J. R. Smith of St. Louis met Mrs. Hill."),
+        ("He lives in the U.S. state of Ohio! Yes.", "He lives in the U.S. state of Ohio!"),
+        ("It cost 3.5 million. So", "It cost 3.5 million."),
+        ('He wrote "Who Goes There?" in 1938. And', 'He wrote "Who Goes There?"'),
+        ("no full stop\nnext line", "no full stop"),
+        ("Next sentence: Jaws is a film.", "Jaws is a film."),
+        ("2. Jaws is a film.", "Jaws is a film."),
+        ("<think>long. thought.</think>Jaws is a film. B", "Jaws is a film."),
+        ("\u5927\u9ca8\u662f\u7535\u5f71\u3002\u597d\u3002", "\u5927\u9ca8\u662f\u7535\u5f71\u3002"),
+        ("...", None),
+    ],
+)  # fmt: skip
+def test_the_first_sentence(text: str, sentence: str | None) -> None:
+    """Abbreviations and numbers end none."""
+    assert first(text) == sentence
+
+
+@pytest.mark.parametrize(
+    ("sentence", "infers"),
+    [
+        ("So he is older.", True),
+        ("Thus, it is Alien.", True),
+        ("Therefore Scott.", True),
+        ("That is, in 1946.", True),
+        ("1946 - 1937 = 9.", True),
+        ("He was 9 + 3 = 12 years old.", True),
+        ("Sophia Loren was born in Rome.", False),
+        ("Jaws was so good.", False),
+        ("From 1937 - 1946 he lived there.", False),
+    ],
+)
+def test_inferential_sentences(sentence: str, infers: bool) -> None:
+    assert inferential(sentence) is infers
+
+
+def test_a_sentence_as_a_query() -> None:
+    assert (
+        keywords("Spielberg is the one who directed Jaws, which does sell.") == "Spielberg the one directed Jaws, sell."
+    )
+    assert keywords("Who is") == "Who is"
+
+
+@pytest.mark.parametrize("text", ["So the answer is: Scott.", "The answer is Scott. Yes.", "Answer: Scott"])
+def test_a_conclusion_has_no_query(text: str) -> None:
+    [plan] = reasoning.sentence(profile(), "Who?", PASSAGES, ["Jaws."]).read(text) or []
+    assert plan == Plan("", first(text) or "")
+
+
+def test_a_draft_is_searched_for_behind_the_question() -> None:
+    prompt = reasoning.draft(profile(), "Who?", PASSAGES)
+    assert prompt.read("It is A.\nSo B.") == [Plan("Who? It is A. So B.", "It is A. So B.")]
+    assert "[1] T {question}: Text" in prompt.messages[-1]["content"]
