@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from any_mode import any_mode
 from fake_kinds import BLIND, HARD, PARTLY, THOUGHT, Fake, Fakes, Kind, Truth, tagged
 from fake_tokens import DENSE, ORDINARY
 
@@ -239,6 +240,8 @@ def _bout(dice: random.Random, kind: Kind, long: bool) -> Bout:
         Tree(steps=pick([1, 2]), expand=pick([1, 2, 4 if long else 3]), samples=pick([1, 4]), rollouts=pick([1, 2]),
              rollout_steps=pick([0, 1]), question_k=pick([0, 2]), k=pick([1, 3])),
     ]  # fmt: skip
+    whole = {"continued": False, "answer_tokens": 0, "plan_tokens": 0, "read_tokens": 0, "turn_tokens": 1024}
+    modes += [any_mode(dice, depth=pick([0, 0, 1, 2 if long else 1]), **whole) for _ in range(3)]
     questions = pick([1] * 12 + [2, 2, 4, 4, 8, 32] if long else [1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 8])
     mode = pick(modes[:3] if questions > 4 else modes)
     total = None if questions == 1 and dice.random() < 0.7 else pick([Budget(), budget(questions)])

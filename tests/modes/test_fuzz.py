@@ -1,8 +1,11 @@
 """Models that misbehave, under random budgets, in random modes: no limit is ever passed, every run ends and adds up.
 
-The default suite makes some 1,500 runs. The long campaign makes more than 20,000::
+Half of the runs are in any mode with any parameters, nested up to two levels deep (`any_mode`). The default suite makes
+some 1,500 runs. The long campaign makes more than 200,000, which takes hours::
 
     pytest tests/modes/test_fuzz.py -m slow --numprocesses auto
+
+Parts of it are chosen by ``-k "long_campaign and [3]"``.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from any_mode import any_mode
 from conformance import check
 from doubles import QUESTION, StubIndex, move_of, never_repeating, others, scripted, virtually
 from hypothesis import HealthCheck, given, settings
@@ -106,8 +110,9 @@ def case(seed: int) -> Case:
             rollout_steps=pick([0, 1, 2]), question_k=pick([0, 2]), k=pick([1, 3]),
         ),
     ]  # fmt: skip
+    mode = pick(modes) if pick([True, False]) else any_mode(random.Random(seed), depth=pick([0, 0, 1, 1, 2]))
     return Case(
-        mode=pick(modes),
+        mode=mode,
         budget=budget(),
         total=pick([Budget(), Budget(), budget()]),
         manners=Manners(
@@ -234,7 +239,8 @@ def campaign(seed: int) -> None:
     over = drawn.manners.usage == "over"
     for answer, ledger in outcome.answers:
         check(answer, ledger, drawn.budget, overrun=over)
-        check(answer, ledger, Budget(rounds=drawn.total.rounds))
+        along = ("rounds", "serial_tokens", "serial_calls")
+        check(answer, ledger, Budget(**{name: getattr(drawn.total, name) for name in along}), overrun=over)
         json.dumps(answer.to_dict(), ensure_ascii=False, allow_nan=False).encode()
         assert answer.text.strip() == answer.text
         if drawn.budget.tokens is not None:
@@ -259,7 +265,7 @@ def test_no_limit_is_passed_and_every_run_ends(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(20))  # for several processes; hypothesis slows down in tens of thousands
+@pytest.mark.parametrize("part", range(200))  # for several processes; hypothesis slows down in tens of thousands
 @seeds
 @settings(relaxed, max_examples=1_000)
 def test_no_limit_is_passed_in_a_long_campaign(part: int, seed: int) -> None:
