@@ -18,6 +18,7 @@ from ragscale.modes.ensemble.retry import Retry
 from ragscale.modes.ensemble.vote import Vote
 from ragscale.modes.search.beam import Beam
 from ragscale.modes.search.mcts import Mcts
+from ragscale.modes.search.tot import Tot
 from ragscale.modes.search.tree import Tree
 from ragscale.modes.sequential.chain import Chain
 from ragscale.modes.sequential.direct import Direct
@@ -38,6 +39,7 @@ __all__ = [
     "Once",
     "Parallel",
     "Retry",
+    "Tot",
     "Tree",
     "Vote",
     "get",
@@ -53,6 +55,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     Parallel,
     Tree,
     Beam,
+    Tot,
     Vote,
     BestOfN,
     Retry,

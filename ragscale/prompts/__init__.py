@@ -6,7 +6,7 @@ reply by it. Profiles are chosen by name or by the model's name (`profile`); a u
 
 from __future__ import annotations
 
-from ragscale.prompts import confidence, reasoning
+from ragscale.prompts import confidence, reasoning, states
 from ragscale.prompts.instructions import INSTRUCTIONS, Instruction, instruction
 from ragscale.prompts.profile import PROFILES, Profile, ProfileName, profile
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Turn
@@ -40,5 +40,6 @@ __all__ = [
     "one_line",
     "profile",
     "reasoning",
+    "states",
     "with_budget",
 ]

@@ -118,11 +118,16 @@ def never_repeating(messages: Sequence[Message], call: ScriptedCall) -> list[str
     In a conversation it searches with as many queries as it may and never answers.
     """
     kind = move_of(call)
+    fields = (call.schema or {}).get("properties", {})
 
     def text(i: int) -> str:
         word = digest(kind, messages, call.seed, i)
+        if "value" in fields or "best" in fields:
+            choices = fields["value"]["enum"] if "value" in fields else [1, 2, 3]
+            return json.dumps({"why": word, [*fields][-1]: choices[int(word[1:], 16) % len(choices)]})
         if kind == "plan":
-            return json.dumps([query(word)])
+            several = range(1, fields.get("queries", {}).get("maxItems", 1))
+            return json.dumps([query(word), *(query(word, j) for j in several)])
         if kind == "turn":
             queries = [query(word, j) for j in range(most_queries(call))]
             if "<search>" in messages[0]["content"]:

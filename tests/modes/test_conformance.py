@@ -6,7 +6,7 @@ import pytest
 from conformance import Conformance
 
 from ragscale import modes
-from ragscale.modes import Beam, BestOfN, Chain, IRCoT, Mcts, Mode, Once, Parallel, Retry, Tree, Vote
+from ragscale.modes import Beam, BestOfN, Chain, IRCoT, Mcts, Mode, Once, Parallel, Retry, Tot, Tree, Vote
 
 SMALL = Tree(steps=2, expand=2, samples=3, rollouts=2, rollout_steps=1)
 
@@ -23,6 +23,7 @@ VARIANTS: dict[str, Mode] = {
     "tree-one": Tree(steps=2, expand=1, samples=1, question_k=0),
     "tree-wide": Tree(steps=1, expand=5, samples=2, rollouts=1, rollout_steps=0),
     "beam-small": Beam(steps=2, beam=2, expand=2, samples=2, rollouts=2, rollout_steps=1, scorer="judge"),
+    "tot-vote": Tot(steps=2, expand=2, samples=2, judge="vote", generate="propose"),
     "vote": Vote(of=Chain(steps=2), n=3),
     "vote-of-tree": Vote(of=SMALL, n=2),
     "vote-of-parallel": Vote(of=Parallel(rounds=2), n=3),

@@ -23,6 +23,7 @@ from ragscale.modes import (
     Once,
     Parallel,
     Retry,
+    Tot,
     Tree,
     Vote,
 )
@@ -45,6 +46,8 @@ MODES: list[Mode] = [
     Tree(),
     Beam(expand=4),
     Beam(steps=4, beam=5, expand=2, rollouts=2, rollout_steps=2),
+    Tot(expand=4),
+    Tot(judge="vote"),
     Vote(),
     Vote(of=Once()),
     Vote(of=Tree(), n=2),

@@ -15,8 +15,11 @@ from doubles import StubIndex, move_of, never_repeating, run, scripted
 from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import ModelError
+from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedCall
-from ragscale.modes import Beam, Tree
+from ragscale.modes import Beam, Tot, Tree
+from ragscale.modes.core.costs import Costs
+from ragscale.prompts import profile, states
 from ragscale.types import Event
 
 
@@ -147,3 +150,127 @@ class TestBeam:
             spent.append(answer.spend.total.queries)
         assert spent == sorted(spent)
         assert spent[-1] == 16
+
+
+class TestTot:
+    @pytest.mark.parametrize("generate", ["sample", "propose"])
+    def test_by_value_costs_what_it_says(self, generate: Any) -> None:
+        """C = 1 + sum of b + 2 b E, R = sum of b E, S = L: the samples of a judgement are one call."""
+        answer, _ = run(Tot(question_k=0, generate=generate))
+        total, serial = answer.spend.total, answer.spend.serial
+        assert (total.llm_calls, total.queries, serial.rounds, serial.llm_calls) == (36, 15, 3, 10)
+        assert all(len(event.output) == 3 for event in of(answer, "score"))
+        # The game of 24: a beam of five.
+        total = run(Tot(question_k=0, beam=5, expand=4, samples=4, generate=generate))[0].spend.total
+        assert total.llm_calls == 1 + (1 + 8) + (4 + 32) + (5 + 40)
+
+    @pytest.mark.parametrize("generate", ["sample", "propose"])
+    def test_by_vote_costs_what_it_says(self, generate: Any) -> None:
+        """One ballot a level: b + b E + 1."""
+        answer, _ = run(Tot(question_k=0, judge="vote", generate=generate))
+        total, serial = answer.spend.total, answer.spend.serial
+        assert (total.llm_calls, total.queries, serial.rounds) == (1 + (1 + 3 + 1) + 2 * (2 + 6 + 1), 15, 3)
+
+    def test_without_samples_each_judgement_is_a_call_more(self) -> None:
+        """And it is sized by that."""
+        can = {"samples": False, "json_schema": True, "scoring": True, "tokenizer": True}
+        answer, _ = run(Tot(steps=1, question_k=0, samples=3), llm=scripted(capabilities=Capabilities(**can)))
+        assert answer.spend.total.llm_calls == 3 + 3 + 3 * 3 + 1
+        assert Tot(steps=1, question_k=0, samples=3).cost(Costs(samples=False))[1].llm_calls == 3 + 3 + 3 * 3 + 1
+
+    def test_a_value_is_a_sum(self) -> None:
+        """One sure outweighs three times likely; what cannot be read is worth nothing."""
+        said = {
+            "first": ["likely", "likely", "likely"],
+            "second": ["sure", "impossible", "impossible"],
+            "third": ["impossible", "hm", "likely"],
+        }
+
+        def script(messages: Any, call: ScriptedCall) -> Any:
+            if call.schema and "value" in call.schema["properties"]:
+                words = next(words for query, words in said.items() if query in messages[-1]["content"])
+                return [json.dumps({"why": "so", "value": word}) for word in words]
+            return asking(lambda prompt: [*said])(messages, call)
+
+        answer, ledger = run(Tot(steps=1), llm=scripted(script))
+        check(answer, ledger, Budget())
+        (select,) = of(answer, "select")
+        assert [choice.score for choice in select.choices] == pytest.approx([3.0, 20.002, 1.001])
+        assert (select.output, select.score) == ("second", pytest.approx(20.002))
+        assert answer.text  # one, from one state
+
+    def test_equal_states_are_searched_and_judged_once(self) -> None:
+        """Two chains of the same sub-queries in another order are one; so are equal proposals."""
+
+        def plans(prompt: str) -> list[str]:
+            return ["b", "B "] if "1. a" in prompt else ["a", "A"] if "1. b" in prompt else ["a", "b"]
+
+        index = StubIndex()
+        answer, _ = run(Tot(steps=2, expand=2), llm=scripted(asking(plans)), index=index)
+        assert len(index.searches) == 1 + 2 + 1
+        assert len(of(answer, "score")) == 2  # the chain that is left has no rival
+        assert "repeat" in {event.status for event in of(answer, "plan")}
+
+    def test_votes_have_any_number_of_digits(self) -> None:
+        """The tenth candidate gets its votes; a number of no candidate is no vote; ties go to the earliest."""
+
+        def script(messages: Any, call: ScriptedCall) -> Any:
+            if call.schema and "best" in call.schema["properties"]:
+                return [json.dumps({"why": "so", "best": number}) for number in (10, 10, 3, 3, 99, 1)]
+            return never_repeating(messages, call)
+
+        mode = Tot(steps=1, expand=10, samples=10, judge="vote", evaluations=6)
+        answer, ledger = run(mode, llm=scripted(script))
+        check(answer, ledger, Budget())
+        (select,) = of(answer, "select")
+        assert [choice.score for choice in select.choices] == [1, 0, 2, 0, 0, 0, 0, 0, 0, 2]
+        assert select.output == select.input[2]
+
+    def test_without_a_ballot_the_earliest_are_kept_and_the_trace_says_so(self) -> None:
+        def script(messages: Any, call: ScriptedCall) -> Any:
+            if call.schema and "best" in call.schema["properties"]:
+                return ModelError("polls closed")
+            return never_repeating(messages, call)
+
+        answer, ledger = run(Tot(steps=2, judge="vote"), llm=scripted(script))
+        check(answer, ledger, Budget())
+        first, _ = of(answer, "select")
+        assert first.output == first.input[:2]
+        assert any("no vote: polls closed" in event.note for event in of(answer, "score"))
+
+
+@pytest.mark.parametrize(
+    ("text", "worth"),
+    [
+        ('{"why": "not likely", "value": "Sure"}', 20.0),
+        ("It names the film.\nlikely", 1.0),
+        ("Judge: **impossible**.", 0.001),
+        ('"sure"', 20.0),
+        ("sure\nbut then again", None),
+        ("it is surely likely that", None),
+        ('{"value": 20}', None),
+        ('{"value": null}', None),
+        ("", None),
+        ("[[[", None),
+    ],
+)
+def test_values_are_read_from_the_exact_last_line(text: str, worth: float | None) -> None:
+    assert states.value(profile(), "Who?", [], []).read(text) == worth
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ('{"why": "of 12, the tenth", "best": 10}', 10),
+        ('{"best": "3"}', 3),
+        ("The best choice is 12.", 12),
+        ('{"best": true}', None),
+        ('{"best": 0}', None),
+        ('{"best": -1}', None),
+        ("9" * 5000, None),
+        ("none of them", None),
+        ("", None),
+    ],
+)
+def test_ballots_are_read(text: str, number: int | None) -> None:
+    assert states.ballot(profile(), "Who?", []).read(text) == number

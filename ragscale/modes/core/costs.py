@@ -114,9 +114,11 @@ class Costs:
         """A round of so many queries."""
         return Cost(queries=queries, rounds=1)
 
-    def score(self) -> Cost:
-        """A score."""
-        return _call(self._mean("score", _SCORE))
+    def score(self, n: int = 1) -> Cost:
+        """A score, or `n` samples of a judgement."""
+        calls, each = (1, n) if self.samples else (n, 1)
+        nominal = _SCORE + _SAMPLE * (each - 1)
+        return Cost.of(Spend(llm_calls=calls, prompt_tokens=calls * self._mean("score", nominal, each)))
 
     def answer(self, k: int) -> Cost:
         """A closing answer from `k` passages."""

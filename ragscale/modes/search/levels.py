@@ -60,6 +60,14 @@ class Levels(Stepwise):
     def score_cost(self, costs: Costs, shape: Shape) -> Spend:
         """Expected cost of all scores of one child."""
 
+    def propose_cost(self, costs: Costs, expand: int) -> Spend:
+        """Expected cost of sub-queries for one chain."""
+        return costs.plan(min(self.plan_k, self.looks), self._drawn(expand))
+
+    def compare_cost(self, costs: Costs, children: int) -> Spend:
+        """Expected cost of a comparison of so many children, beside their scores."""
+        return Spend()
+
     @property
     def looks(self) -> int:
         """`question_k`."""
@@ -172,8 +180,5 @@ class Levels(Stepwise):
         """A level of that shape, for so many chains."""
         score = self.score_cost(costs, shape) if shape.expand > 1 else Spend()
         each = self.propose_cost(costs, shape.expand) + beside(costs.step(shape.k) + score, shape.expand)
-        return beside(each, chains)
-
-    def propose_cost(self, costs: Costs, expand: int) -> Spend:
-        """Expected cost of `propose`."""
-        return costs.plan(min(self.plan_k, self.looks), self._drawn(expand))
+        children = chains * shape.expand
+        return beside(each, chains) + (self.compare_cost(costs, children) if children > 1 else Spend())

@@ -224,7 +224,8 @@ class Search(Levels):
         if state["stop"]:
             return "answer"
         children, rollouts = self._candidates(state), Shape(*state["shape"]).rollouts
-        if len(children) == 1 and not any(kept["ended"] for kept in state["beam"]):
+        rivals = len(children) > 1 or any(kept["ended"] for kept in state["beam"])
+        if self.compares or not rivals:
             return "select"
         numbers: defaultdict[str, count[int]] = defaultdict(count)
         return [
@@ -243,21 +244,25 @@ class Search(Levels):
         """Keep the best chains by their mean scores; those whose scores all failed come last, ties to the earliest."""
         children, beam = self._candidates(state), state["beam"]
         scores = state.get("scores", [])
-        means = await self.compared(moves, state, children) or [
+        means = [
             fmean(values) if (values := [score for *one, score in scores if one == [name, at]]) else None
             for at, name, _ in children
         ]
         candidates = [
-            Kept(chain=[*beam[at]["chain"], step], known=beam[at]["known"], score=mean, ended=False)
-            for (at, _, step), mean in zip(children, means, strict=True)
+            *(
+                Kept(chain=[*beam[at]["chain"], step], known=beam[at]["known"], score=mean, ended=False)
+                for (at, _, step), mean in zip(children, means, strict=True)
+            ),
+            *(kept for kept in beam if kept["ended"]),
         ]
-        ended = [kept for kept in beam if kept["ended"]]
-        ranked = sorted([*candidates, *ended], key=self._rank)
+        if len(candidates) > 1 and self.compares:
+            candidates = await self.compared(moves, state["question"], candidates)
+        ranked = sorted(candidates, key=self._rank)
         kept = ranked[: self.beam if len(ranked[0]["chain"]) < self.steps else 1]
         if len(children) > 1:
             choices = [
-                Choice(inside(state["scope"], name), mean, "kept" if candidate in kept else "pruned")
-                for (_, name, _), mean, candidate in zip(children, means, candidates, strict=True)
+                Choice(inside(state["scope"], name), one["score"], "kept" if one in kept else "pruned")
+                for (_, name, _), one in zip(children, candidates, strict=False)
             ]
             queries = [one["chain"][-1]["query"] for one in kept if one["chain"]]
             moves.note(
@@ -266,11 +271,14 @@ class Search(Levels):
             )  # fmt: skip
         return {"beam": kept, "chain": kept[0]["chain"], "known": kept[0]["known"]}
 
-    async def compared(
-        self, moves: Moves, state: _SearchState, children: Sequence[tuple[int, str, Step]]
-    ) -> list[float | None]:
-        """Scores of all children by one comparison; empty where each is scored in a branch of its own."""
-        return []
+    @property
+    def compares(self) -> bool:
+        """Whether all chains are `compared` at once, instead of a score of each in a branch of its own."""
+        return False
+
+    async def compared(self, moves: Moves, question: str, chains: list[Kept]) -> list[Kept]:
+        """The same with scores by one comparison of all."""
+        return chains
 
     def _rank(self, kept: Kept) -> float:
         score = kept["score"]

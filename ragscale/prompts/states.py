@@ -1,0 +1,119 @@
+"""Prompts of Tree of Thoughts (arXiv 2305.10601): a state is a chain, which is proposed for, valued, and voted on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ragscale.prompts import parse
+from ragscale.prompts.generic import plans
+from ragscale.prompts.instructions import instruction
+from ragscale.prompts.profile import Profile
+from ragscale.prompts.prompt import Plan, Prompt, Step
+from ragscale.prompts.text import beginning, documents, numbered_pairs, one_line
+from ragscale.prompts.thoughts import spoken
+from ragscale.types import Passage
+
+__all__ = ["VALUES", "ballot", "proposals", "value"]
+
+VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
+"""Worth of each judgement, as published."""
+
+_PROPOSE = """You look up {corpus} to answer a question, one at a time. From the documents and what was looked up so \
+far, say what is known, what is still missing, and {most} different things that could be looked up next, the best \
+first: the name of a person, work, place or thing, never one that is already a document's title, never one that was \
+looked up before. If nothing is missing, leave queries empty. Reply in JSON.
+
+Question: Who is older, the singer of the album Parachutes or Ridley Scott?
+[1] Parachutes: Parachutes is the debut album by the band Coldplay, released in 2000.
+{"known": "Parachutes is by Coldplay", "missing": "the singer of Coldplay, his birth, the birth of Ridley Scott", \
+"queries": ["Coldplay singer", "Ridley Scott"]}"""
+
+_VALUE = """Say whether going on from what was looked up so far will answer the question: sure if what is known \
+settles it or is one step from it, likely if it is about what the question asks, impossible if it is on a wrong track \
+or found nothing. Reply in JSON: {"why": a short reason, "value": sure, likely or impossible}."""
+
+_BALLOT = """Several searches were made to answer a question; each line has what one of them looked up and found. Say \
+which of them is the most promising to go on from. Reply in JSON: {"why": a short reason, "best": the number of the \
+search}."""
+
+_WHY = {"type": "string", "maxLength": 160}
+
+
+def _judgement(name: str, choice: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object", "properties": {"why": _WHY, name: choice}, "required": ["why", name],
+        "additionalProperties": False,
+    }  # fmt: skip
+
+
+def worth(text: str) -> float | None:
+    """The value in a reply, as JSON or as the exact last line, with or without a label; None where it has none."""
+    found = parse.load(text)
+    said = found.get("value") if isinstance(found, dict) else None
+    last = spoken(text).strip().rpartition("\n")[2].rpartition(":")[2]
+    return VALUES.get((said if isinstance(said, str) else last).strip(" \t.!*_\"'").casefold())
+
+
+def chosen(text: str) -> int | None:
+    """The number of the best, as JSON or as the last number of the reply; None where it has none from 1 on."""
+    found = parse.load(text)
+    number = found.get("best") if isinstance(found, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool):
+        # Of at most nine digits: a longer one names no search, and takes time to be read.
+        numbers = re.findall(r"(?<!\d)\d{1,9}(?!\d)", number if isinstance(number, str) else spoken(text)[-1000:])
+        number = int(numbers[-1]) if numbers else None
+    return number if number is not None and number > 0 else None
+
+
+_PROPOSALS = instruction(
+    "proposals", "plan", _PROPOSE, "Question: {question}{seen}{past}", plans, cap="plan", least=64,
+    schema=parse.queries_schema(1, least=0),
+)  # fmt: skip
+_VALUED = instruction(
+    "value", "score", _VALUE, "Question: {question}\n{past}", worth, cap=96, needs=("question", "past"), least=48,
+    schema=_judgement("value", {"type": "string", "enum": [*VALUES]}),
+)  # fmt: skip
+_VOTED = instruction(
+    "ballot", "score", _BALLOT, "Question: {question}\n{searches}", chosen, cap=96, needs=("question", "searches"),
+    least=48, schema=_judgement("best", {"type": "integer", "minimum": 1}),
+)  # fmt: skip
+
+
+def proposals(
+    profile: Profile, question: str, passages: Sequence[Passage], steps: Sequence[Step], most: int
+) -> Prompt[list[Plan]]:
+    """Ask for `most` different next sub-queries at once.
+
+    Args:
+        profile: Makes it.
+        question: The user's.
+        passages: Best first; their beginnings are shown.
+        steps: The chain so far.
+        most: Sub-queries a reply at most.
+    """
+    prompt = profile.make(
+        _PROPOSALS,
+        question=one_line(question),
+        seen=f"\n{documents([beginning(passage) for passage in passages])}" if passages else "",
+        past="\n".join(["\nLooked up so far:", *numbered_pairs(steps)]) if steps else "",
+        most=str(most),
+    )
+    schema = prompt.schema and parse.queries_schema(most, least=0)
+    return replace(prompt, read=lambda text: plans(text, most), schema=schema, queries=most)
+
+
+def value(profile: Profile, question: str, steps: Sequence[Step], notes: Sequence[str]) -> Prompt[float]:
+    """Ask whether a chain, with the notes of its planners, will answer the question; read as its worth in `VALUES`."""
+    known = ["Notes:", *map(one_line, notes)] if notes else []
+    past = "\n".join(["Looked up so far:", *numbered_pairs(steps), *known])
+    return profile.make(_VALUED, question=one_line(question), past=past)
+
+
+def ballot(profile: Profile, question: str, chains: Sequence[Sequence[Step]]) -> Prompt[int]:
+    """Ask which of several chains is the most promising; read as its number, from 1 on."""
+    pairs = ["; ".join(f"{one_line(step['query'])} -> {one_line(step['answer'])}" for step in one) for one in chains]
+    searches = "\n".join(["Searches:", *(f"{n}. {one}" for n, one in enumerate(pairs, 1))])
+    return profile.make(_VOTED, question=one_line(question), searches=searches)
