@@ -81,8 +81,6 @@ class Agent:
         about: str | None = None,
         checkpoints: str | Path | BaseCheckpointSaver[Any] | None = None,
     ) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise InvalidInput(f"seed={seed!r} is no whole number", "Give one, such as 0.")
         if how is not None and how not in HOWS:
             raise InvalidInput(f"unknown kind of search {how!r}", f"Choose one of: {', '.join(HOWS)}.")
         self.mode = modes.get(mode)
@@ -93,7 +91,7 @@ class Agent:
         if isinstance(self.llm, OpenAILLM):
             self.llm.expect(profile(about=about or "").instructions())
         self._given = llm if isinstance(llm, str) else None, checkpoints
-        self.seed = seed
+        self.seed = _seed(seed)
         self.how = how
         self._checkpoints = None if checkpoints is None else Checkpoints(checkpoints)
         self._process = os.getpid()
@@ -107,9 +105,12 @@ class Agent:
         budget: Budget | None = None,
         thread_id: str | None = None,
         about: str | None = None,
+        seed: int | None = None,
     ) -> Answer:
         """Answer one question; blocks. See `aask`."""
-        return background.wait(self.aask(question, mode=mode, budget=budget, thread_id=thread_id, about=about))
+        return background.wait(
+            self.aask(question, mode=mode, budget=budget, thread_id=thread_id, about=about, seed=seed)
+        )
 
     async def aask(
         self,
@@ -120,6 +121,7 @@ class Agent:
         parent: Ledger | None = None,
         thread_id: str | None = None,
         about: str | None = None,
+        seed: int | None = None,
     ) -> Answer:
         """Answer one question.
 
@@ -136,6 +138,7 @@ class Agent:
                 question, mode, seed, model and kind of search, an unfinished one to its index too. Its limits may be
                 others when it is resumed, but none may be left out.
             about: Description of the corpus instead of the agent's.
+            seed: Instead of the agent's.
 
         Raises:
             InvalidInput: The question is empty, the mode is unknown, the index has no such search as `how`, or the run
@@ -151,7 +154,7 @@ class Agent:
         """
         answer = None
         async for item in self.astream(
-            question, mode=mode, budget=budget, parent=parent, thread_id=thread_id, about=about
+            question, mode=mode, budget=budget, parent=parent, thread_id=thread_id, about=about, seed=seed
         ):
             answer = item
         return cast(Answer, answer)
@@ -164,13 +167,16 @@ class Agent:
         budget: Budget | None = None,
         thread_id: str | None = None,
         about: str | None = None,
+        seed: int | None = None,
     ) -> Iterator[Event | Answer]:
         """The run's events as they happen, then its `Answer`; closing the iterator cancels the run."""
         items: queue.Queue[Any] = queue.Queue()
 
         async def pump() -> None:
             try:
-                async for item in self.astream(question, mode=mode, budget=budget, thread_id=thread_id, about=about):
+                async for item in self.astream(
+                    question, mode=mode, budget=budget, thread_id=thread_id, about=about, seed=seed
+                ):
                     items.put(item)
                 items.put(_END)
             except BaseException as error:
@@ -195,6 +201,7 @@ class Agent:
         parent: Ledger | None = None,
         thread_id: str | None = None,
         about: str | None = None,
+        seed: int | None = None,
     ) -> AsyncIterator[Event | Answer]:
         """Like `stream`, asynchronous; arguments and errors as in `aask`."""
         if not isinstance(question, str) or not question.strip():
@@ -207,13 +214,14 @@ class Agent:
         if about is not None and (not isinstance(about, str) or len(about) > DESCRIPTION_LENGTH):
             shown = f"a {type(about).__name__}" if not isinstance(about, str) else f"{len(about):,} characters"
             raise InvalidInput(f"about is {shown}", f"Describe the corpus in up to {DESCRIPTION_LENGTH:,} characters.")
+        seed = self.seed if seed is None else _seed(seed)
         question = encodable(question.strip())
         chosen = modes.get(mode) if mode is not None else self.mode
         limits = self.budget if budget is None else budget
         async with self._saver(thread_id) as saver:
             run = await Run.begin(chosen, question, saver, thread_id)
             run.pin(
-                seed=self.seed, how=self.how or getattr(self.index, "how", None),
+                seed=seed, how=self.how or getattr(self.index, "how", None),
                 about=self.about if about is None else about,
             )  # fmt: skip
             if run.finished is not None:
@@ -248,7 +256,7 @@ class Agent:
                 if told is None:
                     told = str(await asyncio.to_thread(getattr, self.index, "description", ""))
                 context = Context(
-                    index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=self.seed,
+                    index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=seed,
                     how=self.how, shown=chosen.context, line=run.line, about=told,
                 )  # fmt: skip
                 async with contextlib.aclosing(run.events(context)) as events:
@@ -410,7 +418,7 @@ class Agent:
             limits=_limits(budget),
             model=str(run.pins.get("model", "")),
             index=index,
-            seed=self.seed,
+            seed=run.pins["seed"],
             started=run.pins["started"],
             ended=run.ended or now(),
         )
@@ -450,6 +458,12 @@ def _sendable(name: str, value: Any, remedy: str) -> Any:
         what = f"the agent's {name}, a {type(value).__name__}, cannot be given to another process"
         raise RagscaleError(f"{what} ({type(error).__name__}: {error})", remedy) from None
     return value
+
+
+def _seed(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise InvalidInput(f"seed={given!r} is no whole number", "Give one, such as 0.")
+    return given
 
 
 def _limits(budget: Budget) -> dict[str, float]:

@@ -39,6 +39,22 @@ class TestAsking:
         assert answer.text.startswith("answer w")
         assert mine.llm.closed
 
+    def test_a_seed_of_the_call_is_that_of_an_agent(self, tmp_path: Path) -> None:
+        """It decides the samples, stands in the answer and belongs to the run of a thread."""
+        mode, kept = "vote(of=chain(steps=1), n=2)", tmp_path / "runs.sqlite"
+        llm = scripted()
+        with agent(mode=mode, llm=llm, checkpoints=kept) as mine, agent(mode=mode, seed=7) as other:
+            first, answer = mine.ask("Who?"), mine.ask("Who?", seed=7, thread_id="one")
+            asked = [call.seed for call in llm.calls]
+            assert (first.seed, answer.seed) == (0, 7)
+            assert set(asked[: len(asked) // 2]).isdisjoint(asked[len(asked) // 2 :])
+            assert answer.trace[1].to_dict()["output"] == other.ask("Who?").trace[1].to_dict()["output"]
+            assert mine.ask("Who?", seed=7, thread_id="one").text == answer.text
+            with pytest.raises(InvalidInput, match="is a run of {'seed': 7}, not of {'seed': 0}"):
+                mine.ask("Who?", thread_id="one")
+            with pytest.raises(InvalidInput, match="seed='x' is no whole number"):
+                mine.ask("Who?", seed="x")  # type: ignore[arg-type]
+
     async def test_from_a_running_loop(self) -> None:
         """As in a notebook: the cell blocks, the run goes on in a thread of its own."""
         answer = agent(mode="once").ask("Who?")
