@@ -6,10 +6,10 @@ reply by it. Profiles are chosen by name or by the model's name (`profile`); a u
 
 from __future__ import annotations
 
-from ragscale.prompts import confidence, reasoning, states
+from ragscale.prompts import confidence, notes, reasoning, states
 from ragscale.prompts.instructions import INSTRUCTIONS, Instruction, instruction
 from ragscale.prompts.profile import PROFILES, Profile, ProfileName, profile
-from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Turn
+from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Tags, Turn
 from ragscale.prompts.remaining import with_budget
 from ragscale.prompts.repeats import Match, normalise
 from ragscale.prompts.text import beginning, clean, documents, numbered, numbered_pairs, one_line
@@ -28,6 +28,7 @@ __all__ = [
     "Prompt",
     "Reply",
     "Step",
+    "Tags",
     "Turn",
     "beginning",
     "clean",
@@ -35,6 +36,7 @@ __all__ = [
     "documents",
     "instruction",
     "normalise",
+    "notes",
     "numbered",
     "numbered_pairs",
     "one_line",

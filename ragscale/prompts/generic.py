@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from ragscale.prompts import parse
 from ragscale.prompts.instructions import Instruction, fill
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Turn
-from ragscale.prompts.text import beginning, documents, numbered, numbered_pairs, one_line
+from ragscale.prompts.text import beginning, documents, findings, numbered, numbered_pairs, one_line
 from ragscale.prompts.thoughts import spoken
 from ragscale.types import Message, Passage
 
@@ -216,9 +216,12 @@ class Generic:
         for turn in turns:
             if turn["queries"] != [question]:
                 blocks.append(f"Looked up: {one_line('; '.join(turn['queries']))}")
-            for id in (id for ids in turn["passages"] for id in ids):
-                number += 1
-                blocks.append(numbered(number, beginning(passages[id])))
+            for ids, note in findings(turn):
+                for id in ids:
+                    number += 1
+                    blocks.append(numbered(number, beginning(passages[id])))
+                if note:
+                    blocks.append(f"Noted: {note}")
         if now:
             blocks.append(f"Now say exactly {now} to look up, or none if nothing is missing.")
         return Prompt(
@@ -234,9 +237,10 @@ class Generic:
     def last(
         self, question: str, turns: Sequence[Turn], passages: Mapping[str, Passage], *, most: int = 3
     ) -> Prompt[Closing]:
-        """Ask for the answer in a last turn; here the closing answer's prompt, from all passages shown."""
-        shown = [passages[id] for id in dict.fromkeys(id for turn in turns for ids in turn["passages"] for id in ids)]
-        return self.answer(question, shown)
+        """Ask for the answer in a last turn; here the closing answer's prompt, from all passages and notes shown."""
+        found = [part for turn in turns for part in findings(turn)]
+        shown = [passages[id] for id in dict.fromkeys(id for ids, _ in found for id in ids)]
+        return self.answer(question, shown, [note for _, note in found if note])
 
     def enough(self, question: str, steps: Sequence[Step]) -> Prompt[bool]:
         """Ask whether the chain is enough to answer (CoRAG's learned stop, by prompt)."""

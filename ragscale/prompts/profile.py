@@ -12,7 +12,14 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 from ragscale.errors import InvalidInput
 from ragscale.prompts.instructions import Instruction
 from ragscale.prompts.prompt import Closing, Form, Plan, Prompt, Reply, Step, Turn
-from ragscale.prompts.published import CORAG, RAG_R1, RAG_R1_SINGLE, SEARCH_R1
+from ragscale.prompts.published import (
+    CORAG,
+    HYBRID_DEEP_SEARCH,
+    PARALLEL_SEARCH,
+    RAG_R1,
+    RAG_R1_SINGLE,
+    SEARCH_R1,
+)
 from ragscale.prompts.templated import Templated
 from ragscale.prompts.templates import load
 from ragscale.types import Passage
@@ -20,7 +27,9 @@ from ragscale.types import Passage
 __all__ = ["PROFILES", "Profile", "ProfileName", "profile"]
 
 T = TypeVar("T")
-ProfileName = Literal["auto", "generic", "corag", "rag-r1", "rag-r1-sq", "search-r1"]
+ProfileName = Literal[
+    "auto", "generic", "corag", "rag-r1", "rag-r1-sq", "search-r1", "parallel-search", "hybrid-deep-search"
+]
 
 
 class Profile(Protocol):
@@ -94,7 +103,10 @@ class Profile(Protocol):
         ...
 
 
-PROFILES: dict[str, Templated] = {made.name: made for made in (Templated(), CORAG, RAG_R1, RAG_R1_SINGLE, SEARCH_R1)}
+PROFILES: dict[str, Templated] = {
+    made.name: made
+    for made in (Templated(), CORAG, RAG_R1, RAG_R1_SINGLE, SEARCH_R1, PARALLEL_SEARCH, HYBRID_DEEP_SEARCH)
+}
 """The profiles by name."""
 
 # The checkpoints as their authors and those who convert them name them.
@@ -103,6 +115,8 @@ _MODELS = (
     (re.compile(r"(?<![a-z])rag[-_ ]?r1(?!\d).*?(?<![a-z])(?:sq|single)"), "rag-r1-sq"),
     (re.compile(r"(?<![a-z])rag[-_ ]?r1(?!\d)"), "rag-r1"),
     (re.compile(r"(?<![a-z])search[-_ ]?r1(?!\d)"), "search-r1"),
+    (re.compile(r"(?<![a-z])parallel[-_ ]?search(?![a-z])"), "parallel-search"),
+    (re.compile(r"(?<![a-z])hybrid[-_ ]?deep[-_ ]?search(?:er)?(?![a-z])"), "hybrid-deep-search"),
 )
 
 
@@ -136,7 +150,8 @@ def profile(
         if key not in known:
             raise InvalidInput(f"profile {name} has no setting {key!r}", f"Settings: {', '.join(sorted(known))}.")
     form = replace(made.form, **{key: value for key, value in settings.items() if key in _FORM})
-    form = replace(form, stop=tuple(form.stop))
+    stop = (form.tags.search[1:] if form.stop else ()) if isinstance(form.stop, bool) else tuple(form.stop)
+    form = replace(form, stop=stop)
     made = replace(made, form=form, **{key: value for key, value in settings.items() if key not in _FORM})
     if file:
         made = made.over(load(file))

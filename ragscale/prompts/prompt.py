@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, NotRequired, TypeVar
 
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from ragscale.types import Message, Move
 
-__all__ = ["NO_INFORMATION", "Closing", "Form", "Plan", "Prompt", "Reply", "Step", "Turn"]
+__all__ = ["NO_INFORMATION", "TAGS", "Closing", "Form", "Plan", "Prompt", "Reply", "Step", "Tags", "Turn"]
 
 NO_INFORMATION = "No relevant information found"
 """The sub-answer where the passages do not help, word for word (CoRAG, arXiv 2501.14342)."""
@@ -46,6 +46,9 @@ class Turn(TypedDict):
     """Empty for a turn that had none and was answered by a notice."""
     passages: list[list[str]]
     """Ids that are shown for each query."""
+    notes: NotRequired[list[str]]
+    """Notes that are shown instead of them: one for each query, empty where its passages are shown after all, or a
+    single one for all queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,18 @@ class Prompt(Generic[T]):
         return self.messages[-1]["role"] == "assistant"
 
 
+class Tags(NamedTuple):
+    """The marks between which a model writes and reads in a multi-query conversation: a beginning and an end each."""
+
+    search: tuple[str, str] = ("<search>", "</search>")
+    information: tuple[str, str] = ("<information>", "</information>")
+    answer: tuple[str, str] = ("<answer>", "</answer>")
+
+
+TAGS = Tags()
+"""Those of RAG-R1 and Search-R1."""
+
+
 @dataclass(frozen=True)
 class Form:
     """The manner of a multi-query conversation; a profile has its paper's."""
@@ -122,5 +137,7 @@ class Form:
     """Whether each query is shown all its passages; otherwise only those that no earlier query found."""
     sampled: bool = False
     """Whether every turn is sampled at the mode's temperature; otherwise the first try is greedy."""
+    tags: Tags = TAGS
+    """The paper's marks."""
     question_mark: bool = False
     """Whether a question that ends without a question mark is given one."""

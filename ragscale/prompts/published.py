@@ -1,13 +1,13 @@
-"""The layouts of CoRAG, RAG-R1 and Search-R1, in words of our own; a template file brings the published words."""
+"""The layouts of published checkpoints, in words of our own; a template file brings the published words."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ragscale.prompts.prompt import NO_INFORMATION, Form
+from ragscale.prompts.prompt import NO_INFORMATION, Form, Tags
 from ragscale.prompts.templated import Templated
 
-__all__ = ["CORAG", "RAG_R1", "RAG_R1_SINGLE", "SEARCH_R1"]
+__all__ = ["CORAG", "HYBRID_DEEP_SEARCH", "PARALLEL_SEARCH", "RAG_R1", "RAG_R1_SINGLE", "SEARCH_R1"]
 
 _TURNS = """Answer the question below. Whenever something new is known, reason inside <think> and </think> first. \
 {rule} What it finds comes between <information> and </information>. Search as often as you need. When you know \
@@ -18,6 +18,12 @@ _ONE = "If you need knowledge, search by writing <search> a query </search>."
 _SEVERAL = (
     "If you need knowledge, search by writing <search> first query, second query </search>: at most {n} queries, "
     "separated by commas, one fact each."
+)
+
+_PARTS = (
+    "If you need knowledge, search by writing <search> a query </search>. Where it takes several facts that do not "
+    "depend on one another, ask for all of them at once, separated by ##: <search> first query ## second query "
+    "</search>."
 )
 
 _PAST = {
@@ -158,3 +164,54 @@ SEARCH_R1 = Templated(
     },
 )
 """Search-R1 (arXiv 2503.09516): one query a round; results as titled lines."""
+
+PARALLEL_SEARCH = Templated(
+    name="parallel-search",
+    turn_tokens=500,
+    form=replace(_ROUND, separator="##", capped=False, question_mark=True),
+    sections={"turn": {**SEARCH_R1.sections["turn"], "user": _TURNS.replace("{rule}", _PARTS)}},
+)
+"""ParallelSearch (arXiv 2508.09303): Search-R1 with several queries between the tags, separated by ``##``; results
+follow one another without a label."""
+
+HYBRID_DEEP_SEARCH = Templated(
+    name="hybrid-deep-search",
+    turn_tokens=4096,
+    read_tokens=2048,
+    form=replace(
+        _ROUND,
+        stop=("<|end_search_queries|>",),
+        tags=Tags(
+            search=("<|begin_search_queries|>", "<|end_search_queries|>"),
+            information=("<|begin_search_results|>", "<|end_search_results|>"),
+            answer=("\\boxed{", "}"),
+        ),
+        separator=";\n",
+        capped=False,
+        invalid="retry",
+    ),
+    sections={
+        "turn": {
+            "user": """You answer questions by reasoning and with a search engine. Think about what you need to know, \
+then write your queries like this:
+
+<|begin_search_queries|>
+first query;
+second query
+<|end_search_queries|>
+
+Queries that do not depend on one another belong into one search, separated by ";" and a new line. What was found for \
+each comes between <|begin_search_results|> and <|end_search_results|>. Search again for as long as something is \
+missing. When you know enough, write the short answer inside \\boxed{ }.
+
+Question: {question}""",
+            "information": "\n\n<|begin_search_results|>\n{results}\n<|end_search_results|>\n\n<think>\n",
+            "document": "Doc {n}: {title}: {text}",
+            "results": "lines",
+            "final": "\n</think>\n\n**Final Answer:**\n\\boxed{",
+            "invalid": _NOTICE,
+        }
+    },
+)
+"""HybridDeepSearcher (its public code): several queries a search, each on a line; a reading of each query's passages in
+their place (``aggregate="query"``); the last turn begins as the answer."""

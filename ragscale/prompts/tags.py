@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from itertools import chain
 
 from ragscale.prompts.parse import load, query, short, unnumbered
-from ragscale.prompts.prompt import Closing, Reply
+from ragscale.prompts.prompt import TAGS, Closing, Reply, Tags
 from ragscale.prompts.repeats import normalise
 from ragscale.prompts.text import clean
 from ragscale.prompts.thoughts import versions
@@ -15,6 +17,7 @@ from ragscale.text import encodable
 __all__ = ["closing", "split", "turn", "written"]
 
 _MOST = 16
+_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _TAG = re.compile(r"<\s*(/?)\s*(search|answer|information)\s*>", re.IGNORECASE)
 _INVENTED = re.compile(r"<\s*/\s*information\s*>", re.IGNORECASE)
 _THOUSANDS = re.compile(r"\d,\d{3}(?!\d)")
@@ -27,7 +30,7 @@ _QUOTED = re.compile(
 )
 
 
-def turn(text: str, most: int, *, separator: str | None = ",", capped: bool = True) -> Reply | None:
+def turn(text: str, most: int, *, separator: str | None = ",", capped: bool = True, marks: Tags = TAGS) -> Reply | None:
     """One turn of the model: the first queries or answer that it finished, outside its thoughts.
 
     What follows is left out: results that it invented, and all that rests on them. A tag that is never closed counts
@@ -39,10 +42,14 @@ def turn(text: str, most: int, *, separator: str | None = ",", capped: bool = Tr
         most: Queries at most.
         separator: See `Form.separator`.
         capped: See `Form.capped`.
+        marks: See `Form.tags`.
 
     Returns:
         None for a turn with neither.
     """
+    if marks != TAGS:
+        reply = turn(_plain(text, marks), most, separator=separator, capped=capped)
+        return replace(reply, said=_renamed(reply.said, marks), answer=_worded(reply.answer)) if reply else None
     text = encodable(text)
     for said in versions(text):
         kind, body, end = _first(said)
@@ -55,14 +62,14 @@ def turn(text: str, most: int, *, separator: str | None = ",", capped: bool = Tr
     return None
 
 
-def closing(text: str) -> Closing | None:
+def closing(text: str, marks: Tags = TAGS) -> Closing | None:
     """The answer of a last turn, which may not search any more: the first in answer tags; None where there is none."""
-    for said in versions(encodable(text)):
+    for said in versions(encodable(_plain(text, marks))):
         found = _first(said)
         while found[0] == "search":  # written in vain
             found = _first(said, found[2])
         if found[0] == "answer":
-            return Closing(short(found[1]), [])
+            return Closing(short(found[1] if marks == TAGS else _worded(found[1])), [])
     return None
 
 
@@ -72,7 +79,7 @@ def split(body: str, separator: str | None = ",") -> list[str]:
     Args:
         body: The text between the tags. A JSON array of strings is one query an item.
         separator: Parts queries wherever it stands outside quotation marks and numbers (1,000), as a new line does.
-            None: all is one query.
+            None: all is one query. ``";\\n"`` is a semicolon where all stands on one line.
     """
     value = load(body) if body.lstrip()[:1] == "[" else None
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -80,7 +87,8 @@ def split(body: str, separator: str | None = ",") -> list[str]:
     elif separator is None:
         pieces = [body]
     else:
-        mark = re.escape(separator.strip()) + (r"\s*\n" if "\n" in separator else "")
+        lines = "\n" in separator and "\n" in body.strip()
+        mark = re.escape(separator.strip()) + (r"\s*\n" if lines else "")
         quoted = [match.span() for match in _QUOTED.finditer(body)]
         pieces, begin, number = [], 0, 0
         for match in re.finditer(rf"{mark}|\n", body):
@@ -101,9 +109,33 @@ def split(body: str, separator: str | None = ",") -> list[str]:
     return list(distinct.values())
 
 
-def written(text: str) -> str:
+def written(text: str, marks: Tags = TAGS) -> str:
     """A turn as the model wrote it, but for chat-template tokens and markers that are not its own."""
-    return "".join(piece if number % 2 else clean(piece) for number, piece in enumerate(_OWN.split(text)))
+    pieces = enumerate(_OWN.split(_plain(text, marks)))
+    return _renamed("".join(piece if number % 2 else clean(piece) for number, piece in pieces), marks)
+
+
+def _plain(text: str, marks: Tags) -> str:
+    """`text` with tags in place of a paper's marks."""
+    if marks == TAGS:
+        return text
+    begin, end = map(re.escape, marks.answer)
+    answer = re.compile(rf"{begin}((?:{_TEXT.pattern}|(?!{end})[^\n])*+)(?:{end})?")
+    text = answer.sub(lambda found: f"<answer>{found[1]}</answer>", text)
+    for tag, own in zip((*TAGS.search, *TAGS.information), (*marks.search, *marks.information), strict=True):
+        text = text.replace(own, tag)
+    return text
+
+
+def _renamed(text: str, marks: Tags) -> str:
+    """The reverse."""
+    for tag, own in zip(chain.from_iterable(TAGS), chain.from_iterable(marks), strict=True):
+        text = text.replace(tag, own)
+    return text
+
+
+def _worded(answer: str) -> str:
+    return _TEXT.sub(lambda words: words[1], answer)
 
 
 def _first(said: str, at: int = 0) -> tuple[str, str, int]:

@@ -13,7 +13,7 @@ from ragscale.prompts.instructions import Instruction, fill
 from ragscale.prompts.parse import sub_answer
 from ragscale.prompts.prompt import Closing, Plan, Prompt, Reply, Step, Turn
 from ragscale.prompts.templates import Sections, published
-from ragscale.prompts.text import beginning, clean, one_line
+from ragscale.prompts.text import beginning, clean, findings, one_line
 from ragscale.text import encodable
 from ragscale.types import Message, Passage
 
@@ -34,6 +34,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
         "information": "\n<information>\n{results}\n</information>\n",
         "document": "Doc {n}: {title}: {text}",
         "results": "lines",
+        "final": "",
         "invalid": "\nThat was neither a search nor an answer. Write queries between <search> and </search>, or the "
         "answer between <answer> and </answer>.\n",
     },
@@ -124,7 +125,7 @@ class Templated(Generic):
         form, most = self.form, now or most
 
         def read(text: str) -> Reply | None:
-            reply = tags.turn(text, most, separator=form.separator, capped=form.capped)
+            reply = tags.turn(text, most, separator=form.separator, capped=form.capped, marks=form.tags)
             return Reply(said=encodable(text)) if reply is None and form.invalid == "notice" else reply
 
         return Prompt(
@@ -144,10 +145,13 @@ class Templated(Generic):
         """Ask for one more turn of the conversation, of which only an answer counts."""
         if "turn" not in self.sections:
             return super().last(question, turns, passages, most=most)
-        turn = self.turn(question, turns, passages, most=most)
+        turn, final = self.turn(question, turns, passages, most=most), ""
+        if turn.continued:
+            final = self._text("turn", "final")
+            turn.messages[-1]["content"] += final
         return Prompt(
-            "answer", turn.messages, tags.closing, max_tokens=turn.max_tokens, least=turn.least, stop=turn.stop,
-            thoughts=True,
+            "answer", turn.messages, lambda text: tags.closing(final + text, self.form.tags),
+            max_tokens=turn.max_tokens, least=turn.least, stop=turn.stop, thoughts=True,
         )  # fmt: skip
 
     def enough(self, question: str, steps: Sequence[Step]) -> Prompt[bool]:
@@ -200,10 +204,11 @@ class Templated(Generic):
         chat = self._chat("turn", question="\n".join(filter(None, [question, self.hint])), n=most)
         rounds = []
         for turn in turns:
-            asked = f"<search> {one_line('; '.join(turn['queries']))} </search>" if turn["queries"] else ""
+            begin, end = self.form.tags.search
+            asked = f"{begin} {one_line('; '.join(turn['queries']))} {end}" if turn["queries"] else ""
             said = turn["said"] or asked
             results = self._information(turn, passages) if turn["queries"] else self._text("turn", "invalid")
-            rounds.append((tags.written(said), results))
+            rounds.append((tags.written(said, self.form.tags), results))
         if self.form.continued:
             if rounds:
                 chat.append({"role": "assistant", "content": "".join(said + results for said, results in rounds)})
@@ -215,7 +220,9 @@ class Templated(Generic):
     def _information(self, turn: Turn, passages: Mapping[str, Passage]) -> str:
         form = self._text("turn", "document")
         nothing = "" if self.form.anew else "nothing new"
-        found = ["\n".join(_shown(form, [passages[id] for id in ids])) or nothing for ids in turn["passages"]]
+        found = [
+            note or "\n".join(_shown(form, [passages[id] for id in ids])) or nothing for ids, note in findings(turn)
+        ]
         if self._text("turn", "results") == "json":
             queries = [one_line(query) for query in turn["queries"]]
             results = json.dumps({"query": queries, "documents": found}, indent=2)

@@ -50,6 +50,7 @@ _KEYS: dict[str, dict[str, str]] = {
         "information": "results |",
         "document": "text | title n n0",
         "results": "",
+        "final": "",
         "invalid": "",
     },
     "enough": {"system": "| corpus task", "user": "question past | task corpus"},

@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ragscale.prompts.prompt import Step
+from ragscale.prompts.prompt import Step, Turn
 from ragscale.types import Passage
 
-__all__ = ["beginning", "clean", "documents", "numbered", "numbered_pairs", "one_line"]
+__all__ = ["beginning", "clean", "documents", "findings", "numbered", "numbered_pairs", "one_line"]
 
 _GLIMPSE = 60
 
@@ -49,6 +49,17 @@ def numbered(number: int, passage: Passage) -> str:
 def numbered_pairs(steps: Sequence[Step]) -> list[str]:
     """The queries and sub-answers of a chain, a line each."""
     return [f"{n}. {one_line(step['query'])} -> {one_line(step['answer'])}" for n, step in enumerate(steps, 1)]
+
+
+def findings(turn: Turn) -> list[tuple[list[str], str]]:
+    """Content of a round, in the order shown: the ids of passages, or a line of notes in their place."""
+    queries, notes = turn["queries"], turn.get("notes", [])
+    if len(notes) != len(queries):  # a single one on all
+        return [([], one_line(note)) for note in notes] or [(ids, "") for ids in turn["passages"]]
+    return [
+        ([], f"{one_line(query)}: {one_line(note)}") if note else (ids, "")
+        for query, ids, note in zip(queries, turn["passages"], notes, strict=True)
+    ]
 
 
 def documents(passages: Sequence[Passage]) -> str:

@@ -89,17 +89,28 @@ def move_of(call: ScriptedCall) -> str:
     """What a call is for: ``plan``, ``turn`` (of a conversation), ``answer``, ``score`` or ``read`` (anything else)."""
     if call.continuation is not None:
         return "score"
-    if "<search>" in call.messages[0]["content"] or call.messages[0]["content"] in _conversations():
+    if call.messages[0]["content"] in _conversations() or _tags(call.messages[0]["content"]):
         return "turn"
     if call.schema is None:
         return "read"
     return "answer" if "answer" in call.schema.get("properties", {}) else "plan"
 
 
+def _tags(instructions: str) -> tuple[str, str, str] | None:
+    """Beginning, separator and end of a search, where a conversation is held in tags."""
+    if "<|begin_search_queries|>" in instructions:
+        return "<|begin_search_queries|>\n", ";\n", "\n<|end_search_queries|>"
+    if "<search>" in instructions:
+        return "<search> ", " ## " if "##" in instructions else ", ", " </search>"
+    return None
+
+
 def most_queries(call: ScriptedCall) -> int:
     """How many queries a turn may ask."""
     if call.schema is None:
-        return int([*re.findall(r"(?:up to|at most) (\d+)", call.messages[0]["content"]), 1][0])
+        text = call.messages[0]["content"]
+        plural = (_tags(text) or ("", ", ", ""))[1] != ", "
+        return int([*re.findall(r"(?:up to|at most) (\d+)", text), 2 if plural else 1][0])
     search = call.schema.get("anyOf", [call.schema])[0]
     return int(search["properties"]["queries"]["maxItems"])
 
@@ -130,8 +141,8 @@ def never_repeating(messages: Sequence[Message], call: ScriptedCall) -> list[str
             return json.dumps([query(word), *(query(word, j) for j in several)])
         if kind == "turn":
             queries = [query(word, j) for j in range(most_queries(call))]
-            if "<search>" in messages[0]["content"]:
-                return f"<think> hm </think><search> {', '.join(queries)} </search>"
+            if tags := _tags(messages[0]["content"]):
+                return f"<think> hm </think>{tags[0]}{tags[1].join(queries)}{tags[2]}"
             return json.dumps({"think": "hm", "queries": queries})
         if kind == "answer":
             return json.dumps({"documents": [1], "answer": f"answer {word}"})

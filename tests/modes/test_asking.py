@@ -25,7 +25,7 @@ from ragscale.prompts import NO_INFORMATION, normalise
 
 TAGS = ["<think>", "</think>", "<search>", "</search>", "<answer>", "</answer>", "<information>", "</information>"]
 PIECES = [*TAGS, "who", "Jaws, Alien", " ", "\n", "none", '"', "## ", "\u00e9"]
-PAPERS = ["rag-r1-paper", "rag-r1-sq-paper", "search-r1"]
+PAPERS = ["rag-r1-paper", "rag-r1-sq-paper", "search-r1", "parallel-search"]
 
 
 def says(*texts: str) -> tuple[ScriptedLLM, list[ScriptedCall]]:

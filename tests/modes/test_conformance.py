@@ -18,6 +18,11 @@ VARIANTS: dict[str, Mode] = {
     "chain-aware": Chain(steps=2, aware=True),
     "parallel-single": Parallel(max_queries=1),
     "parallel-tags": Parallel(profile="rag-r1", rounds=2),
+    "parallel-round": Parallel(aggregate="round", rounds=2),
+    "parallel-query": Parallel(aggregate="query", rounds=2, max_queries=2),
+    "parallel-hybrid": Parallel(
+        profile="hybrid-deep-search", aggregate="query", rounds=2, read_tokens=64, turn_tokens=96
+    ),
     "parallel-descending": Parallel(width="descending", rounds=2, max_queries=2),
     "tree-small": SMALL,
     "tree-one": Tree(steps=2, expand=1, samples=1, question_k=0),

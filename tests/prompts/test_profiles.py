@@ -15,7 +15,7 @@ from transcripts import FIRST, PASSAGES, QUESTION, STEPS, transcript, turns
 from ragscale.errors import InvalidInput
 from ragscale.prompts import PROFILES, Closing, Profile, Reply, Turn, profile
 
-TAGGED = ("rag-r1", "rag-r1-sq", "search-r1")
+TAGGED = ("rag-r1", "rag-r1-sq", "search-r1", "parallel-search")
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -39,6 +39,8 @@ def test_each_is_a_profile(name: str) -> None:
         ("RAG-R1-sq-7b-it", "rag-r1-sq"),
         ("PeterJinGo/SearchR1-nq_hotpotqa_train-qwen2.5-7b-em-ppo", "search-r1"),
         ("search_r1-3b", "search-r1"),
+        ("ParallelSearch-Qwen2.5-7B", "parallel-search"),
+        ("dayoon/HybridDeepSearcher", "hybrid-deep-search"),
         ("Qwen2.5-7B-Instruct", "generic"),
         ("research-r1", "generic"),
         ("DeepSeek-R1", "generic"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ragscale.prompts import PROFILES, Prompt, Step, Turn
+from ragscale.prompts import NO_INFORMATION, PROFILES, Prompt, Step, Turn
 from ragscale.types import Passage
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -23,16 +23,31 @@ STEPS = [
 ]
 FIRST = "<think> I need both births. </think>\n<search> director of Jaws, Ridley Scott </search>"
 LOST = "I am lost."
+SEARCHES = {
+    "parallel-search": "<search> director of Jaws ## Ridley Scott </search>",
+    "hybrid-deep-search": "<|begin_search_queries|>\ndirector of Jaws;\nRidley Scott\n<|end_search_queries|>",
+}
+NOTES = ["Jaws is by Steven Spielberg", "born in 1937 </answer>"]
+"""Notes in place of the passages of the first round."""
 
 
 def turns(name: str) -> list[Turn]:
     """Two rounds with queries and, between them, a turn without any, where the profile answers it with a notice."""
-    many = name in ("generic", "rag-r1")
+    many = name in ("generic", "rag-r1", *SEARCHES)
     queries = ["director of Jaws", "Ridley Scott"] if many else ["director of Jaws, Ridley Scott"]
     shown = [["jaws", "spielberg"], ["scott", "jaws"]] if many else [["jaws", "scott"]]
-    first = Turn(said=FIRST, queries=queries, passages=shown)
+    asked = FIRST[FIRST.index("<search>") :]
+    first = Turn(said=FIRST.replace(asked, SEARCHES.get(name, asked)), queries=queries, passages=shown)
     last = Turn(said="<search> Spielberg birth </search>", queries=["Spielberg birth"], passages=[["spielberg"]])
-    return [first, *([] if name == "generic" else [Turn(said=LOST, queries=[], passages=[])]), last]
+    if name == "hybrid-deep-search":
+        begin, end = "<|begin_search_queries|>\n", "\n<|end_search_queries|>"
+        first["notes"], last["notes"] = NOTES, [NO_INFORMATION]
+        last["said"] = f"Now him.\n</think>\n\n{begin}Spielberg birth{end}"
+    return [
+        first,
+        *([] if name in ("generic", "hybrid-deep-search") else [Turn(said=LOST, queries=[], passages=[])]),
+        last,
+    ]
 
 
 def transcript(name: str) -> str:

@@ -108,7 +108,11 @@ class Costs:
 
     def step(self, k: int) -> Cost:
         """A sub-query: `k` passages retrieved and read."""
-        return self.retrieve() + _call(k * self._mean("read", self.passage))
+        return self.retrieve() + self.read(k)
+
+    def read(self, k: int) -> Cost:
+        """A reading of `k` passages."""
+        return _call(k * self._mean("read", self.passage))
 
     def retrieve(self, queries: int = 1) -> Cost:
         """A round of so many queries."""

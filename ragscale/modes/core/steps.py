@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from ragscale import prompts
 from ragscale.modes.core.moves import Moves
-from ragscale.prompts import NO_INFORMATION, Step
+from ragscale.prompts import NO_INFORMATION, Prompt, Step
+from ragscale.types import Passage
 
-__all__ = ["penalty", "read", "take"]
+__all__ = ["note", "penalty", "read", "take"]
 
 
 async def read(moves: Moves, query: str, ids: Sequence[str]) -> str:
     """The sub-answer to `query` from its passages, or `NO_INFORMATION`; no call where there are none."""
+    return await _read(moves, query, ids, lambda docs: moves.profile.read(query, docs))
+
+
+async def note(moves: Moves, question: str, queries: Sequence[str], ids: Sequence[str], notes: Sequence[str]) -> str:
+    """The note on what the passages that `queries` found add to `notes`, or `NO_INFORMATION`; as of `read`."""
+    return await _read(
+        moves, "; ".join(queries), ids, lambda docs: prompts.notes.note(moves.profile, question, queries, docs, notes)
+    )
+
+
+async def _read(moves: Moves, query: str, ids: Sequence[str], make: Callable[[list[Passage]], Prompt[str]]) -> str:
     if not ids:
         moves.note("read", "nothing to read", status="empty", input=query, output=NO_INFORMATION)
         return NO_INFORMATION
-    prompt, shown, note = await moves.fit(lambda docs: moves.profile.read(query, docs), ids)
+    prompt, shown, note = await moves.fit(make, ids)
     if not shown:
         why = "no passage fits the budget or the context window"
         moves.note("read", why, status="empty", input=query, output=NO_INFORMATION)

@@ -1,28 +1,38 @@
-"""`parallel`: RAG-R1's multi-query retrieval (arXiv 2507.02962): several queries a round, in one conversation."""
+"""`parallel`: Multi-query retrieval (RAG-R1, arXiv 2507.02962): several queries a round, in one conversation."""
 
 from __future__ import annotations
 
 import contextlib
+import math
+import operator
+import re
 from bisect import bisect
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from langgraph.graph import END, START
+from langgraph.types import Send
 
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError
 from ragscale.modes.core.asking import Planning
-from ragscale.modes.core.costs import Costs, Forecast, Room, series
+from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
-from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.nodes import node, unless_stopped
+from ragscale.modes.core.moves import Moves, share
+from ragscale.modes.core.nodes import branch, node, send, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
+from ragscale.modes.core.steps import note as take_note
 from ragscale.modes.core.widths import Schedule, Width
-from ragscale.prompts import PROFILES, Form, Turn, normalise
+from ragscale.prompts import NO_INFORMATION, PROFILES, Form, Turn, normalise
+from ragscale.prompts.notes import REPEATED
+from ragscale.prompts.text import findings
 from ragscale.types import Spend
 
 __all__ = ["Parallel"]
 
 _TRIES = 2  # attempts at a turn, where the first is malformed
+_FREE = Costs({"plan": [0, 0], "read": [0, 0]})
+"""Costs of calls and queries without their tokens."""
+_REMEMBERED = 60  # last words of each turn that a note is told
 _RAG_R1 = {"k": 3, "rounds": 5, "question_k": 0, "turn_tokens": 1024, "temperature": 0.7}
 
 
@@ -36,31 +46,44 @@ class _ParallelState(State, total=False):
     """Those of them that are to be searched for."""
     told: bool
     """Whether the turn had neither queries nor answer, and is answered by a notice."""
+    notes: Annotated[list[tuple[int, int, str]], operator.add]
+    """(round, place of the query in it, note) of all queries that were read in branches."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parallel(Planning):
     """Up to `max_queries` queries a round, `rounds` rounds; the model answers when it has read enough.
 
-    Costs a model call a round, one or two to end, and one more for each turn that is malformed. By default, the
-    question itself is the first round, as a model without RAG-R1's training plans better once it has seen what that
-    finds. A malformed turn is tried again or answered by a notice, and never searched; no query is searched for twice.
-    Where the model has nothing new to ask, or rounds or budget run out, the reserved closing answer is written from all
-    passages found. The profiles ``rag-r1``, ``rag-r1-sq`` and ``search-r1`` hold the published conversations; what the
-    parameters from `stop` on change is left to the profile by ``None`` and ``"auto"``.
+    With T rounds of q queries: C = T + 1 model calls (5), 2T + 1 with a note a round and T + 1 + Tq with one a query
+    (`aggregate`), R = Tq retrievals (12), S = T serial rounds (4); one more retrieval and round for the question itself
+    first, as a model without RAG-R1's training plans better once it has seen what that finds (`question_k`). Each turn
+    that is malformed costs a call more, and a last turn without an answer, too. A malformed turn is tried again or
+    answered by a notice, and never searched; no query is searched for twice. Stops where the model answers or has
+    nothing new to ask, or rounds or budget run out: then the reserved closing answer is written from all passages and
+    notes. The profiles ``rag-r1``, ``rag-r1-sq``, ``search-r1``, ``parallel-search`` and ``hybrid-deep-search`` hold
+    the published conversations; what the parameters from `stop` on change is left to the profile by ``None`` and
+    ``"auto"``. Unlike HybridDeepSearcher's code, two questions never share a reading, and a query that was asked before
+    costs none.
     """
 
     name: ClassVar[str] = "parallel"
     source: ClassVar[str] = "RAG-R1, arXiv 2507.02962"
     pays: ClassVar[str] = "where several independent facts are to be found, and rounds are slow"
     needs: ClassVar[tuple[str, ...]] = ("turn",)
-    least: ClassVar[dict[str, float]] = {"question_k": 0, "turn_tokens": 0, "answer_tokens": 0}
+    least: ClassVar[dict[str, float]] = {"question_k": 0, "turn_tokens": 0, "read_tokens": 0, "answer_tokens": 0}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "rag-r1-paper": {"profile": "rag-r1", "max_queries": 3, **_RAG_R1},
         "rag-r1-sq-paper": {"profile": "rag-r1-sq", "max_queries": 1, **_RAG_R1},
         "search-r1": {
             "profile": "search-r1", "max_queries": 1, "k": 3, "rounds": 4, "question_k": 0, "turn_tokens": 500,
             "temperature": 0.0,
+        },
+        "parallel-search": {
+            "profile": "parallel-search", "k": 3, "rounds": 4, "question_k": 0, "turn_tokens": 500, "temperature": 0.0,
+        },
+        "hybrid-deep-search": {
+            "profile": "hybrid-deep-search", "aggregate": "query", "k": 10, "rounds": 10, "question_k": 0,
+            "turn_tokens": 4096, "read_tokens": 2048, "temperature": 0.6,
         },
     }  # fmt: skip
 
@@ -77,12 +100,19 @@ class Parallel(Planning):
     """Queries of each round: the model's choice up to `max_queries`, or as many as a schedule tells it. All schedules
     have `rounds` x `max_queries` queries, or those that the budget has: ``rounds=3, max_queries=2`` are 2, 2, 2
     (``"constant"``), 3, 2, 1 (``"descending"``) or 1, 2, 3 (``"ascending"``)."""
+    aggregate: Literal["none", "round", "query"] = "none"
+    """Content of the conversation for each round: its passages; a note on them, for a model call more (after
+    SPARC-RAG); or a note a query, each by a call, side by side (HybridDeepSearcher). The look at the question itself
+    stays as it is."""
     temperature: float = 0.7
     """Of every turn in the published profiles; of a second try in ``generic``, where the first is greedy."""
     turn_tokens: int = 0
     """Longest turn; 0: as the profile says (1,024; search-r1: 500)."""
+    read_tokens: int = 0
+    """Longest note; 0: as the profile says (128; hybrid-deep-search: 2,048)."""
     stop: bool | None = None
-    """Whether a turn ends at ``</search>``, so that the model cannot invent results. Default: in published profiles."""
+    """Whether a turn ends with its search (``</search>``), so that the model cannot invent results. Default: in
+    published profiles."""
     continued: bool | None = None
     """Whether all rounds are one assistant turn, which the endpoint must be able to continue; otherwise turns
     alternate. Default: in published profiles."""
@@ -105,7 +135,7 @@ class Parallel(Planning):
             "seed_question": self.seed_question,
             "closing": None if self.ending == "auto" else self.ending,
             "invalid": None if self.invalid == "auto" else self.invalid,
-            "stop": None if self.stop is None else ["</search>"] * self.stop,
+            "stop": self.stop,
         }
         given = {name: value for name, value in form.items() if value is not None}
         if self.width != "free":
@@ -121,7 +151,7 @@ class Parallel(Planning):
         return self.question_k if (seeds if self.seed_question is None else self.seed_question) else 0
 
     def _caps(self) -> tuple[str, ...]:
-        return ("answer_tokens", "turn_tokens")
+        return ("answer_tokens", "turn_tokens", "read_tokens")
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One round of one query; `rounds` rounds of `max_queries`."""
@@ -134,34 +164,49 @@ class Parallel(Planning):
         plan = self._schedule(room)
         rounds = bisect(range(1, plan.rounds + 1), False, key=lambda n: not room.pays(self._rounds(costs, plan, n)))
         spend = self._rounds(costs, plan, rounds)
-        left, short = room.less(spend), self._turn(costs, plan.asked(rounds), self.max_queries)
-        few = int(min(left.queries, short.queries))
-        if self.width == "free" and rounds < self.rounds and few and left.pays(replace(short, queries=few)):
-            return Forecast(spend + replace(short, queries=few), {"rounds": rounds + 1})
+        left = room.less(spend)
+        most = self.max_queries if self.width == "free" and rounds < self.rounds else 0
+        if few := self._payable(costs, left, plan.asked(rounds), most):
+            return Forecast(spend + self._turn(costs, plan.asked(rounds), few), {"rounds": rounds + 1})
         return Forecast(spend, {"rounds": rounds})
+
+    def _payable(self, costs: Costs, room: Room, asked: int, most: int) -> int:
+        """Queries of the next turn, `most` at most, that can be sent and noted; so many were asked before."""
+        return bisect(range(1, most + 1), False, key=lambda n: not room.pays(self._turn(costs, asked, n)))
 
     def _schedule(self, room: Room, rounds: int = 0, asked: int = 0) -> Schedule:
         """The widths of all rounds, of which so many were made, with so many queries, before `room` was left."""
-        most = int(min(self.rounds, rounds + room.turns(Spend(llm_calls=1, rounds=1))))
+        calls = room.llm_calls + self._calls(rounds, asked)
+        along = 1 if self.aggregate == "none" else 2  # calls of a round that follow one another
+        by_calls = calls / (along if self.aggregate != "query" else 1 + self.max_queries)
+        most = min(self.rounds, rounds + room.rounds, rounds + room.serial_calls / along)
+        most = int(min(most, math.ceil(min(most, by_calls)) if self.aggregate == "query" else by_calls))
         queries = most * self.max_queries
-        return Schedule.of(
-            self.width, most, queries if self.width == "free" else int(min(queries, asked + room.queries))
-        )
+        if self.width == "free":
+            return Schedule.of(self.width, most, queries)
+        noted = calls - most if self.aggregate == "query" else queries
+        return Schedule.of(self.width, most, int(min(queries, noted, asked + room.queries)))
 
-    def _rounds(self, costs: Costs, plan: Schedule, n: int) -> Spend:
+    def _calls(self, rounds: int, asked: int) -> int:
+        """Model calls of so many rounds with so many queries in all."""
+        return rounds + {"none": 0, "round": rounds, "query": asked}[self.aggregate]
+
+    def _rounds(self, costs: Costs, plan: Schedule, n: int) -> Cost:
         """Cost of the first rounds."""
-        if not n:
-            return Spend()
-        last = plan.width(n - 1)
-        first = self._turn(costs, 0, plan.width(0))
-        return replace(series(first, self._turn(costs, plan.asked(n) - last, last), n), queries=plan.asked(n))
+        last, asked = plan.width(n - 1), plan.asked(n)
+        spend = series(self._turn(costs, 0, plan.width(0)), self._turn(costs, max(0, asked - last), last), n)
+        return replace(spend, queries=asked, llm_calls=self._calls(n, asked)) if n else Cost()
 
-    def _turn(self, costs: Costs, asked: int, queries: int) -> Spend:
-        """Cost of a turn and its queries; so many were asked before."""
-        return costs.plan(self.looks + asked * self.k) + costs.retrieve(queries)
+    def _turn(self, costs: Costs, asked: int, queries: int) -> Cost:
+        """Cost of a turn, its queries and the notes on them; so many queries were asked before."""
+        shown = asked * self.k if self.aggregate == "none" else asked
+        spend = costs.plan(self.looks + shown) + costs.retrieve(queries)
+        if self.aggregate == "query":
+            return spend + beside(costs.read(self.k), queries)
+        return spend + costs.read(queries * self.k) if self.aggregate == "round" else spend
 
     def graph(self) -> ModeGraph:
-        """look -> think -> retrieve -> think ... -> answer."""
+        """look -> think -> retrieve (-> note, or read x queries -> gather) -> think ... -> answer."""
         graph = ModeGraph(_ParallelState, self.asks)
         if self.looks:
             graph.add_node("look", node(self._look))
@@ -171,7 +216,16 @@ class Parallel(Planning):
         graph.add_node("answer", self.closing())
         graph.add_edge(START, "look" if self.looks else "think")
         graph.add_conditional_edges("think", self._after_thinking, ["retrieve", "think", "answer", END])
-        graph.add_conditional_edges("retrieve", self._after_retrieving, ["think", "answer"])
+        last = {"none": "retrieve", "round": "note", "query": "gather"}[self.aggregate]
+        if self.aggregate == "round":
+            graph.add_node("note", node(self._note))
+            graph.add_conditional_edges("retrieve", unless_stopped("note"), ["note", "answer"])
+        elif self.aggregate == "query":
+            graph.add_node("read", branch(self._read))
+            graph.add_node("gather", node(self._gather))
+            graph.add_conditional_edges("retrieve", self._to_readers, ["read", "gather", "answer"])
+            graph.add_edge("read", "gather")
+        graph.add_conditional_edges(last, self._after_retrieving, ["think", "answer"])
         graph.add_edge("answer", END)
         return graph
 
@@ -187,9 +241,6 @@ class Parallel(Planning):
         shown, passages = _shown(moves, turns)
         asked = {normalise(query) for turn in turns for query in turn["queries"]}
         most, now = self._most(moves, state)
-        # A turn whose queries cannot be sent is money lost.
-        wanted = now or most
-        moves.ledger.reserve(Spend(queries=max(1, wanted), rounds=1), clock=moves.clock).refund()
         for attempt in range(_TRIES):
             replies = await moves.ask(
                 lambda _: moves.profile.turn(state["question"], turns, passages, most=most, now=now),
@@ -200,12 +251,15 @@ class Parallel(Planning):
             [reply] = replies
             known = noted(known, reply.known)
             if reply.answer:
-                return {"text": reply.answer, "citations": moves.cite(reply.answer, [], shown), "known": known}
+                return {"text": reply.answer, "citations": moves.cite(reply.answer, [], _found(turns)), "known": known}
             new = [query for query in reply.queries if normalise(query) not in asked]
             queries = reply.queries if form.repeats else new
-            if new and form.seed_question and not turns and len(new) < wanted:  # a free place
+            if new and form.seed_question and not turns and len(new) < (now or most):  # a free place
                 seed = [] if normalise(state["question"]) in map(normalise, new) else [state["question"]]
                 queries, new = [*seed, *queries], [*seed, *new]
+            room = Room.of(moves.ledger, moves.clock)
+            left = max(1, int(min(len(new), room.queries, room.llm_calls if self.aggregate == "query" else len(new))))
+            queries, new = [query for query in queries if query not in new[left:]], new[:left]
             if queries:
                 return {"said": reply.said, "queries": queries, "new": new, "known": known, "told": False}
             if reply.queries:
@@ -218,13 +272,18 @@ class Parallel(Planning):
         return {"queries": [], "known": known, "told": False}
 
     def _most(self, moves: Moves, state: _ParallelState) -> tuple[int, int]:
-        """Queries of the next turn: at most, and how many it is told to ask; 0 where that is the model's choice."""
-        left = moves.ledger.left("queries")
+        """Queries of the next turn: at most, and how many it is told to ask; 0 where that is the model's choice.
+
+        Raises:
+            BudgetExceeded: The budget cannot pay a turn with a query: one that cannot be sent is money lost.
+        """
+        room, rounds, asked = Room.of(moves.ledger, moves.clock), len(state.get("turns", [])), len(state["found"])
+        costs = Costs.of(state) if rounds and self.aggregate != "none" else _FREE
+        moves.need(self._turn(costs, asked, 1))
         if self.width == "free":
-            return int(min(self.max_queries, left)), 0
-        rounds = len(state.get("turns", []))
-        plan = self._schedule(Room.of(moves.ledger, moves.clock), rounds, len(state["found"]))
-        return plan.widest, max(1, plan.width(rounds))
+            return self._payable(costs, room, asked, self.max_queries), 0
+        plan = self._schedule(room, rounds, asked)
+        return plan.widest, max(1, self._payable(costs, room, asked, plan.width(rounds)))
 
     async def _retrieve(self, moves: Moves, state: _ParallelState) -> Update:
         """Search for the new queries; repeated ones are shown again what they found."""
@@ -240,14 +299,55 @@ class Parallel(Planning):
             found = []
             moves.note("plan", "shown again, not searched for", status="repeat", output=state["queries"])
         results = before | dict(zip(map(normalise, state["new"]), found, strict=True))
-        seen = set() if _form(moves).anew else {id for turn in turns for ids in turn["passages"] for id in ids}
+        anew = _form(moves).anew or self.aggregate == "query"
+        seen = set() if anew else {id for turn in turns for ids in turn["passages"] for id in ids}
         passages: list[list[str]] = []
         for query in state["queries"]:
             passages.append([id for id in results[normalise(query)] if id not in seen])
-            if not _form(moves).anew:
+            if not anew:
                 seen.update(passages[-1])
         turn = Turn(said=state["said"], queries=state["queries"], passages=passages)
-        return {"found": found, "turns": [*state.get("turns", []), turn]}
+        part = share(moves.ledger, len(found) or 1, moves.clock) if self.aggregate == "query" else {}
+        return {"found": found, "turns": [*state.get("turns", []), turn], "part": part}
+
+    async def _note(self, moves: Moves, state: _ParallelState) -> Update:
+        """One note on all that the round found."""
+        *before, turn = state["turns"]
+        ids = list(dict.fromkeys(id for ids in turn["passages"] for id in ids))
+        said = REPEATED
+        if state["new"]:
+            said = await take_note(moves, state["question"], turn["queries"], ids, _so_far(state))
+        known = noted(state["known"], said) if said not in (REPEATED, NO_INFORMATION) else state["known"]
+        return {"turns": [*before, Turn(**{**turn, "notes": [said]})], "known": known}
+
+    async def _to_readers(self, state: _ParallelState) -> list[Send] | str:
+        if state["stop"]:
+            return "answer"
+        at, notes, turn = len(state["turns"]) - 1, _so_far(state), state["turns"][-1]
+        found = enumerate(zip(turn["queries"], turn["passages"], strict=True))
+        return [
+            send("read", state, f"{at}.{place}", place=[at, place], query=query, ids=ids, notes=notes)
+            for place, (query, ids) in found
+            if query in state["new"]
+        ] or "gather"
+
+    async def _read(self, moves: Moves, state: Any) -> Update:
+        """The note on one query."""
+        said = await take_note(moves, state["question"], [state["query"]], state["ids"], state["notes"])
+        return {"notes": [(*state["place"], said)]}
+
+    async def _gather(self, moves: Moves, state: _ParallelState) -> Update:
+        """The notes of the round, by query; one that could not be written leaves its passages."""
+        *before, turn = state["turns"]
+        said = {place: note for at, place, note in state.get("notes", []) if at == len(before)}
+        notes = [
+            said.get(place, "") if query in state["new"] else REPEATED for place, query in enumerate(turn["queries"])
+        ]
+        known = state["known"]
+        for query, note in zip(turn["queries"], notes, strict=True):
+            if note and note not in (REPEATED, NO_INFORMATION):
+                known = noted(known, f"{query}: {note}")
+        return {"turns": [*before, Turn(**{**turn, "notes": notes})], "known": known}
 
     async def _close(self, moves: Moves, state: _ParallelState) -> Update:
         """A last turn of the conversation, where the form has one; the closing answer's prompt where that has none."""
@@ -260,7 +360,7 @@ class Parallel(Planning):
                     lambda _: moves.profile.last(state["question"], turns, passages, most=self.max_queries),
                     temperature=self.temperature, passages=shown,
                 ):  # fmt: skip
-                    return {"text": answer.text, "citations": moves.cite(answer.text, [], shown)}
+                    return {"text": answer.text, "citations": moves.cite(answer.text, [], _found(turns))}
         return await super()._close(moves, state)
 
     async def _after_thinking(self, state: _ParallelState) -> str:
@@ -293,8 +393,19 @@ def _form(moves: Moves) -> Form:
 
 def _shown(moves: Moves, turns: list[Turn]) -> tuple[list[str], dict[str, Any]]:
     """Ids of the passages in a conversation in the order shown, and the passages."""
-    shown = [id for turn in turns for ids in turn["passages"] for id in ids]
+    shown = [id for turn in turns for ids, _ in findings(turn) for id in ids]
     return shown, {id: moves.context.index.passage(id) for id in shown}
+
+
+def _found(turns: list[Turn]) -> list[str]:
+    """Ids of all passages on which an answer may rest."""
+    return [id for turn in turns for ids in turn["passages"] for id in ids]
+
+
+def _so_far(state: _ParallelState) -> list[str]:
+    """Known facts, and the ends of the model's turns, without tags: a note is written in view of them."""
+    said = [re.sub(r"<[^<>]*>", " ", turn["said"]).split()[-_REMEMBERED:] for turn in state["turns"]]
+    return [*state["known"], *(" ".join(words) for words in said if words)]
 
 
 def _turns(state: _ParallelState) -> list[Turn]:
