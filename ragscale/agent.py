@@ -24,6 +24,7 @@ from ragscale.index.options import DESCRIPTION_LENGTH, HOWS
 from ragscale.index.remote.index import RemoteIndex
 from ragscale.llm import LLM, Capabilities, load
 from ragscale.llm.openai import OpenAILLM
+from ragscale.llm.special import neutral, special_tokens
 from ragscale.modes import spec
 from ragscale.modes.core.checkpoints import Checkpoints
 from ragscale.modes.core.moves import Context
@@ -215,7 +216,7 @@ class Agent:
             shown = f"a {type(about).__name__}" if not isinstance(about, str) else f"{len(about):,} characters"
             raise InvalidInput(f"about is {shown}", f"Describe the corpus in up to {DESCRIPTION_LENGTH:,} characters.")
         seed = self.seed if seed is None else _seed(seed)
-        question = encodable(question.strip())
+        question = neutral(encodable(question.strip()), special_tokens(self.llm))
         chosen = modes.get(mode) if mode is not None else self.mode
         limits = self.budget if budget is None else budget
         async with self._saver(thread_id) as saver:

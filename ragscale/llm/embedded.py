@@ -75,8 +75,15 @@ class EmbeddedLLM(OpenAILLM):
 
     @property
     def special_tokens(self) -> frozenset[str]:
-        """Texts that the model's tokenizer reads as one token wherever they stand, from the file's metadata."""
-        return of_gguf(self.path)
+        """Texts that the model's tokenizer reads as one token wherever they stand, from the file's metadata.
+
+        Empty where it cannot be read, which llama.cpp may still be able to: prompts then rely on the shapes that such
+        tokens have (`ragscale.prompts.clean`).
+        """
+        try:
+            return of_gguf(self.path)
+        except ModelFileError:
+            return frozenset()
 
     def _admit(self, prompt_tokens: int, max_tokens: int, n: int) -> AbstractAsyncContextManager[None]:
         # The server fails every request in its memory when that overflows.

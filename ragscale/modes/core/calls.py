@@ -22,6 +22,7 @@ from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.index import How
 from ragscale.llm.answers import within
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
+from ragscale.llm.special import neutral, special_tokens
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.line import Line
 from ragscale.modes.core.state import Scope, event_id
@@ -274,6 +275,12 @@ class Calls:
             )
         return texts
 
+    def passage(self, id: str) -> Passage:
+        """The passage of that id as prompts show it: unable to write a special token of the model's own tokenizer."""
+        found = self.context.index.passage(id)
+        own = special_tokens(self.context.llm)
+        return replace(found, title=neutral(found.title, own), text=neutral(found.text, own)) if own else found
+
     async def fit(
         self, make: Callable[[list[Passage]], Prompt[T]], ids: Sequence[str], n: int = 1, *, room: float = 1.0
     ) -> tuple[Prompt[T], list[str], str]:
@@ -286,7 +293,7 @@ class Calls:
             The prompt, the ids of the passages in it, best first, and a note where some had to be left out.
         """
         budget, window = self.ledger.tokens_left(self.clock)[0], self._window
-        shown = [self.context.index.passage(id) for id in ids]
+        shown = [self.passage(id) for id in ids]
         while True:
             prompt = make(shown)
             left = min(budget, window) - int(prompt.max_tokens * room) * n - self.context.capabilities.thinking // 2

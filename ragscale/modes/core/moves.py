@@ -201,7 +201,7 @@ class Moves(Calls):
             return None
         with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
             shown = self.scope["shown"] or self.context.shown
-            passages = [self.context.index.passage(id) for id in islice(cycle(ids), shown)]
+            passages = [self.passage(id) for id in islice(cycle(ids), shown)]
             prompt = self.profile.answer(question, passages, known, self._pairs(chain))
             need = await self.count(prompt.messages)
             thinking = self.context.capabilities.thinking

@@ -394,7 +394,7 @@ def _form(moves: Moves) -> Form:
 def _shown(moves: Moves, turns: list[Turn]) -> tuple[list[str], dict[str, Any]]:
     """Ids of the passages in a conversation in the order shown, and the passages."""
     shown = [id for turn in turns for ids, _ in findings(turn) for id in ids]
-    return shown, {id: moves.context.index.passage(id) for id in shown}
+    return shown, {id: moves.passage(id) for id in shown}
 
 
 def _found(turns: list[Turn]) -> list[str]:
