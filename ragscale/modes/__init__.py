@@ -17,6 +17,7 @@ from ragscale.modes.ensemble.best_of_n import BestOfN
 from ragscale.modes.ensemble.retry import Retry
 from ragscale.modes.ensemble.vote import Vote
 from ragscale.modes.search.beam import Beam
+from ragscale.modes.search.bidirectional import Bidirectional
 from ragscale.modes.search.mcts import Mcts
 from ragscale.modes.search.tot import Tot
 from ragscale.modes.search.tree import Tree
@@ -30,6 +31,7 @@ from ragscale.modes.sequential.parallel import Parallel
 __all__ = [
     "Beam",
     "BestOfN",
+    "Bidirectional",
     "Chain",
     "Direct",
     "IRCoT",
@@ -60,6 +62,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     BestOfN,
     Retry,
     Mcts,
+    Bidirectional,
 )
 """In the order in which they are listed everywhere."""
 

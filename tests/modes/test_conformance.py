@@ -6,7 +6,21 @@ import pytest
 from conformance import Conformance
 
 from ragscale import modes
-from ragscale.modes import Beam, BestOfN, Chain, IRCoT, Mcts, Mode, Once, Parallel, Retry, Tot, Tree, Vote
+from ragscale.modes import (
+    Beam,
+    BestOfN,
+    Bidirectional,
+    Chain,
+    IRCoT,
+    Mcts,
+    Mode,
+    Once,
+    Parallel,
+    Retry,
+    Tot,
+    Tree,
+    Vote,
+)
 
 SMALL = Tree(steps=2, expand=2, samples=3, rollouts=2, rollout_steps=1)
 
@@ -40,6 +54,7 @@ VARIANTS: dict[str, Mode] = {
     "mcts": Mcts(of=Chain(steps=2), rollouts=3, width=2, expand=1, scorer="penalty"),
     "mcts-wide": Mcts(of=SMALL, rollouts=4, width=3),
     "retry": Retry(of=Chain(steps=2, question_k=0), tries=2, carry="summary"),
+    "bidirectional": Bidirectional(of=Chain(steps=2), candidates=2, checks=2),
     "retry-excluding": Retry(of=Parallel(rounds=1), tries=3, carry="exclude"),
 }
 LONG = ("vote-of-tree", "vote-of-vote", "best-by-agreement", "mcts-wide")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conformance import check
-from doubles import QUESTION, StubIndex, never_repeating, run, scripted
+from doubles import QUESTION, StubIndex, Together, move_of, never_repeating, run, scripted
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.llm.scripted import ScriptedCall
-from ragscale.modes import BestOfN, Chain, Mode, Once, Parallel, Retry, Vote
+from ragscale.modes import BestOfN, Bidirectional, Chain, Mode, Once, Parallel, Retry, Vote
 from ragscale.modes.core.costs import Costs
 from ragscale.prompts import INSTRUCTIONS
+from ragscale.prompts.backward import CANDIDATES
 from ragscale.prompts.confidence import CONFIDENCE, SUMMARY
+from ragscale.prompts.instructions import PLACEHOLDER
 from ragscale.types import Event
 
 ODD = [
@@ -28,8 +32,14 @@ ODD = [
 
 def asked(call: ScriptedCall) -> str:
     """The section of the instruction that a call is made from; empty for a profile's own move."""
-    system = call.messages[0]["content"]
-    return next((name for name, told in INSTRUCTIONS.items() if told.system[:60] == system[:60]), "")
+    return next((name for name, form in _forms().items() if form.fullmatch(call.messages[0]["content"])), "")
+
+
+@functools.cache
+def _forms() -> dict[str, re.Pattern[str]]:
+    """The system message of each section, whatever stands for its placeholders."""
+    texts = {name: PLACEHOLDER.split(told.system)[::2] for name, told in INSTRUCTIONS.items() if told.system}
+    return {name: re.compile(".*".join(map(re.escape, parts)), re.DOTALL) for name, parts in texts.items()}
 
 
 def replying(**replies: Callable[[ScriptedCall], Any] | Any) -> Any:
@@ -67,7 +77,7 @@ def prompts(calls: list[ScriptedCall]) -> list[str]:
 @pytest.mark.parametrize("text", ODD)
 def test_readers_take_any_text(text: str) -> None:
     """Malformed is None; nothing raises."""
-    for section in ("confidence", "summary"):
+    for section in ("confidence", "summary", "candidates", "backward", "verify"):
         INSTRUCTIONS[section].read(text)
 
 
@@ -207,3 +217,101 @@ def test_more_tokens_pay_for_more_tries_each_in_full() -> None:
     assert [length[0] for length in lengths] == [6, 6, 6]
     assert lengths[-1] == [6, 6, 6]
     assert lengths == sorted(lengths)
+
+
+NAMES = ["Ann", "Bob", "the bob.", "Cy", "N/A", "Dee"]
+BOTH = Bidirectional(of=Chain(steps=3, question_k=0))
+
+
+def proposing(*answers: str, **replies: Any) -> Any:
+    return scripted(replying(candidates={"answers": answers}, **replies))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"answers": ["Ann", "ann", "Bob"]}', ["Ann", "Bob"]), ('["A", 7, true, null, {"a": 1}]', ["A", "7", "yes"]),
+        ('{"answers": "Ann"}', ["Ann"]), ('{"answers": ["N/A", ""]}', None), ("Ann", None), ("[]", None),
+    ],
+)  # fmt: skip
+def test_candidates_are_read(text: str, said: list[str] | None) -> None:
+    assert CANDIDATES.read(text) == said
+
+
+@pytest.mark.parametrize(
+    ("ahead", "n", "back"),
+    [(3, 3, 1), (2, 1, 2), (1, 4, 3)],
+)
+def test_bidirectional_costs_as_the_formula_says(ahead: int, n: int, back: int) -> None:
+    """C = 2 L_f + 1 + n 2 L_b + 1, R = L_f + n L_b, S = max(L_f, L_b): the call that proposes is no round."""
+    mode = Bidirectional(of=Chain(steps=ahead, question_k=0), candidates=n, checks=back)
+    answer, counts = counted(mode, llm=proposing(*NAMES))
+    assert counts == (2 * ahead + 1 + n * 2 * back + 1, ahead + n * back, max(ahead, back))
+    assert in_full(mode) == counts
+    assert answer.spend.serial.llm_calls == 1 + 2 * max(ahead, back) + 1
+    assert counted(Bidirectional(), llm=proposing(*NAMES))[1] == (14, 7, 4) == in_full(Bidirectional())
+
+
+def test_both_directions_run_in_one_superstep() -> None:
+    """Each first call of a direction waits until all of them wait: one after another would time out."""
+    together = Together(4)
+    llm = scripted(
+        replying(candidates={"answers": NAMES}), sleep=together,
+        delay=lambda call: float(move_of(call) == "plan" and "Looked up so far:\n1." not in call.messages[-1]["content"]
+                                 and asked(call) != "candidates"),
+    )  # fmt: skip
+    answer, _ = run(Bidirectional(of=Chain(steps=1, question_k=0)), llm=llm)
+    assert (together.failed, llm.most_running, answer.stop_reason) == (0, 4, "answered")
+
+
+def test_the_merged_prompt_has_both_directions_and_each_candidate_its_own() -> None:
+    llm = proposing(*NAMES)
+    answer, _ = run(BOTH, llm=llm)
+    last = llm.calls[-1]
+    assert asked(last) == "verify"
+    text = last.messages[-1]["content"]
+    pairs = {e.branch: [] for e in answer.trace if e.move == "read"}
+    for event in answer.trace:
+        if event.move == "read":
+            pairs[event.branch].append(f"{event.input} -> {event.output}")
+    assert {branch: len(lines) for branch, lines in pairs.items()} == {
+        "forward": 3, "backward.0": 1, "backward.1": 1, "backward.2": 1,
+    }  # fmt: skip
+    blocks = text.split("Looked up for ")
+    assert all(line in blocks[1] for line in pairs["forward"])
+    for n, name in enumerate(["Ann", "Bob", "Cy"]):
+        assert blocks[n + 2].startswith(f"the candidate {name}:")
+        assert pairs[f"backward.{n}"][0] in blocks[n + 2]
+    assert text.endswith(f"Question: {QUESTION}")
+
+
+def test_a_check_is_of_its_candidate_and_ends_where_nothing_is_left_to_look_up() -> None:
+    llm = proposing("Ann", "Bob", backward=lambda call: {"queries": [] if "Ann" in str(call.messages) else ["b"]})
+    _, counts = counted(Bidirectional(of=Chain(steps=1, question_k=0), checks=3), llm=llm)
+    # forward 2, candidates, Ann asks nothing, Bob asks once and repeats himself, verify
+    assert counts == (2 + 1 + 1 + 3 + 1, 2, 1)
+    assert all(("Ann" in text) != ("Bob" in text) for text in prompts(llm.calls) if "Candidate answer:" in text)
+
+
+@pytest.mark.parametrize("reply", ["", "none", '{"answers": []}'])
+def test_without_candidates_it_is_the_forward_direction(reply: str) -> None:
+    llm = scripted(replying(candidates=reply))
+    _, counts = counted(BOTH, llm=llm)
+    assert counts == (2 * 3 + 1 + 1, 3, 3)
+    assert move_of(llm.calls[-1]) == "answer"
+    assert asked(llm.calls[-1]) == ""
+
+
+def test_a_small_budget_has_fewer_candidates_and_each_is_checked_to_its_end() -> None:
+    found = []
+    for tokens in (2_000, 4_000, 6_000, 8_000):
+        answer, ledger = run(
+            Bidirectional(), llm=proposing(*NAMES), index=StubIndex(words=100), budget=Budget(tokens=tokens)
+        )  # fmt: skip
+        check(answer, ledger, Budget(tokens=tokens))
+        reads = [event.branch for event in answer.trace if event.move == "read"]
+        found.append(sum(branch.startswith("backward") for branch in reads))
+        assert reads.count("forward") >= 1
+        assert found[-1] == sum(e.branch.startswith("backward") and e.move == "plan" for e in answer.trace)
+    assert (found[0], found[1], found[-1]) == (0, 1, 3)
+    assert found == sorted(found)

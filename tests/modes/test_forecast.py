@@ -14,6 +14,7 @@ from ragscale.budget import Budget, Ledger
 from ragscale.modes import (
     Beam,
     BestOfN,
+    Bidirectional,
     Chain,
     Direct,
     IRCoT,
@@ -57,6 +58,7 @@ MODES: list[Mode] = [
     Mcts(scorer="penalty"),
     Retry(),
     Retry(of=Once(), tries=2, carry="exclude"),
+    Bidirectional(candidates=1),
 ]
 LIMITS: list[dict[str, int]] = [
     {},

@@ -12,7 +12,7 @@ from ragscale.budget import Ledger
 from ragscale.modes.core.state import State
 from ragscale.types import Spend
 
-__all__ = ["Cost", "Costs", "Forecast", "Means", "Room", "beside", "closing_tokens", "series"]
+__all__ = ["Cost", "Costs", "Forecast", "Means", "Room", "abreast", "beside", "closing_tokens", "series"]
 
 _PLAN, _GLIMPSE, _SAMPLE, _REASON = 340, 90, 50, 150
 _PASSAGE, _ANSWER, _SCORE = 140, 150, 250
@@ -167,6 +167,12 @@ def beside(cost: Spend, branches: int) -> Cost:
         prompt_tokens=cost.prompt_tokens * branches,
         queries=cost.queries * branches,
     )
+
+
+def abreast(one: Spend, other: Spend) -> Cost:
+    """Cost of two different branches side by side: they add up, and along the critical path the longer one counts."""
+    left, right = Cost.of(one), Cost.of(other)
+    return replace(left + right, **{name: max(getattr(left, name), getattr(right, name)) for name in _ALONG})
 
 
 def series(first: Spend, last: Spend, n: int) -> Cost:

@@ -18,7 +18,7 @@ from ragscale.llm.base import Score
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.calls import Calls, Context, Retriever
 from ragscale.modes.core.costs import Cost, Room, closing_tokens
-from ragscale.prompts import NO_INFORMATION, Profile, Prompt, Step, with_budget
+from ragscale.prompts import NO_INFORMATION, Closing, Profile, Prompt, Step, with_budget
 from ragscale.text import encodable
 from ragscale.types import Event, Hit, Passage, Spend, TracedHit
 
@@ -215,17 +215,25 @@ class Moves(Calls):
         return None
 
     async def close(
-        self, question: str, ids: Sequence[str], chain: Sequence[Step], known: Sequence[str], stop: str
+        self,
+        question: str,
+        ids: Sequence[str],
+        chain: Sequence[Step],
+        known: Sequence[str],
+        stop: str,
+        make: Callable[[list[Passage]], Prompt[Closing]] | None = None,
     ) -> dict[str, Any]:
-        """Write the closing answer, from the best passages that fit, out of the share that was held for it."""
+        """Write the closing answer, from the best passages that fit, out of the share that was held for it.
+
+        `make` makes its prompt from passages, best first; by default the profile's own.
+        """
         self.release()
         # Prompts are estimated on the high side, and a passage is worth more than room for a longer answer.
         room = 1.0 if self.context.capabilities.tokenizer else 0.5
         pairs = self._pairs(chain)
+        make = make or (lambda docs: self.profile.answer(question, docs, known, pairs))
         try:
-            prompt, shown, note = await self.fit(
-                lambda docs: self.profile.answer(question, docs, known, pairs), ids, room=room
-            )
+            prompt, shown, note = await self.fit(make, ids, room=room)
             said = await self.put(prompt, passages=shown, note=note)
         except (RagscaleError, OSError) as error:
             reason = f"budget:{error.dimension}" if isinstance(error, BudgetExceeded) else "failed"
