@@ -27,6 +27,7 @@ from ragscale.modes.sequential.ircot import IRCoT
 from ragscale.modes.sequential.iter_retgen import IterRetGen
 from ragscale.modes.sequential.once import Once
 from ragscale.modes.sequential.parallel import Parallel
+from ragscale.modes.sequential.self_ask import SelfAsk
 
 __all__ = [
     "Beam",
@@ -41,6 +42,7 @@ __all__ = [
     "Once",
     "Parallel",
     "Retry",
+    "SelfAsk",
     "Tot",
     "Tree",
     "Vote",
@@ -52,6 +54,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     Direct,
     Once,
     Chain,
+    SelfAsk,
     IRCoT,
     IterRetGen,
     Parallel,

@@ -6,14 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ragscale.prompts import parse
 from ragscale.prompts.instructions import instruction
 from ragscale.prompts.profile import Profile
-from ragscale.prompts.prompt import Plan, Prompt
+from ragscale.prompts.prompt import Plan, Prompt, Reply, Step
+from ragscale.prompts.repeats import normalise
 from ragscale.prompts.text import documents, one_line
 from ragscale.prompts.thoughts import spoken
+from ragscale.prompts.wording import says_none
 from ragscale.types import Passage
 
-__all__ = ["draft", "inferential", "keywords", "sentence"]
+__all__ = ["draft", "follow_up", "inferential", "keywords", "sentence"]
 
 _END = re.compile(r"[.!?\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*(?=\s|$)|(?<=[\u3002\uff01\uff1f])|\n")
 # What stands before a full stop that ends no sentence: a title, an initial, letters with a full stop each.
@@ -33,6 +36,11 @@ _ASKING = frozenset(["who", "what", "when", "where", "why", "which", "how", "doe
 def whole(text: str) -> str | None:
     """All that a reply says, on one line; None where that is nothing."""
     return " ".join(spoken(text).split()) or None
+
+
+_FOLLOW_UP = re.compile(r"follow[- ]?ups?(?: questions?)?[ \d*]*[:\uff1a][ *]*([^\n]*)", re.IGNORECASE)
+_FINAL = re.compile(r"final answer(?: is)?[ *]*[:\uff1a]?[ *]*([^\n]*)", re.IGNORECASE)
+_GIVEN = "Intermediate answer:"
 
 
 def first(text: str) -> str | None:
@@ -61,6 +69,20 @@ def thought(text: str) -> list[Plan] | None:
     """A sentence of reasoning and its query, which is empty where it says what the answer is; None for none."""
     said = first(text)
     return (said and [Plan("" if _CONCLUDES.search(said) else keywords(said), said)]) or None
+
+
+def asked(text: str) -> Reply | None:
+    """A follow-up question or the final answer, whichever is first; None for a reply with neither.
+
+    An intermediate answer and all behind it is the model's own invention, and left out.
+    """
+    said = re.split(_GIVEN, spoken(text), maxsplit=1, flags=re.IGNORECASE)[0]
+    question, final = _FOLLOW_UP.search(said), _FINAL.search(said)
+    if question and not (final and final.start() < question.start()):
+        query = parse.query(question[1])
+        return Reply(queries=[query]) if normalise(query) and not says_none(query) else None
+    answer = parse.short(final[1].strip(" *")) if final else ""
+    return Reply(answer=answer) if answer else None
 
 
 def drafted(text: str) -> list[Plan] | None:
@@ -109,3 +131,31 @@ def sentence(
     """Ask for the next sentence of a chain of thought, after those so far."""
     said = "\n".join(map(one_line, sentences)) or "none"
     return profile.make(_SENTENCE, question=one_line(question), documents=documents(passages), sentences=said)
+
+
+_FOLLOW = instruction(
+    "self-ask", "plan",
+    f"""Answer the question by asking simpler follow-up questions, one at a time; each is looked up in {{corpus}}, and \
+its answer is given to you. Reply with one line: the next follow-up question, never the same again, or the final answer.
+
+Question: Who created the series in which "Winter Is Coming" is the first episode?
+Follow up: In which series is "Winter Is Coming" the first episode?
+{_GIVEN} Game of Thrones
+Follow up: Who created the series Game of Thrones?
+{_GIVEN} David Benioff and D. B. Weiss
+So the final answer is: David Benioff and D. B. Weiss
+
+Question: Who is older, Steven Spielberg or Ridley Scott?
+Follow up: When was Steven Spielberg born?
+{_GIVEN} 1946
+Follow up: When was Ridley Scott born?
+{_GIVEN} 1937
+So the final answer is: Ridley Scott""",
+    "Question: {question}{pairs}", asked, cap="plan", needs=("question", "pairs"), stop=(_GIVEN,),
+)  # fmt: skip
+
+
+def follow_up(profile: Profile, question: str, steps: Sequence[Step]) -> Prompt[Reply]:
+    """Ask for the next follow-up question, below those so far and their answers, or for the final answer."""
+    pairs = "".join(f"\nFollow up: {one_line(step['query'])}\n{_GIVEN} {one_line(step['answer'])}" for step in steps)
+    return profile.make(_FOLLOW, question=one_line(question), pairs=pairs)

@@ -86,13 +86,14 @@ def _conversations() -> frozenset[str]:
 
 
 def move_of(call: ScriptedCall) -> str:
-    """What a call is for: ``plan``, ``turn`` (of a conversation), ``answer``, ``score`` or ``read`` (anything else)."""
+    """What a call is for: ``plan``, ``turn`` (of a conversation), ``follow-up``, ``answer``, ``score`` or ``read``
+    (anything else)."""
     if call.continuation is not None:
         return "score"
     if call.messages[0]["content"] in _conversations() or _tags(call.messages[0]["content"]):
         return "turn"
     if call.schema is None:
-        return "read"
+        return "follow-up" if "\nFollow up:" in call.messages[0]["content"] else "read"
     return "answer" if "answer" in call.schema.get("properties", {}) else "plan"
 
 
@@ -144,6 +145,8 @@ def never_repeating(messages: Sequence[Message], call: ScriptedCall) -> list[str
             if tags := _tags(messages[0]["content"]):
                 return f"<think> hm </think>{tags[0]}{tags[1].join(queries)}{tags[2]}"
             return json.dumps({"think": "hm", "queries": queries})
+        if kind == "follow-up":
+            return f"Follow up: {query(word)}"
         if kind == "answer":
             return json.dumps({"documents": [1], "answer": f"answer {word}"})
         return f"fact {word}"

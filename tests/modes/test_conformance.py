@@ -6,7 +6,7 @@ import pytest
 from conformance import Conformance
 
 from ragscale import modes
-from ragscale.modes import (
+from ragscale.modes import (, Beam, BestOfN, Chain, IRCoT, Mcts, Mode, Once, Parallel, Retry, SelfAsk, Tot, Tree, Vote
     Beam,
     BestOfN,
     Bidirectional,
@@ -27,6 +27,7 @@ SMALL = Tree(steps=2, expand=2, samples=3, rollouts=2, rollout_steps=1)
 VARIANTS: dict[str, Mode] = {
     **{name: cls() for name, cls in modes.registered().items() if "of" not in cls.__dataclass_fields__},
     "once-k1": Once(k=1, context=1),
+    "self-ask-2": SelfAsk(steps=2, k=2),
     "ircot-2": IRCoT(steps=2, k=2, context=3),
     "chain-2": Chain(steps=2, question_k=0),
     "chain-aware": Chain(steps=2, aware=True),

@@ -10,7 +10,7 @@ from doubles import QUESTION, Script, StubIndex, move_of, never_repeating, run, 
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget
-from ragscale.modes import BestOfN, Direct, IRCoT, IterRetGen, Vote
+from ragscale.modes import BestOfN, Direct, IRCoT, IterRetGen, SelfAsk, Vote
 from ragscale.types import Passage
 
 
@@ -20,12 +20,12 @@ def counts(answer: Answer) -> tuple[int, int, int]:
     return spend.total.llm_calls, spend.total.queries, spend.serial.rounds
 
 
-def saying(*replies: str) -> Script:
+def saying(*replies: str, kinds: tuple[str, ...] = ("read",)) -> Script:
     """A model whose plain-text turns are these, the last one for ever; the rest never repeats itself."""
     left = [*replies]
 
     def reply(messages: Any, call: Any) -> Any:
-        if move_of(call) != "read":
+        if move_of(call) not in kinds:
             return never_repeating(messages, call)
         return left.pop(0) if len(left) > 1 else left[0]
 
@@ -136,3 +136,53 @@ class TestIRCoT:
     def test_an_empty_sentence_ends_and_so_does_the_same_one(self, last: str) -> None:
         answer, _ = run(IRCoT(), llm=scripted(saying("Jaws was directed by Spielberg.", last)))
         assert (counts(answer), answer.stop_reason) == ((3, 2, 2), "answered")
+
+
+FOLLOW_UPS = ("Follow up: Who directed Jaws?", "Follow up: Who directed Alien?", "So the final answer is: Scott.")
+
+
+def self_asking(*replies: str) -> Script:
+    """A model whose turns of self-ask are these."""
+    return saying(*replies, kinds=("follow-up",))
+
+
+class TestSelfAsk:
+    @pytest.mark.parametrize("asked", [0, 1, 2])
+    def test_counts(self, asked: int) -> None:
+        """C = 2 F + 1, the final answer in the conversation."""
+        answer, _ = run(SelfAsk(), llm=scripted(self_asking(*FOLLOW_UPS[2 - asked :])))
+        assert counts(answer) == (2 * asked + 1, asked, asked)
+        assert (answer.text, answer.stop_reason, bool(answer.citations)) == ("Scott.", "answered", asked > 0)
+        assert answer.spend.serial == answer.spend.total
+
+    def test_the_conversation_grows(self) -> None:
+        llm = scripted(self_asking(*FOLLOW_UPS))
+        run(SelfAsk(), llm=llm)
+        turns = [call for call in llm.calls if move_of(call) == "follow-up"]
+        assert all(call.stop == ("Intermediate answer:",) for call in turns)
+        first, second, third = (call.messages[-1]["content"] for call in turns)
+        assert first == f"Question: {QUESTION}"
+        assert re.fullmatch(
+            rf"{re.escape(first)}\nFollow up: Who directed Jaws\?\nIntermediate answer: fact \w+", second
+        )
+        assert third.startswith(second)
+
+    @pytest.mark.parametrize("steps", [1, 2, 5])
+    def test_the_cap(self, steps: int) -> None:
+        """The closing answer takes the place of the final one, and sees what was asked."""
+        llm = scripted()
+        answer, _ = run(SelfAsk(steps=steps), llm=llm)
+        assert counts(answer) == (2 * steps + 1, steps, steps)
+        assert llm.calls[-1].messages[-1]["content"].count(" -> fact ") == steps
+
+    @pytest.mark.parametrize("said", ["He is Scott.", "Follow up: none", "Follow up:", "So the final answer is:", ""])
+    def test_a_missing_marker_costs_a_call(self, said: str) -> None:
+        answer, _ = run(SelfAsk(), llm=scripted(self_asking(FOLLOW_UPS[0], said)))
+        assert (counts(answer), answer.stop_reason) == ((4, 1, 1), "answered")
+        assert [event.status for event in answer.trace if event.status] == ["malformed"]
+
+    def test_a_follow_up_that_comes_again_is_not_asked_for_ever(self) -> None:
+        """Not even where the search finds nothing."""
+        answer, _ = run(SelfAsk(), llm=scripted(self_asking(FOLLOW_UPS[0])), index=StubIndex(lambda query: []))
+        assert counts(answer) == (3, 1, 1)
+        assert "repeat" in [event.status for event in answer.trace]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ragscale.prompts import Plan, profile, reasoning
+from ragscale.prompts import Plan, Reply, profile, reasoning
 from ragscale.prompts.reasoning import first, inferential, keywords
 from ragscale.types import Passage
 
@@ -26,6 +26,32 @@ def test_no_text_is_too_odd(made: str, text: str) -> None:
     }
     plans = prompts[made].read(text)
     assert plans is None or all(plan.known.strip() for plan in plans)
+
+
+@pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
+def test_no_turn_of_self_ask_is_too_odd(text: str) -> None:
+    for said in (text, f"Follow up: {text}", f"So the final answer is: {text}"):
+        reply = reasoning.follow_up(profile(), "Who?", []).read(said)
+        assert reply is None or bool(reply.answer.strip()) != bool(reply.queries)
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        ("Follow up: Who directed Jaws?", Reply(queries=["Who directed Jaws?"])),
+        ("**Follow-up question 2:** Who directed Jaws?", Reply(queries=["Who directed Jaws?"])),
+        ("Follow up: A?\nIntermediate answer: x\nSo the final answer is: y", Reply(queries=["A?"])),
+        ("Follow up: A?\nSo the final answer is: y", Reply(queries=["A?"])),
+        ("So the final answer is: **Jaws**\nFollow up: A?", Reply(answer="Jaws")),
+        ("<think>Follow up: no</think>The final answer is Jaws", Reply(answer="Jaws")),
+        ("Final answer: no", Reply(answer="no")),
+        ("Follow up: No further questions.", None),
+        ("Jaws", None),
+    ],
+)
+def test_turns_of_self_ask(text: str, reply: Reply | None) -> None:
+    """Whichever is first, and nothing that the model invents behind it."""
+    assert reasoning.follow_up(profile(), "Who?", []).read(text) == reply
 
 
 @pytest.mark.parametrize(

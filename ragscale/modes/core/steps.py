@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from ragscale import prompts
 from ragscale.modes.core.moves import Moves
 from ragscale.prompts import NO_INFORMATION, Prompt, Step
-from ragscale.types import Passage
+from ragscale.types import Passage, Spend
 
-__all__ = ["note", "penalty", "read", "take"]
+__all__ = ["FIRST", "note", "penalty", "read", "take"]
+
+FIRST = Spend(llm_calls=2, prompt_tokens=600, queries=1, rounds=1)
+"""Least that a first step is tried with: its passages may be short."""
 
 
 async def read(moves: Moves, query: str, ids: Sequence[str]) -> str:

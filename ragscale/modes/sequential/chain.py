@@ -14,15 +14,12 @@ from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
+from ragscale.modes.core.steps import FIRST
 from ragscale.modes.core.steps import read as read_passages
 from ragscale.prompts import Step, normalise
 from ragscale.types import Spend
 
 __all__ = ["Chain"]
-
-
-_FIRST = Spend(llm_calls=2, prompt_tokens=600, queries=1, rounds=1)
-"""Least that a first step is tried with: its passages may be short."""
 
 
 class _ChainState(State, total=False):
@@ -75,7 +72,7 @@ class Chain(Stepwise):
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many steps as can be paid to their ends."""
         step = self._step(costs)
-        steps = int(min(self.steps, max(1, room.turns(step)))) if room.pays(_FIRST) else 0
+        steps = int(min(self.steps, max(1, room.turns(step)))) if room.pays(FIRST) else 0
         return Forecast(room.within(series(step, step, steps)), {"steps": steps})
 
     def graph(self) -> ModeGraph:
@@ -86,7 +83,7 @@ class Chain(Stepwise):
             steps, tries = state["chain"], state.get("tries", 0)
             seen, notes = state["seen"][: self.plan_k], state["known"]
             # Half a step is money lost: begin none that cannot be read to its end.
-            step = self._step(Costs.of(state)) if steps else _FIRST
+            step = self._step(Costs.of(state)) if steps else FIRST
             moves.need(step)
             known = {normalise(step["query"], self.match) for step in steps}
             # The paper caps the attempts of a whole chain; a model that keeps repeating itself has nothing left to ask.

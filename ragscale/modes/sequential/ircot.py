@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from langgraph.graph import END, START
 
-from ragscale.modes.core.asking import Asking
+from ragscale.modes.core.asking import Planning
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
@@ -37,7 +37,7 @@ class _IRCoTState(State, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IRCoT(Asking):
+class IRCoT(Planning):
     """Retrieve for the question; then write a sentence of reasoning, search for it, and so on; a reader answers.
 
     The query is the last sentence that infers nothing ("so", "thus", a sum), without its question words. Passages are
@@ -69,7 +69,7 @@ class IRCoT(Asking):
 
     @property
     def asks(self) -> dict[str, Any]:
-        """As of `Asking`; the answer is shown the passages collected, which take the place of the question's own."""
+        """As of `Planning`; the answer is shown the passages collected, which take the place of the question's own."""
         return {**super().asks, "evidence": "question"}
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:

@@ -1,0 +1,127 @@
+"""`self-ask`: self-ask with search (arXiv 2210.03350): follow-up questions, each looked up, until the final answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from langgraph.graph import END, START
+
+from ragscale.modes.core.asking import CAPS, Planning
+from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, series
+from ragscale.modes.core.graph import ModeGraph
+from ragscale.modes.core.moves import Moves
+from ragscale.modes.core.nodes import node, unless_stopped
+from ragscale.modes.core.state import State, Update, evidence
+from ragscale.modes.core.steps import FIRST
+from ragscale.modes.core.steps import read as read_passages
+from ragscale.prompts import Step, normalise, reasoning
+from ragscale.types import Spend
+
+__all__ = ["SelfAsk"]
+
+
+class _SelfAskState(State, total=False):
+    query: str
+    """The follow-up question being worked on; empty where there is none."""
+    passages: list[str]
+    """Its hits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfAsk(Planning):
+    """The model asks itself follow-up questions; each is looked up and answered below it, up to the final answer.
+
+    A reply ends where the intermediate answer would begin, which the search gives. Costs C = 2 F + 1, R = S = F for F
+    follow-ups, `steps` at most: 11 and 5 by default; fewer on a budget. Stops at the final answer. A reply with neither
+    that nor a new follow-up, or `steps` follow-ups, end in the closing answer, which sees what was asked, its answers
+    and the passages: a call more for such a reply. Unlike the paper, whose search engine answers by itself, a call
+    reads each follow-up's passages; and a follow-up that comes again is not asked for ever.
+    """
+
+    name: ClassVar[str] = "self-ask"
+    source: ClassVar[str] = "Self-Ask, arXiv 2210.03350"
+    pays: ClassVar[str] = "where a question falls into simple ones, and one more after an answer costs little"
+    least: ClassVar[dict[str, float]] = CAPS
+
+    steps: int = 5
+    """Most follow-up questions (5 in FlashRAG)."""
+    plan_tokens: int = 0
+    """Most tokens of a reply; 0: as the profile says (128; corag: 64)."""
+    read_tokens: int = 0
+    """Most tokens of an intermediate answer; 0: as the profile says (128)."""
+    pairs: Literal["auto", "all", "none"] = "all"
+    """Whether the closing answer is shown the follow-ups and their answers, as published; ``"auto"``: as the profile
+    says."""
+
+    @property
+    def asks(self) -> dict[str, Any]:
+        """As of `Planning`, with what the closing answer is shown."""
+        return {**super().asks, "pairs": self.pairs}
+
+    def _caps(self) -> tuple[str, ...]:
+        return tuple(CAPS)
+
+    def cost(self, costs: Costs) -> tuple[Spend, Spend]:
+        """One follow-up; `steps` of them."""
+        ends, step = self.ends_cost(costs), self._step(costs)
+        return ends + step, ends + series(step, step, self.steps)
+
+    def course(self, costs: Costs, room: Room) -> Forecast:
+        """As many follow-ups as can be paid to their ends."""
+        step = self._step(costs)
+        steps = int(min(self.steps, max(1, room.turns(step)))) if room.pays(FIRST) else 0
+        return Forecast(room.within(series(step, step, steps)), {"steps": steps})
+
+    def graph(self) -> ModeGraph:
+        """ask -> retrieve -> read -> ask ... -> (answer)."""
+
+        @node
+        async def ask(moves: Moves, state: _SelfAskState) -> Update:
+            question, profile, steps = state["question"], moves.profile, state["chain"]
+            # Half a step is money lost: begin none that cannot be read to its end.
+            moves.need(self._step(Costs.of(state)) if steps else FIRST)
+            replies = await moves.ask(lambda _: reasoning.follow_up(profile, question, steps))
+            for reply in replies:
+                if reply.answer:
+                    shown = evidence(state)[: self.context]
+                    return {"text": reply.answer, "citations": moves.cite(reply.answer, [], shown)}
+                [query] = reply.queries
+                if normalise(query) not in {normalise(step["query"]) for step in steps}:
+                    return {"query": query}
+                moves.note("plan", "discarded", status="repeat", input=query)
+            return {"query": ""}
+
+        @node
+        async def retrieve(moves: Moves, state: _SelfAskState) -> Update:
+            return {"passages": (await moves.retrieve([state["query"]], self.k))[0]}
+
+        @node
+        async def read(moves: Moves, state: _SelfAskState) -> Update:
+            answer = await read_passages(moves, state["query"], state["passages"])
+            step = Step(query=state["query"], passages=state["passages"], answer=answer)
+            return {"chain": [*state["chain"], step]}
+
+        async def after_asking(state: _SelfAskState) -> str:
+            if state["text"]:
+                return END
+            return "retrieve" if not state["stop"] and state["query"] else "answer"
+
+        async def after_reading(state: _SelfAskState) -> str:
+            return "ask" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
+
+        graph = ModeGraph(_SelfAskState, self.asks)
+        graph.add_node("ask", ask)
+        graph.add_node("retrieve", retrieve)
+        graph.add_node("read", read)
+        graph.add_node("answer", self.closing())
+        graph.add_edge(START, "ask")
+        graph.add_conditional_edges("ask", after_asking, ["retrieve", "answer", END])
+        graph.add_conditional_edges("retrieve", unless_stopped("read"), ["read", "answer"])
+        graph.add_conditional_edges("read", after_reading, ["ask", "answer"])
+        graph.add_edge("answer", END)
+        return graph
+
+    def _step(self, costs: Costs) -> Cost:
+        """A follow-up question, its passages and its answer."""
+        return costs.plan() + costs.step(self.k)
