@@ -6,7 +6,7 @@ import pytest
 from conformance import Conformance
 
 from ragscale import modes
-from ragscale.modes import (, Beam, BestOfN, Chain, IRCoT, Mcts, Mode, Once, Parallel, Retry, SelfAsk, Tot, Tree, Vote
+from ragscale.modes import (
     Beam,
     BestOfN,
     Bidirectional,
@@ -17,6 +17,7 @@ from ragscale.modes import (, Beam, BestOfN, Chain, IRCoT, Mcts, Mode, Once, Par
     Once,
     Parallel,
     Retry,
+    SelfAsk,
     Tot,
     Tree,
     Vote,
