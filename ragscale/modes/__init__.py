@@ -14,6 +14,7 @@ from ragscale.errors import InvalidInput
 from ragscale.modes.core import mode as mode_module
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.ensemble.best_of_n import BestOfN
+from ragscale.modes.ensemble.multi_chain import MultiChain
 from ragscale.modes.ensemble.retry import Retry
 from ragscale.modes.ensemble.vote import Vote
 from ragscale.modes.search.beam import Beam
@@ -39,6 +40,7 @@ __all__ = [
     "IterRetGen",
     "Mcts",
     "Mode",
+    "MultiChain",
     "Once",
     "Parallel",
     "Retry",
@@ -63,6 +65,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     Tot,
     Vote,
     BestOfN,
+    MultiChain,
     Retry,
     Mcts,
     Bidirectional,

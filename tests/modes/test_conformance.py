@@ -14,6 +14,7 @@ from ragscale.modes import (
     IRCoT,
     Mcts,
     Mode,
+    MultiChain,
     Once,
     Parallel,
     Retry,
@@ -53,13 +54,15 @@ VARIANTS: dict[str, Mode] = {
     "best-of-n": BestOfN(of=Chain(steps=2), n=3),
     "best-by-judge": BestOfN(of=Chain(steps=2, question_k=0), n=2, scorer="judge"),
     "best-by-agreement": BestOfN(of=Parallel(rounds=1), n=2, scorer="agreement"),
+    "multi-chain": MultiChain(of=Chain(steps=1), n=2),
+    "multi-chain-of-vote": MultiChain(of=Vote(of=Once(), n=2), n=2, reads="passages"),
     "mcts": Mcts(of=Chain(steps=2), rollouts=3, width=2, expand=1, scorer="penalty"),
     "mcts-wide": Mcts(of=SMALL, rollouts=4, width=3),
     "retry": Retry(of=Chain(steps=2, question_k=0), tries=2, carry="summary"),
     "bidirectional": Bidirectional(of=Chain(steps=2), candidates=2, checks=2),
     "retry-excluding": Retry(of=Parallel(rounds=1), tries=3, carry="exclude"),
 }
-LONG = ("vote-of-tree", "vote-of-vote", "best-by-agreement", "mcts-wide")
+LONG = ("vote-of-tree", "vote-of-vote", "best-by-agreement", "multi-chain-of-vote", "mcts-wide")
 """Nestings that run with the slow tests: what they add to the others is little."""
 
 

@@ -21,6 +21,7 @@ from ragscale.modes import BestOfN, Chain, IRCoT, Mcts, Mode, Once, Parallel, Re
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import outermost
+from ragscale.modes.ensemble.ensemble import Ensemble
 from ragscale.modes.search.levels import Shape
 from ragscale.types import Spend
 
@@ -192,7 +193,7 @@ def turn(mode: Mode) -> int:
 
     With its own margin: an equal part of what is left has to pay for it.
     """
-    if isinstance(mode, Vote | BestOfN):
+    if isinstance(mode, Ensemble):
         return mode.n * turn(mode.of)
     if isinstance(mode, Mcts | Retry):
         return mode.inner_cost(Costs())[0].tokens

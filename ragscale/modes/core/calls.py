@@ -38,6 +38,7 @@ _MOST = 2**53  # of a count: what a float holds exactly
 LEAST = 16
 """A completion of fewer tokens says little, and some services take no fewer."""
 
+S = TypeVar("S")
 T = TypeVar("T")
 _Result = TypeVar("_Result", Generation, Score)
 
@@ -292,15 +293,12 @@ class Calls:
         Returns:
             The prompt, the ids of the passages in it, best first, and a note where some had to be left out.
         """
-        budget, window = self.ledger.tokens_left(self.clock)[0], self._window
         shown = [self.passage(id) for id in ids]
         while True:
             prompt = make(shown)
-            left = min(budget, window) - int(prompt.max_tokens * room) * n - self.context.capabilities.thinking // 2
-            need = with_margin(await self.count(prompt.messages))
+            need, left = await self._need(prompt, n, room)
             if need <= left or not shown:
-                why = f"the context window of {window}" if window < budget else f"the {budget:g} tokens left"
-                note = f"{len(shown)} of {counted(len(ids), 'passage')} fit into {why}" if len(shown) < len(ids) else ""
+                note = self._fitting(len(shown), counted(len(ids), "passage")) if len(shown) < len(ids) else ""
                 return prompt, [passage.id for passage in shown], note
             if len(shown) > 1:
                 keep = math.floor(len(shown) * max(left, 0) / need)
@@ -308,6 +306,34 @@ class Calls:
             else:
                 words = shown[0].text.split()
                 shown = [replace(shown[0], text=" ".join(words[: len(words) // 2]))] if len(words) > 8 else []
+
+    async def fit_first(
+        self, make: Callable[[Sequence[S]], Prompt[T]], items: Sequence[S], *, room: float = 1.0
+    ) -> tuple[Prompt[T], str]:
+        """The prompt with as many of the first items as the budget and the context window have room for; one at least.
+
+        `room` is as of `fit`.
+
+        Returns:
+            The prompt, and a note where some had to be left out.
+        """
+        shown = len(items)
+        while True:
+            prompt = make(items[:shown])
+            need, left = await self._need(prompt, 1, room)
+            if need <= left or shown <= 1:
+                return prompt, self._fitting(shown, str(len(items))) if shown < len(items) else ""
+            shown = max(1, min(math.floor(shown * max(left, 0) / need), shown - 1))
+
+    async def _need(self, prompt: Prompt[Any], n: int, room: float) -> tuple[int, float]:
+        """Tokens that a prompt needs, and those that it may have beside `room` of its longest completions."""
+        left = min(self.ledger.tokens_left(self.clock)[0], self._window) - int(prompt.max_tokens * room) * n
+        return with_margin(await self.count(prompt.messages)), left - self.context.capabilities.thinking // 2
+
+    def _fitting(self, shown: int, of: str) -> str:
+        budget, window = self.ledger.tokens_left(self.clock)[0], self._window
+        why = f"the context window of {window}" if window < budget else f"the {budget:g} tokens left"
+        return f"{shown} of {of} fit into {why}"
 
     async def charge(
         self,

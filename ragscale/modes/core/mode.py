@@ -12,7 +12,7 @@ from langgraph.graph import StateGraph
 
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.modes.core.calls import LEAST
-from ragscale.modes.core.costs import Costs, Forecast, Room
+from ragscale.modes.core.costs import Cost, Costs, Forecast, Room
 from ragscale.modes.core.moves import Context, Moves
 from ragscale.modes.core.nodes import Node, node
 from ragscale.modes.core.state import State, Update, evidence
@@ -140,6 +140,10 @@ class Mode(ABC):
         """Cost of both ends of a run: that look, and the closing answer."""
         return self.look_cost(costs) + costs.answer(self.context)
 
+    def closing_cost(self, costs: Costs, course: Spend, shown: int) -> Cost:
+        """Cost of the closing answer from `shown` passages, where what came before it costs `course`."""
+        return costs.answer(shown)
+
     def forecast(self, costs: Costs, room: Room, *, looked: bool = False, answers: bool = True) -> Forecast:
         """Expected course of a run that always finds more to ask, with `room` to spend. Pure: no call is made.
 
@@ -162,7 +166,7 @@ class Mode(ABC):
             shown = min(self.context, self.looks or self.k)
             if closes and self.retrieves and not self.looks and room.less(spend).pays(costs.retrieve()):
                 spend += costs.retrieve()  # as `closing` does where there is nothing to answer from
-        close = room.less(spend).within(costs.answer(shown)) if closes else Spend()
+        close = room.less(spend).within(self.closing_cost(costs, course.spend, shown)) if closes else Spend()
         return Forecast(spend + close, course.shape)
 
     def course(self, costs: Costs, room: Room) -> Forecast:

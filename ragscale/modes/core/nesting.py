@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from langgraph.graph import END
 
@@ -20,11 +20,18 @@ __all__ = ["Nesting"]
 class Nesting(Mode):
     """A mode whose work is done by inner runs of `of`, which share one look at the question's own passages."""
 
-    members_answer: ClassVar[bool] = True
-    """Whether each inner run ends in an answer of its own."""
-
     of: Mode
     """The mode of the inner runs."""
+
+    @property
+    def members_answer(self) -> bool:
+        """Whether each inner run is to end in an answer of its own."""
+        return True
+
+    @property
+    def answered(self) -> bool:
+        """Whether each inner run ends in an answer: as it is to, or since its mode is of runs that answer."""
+        return self.members_answer or not self.of.closes
 
     @property
     def asks(self) -> dict[str, Any]:
@@ -44,7 +51,7 @@ class Nesting(Mode):
     @property
     def closes(self) -> bool:
         """True where inner runs write no answers."""
-        return not self.members_answer
+        return not self.answered
 
     @property
     def scoring(self) -> Scorer | None:
@@ -58,7 +65,7 @@ class Nesting(Mode):
     def inner_cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """Cost of one inner run and its score, at its least and in full: the question is looked up outside, and where
         inner runs write no answers, it is answered outside."""
-        outside = self.look_cost(costs) if self.members_answer else self.of.ends_cost(costs)
+        outside = self.look_cost(costs) if self.answered else self.of.ends_cost(costs)
         least, full = (spend - outside + self.score_cost(costs) for spend in self.of.cost(costs))
         return replace(least, rounds=max(0, least.rounds)), replace(full, rounds=max(0, full.rounds))
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.scorers import SCORERS, Scorer, ScorerName
-from ragscale.modes.core.state import Outcome, State, Update
-from ragscale.modes.ensemble.ensemble import Ensemble
+from ragscale.modes.core.state import Outcome, Update
+from ragscale.modes.ensemble.ensemble import Ensemble, EnsembleState
 from ragscale.modes.sequential.chain import Chain
 from ragscale.types import Choice
 
@@ -27,7 +27,6 @@ class BestOfN(Ensemble):
     name: ClassVar[str] = "best-of-n"
     source: ClassVar[str] = "CoRAG, arXiv 2501.14342"
     pays: ClassVar[str] = "where the scorer tells good chains from bad ones"
-    members_answer: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "corag-paper": {"of": Chain.preset("corag-paper"), "n": 4, "context": 20, "scorer": "penalty"}
     }
@@ -35,7 +34,12 @@ class BestOfN(Ensemble):
     scorer: ScorerName = "penalty"
     """``"penalty"``: CoRAG's, by log-likelihood; ``"judge"``: rated by the model; ``"agreement"``: self-consistency."""
 
-    async def decide(self, moves: Moves, state: State, outcomes: list[Outcome]) -> Update:
+    @property
+    def members_answer(self) -> bool:
+        """False: the best one is answered from."""
+        return False
+
+    async def decide(self, moves: Moves, state: EnsembleState, outcomes: list[Outcome]) -> Update:
         """The best-scored member; its own answer, where its mode has written one on the way."""
         best = max(outcomes, key=lambda outcome: float("-inf") if outcome["score"] is None else outcome["score"])
         choices = [

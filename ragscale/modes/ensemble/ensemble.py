@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 from langgraph.graph import END, START
 from langgraph.types import Send
 
-from ragscale.modes.core.costs import Costs, Forecast, Room, beside
+from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, beside
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
@@ -21,12 +23,18 @@ from ragscale.modes.core.voting import stopped
 from ragscale.modes.sequential.chain import Chain
 from ragscale.types import Spend
 
-__all__ = ["Ensemble"]
+__all__ = ["Ensemble", "EnsembleState", "batches", "some"]
 
 
-class _EnsembleState(State, total=False):
+class EnsembleState(State, total=False):
+    """State of an ensemble."""
+
     members: int
-    """Members that the budget pays for."""
+    """Members of the batch that is about to run; 0 where no further one is wanted, or paid for."""
+    sizes: Annotated[list[int], operator.add]
+    """Members of each batch so far, in the order of ``outcomes``."""
+    scored: bool
+    """Whether they are scored: a single member has nothing to be compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +44,8 @@ class Ensemble(Nesting):
     The question itself is looked up once for all members. The first member runs as `of` would alone; the others plan
     and answer at `temperature` at least. Seeds differ by the members' names, so members differ and repeat exactly.
     Where the budget cannot pay the least that `of` needs (`Mode.cost`) `n` times, there are fewer members, one at
-    least; each gets an equal share of what is left in every dimension.
+    least; each gets an equal share of what is left in every dimension. Members may run in batches (`further`), which
+    get equal shares, too.
     """
 
     most: ClassVar[dict[str, float]] = {"n": 256}  # each member is a subgraph: more take seconds to start
@@ -49,26 +58,55 @@ class Ensemble(Nesting):
     """Least temperature of the planning and closing moves of all members but the first."""
 
     @abstractmethod
-    async def decide(self, moves: Moves, state: State, outcomes: list[Outcome]) -> Update:
+    async def decide(self, moves: Moves, state: EnsembleState, outcomes: list[Outcome]) -> Update:
         """The state's ``text`` and ``citations``; or without them ``chain``, ``known`` and ``found``, from which the
         closing answer is then written. `outcomes` are those of members that have anything, in their order."""
 
+    def batch(self, done: Sequence[int]) -> int:
+        """Members of the next batch in full, after batches of so many."""
+        return self.n
+
+    def further(self, done: Sequence[int]) -> int:
+        """Batches that are still to come in full, after batches of so many."""
+        return 0 if done else 1
+
+    async def goes_on(self, moves: Moves, state: EnsembleState) -> bool:
+        """Whether another batch is wanted, now that at least one is done."""
+        return bool(self.further(state["sizes"]))
+
+    def given(self, state: EnsembleState) -> dict[str, Any]:
+        """Further values of the state that the members of the next batch start from."""
+        return {}
+
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
-        """One member at its least; `n` members in full. The closing answer comes on top where members write none."""
+        """One member at its least; all members in full. The closing answer comes on top where members write none."""
         ends = self.ends_cost(costs) if self.closes else self.look_cost(costs)
         least, full = self.inner_cost(costs)
-        return ends + least, ends + beside(full, self.n)
+        sizes = list[int]()
+        while self.further(sizes):
+            sizes.append(self.batch(sizes))
+        return ends + least, ends + sum((beside(full, size) for size in sizes), Cost())
 
     def course(self, costs: Costs, room: Room) -> Forecast:
-        """As many members as the budget pays for."""
-        members = self._members(costs, room)
-        score = self.score_cost(costs) if members > 1 else Spend()
-        each = self.of.forecast(costs, room.dealt(members).less(score), looked=True, answers=self.members_answer)
-        return Forecast(beside(each.spend + score, members), {"members": members, "each": each.shape})
+        """As many members as the budget pays for, batch by batch."""
+        spend, done, each = Spend(), list[int](), Forecast(Spend(), {})
+        part, shape = None, dict[str, Any]()
+        while self.further(done):
+            left = room.less(spend)
+            members, turns = self._size(costs, left, done)
+            if not members:
+                break
+            score = self.score_cost(costs) if done or members * turns > 1 else Spend()
+            if (dealt := left.dealt(members, turns).less(score)) != part:  # equal ones, where nothing limits them
+                part, each = dealt, self.of.forecast(costs, dealt, looked=True, answers=self.members_answer)
+            spend += beside(each.spend + score, members)
+            done.append(members)
+            shape = shape or each.shape
+        return Forecast(spend, {"members": sum(done), "each": shape})
 
     def graph(self) -> ModeGraph:
-        """look -> deal -> member x n -> decide -> (answer)."""
-        graph = ModeGraph(_EnsembleState, self.asks)
+        """look -> deal -> member x n (-> deal ...) -> decide -> (answer)."""
+        graph = ModeGraph(EnsembleState, self.asks)
         if self.looks:
             graph.add_node("look", self.looking(self.looks))
             graph.add_conditional_edges("look", unless_stopped("deal"), ["deal", "answer"])
@@ -77,39 +115,73 @@ class Ensemble(Nesting):
         graph.add_node("decide", node(self._decide))
         graph.add_node("answer", self.closing())
         graph.add_edge(START, "look" if self.looks else "deal")
-        graph.add_conditional_edges("deal", self._to_members, ["member", "answer"])
-        graph.add_edge("member", "decide")
+        graph.add_conditional_edges("deal", self._to_members, ["member", *["decide"] * self._batched, "answer"])
+        graph.add_edge("member", "deal" if self._batched else "decide")
         graph.add_conditional_edges("decide", self._unless_answered, ["answer", END])
-        graph.add_edge("answer", END)
+        self._end(graph)
         return graph
 
-    async def _deal(self, moves: Moves, state: State) -> Update:
-        """Share what is left among as many members as it pays for."""
+    def _end(self, graph: ModeGraph) -> None:
+        """Wire what follows the closing answer."""
+        graph.add_edge("answer", END)
+
+    async def _deal(self, moves: Moves, state: EnsembleState) -> Update:
+        """Share what is left among as many members as it pays for; none where no further batch is wanted."""
         costs = Costs.of(state, samples=moves.context.capabilities.samples)
         if not self.closes:
             moves.give_up_closing()
-        members = self._members(costs, Room.of(moves.ledger, moves.clock))
-        if members < self.n:
-            moves.note("select", f"{members} of {self.n} members", status="narrowed")
-        part = share(moves.ledger, members, moves.clock)
+        done = state.get("sizes", [])
         held = {} if self.closes else {"held": 0}
-        return {"part": part, "typical": costs.means, "members": members, **held}
+        if done and not await self.goes_on(moves, state):
+            return {"members": 0, **held}
+        members, turns = self._size(costs, Room.of(moves.ledger, moves.clock), done)
+        if members < (full := self.batch(done)):
+            moves.note("select", f"{members} of {full} members", status="narrowed")
+        part = share(moves.ledger, max(1, members), moves.clock, layers=turns)
+        return {
+            "part": part, "typical": costs.means, "members": members, "sizes": [members] if members else [],
+            "scored": bool(done) or members * turns > 1, **held,
+        }  # fmt: skip
 
-    async def _to_members(self, state: _EnsembleState) -> list[Send] | str:
+    async def _to_members(self, state: EnsembleState) -> list[Send] | str:
+        decide = "decide" if self._batched and state["outcomes"] else "answer"
         if state["stop"]:
-            return "answer"
+            return decide
+        first = len(state["outcomes"])
         return [
-            send("member", state, str(i), temperature=self.temperature if i else 0.0, scored=state["members"] > 1)
-            for i in range(state["members"])
-        ]
+            send(
+                "member", state, str(i), temperature=self.temperature if i else 0.0, scored=state["scored"],
+                **self.given(state),
+            )
+            for i in range(first, first + state["members"])
+        ] or decide  # fmt: skip
 
-    async def _decide(self, moves: Moves, state: State) -> Update:
-        outcomes = state["outcomes"]
-        some = [outcome for outcome in outcomes if outcome["text"] or outcome["chain"] or outcome["passages"]]
-        update = await self.decide(moves, state, some) if some else {}
-        return {**stopped(outcomes), **update}
+    async def _decide(self, moves: Moves, state: EnsembleState) -> Update:
+        outcomes = some(state["outcomes"])
+        update = await self.decide(moves, state, outcomes) if outcomes else {}
+        return {**stopped(state["outcomes"]), **update}
 
-    def _members(self, costs: Costs, room: Room) -> int:
-        """Members that `room` pays for; one at least."""
+    @property
+    def _batched(self) -> bool:
+        """Whether there may be several batches."""
+        return self.further([self.batch([])]) > 0
+
+    def _size(self, costs: Costs, room: Room, done: Sequence[int]) -> tuple[int, int]:
+        """Members of the next batch that `room` pays for, one at least in the first; and batches, this one included,
+        that it is to be shared by."""
         least, _ = self.inner_cost(costs)
-        return int(max(1, min(self.n, room.times(least))))
+        pays = not done or room.reaches(least)
+        members = int(max(0 if done else 1, min(self.batch(done), room.times(least)))) if pays else 0
+        turns = min(self.further(done), room.turns(beside(least, members))) if members else 1
+        return members, int(max(1, turns))
+
+
+def some(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those that have anything."""
+    return [outcome for outcome in outcomes if outcome["text"] or outcome["chain"] or outcome["passages"]]
+
+
+def batches(state: EnsembleState) -> list[list[Outcome]]:
+    """Outcomes of each batch so far."""
+    left = iter(state["outcomes"])
+    return [[next(left) for _ in range(size)] for size in state.get("sizes", [])]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.state import Outcome, State, Update
+from ragscale.modes.core.state import Outcome, Update
 from ragscale.modes.core.voting import plurality
-from ragscale.modes.ensemble.ensemble import Ensemble
+from ragscale.modes.ensemble.ensemble import Ensemble, EnsembleState
 
 __all__ = ["Vote"]
 
@@ -26,6 +26,6 @@ class Vote(Ensemble):
     source: ClassVar[str] = "self-consistency, arXiv 2203.11171"
     pays: ClassVar[str] = "where single runs are right more often than wrong, but vary"
 
-    async def decide(self, moves: Moves, state: State, outcomes: list[Outcome]) -> Update:
+    async def decide(self, moves: Moves, state: EnsembleState, outcomes: list[Outcome]) -> Update:
         """The plurality."""
         return plurality(moves, outcomes)
