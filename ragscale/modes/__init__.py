@@ -20,6 +20,7 @@ from ragscale.modes.ensemble.vote import Vote
 from ragscale.modes.search.beam import Beam
 from ragscale.modes.search.bidirectional import Bidirectional
 from ragscale.modes.search.mcts import Mcts
+from ragscale.modes.search.muse import Muse
 from ragscale.modes.search.tot import Tot
 from ragscale.modes.search.tree import Tree
 from ragscale.modes.sequential.chain import Chain
@@ -41,6 +42,7 @@ __all__ = [
     "Mcts",
     "Mode",
     "MultiChain",
+    "Muse",
     "Once",
     "Parallel",
     "Retry",
@@ -69,6 +71,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     Retry,
     Mcts,
     Bidirectional,
+    Muse,
 )
 """In the order in which they are listed everywhere."""
 

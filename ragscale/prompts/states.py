@@ -1,4 +1,4 @@
-"""Prompts of Tree of Thoughts (arXiv 2305.10601): a state is a chain, which is proposed for, valued, and voted on."""
+"""Prompts about a search's chains: proposals, values and ballots of Tree of Thoughts, reports of ParallelMuse."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import Plan, Prompt, Step
 from ragscale.prompts.text import beginning, documents, numbered_pairs, one_line
 from ragscale.prompts.thoughts import spoken
+from ragscale.text import encodable
 from ragscale.types import Passage
 
-__all__ = ["VALUES", "ballot", "proposals", "value"]
+__all__ = ["VALUES", "ballot", "proposals", "report", "value"]
 
 VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
 """Worth of each judgement, as published."""
@@ -38,6 +39,11 @@ or found nothing. Reply in JSON: {"why": a short reason, "value": sure, likely o
 _BALLOT = """Several searches were made to answer a question; each line has what one of them looked up and found. Say \
 which of them is the most promising to go on from. Reply in JSON: {"why": a short reason, "best": the number of the \
 search}."""
+
+_REPORT = """A search looked things up to answer a question. Report on it in at most four sentences, for whoever \
+weighs it against other searches: which facts it found that matter and what led from one to the next, which answer \
+they lead to, and what is missing or doubtful. Leave out what does not bear on the answer. Reply with the report \
+alone."""
 
 _WHY = {"type": "string", "maxLength": 160}
 
@@ -68,6 +74,11 @@ def chosen(text: str) -> int | None:
     return number if number is not None and number > 0 else None
 
 
+def reported(text: str) -> str | None:
+    """A report on one line; None where it says nothing."""
+    return " ".join(encodable(spoken(text)).split()) or None
+
+
 _PROPOSALS = instruction(
     "proposals", "plan", _PROPOSE, "Question: {question}{seen}{past}", plans, cap="plan", least=64,
     schema=parse.queries_schema(1, least=0),
@@ -80,6 +91,11 @@ _VOTED = instruction(
     "ballot", "score", _BALLOT, "Question: {question}\n{searches}", chosen, cap=96, needs=("question", "searches"),
     least=48, schema=_judgement("best", {"type": "integer", "minimum": 1}),
 )  # fmt: skip
+
+
+_REPORTED = instruction(
+    "report", "read", _REPORT, "Question: {question}\n{past}", reported, cap=192, needs=("question", "past"), least=48
+)
 
 
 def proposals(
@@ -107,9 +123,17 @@ def proposals(
 
 def value(profile: Profile, question: str, steps: Sequence[Step], notes: Sequence[str]) -> Prompt[float]:
     """Ask whether a chain, with the notes of its planners, will answer the question; read as its worth in `VALUES`."""
+    return profile.make(_VALUED, question=one_line(question), past=_past(steps, notes))
+
+
+def report(profile: Profile, question: str, steps: Sequence[Step], notes: Sequence[str]) -> Prompt[str]:
+    """Ask for a report on a chain, with the notes of its planners: what an answer can be told from."""
+    return profile.make(_REPORTED, question=one_line(question), past=_past(steps, notes))
+
+
+def _past(steps: Sequence[Step], notes: Sequence[str]) -> str:
     known = ["Notes:", *map(one_line, notes)] if notes else []
-    past = "\n".join(["Looked up so far:", *numbered_pairs(steps), *known])
-    return profile.make(_VALUED, question=one_line(question), past=past)
+    return "\n".join(["Looked up so far:", *numbered_pairs(steps), *known])
 
 
 def ballot(profile: Profile, question: str, chains: Sequence[Sequence[Step]]) -> Prompt[int]:

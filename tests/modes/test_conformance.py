@@ -15,6 +15,7 @@ from ragscale.modes import (
     Mcts,
     Mode,
     MultiChain,
+    Muse,
     Once,
     Parallel,
     Retry,
@@ -46,6 +47,7 @@ VARIANTS: dict[str, Mode] = {
     "tree-wide": Tree(steps=1, expand=5, samples=2, rollouts=1, rollout_steps=0),
     "beam-small": Beam(steps=2, beam=2, expand=2, samples=2, rollouts=2, rollout_steps=1, scorer="judge"),
     "tot-vote": Tot(steps=2, expand=2, samples=2, judge="vote", generate="propose"),
+    "muse": Muse(of=Chain(steps=2), branches=2),
     "vote": Vote(of=Chain(steps=2), n=3),
     "vote-of-tree": Vote(of=SMALL, n=2),
     "vote-of-parallel": Vote(of=Parallel(rounds=2), n=3),
@@ -57,12 +59,13 @@ VARIANTS: dict[str, Mode] = {
     "multi-chain": MultiChain(of=Chain(steps=1), n=2),
     "multi-chain-of-vote": MultiChain(of=Vote(of=Once(), n=2), n=2, reads="passages"),
     "mcts": Mcts(of=Chain(steps=2), rollouts=3, width=2, expand=1, scorer="penalty"),
+    "muse-of-tree": Muse(of=SMALL, branches=2),
     "mcts-wide": Mcts(of=SMALL, rollouts=4, width=3),
     "retry": Retry(of=Chain(steps=2, question_k=0), tries=2, carry="summary"),
     "bidirectional": Bidirectional(of=Chain(steps=2), candidates=2, checks=2),
     "retry-excluding": Retry(of=Parallel(rounds=1), tries=3, carry="exclude"),
 }
-LONG = ("vote-of-tree", "vote-of-vote", "best-by-agreement", "multi-chain-of-vote", "mcts-wide")
+LONG = ("muse-of-tree", "vote-of-tree", "vote-of-vote", "best-by-agreement", "multi-chain-of-vote", "mcts-wide")
 """Nestings that run with the slow tests: what they add to the others is little."""
 
 

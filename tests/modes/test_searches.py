@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
 import pytest
 from conformance import check
-from doubles import StubIndex, move_of, never_repeating, run, scripted
+from doubles import StubIndex, move_of, never_repeating, run, score, scripted
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget
-from ragscale.errors import ModelError
-from ragscale.llm.base import Capabilities
-from ragscale.llm.scripted import ScriptedCall
-from ragscale.modes import Beam, Tot, Tree
+from ragscale.errors import InvalidInput, ModelError
+from ragscale.llm.base import Capabilities, Generation
+from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
+from ragscale.modes import Beam, Chain, Muse, Once, Tot, Tree
 from ragscale.modes.core.costs import Costs
 from ragscale.prompts import profile, states
 from ragscale.types import Event
@@ -115,10 +116,10 @@ class TestBeam:
                 return ["", ""]
             return ["a2", "a3"] if "1. a" in prompt else ["a", "b"]
 
-        def score(messages: Any, text: str) -> float:
+        def by_query(messages: Any, text: str) -> float:
             return scores[max((query for query in scores if f" {query}:" in messages[-1]["content"]), key=len)]
 
-        answer, ledger = run(Beam(steps=5, beam=2, expand=2), llm=scripted(asking(plans), score=score))
+        answer, ledger = run(Beam(steps=5, beam=2, expand=2), llm=scripted(asking(plans), score=by_query))
         check(answer, ledger, Budget())
         assert answer.stop_reason == "answered"
         assert [event.output for event in of(answer, "select")] == [["a", "b"], ["a2", "b"]]
@@ -274,3 +275,112 @@ def test_values_are_read_from_the_exact_last_line(text: str, worth: float | None
 )
 def test_ballots_are_read(text: str, number: int | None) -> None:
     assert states.ballot(profile(), "Who?", []).read(text) == number
+
+
+class Unsure(ScriptedLLM):
+    """A model whose planner is as sure of each sub-query as `sure` says by the length of the chain before it."""
+
+    def __init__(self, sure: Sequence[float], **options: Any) -> None:
+        super().__init__(never_repeating, score=score, context_window=100_000, **options)
+        self.sure, self.asked = sure, 0
+
+    async def generate(self, messages: Any, **call: Any) -> Generation:
+        made = await super().generate(messages, **call)
+        if not call.get("logprobs"):
+            return made
+        self.asked += 1
+        steps = len(re.findall(r"^\d+\. .* -> ", messages[-1]["content"], re.MULTILINE))
+        return replace(made, logprobs=[self.sure[steps]] * call.get("n", 1))
+
+
+class TestMuse:
+    def test_costs_what_it_says(self) -> None:
+        """C = 2 L + sum of 2 (L - p) + branches + 2, R = L + sum of (L - p); what branches share is paid once."""
+        mode = Muse(of=Chain(steps=6, question_k=0), branches=3)
+        answer, _ = run(mode, llm=Unsure([-0.1, -0.2, -0.3, -0.9, -0.8, -0.7]))
+        total, serial = answer.spend.total, answer.spend.serial
+        assert (total.llm_calls, total.queries) == (12 + 2 * (3 + 2 + 1) + 3 + 2, 6 + 3 + 2 + 1)
+        assert (serial.llm_calls, serial.rounds) == (12 + 2 * 3 + 1 + 1, 6 + 3)
+        full = mode.cost(Costs())[1]
+        assert (full.llm_calls, full.queries) == (12 + 2 * (6 + 5 + 4) + 3 + 2, 6 + 15)
+
+    def test_branches_at_the_most_uncertain_steps_and_keeps_the_chain_before_them(self) -> None:
+        """The first run is greedy; the others plan from its steps, at a temperature; ties go to the earliest step."""
+        llm = Unsure([-0.5, -0.1, -0.9, -0.5])
+        answer, ledger = run(Muse(of=Chain(steps=4), branches=3), llm=llm)
+        check(answer, ledger, Budget())
+        (select,) = of(answer, "select")
+        assert select.status == "kept"
+        assert select.note == "branches at the steps 3 (-0.90), 1 (-0.50), 4 (-0.50)"
+        searched = {name: [event.input for event in of(answer, "retrieve") if event.branch == name] for name in "0123"}
+        assert {name: len(queries) for name, queries in searched.items()} == {"0": 4, "1": 2, "2": 4, "3": 1}
+        assert select.output == [searched["0"][at][0] for at in (2, 0, 3)]
+        plans = {event.branch: event for event in reversed(of(answer, "plan"))}
+        assert [plans[name].score for name in "0123"] == [-0.5, -0.9, -0.5, -0.5]
+        first = [call for call in llm.calls if call.schema and "queries" in call.schema["properties"]]
+        assert [call.temperature for call in first[:4]] == [0.0] * 4
+        assert {call.temperature for call in first[4:]} == {0.7}
+        assert llm.asked == len(first)  # nothing else is asked how sure it is
+
+    def test_more_branches_than_steps_begin_at_the_most_uncertain_again(self) -> None:
+        answer, _ = run(Muse(of=Chain(steps=2), branches=3), llm=Unsure([-0.1, -0.2]))
+        (select,) = of(answer, "select")
+        assert select.output[0] == select.output[2] != select.output[1]
+
+    def test_without_log_probabilities_it_branches_at_evenly_spaced_steps_and_says_so(self) -> None:
+        can = Capabilities(json_schema=True, scoring=True, tokenizer=True, samples=True)
+        llm = scripted(capabilities=can)
+        answer, ledger = run(Muse(of=Chain(steps=6), branches=3), llm=llm)
+        check(answer, ledger, Budget())
+        (select,) = of(answer, "select")
+        assert select.status == "fallback"
+        assert select.note == "no log-probabilities of its steps: branches at evenly spaced ones, 1, 3, 5"
+        assert answer.spend.total.queries == 1 + 6 + 6 + 4 + 2
+        assert not any(call.logprobs for call in llm.calls)
+        assert answer.stop_reason == "answered"
+
+    @pytest.mark.parametrize("sent", [[], [float("nan")], ["high"], [None]])
+    def test_a_server_that_sends_no_numbers_is_one_without(self, sent: list[Any]) -> None:
+        class Odd(ScriptedLLM):
+            async def generate(self, messages: Any, **call: Any) -> Generation:
+                return replace(await super().generate(messages, **call), logprobs=sent)
+
+        llm = Odd(never_repeating, score=score, context_window=100_000)
+        answer, ledger = run(Muse(of=Chain(steps=2), branches=2), llm=llm)
+        check(answer, ledger, Budget())
+        assert [event.status for event in of(answer, "select")] == ["fallback"]
+
+    def test_the_answer_reads_a_report_on_each_run(self) -> None:
+        """And the passages of all; a report that fails is left out."""
+
+        def script(messages: Any, call: ScriptedCall) -> Any:
+            if call.messages[0]["content"].startswith("A search looked things up"):
+                asked.append(messages[-1]["content"])
+                return ModelError("no report today") if len(asked) == 2 else f"Report\non it, {len(asked)}."
+            return never_repeating(messages, call)
+
+        asked: list[str] = []
+        llm = scripted(script)
+        answer, ledger = run(Muse(of=Chain(steps=2), branches=2, context=50), llm=llm)
+        check(answer, ledger, Budget())
+        assert all("Looked up so far:\n1. " in prompt for prompt in asked)
+        last = llm.calls[-1].messages[-1]["content"]
+        assert "Report of search 1: Report on it, 1.\nReport of search 2: Report on it, 3.\n" in last
+        (event,) = of(answer, "answer")
+        retrieved = {id for event in of(answer, "retrieve") for id in event.passages}
+        assert set(event.passages) == retrieved
+
+    def test_has_as_many_branches_as_the_budget_pays_for(self) -> None:
+        for tokens in (1_500, 3_000, 6_000, 10_000, 30_000):
+            budget = Budget(tokens=tokens)
+            answer, ledger = run(Muse(), index=StubIndex(words=100), budget=budget)
+            check(answer, ledger, budget)
+            assert answer.text
+            reports = [event for event in of(answer, "read") if event.branch.endswith("report")]
+            runs = {event.branch for event in of(answer, "retrieve")} - {""}
+            assert len(reports) == (len(runs) if len(runs) > 1 else 0)
+        assert len(runs) == 4
+
+    def test_takes_a_mode_that_goes_on_from_a_chain(self) -> None:
+        with pytest.raises(InvalidInput, match="muse: of=once cannot go on from a chain"):
+            Muse(of=Once())

@@ -240,13 +240,15 @@ class Calls:
         seed = zlib.crc32(key.encode()) & 0x7FFFFFFF
 
         given = 0
+        # A search branches where the planner was unsure.
+        sure = move == "plan" and context.capabilities.logprobs and bool(self.scope["asks"].get("logprobs"))
 
         async def call(room: int) -> Generation:
             nonlocal given
             given = room
             return await llm.generate(
                 messages, max_tokens=room, n=n, temperature=temperature, seed=seed, stop=stop,
-                schema=schema if context.capabilities.json_schema else None,
+                schema=schema if context.capabilities.json_schema else None, **({"logprobs": True} if sure else {}),
             )  # fmt: skip
 
         lengths = (max(least, context.capabilities.least) + thinking // 4, max_tokens + thinking)
@@ -263,6 +265,7 @@ class Calls:
             cut.append("nothing but a thought" if result.usage.reasoning_tokens else "an empty reply")
         event = replace(
             event, input=input, output=texts[0] if n == 1 else texts, passages=list(passages),
+            score=_mean(result.logprobs) if sure else None,
             status="cut" if "length" in ends else "", note="; ".join(filter(None, [note, event.note, *cut])),
         )  # fmt: skip
         self.record(_read(event, [read(text) for text in texts]) if read else event)
@@ -459,6 +462,12 @@ class Calls:
         self._events.append(event)
         self._cost += event.spend
         self._emit(event.to_dict())
+
+
+def _mean(logprobs: Sequence[float]) -> float | None:
+    """The mean log-probability of several samples; None where a server has sent none, or no numbers."""
+    known = [value for value in logprobs if isinstance(value, int | float) and math.isfinite(value)]
+    return math.fsum(known) / len(known) if known else None
 
 
 def _digest(messages: list[Message]) -> str:

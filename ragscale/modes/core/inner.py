@@ -51,8 +51,9 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         if scored:
             cost = scored.cost(Costs(outer["typical"], context.capabilities.samples), mode.context)
             share = _less(share, cost, closing)
-        hint = state.get("hint") or outer["asks"].get("hint")
-        asks = {**mode.asks, "hint": hint} if hint else mode.asks
+        handed = {name: outer["asks"][name] for name in ("hint", "logprobs") if name in outer["asks"]}
+        handed |= {"hint": state["hint"]} if state.get("hint") else {}
+        asks = {**mode.asks, **handed}
         scope = Scope(
             branch=outer["branch"], share=share, reserve=closing, answers=answers, temperature=outer["temperature"],
             shown=mode.context, typical=outer["typical"], asks=asks, after=outer["after"], events=outer["events"],

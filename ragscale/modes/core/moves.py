@@ -311,7 +311,9 @@ def _lost(error: OSError) -> RagscaleError:
     return RagscaleError(f"the index failed ({said})", "Open it again, or look at its server.")
 
 
-def share(ledger: Ledger, branches: int, clock: Spend, *, layers: int = 1) -> dict[str, float]:
+def share(
+    ledger: Ledger, branches: int, clock: Spend, *, layers: int = 1, later: Spend | None = None
+) -> dict[str, float]:
     """An equal part of what is left for each of `branches`, which `send` gives them: in every dimension with a limit.
 
     Branches that draw on shares of their own never compete, so a run does not depend on which of them is faster. Call
@@ -322,8 +324,9 @@ def share(ledger: Ledger, branches: int, clock: Spend, *, layers: int = 1) -> di
         branches: Side by side. They share tokens, calls and queries.
         clock: The node's. Rounds, seconds and serial limits are along the critical path: all branches have the same.
         layers: Layers of such branches that are to follow one another, this one included: each gets an equal part.
+        later: Cost of what is to follow them, which is left out.
     """
-    part = asdict(Room.of(ledger, clock).dealt(branches, layers))
+    part = asdict(Room.of(ledger, clock).less(later or Spend()).dealt(branches, layers))
     part |= {
         "rounds": part["rounds"] + clock.rounds,
         "serial_tokens": part["serial_tokens"] + clock.tokens,
