@@ -29,6 +29,7 @@ from ragscale.modes.sequential.ircot import IRCoT
 from ragscale.modes.sequential.iter_retgen import IterRetGen
 from ragscale.modes.sequential.once import Once
 from ragscale.modes.sequential.parallel import Parallel
+from ragscale.modes.sequential.revise import Revise
 from ragscale.modes.sequential.self_ask import SelfAsk
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Once",
     "Parallel",
     "Retry",
+    "Revise",
     "SelfAsk",
     "Tot",
     "Tree",
@@ -61,6 +63,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     SelfAsk,
     IRCoT,
     IterRetGen,
+    Revise,
     Parallel,
     Tree,
     Beam,

@@ -16,7 +16,7 @@ from ragscale.prompts.thoughts import spoken
 from ragscale.prompts.wording import says_none
 from ragscale.types import Passage
 
-__all__ = ["draft", "follow_up", "inferential", "keywords", "sentence"]
+__all__ = ["critique", "draft", "follow_up", "inferential", "keywords", "sentence"]
 
 _END = re.compile(r"[.!?\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*(?=\s|$)|(?<=[\u3002\uff01\uff1f])|\n")
 # What stands before a full stop that ends no sentence: a title, an initial, letters with a full stop each.
@@ -41,6 +41,7 @@ def whole(text: str) -> str | None:
 _FOLLOW_UP = re.compile(r"follow[- ]?ups?(?: questions?)?[ \d*]*[:\uff1a][ *]*([^\n]*)", re.IGNORECASE)
 _FINAL = re.compile(r"final answer(?: is)?[ *]*[:\uff1a]?[ *]*([^\n]*)", re.IGNORECASE)
 _GIVEN = "Intermediate answer:"
+_SUPPORTED = re.compile(r"\W*(?:verdict\W+)?(?:(?:fully )?supported|correct|right|yes)\b", re.IGNORECASE)
 
 
 def first(text: str) -> str | None:
@@ -83,6 +84,17 @@ def asked(text: str) -> Reply | None:
         return Reply(queries=[query]) if normalise(query) and not says_none(query) else None
     answer = parse.short(final[1].strip(" *")) if final else ""
     return Reply(answer=answer) if answer else None
+
+
+def criticised(text: str, most: int = 3) -> Reply | None:
+    """A critique: enough where the draft is supported, else queries and what is missing; None for neither."""
+    value = parse.load(text)
+    verdict = value.get("verdict") if isinstance(value, dict) else spoken(text)
+    if isinstance(verdict, str) and _SUPPORTED.match(verdict):
+        return Reply(enough=True)
+    reply = parse.turn(text, most)
+    missing = value.get("missing") if isinstance(value, dict) else ""
+    return reply and replace(reply, known=" ".join(parse.worded(missing).split()))
 
 
 def drafted(text: str) -> list[Plan] | None:
@@ -159,3 +171,37 @@ def follow_up(profile: Profile, question: str, steps: Sequence[Step]) -> Prompt[
     """Ask for the next follow-up question, below those so far and their answers, or for the final answer."""
     pairs = "".join(f"\nFollow up: {one_line(step['query'])}\n{_GIVEN} {one_line(step['answer'])}" for step in steps)
     return profile.make(_FOLLOW, question=one_line(question), pairs=pairs)
+
+
+_CRITIQUE = instruction(
+    "revise", "plan",
+    """Check a proposed answer to a question against the documents. It is supported if they tell every fact that it \
+rests on; otherwise it is unsupported: say which fact is missing or wrong, and what to look up in {corpus}, up to {n} \
+at once: names of persons, works, places or things, never one that is already a document's title. Reply in JSON.
+
+Question: Who created the series in which "Winter Is Coming" is the first episode?
+[1] Winter Is Coming: "Winter Is Coming" is the first episode of Game of Thrones, first aired in 2011.
+Proposed answer: HBO
+{"verdict": "unsupported", "missing": "the creator of Game of Thrones", "queries": ["Game of Thrones creator"]}
+
+Question: Who is older, Steven Spielberg or Ridley Scott?
+[1] Steven Spielberg: Steven Spielberg is an American director, born in 1946.
+[2] Ridley Scott: Ridley Scott is an English director, born in 1937.
+Proposed answer: Ridley Scott
+{"verdict": "supported", "missing": "nothing", "queries": []}""",
+    "Question: {question}\n{documents}\nProposed answer: {answer}", criticised, cap="plan",
+    needs=("question", "documents", "answer"), schema=parse.queries_schema(1), least=48,
+)  # fmt: skip
+
+
+def critique(profile: Profile, question: str, passages: Sequence[Passage], answer: str, most: int) -> Prompt[Reply]:
+    """Ask whether the passages support an answer, and for up to `most` queries where they do not."""
+    values = {"question": one_line(question), "documents": documents(passages), "answer": one_line(answer)}
+    made = profile.make(_CRITIQUE, **values, n=str(most))
+    queries = parse.queries_schema(most, least=0)["properties"]
+    verdict = {"type": "string", "enum": ["supported", "unsupported"]}
+    properties = {"verdict": verdict, "missing": queries["missing"], "queries": queries["queries"]}
+    schema = {
+        "type": "object", "properties": properties, "required": [*properties], "additionalProperties": False,
+    }  # fmt: skip
+    return replace(made, read=lambda text: criticised(text, most), schema=made.schema and schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -10,7 +11,8 @@ from doubles import QUESTION, Script, StubIndex, move_of, never_repeating, run, 
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget
-from ragscale.modes import BestOfN, Direct, IRCoT, IterRetGen, SelfAsk, Vote
+from ragscale.errors import ModelError
+from ragscale.modes import BestOfN, Direct, IRCoT, IterRetGen, Revise, SelfAsk, Vote
 from ragscale.types import Passage
 
 
@@ -186,3 +188,67 @@ class TestSelfAsk:
         answer, _ = run(SelfAsk(), llm=scripted(self_asking(FOLLOW_UPS[0])), index=StubIndex(lambda query: []))
         assert counts(answer) == (3, 1, 1)
         assert "repeat" in [event.status for event in answer.trace]
+
+
+def criticising(*critiques: Any) -> Script:
+    """A model whose critiques are these."""
+    return saying(*map(json.dumps, critiques), kinds=("plan",))
+
+
+UNSUPPORTED = {"verdict": "unsupported", "missing": "who directed Jaws"}
+CLEAN = {"verdict": "supported", "missing": "nothing", "queries": []}
+
+
+class TestRevise:
+    @pytest.mark.parametrize("rounds", [1, 2, 3])
+    def test_never_clean(self, rounds: int) -> None:
+        """C = 1 + 2 t, R = 1 + queries, S = 1 + revisions."""
+        index = StubIndex()
+        answer, _ = run(Revise(rounds=rounds), index=index)
+        assert counts(answer) == (1 + 2 * rounds, 1 + 2 * rounds, 1 + rounds)
+        assert [len(batch) for batch in index.searches] == [1] + [2] * rounds
+
+    @pytest.mark.parametrize("at", [1, 2, 3])
+    def test_clean_in_round(self, at: int) -> None:
+        """C = 2 i, and the draft is the answer: clean at once is two calls."""
+        critiques = [{**UNSUPPORTED, "queries": [f"Jaws {i}"]} for i in range(at - 1)]
+        answer, _ = run(Revise(), llm=scripted(criticising(*critiques, CLEAN)))
+        drafts = [event for event in answer.trace if event.move == "answer"]
+        assert (counts(answer), len(drafts)) == ((2 * at, at, at), at)
+        assert answer.text in drafts[-1].output
+        assert answer.stop_reason == "answered"
+
+    def test_a_critique_that_repeats_itself_ends(self) -> None:
+        answer, _ = run(Revise(), llm=scripted(criticising({**UNSUPPORTED, "queries": ["Jaws director"]})))
+        assert counts(answer) == (4, 2, 2)
+        assert [event.status for event in answer.trace if event.status] == ["repeat"]
+
+    @pytest.mark.parametrize("said", [{"verdict": "perhaps", "queries": 7}, {**UNSUPPORTED, "queries": []}])
+    def test_one_that_wants_nothing_leaves_the_draft(self, said: Any) -> None:
+        assert counts(run(Revise(), llm=scripted(criticising(said)))[0]) == (2, 1, 1)
+
+    def test_the_answer_after_it_is_told_what_was_missing_and_sees_what_was_found(self) -> None:
+        llm = scripted(criticising({**UNSUPPORTED, "queries": ["Jaws director"]}, CLEAN))
+        index = StubIndex(lambda query: ["p7", "p8"] if query == "Jaws director" else ["p1", "p2"])
+        run(Revise(), llm=llm, index=index)
+        first, _, second, _ = (call.messages[-1]["content"] for call in llm.calls)
+        assert "who directed Jaws" not in first
+        assert "who directed Jaws" in second
+        assert re.findall(r"Title (p\d+)", second) == ["p1", "p2", "p7", "p8"]
+
+    @pytest.mark.parametrize(("calls", "made"), [(1, 1), (2, 1), (3, 3), (4, 3), (5, 5)])
+    def test_no_draft_that_cannot_be_revised(self, calls: int, made: int) -> None:
+        """A critique after which nothing can be written is for nothing; the closing answer is the last one."""
+        assert counts(run(Revise(), budget=Budget(llm_calls=calls))[0])[0] == made
+
+    def test_where_the_last_answer_fails_there_is_the_draft(self) -> None:
+        def reply(messages: Any, call: Any) -> Any:
+            return ModelError("gone", "") if call.index == 2 else never_repeating(messages, call)
+
+        answer, _ = run(Revise(rounds=1), llm=scripted(reply))
+        assert (answer.stop_reason, bool(answer.text)) == ("failed", True)
+
+    def test_the_best_of_several(self) -> None:
+        """A member's last answer is written by the ensemble, from the best one's passages."""
+        answer, _ = run(BestOfN(of=Revise(rounds=1), n=2, scorer="judge"))
+        assert counts(answer) == (2 * 3 + 1, 1 + 2 * 2, 2)

@@ -17,7 +17,21 @@ from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, ModelError
 from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedCall
-from ragscale.modes import BestOfN, Chain, IRCoT, Mcts, Mode, Once, Parallel, Retry, SelfAsk, Tree, Vote, built_in
+from ragscale.modes import (
+    BestOfN,
+    Chain,
+    IRCoT,
+    Mcts,
+    Mode,
+    Once,
+    Parallel,
+    Retry,
+    Revise,
+    SelfAsk,
+    Tree,
+    Vote,
+    built_in,
+)
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import outermost
@@ -197,7 +211,7 @@ def turn(mode: Mode) -> int:
         return mode.n * turn(mode.of)
     if isinstance(mode, Mcts | Retry):
         return mode.inner_cost(Costs())[0].tokens
-    return {Chain: 1_300, SelfAsk: 1_300, IRCoT: 2_200, Tree: 1_300, Parallel: 2_600}.get(type(mode), 0)
+    return {Chain: 1_300, SelfAsk: 1_300, IRCoT: 2_200, Revise: 2_700, Tree: 1_300, Parallel: 2_600}.get(type(mode), 0)
 
 
 @pytest.mark.parametrize("mode", NESTED, ids=str)

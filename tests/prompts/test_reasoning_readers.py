@@ -110,3 +110,24 @@ def test_a_draft_is_searched_for_behind_the_question() -> None:
     prompt = reasoning.draft(profile(), "Who?", PASSAGES)
     assert prompt.read("It is A.\nSo B.") == [Plan("Who? It is A. So B.", "It is A. So B.")]
     assert "[1] T {question}: Text" in prompt.messages[-1]["content"]
+
+
+@pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
+def test_no_critique_is_too_odd(text: str) -> None:
+    reply = reasoning.critique(profile(), "Who?", PASSAGES, "A", 2).read(text)
+    assert reply is None or reply.enough or 1 <= len(reply.queries) <= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        ('{"verdict": "supported", "missing": "nothing", "queries": ["Jaws"]}', Reply(enough=True)),
+        ('{"verdict": "unsupported", "missing": "who\\n did", "queries": ["A", "B", "C"]}',
+         Reply(queries=["A", "B"], known="who did")),
+        ('{"verdict": "unsupported", "missing": "who", "queries": []}', Reply(enough=True, known="who")),
+        ("Supported.", Reply(enough=True)),
+        ('{"verdict": "unsupp', None),
+    ],
+)  # fmt: skip
+def test_critiques(text: str, reply: Reply | None) -> None:
+    assert reasoning.critique(profile(), "Who?", PASSAGES, "A", 2).read(text) == reply
