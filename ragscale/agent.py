@@ -64,6 +64,7 @@ class Agent:
         InvalidInput: Unknown mode or model specification, or an argument that is not what it should be.
         MissingDependency: A package that the model or the index needs is not installed.
         ModelFileError: The embedded model's file is absent, damaged or cannot be loaded.
+        EndpointError: A vLLM server that is started for it (``"vllm:MODEL"``) does not come up.
         IndexDamaged, IndexMismatch, IndexServerError: `index` cannot be opened; see `Index.open`.
 
     The first question loads what the index needs, before its clock starts; then it finds out what the model can do, by

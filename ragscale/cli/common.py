@@ -52,8 +52,8 @@ Llm = Annotated[
     str,
     typer.Option(
         metavar="SPEC",
-        help="openai:URL#MODEL, a service by name (ollama:MODEL), with options (?window=N&...), embedded (the packaged "
-        "weights) or embedded:PATH (a GGUF file); docs/models.md has them all.",
+        help="openai:URL#MODEL, a service by name (ollama:MODEL), vllm:MODEL (starts a server), with options "
+        "(?window=N&...), embedded (the packaged weights) or embedded:PATH (a GGUF file); docs/models.md has them all.",
         envvar="RAGSCALE_LLM",
     ),
 ]

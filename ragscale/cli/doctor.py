@@ -135,12 +135,13 @@ def check_model(spec: str, patience: float = _PATIENCE) -> list[Finding]:
         patience: Seconds until it counts as not answering.
     """
     from ragscale.errors import RagscaleError
-    from ragscale.llm import ModelWarning
+    from ragscale.llm import ModelWarning, load
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ModelWarning)  # the findings say the same
-            return asyncio.run(asyncio.wait_for(_try_model(spec), patience))
+            model = load(spec)  # a server that is started for it has a patience of its own
+            return asyncio.run(_try_model(model, patience))
     except RagscaleError as error:
         return [Finding("model", "problem", error.problem, error.remedy)]
     except TimeoutError:
@@ -148,14 +149,13 @@ def check_model(spec: str, patience: float = _PATIENCE) -> list[Finding]:
         return [Finding("model", "problem", detail, "See the server's log; it may be busy.")]
 
 
-async def _try_model(spec: str) -> list[Finding]:
-    from ragscale.llm import load
+async def _try_model(model: LLM, patience: float) -> list[Finding]:
     from ragscale.llm.openai import OpenAILLM
 
-    model = load(spec)
     try:
-        can = await model.capabilities()
-        report = await model.report() if isinstance(model, OpenAILLM) else None
+        async with asyncio.timeout(patience):
+            can = await model.capabilities()
+            report = await model.report() if isinstance(model, OpenAILLM) else None
         found = [_abilities(model, can, report)]
         if report is not None:
             found += [_window(report), _tokens(report), _thoughts(can.thinking), *_requests(report, can.least)]

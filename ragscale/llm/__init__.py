@@ -22,12 +22,13 @@ def load(spec: str | LLM | Any) -> LLM:
 
     Args:
         spec: ``"openai:URL#MODEL"``, ``"openai:URL"``, ``"openai:MODEL"``, a provider's name before its model
-            (``"ollama:qwen3"``), each with options (``"...?window=32768&thinking=2048"``); ``"embedded"``,
-            ``"embedded:PATH"``; a LangChain chat model; or a model, which is returned as it is. `docs/models.md` has
-            them all.
+            (``"ollama:qwen3"``), each with options (``"...?window=32768&thinking=2048"``); ``"vllm:MODEL"``, which
+            starts a server; ``"embedded"``, ``"embedded:PATH"``; a LangChain chat model; or a model, which is returned
+            as it is. `docs/models.md` has them all.
 
     Raises:
         InvalidInput: `spec` has none of these forms, or an option is unknown.
+        EndpointError: A server that is started for it does not come up.
         ModelFileError: The weights are absent or damaged.
         MissingDependency: The form needs an extra that is not installed.
     """

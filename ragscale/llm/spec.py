@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -32,8 +32,9 @@ PROVIDERS: dict[str, tuple[str, str | None]] = {
 FORMS = (
     "Accepted: openai:URL#MODEL (as in openai:http://localhost:8000/v1#Qwen/Qwen3-8B; without #MODEL the only model "
     "that the endpoint lists), openai:MODEL (at OPENAI_BASE_URL, or OpenAI's own), "
-    f"{', '.join(f'{name}:MODEL' for name in PROVIDERS)}, all with ?OPTION=VALUE&...; embedded (the packaged weights), "
-    "embedded:PATH (a GGUF file), or a model object. See docs/models.md."
+    f"{', '.join(f'{name}:MODEL' for name in PROVIDERS)}, all with ?OPTION=VALUE&...; vllm:MODEL (starts a vLLM "
+    "server, whose options they are), embedded (the packaged weights), embedded:PATH (a GGUF file), or a model object. "
+    "See docs/models.md."
 )
 
 _OPENAI = "https://api.openai.com/v1"
@@ -74,7 +75,9 @@ def _no(wanted: str) -> Any:
     raise ValueError(wanted)
 
 
-OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
+_Readers = Mapping[str, tuple[str, Callable[[str], Any]]]
+
+OPTIONS: _Readers = {
     "window": ("context_window", _whole),
     "thinking": ("thinking", _whole),
     "timeout": ("timeout", _seconds),
@@ -86,7 +89,14 @@ OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 """Options by name: the argument of `OpenAILLM` that takes them, and their reader."""
 
-_GROUPS: dict[str, tuple[str, Callable[[str], Any]]] = {
+_OWN: _Readers = {
+    **{name: OPTIONS[name] for name in ("thinking", "timeout", "reasoning_effort", "chat_template_kwargs")},
+    "startup": ("startup", _seconds),
+    "python": ("python", str),
+}
+"""Options of a vLLM server's model that are none of the server's."""
+
+_GROUPS: _Readers = {
     "body.": ("fields", _field),
     "header.": ("headers", str),
     "query.": ("query", str),
@@ -99,6 +109,7 @@ def parse(spec: str) -> LLM:
 
     Raises:
         InvalidInput: `spec` has none of the forms, or an option is unknown or has a value that it cannot have.
+        EndpointError: A server that is started for it does not come up.
         ModelFileError: The weights are absent or damaged.
         MissingDependency: The form needs an extra that is not installed.
     """
@@ -108,6 +119,8 @@ def parse(spec: str) -> LLM:
         from ragscale.weights import pinned
 
         return EmbeddedLLM(Path(rest) if rest else pinned.path("llm"))
+    if kind == "vllm" and rest:
+        return _vllm(rest)
     if kind in ("http", "https") and rest.startswith("//"):
         return _endpoint(spec.strip())
     if kind in PROVIDERS and rest:
@@ -127,7 +140,7 @@ def _base() -> str:
 def _is_model(name: str) -> bool:
     """Whether a bare word can be the name of a model: only where the environment names an endpoint or its key."""
     named = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY")
-    known = name.partition(":")[0] in ("openai", "embedded", *PROVIDERS)
+    known = name.partition(":")[0] in ("openai", "vllm", "embedded", *PROVIDERS)
     return bool(named) and not known and bool(_NAME.fullmatch(name.partition("?")[0]))
 
 
@@ -136,23 +149,52 @@ def _endpoint(spec: str, **settings: Any) -> OpenAILLM:
 
     address, _, options = spec.partition("?")
     url, _, model = address.partition("#")
+    for name, text in _given(options):
+        if not _set(settings, name, text, OPTIONS, _GROUPS):
+            known = [*OPTIONS, *(f"{prefix}NAME" for prefix in _GROUPS)]
+            raise InvalidInput(f"Unknown option {name!r} of a model", f"Known: {', '.join(known)}.")
+    return OpenAILLM(url, model or None, **settings)
+
+
+def _vllm(spec: str) -> LLM:
+    from ragscale.llm.vllm import VllmLLM
+
+    model, _, options = spec.partition("?")
+    settings: dict[str, Any] = {}
+    servers: dict[str, str | bool] = {}
+    for name, text in _given(options):
+        if not _set(settings, name, text, _OWN, {"body.": _GROUPS["body."]}):
+            words = unquote(text)
+            servers["max_model_len" if name == "window" else name] = _FLAGS.get(words.lower(), words)
+    return VllmLLM(model, servers, **settings)
+
+
+_FLAGS = {"": True, "true": True, "false": False}
+
+
+def _given(options: str) -> Iterator[tuple[str, str]]:
+    """The options by name, each given once; their values as they were written."""
     seen: set[str] = set()
     for option in filter(None, options.split("&")):
         name, _, text = option.partition("=")
         if name in seen:
             raise InvalidInput(f"Option {name!r} of a model is given twice", "Give it once.")
         seen.add(name)
-        group = next((prefix for prefix in _GROUPS if name.startswith(prefix) and name != prefix), None)
-        if group is None and name not in OPTIONS:
-            known = [*OPTIONS, *(f"{prefix}NAME" for prefix in _GROUPS)]
-            raise InvalidInput(f"Unknown option {name!r} of a model", f"Known: {', '.join(known)}.")
-        argument, reader = _GROUPS[group] if group else OPTIONS[name]
-        try:
-            value = reader(unquote(text))
-        except ValueError as error:
-            raise InvalidInput(f"Option {name}={text!r} of a model is not {error}", "Correct it.") from None
-        if argument in ("fields", "headers", "query"):
-            settings[argument] = {**settings.get(argument, {}), name.removeprefix(group or ""): value}
-        else:
-            settings[argument] = value
-    return OpenAILLM(url, model or None, **settings)
+        yield name, text
+
+
+def _set(settings: dict[str, Any], name: str, text: str, options: _Readers, groups: _Readers) -> bool:
+    """Read an option into the argument that takes it; False where none of that name is known."""
+    group = next((prefix for prefix in groups if name.startswith(prefix) and name != prefix), None)
+    if group is None and name not in options:
+        return False
+    argument, reader = groups[group] if group else options[name]
+    try:
+        value = reader(unquote(text))
+    except ValueError as error:
+        raise InvalidInput(f"Option {name}={text!r} of a model is not {error}", "Correct it.") from None
+    if argument in ("fields", "headers", "query"):
+        settings[argument] = {**settings.get(argument, {}), name.removeprefix(group or ""): value}
+    else:
+        settings[argument] = value
+    return True
