@@ -440,6 +440,7 @@ class Fake:
         """llama.cpp's text completion of a prompt that a template has written."""
         turns = [turn.strip(fake_tokens.SPECIAL) for turn in body["prompt"].split(_ROLE)[1:]]
         messages = [{"role": "user", "content": turn} for turn in turns]
+        messages = messages or [{"role": "user", "content": ""}]  # a spoilt template left no prompt
         messages[-1]["role"] = "assistant"
         return self._chat({**body, "messages": messages}, prompt=body["prompt"])
 

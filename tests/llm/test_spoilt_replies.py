@@ -90,6 +90,7 @@ def test_a_sample(world: World, cases: list[Case]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)  # minutes on a quiet machine
 @pytest.mark.parametrize("part", range(PARTS))
 def test_all(part: int, world: World, cases: list[Case]) -> None:
     assert len(cases) > 5000
