@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 from conformance import check, story
-from doubles import move_of, run, scripted
+from doubles import run, scripted
 
 from ragscale.budget import Budget
-from ragscale.modes import Chain, Mode, Parallel, Tree, Vote
+from ragscale.modes import Chain, Mode, Parallel, Tree, Vote, built_in
+from ragscale.modes.core.asking import Planning
 from ragscale.prompts import profile, with_budget
 from ragscale.prompts.prompt import Prompt
 
 AWARE: dict[str, Mode] = {
-    "chain": Chain(aware=True),
-    "parallel": Parallel(aware=True),
+    **{name: cls(aware=True) for name, cls in built_in().items() if issubclass(cls, Planning)},
     "tags": Parallel(profile="rag-r1", aware=True),
     "tree": Tree(steps=3, expand=2, samples=2, rollouts=1, rollout_steps=1, aware=True),
     "vote": Vote(of=Chain(aware=True, steps=3), n=2),
@@ -38,8 +38,8 @@ def test_the_numbers_are_the_ledgers(name: str) -> None:
     llm = scripted()
     answer, ledger = run(AWARE[name], llm=llm, budget=budget)
     check(answer, ledger, budget)
-    asked = [call.messages[-1]["content"] for call in llm.calls if move_of(call) in ("plan", "turn")]
-    assert len(asked) > 1
+    asked = [text for call in llm.calls if "\nBudget: " in (text := call.messages[-1]["content"])]
+    assert asked
     assert all(list(told(text)) == ["queries", "tokens", "model calls", "rounds", "calls in a row"] for text in asked)
     for event, text in zip([e for e in answer.trace if e.move == "plan" and e.spend.llm_calls], asked, strict=True):
         if event.branch:
@@ -53,6 +53,13 @@ def test_the_numbers_are_the_ledgers(name: str) -> None:
             if dimension != "tokens":  # of which the closing answer's share changes
                 assert amounts[words][1] == limit - used - kept
             assert sum(amounts[words]) <= limit
+
+
+def test_every_mode_that_plans_can_be_aware() -> None:
+    """Of itself, or by the mode inside, whose way of asking it takes."""
+    for name, cls in built_in().items():
+        plans = any(event.move == "plan" and event.spend.llm_calls for event in run(cls())[0].trace)
+        assert not plans or issubclass(cls, Planning) or "of" in cls.__dataclass_fields__, name
 
 
 @pytest.mark.parametrize("name", AWARE)
@@ -69,8 +76,8 @@ def test_at_zero_nothing_is_planned_or_retrieved(name: str, queries: int) -> Non
     answer, ledger = run(AWARE[name], llm=llm, budget=Budget(queries=queries))
     check(answer, ledger, Budget(queries=queries))
     assert answer.text
-    asked = [told(call.messages[-1]["content"])["queries"] for call in llm.calls if move_of(call) in ("plan", "turn")]
-    assert all(left > 0 for _, left in asked)
+    asked = [told(text) for call in llm.calls if "\nBudget: " in (text := call.messages[-1]["content"])]
+    assert all(amounts["queries"][1] > 0 for amounts in asked)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from langgraph.graph import END, START
 
-from ragscale.modes.core.asking import Asking
+from ragscale.modes.core.asking import Planning
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
@@ -26,7 +26,7 @@ class _IterState(State, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IterRetGen(Asking):
+class IterRetGen(Planning):
     """`rounds` times: retrieve, and answer from what was found; the question with that whole answer is the next query.
 
     Each round's passages take the place of the last one's. Costs C = R = S = `rounds`: 3 by default; a budget makes
