@@ -245,7 +245,7 @@ class Generic:
     def enough(self, question: str, steps: Sequence[Step]) -> Prompt[bool]:
         """Ask whether the chain is enough to answer (CoRAG's learned stop, by prompt)."""
         user = "\n".join([f"Question: {one_line(question)}", "Looked up so far:", *numbered_pairs(steps)])
-        return Prompt("plan", _chat(_ENOUGH, user), yes_or_no, schema=_YES_OR_NO, max_tokens=8, least=1)
+        return Prompt("score", _chat(_ENOUGH, user), yes_or_no, schema=_YES_OR_NO, max_tokens=8, least=1)
 
     def judge(self, question: str, steps: Sequence[Step], notes: Sequence[str] = (), answer: str = "") -> Prompt[float]:
         """Ask for a rating from 0 to 10 of a chain: its pairs, what planners said is known, and a proposed answer.

@@ -32,6 +32,8 @@ VARIANTS: dict[str, Mode] = {
     **{name: cls() for name, cls in modes.registered().items() if "of" not in cls.__dataclass_fields__},
     "once-k1": Once(k=1, context=1),
     "self-ask-2": SelfAsk(steps=2, k=2),
+    "chain-learned": Chain(steps=2, stop="learned", bias=-1.0),
+    "chain-judged": Chain(steps=2, stop="judged", question_k=0),
     "revise-1": Revise(rounds=1, k=2, context=3),
     "ircot-2": IRCoT(steps=2, k=2, context=3),
     "chain-2": Chain(steps=2, question_k=0),

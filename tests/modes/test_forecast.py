@@ -43,6 +43,8 @@ MODES: list[Mode] = [
     Once(),
     Chain(),
     Chain(steps=3, question_k=0),
+    Chain(stop="judged"),
+    Chain(stop="learned", steps=4),
     SelfAsk(),
     IRCoT(),
     IRCoT(k=5, context=5, steps=2),

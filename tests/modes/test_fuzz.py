@@ -189,7 +189,7 @@ class Misbehaving:
             raise failure
         dice, kind = self.dice(call, "usage"), self.manners.usage
         prompt, completion = true.prompt_tokens, true.completion_tokens
-        most = len(NO_INFORMATION) + 1 if call.continuation is not None else call.max_tokens * call.n
+        most = len(call.continuation) + 1 if call.continuation is not None else call.max_tokens * call.n
         if kind == "under":
             prompt, completion = dice.randint(0, prompt), dice.randint(0, completion)
         elif kind == "within":

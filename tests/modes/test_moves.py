@@ -21,7 +21,7 @@ from ragscale.modes.core.nodes import node
 from ragscale.modes.core.state import State, Update
 from ragscale.modes.core.steps import penalty as penalty_of
 from ragscale.modes.core.steps import read as read_passages
-from ragscale.prompts import NO_INFORMATION, Step
+from ragscale.prompts import Step
 from ragscale.types import Usage
 
 Body = Callable[[Moves, State], Awaitable[Any]]
@@ -59,7 +59,7 @@ def only(body: Body, **options: Any) -> Answer:
 
 def greedy(true: Usage, call: ScriptedCall) -> Usage:
     """As much as a server may report without breaking its word."""
-    most = len(NO_INFORMATION) + 1 if call.continuation is not None else call.max_tokens * call.n
+    most = len(call.continuation) + 1 if call.continuation is not None else call.max_tokens * call.n
     return Usage(true.prompt_tokens + 8 + true.prompt_tokens // 32, most)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from doubles import QUESTION, Script, StubIndex, move_of, never_repeating, run, scripted
+from doubles import QUESTION, Script, StubIndex, move_of, never_repeating, run, score, scripted
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget
-from ragscale.errors import ModelError
-from ragscale.modes import BestOfN, Direct, IRCoT, IterRetGen, Revise, SelfAsk, Vote
+from ragscale.errors import InvalidInput, ModelError
+from ragscale.modes import BestOfN, Chain, Direct, IRCoT, IterRetGen, Revise, SelfAsk, Vote
+from ragscale.modes.spec import parse
 from ragscale.types import Passage
 
 
@@ -252,3 +254,63 @@ class TestRevise:
         """A member's last answer is written by the ensemble, from the best one's passages."""
         answer, _ = run(BestOfN(of=Revise(rounds=1), n=2, scorer="judge"))
         assert counts(answer) == (2 * 3 + 1, 1 + 2 * 2, 2)
+
+
+def preferring(yes: float) -> Callable[[Any, str], float]:
+    """Scores by which yes is as much likelier than no."""
+    return lambda messages, said: {"yes": yes, "no": 0.0}[said] - 3
+
+
+class TestChainStop:
+    @pytest.mark.parametrize("steps", [1, 2, 6])
+    def test_counts(self, steps: int) -> None:
+        """A check after each step but the last: C = 3 L by reply, 4 L - 1 by two scores."""
+        for stop, calls in (("none", 2 * steps + 1), ("judged", 3 * steps), ("learned", 4 * steps - 1)):
+            mode = Chain(steps=steps, question_k=0, stop=stop)  # type: ignore[arg-type]
+            assert counts(run(mode)[0]) == (calls, steps, steps)
+
+    @pytest.mark.parametrize(
+        ("margin", "bias", "ends"),
+        [(1, 0, True), (-1, 0, False), (0, 0, False), (-1, 1.5, True), (-1, 1, False), (1, -2, False)],
+    )
+    def test_the_learned_stop_and_its_bias(self, margin: float, bias: float, ends: bool) -> None:
+        """Stops where lp(yes) - lp(no) > -bias; what it costs is in the ledger."""
+        answer, _ = run(Chain(question_k=0, stop="learned", bias=bias), llm=scripted(score=preferring(margin)))
+        assert counts(answer) == ((5, 1, 1) if ends else (23, 6, 6))
+        scored = [event for event in answer.trace if event.move == "score" and event.spend.llm_calls]
+        assert len(scored) == (2 if ends else 10)
+        assert all(event.spend.prompt_tokens for event in scored)
+
+    def test_a_higher_bias_never_makes_a_longer_chain(self) -> None:
+        def by_word(messages: Any, said: str) -> float:
+            return score([*messages, said], said)
+
+        lengths = [
+            run(Chain(stop="learned", bias=bias), llm=scripted(score=by_word))[0].spend.total.queries
+            for bias in (-100, -2, 0, 2, 100)
+        ]
+        assert lengths == sorted(lengths, reverse=True)
+        assert (lengths[0], lengths[-1]) == (7, 2)
+
+    @pytest.mark.parametrize(("said", "ends"), [("Yes.", True), ("no", False), ("perhaps", False)])
+    @pytest.mark.parametrize("stop", ["judged", "learned"])
+    def test_by_its_reply(self, stop: Any, said: str, ends: bool) -> None:
+        """Also where the endpoint cannot score, which the trace says; a reply that is neither ends nothing."""
+
+        def reply(messages: Any, call: Any) -> Any:
+            return said if (call.schema or {}).get("enum") == ["yes", "no"] else never_repeating(messages, call)
+
+        answer, _ = run(Chain(steps=3, question_k=0, stop=stop), llm=scripted(reply, score=None))
+        assert counts(answer) == ((4, 1, 1) if ends else (9, 3, 3))
+        notes = [event for event in answer.trace if event.status == "fallback"]
+        assert len(notes) == (0 if stop == "judged" else 1 if ends else 2)
+
+    def test_no_check_after_which_no_step_can_be_paid(self) -> None:
+        """Two steps and the answer take seven calls with a check by two scores."""
+        made = [run(Chain(stop="learned"), budget=Budget(llm_calls=n))[0].spend.total.llm_calls for n in range(3, 8)]
+        assert made == [3, 3, 3, 3, 7]
+
+    def test_a_bias_without_effect_is_refused(self) -> None:
+        with pytest.raises(InvalidInput, match=r"bias=1\.0 has no effect with stop='judged'"):
+            Chain(stop="judged", bias=1.0)
+        assert parse("chain(stop=learned, bias=-0.5)") == Chain(stop="learned", bias=-0.5)

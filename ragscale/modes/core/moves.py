@@ -165,7 +165,7 @@ class Moves(Calls):
         )  # fmt: skip
         return ids
 
-    async def score(self, prompt: Prompt[str], continuation: str, *, input: str = "") -> float:
+    async def score(self, prompt: Prompt[Any], continuation: str, *, input: str = "") -> float:
         """Mean log-probability of `continuation` as the reply to `prompt`.
 
         Raises:

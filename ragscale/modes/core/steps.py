@@ -9,7 +9,7 @@ from ragscale.modes.core.moves import Moves
 from ragscale.prompts import NO_INFORMATION, Prompt, Step
 from ragscale.types import Passage, Spend
 
-__all__ = ["FIRST", "note", "penalty", "read", "take"]
+__all__ = ["FIRST", "enough", "note", "penalty", "read", "take"]
 
 FIRST = Spend(llm_calls=2, prompt_tokens=600, queries=1, rounds=1)
 """Least that a first step is tried with: its passages may be short."""
@@ -59,3 +59,23 @@ async def penalty(moves: Moves, question: str, steps: Sequence[Step]) -> float:
         moves.note("score", why, status="fallback", input=last, score=empty)
         return empty
     return await moves.score(moves.profile.support(question, steps), NO_INFORMATION, input=last)
+
+
+async def enough(moves: Moves, question: str, steps: Sequence[Step], bias: float | None = None) -> bool:
+    """Whether the model says that the chain is enough to answer; False for a reply that is neither yes nor no.
+
+    With a `bias`, by the log-probabilities of both words (CoRAG's learned stop): yes where lp(yes) - lp(no) > -bias.
+    Where the endpoint cannot score, by its reply, which the trace then says.
+    """
+    prompt, last = moves.profile.enough(question, steps), steps[-1]["query"]
+    if bias is not None and moves.context.capabilities.scoring:
+        yes, no = [await moves.score(prompt, word, input=last) for word in ("yes", "no")]
+        said = yes - no > -bias
+    else:
+        if bias is not None:
+            why = f"endpoint cannot score: yes or no by its reply, without the bias of {bias:g}"
+            moves.note("score", why, status="fallback", input=last)
+        said = True in await moves.put(prompt, input=last)
+    if said:
+        moves.note("score", "the chain is enough", status="enough", input=last)
+    return said

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from langgraph.graph import END, START
 
+from ragscale.errors import InvalidInput
 from ragscale.modes.core.asking import CAPS, CORAG, Stepwise
-from ragscale.modes.core.costs import Costs, Forecast, Room, series
+from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
-from ragscale.modes.core.steps import FIRST
+from ragscale.modes.core.steps import FIRST, enough
 from ragscale.modes.core.steps import read as read_passages
 from ragscale.prompts import Step, normalise
 from ragscale.types import Spend
@@ -29,6 +30,8 @@ class _ChainState(State, total=False):
     """Its hits."""
     tries: int
     """Attempts at a sub-query so far."""
+    enough: bool
+    """Whether the model said that the chain is enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +41,16 @@ class Chain(Stepwise):
     Each step is paid for as it comes, with the closing answer's share set aside: a small budget makes a short chain.
     Costs 2 x `steps` + 1 model calls and `steps` rounds (one more to look at the question's own passages first); fewer
     where the model says that nothing is missing (the paper's "enough information?" check, by prompt), or can only
-    repeat itself; a call more for each turn that is repeated or malformed, up to `repeats` a step.
+    repeat itself; a call more for each turn that is repeated or malformed, up to `repeats` a step. With `stop`, each
+    step before the last one is followed by a call (``"judged"``) or two (``"learned"``) that ask whether the chain is
+    enough: C = 3 L or 4 L - 1 for L = `steps` without an early end.
     """
 
     name: ClassVar[str] = "chain"
     source: ClassVar[str] = "CoRAG, arXiv 2501.14342"
     pays: ClassVar[str] = "where each fact is needed to ask for the next one"
-    least: ClassVar[dict[str, float]] = {**CAPS, "question_k": 0, "plan_k": 0, "repeats": 0}
+    least: ClassVar[dict[str, float]] = {**CAPS, "question_k": 0, "plan_k": 0, "repeats": 0, "bias": -100}
+    most: ClassVar[dict[str, float]] = {"bias": 100}
     presets: ClassVar[dict[str, dict[str, Any]]] = {"corag-paper": {**CORAG, "repeats": 24}}
 
     steps: int = 6
@@ -57,6 +63,21 @@ class Chain(Stepwise):
     """Repeated sub-queries in a row after which the chain ends; over a whole chain there are 4 x `steps` attempts."""
     temperature: float = 0.7
     """For a second try after a repeated sub-query; the first is greedy."""
+    stop: Literal["none", "judged", "learned"] = "none"
+    """Whether the model is asked after each step if the chain is enough, yes or no: ``"judged"`` by its reply;
+    ``"learned"`` by the log-probabilities of both (CoRAG, section 5.4), and by its reply where the endpoint cannot
+    score, as the trace then says."""
+    bias: float = 0.0
+    """Added to the log-probability of yes with ``stop="learned"``: above 0, chains end earlier, at fewer tokens; below
+    0, later. Log-probabilities are means a token, the end of the turn included."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bias and self.stop != "learned":
+            raise InvalidInput(
+                f"{self.name}: bias={self.bias!r} has no effect with stop={self.stop!r}",
+                "Give stop='learned', or no bias.",
+            )
 
     @property
     def looks(self) -> int:
@@ -66,14 +87,14 @@ class Chain(Stepwise):
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One step; `steps` steps."""
         ends = self.ends_cost(costs)
-        step = self._step(costs)
-        return ends + step, ends + series(step, step, self.steps)
+        return ends + self._steps(costs, 1), ends + self._steps(costs, self.steps)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many steps as can be paid to their ends."""
         step = self._step(costs)
-        steps = int(min(self.steps, max(1, room.turns(step)))) if room.pays(FIRST) else 0
-        return Forecast(room.within(series(step, step, steps)), {"steps": steps})
+        more = room.less(step).turns(step + self._check(costs))
+        steps = int(min(self.steps, 1 + more)) if room.pays(FIRST) else 0
+        return Forecast(room.within(self._steps(costs, steps)), {"steps": steps})
 
     def graph(self) -> ModeGraph:
         """look -> plan -> retrieve -> read -> plan ... -> answer."""
@@ -114,12 +135,24 @@ class Chain(Stepwise):
             step = Step(query=state["query"], passages=state["passages"], answer=answer)
             return {"chain": [*state["chain"], step]}
 
+        @node
+        async def check(moves: Moves, state: _ChainState) -> Update:
+            costs = Costs.of(state)
+            # There is nothing to decide where another step cannot be paid.
+            moves.need(self._check(costs) + self._step(costs))
+            bias = self.bias if self.stop == "learned" else None
+            return {"enough": await enough(moves, state["question"], state["chain"], bias)}
+
         async def after_plan(state: _ChainState) -> str:
             return "retrieve" if not state["stop"] and state["query"] else "answer"
 
         async def after_read(state: _ChainState) -> str:
-            return "plan" if len(state["chain"]) < self.steps and not state["stop"] else "answer"
+            return onward if len(state["chain"]) < self.steps and not state["stop"] else "answer"
 
+        async def after_check(state: _ChainState) -> str:
+            return "answer" if state["stop"] or state["enough"] else "plan"
+
+        onward = "plan" if self.stop == "none" else "enough"
         graph = ModeGraph(_ChainState, self.asks)
         if self.question_k:
             graph.add_node("look", self.looking(self.question_k))
@@ -131,9 +164,22 @@ class Chain(Stepwise):
         graph.add_edge(START, "look" if self.question_k else "plan")
         graph.add_conditional_edges("plan", after_plan, ["retrieve", "answer"])
         graph.add_conditional_edges("retrieve", unless_stopped("read"), ["read", "answer"])
-        graph.add_conditional_edges("read", after_read, ["plan", "answer"])
+        graph.add_conditional_edges("read", after_read, [onward, "answer"])
+        if self.stop != "none":
+            graph.add_node("enough", check)
+            graph.add_conditional_edges("enough", after_check, ["plan", "answer"])
         graph.add_edge("answer", END)
         return graph
 
     def _step(self, costs: Costs) -> Spend:
         return costs.plan(min(self.plan_k, self.looks)) + costs.step(self.k)
+
+    def _check(self, costs: Costs) -> Cost:
+        """Cost of asking whether a chain is enough."""
+        calls = {"none": 0, "judged": 1, "learned": 2}[self.stop]
+        return series(costs.score(), costs.score(), calls)
+
+    def _steps(self, costs: Costs, n: int) -> Cost:
+        """Cost of `n` steps and of the checks between them."""
+        step, check = self._step(costs), self._check(costs)
+        return series(step, step, n) + series(check, check, max(0, n - 1))
