@@ -19,6 +19,7 @@ from ragscale.modes.ensemble.retry import Retry
 from ragscale.modes.ensemble.vote import Vote
 from ragscale.modes.search.beam import Beam
 from ragscale.modes.search.bidirectional import Bidirectional
+from ragscale.modes.search.evolve import Evolve
 from ragscale.modes.search.mcts import Mcts
 from ragscale.modes.search.muse import Muse
 from ragscale.modes.search.tot import Tot
@@ -38,6 +39,7 @@ __all__ = [
     "Bidirectional",
     "Chain",
     "Direct",
+    "Evolve",
     "IRCoT",
     "IterRetGen",
     "Mcts",
@@ -75,6 +77,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     Mcts,
     Bidirectional,
     Muse,
+    Evolve,
 )
 """In the order in which they are listed everywhere."""
 

@@ -6,7 +6,7 @@ reply by it. Profiles are chosen by name or by the model's name (`profile`); a u
 
 from __future__ import annotations
 
-from ragscale.prompts import aggregation, backward, confidence, notes, reasoning, states
+from ragscale.prompts import aggregation, backward, confidence, evolution, notes, reasoning, states
 from ragscale.prompts.instructions import INSTRUCTIONS, Instruction, instruction
 from ragscale.prompts.profile import PROFILES, Profile, ProfileName, profile
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Tags, Turn
@@ -36,6 +36,7 @@ __all__ = [
     "clean",
     "confidence",
     "documents",
+    "evolution",
     "instruction",
     "normalise",
     "notes",

@@ -11,6 +11,7 @@ from ragscale.modes import (
     BestOfN,
     Bidirectional,
     Chain,
+    Evolve,
     IRCoT,
     Mcts,
     Mode,
@@ -66,6 +67,7 @@ VARIANTS: dict[str, Mode] = {
     "muse-of-tree": Muse(of=SMALL, branches=2),
     "mcts-wide": Mcts(of=SMALL, rollouts=4, width=3),
     "retry": Retry(of=Chain(steps=2, question_k=0), tries=2, carry="summary"),
+    "evolve-small": Evolve(generations=2, turns=1, reset=1, elites=2, refill=1, question_k=0),
     "bidirectional": Bidirectional(of=Chain(steps=2), candidates=2, checks=2),
     "retry-excluding": Retry(of=Parallel(rounds=1), tries=3, carry="exclude"),
 }

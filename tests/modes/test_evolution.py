@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +18,13 @@ from doubles import QUESTION, StubIndex, Together, move_of, never_repeating, run
 from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.llm.scripted import ScriptedCall
-from ragscale.modes import BestOfN, Bidirectional, Chain, Mode, Once, Parallel, Retry, Vote
+from ragscale.modes import BestOfN, Bidirectional, Chain, Evolve, Mode, Once, Parallel, Retry, Vote
 from ragscale.modes.core.costs import Costs
+from ragscale.modes.search.population import drawn
 from ragscale.prompts import INSTRUCTIONS
 from ragscale.prompts.backward import CANDIDATES
 from ragscale.prompts.confidence import CONFIDENCE, SUMMARY
+from ragscale.prompts.evolution import ELITES, EVALUATE, REFINE
 from ragscale.prompts.instructions import PLACEHOLDER
 from ragscale.types import Event
 
@@ -77,7 +82,7 @@ def prompts(calls: list[ScriptedCall]) -> list[str]:
 @pytest.mark.parametrize("text", ODD)
 def test_readers_take_any_text(text: str) -> None:
     """Malformed is None; nothing raises."""
-    for section in ("confidence", "summary", "candidates", "backward", "verify"):
+    for section in ("confidence", "summary", "candidates", "backward", "verify", "refine", "evaluate", "elites"):
         INSTRUCTIONS[section].read(text)
 
 
@@ -315,3 +320,242 @@ def test_a_small_budget_has_fewer_candidates_and_each_is_checked_to_its_end() ->
         assert found[-1] == sum(e.branch.startswith("backward") and e.move == "plan" for e in answer.trace)
     assert (found[0], found[1], found[-1]) == (0, 1, 3)
     assert found == sorted(found)
+
+
+SMALL = Evolve(generations=2, islands=2, conversations=2, turns=2, queries=1, question_k=0)
+
+
+def births(answer: Answer) -> list[tuple[int, ...]]:
+    """Generation, island, conversation and turn of each candidate that was evaluated, in the order of the trace."""
+    names = [event.branch.split(".") for event in answer.trace if event.move == "answer" and event.branch]
+    return [(*map(int, name), 0)[:4] for name in names]
+
+
+def migrations(answer: Answer) -> list[str]:
+    """Births by generation and island, and what happened between them, in order."""
+    found: list[str] = []
+    for event in answer.trace:
+        said = event.note if event.move == "select" else ".".join(event.branch.split(".")[:2])
+        if said and said not in found[-1:]:
+            found.append(said)
+    return found
+
+
+def evaluated(rate: Callable[[int], int], **replies: Any) -> Any:
+    """A model whose evaluation number n rates the support of its own answer so."""
+    numbers = iter(range(10_000))
+
+    def evaluate(call: ScriptedCall) -> Any:
+        n = next(numbers)
+        return {"found": [f"fact {n}"], "missing": f"gap {n}", "answer": f"answer {n}", "documents": [1],
+                "support": rate(n)}  # fmt: skip
+
+    return scripted(replying(evaluate=evaluate, **replies))
+
+
+@pytest.mark.parametrize(
+    ("text", "keep", "queries"),
+    [
+        ('{"critique": "x", "keep": [2, 2, 1, 0, -1, "3", true], "queries": ["a b", "A B"]}', [2, 1], ["a b"]),
+        ('{"keep": [], "queries": []}', [], []), ('["a b"]', None, ["a b"]), ('{"keep": [1]}', [1], []),
+        ('{"keep": "all", "queries": ["x y"]}', None, ["x y"]),
+    ],
+)  # fmt: skip
+def test_a_refinement_is_read(text: str, keep: list[int] | None, queries: list[str]) -> None:
+    assert REFINE.read(text) == (keep, queries)
+
+
+def test_a_verdict_is_read() -> None:
+    said = EVALUATE.read('{"found": ["a", "N/A"], "missing": "b\\nc", "answer": "Ann", "documents": [2], "support": 7}')
+    assert said
+    assert (said.answer, said.numbers, said.missing, said.support) == ("Ann", [2], "b c", 7.0)
+    assert said.found == ["a", "No relevant information found"]
+    for support in ("11", "-1", "true", '"high"', "null"):
+        said = EVALUATE.read(f'{{"answer": "Ann", "support": {support}}}')
+        assert said
+        assert said.support == 0.0
+    assert EVALUATE.read('{"answer": "", "support": 9}') is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [('{"picked": [2, 9, 2]}', [2, 9]), ("[3, 1]", None), ('{"picked": []}', None), ("2 and 3", None)]
+)
+def test_a_pick_is_read(text: str, said: list[int] | None) -> None:
+    assert ELITES.read(text) == said
+
+
+def test_evolve_costs_as_the_formula_says() -> None:
+    """Two calls a candidate, the initial ones among them; islands take turns, conversations run side by side."""
+    answer, counts = counted(SMALL)
+    assert len(births(answer)) == len(set(births(answer))) == 16
+    assert counts == (32, 16, 8) == in_full(SMALL)
+    assert answer.spend.serial.llm_calls == 8 * 2
+    assert counted(Evolve())[1] == (48, 49, 13) == in_full(Evolve())
+
+
+def test_the_paper_is_a_preset() -> None:
+    """10 x 4 x 5 x 4 = 800 candidates, the initial ones among them; 3 resets of a call each."""
+    paper = Evolve.preset("mind-evolution-paper")
+    assert in_full(paper)[0] == 2 * 800 + 3
+    assert (paper.parents, paper.emigrants, paper.elites, paper.refill, paper.retries) == (5, 5, 15, 5, 5)
+
+
+def test_critic_and_author_are_one_reply_that_sees_the_parents_and_the_feedback() -> None:
+    llm = evaluated(lambda n: n % 10)
+    counted(Evolve(generations=1, islands=1, conversations=1, turns=2, question_k=0, queries=1), llm=llm)
+    assert [asked(call) for call in llm.calls] == ["", "evaluate", "refine", "evaluate"]
+    shown = llm.calls[2].messages[-1]["content"]
+    assert "Plan 1, supported 0 of 10:\n1. query about " in shown
+    assert " -> fact 0\nAnswer: answer 0\nMissing: gap 0" in shown
+    assert "gold" not in "".join(prompts(llm.calls))
+
+
+def test_the_first_draft_and_evaluations_are_greedy_all_else_is_sampled() -> None:
+    llm = evaluated(lambda n: 1)
+    run(SMALL, llm=llm)
+    hot = [call.temperature for call in llm.calls if asked(call) != "evaluate"]
+    assert (hot[0], set(hot[1:])) == (0.0, {0.7})
+    assert {call.temperature for call in llm.calls if asked(call) == "evaluate"} == {0.0}
+
+
+def test_a_child_keeps_steps_of_two_parents_and_only_new_queries_are_retrieved() -> None:
+    """Recombination costs nothing but the new step."""
+
+    def keep(call: ScriptedCall) -> Any:
+        both = "Plan 2" in call.messages[-1]["content"]
+        return {"critique": "x", "keep": [1, 2, 99] if both else [1], "queries": [f"new {call.seed}"]}
+
+    index = StubIndex()
+    llm = evaluated(lambda n: 1, refine=keep)
+    mode = Evolve(generations=3, islands=1, turns=1, question_k=0, queries=1, conversations=3)
+    counted(mode, llm=llm, index=index)
+    assert [len(batch) for batch in index.searches] == [1] * 9
+    steps = [
+        text.split("Steps:\n")[1].split("\nQuestion")[0].split("\n") for text in prompts(llm.calls) if "Steps:" in text
+    ]
+    assert any(len(lines) == 3 and "new" in lines[2] for lines in steps)  # two parents' steps and a new one
+
+
+def test_p0_is_a_sixth_and_parents_are_drawn_by_fitness() -> None:
+    draws = [drawn(random.Random(n), [0.0, 5.0, 9.0], 2, 1.0) for n in range(6_000)]
+    numbers = Counter(map(len, draws))
+    assert numbers[0] / 6_000 == pytest.approx(1 / 6, abs=0.02)
+    assert numbers[1] / 6_000 == pytest.approx(5 / 12, abs=0.02)
+    firsts = Counter(draw[0] for draw in draws if draw)
+    assert firsts[2] / firsts[1] == pytest.approx(math.e**4, rel=0.5)
+    assert all(len(set(draw)) == len(draw) for draw in draws)
+    assert [drawn(random.Random(n), [], 5, 1.0) for n in range(50)] == [[]] * 50
+    assert max(len(drawn(random.Random(n), [1.0] * 9, 5, 1.0)) for n in range(200)) == 5
+    drawn(random.Random(0), [0.0, 10.0], 2, 0.01)  # a softmax that is nearly a maximum does not overflow
+
+
+def test_parents_are_drawn_anew_by_every_seed_and_the_same_by_each() -> None:
+    """Which conversations of the second generation draft, and on whom the others build."""
+    mode = Evolve(generations=2, islands=1, conversations=12, turns=1, question_k=0, queries=1)
+    seen = []
+    for seed in (0, 0, 1, 2):
+        llm = evaluated(lambda n: n % 9)
+        run(mode, llm=llm, seed=seed)
+        later = llm.calls[24:]
+        seen.append([asked(call) or "draft" for call in later if asked(call) != "evaluate"])
+    assert seen[0] == seen[1]
+    assert len({str(kinds) for kinds in seen}) == 3
+    drafts = sum(kinds.count("draft") for kinds in seen[1:])
+    assert 2 <= drafts <= 11  # 36 conversations, 6 expected
+
+
+def test_emigrants_leave_after_each_island_s_turn_for_the_next_one() -> None:
+    """Cyclic; so the second island has those of the first before its own conversations begin."""
+    llm = evaluated(lambda n: n % 9)
+    answer, _ = counted(Evolve(generations=2, islands=3, turns=1, question_k=0, queries=1), llm=llm)
+    assert migrations(answer) == [
+        "0.0", "island 0 -> island 1", "0.1", "island 1 -> island 2", "0.2", "island 2 -> island 0",
+        "1.0", "island 0 -> island 1", "1.1", "island 1 -> island 2", "1.2", "island 2 -> island 0",
+    ]  # fmt: skip
+    gone = [[choice.branch for choice in e.choices] for e in answer.trace if "->" in e.note]
+    assert gone[0] == ["0.0.1", "0.0.0"]  # the fittest first
+    assert gone[1] == ["0.1.1", "0.1.0"]
+    alone, _ = counted(Evolve(generations=2, islands=3, turns=1, emigrants=0, question_k=0, queries=1))
+    assert not any("->" in event.note for event in alone.trace)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 5])
+def test_it_stops_at_once_when_the_evaluator_is_satisfied(at: int) -> None:
+    """After the turn under way: conversations are side by side. The answer is that one's own."""
+    llm = evaluated(lambda n: 10 if n == at else 3)
+    answer, (calls, _, _) = counted(SMALL, llm=llm)
+    assert calls == 2 * (at // 2 + 1) * 2
+    assert answer.text == f"answer {at}"
+    assert answer.stop_reason == "answered"
+
+
+def test_the_fittest_answer_wins_and_one_that_says_nothing_has_no_fitness() -> None:
+    supports = [9, 2, 7, 7]
+    numbers = iter(range(99))
+
+    def evaluate(call: ScriptedCall) -> Any:
+        n = next(numbers)
+        return {"answer": "unknown" if n == 0 else f"answer {n}", "documents": [1], "support": supports[n]}
+
+    mode = Evolve(generations=1, islands=1, conversations=4, turns=1, question_k=0, queries=1)
+    answer, _ = counted(mode, llm=scripted(replying(evaluate=evaluate)))
+    assert answer.text == "answer 2"
+    [select] = [event for event in answer.trace if event.choices]
+    assert [(choice.branch, choice.score) for choice in select.choices] == [("0.0.2", 7), ("0.0.3", 7), ("0.0.1", 2)]
+
+
+def test_duplicates_and_children_that_are_their_parents_join_no_island() -> None:
+    """The same plan with the same answer counts once; a child that keeps all and asks nothing is not evaluated."""
+    llm = scripted(replying(refine={"critique": "fine", "keep": [1], "queries": []}))
+    mode = Evolve(generations=1, islands=1, conversations=1, turns=3, question_k=0, queries=1)
+    answer, (calls, queries, _) = counted(mode, llm=llm)
+    assert (calls, queries, len(births(answer))) == (2 + 2 * 2, 1, 1)  # each further turn tries twice
+    assert [event.status for event in answer.trace].count("repeat") == 4
+
+    same = replying(evaluate={"answer": "Ann", "documents": [1], "support": 5})
+    llm = scripted(lambda messages, call: '["one query"]' if not asked(call) else same(messages, call))
+    mode = Evolve(generations=1, islands=2, conversations=2, turns=1, question_k=0, queries=1)
+    answer, _ = counted(mode, llm=llm)
+    assert len(births(answer)) == 4
+    assert [len(event.choices) for event in answer.trace if "->" in event.note] == [1]  # island 1 finds its own again
+
+
+@pytest.mark.parametrize("reply", [{"picked": [3, 1]}, "nonsense"])
+def test_the_worst_islands_are_refilled_with_elites_that_a_call_picks(reply: Any) -> None:
+    """Every generation here, but not after the last; a reply that cannot be read leaves the fittest."""
+    mode = Evolve(generations=3, islands=2, conversations=2, turns=1, reset=1, emigrants=0, question_k=0, queries=1)
+    llm = evaluated(lambda n: n % 8, elites=reply)
+    answer, (calls, _, _) = counted(mode, llm=llm)
+    assert calls == 2 * 12 + 2 == in_full(mode)[0]
+    resets = [event for event in answer.trace if event.note.startswith("refill")]
+    assert [event.note for event in resets] == ["refill island 0", "refill island 0"]
+    kept = [choice.branch for choice in resets[0].choices if choice.status == "kept"]
+    assert [choice.branch for choice in resets[0].choices] == ["0.1.1", "0.1.0", "0.0.1", "0.0.0"]
+    assert kept == (["0.1.1", "0.0.1"] if reply != "nonsense" else ["0.1.1", "0.1.0"])
+    shown = next(text for text, call in zip(prompts(llm.calls), llm.calls, strict=True) if asked(call) == "elites")
+    assert shown.count(" of 10)") == 4
+
+
+def test_a_malformed_reply_is_tried_again_and_charged() -> None:
+    replies = iter(["", {"answer": "Ann", "documents": [1], "support": 3}])
+    mode = Evolve(generations=1, islands=1, conversations=1, turns=1, question_k=0, queries=1)
+    answer, (calls, queries, _) = counted(mode, llm=scripted(replying(evaluate=lambda call: next(replies))))
+    assert (answer.text, calls, queries) == ("Ann", 3, 1)
+    llm = scripted(replying(evaluate="", refine=""))
+    answer, (calls, _, _) = counted(Evolve(generations=2, islands=1, conversations=1, question_k=0, queries=1), llm=llm)
+    assert answer.stop_reason == "answered"  # the closing answer, from what was found
+    assert calls == 4 * 3 + 1
+
+
+def test_a_small_budget_has_one_island_and_more_tokens_more_candidates() -> None:
+    sizes = []
+    for tokens in (1_000, 4_000, 8_000, 16_000, 40_000):
+        budget = Budget(tokens=tokens)
+        answer, ledger = run(Evolve(), index=StubIndex(words=100), budget=budget)
+        check(answer, ledger, budget)
+        sizes.append((len({birth[1] for birth in births(answer)}), len(births(answer))))
+    assert sizes == sorted(sizes)
+    assert sizes[0][1] == 0
+    assert sizes[1][0] == 1
+    assert sizes[1][1] >= 2
+    assert sizes[-1] == (2, 24)

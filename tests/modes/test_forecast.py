@@ -17,6 +17,7 @@ from ragscale.modes import (
     Bidirectional,
     Chain,
     Direct,
+    Evolve,
     IRCoT,
     IterRetGen,
     Mcts,
@@ -75,6 +76,7 @@ MODES: list[Mode] = [
     Retry(),
     Retry(of=Once(), tries=2, carry="exclude"),
     Bidirectional(candidates=1),
+    Evolve(generations=2, queries=1),
 ]
 LIMITS: list[dict[str, int]] = [
     {},
@@ -189,6 +191,7 @@ MOST = 10**9
         Mcts(rollouts=MOST, width=MOST),
         Muse(branches=256, of=Tree(steps=MOST, expand=MOST)),
         Vote(n=256, of=Vote(n=256, of=Tree(steps=MOST))),
+        Evolve(generations=MOST, turns=MOST, retries=MOST),
         Retry(tries=64, of=Retry(tries=64, of=Chain(steps=MOST))),
     ],
     ids=str,
