@@ -14,6 +14,7 @@ from ragscale.errors import InvalidInput
 from ragscale.modes.core import mode as mode_module
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.ensemble.best_of_n import BestOfN
+from ragscale.modes.ensemble.mixture import Mixture
 from ragscale.modes.ensemble.multi_chain import MultiChain
 from ragscale.modes.ensemble.retry import Retry
 from ragscale.modes.ensemble.vote import Vote
@@ -43,6 +44,7 @@ __all__ = [
     "IRCoT",
     "IterRetGen",
     "Mcts",
+    "Mixture",
     "Mode",
     "MultiChain",
     "Muse",
@@ -73,6 +75,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     Vote,
     BestOfN,
     MultiChain,
+    Mixture,
     Retry,
     Mcts,
     Bidirectional,

@@ -1,4 +1,4 @@
-"""Prompts that read several runs at once: the meta call of multi-chain reasoning."""
+"""Prompts that read several runs at once: the meta call of multi-chain reasoning, the aggregator of a mixture."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ragscale.prompts.generic import closing
 from ragscale.prompts.instructions import instruction
+from ragscale.prompts.parse import ANSWER_SCHEMA
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Prompt, Step
 from ragscale.prompts.text import documents, numbered_pairs, one_line
 from ragscale.types import Passage
@@ -14,12 +15,16 @@ from ragscale.types import Passage
 if TYPE_CHECKING:
     from ragscale.prompts.profile import Profile
 
-__all__ = ["META", "Notebook", "meta", "read_reasoned"]
+__all__ = ["META", "MIXTURE", "Notebook", "meta", "mixture", "numbered_answers", "proposed", "read_reasoned"]
 
 _META = f"""Several people looked up {{corpus}} to answer the same question, each on their own. Compare what they \
 found: parts of it are wrong, and what one of them missed another may have. Reply in JSON: {{"reason": "...", \
 "answer": "..."}}: in one sentence the facts that settle it, then the short answer only (a name, a date, a number, a \
 short phrase, yes or no). If all of it together does not tell, the answer is exactly: {NO_INFORMATION}"""
+
+_MIXTURE = """Answer the question from the documents. Answers that others proposed may help; some may be wrong, so \
+check each against the documents, and combine what is right. Reply in JSON: {"answer": "...", "documents": [...]}: the \
+short answer only (a name, a date, a number, a short phrase, yes or no) and the numbers of the documents that tell."""
 
 _REASONED: dict[str, Any] = {
     "type": "object",
@@ -49,6 +54,10 @@ META = instruction(
     "meta", "answer", _META, "{documents}{chains}\nQuestion: {question}", read_reasoned, cap=256, least=48,
     needs=("question", "chains"), schema=_REASONED,
 )  # fmt: skip
+MIXTURE = instruction(
+    "mixture", "answer", _MIXTURE, "{documents}\nProposed answers:\n{answers}\nQuestion: {question}", closing,
+    cap="answer", needs=("question", "documents", "answers"), schema=ANSWER_SCHEMA,
+)  # fmt: skip
 
 
 def meta(profile: Profile, question: str, chains: Sequence[Notebook], docs: Sequence[Passage] = ()) -> Prompt[Closing]:
@@ -67,3 +76,27 @@ def meta(profile: Profile, question: str, chains: Sequence[Notebook], docs: Sequ
         lines += [f"Answer: {one_line(chain.answer)}"] * bool(chain.answer)
     shown = f"{documents(docs)}\n" if docs else ""
     return profile.make(META, question=one_line(question), chains="\n".join(lines), documents=shown)
+
+
+def mixture(profile: Profile, question: str, docs: Sequence[Passage], answers: Sequence[str]) -> Prompt[Closing]:
+    """Ask for the final answer from passages and the numbered answers of proposers.
+
+    Args:
+        profile: Makes the prompt.
+        question: The user's question.
+        docs: Passages, best first.
+        answers: In the order of the proposers.
+    """
+    return profile.make(
+        MIXTURE, question=one_line(question), documents=documents(docs), answers="\n".join(numbered_answers(answers))
+    )
+
+
+def numbered_answers(answers: Sequence[str]) -> list[str]:
+    """The answers of proposers, a line each."""
+    return [f"{number}. {one_line(answer)}" for number, answer in enumerate(answers, 1)]
+
+
+def proposed(answers: Sequence[str]) -> str:
+    """The hint by which the proposers of the next layer see the answers of the one before."""
+    return "\n".join(["Answers that others proposed; some may be wrong:", *numbered_answers(answers)])

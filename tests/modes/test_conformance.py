@@ -14,6 +14,7 @@ from ragscale.modes import (
     Evolve,
     IRCoT,
     Mcts,
+    Mixture,
     Mode,
     MultiChain,
     Muse,
@@ -61,6 +62,10 @@ VARIANTS: dict[str, Mode] = {
     "best-of-n": BestOfN(of=Chain(steps=2), n=3),
     "best-by-judge": BestOfN(of=Chain(steps=2, question_k=0), n=2, scorer="judge"),
     "best-by-agreement": BestOfN(of=Parallel(rounds=1), n=2, scorer="agreement"),
+    "vote-decided": Vote(of=Once(), n=4, stop="posterior", weigh="judge"),
+    "best-weighted": BestOfN(of=Chain(steps=1), n=2, weighted=True),
+    "mixture": Mixture(of=Chain(steps=1, question_k=0), n=2),
+    "vote-of-mixture": Vote(of=Mixture(of=Once(), n=2, layers=2), n=2),
     "multi-chain": MultiChain(of=Chain(steps=1), n=2),
     "multi-chain-of-vote": MultiChain(of=Vote(of=Once(), n=2), n=2, reads="passages"),
     "mcts": Mcts(of=Chain(steps=2), rollouts=3, width=2, expand=1, scorer="penalty"),
@@ -72,6 +77,7 @@ VARIANTS: dict[str, Mode] = {
     "retry-excluding": Retry(of=Parallel(rounds=1), tries=3, carry="exclude"),
 }
 LONG = ("muse-of-tree", "vote-of-tree", "vote-of-vote", "best-by-agreement", "multi-chain-of-vote", "mcts-wide")
+LONG = ("vote-of-tree", "vote-of-vote", "best-by-agreement", "multi-chain-of-vote", "vote-of-mixture", "mcts-wide")
 """Nestings that run with the slow tests: what they add to the others is little."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import ModelError
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
-from ragscale.modes import BestOfN, Chain, MultiChain, Once, Parallel, Vote
+from ragscale.modes import BestOfN, Chain, Mixture, MultiChain, Once, Parallel, Vote
 from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.voting import majority
 from ragscale.prompts import NO_INFORMATION
-from ragscale.prompts.aggregation import META, read_reasoned
+from ragscale.prompts.aggregation import META, MIXTURE, read_reasoned
 
 
 def shown(call: ScriptedCall) -> str:
@@ -182,7 +184,150 @@ class TestMultiChain:
         assert (full.llm_calls, full.queries, full.rounds) == (19, 8, 2)
 
 
+class TestMixture:
+    def test_counts_of_the_paper(self) -> None:
+        """n=3, layers=3 over a proposer of one call: C = n (layers - 1) + 1 = 7, one look, three calls in a row."""
+        answer, ledger = run(Mixture(of=Once()))
+        check(answer, ledger, Budget())
+        total, serial = answer.spend.total, answer.spend.serial
+        assert (total.llm_calls, total.queries, serial.llm_calls, serial.rounds) == (7, 1, 3, 1)
+        full = Mixture(of=Once()).cost(Costs())[1]
+        assert (full.llm_calls, full.queries, full.serial_calls, full.rounds) == (7, 1, 3, 1)
+
+    def test_later_layers_see_the_numbered_answers_of_the_one_before_and_the_aggregator_those_of_the_last(self) -> None:
+        llm = scripted()
+        answer, _ = run(Mixture(of=Once()), llm=llm)
+        said = [json.loads(event.output)["answer"] for event in answer.trace if event.move == "answer"]
+        lists = ["\n".join(f"{n}. {text}" for n, text in enumerate(said[at : at + 3], 1)) for at in (0, 3)]
+        first, second, last = llm.calls[:3], llm.calls[3:6], llm.calls[6]
+        assert not any("proposed" in shown(call) for call in first)
+        assert all(f"Question: {QUESTION}\n" in shown(call) and lists[0] in shown(call) for call in second)
+        assert of_instruction(llm, MIXTURE) == [last]
+        assert lists[1] in shown(last)
+        assert lists[0] not in shown(last)
+        assert [call.temperature for call in llm.calls] == [0.0, *[0.7] * 5, 0.0]
+
+    def test_planners_of_later_proposers_see_them_at_any_depth(self) -> None:
+        llm = scripted()
+        run(Mixture(of=Vote(of=Chain(steps=1), n=2), n=2), llm=llm)
+        plans = [call for call in llm.calls if move_of(call) == "plan"]
+        assert ["others proposed" in shown(call) for call in plans] == [False] * 4 + [True] * 4
+
+    def test_the_aggregator_reads_what_all_proposers_found(self) -> None:
+        answer, _ = run(Mixture(of=Chain(steps=1, k=1, question_k=0), n=3, layers=2))
+        found = {id for event in answer.trace if event.move == "retrieve" for id in event.passages}
+        assert (set(answer.trace[-1].passages), len(found)) == (found, 3)
+
+    def test_a_failed_proposer_is_noted_and_has_no_number(self) -> None:
+        def script(messages: Any, call: ScriptedCall) -> Any:
+            if call.temperature == 0.0 and "Proposed answers" not in messages[-1]["content"]:
+                raise ModelError("broken", "None.")  # the first one alone is greedy
+            return never_repeating(messages, call)
+
+        llm = scripted(script)
+        answer, ledger = run(Mixture(of=Once()), llm=llm)
+        check(answer, ledger, Budget())
+        assert [note for note in notes(answer) if "proposer 0 has no answer: broken" in note]
+        assert [note for note in notes(answer) if "has no answer" in note] == [notes(answer)[0]]
+        assert answer.stop_reason == "answered"
+        second = [call for call in llm.calls if "others proposed" in shown(call)]
+        assert {("2. " in shown(call), "3. " in shown(call)) for call in second} == {(True, False)}
+
+    def test_the_proposers_plurality_stands_in_for_an_aggregator_that_fails(self) -> None:
+        def script(messages: Any, call: ScriptedCall) -> Any:
+            if "Proposed answers" in messages[-1]["content"]:
+                raise ModelError("broken", "None.")
+            return json.dumps({"answer": "Rome" if call.temperature == 0 else "Oslo", "documents": [1]})
+
+        answer, _ = run(Mixture(of=Once(), layers=2), llm=scripted(script))
+        assert (answer.text, answer.stop_reason) == ("Oslo", "failed")
+
+    @pytest.mark.parametrize(("calls", "layers"), [(2, [1]), (4, [3]), (6, [3, 2]), (7, [3, 3]), (20, [3, 3])])
+    def test_a_budget_pays_for_a_wide_layer_before_another_one(self, calls: int, layers: list[int]) -> None:
+        llm = scripted()
+        answer, _ = run(Mixture(of=Once()), llm=llm, budget=Budget(llm_calls=calls))
+        seen = ["others proposed" in shown(call) for call in llm.calls[:-1]]
+        assert [seen.count(False), seen.count(True)][: len(layers)] == layers
+        assert answer.text
+
+
+class TestVote:
+    @staticmethod
+    def saying(*texts: str) -> ScriptedLLM:
+        """A model whose closing answers are these, in order; rated 8 for Rome, 2 for any other."""
+        left = iter(texts)
+
+        def script(messages: Any, call: ScriptedCall) -> Any:
+            if "Rate how well" in messages[0]["content"]:
+                return json.dumps({"rating": 8 if "Proposed answer: Rome" in messages[-1]["content"] else 2})
+            return json.dumps({"answer": next(left), "documents": [1]})
+
+        return scripted(script)
+
+    def test_weighed_by_scores_a_minority_may_win(self) -> None:
+        """Rome has 0.8, Oslo 0.2 three times."""
+        texts = ["Oslo", "Rome", "The Oslo.", "oslo"]
+        assert run(Vote(of=Once(), n=4), llm=self.saying(*texts))[0].text == "Oslo"
+        for mode in (Vote(of=Once(), n=4, weigh="judge"), BestOfN(of=Once(), n=4, scorer="judge", weighted=True)):
+            answer, ledger = run(mode, llm=self.saying(*texts))
+            check(answer, ledger, Budget())
+            assert answer.text == "Rome"
+            assert answer.spend.total.llm_calls == 8
+            [select] = [event for event in answer.trace if event.move == "select"]
+            assert [choice.score for choice in select.choices] == pytest.approx([0.6, 0.8, 0.6, 0.6])
+
+    @pytest.mark.parametrize(
+        ("texts", "width", "members", "why"),
+        [
+            (["a"] * 8, 1, 4, "probability 0.969"),
+            (["a"] * 8, 2, 4, "probability 0.969"),
+            (["a"] * 8, 8, 8, ""),
+            (["a", "b"] * 4, 2, 8, ""),
+            (["a", "b", "a", "a", "a", "a", "a", "a"], 1, 6, "no other answer can overtake"),
+            (["", "a", "", "a", "a", "a", "a", "a"], 1, 6, "no other answer can overtake"),
+        ],
+    )
+    def test_it_ends_as_soon_as_it_is_decided(self, texts: list[str], width: int, members: int, why: str) -> None:
+        mode = Vote(of=Once(), n=8, stop="posterior", width=width)
+        answer, ledger = run(mode, llm=self.saying(*texts))
+        check(answer, ledger, Budget())
+        assert (answer.text, answer.spend.total.llm_calls) == ("a", members)
+        assert answer.spend.serial.llm_calls == -(-members // width)
+        assert why in " ".join(notes(answer))
+
+    def test_by_certainty_alone(self) -> None:
+        mode = Vote(of=Once(), n=7, stop="posterior", width=1, confidence=1.0)
+        assert run(mode, llm=self.saying(*["a"] * 7))[0].spend.total.llm_calls == 4
+
+    @pytest.mark.parametrize(("first", "second"), [(1, 0), (4, 0), (3, 2), (7, 7), (40, 12), (256, 0), (200, 56)])
+    def test_the_posterior_is_the_beta_rules(self, first: int, second: int) -> None:
+        """Of whole numbers: the chance of `second` + 1 or more heads in as many tosses of a fair coin."""
+        tosses = first + second + 1
+        exact = sum(math.comb(tosses, heads) for heads in range(second + 1, tosses + 1)) / 2**tosses
+        assert majority(first, second) == pytest.approx(exact, abs=1e-12)
+
+    def test_weights_may_be_fractions(self) -> None:
+        assert majority(3, 1) > majority(2.5, 1) > majority(2, 1)
+
+    def test_the_weighted_form_costs_a_call_more_a_member(self) -> None:
+        """L=6, n=4: n (2 L + 2) = 56."""
+        mode = BestOfN(of=Chain(question_k=0), weighted=True)
+        total = run(mode)[0].spend.total
+        full = mode.cost(Costs())[1]
+        assert (total.llm_calls, total.queries) == (full.llm_calls, full.queries) == (56, 24)
+
+    def test_penalties_are_weights_from_0_to_1_with_and_without_log_probabilities(self) -> None:
+        for options in ({}, {"score": None}):
+            answer, _ = run(Vote(of=Chain(steps=1), n=3, weigh="penalty"), llm=scripted(**options))
+            [select] = [event for event in answer.trace if event.move == "select"]
+            assert all(0 <= (choice.score or 0) <= 1 for choice in select.choices)
+
+
 DEEP = [
+    (Vote(of=Mixture(of=Chain(steps=1, question_k=0), n=2), n=2), 2 * (2 * 2 * 3 + 1), 8),
+    (Mixture(of=Vote(of=BestOfN(of=Chain(steps=1), n=2), n=2), n=2, layers=2), 2 * 2 * (2 * 3 + 1) + 1, 1 + 8),
+    (BestOfN(of=Mixture(of=MultiChain(of=Once(), n=2), n=2, layers=2), n=2), 2 * (2 + 1) + 1, 1),
+    (Vote(of=Vote(of=Mixture(of=Once(), n=2), n=2), n=3, stop="posterior", width=2), 3 * 2 * 5, 1),
     (Vote(of=MultiChain(of=Chain(steps=1, question_k=0), n=2), n=2), 2 * (2 * 2 + 1), 4),
     (MultiChain(of=BestOfN(of=Parallel(rounds=1, max_queries=2), n=2), n=2), 2 * 2 * (1 + 1) + 1, 1 + 8),
     (BestOfN(of=Vote(of=BestOfN(of=Chain(steps=1, question_k=0), n=2), n=2), n=2), 2 * (2 * (2 * 3 + 1) + 1), 8),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import replace
@@ -26,6 +27,12 @@ class Scorer(ABC):
     """Scores an `Outcome`: higher is better. It is never given a gold answer; those live above the modes."""
 
     name: ClassVar[ScorerName]
+    best: ClassVar[float] = 1.0
+    """Highest score."""
+
+    def weight(self, moves: Moves, outcome: Outcome) -> float:
+        """The score as the weight of a vote, from 0 to 1; 0 without a score."""
+        return 0.0 if outcome["score"] is None else outcome["score"] / self.best
 
     @abstractmethod
     def cost(self, costs: Costs, shown: int) -> Spend:
@@ -54,11 +61,20 @@ class Penalty(Scorer):
         """Minus the `penalty`."""
         return -await penalty(moves, question, outcome["chain"])
 
+    def weight(self, moves: Moves, outcome: Outcome) -> float:
+        """The probability a token that the chain does answer the question; the share of steps that found something,
+        where the endpoint cannot score."""
+        score = outcome["score"]
+        if score is None:
+            return 0.0
+        return 1.0 - math.exp(-max(0.0, score)) if moves.context.capabilities.scoring else 1.0 + score
+
 
 class Judge(Scorer):
     """The model rates the chain and its answer from 0 to 10, greedily. One call."""
 
     name = "judge"
+    best = 10.0
 
     def cost(self, costs: Costs, shown: int) -> Spend:
         """One score."""
@@ -104,6 +120,7 @@ class Confidence(Scorer):
     """
 
     name = "confidence"
+    best = 100.0
 
     def cost(self, costs: Costs, shown: int) -> Spend:
         """One score, from a passage."""

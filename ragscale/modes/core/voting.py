@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import Outcome, Update
@@ -10,38 +11,68 @@ from ragscale.prompts.wording import informative
 from ragscale.text import normalise_answer
 from ragscale.types import Choice
 
-__all__ = ["plurality", "stopped"]
+__all__ = ["Weigh", "decided", "majority", "plurality", "stopped"]
+
+Weigh = Callable[[Outcome], float]
+"""Weight of a vote, from 0 to 1."""
 
 _ALL = "All inner runs stopped early, each on its share of the limits"
 
 
-def plurality(moves: Moves, outcomes: Sequence[Outcome]) -> Update:
+def plurality(moves: Moves, outcomes: Sequence[Outcome], weigh: Weigh | None = None) -> Update:
     """The answer that most outcomes give, after SQuAD's normalisation, as an update of the state; traced.
 
+    With `weigh`, the answer whose outcomes have the largest sum of weights, in the words of the one that weighs most.
     Ties go to the answer with the higher mean score, then to the earliest. An outcome without an answer, or one that
     says that it has no information, abstains. Where all abstain, the update has all that was found instead of a text.
     """
-    votes: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        if informative(outcome["text"]):
-            votes.setdefault(normalise_answer(outcome["text"]), []).append(outcome)
+    votes = _tally(outcomes)
     texts = [outcome["text"] for outcome in outcomes]
     if not votes:
         moves.note("select", "no member has an answer", status="empty", input=texts)
         return {"found": [outcome["passages"] for outcome in outcomes]}
-    most = max(map(len, votes.values()))
-    ahead = [same for same in votes.values() if len(same) == most]
-    winner = max(ahead, key=_mean_score)[0]
-    same = {outcome["branch"]: group for group in votes.values() for outcome in group}
+    totals = [(_total(group, weigh), len(group)) for group in votes]
+    ahead = [group for group, total in zip(votes, totals, strict=True) if total == max(totals)]
+    won = max(ahead, key=_mean_score)
+    winner = max(won, key=weigh) if weigh else won[0]
+    same = {outcome["branch"]: group for group in votes for outcome in group}
     choices = [
-        Choice(name, len(group), "kept" if winner in group else "pruned")
+        Choice(name, _total(group, weigh), "kept" if winner in group else "pruned")
         for name, group in ((outcome["branch"], same.get(outcome["branch"], [])) for outcome in outcomes)
     ]
     moves.note(
         "select", f"a tie of {len(ahead)} answers" if len(ahead) > 1 else "", status="kept", choices=choices,
-        score=float(most), input=texts, output=winner["text"],
+        score=float(_total(won, weigh)), input=texts, output=winner["text"],
     )  # fmt: skip
     return {name: winner[name] for name in ("text", "citations", "chain", "known")}
+
+
+def decided(outcomes: Sequence[Outcome], left: int, confidence: float, weigh: Weigh | None = None) -> str:
+    """Reason in words why a vote is decided with `left` members to come, each of which weighs 1 at most; or empty.
+
+    Either no other answer can overtake the leader any more, or it is the majority's with a posterior probability above
+    `confidence`: the rule of Adaptive-Consistency (arXiv 2305.11860), of the two leading answers.
+    """
+    first, second, *_ = [*sorted((_total(group, weigh) for group in _tally(outcomes)), reverse=True), 0, 0]
+    if first - second > left:
+        return "no other answer can overtake"
+    if first and (likely := majority(first, second)) > confidence:
+        return f"the leading answer is the majority's with probability {likely:.3f}"
+    return ""
+
+
+def majority(first: float, second: float) -> float:
+    """Probability that the leading answer of two is given more often than not, after so many votes for each.
+
+    It is P(p > 1/2) under Beta(first + 1, second + 1), the posterior of a uniform prior: the regularised incomplete
+    beta function I(1/2; second + 1, first + 1) by its series, which holds for sums of weights, too.
+    """
+    a, b = second + 1, first + 1
+    term = math.exp(math.lgamma(a + b) - math.lgamma(a + 1) - math.lgamma(b) - (a + b) * math.log(2))
+    total, number = 0.0, 0
+    while term > total * 1e-16:
+        total, term, number = total + term, term * (a + b + number) / (a + 1 + number) / 2, number + 1
+    return min(1.0, total)
 
 
 def stopped(outcomes: Sequence[Outcome]) -> Update:
@@ -56,6 +87,19 @@ def stopped(outcomes: Sequence[Outcome]) -> Update:
     if not words.startswith(_ALL):
         words = f"{_ALL}: {words}"
     return {"stop": first["stop"], "reason": words}
+
+
+def _tally(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    """Outcomes by their answers, in the order in which these came."""
+    votes: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if informative(outcome["text"]):
+            votes.setdefault(normalise_answer(outcome["text"]), []).append(outcome)
+    return list(votes.values())
+
+
+def _total(group: Sequence[Outcome], weigh: Weigh | None) -> float:
+    return sum(map(weigh, group)) if weigh else len(group)
 
 
 def _mean_score(outcomes: Sequence[Outcome]) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.scorers import SCORERS, Scorer, ScorerName
 from ragscale.modes.core.state import Outcome, Update
+from ragscale.modes.core.voting import plurality
 from ragscale.modes.ensemble.ensemble import Ensemble, EnsembleState
 from ragscale.modes.sequential.chain import Chain
 from ragscale.types import Choice
@@ -21,7 +23,8 @@ class BestOfN(Ensemble):
 
     Ties go to the earliest member, and a member without a score comes last. Over ``chain`` of L steps it costs
     n (2 L + 1) + 1 model calls and n L retrievals (one more where the question itself is looked up), L rounds: 53 and
-    24 for the paper's n = 4, L = 6.
+    24 for the paper's n = 4, L = 6. In the weighted form, each member writes its own answer and the scores of equal
+    answers are added, which are from 0 to 1 then, so that agreement counts as well: n (2 L + 2) calls, 56.
     """
 
     name: ClassVar[str] = "best-of-n"
@@ -33,14 +36,18 @@ class BestOfN(Ensemble):
 
     scorer: ScorerName = "penalty"
     """``"penalty"``: CoRAG's, by log-likelihood; ``"judge"``: rated by the model; ``"agreement"``: self-consistency."""
+    weighted: bool = False
+    """Whether members answer, and the answer with the largest sum of scores wins, as in ``vote(weigh=...)``."""
 
     @property
     def members_answer(self) -> bool:
-        """False: the best one is answered from."""
-        return False
+        """In the weighted form; else the best one is answered from."""
+        return self.weighted
 
     async def decide(self, moves: Moves, state: EnsembleState, outcomes: list[Outcome]) -> Update:
-        """The best-scored member; its own answer, where its mode has written one on the way."""
+        """The best-scored member; its own answer, where its mode has written one on the way. Or the weighted vote."""
+        if self.weighted:
+            return plurality(moves, outcomes, partial(self.scoring.weight, moves))
         best = max(outcomes, key=lambda outcome: float("-inf") if outcome["score"] is None else outcome["score"])
         choices = [
             Choice(outcome["branch"], outcome["score"], "kept" if outcome is best else "pruned") for outcome in outcomes

@@ -6,6 +6,7 @@ import operator
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Annotated, Any, ClassVar
 
 from langgraph.graph import END, START
@@ -182,6 +183,6 @@ def some(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def batches(state: EnsembleState) -> list[list[Outcome]]:
-    """Outcomes of each batch so far."""
+    """Outcomes of each batch so far; none of one that is about to run."""
     left = iter(state["outcomes"])
-    return [[next(left) for _ in range(size)] for size in state.get("sizes", [])]
+    return [[*islice(left, size)] for size in state.get("sizes", [])]
