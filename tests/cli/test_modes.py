@@ -102,7 +102,7 @@ def test_json_lists_every_mode_with_documented_parameters() -> None:
 def test_the_parameters_of_some_modes_for_readers() -> None:
     result = CliRunner().invoke(app, ["modes", "parallel, echo"], env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.stderr
-    for part in ("parallel", "max_queries", "'search-r1' = 'auto'", "float = 0.5", "How hot."):
+    for part in ("parallel", "max_queries", "= 'auto'", "float = 0.5", "How hot."):
         assert part in result.stdout
     assert "rollouts" not in result.stdout
 

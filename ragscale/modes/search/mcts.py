@@ -75,7 +75,7 @@ class Mcts(Nesting):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.of.extends:
-            raise InvalidInput(f"mcts: of={self.of.name} cannot go on from a chain", "Use chain or tree.")
+            raise InvalidInput(f"mcts: of={self.of.name} cannot go on from a chain", "Use chain, tree, beam or tot.")
 
     @property
     def scoring(self) -> Scorer:

@@ -69,7 +69,7 @@ class Muse(Nesting):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.of.extends:
-            raise InvalidInput(f"muse: of={self.of.name} cannot go on from a chain", "Use chain or tree.")
+            raise InvalidInput(f"muse: of={self.of.name} cannot go on from a chain", "Use chain, tree, beam or tot.")
 
     @property
     def asks(self) -> dict[str, Any]:
