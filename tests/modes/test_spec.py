@@ -67,7 +67,7 @@ def test_a_preset_of_another_mode_says_whose_it_is() -> None:
             "best-of-n(scorer=gold)",
             "scorer='gold' does not fit. Accepted: 'penalty' or 'judge' or 'agreement' or 'confidence'.",
         ),
-        ("mcts(of=parallel)", "mcts: of=parallel cannot go on from a chain. Use chain or tree."),
+        ("mcts(of=parallel)", "mcts: of=parallel cannot go on from a chain. Use chain, tree, beam or tot."),
         ("vote(" * 500 + ")" * 500, "cannot be read"),
         ("tree(2)", "parameters '(2)' of mode tree cannot be read"),
         ("tree(**{})", "cannot be read"),

@@ -58,7 +58,8 @@ class Mcts(Nesting):
     pays: ClassVar[str] = "where rollouts differ much and tokens are plenty"
 
     of: Mode = field(default_factory=Chain)
-    """The mode of the rollouts; one that goes on from a chain: ``chain`` or ``tree``."""
+    """The mode of the rollouts; one that goes on from a chain: ``chain``, ``tree``,
+    ``beam`` or ``tot``."""
     rollouts: int = 8
     """Rollouts in all."""
     width: int = 4
