@@ -25,6 +25,7 @@ from ragscale.modes.search.mcts import Mcts
 from ragscale.modes.search.muse import Muse
 from ragscale.modes.search.tot import Tot
 from ragscale.modes.search.tree import Tree
+from ragscale.modes.sequential.adaptive import Adaptive
 from ragscale.modes.sequential.chain import Chain
 from ragscale.modes.sequential.direct import Direct
 from ragscale.modes.sequential.ircot import IRCoT
@@ -35,6 +36,7 @@ from ragscale.modes.sequential.revise import Revise
 from ragscale.modes.sequential.self_ask import SelfAsk
 
 __all__ = [
+    "Adaptive",
     "Beam",
     "BestOfN",
     "Bidirectional",
@@ -69,6 +71,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     IterRetGen,
     Revise,
     Parallel,
+    Adaptive,
     Tree,
     Beam,
     Tot,

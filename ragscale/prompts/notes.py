@@ -1,20 +1,24 @@
-"""Notes in place of passages: what documents add to what is known (SPARC-RAG's notes, HybridDeepSearcher's reader)."""
+"""Notes in place of passages (SPARC-RAG's memory, HybridDeepSearcher's reader), and what SPARC-RAG does with them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import Any
 
+from ragscale.prompts import parse
+from ragscale.prompts.generic import closing
 from ragscale.prompts.instructions import instruction
 from ragscale.prompts.parse import sub_answer
-from ragscale.prompts.prompt import NO_INFORMATION, Prompt
+from ragscale.prompts.profile import Profile
+from ragscale.prompts.prompt import NO_INFORMATION, Closing, Prompt, Reply
+from ragscale.prompts.states import chosen
 from ragscale.prompts.text import documents, one_line
+from ragscale.prompts.thoughts import spoken
 from ragscale.types import Passage
 
-if TYPE_CHECKING:
-    from ragscale.prompts.profile import Profile
-
-__all__ = ["REPEATED", "note"]
+__all__ = ["REPEATED", "best", "conclusion", "merge", "note", "rewrite", "verdict"]
 
 REPEATED = "Looked up before: see what was found then."
 """The note on a query that was asked before."""
@@ -32,6 +36,74 @@ _NOTE = instruction(
 )
 
 
+_REWRITE = """You look up {corpus} to answer a question, several things side by side. From the notes, say what is \
+known and what is still missing, and write {most} queries that complement one another: each for something else that is \
+missing and can be looked up now, without the result of another one; never one that was looked up before. If nothing \
+is missing, leave queries empty. Reply in JSON.
+
+Question: Who is older, the singer of the album Parachutes or Ridley Scott?
+Notes:
+Parachutes is by Coldplay.
+Looked up before: Parachutes album
+{"known": "Parachutes is by Coldplay", "missing": "the singer of Coldplay, the birth of Ridley Scott", "queries": \
+["Coldplay singer", "Ridley Scott"]}"""
+
+_CONCLUDE = """Answer the question from the notes, and from nothing else. Reply in JSON: {"answer": "..."}: the short \
+answer only (a name, a date, a number, a short phrase, yes or no)."""
+
+_VERDICT = """Say whether to stop looking things up. STOP only if the notes tell the answer, it is what the question \
+asks for, and no part of the question is open. In any doubt, CONTINUE. Reply in JSON: {"verdict": STOP or CONTINUE}."""
+
+_BEST = """Several searches were made to answer a question; each has a query, what its notes add, and an answer. Say \
+which one answers the question best by what its notes tell. Reply in JSON: {"best": the number of the search}."""
+
+_MERGE = f"""You keep the notes of somebody who looks up {{corpus}} to answer a question. Several searches were made \
+side by side; merge what they found with the notes so far into one note of a few short sentences: every fact that \
+helps to answer the question, once, those of the first search first. Leave out what does not help and never add \
+anything. If there is nothing, reply exactly: {NO_INFORMATION}"""
+
+_WORD: dict[str, Any] = {
+    "type": "object", "properties": {"verdict": {"type": "string", "enum": ["STOP", "CONTINUE"]}},
+    "required": ["verdict"], "additionalProperties": False,
+}  # fmt: skip
+_SHORT: dict[str, Any] = {
+    "type": "object", "properties": {"answer": {"type": "string", "maxLength": 400}}, "required": ["answer"],
+    "additionalProperties": False,
+}  # fmt: skip
+_NUMBER: dict[str, Any] = {
+    "type": "object", "properties": {"best": {"type": "integer", "minimum": 1}}, "required": ["best"],
+    "additionalProperties": False,
+}  # fmt: skip
+
+
+def stops(text: str) -> bool | None:
+    """Whether a verdict is to stop: by the last of the two words; None where it has neither."""
+    words = re.findall(r"\b(STOP|CONTINUE)\b", spoken(text), re.IGNORECASE)
+    return words[-1].upper() == "STOP" if words else None
+
+
+_REWRITTEN = instruction(
+    "rewrite", "plan", _REWRITE, "Question: {question}\nNotes:\n{notes}\nLooked up before: {queries}",
+    lambda text: parse.turn(text, 1), cap="plan", least=64, schema=parse.queries_schema(1, least=0),
+)  # fmt: skip
+_CONCLUDED = instruction(
+    "conclude", "answer", _CONCLUDE, "Notes:\n{notes}\nQuestion: {question}", closing, cap="answer",
+    needs=("question", "notes"), schema=_SHORT,
+)  # fmt: skip
+_JUDGED = instruction(
+    "verdict", "score", _VERDICT, "Question: {question}\nNotes:\n{notes}\nAnswer: {answer}", stops, cap=32,
+    needs=("question", "notes", "answer"), schema=_WORD,
+)  # fmt: skip
+_CHOSEN = instruction(
+    "best", "score", _BEST, "Question: {question}\n{searches}", chosen, cap=32, needs=("question", "searches"),
+    schema=_NUMBER,
+)  # fmt: skip
+_MERGED = instruction(
+    "merge", "read", _MERGE, "Question: {question}\nNotes so far:\n{notes}\n{searches}", sub_answer, cap=256,
+    needs=("question", "notes", "searches"),
+)  # fmt: skip
+
+
 def note(
     profile: Profile, question: str, queries: Sequence[str], passages: Sequence[Passage], notes: Sequence[str]
 ) -> Prompt[str]:
@@ -46,5 +118,52 @@ def note(
     """
     return profile.make(
         _NOTE, question=one_line(question), queries=one_line("; ".join(queries)), documents=documents(passages),
-        notes="\n".join(map(one_line, notes)) or "none",
+        notes=_lines(notes),
     )  # fmt: skip
+
+
+def rewrite(profile: Profile, question: str, notes: Sequence[str], queries: Sequence[str], most: int) -> Prompt[Reply]:
+    """Ask for `most` complementary queries, none of which needs the result of another (SPARC-RAG's rewriter).
+
+    Args:
+        profile: Makes the prompt.
+        question: The user's question.
+        notes: What is known so far.
+        queries: Those that were looked up before.
+        most: Queries a reply.
+    """
+    before = one_line("; ".join(queries)) or "nothing"
+    prompt = profile.make(_REWRITTEN, question=one_line(question), notes=_lines(notes), queries=before, most=str(most))
+    schema = prompt.schema and parse.queries_schema(most, least=0)
+    return replace(prompt, read=lambda text: parse.turn(text, most), schema=schema)
+
+
+def conclusion(profile: Profile, question: str, notes: Sequence[str]) -> Prompt[Closing]:
+    """Ask for the answer that notes tell."""
+    return profile.make(_CONCLUDED, question=one_line(question), notes=_lines(notes))
+
+
+def verdict(profile: Profile, question: str, notes: Sequence[str], answer: str) -> Prompt[bool]:
+    """Ask whether to stop with that answer, which notes are to tell (SPARC-RAG's evaluator)."""
+    return profile.make(_JUDGED, question=one_line(question), notes=_lines(notes), answer=one_line(answer) or "none")
+
+
+def best(profile: Profile, question: str, searches: Sequence[tuple[str, str, str]]) -> Prompt[int]:
+    """Ask which search answers best: (query, note, answer) of each; read as its number, from 1 on."""
+    lines = [
+        f"{n}. {one_line(query)} -> {one_line(note)} -> answer: {one_line(answer) or 'none'}"
+        for n, (query, note, answer) in enumerate(searches, 1)
+    ]
+    return profile.make(_CHOSEN, question=one_line(question), searches="\n".join(["Searches:", *lines]))
+
+
+def merge(profile: Profile, question: str, notes: Sequence[str], found: Sequence[tuple[str, str]]) -> Prompt[str]:
+    """Ask for one note from those so far and what searches added to them: (query, note) of each, the best first."""
+    lines = [f"{n}. {one_line(query)} -> {one_line(note)}" for n, (query, note) in enumerate(found, 1)]
+    return profile.make(
+        _MERGED, question=one_line(question), notes=_lines(notes), searches="\n".join(["Searches:", *lines])
+    )
+
+
+def _lines(notes: Sequence[str]) -> str:
+    return "\n".join(map(one_line, notes)) or "none"

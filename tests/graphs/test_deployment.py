@@ -87,7 +87,8 @@ async def test_a_deployed_mode_answers_within_the_limits_of_its_context(name: st
     assert len(model.calls) == result["spend"]["total"]["llm_calls"] <= 6
     assert json.loads(json.dumps(result)) == result
     asked = [query for event in result["trace"] if event["move"] == "retrieve" for query in event["input"]]
-    assert asked[:1] == [QUESTION["question"]] * modes.get(name).retrieves
+    own = name == "adaptive"  # whose rewriter writes the first query
+    assert asked[:1] == (["capital number 0 0"] if own else [QUESTION["question"]] * modes.get(name).retrieves)
     assert {query[:15] for query in asked[1:]} <= {"capital number ", "Some sub-answer", QUESTION["question"][:15]}
     assert len(asked[1:]) == SUB_QUERIES.get(name, len(asked[1:]))
 

@@ -7,6 +7,7 @@ from conformance import Conformance
 
 from ragscale import modes
 from ragscale.modes import (
+    Adaptive,
     Beam,
     BestOfN,
     Bidirectional,
@@ -48,6 +49,8 @@ VARIANTS: dict[str, Mode] = {
         profile="hybrid-deep-search", aggregate="query", rounds=2, read_tokens=64, turn_tokens=96
     ),
     "parallel-descending": Parallel(width="descending", rounds=2, max_queries=2),
+    "adaptive-2": Adaptive(rounds=2),
+    "adaptive-1": Adaptive(rounds=2, width=1, k=2),
     "tree-small": SMALL,
     "tree-one": Tree(steps=2, expand=1, samples=1, question_k=0),
     "tree-wide": Tree(steps=1, expand=5, samples=2, rollouts=1, rollout_steps=0),

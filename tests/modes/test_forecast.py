@@ -12,6 +12,7 @@ from doubles import StubIndex, run
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.modes import (
+    Adaptive,
     Beam,
     BestOfN,
     Bidirectional,
@@ -191,6 +192,7 @@ MOST = 10**9
         Chain(steps=MOST),
         Parallel(rounds=MOST, max_queries=MOST),
         Parallel(rounds=MOST, max_queries=MOST, width="ascending"),
+        Adaptive(rounds=MOST, width=MOST),
         Tree(steps=MOST, rollout_steps=MOST),
         Tree(expand=MOST, rollouts=MOST, samples=MOST),
         Beam(steps=MOST, beam=256, rollout_steps=MOST),
