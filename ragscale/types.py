@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 __all__ = [
-    "Choice", "Event", "Hit", "Message", "Move", "Passage", "Scalar", "Spend", "Status", "TracedHit", "Usage",
+    "Choice", "Event", "Hit", "Message", "Move", "Passage", "Scalar", "Spend", "Status", "Tool", "ToolCall",
+    "TracedHit", "Usage",
 ]  # fmt: skip
 
 Scalar = str | int | float | bool
@@ -31,8 +32,41 @@ the budget gave no result. ``narrowed``: fewer branches than the mode has, since
 ``fallback``: another measure stands in for one that the endpoint lacks.
 """
 
-Message = dict[str, str]
-"""One chat message: ``{"role": "system" | "user" | "assistant", "content": text}``."""
+Message = dict[str, Any]
+"""One chat message: ``{"role": "system" | "user" | "assistant", "content": text}``.
+
+A conversation with tools has two more forms, as the OpenAI dialect has them: the assistant's message of a turn that
+calls some has ``"tool_calls"`` beside its text, a list of ``{"id": id, "type": "function", "function": {"name": name,
+"arguments": text}}`` whose arguments are a JSON object; and ``{"role": "tool", "tool_call_id": id, "content": text}``
+holds the result of each. The content is a text everywhere.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that a model may call instead of replying."""
+
+    name: str
+    about: str
+    """Description of what it does, for the model."""
+    parameters: dict[str, Any] = field(hash=False)
+    """JSON schema of its arguments, an object."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tool as the OpenAI dialect declares it."""
+        function = {"name": self.name, "description": self.about, "parameters": self.parameters}
+        return {"type": "function", "function": function}
+
+
+class ToolCall(NamedTuple):
+    """A call of a tool, as a model wrote it: neither the name nor the arguments need be right.
+
+    It has no id: servers leave ids out or repeat them, so that whoever writes the conversation numbers the calls anew.
+    """
+
+    name: str
+    arguments: str
+    """A JSON object, if the model kept to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +237,8 @@ class Event:
     hits: list[list[TracedHit]] = field(default_factory=list)
     """Hits of a retrieval: a list a query, best first."""
     plan: list[str] = field(default_factory=list)
-    """Queries that were read from the reply of a planner, those of all samples."""
+    """Queries that were read from the reply of a planner, those of all samples; documents that it opens as
+    ``open [3]``."""
     known: list[str] = field(default_factory=list)
     """Sentences on what is known that were read from it."""
     choices: list[Choice] = field(default_factory=list)

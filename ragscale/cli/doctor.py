@@ -184,7 +184,9 @@ def _abilities(model: LLM, can: Capabilities, report: Report | None) -> Finding:
     missing = _listed(seen, False)
     if missing == "nothing":
         return Finding("model", "ok", detail, facts=facts)
-    remedy = "Modes go on without, but for profiles that continue turns; vLLM and the embedded model can all."
+    if missing == "tools":
+        return Finding("model", "ok", f"{detail}; cannot: tools (react asks for JSON instead)", facts=facts)
+    remedy = "Modes go on without, but for profiles that continue turns; vLLM and the embedded model can the rest."
     return Finding("model", "warning", f"{detail}; cannot: {missing}", remedy, facts)
 
 

@@ -7,6 +7,7 @@ item costs some microseconds: a megabyte may hold 300,000.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -14,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from ragscale.text import encodable
-from ragscale.types import Usage
+from ragscale.types import ToolCall, Usage
 
 __all__ = ["Choice", "Completion", "Entry", "ModelList", "Props", "Template", "Tokens", "UsageBlock", "read", "said"]
 
@@ -22,7 +23,7 @@ _MOST = 2**53
 """Upper bound of a count: what every JSON implementation holds exactly."""
 _SAID = 300  # characters of a server's own words
 _NAME = 500  # characters of a name
-_MODELS, _SAMPLES, _PARTS, _CALLS = 10_000, 1000, 10_000, 20  # of a list, of a call, of a message
+_MODELS, _SAMPLES, _PARTS, _CALLS = 10_000, 1000, 10_000, 100  # of a list, of a call, of a message
 _TEXTS = ("text", "output_text")  # types of content parts that are no thoughts
 _WORDS = ("error", "errors", "message", "Message", "detail", "msg", "error_description", "faultstring", "status_msg")
 _DEEPEST = 8  # levels of an error that wraps another
@@ -59,6 +60,16 @@ def _text(value: Any) -> str | None:
         texts = [text for text in map(_part, value[:_PARTS]) if text is not None]
         return encodable("".join(texts)) if texts else None
     return None
+
+
+def _arguments(value: Any) -> str | None:
+    """Arguments of a tool call: a text, as the dialect has it, or an object, as some servers send it."""
+    if isinstance(value, dict):
+        try:
+            return json.dumps(value)
+        except (ValueError, RecursionError):
+            return None
+    return _text(value)
 
 
 def _name(value: Any) -> str | None:
@@ -149,7 +160,8 @@ class _LogProbs(_Part):
 
 
 class _Function(_Part):
-    arguments: Text = None
+    name: Name = None
+    arguments: Annotated[str | None, BeforeValidator(_arguments)] = None
 
 
 class _ToolCall(_Part):
@@ -179,11 +191,24 @@ class Choice(_Part):
     @property
     def text(self) -> str | None:
         """Text of the reply, also as the arguments of a tool call; None where there is none."""
-        if self.message.content is not None:
-            return self.message.content
-        if self.completion is not None:
-            return self.completion
+        if self.spoken is not None:
+            return self.spoken
         return next((c.function.arguments for c in self.message.tool_calls if c.function.arguments is not None), None)
+
+    @property
+    def spoken(self) -> str | None:
+        """Text of the reply, which may stand beside tool calls; None where there is none."""
+        return self.message.content if self.message.content is not None else self.completion
+
+    @property
+    def calls(self) -> list[ToolCall]:
+        """Tools that it calls: as many as there are, whatever is missing in them."""
+        return [ToolCall(c.function.name or "", c.function.arguments or "") for c in self.message.tool_calls]
+
+    @property
+    def written(self) -> str:
+        """Everything that the model wrote and the server shows: text, tool calls and thought."""
+        return "".join([self.spoken or "", *(part for call in self.calls for part in call), self.thought])
 
     @property
     def thought(self) -> str:

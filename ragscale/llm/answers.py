@@ -11,10 +11,10 @@ from ragscale.endpoint.replies import Choice, Completion
 from ragscale.errors import ModelError
 from ragscale.llm.base import Generation
 from ragscale.llm.tokens import floor
-from ragscale.types import Spend, Usage
+from ragscale.types import Spend, ToolCall, Usage
 from ragscale.words import counted
 
-__all__ = ["Asked", "Sample", "generation", "stopped", "within"]
+__all__ = ["Asked", "Sample", "generation", "longest", "stopped", "within"]
 
 _LONGEST = 64  # characters of a token; runs of spaces aside, none in use has more
 _ENDS = {"stop", "length", "eos", "end_turn", "stop_sequence", "tool_calls", "function_call", ""}
@@ -47,7 +47,12 @@ def stopped(text: str, stop: Sequence[str], told: str = "") -> tuple[str, str]:
 
 def within(text: str, max_tokens: int) -> str:
     """As much of a text as `max_tokens` tokens can be: what is longer would cost time wherever it is read."""
-    return text[: max(1000, max_tokens * _LONGEST)]
+    return text[: longest(max_tokens)]
+
+
+def longest(max_tokens: int) -> int:
+    """Characters that so many tokens can be."""
+    return max(1000, max_tokens * _LONGEST)
 
 
 class Sample(NamedTuple):
@@ -128,6 +133,7 @@ def generation(
     thinks: bool,
     opened: bool = False,
     stop: Sequence[str] = (),
+    tools: bool = False,
     broken: Callable[[str, Spend | None], ModelError],
     name: str,
 ) -> Generation:
@@ -140,6 +146,7 @@ def generation(
         thinks: Whether the model thinks before it replies.
         opened: Whether its template opens the thought, so that the tag is missing in the text.
         stop: Strings that end a sample.
+        tools: Whether tools were on offer; otherwise the arguments of a call are taken for the text.
         broken: Makes the error to raise for an unusable answer.
         name: Of the model.
 
@@ -157,14 +164,15 @@ def generation(
     if len(choices) < asked.n:
         raise broken(f"{counted(len(choices), 'choice')} instead of {asked.n}", spend)
     texts, reasons, means, stops = [], [], [], []
-    for choice in choices:
-        text, reason = _one_form(choice.text), (choice.finish_reason or "").lower()
+    calls = [_bounded(choice.calls, asked.max_tokens) if tools else [] for choice in choices]
+    for choice, called in zip(choices, calls, strict=True):
+        text, reason = _one_form(choice.spoken if tools else choice.text), (choice.finish_reason or "").lower()
         if text is None and (choice.message.refusal or reason in ("content_filter", "refusal", "safety")):
             said = " ".join((choice.message.refusal or f"finish_reason {reason}").split())[:300].rstrip(".")
             raise ModelError(f"{name} refused to reply: {said}", "Ask otherwise, or use another model.", spend=spend)
         if reason == "error":
             raise broken("finish_reason 'error'", spend)
-        if text is None and not choice.thought and reason not in _CUT:
+        if text is None and not called and not choice.thought and reason not in _CUT:
             raise broken("a choice without text", spend)
         text = text or ""
         if opened and ("</think>" in text or reason in _CUT) and "<think>" not in text:
@@ -180,11 +188,23 @@ def generation(
         reasons.append("length" if cut else "stop" if mark or reason in _ENDS else reason)
     thoughts = [within(choice.thought, asked.max_tokens) for choice in choices]
     usage = replace(usage, reasoning_tokens=usage.reasoning_tokens or _thought(usage, texts, thoughts))
-    return Generation(texts, usage, reasons, means, thoughts if any(thoughts) else [], stops)
+    return Generation(
+        texts, usage, reasons, means, thoughts if any(thoughts) else [], stops, calls if any(calls) else []
+    )
+
+
+def _bounded(calls: Sequence[ToolCall], max_tokens: int) -> list[ToolCall]:
+    """Tool calls as far as `max_tokens` tokens can be, all together; see `within`."""
+    kept: list[ToolCall] = []
+    left = longest(max_tokens)
+    for call in calls:
+        kept.append(call._replace(arguments=call.arguments[:left]))
+        left -= len(kept[-1].arguments)
+    return kept
 
 
 def _sample(asked: Asked, choice: Choice, thinks: bool) -> Sample:
-    text = (choice.text or "") + choice.thought
+    text = choice.written
     shown = bool(choice.thought) or _inline(text) > 0
     return asked.sample(text, cut=choice.finish_reason in _CUT, hidden=thinks and not shown)
 

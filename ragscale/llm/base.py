@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from ragscale.types import Message, Usage
+from ragscale.types import Message, Tool, ToolCall, Usage
 
 __all__ = ["LLM", "Capabilities", "Generation", "Score"]
 
@@ -27,6 +27,8 @@ class Generation:
     """Thought before each sample, where the server keeps it apart; empty where it keeps none."""
     stops: list[str] = field(default_factory=list)
     """The stop string that ended each sample; ``""`` where none did, or the server does not tell which."""
+    calls: list[list[ToolCall]] = field(default_factory=list)
+    """Tools that each sample calls, in its order, beside its text; empty where none calls any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Capabilities:
     """Fewest tokens that a completion may be limited to; a server refuses less."""
     thinking: int = 0
     """Tokens that a reply may have on top of its own for what the model thinks first; 0 for a model that does not."""
+    tools: bool = False
+    """Calls tools, several in one turn, and takes their results; otherwise the caller asks for JSON instead."""
 
 
 @runtime_checkable
@@ -99,6 +103,7 @@ class LLM(Protocol):
         stop: Sequence[str] = (),
         schema: dict[str, Any] | None = None,
         logprobs: bool = False,
+        tools: Sequence[Tool] = (),
     ) -> Generation:
         """Write n samples of the next assistant turn, or of the rest of the last one.
 
@@ -112,6 +117,8 @@ class LLM(Protocol):
             stop: Strings that end a sample (not part of it); also where the server does not heed them.
             schema: JSON schema to constrain the output; ignored where `Capabilities.json_schema` is false.
             logprobs: Whether to return mean log-probabilities.
+            tools: Tools that the model may call; ignored where `Capabilities.tools` is false. Modes leave the argument
+                out where they offer none.
 
         Raises:
             ModelError: This attempt failed, or the conversation ends with an assistant message and
@@ -127,8 +134,8 @@ class LLM(Protocol):
         """
         ...
 
-    async def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Prompt tokens of `messages` with the chat template and the generation prompt.
+    async def count_tokens(self, messages: Sequence[Message], *, tools: Sequence[Tool] = ()) -> int:
+        """Prompt tokens of `messages` with the chat template, the tools on offer and the generation prompt.
 
         A conversation that ends with an assistant message is counted as it is continued: without the end of that turn.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -13,12 +14,13 @@ from ragscale.llm.answers import Asked, generation
 from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.continuing import is_open
 from ragscale.llm.notices import Notices
-from ragscale.llm.tokens import Estimate, floor
-from ragscale.types import Message, Spend
+from ragscale.llm.tokens import Estimate, floor, offered
+from ragscale.types import Message, Spend, Tool
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
+    from langchain_core.runnables import Runnable
 
 __all__ = ["LangChainLLM"]
 
@@ -46,6 +48,8 @@ class LangChainLLM:
         thinking: Tokens that a reply may have on top of its own for what the model thinks first.
         continues: Whether the model goes on with a last assistant message, as some do behind Anthropic's interface;
             nothing tries it out.
+        tools: Whether the model calls tools; None for what its profile says (``tool_calling``), or, where that says
+            nothing, whether its class can be given any. Nothing tries it out either.
 
     Raises:
         MissingDependency: langchain-core is not installed.
@@ -60,6 +64,7 @@ class LangChainLLM:
         context_window: int | None = None,
         thinking: int = 0,
         continues: bool = False,
+        tools: bool | None = None,
     ) -> None:
         try:
             from langchain_core.language_models import BaseChatModel
@@ -84,6 +89,9 @@ class LangChainLLM:
         self._name = name or own or type(model).__name__
         profile = getattr(model, "profile", None) or {}
         told = profile.get("max_input_tokens") if isinstance(profile, dict) else None
+        able = profile.get("tool_calling") if isinstance(profile, dict) else None
+        bindable = type(model).bind_tools is not BaseChatModel.bind_tools
+        self._tools = bindable and (able is not False if tools is None else tools)
         self._window = context_window or (told if isinstance(told, int) and told > 0 else _ASSUMED_WINDOW)
         self._counts_itself = _has_tokenizer(model)
 
@@ -102,14 +110,18 @@ class LangChainLLM:
         return self._window
 
     async def capabilities(self) -> Capabilities:
-        """Token counts, where the model class brings its own tokenizer, and thoughts as told; nothing else."""
-        return Capabilities(tokenizer=self._counts_itself, continues=self._continues, thinking=self._thinking)
+        """Token counts, where the model class brings its own tokenizer, thoughts as told, and tools; nothing else."""
+        return Capabilities(
+            tokenizer=self._counts_itself, continues=self._continues, thinking=self._thinking, tools=self._tools
+        )
 
-    async def count_tokens(self, messages: Sequence[Message]) -> int:
+    async def count_tokens(self, messages: Sequence[Message], *, tools: Sequence[Tool] = ()) -> int:
         """The model's own count, or an estimate (with a warning) where it has none or was seen to count too few."""
         if self._counts_itself:
             try:
+                # Some classes count messages alone: tools are then counted by an estimate.
                 count = self._model.get_num_tokens_from_messages(_convert(messages))
+                count += self._estimate.prompt([], tools) if tools else 0
             except Exception:  # third-party code: anything, from a missing package to a download without a network
                 count = None
             if isinstance(count, int) and count >= 0:
@@ -120,7 +132,7 @@ class LangChainLLM:
             f"{self._name} has no tokenizer to rely on: prompts are planned by an estimate, and charged by the usage "
             "that it reports, where it does.",
         )
-        return self._estimate.prompt(messages)
+        return self._estimate.prompt(messages, tools)
 
     async def generate(
         self,
@@ -133,6 +145,7 @@ class LangChainLLM:
         stop: Sequence[str] = (),
         schema: dict[str, Any] | None = None,
         logprobs: bool = False,
+        tools: Sequence[Tool] = (),
     ) -> Generation:
         """Write the next assistant turn; `schema` and `logprobs` are ignored. See `LLM.generate`.
 
@@ -148,16 +161,19 @@ class LangChainLLM:
                 "Use a profile that does without, or wrap the model in LangChainLLM(model, continues=True) if it can.",
                 spend=Spend(),
             )
-        model = self._with(max_tokens=max_tokens, temperature=temperature, seed=seed)
-        prompt_tokens = await self.count_tokens(messages)
+        tools = tools if self._tools else ()
+        model: Runnable[Any, Any] = self._with(max_tokens=max_tokens, temperature=temperature, seed=seed)
+        prompt_tokens = await self.count_tokens(messages, tools=tools)
         try:
+            if tools:
+                model = model.bind_tools(offered(tools))  # type: ignore[attr-defined]  # of a chat model
             message = await model.ainvoke(_convert(messages), stop=list(stop) or None)
         except Exception as error:  # each provider raises its own
             raise self._failure(error) from None
         answer = _read(message)
         asked = Asked(
             prompt=prompt_tokens,
-            exact=self._counts_itself,
+            exact=self._counts_itself and not tools,
             fewest=sum(floor(m["content"]) for m in messages),
             max_tokens=max_tokens,
             measure=self._estimate.text,
@@ -165,10 +181,11 @@ class LangChainLLM:
         told = answer.reported()
         if told is not None and asked.credible(told) and (not asked.exact or told.prompt_tokens > prompt_tokens):
             self._counts_itself = False
-            self._estimate.learn(messages, told.prompt_tokens)
+            self._estimate.learn(messages, told.prompt_tokens, tools)
         done = generation(
-            answer, asked, logprobs=False, thinks=self._thinking > 0, stop=stop, broken=self._broken, name=self._name
-        )
+            answer, asked, logprobs=False, thinks=self._thinking > 0, stop=stop, tools=bool(tools),
+            broken=self._broken, name=self._name,
+        )  # fmt: skip
         if done.usage.estimated_tokens:
             self._notices.once(
                 "usage", f"{self._name} reports no usage that can be true: its calls are charged by an estimate."
@@ -284,8 +301,11 @@ def _read(message: Any) -> Completion:
     more = getattr(message, "additional_kwargs", None)
     more = more if isinstance(more, dict) else {}
     said = {"reasoning_content": more.get("reasoning_content"), "refusal": more.get("refusal")}
+    lists = [getattr(message, name, None) for name in ("tool_calls", "invalid_tool_calls")]
+    found = [call for listed in lists if isinstance(listed, list) for call in listed if isinstance(call, dict)]
+    calls = [{"function": {"name": call.get("name"), "arguments": call.get("args")}} for call in found]
     choice = {
-        "message": {**said, "content": getattr(message, "content", None)},
+        "message": {**said, "content": getattr(message, "content", None), "tool_calls": calls},
         "finish_reason": reason,
         "stop_reason": metadata.get("stop_sequence"),  # Anthropic
     }
@@ -293,10 +313,21 @@ def _read(message: Any) -> Completion:
 
 
 def _convert(messages: Sequence[Message]) -> list[BaseMessage]:
-    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-    kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-    return [kinds[message["role"]](content=message["content"]) for message in messages]
+    def one(message: Message) -> BaseMessage:
+        text = message["content"]
+        if message["role"] == "tool":
+            return ToolMessage(text, tool_call_id=message["tool_call_id"])
+        if message["role"] == "assistant":
+            calls = [
+                {"name": call["function"]["name"], "args": json.loads(call["function"]["arguments"]), "id": call["id"]}
+                for call in message.get("tool_calls", ())
+            ]
+            return AIMessage(text, tool_calls=calls)
+        return (SystemMessage if message["role"] == "system" else HumanMessage)(text)
+
+    return list(map(one, messages))
 
 
 def _has_tokenizer(model: BaseChatModel) -> bool:

@@ -20,8 +20,8 @@ from ragscale.llm.manners import Manners
 from ragscale.llm.memo import Memo
 from ragscale.llm.notices import Notices
 from ragscale.llm.probe import Probe
-from ragscale.llm.tokens import CountMemo, Estimate, LlamaTokenizer, VllmTokenizer, floor, local_tokenizer
-from ragscale.types import Message, Spend
+from ragscale.llm.tokens import CountMemo, Estimate, LlamaTokenizer, VllmTokenizer, floor, local_tokenizer, offered
+from ragscale.types import Message, Spend, Tool
 
 __all__ = ["OpenAILLM", "Report"]
 
@@ -217,7 +217,8 @@ class OpenAILLM:
     def _tell(self, model: str, probe: Probe) -> None:
         """Warn of what the endpoint lacks, so that a degraded run is a visible one."""
         can = asdict(probe.capabilities)
-        missing = [name.replace("_", " ") for name, able in can.items() if able is False]
+        # Tools are left out: one mode wants them, and its trace says where it goes on without.
+        missing = [name.replace("_", " ") for name, able in can.items() if able is False and name != "tools"]
         if missing:
             self._notices.once(
                 "capabilities", f"{model} was not seen to do: {', '.join(missing)}. Modes go on without."
@@ -242,7 +243,7 @@ class OpenAILLM:
                 "tokenizer", f"{self._transport.shown} has no tokenizer that agrees with its usage: {what}."
             )
 
-    async def count_tokens(self, messages: Sequence[Message]) -> int:
+    async def count_tokens(self, messages: Sequence[Message], *, tools: Sequence[Tool] = ()) -> int:
         """Prompt tokens of `messages`: exact with vLLM and llama.cpp, an estimate on the high side elsewhere.
 
         Raises:
@@ -251,18 +252,18 @@ class OpenAILLM:
         messages = self._manners.messages(messages)
         tokenizer = await self._tokenizer()
         if tokenizer is None:
-            return self._estimate.prompt(messages)
-        known = self._counts.get(messages)
+            return self._estimate.prompt(messages, tools)
+        known = self._counts.get(messages, tools)
         if known is not None:
             return known
         try:
-            count = len(await tokenizer.prompt(messages))
+            count = len(await tokenizer.prompt(messages, tools=tools))
         except EndpointError:
             raise
         except ModelError:
             # An estimate, so that counting is no source of failures.
-            return self._estimate.prompt(messages)
-        self._counts.put(messages, count)
+            return self._estimate.prompt(messages, tools)
+        self._counts.put(messages, count, tools)
         return count
 
     async def _tokenizer(self) -> VllmTokenizer | LlamaTokenizer | None:
@@ -280,6 +281,7 @@ class OpenAILLM:
         stop: Sequence[str] = (),
         schema: dict[str, Any] | None = None,
         logprobs: bool = False,
+        tools: Sequence[Tool] = (),
     ) -> Generation:
         """Write n samples of the next assistant turn; see `LLM.generate`.
 
@@ -298,7 +300,7 @@ class OpenAILLM:
             )
         server = await self._server()
         goes_on = is_open(messages)
-        needs = schema is not None or n > 1 or logprobs or goes_on
+        needs = schema is not None or n > 1 or logprobs or goes_on or bool(tools)
         probe = await self._probed() if needs else self._probe.value or self._untried(server)
         can = probe.capabilities
         if n > 1 and not can.samples:
@@ -307,14 +309,17 @@ class OpenAILLM:
             )
         if goes_on:
             self._check_continues(probe)
-        prompt_tokens = await self.count_tokens(messages)
+        tools = tools if can.tools else ()
+        prompt_tokens = await self.count_tokens(messages, tools=tools)
         sent = self._manners.messages(messages)
-        exact = self._counts.get(sent) is not None and await self._tokenizer() is not None
+        exact = self._counts.get(sent, tools) is not None and await self._tokenizer() is not None
         await self._check_window(prompt_tokens, exact)
         body: dict[str, Any] = {"model": server.model, "messages": sent, "temperature": temperature}
         body |= {"max_tokens": max_tokens, "n": n if n > 1 else None, "seed": seed, "stop": list(stop) or None}
         if schema is not None and can.json_schema:
             body |= probe.schema_fields(schema)
+        if tools:
+            body["tools"] = offered(tools)
         if can.logprobs and (logprobs or (n > 1 and probe.counts_one_sample)):
             body["logprobs"] = True
         asked = Asked(
@@ -333,7 +338,7 @@ class OpenAILLM:
             choices = [choice.after(messages[-1]["content"]) for choice in answer.choices]
             answer = answer.model_copy(update={"choices": choices})
         if not exact:
-            self._learn(sent, asked, answer)
+            self._learn(sent, tools, asked, answer)
         elif not asked.credible(answer.reported()):
             asked = replace(asked, measure=await self._measured(answer, asked), measured=True)
         words = said(data)[0]
@@ -344,6 +349,7 @@ class OpenAILLM:
             thinks=can.thinking > 0,
             opened=probe.opened and not goes_on,
             stop=stop,
+            tools=bool(tools),
             broken=lambda what, spend: self._transport.broken(f"{what} ({words})" if words else what, spend),
             name=self.name,
         )
@@ -353,16 +359,16 @@ class OpenAILLM:
         counts: dict[str, int] = {}
         tokenizer = await self._tokenizer()
         for choice in answer.choices[: asked.n]:
-            written = within((choice.text or "") + choice.thought, asked.max_tokens)
+            written = within(choice.written, asked.max_tokens)
             with contextlib.suppress(ModelError):
                 counts[written] = len(await tokenizer.text(written)) if tokenizer and written else 0
         return lambda text: counts.get(text) or self._estimate.text(text)
 
-    def _learn(self, sent: Sequence[Message], asked: Asked, answer: Completion) -> None:
+    def _learn(self, sent: Sequence[Message], tools: Sequence[Tool], asked: Asked, answer: Completion) -> None:
         usage = answer.reported()
         if usage is None or not asked.credible(usage):
             return
-        if self._estimate.learn(sent, usage.prompt_tokens):
+        if self._estimate.learn(sent, usage.prompt_tokens, tools):
             self._notices.once(
                 "short",
                 f"A prompt of {usage.prompt_tokens:,} tokens was estimated at {asked.prompt:,}: later estimates are "

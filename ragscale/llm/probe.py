@@ -26,8 +26,8 @@ from ragscale.llm.base import Capabilities
 from ragscale.llm.continuing import WAYS, Way, adapt
 from ragscale.llm.manners import Manners
 from ragscale.llm.scoring import GrammarScorer, PromptScorer, Scorer
-from ragscale.llm.tokens import SAMPLES, Estimate, LlamaTokenizer, VllmTokenizer, floor
-from ragscale.types import Message, Spend, Usage
+from ragscale.llm.tokens import SAMPLES, Estimate, LlamaTokenizer, VllmTokenizer, floor, offered
+from ragscale.types import Message, Spend, Tool, Usage
 
 __all__ = ["Probe"]
 
@@ -44,6 +44,22 @@ _SCHEMA = {
 _OBEYED = '{"k":7}'
 _BEGUN, _REST = "Hel", "lo"
 _SEAM = 3  # tokens of the begun word; the end of a turn and the beginning of another have three more at least
+_TOOL = Tool("keep", "Keeps a number.", {"type": "object", "properties": {"k": {"type": "integer"}}, "required": ["k"]})
+_TOLD: list[Message] = [{"role": "user", "content": "Call the tool keep with k = 7."}]
+_IDS = ("keep00001", "keep00002")  # of nine characters, as Mistral's template wants them
+_RESULTS: list[Message] = [
+    *_TOLD,
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"id": id, "type": "function", "function": {"name": "keep", "arguments": '{"k": 7}'}} for id in _IDS
+        ],
+    },
+    *({"role": "tool", "tool_call_id": id, "content": "It is kept."} for id in _IDS),
+]
+_CALLED = 64  # tokens of a tool call, in the notations in use
+_NEAR = 8  # tokens by which a tokenizer may differ from the usage
 _LENGTH = 16  # tokens of a reply; some services take no fewer
 
 
@@ -114,9 +130,10 @@ class Probe:
         schema = await self._schema(thinking)
         self.scorer = await self._scorer()
         self.continues = await self._continuing(thinking)
+        tools = await self._calling(thinking, exact)
         self.capabilities = Capabilities(
             json_schema=schema, scoring=self.scorer is not None, tokenizer=exact, logprobs=logprobs, samples=samples,
-            continues=self.continues is not None, least=self._manners.least, thinking=thinking,
+            continues=self.continues is not None, least=self._manners.least, thinking=thinking, tools=tools,
         )  # fmt: skip
 
     async def _call(self, messages: list[Message] = _MESSAGES, **trial: Any) -> Completion | None:
@@ -271,6 +288,29 @@ class Probe:
                 if self.repeats or text.startswith(_REST):
                     return way
         return None
+
+    async def _calling(self, thinking: int, exact: bool) -> bool:
+        """Whether it calls a tool that it is told to call, and takes several calls of one turn with their results.
+
+        Templates of models that know no tools leave them out without a word, others fail at a second call in a turn;
+        and where a tokenizer leaves them out, a prompt with tools could not be reserved.
+        """
+        tools = (_TOOL,)
+        if isinstance(self._tokenizer, LlamaTokenizer):
+            with_tools = await self._tried(self._tokenizer.rendered(_TOLD, tools))
+            if with_tools is None or _TOOL.about not in with_tools:
+                return False
+        answer = await self._tried(self._call(_TOLD, tools=offered(tools), max_tokens=_CALLED + thinking))
+        if answer is None or not any(call.name == _TOOL.name for call in answer.choices[0].calls):
+            return False
+        usage = answer.reported()
+        if exact and self._tokenizer is not None and self.reports and usage is not None:
+            count = await self._tried(self._tokenizer.prompt(_TOLD, tools=tools))
+            if count is None or len(count) < usage.prompt_tokens - _NEAR:
+                return False
+        elif usage is not None and self.reports:
+            self._estimate.offer(_TOLD, tools, usage.prompt_tokens)
+        return await self._tried(self._call(_RESULTS, tools=offered(tools))) is not None
 
     async def _tried(self, trial: Awaitable[T]) -> T | None:
         """The outcome of a trial; None where it failed and a plain call passes."""

@@ -6,20 +6,22 @@ For deterministic tests and for fuzzing budgets; nothing leaves the process.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ragscale.errors import ModelError
 from ragscale.llm.answers import stopped
 from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.continuing import is_open
-from ragscale.types import Message, Spend, Usage
+from ragscale.llm.tokens import offered, written
+from ragscale.types import Message, Spend, Tool, ToolCall, Usage
 from ragscale.words import counted
 
-__all__ = ["Reply", "ScriptedCall", "ScriptedLLM"]
+__all__ = ["Reply", "Said", "ScriptedCall", "ScriptedLLM"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,21 @@ class ScriptedCall:
     stop: tuple[str, ...] = ()
     schema: dict[str, Any] | None = None
     logprobs: bool = False
+    tools: tuple[Tool, ...] = ()
     continuation: str | None = None
     """The text to score; None for `ScriptedLLM.generate`."""
 
 
-Reply = str | Exception | list[str]
-"""Return value of a script: one text for all samples, a text a sample, or an error to raise."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A sample that calls tools."""
+
+    text: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
+
+
+Reply = str | Said | Exception | Sequence[str | Said]
+"""Return value of a script: one sample for all that were asked for, each of them, or an error to raise."""
 
 
 class ScriptedLLM:
@@ -81,8 +92,9 @@ class ScriptedLLM:
         self._delay = delay
         self._sleep = sleep
         self._capabilities = capabilities or Capabilities(
-            json_schema=True, scoring=score is not None, tokenizer=True, logprobs=True, samples=True, continues=True
-        )
+            json_schema=True, scoring=score is not None, tokenizer=True, logprobs=True, samples=True, continues=True,
+            tools=True,
+        )  # fmt: skip
         self._lock = threading.Lock()
         self.calls: list[ScriptedCall] = []
         """Every call so far, failed ones included, in the order of their start."""
@@ -113,9 +125,9 @@ class ScriptedLLM:
         """Capabilities that the model was told to claim."""
         return self._capabilities
 
-    async def count_tokens(self, messages: Sequence[Message]) -> int:
+    async def count_tokens(self, messages: Sequence[Message], *, tools: Sequence[Tool] = ()) -> int:
         """Words, and four tokens a message for the template."""
-        return count(messages)
+        return count(messages, tools)
 
     async def generate(
         self,
@@ -128,30 +140,39 @@ class ScriptedLLM:
         stop: Sequence[str] = (),
         schema: dict[str, Any] | None = None,
         logprobs: bool = False,
+        tools: Sequence[Tool] = (),
     ) -> Generation:
         """Samples that the script writes; see `LLM.generate`. Raises an error that it returns."""
         fields = {"max_tokens": max_tokens, "n": n, "temperature": temperature, "seed": seed, "stop": tuple(stop)}
-        with self._call(messages, **fields, schema=schema, logprobs=logprobs) as call:
+        tools = tuple(tools) if self._capabilities.tools else ()
+        with self._call(messages, **fields, schema=schema, logprobs=logprobs, tools=tools) as call:
             if is_open(messages) and not self._capabilities.continues:
                 raise ModelError(f"{self._name} cannot continue an assistant turn", "Claim it.", spend=Spend())
             await self._pause(call)
             reply = self._reply(messages, call)
             if isinstance(reply, Exception):
                 raise self._charged(reply, call)
-            samples = [reply] * n if isinstance(reply, str) else list(reply)
+            samples = [reply] * n if isinstance(reply, str | Said) else list(reply)
             if len(samples) != n:
                 raise self._charged(
                     ModelError(f"The script wrote {counted(len(samples), 'text')}, asked for {n}"), call
                 )
-            ended = [stopped(text, call.stop) for text in samples]
+            said = [Said(sample) if isinstance(sample, str) else sample for sample in samples]
+            ended = [stopped(sample.text, call.stop) for sample in said]
             cut = [_cut(text, max_tokens) for text, _ in ended]
-            true = Usage(count(messages), sum(len(text.split()) for text, _ in cut))
+            calls = [
+                _within(sample.calls, max_tokens - len(text.split()))
+                for sample, (text, _) in zip(said, cut, strict=True)
+            ]
+            done = sum(len(text.split()) for text, _ in cut) + sum(map(_words, [c for own in calls for c in own]))
+            true = Usage(count(messages, tools), done)
             return Generation(
                 [text for text, _ in cut],
                 self._usage(true, call) if self._usage else true,
                 [reason for _, reason in cut],
                 [-1.0] * n if logprobs and self._capabilities.logprobs else [],
                 stops=[mark if reason == "stop" else "" for (_, mark), (_, reason) in zip(ended, cut, strict=True)],
+                calls=calls if tools and any(calls) else [],
             )
 
     async def score(self, messages: Sequence[Message], continuation: str) -> Score:
@@ -188,13 +209,29 @@ class ScriptedLLM:
     @staticmethod
     def _charged(error: Exception, call: ScriptedCall) -> Exception:
         if isinstance(error, ModelError) and error.spend is None:
-            error.spend = Spend(llm_calls=1, prompt_tokens=count(call.messages))
+            error.spend = Spend(llm_calls=1, prompt_tokens=count(call.messages, call.tools))
         return error
 
 
-def count(messages: Sequence[Message]) -> int:
-    """The tokens that `ScriptedLLM` counts: words, and four a message for the template."""
-    return sum(len(message["content"].split()) + 4 for message in messages)
+def count(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> int:
+    """The tokens that `ScriptedLLM` counts: words, four a message for the template, and the words of tools."""
+    offer = len(json.dumps(offered(tools)).split()) if tools else 0
+    return sum(len(written(message).split()) + 4 for message in messages) + offer
+
+
+def _words(call: ToolCall) -> int:
+    return 1 + len(call.arguments.split())
+
+
+def _within(calls: Sequence[ToolCall], max_tokens: int) -> list[ToolCall]:
+    """The calls before the first that goes beyond so many words."""
+    kept: list[ToolCall] = []
+    for call in calls:
+        max_tokens -= _words(call)
+        if max_tokens < 0:
+            break
+        kept.append(call)
+    return kept
 
 
 def _cut(text: str, max_tokens: int) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from ragscale.endpoint.transport import RefusedError, Transport, UnreachableErro
 from ragscale.errors import InvalidInput, ModelError
 from ragscale.llm.continuing import adapt, is_open
 from ragscale.llm.special import of_tokenizer
-from ragscale.types import Message
+from ragscale.types import Message, Tool
 
 __all__ = [
     "SAMPLES",
@@ -28,7 +29,9 @@ __all__ = [
     "VllmTokenizer",
     "find_tokenizer",
     "local_tokenizer",
+    "offered",
     "with_margin",
+    "written",
 ]
 
 SAMPLES = {
@@ -61,6 +64,7 @@ _FLOOR = {"word": 0.6, "other": 0.05}
 _MESSAGE = 8  # tokens of a message's role markers, 4 to 8 in the templates in use
 _PROMPT = 48  # tokens of a default system prompt that some templates add, until a usage tells
 _LONG = 128  # tokens of a text long enough to lower rates by
+_OFFER = 200  # tokens of what templates say around the tools on offer, until a usage tells
 _SHORT = 64  # tokens of a prompt too short to correct rates by
 _MARGIN = 1.03  # of a calibrated rate: texts differ from the samples
 _MARGINS = {"marks": 1.1, "codes": 1.15, "letters": 1.25, "cjk": 1.25, "others": 1.25}  # of classes that vary more
@@ -86,6 +90,17 @@ def floor(text: str) -> int:
     return int(_FLOOR["word"] * sizes["word"] + _FLOOR["other"] * other)
 
 
+def written(message: Message) -> str:
+    """All text of a message: its content, and the tools that it calls."""
+    calls = message.get("tool_calls")
+    return f"{message['content']}{json.dumps(calls)}" if calls else str(message["content"])
+
+
+def offered(tools: Sequence[Tool]) -> list[dict[str, Any]]:
+    """Tools as a request declares them."""
+    return [tool.to_dict() for tool in tools]
+
+
 class Estimate:
     """Estimates tokens where the server has no tokenizer: by rates of classes of characters, on the high side.
 
@@ -101,6 +116,7 @@ class Estimate:
         self._measure = measure
         self._rates = dict(_PRIOR)
         self._base = _PROMPT
+        self._offer = _OFFER
         self._scale = 1.0
         self._known: dict[str, int] = {}
         self._ratios: list[float] = []
@@ -127,9 +143,15 @@ class Estimate:
             self._scale = min(1.0, max(self._ratios))
         self._known[text] = count
 
-    def prompt(self, messages: Sequence[Message]) -> int:
-        """Tokens of the prompt of `messages`, chat template included."""
-        return self._base + sum(self.text(m["content"]) + _MESSAGE for m in messages)
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> int:
+        """Tokens of the prompt of `messages`, chat template and tools on offer included."""
+        offer = self._offer + self.text(json.dumps(offered(tools))) if tools else 0
+        return self._base + sum(self.text(written(m)) + _MESSAGE for m in messages) + offer
+
+    def offer(self, messages: Sequence[Message], tools: Sequence[Tool], reported: int) -> None:
+        """Learn what the template says around tools from the reported tokens of a prompt with some."""
+        without = self.prompt(messages) + self.text(json.dumps(offered(tools)))
+        self._offer = max(0, reported - without)
 
     def base(self, messages: Sequence[Message], reported: int) -> None:
         """Learn what the template adds from the reported tokens of a prompt of a few words."""
@@ -161,12 +183,12 @@ class Estimate:
             rates[name] = max(1, tokens[name] - plain) / sizes[name][name]
         self._rates = {name: _MARGINS.get(name, _MARGIN) * rate for name, rate in rates.items()}
 
-    def learn(self, messages: Sequence[Message], reported: int) -> bool:
+    def learn(self, messages: Sequence[Message], reported: int, tools: Sequence[Tool] = ()) -> bool:
         """Compare the estimate of a prompt with what the server counted; whether that is beyond its margin.
 
         Later estimates are higher then.
         """
-        estimate = self.prompt(messages)
+        estimate = self.prompt(messages, tools)
         if reported > 0:
             self.most_off = max(self.most_off or 0.0, abs(estimate - reported) / reported)
         if reported <= with_margin(estimate):
@@ -233,8 +255,8 @@ def local_tokenizer(name: str) -> LocalTokenizer:
 class Tokenizer(Protocol):
     """The tokenizer of a server; every method may raise `ModelError`."""
 
-    async def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt of `messages`, the generation prompt included."""
+    async def prompt(self, messages: Sequence[Message], *, tools: Sequence[Tool] = ()) -> list[int]:
+        """Ids of the prompt of `messages`, the tools on offer and the generation prompt included."""
         ...
 
     async def text(self, text: str) -> list[int]:
@@ -258,12 +280,15 @@ class VllmTokenizer:
             raise self._transport.broken("no token count")
         return answer.tokens
 
-    async def prompt(self, messages: Sequence[Message], *, closed: bool = False) -> list[int]:
+    async def prompt(
+        self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), closed: bool = False
+    ) -> list[int]:
         """Ids of the prompt of `messages`, with the generation prompt, or open where an assistant turn is the last.
 
         `closed` ends that turn, too.
         """
         body = {"messages": list(messages), "add_generation_prompt": True, **self._template}
+        body |= {"tools": offered(tools)} if tools else {}
         return await self._ids(**(adapt("fields", body) if is_open(messages) and not closed else body))
 
     async def text(self, text: str) -> list[int]:
@@ -288,10 +313,10 @@ class LlamaTokenizer:
         self._transport = transport
         self._template = template
 
-    async def prompt(self, messages: Sequence[Message]) -> list[int]:
+    async def prompt(self, messages: Sequence[Message], *, tools: Sequence[Tool] = ()) -> list[int]:
         """Ids of the prompt of `messages`, with the generation prompt, or open where an assistant turn is the last."""
-        written = await (self.opened(messages) if is_open(messages) else self._written(messages))
-        return await self._ids(content=written, add_special=True, parse_special=True)
+        text = await (self.opened(messages) if is_open(messages) else self.rendered(messages, tools))
+        return await self._ids(content=text, add_special=True, parse_special=True)
 
     async def opened(self, messages: Sequence[Message]) -> str:
         """The prompt of a conversation that ends within an assistant turn, as the template writes it.
@@ -299,20 +324,22 @@ class LlamaTokenizer:
         Raises:
             ModelError: The template opens a thought, which the turn would become a part of.
         """
-        last = messages[-1]["content"]
+        last = str(messages[-1]["content"])
         try:
-            written = await self._written(messages)
+            text = await self.rendered(messages)
         except RefusedError:  # of models that think first: "Assistant response prefill is incompatible"
-            written = ""
-        if last and written.endswith(last):
-            return written
-        before = await self._written(messages[:-1])
+            text = ""
+        if last and text.endswith(last):
+            return text
+        before = await self.rendered(messages[:-1])
         if before.rstrip().endswith(("<think>", "<thinking>", "[THINK]")):
             raise self._transport.broken("a chat template that opens a thought, and no turn can be continued behind it")
         return before + last
 
-    async def _written(self, messages: Sequence[Message]) -> str:
+    async def rendered(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+        """The prompt of `messages` as the template writes it. Raises `ModelError`."""
         body = {"messages": list(messages), "add_generation_prompt": True, **self._template}
+        body |= {"tools": offered(tools)} if tools else {}
         answer = replies.read(
             replies.Template, await self._transport.post(f"{self._transport.root}/apply-template", body)
         )
@@ -374,21 +401,21 @@ class CountMemo:
         self._capacity = capacity
         self._counts: OrderedDict[bytes, int] = OrderedDict()
 
-    def get(self, messages: Sequence[Message]) -> int | None:
+    def get(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> int | None:
         """The remembered count, or None."""
-        return self._counts.get(_digest(messages))
+        return self._counts.get(_digest(messages, tools))
 
-    def put(self, messages: Sequence[Message], count: int) -> None:
+    def put(self, messages: Sequence[Message], count: int, tools: Sequence[Tool] = ()) -> None:
         """Remember `count`."""
-        self._counts[_digest(messages)] = count
+        self._counts[_digest(messages, tools)] = count
         while len(self._counts) > self._capacity:
             self._counts.popitem(last=False)
 
 
-def _digest(messages: Sequence[Message]) -> bytes:
+def _digest(messages: Sequence[Message], tools: Sequence[Tool]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
-    for message in messages:
-        for part in (message["role"], message["content"]):
-            data = part.encode()
-            digest.update(len(data).to_bytes(8, "little") + data)
+    parts = [part for message in messages for part in (message["role"], written(message))]
+    for part in (*parts, json.dumps(offered(tools))) if tools else parts:
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
     return digest.digest()

@@ -32,6 +32,7 @@ from ragscale.modes.sequential.ircot import IRCoT
 from ragscale.modes.sequential.iter_retgen import IterRetGen
 from ragscale.modes.sequential.once import Once
 from ragscale.modes.sequential.parallel import Parallel
+from ragscale.modes.sequential.react import React
 from ragscale.modes.sequential.revise import Revise
 from ragscale.modes.sequential.self_ask import SelfAsk
 
@@ -52,6 +53,7 @@ __all__ = [
     "Muse",
     "Once",
     "Parallel",
+    "React",
     "Retry",
     "Revise",
     "SelfAsk",
@@ -71,6 +73,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     IterRetGen,
     Revise,
     Parallel,
+    React,
     Adaptive,
     Tree,
     Beam,

@@ -6,10 +6,22 @@ reply by it. Profiles are chosen by name or by the model's name (`profile`); a u
 
 from __future__ import annotations
 
-from ragscale.prompts import aggregation, backward, confidence, evolution, notes, reasoning, states
+from ragscale.prompts import aggregation, backward, confidence, evolution, notes, react, reasoning, states
 from ragscale.prompts.instructions import INSTRUCTIONS, Instruction, instruction
 from ragscale.prompts.profile import PROFILES, Profile, ProfileName, profile
-from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Tags, Turn
+from ragscale.prompts.prompt import (
+    NO_INFORMATION,
+    Act,
+    Acted,
+    Closing,
+    Form,
+    Plan,
+    Prompt,
+    Reply,
+    Step,
+    Tags,
+    Turn,
+)
 from ragscale.prompts.remaining import with_budget
 from ragscale.prompts.repeats import Match, normalise
 from ragscale.prompts.text import beginning, clean, documents, numbered, numbered_pairs, one_line
@@ -18,6 +30,8 @@ __all__ = [
     "INSTRUCTIONS",
     "NO_INFORMATION",
     "PROFILES",
+    "Act",
+    "Acted",
     "Closing",
     "Form",
     "Instruction",
@@ -44,6 +58,7 @@ __all__ = [
     "numbered_pairs",
     "one_line",
     "profile",
+    "react",
     "reasoning",
     "states",
     "with_budget",

@@ -32,9 +32,9 @@ class Instruction(Generic[T]):
     """Text of the user message, with a placeholder for every value that `Profile.make` is given."""
     read: Callable[[str], T | None]
     """Reader of the reply; see `Prompt.read`."""
-    cap: Literal["plan", "read", "answer"] | int = "read"
-    """Most tokens of the reply: a number, or as many as the profile allows a planner's turn, a sub-answer or a closing
-    answer."""
+    cap: Literal["plan", "read", "answer", "turn"] | int = "read"
+    """Most tokens of the reply: a number, or as many as the profile allows a planner's turn, a sub-answer, a closing
+    answer or a turn of a conversation."""
     needs: tuple[str, ...] = ("question",)
     """Placeholders that a user message from a template file must have."""
     schema: dict[str, Any] | None = None

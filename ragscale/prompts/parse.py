@@ -16,6 +16,7 @@ __all__ = [
     "ANSWER_SCHEMA",
     "closing",
     "load",
+    "note",
     "queries_schema",
     "query",
     "short",
@@ -142,7 +143,7 @@ def turn(text: str, most: int) -> Reply | None:
         said = _value(value, "known")
         found = _value(value, "queries", "query", "sub_queries", "subqueries", "next_query", "search")
         if found is None and _value(value, "answer", "final_answer") is not None and not _has(value, "queries"):
-            known = _note(said) or _note(_value(value, "answer", "final_answer"))
+            known = note(said) or note(_value(value, "answer", "final_answer"))
             return Reply(enough=True, known=known)
         if found is None and not _has(value, "queries", "query"):
             found = next((v for v in value.values() if isinstance(v, list)), _MISSING)
@@ -154,7 +155,7 @@ def turn(text: str, most: int) -> Reply | None:
     if found is _MISSING or isinstance(found, dict | bool | int | float):
         return None
     if found is None or found == [] or (isinstance(found, str) and not found.strip()):
-        return Reply(enough=True, known=_note(said))
+        return Reply(enough=True, known=note(said))
     items = found if isinstance(found, list) else [found]
     items = [item.get("query") if isinstance(item, dict) and "query" in item else item for item in items]
     texts = [item for item in items if isinstance(item, str)]
@@ -170,9 +171,9 @@ def turn(text: str, most: int) -> Reply | None:
         else:
             distinct.setdefault(normalise(asked), asked)
     if distinct:
-        return Reply(queries=list(distinct.values())[:most], known=_note(said))
+        return Reply(queries=list(distinct.values())[:most], known=note(said))
     if stated or ended:
-        return Reply(enough=True, known=_note(said) or _note("; ".join(stated)))
+        return Reply(enough=True, known=note(said) or note("; ".join(stated)))
     return None
 
 
@@ -249,7 +250,7 @@ def _in_list(numbers: list[int], at: int, line: str) -> bool:
     )  # fmt: skip
 
 
-def _note(value: Any) -> str:
+def note(value: Any) -> str:
     """The note on what is known, on one line; empty where it says nothing."""
     said = " ".join(worded(value).split())
     bare = re.sub(r"[^\w ]", " ", normalise(said)).split()

@@ -8,9 +8,22 @@ from typing import Any, Generic, Literal, NamedTuple, NotRequired, TypeVar
 
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
-from ragscale.types import Message, Move
+from ragscale.types import Message, Move, Tool
 
-__all__ = ["NO_INFORMATION", "TAGS", "Closing", "Form", "Plan", "Prompt", "Reply", "Step", "Tags", "Turn"]
+__all__ = [
+    "NO_INFORMATION",
+    "TAGS",
+    "Act",
+    "Acted",
+    "Closing",
+    "Form",
+    "Plan",
+    "Prompt",
+    "Reply",
+    "Step",
+    "Tags",
+    "Turn",
+]
 
 NO_INFORMATION = "No relevant information found"
 """The sub-answer where the passages do not help, word for word (CoRAG, arXiv 2501.14342)."""
@@ -51,6 +64,29 @@ class Turn(TypedDict):
     single one for all queries."""
 
 
+class Act(TypedDict):
+    """One tool call of an agent and its result, as state holds it."""
+
+    tool: str
+    """``"search"``, ``"open"``, or the name of one that there is not."""
+    queries: list[str]
+    """Those that are searched for."""
+    passages: list[list[str]]
+    """Ids that each of them found; for `open`, those that are shown in full."""
+    opens: list[int]
+    """Numbers of the documents to be shown in full."""
+    note: str
+    """Words for the model besides, or instead of, a result."""
+
+
+class Acted(TypedDict):
+    """One turn of an agent, as state holds it."""
+
+    said: str
+    """Its text beside the calls."""
+    acts: list[Act]
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One turn of a multi-query conversation, read: queries, an answer or enough; none of them: to be told so."""
@@ -63,7 +99,17 @@ class Reply:
     known: str = ""
     """The note on what is known; only in JSON turns."""
     said: str = ""
-    """The turn up to the end of its queries or answer, with the tag that a stop string cut off; only in tags."""
+    """The turn up to the end of its queries or answer, with the tag that a stop string cut off; only in tags. Of an
+    agent the text beside its calls."""
+    acts: list[Act] = field(default_factory=list)
+    """Tools that it calls, in its order, those that cannot be done included; only of an agent."""
+    numbers: list[int] = field(default_factory=list)
+    """Documents that the answer names, 1-based, as written; only of an agent."""
+
+    @property
+    def opens(self) -> list[int]:
+        """Numbers of the documents that it asks to see in full."""
+        return [number for act in self.acts for number in act["opens"]]
 
 
 class Closing(NamedTuple):
@@ -93,11 +139,13 @@ class Prompt(Generic[T]):
     """Whether thoughts are part of the reply, so that one of nothing else is not empty."""
     queries: int = 1
     """Most queries that the reply may ask, for advice on a budget."""
+    tools: tuple[Tool, ...] = ()
+    """Tools on offer, for endpoints that call them; `read` gets a reply with calls as `called.put_down` writes it."""
 
     @property
     def continued(self) -> bool:
         """Whether the last message is an assistant's, which the reply continues."""
-        return self.messages[-1]["role"] == "assistant"
+        return bool(self.messages[-1]["role"] == "assistant")
 
 
 class Tags(NamedTuple):

@@ -36,7 +36,7 @@ from ragscale.agent import Agent
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.endpoint.retry import attempts
-from ragscale.modes import Chain, Mode, Once, Parallel, Tree
+from ragscale.modes import Chain, Mode, Once, Parallel, React, Tree
 from ragscale.types import Hit, Passage, Spend
 
 __all__ = ["Shelf", "impatient", "run_cases", "says_estimate", "told"]
@@ -156,6 +156,7 @@ def _kind(dice: random.Random) -> Kind:
         "head": pick([2, 4, 4, 8]),
         "preamble": pick([0, 0, 0, 25]),
         "route": route,
+        "tools": pick(["", "calls", "calls", "once"]),
         "window_in": pick(
             ["", "", "max_model_len", "context_length", "context_window", "max_context_length", "meta.n_ctx", "props"]
         ),
@@ -237,6 +238,8 @@ def _bout(dice: random.Random, kind: Kind, long: bool) -> Bout:
         Parallel(rounds=pick([1, 2, 4]), max_queries=pick([1, 2, 3]), k=pick([1, 3]), turn_tokens=pick([8, 96, 1024]),
                  profile=pick(["generic", "rag-r1"]), continued=False, question_k=pick([0, 3])),
         Parallel(rounds=pick([2, 4]), profile=pick(["generic", "rag-r1"]), continued=False),
+        React(turns=pick([1, 2, 4]), width=pick([1, 2, 3]), k=pick([1, 3]), tools=pick(["auto", "auto", "json"]),
+              turn_tokens=pick([8, 96, 1024])),
         Tree(steps=pick([1, 2]), expand=pick([1, 2, 4 if long else 3]), samples=pick([1, 4]), rollouts=pick([1, 2]),
              rollout_steps=pick([0, 1]), question_k=pick([0, 2]), k=pick([1, 3])),
     ]  # fmt: skip

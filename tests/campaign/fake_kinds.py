@@ -12,7 +12,7 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import fake_tokens
@@ -131,6 +131,9 @@ class Kind:
     """What makes it go on with a last assistant message: ``"fields"`` (``continue_final_message``), ``"last"``
     (nothing more), ``"prefix"`` (a mark in the message), or ``""`` for nothing: it begins another turn. llama.cpp does
     by itself."""
+    tools: str = ""
+    """``"calls"``: it calls tools; ``"once"``: it does, and refuses the conversation that follows (it wants back what
+    else stood in the turn); ``""``: its template leaves them out without a word."""
     parses: bool = False
     """Whether its parser takes all of a continued turn for a thought (vLLM with a reasoning parser)."""
     least: int = 1
@@ -201,7 +204,8 @@ class Asked:
     """One sample of one call, as the fake model sees it."""
 
     move: str
-    """``plan``, ``turn`` (a round in JSON), ``tags`` (in tags), ``read``, ``answer``, or ``other``."""
+    """``plan``, ``turn`` (a round in JSON), ``tags`` (in tags), ``act`` (a turn of an agent), ``read``, ``answer``, or
+    ``other``."""
     text: str
     """All messages."""
     last: str
@@ -215,7 +219,7 @@ class Asked:
     @property
     def most(self) -> int:
         """Queries that a turn may have."""
-        found = re.search(r"(?:up to|at most) (\d+)", self.text)
+        found = re.search(r"(?:up to|at most|\"maxItems\":) (\d+)", self.text)
         return int(found[1]) if found else 1
 
 
@@ -229,6 +233,8 @@ def tagged(question: str, number: int) -> str:
 
 def move_of(first: str) -> str:
     """What a call is for, by its first message."""
+    if "Call the tools until" in first or '"search": [' in first:
+        return "act"
     if '"documents": [...]' in first:
         return "answer"
     if "<search>" in first:
@@ -255,7 +261,7 @@ def chatter(asked: Asked) -> str:
     def query() -> str:
         return f"{dice.choice(_WORDS)} {tag} w{dice.randrange(10**6)}"
 
-    if asked.move in ("plan", "turn") and dice.random() < 0.04:
+    if asked.move in ("plan", "turn", "act") and dice.random() < 0.04:
         return f"Look up {tag} perhaps, or {{"
     if asked.move == "tags":
         if asked.text.count("<information>") > 1 + dice.randrange(3):
@@ -264,6 +270,12 @@ def chatter(asked: Asked) -> str:
     if asked.move in ("plan", "turn"):
         queries = [] if dice.random() < 0.12 else [query() for _ in range(dice.randint(1, asked.most))]
         return json.dumps({"known": phrase(), "missing": phrase(), "queries": queries}, ensure_ascii=False)
+    if asked.move == "act":  # the server makes tool calls of it, if it was offered any
+        if asked.text.count("[1]") > 3 and dice.random() < 0.3:
+            return json.dumps({"answer": f"answer {phrase()}", "documents": [1]}, ensure_ascii=False)
+        queries = [query() for _ in range(dice.randint(0, asked.most))]
+        opens = [dice.randint(1, 9)] if dice.random() < 0.3 or not queries else []
+        return json.dumps({"known": phrase(), "search": queries, "open": opens}, ensure_ascii=False)
     if asked.move == "answer":
         return json.dumps({"answer": f"answer {phrase()}", "documents": [1]}, ensure_ascii=False)
     if asked.move == "read":
@@ -511,6 +523,8 @@ class Fake:
                 return self._error(status, said.format(name=name))
         if kind.strict and "prefix" in body["messages"][-1]:
             return self._error(400, "Additional properties are not allowed ('prefix' was unexpected) - 'messages.1'")
+        if kind.tools == "once" and any(message.get("tool_calls") for message in body["messages"]):
+            return self._error(400, "The reasoning_content in the thinking mode must be passed back to the API.")
         for name in kind.refuses:
             value = body.get(name)
             if value is None or (name in ("temperature", "n") and value == 1):
@@ -542,15 +556,17 @@ class Fake:
             return _Sample("forced", len(grammar) + 1, forced=[*map(int, grammar), 2])
         schema = None if "response_format" in kind.ignores else _schema(body)
         move = move_of(body["messages"][0]["content"])
+        offer = body.get("tools") if kind.tools else None
         dice = random.Random(f"{text}|{body.get('seed')}|{sample}|{body.get('temperature')}")
-        asked = Asked(move, text, body["messages"][-1]["content"], tag, dice, schema)
-        said = self._author(asked)
+        shown = text + (json.dumps(offer) if offer else "")
+        asked = Asked(move, shown, body["messages"][-1]["content"], tag, dice, schema)
+        said = self._author(asked) if tag or not offer else _call(offer[0]["function"]["name"], {"k": 7})
         if asked.last == "Hel":
             said = "lo there." if self._is_open(body) else "Hello there."
         said, mark = self._stopped(said, body)
         if tag and kind.garbled and dice.random() < kind.garbled:
             said = dice.choice(["", " ", "[", "{}", "\n\n", '{"a":' * 50, f"{tag} " + "lamp " * 200, "<think>"])
-        if kind.content == "fenced" and move in ("plan", "turn", "answer"):
+        if kind.content == "fenced" and move in ("plan", "turn", "act", "answer") and not offer:
             said = f"```json\n{said}\n```"
         length = 0 if self._is_open(body) else self._thought(body, dice)
         thought, left = self._cut(f" {THOUGHT}" * length, length, limit)
@@ -563,10 +579,11 @@ class Fake:
             return _Sample("".join(spoken), length + len(spoken), thought=length, thinks=thought)
         is_cut = len(spoken) >= left  # the end of a turn is a token too
         shown = "".join(spoken[:left])
-        if is_cut and tag and move in ("plan", "turn", "tags"):
+        if is_cut and tag and move in ("plan", "turn", "tags", "act"):
             shown = _whole(shown, tag)
         tokens = length + min(len(spoken) + 1, left)
-        return _Sample(shown, tokens, thought=length, thinks=thought, is_cut=is_cut, mark="" if is_cut else mark)
+        sample = _Sample(shown, tokens, thought=length, thinks=thought, is_cut=is_cut, mark="" if is_cut else mark)
+        return _calling(sample) if offer and not is_cut else sample
 
     def _stopped(self, text: str, body: Body) -> tuple[str, str]:
         """The text before the first of its stop strings, and that."""
@@ -609,9 +626,13 @@ class Fake:
                 message["content"] = kind.cut
             if kind.thought_in not in ("tags", "end_tag", "hidden"):
                 message[kind.thought_in] = sample.thinks
+        if sample.calls:
+            message |= {"content": message["content"] or None, "tool_calls": sample.calls}
         if kind.content == "parts" and isinstance(message["content"], str):
             message["content"] = [{"type": "text", "text": message["content"]}]
         choice: Body = {"index": index, "message": message, "finish_reason": "length" if sample.is_cut else kind.finish}
+        if sample.calls:
+            choice["finish_reason"] = "tool_calls"
         if body.get("logprobs") and not {"logprobs"} & {*kind.ignores, *kind.refuses}:
             tokens = sample.forced or fake_tokens.ids(kind.tokenizer, sample.thinks + sample.text)
             if kind.route == "llama" and not sample.forced and not sample.is_cut and kind.honours:
@@ -706,7 +727,7 @@ class Fake:
         elif kind == "finish_error":
             first |= {"message": _begun(first["message"]), "finish_reason": "error"}
         elif kind == "none":
-            first["message"]["content"] = None
+            first["message"] |= {"content": None, "tool_calls": []}
         elif kind == "html":
             response.body, response.kind = b"<html>Service Unavailable</html>", "text/html"
         elif kind == "choices_null":
@@ -721,6 +742,7 @@ class Fake:
         """
         silent = self.kind.switch == "enable_thinking" and self._thought(told, random.Random(0)) == 0
         text = _BEGIN + _FILLER * self.kind.preamble
+        text += json.dumps(told["tools"]) if self.kind.tools and told.get("tools") else ""
         for number, message in enumerate(messages):
             text += _ROLE + _FILLER * (self.kind.head - 2) + _content(message)
             if not (is_open and number == len(messages) - 1):
@@ -741,6 +763,29 @@ class _Sample:
     lost: bool = False
     forced: list[int] = field(default_factory=list)
     mark: str = ""
+    calls: list[Body] = field(default_factory=list)
+
+
+def _call(name: str, given: Body) -> str:
+    return json.dumps({"name": name, "arguments": given})
+
+
+def _calling(sample: _Sample) -> _Sample:
+    """The sample with tool calls for what it asks in JSON; as it is where it asks nothing."""
+    try:
+        said = json.loads(sample.text)
+    except ValueError:
+        return sample
+    if not isinstance(said, dict):
+        return sample
+    wanted = [(said["name"], said["arguments"])] if "name" in said else []
+    wanted += [("search", {"queries": said["search"]})] if said.get("search") else []
+    wanted += [("open", {"passage": number}) for number in said.get("open", ())]
+    calls = [
+        {"id": f"call_{i}", "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
+        for i, (name, given) in enumerate(wanted)
+    ]
+    return replace(sample, text=said.get("known", ""), calls=calls) if calls else sample
 
 
 def _begun(message: Body) -> Body:
@@ -757,6 +802,9 @@ def _whole(text: str, tag: str) -> str:
 
 
 def _content(message: Body) -> str:
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    if calls:
+        return (message["content"] or "") + "".join(call["name"] + call["arguments"] for call in calls)
     content = message.get("content") or ""
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 

@@ -38,38 +38,39 @@ class Expected:
     samples: bool = True
     continues: bool = False
     thinks: bool = False
+    tools: bool = False
     window: int | None = None
     """None where it is not told."""
-    calls: int = 20
+    calls: int = 22
     """Most generations that trying it out may take."""
 
 
 EXPECTED = {
-    "openai gpt-4o": Expected(),
-    "openai gpt-5": Expected(logprobs=False, thinks=True),
-    "openai o3-mini": Expected(logprobs=False, samples=False, thinks=True),
-    "azure": Expected(),
+    "openai gpt-4o": Expected(tools=True),
+    "openai gpt-5": Expected(logprobs=False, thinks=True, tools=True),
+    "openai o3-mini": Expected(logprobs=False, samples=False, thinks=True, tools=True),
+    "azure": Expected(tools=True),
     "vllm": Expected(continues=True, scoring=True, tokenizer=True, window=32_768),
     "vllm qwen3": Expected(scoring=True, tokenizer=True, thinks=True, window=32_768),
     "vllm r1": Expected(scoring=True, tokenizer=True, thinks=True, window=16_384),
     "vllm r1 without a parser": Expected(continues=True, scoring=True, tokenizer=True, thinks=True, window=16_384),
     "llama.cpp": Expected(continues=True, scoring=True, tokenizer=True, window=8_192),
-    "llama.cpp qwen3": Expected(continues=True, scoring=True, tokenizer=True, thinks=True, window=16_384),
-    "ollama": Expected(continues=True, samples=False, window=16_384),
-    "ollama qwen3": Expected(samples=False, thinks=True, window=16_384),
-    "lm studio": Expected(logprobs=False, samples=False, window=16_384),
-    "lm studio qwen3": Expected(logprobs=False, samples=False, thinks=True, window=16_384),
+    "llama.cpp qwen3": Expected(continues=True, scoring=True, tokenizer=True, thinks=True, window=16_384, tools=True),
+    "ollama": Expected(continues=True, samples=False, window=16_384, tools=True),
+    "ollama qwen3": Expected(samples=False, thinks=True, window=16_384, tools=True),
+    "lm studio": Expected(logprobs=False, samples=False, window=16_384, tools=True),
+    "lm studio qwen3": Expected(logprobs=False, samples=False, thinks=True, window=16_384, tools=True),
     "sglang": Expected(continues=True, window=32_768),
     "sglang qwen3": Expected(thinks=True, window=32_768),
-    "openrouter": Expected(logprobs=False, samples=False, window=128_000),
-    "openrouter thinking": Expected(logprobs=False, samples=False, thinks=True, window=40_960),
-    "litellm": Expected(continues=True, logprobs=False, samples=False),
-    "litellm gpt-5": Expected(logprobs=False, thinks=True),
-    "gemini": Expected(logprobs=False, thinks=True),
-    "deepseek": Expected(json_schema=False, samples=False),
+    "openrouter": Expected(logprobs=False, samples=False, window=128_000, tools=True),
+    "openrouter thinking": Expected(logprobs=False, samples=False, thinks=True, window=40_960, tools=True),
+    "litellm": Expected(continues=True, logprobs=False, samples=False, tools=True),
+    "litellm gpt-5": Expected(logprobs=False, thinks=True, tools=True),
+    "gemini": Expected(logprobs=False, thinks=True, tools=True),
+    "deepseek": Expected(json_schema=False, samples=False, tools=True),
     "deepseek thinking": Expected(json_schema=False, logprobs=False, samples=False, thinks=True),
-    "groq": Expected(logprobs=False, samples=False, thinks=True, window=131_072),
-    "groq qwen3": Expected(json_schema=False, logprobs=False, samples=False, thinks=True, window=131_072),
+    "groq": Expected(logprobs=False, samples=False, thinks=True, window=131_072, tools=True),
+    "groq qwen3": Expected(json_schema=False, logprobs=False, samples=False, thinks=True, window=131_072, tools=True),
 }
 
 
@@ -93,7 +94,7 @@ SWITCHES = {
 async def found(agent: Agent) -> dict[str, Any]:
     """What the model says of itself, by the names of `Expected`."""
     can = await agent.llm.capabilities()
-    names = ("json_schema", "scoring", "tokenizer", "logprobs", "samples", "continues")
+    names = ("json_schema", "scoring", "tokenizer", "logprobs", "samples", "continues", "tools")
     return {name: getattr(can, name) for name in names} | {"thinks": bool(getattr(can, "thinking", False))}
 
 
@@ -124,7 +125,7 @@ def test_published_conversations_are_continued_and_charged(fakes: Fakes, name: s
 
 
 @pytest.mark.parametrize("mode", ["chain", pytest.param("parallel(profile='rag-r1',continued=False)", marks=SLOW),
-                                  pytest.param("tree(steps=1,expand=2)", marks=SLOW)])  # fmt: skip
+                                  "react", pytest.param("tree(steps=1,expand=2)", marks=SLOW)])  # fmt: skip
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_it_answers_and_is_charged_what_it_counts(fakes: Fakes, name: str, mode: str) -> None:
     answer, truth, _ = ask(fakes, ENDPOINTS[name], mode)

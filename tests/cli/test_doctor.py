@@ -107,7 +107,10 @@ def test_a_model_is_shown_with_what_it_can(monkeypatch: pytest.MonkeyPatch) -> N
     model = scripted(monkeypatch, ScriptedLLM(lambda m, c: "x", score=lambda m, t: 0.0))
     (found,) = check_model("any")
     assert (found.state, found.remedy) == ("ok", "")
-    assert found.detail == "scripted, 8192 tokens; can: json schema, scoring, tokenizer, logprobs, samples, continues"
+    assert (
+        found.detail
+        == "scripted, 8192 tokens; can: json schema, scoring, tokenizer, logprobs, samples, continues, tools"
+    )
     assert model.closed
     model.probe_spend = Spend(llm_calls=3, prompt_tokens=40, completion_tokens=5)  # type: ignore[attr-defined]
     assert check_model("any")[0].detail == f"{found.detail} (found out by 3 calls: 40 + 5 tokens)"

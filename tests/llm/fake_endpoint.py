@@ -114,6 +114,17 @@ def plain(path: str, body: Body) -> Reply:
     return Reply({"error": {"message": "Not Found"}}, 404)
 
 
+def tool_calls(*calls: tuple[str, Any], text: str | None = None) -> Body:
+    """A message that calls tools, by their names and arguments."""
+    made = [
+        {"id": f"chatcmpl-tool-{i}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for i, (name, arguments) in enumerate(calls)
+    ]
+    return {"role": "assistant", "content": text, "tool_calls": made}
+
+
+TRIALS = ("Say hello.", "Call the tool keep with k = 7.")
+"""By which messages a model is tried out."""
 _TEMPLATE_END = 2
 
 
@@ -128,18 +139,28 @@ class Vllm:
         window: The model's window.
         schema: Whether `structured_outputs` constrains.
         scores: Whether `prompt_logprobs` is answered.
+        calls: Makes the message of a turn with tools; None for a server that was started without a parser for them.
     """
 
-    def __init__(self, window: int = 4096, *, schema: bool = True, scores: bool = True) -> None:
+    def __init__(
+        self,
+        window: int = 4096,
+        *,
+        schema: bool = True,
+        scores: bool = True,
+        calls: Callable[[Body], Body] | None = None,
+    ) -> None:
         self.window = window
         self.schema = schema
         self.scores = scores
+        self.calls = calls
 
     def prompt(self, body: Body) -> list[int]:
         """The tokens of a chat."""
-        ids = [1]
+        ids = [1, *_ids(json.dumps(body["tools"]))] if body.get("tools") else [1]
         for number, message in enumerate(body["messages"]):
-            ids += [3, *_ids(message["content"])]
+            written = [call["function"] for call in message.get("tool_calls", ())]
+            ids += [3, *_ids(message["content"] + "".join(each["name"] + each["arguments"] for each in written))]
             last = number == len(body["messages"]) - 1
             if not (last and body.get("continue_final_message")):
                 ids += [_TEMPLATE_END, 4]
@@ -163,9 +184,21 @@ class Vllm:
             allowed = body["structured_outputs"]["json"].get("properties", {})
             text = json.dumps({name: rule.get("enum", ["x"])[0] for name, rule in allowed.items()})
         n = body.get("n", 1)
+        if body.get("tools"):
+            return self._called(body)
         logprob = -0.5 if body.get("logprobs") else None
         done = n * len(text.split())
         return Reply(completion(*[text] * n, prompt=len(self.prompt(body)), done=done, logprob=logprob, cached=4))
+
+    def _called(self, body: Body) -> Reply:
+        if self.calls is None:
+            said = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+            return Reply({"error": {"message": said, "type": "BadRequestError", "code": 400}}, 400)
+        reply = completion("", prompt=len(self.prompt(body)), done=30)
+        trial = body["messages"][0]["content"] in TRIALS
+        message = tool_calls(("keep", '{"k": 7}')) if trial else self.calls(body)
+        reply["choices"][0] |= {"message": message, "finish_reason": "tool_calls"}
+        return Reply(reply)
 
     def _completions(self, body: Body) -> Reply:
         prompt = body["prompt"]
@@ -194,7 +227,7 @@ class Faltering(Vllm):
         self._replies, self._forever = replies, forever
 
     def _chat(self, body: Body) -> Reply:
-        if body["messages"][0]["content"] == "Say hello.":
+        if body["messages"][0]["content"] in TRIALS:
             return super()._chat(body)
         self.asked.append(body)
         turn = len(self.asked) - 1

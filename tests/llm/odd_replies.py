@@ -21,12 +21,12 @@ __all__ = ["Case", "World", "all_cases"]
 Path = tuple[str | int, ...]
 
 KINDS = {
-    "vllm": Kind(route="vllm", window_in="max_model_len", continues="fields"),
+    "vllm": Kind(route="vllm", window_in="max_model_len", continues="fields", tools="calls"),
     "llama": Kind(route="llama", window_in="props"),
     "plain": Kind(),
 }
 READ = {
-    "vllm": ["models", "tokenize", "tokenize text", "chat", "samples", "prompt_logprobs"],
+    "vllm": ["models", "tokenize", "tokenize text", "chat", "samples", "calls", "prompt_logprobs"],
     "llama": ["models", "props", "template", "tokenize text", "schema", "grammar", "completed"],
     "plain": ["samples", "embeddings"],
 }
@@ -162,7 +162,7 @@ def slot_of(request: Request) -> str:
         return "grammar"
     if "response_format" in body or "structured_outputs" in body:
         return "schema"
-    return "samples" if body.get("n", 1) > 1 else "chat"
+    return "calls" if "tools" in body else "samples" if body.get("n", 1) > 1 else "chat"
 
 
 def rich(slot: str, reply: Any) -> Any:
@@ -172,7 +172,7 @@ def rich(slot: str, reply: Any) -> Any:
             entry |= {"root": "org/root", "meta": {"n_ctx": 9000}, "top_provider": {"context_length": 9000}}
             names = ("max_model_len", "context_length", "context_window", "max_context_length", "loaded_context_length")
             entry |= dict.fromkeys((*names, "n_ctx", "num_ctx"), 9000)
-    if slot in ("chat", "samples", "schema", "grammar", "prompt_logprobs") and isinstance(reply, dict):
+    if slot in ("chat", "samples", "calls", "schema", "grammar", "prompt_logprobs") and isinstance(reply, dict):
         for choice in reply.get("choices", ()):
             choice |= {"stop_reason": "</search>", "matched_stop": "</search>"}
             choice.setdefault("message", {"role": "assistant", "content": "hello"})

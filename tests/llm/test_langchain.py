@@ -20,7 +20,7 @@ from pydantic import Field, SecretStr
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
 from ragscale.llm import Capabilities, Generation, ModelWarning, Usage, load
 from ragscale.llm.langchain import LangChainLLM
-from ragscale.types import Spend
+from ragscale.types import Spend, Tool, ToolCall
 
 ASK = [
     {"role": "system", "content": "Be brief."},
@@ -309,3 +309,72 @@ def test_refuses_other_objects_and_a_missing_package(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "langchain_core.language_models", None)
     with pytest.raises(MissingDependency, match=r"ragscale\[langchain\]"):
         LangChainLLM(recorder(None))
+
+
+# -- tools
+
+LOOK = Tool("look", "Looks up.", {"type": "object", "properties": {"k": {"type": "integer"}}})
+CALLED = [
+    ASK[1],
+    {
+        "role": "assistant",
+        "content": "hm",
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"k": 7}'}}],
+    },
+    {"role": "tool", "tool_call_id": "c1", "content": "Blue."},
+]
+
+
+class Calling(Recorder):
+    """A class that can be given tools."""
+
+    profile: Any = None
+
+    def bind_tools(self, tools: Any, **kw: Any) -> Any:
+        return self.bind(tools=tools)
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kw: Any
+    ) -> ChatResult:
+        result = super()._generate(messages, stop)
+        self.calls[-1]["tools"] = kw.get("tools")
+        return result
+
+
+async def test_tools_are_bound_and_calls_come_back() -> None:
+    said = AIMessage(
+        "hm",
+        tool_calls=[{"name": "look", "args": {"k": 7}, "id": "x"}],
+        invalid_tool_calls=[{"name": "look", "args": "{cut", "id": None, "error": "no JSON"}],
+        usage_metadata={"input_tokens": 500, "output_tokens": 20, "total_tokens": 520},
+    )
+    chat = Calling(answer=said)
+    model = LangChainLLM(chat)
+    assert (await model.capabilities()).tools
+    done = await model.generate(CALLED, max_tokens=50, tools=(LOOK,))
+    assert (done.texts, done.calls) == (["hm"], [[ToolCall("look", '{"k": 7}'), ToolCall("look", "{cut")]])
+    assert (done.usage.prompt_tokens, done.usage.estimated_tokens) == (500, 0)
+    sent = chat.calls[-1]
+    assert sent["tools"] == [LOOK.to_dict()]
+    _, asked, result = sent["messages"]
+    assert (asked.content, asked.tool_calls[0]["args"]) == ("hm", {"k": 7})
+    assert (result.type, result.tool_call_id, result.content) == ("tool", "c1", "Blue.")
+
+
+@pytest.mark.parametrize(
+    ("chat", "told", "able"),
+    [
+        (Calling(), None, True),
+        (Calling(profile={"tool_calling": False}), None, False),
+        (Calling(profile={"tool_calling": False}), True, True),
+        (Calling(), False, False),
+        (Recorder(), None, False),
+        (Recorder(), True, False),
+    ],
+)
+async def test_tools_are_believed_by_class_and_profile(chat: Any, told: bool | None, able: bool) -> None:
+    model = LangChainLLM(chat, tools=told)
+    assert (await model.capabilities()).tools == able
+    chat.answer = AIMessage("Red.")
+    assert (await model.generate(ASK, max_tokens=9, tools=(LOOK,))).texts == ["Red."]
+    assert bool(chat.calls[-1].get("tools")) == able

@@ -85,6 +85,7 @@ def test_it_can_what_the_page_says(name: str) -> None:
         "log-probabilities": words[wanted.logprobs],
         "samples": words[wanted.samples],
         "continues": words[wanted.continues],
+        "tools": words[wanted.tools],
         "window": words[wanted.window is not None],
         "thinks": words[wanted.thinks],
     }

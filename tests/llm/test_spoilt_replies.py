@@ -32,10 +32,11 @@ from ragscale.errors import RagscaleError
 from ragscale.index.encoders.endpoint import Endpoint
 from ragscale.llm import Capabilities, Generation, Score
 from ragscale.llm.openai import OpenAILLM
-from ragscale.types import Message
+from ragscale.types import Message, Tool, ToolCall
 
 ASK: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "A colour?"}]
 BEGUN: list[Message] = [*ASK, {"role": "assistant", "content": "It is bl"}]
+TOOLS = (Tool("look", "Looks up.", {"type": "object", "properties": {"k": {"type": "integer"}}}),)
 SCHEMA = {"type": "object", "properties": {"k": {"type": "integer", "enum": [7]}}, "required": ["k"]}
 PARTS = 16
 SAID = 3000  # characters of an error
@@ -103,8 +104,15 @@ def test_a_sample_in_a_run(mode: str, world: World, cases: list[Case]) -> None:
     run(world, asking[:: len(asking) // 30], mode)
 
 
+def test_a_sample_of_tool_calls_in_a_run(world: World, cases: list[Case]) -> None:
+    calling = [case for case in cases if case.slot == "calls" and not case.heavy]
+    run(world, calling[:: len(calling) // 30], "react(turns=2)")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["once", "chain(steps=2)", "parallel(rounds=1)", "tree(steps=1,rollouts=1)"])
+@pytest.mark.parametrize(
+    "mode", ["once", "chain(steps=2)", "react(turns=2)", "parallel(rounds=1)", "tree(steps=1,rollouts=1)"]
+)
 def test_many_in_a_run(mode: str, world: World, cases: list[Case]) -> None:
     run(world, [case for case in cases if case.slot != "embeddings"][:: len(cases) // 500], mode)
 
@@ -179,12 +187,14 @@ def calls_of(model: OpenAILLM, slot: str) -> dict[str, Callable[[], Awaitable[An
         "continued": lambda: model.generate(BEGUN, max_tokens=20, stop=["</search>"]),
         "samples": lambda: model.generate(ASK, max_tokens=20, n=2, temperature=1.0, logprobs=True),
         "schema": lambda: model.generate(ASK, max_tokens=20, schema=SCHEMA),
+        "calls": lambda: model.generate(ASK, max_tokens=200, tools=TOOLS),
         "count_tokens": lambda: model.count_tokens([*ASK, {"role": "assistant", "content": "Blue."}]),
         "score": lambda: model.score(ASK, "blue"),
         "name": lambda: asyncio.to_thread(lambda: f"{model.name} {model.context_window + 0}"),
     }
     names = {
-        "samples": ("samples",), "schema": ("schema",), "chat": ("generate",), "props": ("generate", "name"),
+        "samples": ("samples",), "calls": ("calls",), "schema": ("schema",),
+        "chat": ("generate",), "props": ("generate", "name"),
         "prompt_logprobs": ("score",), "completed": ("continued",), "grammar": ("score",), "tokenize text": ("score",),
         "models": ("generate", "name"), "template": ("count_tokens", "score", "generate"),
         "tokenize": ("count_tokens", "score", "generate"),
@@ -224,6 +234,9 @@ def wrong_value(value: Any) -> list[str]:
         good = all(type(count) is int and 0 <= count <= 2**54 for count in (*counts, usage.estimated_tokens))
         good = good and all(map(spoken, [*value.texts, *value.finish_reasons, *value.thoughts]))
         good = good and all(math.isfinite(value) for value in value.logprobs)
+        calls = [call for called in value.calls for call in called]
+        good = good and all(isinstance(call, ToolCall) and spoken(call.name) for call in calls)
+        good = good and all(isinstance(call.arguments, str) and len(call.arguments) <= 200 * 64 for call in calls)
     elif isinstance(value, rs.Answer):
         good = spoken(value.text) and spoken(value.stop_reason) and len(repr(value)) < 200_000
     elif isinstance(value, Score):

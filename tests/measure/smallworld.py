@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ragscale.agent import Agent
 from ragscale.index import Index
-from ragscale.llm.scripted import Reply, ScriptedCall
-from ragscale.types import Message
+from ragscale.llm.scripted import Reply, Said, ScriptedCall
+from ragscale.types import Message, ToolCall
 
 PASSAGES = [
     {"id": "polonium", "title": "Polonium", "text": "Polonium is an element that Marie Curie named after Poland."},
@@ -35,6 +35,8 @@ def script(messages: Sequence[Message], call: ScriptedCall) -> Reply:
     """What the call's schema asks for: new sub-queries, or the closing answer by `ANSWERS`; else a sub-answer."""
     last = messages[-1]["content"]
     wanted = call.schema["properties"] if call.schema else {}
+    if call.tools:
+        return Said("", [ToolCall("search", json.dumps({"queries": [f"capital number {call.index}"]}))])
     if "queries" in wanted:
         turn = {"known": f"Fact {call.index}.", "missing": "a capital"}
         return [json.dumps(turn | {"queries": [f"capital number {call.index} {i}"]}) for i in range(call.n)]

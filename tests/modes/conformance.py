@@ -232,7 +232,7 @@ class Conformance:
         delays: dict[str, tuple[Callable[[ScriptedCall], float], Callable[[Any], float]]] = {
             "seconds": (lambda call: source.uniform(0.1, 2), lambda queries: source.random()),
             "llm_calls": (lambda call: 1.0, lambda queries: 0.0),
-            "tokens": (lambda call: float(count(call.messages)), lambda queries: 0.0),
+            "tokens": (lambda call: float(count(call.messages, call.tools)), lambda queries: 0.0),
             "rounds": (lambda call: 0.0, lambda queries: 1.0),
         }
 
@@ -243,7 +243,7 @@ class Conformance:
             return answer, ledger, asyncio.get_running_loop().time()
 
         def prompts_alone(true: Usage, call: ScriptedCall) -> Usage:
-            return Usage(prompt_tokens=count(call.messages))  # known before the reply is
+            return Usage(prompt_tokens=count(call.messages, call.tools))  # known before the reply is
 
         usage = prompts_alone if clock == "tokens" else None
         for budget in (Budget(), Budget(tokens=6_000), Budget(llm_calls=20), Budget(serial_tokens=2_500)):

@@ -17,11 +17,11 @@ from ragscale.agent import Agent
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.index import Index
-from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
+from ragscale.llm.scripted import Said, ScriptedCall, ScriptedLLM
 from ragscale.modes import Mode
 from ragscale.modes.core import calls, moves
 from ragscale.prompts import PROFILES
-from ragscale.types import Hit, Message, Passage
+from ragscale.types import Hit, Message, Passage, ToolCall
 
 T = TypeVar("T")
 
@@ -87,9 +87,14 @@ def _conversations() -> frozenset[str]:
 
 def move_of(call: ScriptedCall) -> str:
     """What a call is for: ``plan``, ``turn`` (of a conversation), ``follow-up``, ``answer``, ``score`` or ``read``
-    (anything else)."""
+    (anything else); ``calls`` and ``acts`` are turns of an agent with tools, and in JSON.
+    """
     if call.continuation is not None:
         return "score"
+    if call.tools:
+        return "calls"
+    if call.schema is not None and "open" in call.schema.get("properties", {}):
+        return "acts"
     if call.messages[0]["content"] in _conversations() or _tags(call.messages[0]["content"]):
         return "turn"
     if call.schema is None:
@@ -108,6 +113,10 @@ def _tags(instructions: str) -> tuple[str, str, str] | None:
 
 def most_queries(call: ScriptedCall) -> int:
     """How many queries a turn may ask."""
+    if call.tools:
+        return int(call.tools[0].parameters["properties"]["queries"]["maxItems"])
+    if call.schema is not None and "search" in call.schema.get("properties", {}):
+        return int(call.schema["properties"]["search"]["maxItems"])
     if call.schema is None:
         text = call.messages[0]["content"]
         plural = (_tags(text) or ("", ", ", ""))[1] != ", "
@@ -124,7 +133,7 @@ def query(*parts: object) -> str:
     return f"query about {digest(*parts)}"
 
 
-def never_repeating(messages: Sequence[Message], call: ScriptedCall) -> list[str]:
+def never_repeating(messages: Sequence[Message], call: ScriptedCall) -> list[str | Said]:
     """Every turn is valid and new; depends on nothing but the prompt, the seed and the sample's number.
 
     In a conversation it searches with as many queries as it may and never answers.
@@ -132,11 +141,17 @@ def never_repeating(messages: Sequence[Message], call: ScriptedCall) -> list[str
     kind = move_of(call)
     fields = (call.schema or {}).get("properties", {})
 
-    def text(i: int) -> str:
+    def text(i: int) -> str | Said:
         word = digest(kind, messages, call.seed, i)
         if "value" in fields or "best" in fields:
             choices = fields["value"]["enum"] if "value" in fields else [1, 2, 3]
             return json.dumps({"why": word, [*fields][-1]: choices[int(word[1:], 16) % len(choices)]})
+        if kind in ("calls", "acts"):
+            queries = [query(word, j) for j in range(most_queries(call))]
+            if kind == "calls":  # the first in a call of its own
+                parts = filter(None, [queries[:1], queries[1:]])
+                return Said("hm", [ToolCall("search", json.dumps({"queries": part})) for part in parts])
+            return json.dumps({"known": "hm", "missing": "x", "search": queries, "open": [], "answer": ""})
         if kind == "plan":
             several = range(1, fields.get("queries", {}).get("maxItems", 1))
             return json.dumps([query(word), *(query(word, j) for j in several)])

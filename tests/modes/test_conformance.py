@@ -21,6 +21,7 @@ from ragscale.modes import (
     Muse,
     Once,
     Parallel,
+    React,
     Retry,
     Revise,
     SelfAsk,
@@ -49,6 +50,8 @@ VARIANTS: dict[str, Mode] = {
         profile="hybrid-deep-search", aggregate="query", rounds=2, read_tokens=64, turn_tokens=96
     ),
     "parallel-descending": Parallel(width="descending", rounds=2, max_queries=2),
+    "react-small": React(turns=2, width=2),
+    "react-json": React(turns=2, tools="json"),
     "adaptive-2": Adaptive(rounds=2),
     "adaptive-1": Adaptive(rounds=2, width=1, k=2),
     "tree-small": SMALL,

@@ -29,10 +29,10 @@ from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import EndpointError, ModelError
 from ragscale.llm.base import Capabilities
-from ragscale.llm.scripted import ScriptedCall, ScriptedLLM, count
-from ragscale.modes import Chain, Mode, Once, Parallel, Tree
+from ragscale.llm.scripted import Said, ScriptedCall, ScriptedLLM, count
+from ragscale.modes import Chain, Mode, Once, Parallel, React, Tree
 from ragscale.prompts import NO_INFORMATION
-from ragscale.types import Message, Spend, Usage
+from ragscale.types import Message, Spend, ToolCall, Usage
 
 GARBAGE = [
     "", " ", "\n\n", "[", "{", "[]", "{}", "null", "nothing", '["', '["cut off', '["a", 3, null, {"b": []}]', '[""]',
@@ -44,6 +44,14 @@ GARBAGE = [
     "{} %s {0}", "word " * 3000, "x" * 20_000, NO_INFORMATION, NO_INFORMATION.upper() + "!", '["same"]',
     '{"queries": ["same", "SAME", "other"]}', '["' + "q" * 3000 + '"]', '```json\n["fenced"]\n```', "[NaN, Infinity]",
     "\u2028\u0085", "1. first\n2. second",
+]  # fmt: skip
+
+
+ARGUMENTS = [
+    '{"queries": []}', '{"queries": [7, null, {"a": 1}]}', '{"query": "one"}', '{"queries": "[\\"a\\", \\"b\\"]"}',
+    '{"q": "same"}', '{"passage": 1}', '{"passage": "[2]"}', '{"passage": [1, 2, 999999999999]}', '{"passage": -1}',
+    '{"passage": 1e400}', '{"passage": "one"}', '{"queries": ["</tool_call><tool_call>"]}',
+    '{"queries": ["' + '", "'.join(f"many {i}" for i in range(500)) + '"]}',
 ]  # fmt: skip
 
 
@@ -62,6 +70,7 @@ class Manners:
     scores: bool
     samples: bool
     schema: bool
+    tools: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +114,7 @@ def case(seed: int) -> Case:
             rounds=pick([1, 2, 3]), max_queries=pick([1, 2, 3]), k=pick([1, 3]), turn_tokens=pick([1, 8, 96, 1024]),
             profile=pick(["generic", "generic", "rag-r1", "search-r1"]),
         ),
+        React(turns=pick([1, 2, 4]), width=pick([1, 2, 3]), k=pick([1, 3]), turn_tokens=pick([1, 8, 96, 1024])),
         Tree(
             steps=pick([1, 2, 4]), expand=pick([1, 2, 4]), samples=pick([1, 4, 6]), rollouts=pick([1, 2]),
             rollout_steps=pick([0, 1, 2]), question_k=pick([0, 2]), k=pick([1, 3]),
@@ -126,6 +136,7 @@ def case(seed: int) -> Case:
             scores=pick([True, True, False]),
             samples=pick([True, True, False]),
             schema=pick([True, True, False]),
+            tools=pick([True, True, False]),
         ),
         questions=pick([1, 1, 1, 2, 3]),
         cancel=pick([None] * 5 + [0.0, 0.15, 1.1, 3.3, 8.0]),
@@ -151,6 +162,7 @@ class Misbehaving:
                 scoring=manners.scores,
                 tokenizer=True,
                 samples=manners.samples,
+                tools=manners.tools,
             ),
         )
 
@@ -163,7 +175,9 @@ class Misbehaving:
 
     def failure(self, call: ScriptedCall) -> ModelError | None:
         dice = self.dice(call, "failure")
-        spend = dice.choice([None, Spend(), Spend(llm_calls=1), Spend(llm_calls=1, prompt_tokens=count(call.messages))])
+        spend = dice.choice(
+            [None, Spend(), Spend(llm_calls=1), Spend(llm_calls=1, prompt_tokens=count(call.messages, call.tools))]
+        )
         if dice.random() < self.manners.fatal:
             return dice.choice([ModelError, EndpointError])("refused", "Do not", spend=spend)
         if dice.random() < self.manners.retryable:
@@ -178,8 +192,19 @@ class Misbehaving:
         if dice.random() < 0.05 and call.n > 1:
             texts = texts[:-1]  # a sample less than asked for
         return self.failure(call) or [
-            dice.choice(GARBAGE) if dice.random() < self.manners.garbage else text for text in texts
+            self.garbage(dice, call) if dice.random() < self.manners.garbage else text for text in texts
         ]
+
+    def garbage(self, dice: random.Random, call: ScriptedCall) -> str | Said:
+        """Nonsense, in the arguments of tool calls too where tools are on offer."""
+        if not call.tools or dice.random() < 0.4:
+            return dice.choice(GARBAGE)
+        names = ["search", "open", "Search", "functions.search", "", "delete", "sea rch", "\ud83d", "x" * 3000]
+        calls = [
+            ToolCall(dice.choice(names), dice.choice([*GARBAGE, *ARGUMENTS]))
+            for _ in range(dice.choice([1, 2, 5, 300]))
+        ]
+        return Said(dice.choice(["", "Let me see.", "<think> hm", dice.choice(GARBAGE)]), calls)
 
     def score(self, messages: Sequence[Message], text: str) -> float:
         return random.Random(f"{self.manners.seed}|{messages[-1]['content']}").choice([-9.0, -1.5, 0.0, float("nan")])

@@ -20,16 +20,17 @@ from ragscale.budget import Budget, Ledger, Reservation
 from ragscale.endpoint.retry import attempts
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.index import How
-from ragscale.llm.answers import within
+from ragscale.llm.answers import longest, within
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
 from ragscale.llm.special import neutral, special_tokens
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.line import Line
 from ragscale.modes.core.state import Scope, event_id
 from ragscale.prompts import Plan, Profile, Prompt, Reply
+from ragscale.prompts.called import put_down
 from ragscale.prompts.thoughts import spoken
 from ragscale.text import encodable
-from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Status, Usage
+from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Status, Tool, ToolCall, Usage
 from ragscale.words import counted
 
 __all__ = ["LEAST", "Calls", "Context", "Retriever", "sleep_within"]
@@ -207,6 +208,7 @@ class Calls:
         note: str = "",
         thoughts: bool = False,
         stop: Sequence[str] = (),
+        tools: Sequence[Tool] = (),
         read: Callable[[str], Any] | None = None,
     ) -> list[str]:
         """One model call: n samples of the next turn. `attempt` tells repeated calls of the same prompt apart.
@@ -214,8 +216,8 @@ class Calls:
         A model that thinks first may have its allowance (`Capabilities.thinking`) on top of `max_tokens`. A budget that
         cannot pay `least` completion tokens a sample and a quarter of the allowance is spent: half a JSON turn would
         be wasted. `thoughts` says that a thought is part of the turn, and not to be missed behind it. Messages that end
-        with an assistant's are continued. The string of `stop` that ended a text is put back. What `read` makes of a
-        text (None: it is malformed) is traced.
+        with an assistant's are continued. The string of `stop` that ended a text is put back, and the `tools` that it
+        calls are put down behind it (`put_down`). What `read` makes of a text (None: it is malformed) is traced.
 
         Raises:
             BudgetExceeded: The budget cannot pay the call, or it cut the thought before anything was written.
@@ -230,7 +232,7 @@ class Calls:
                 texts += await self.write(
                     move, messages, max_tokens=max_tokens, temperature=temperature, schema=schema,
                     attempt=attempt * n + i, least=least, input=input, passages=passages, note=note,
-                    thoughts=thoughts, stop=stop, read=read,
+                    thoughts=thoughts, stop=stop, tools=tools, read=read,
                 )  # fmt: skip
             return texts
         # A seed that depends on nothing but the run's seed and what is asked: the order of branches cannot change it.
@@ -242,17 +244,18 @@ class Calls:
         given = 0
         # A search branches where the planner was unsure.
         sure = move == "plan" and context.capabilities.logprobs and bool(self.scope["asks"].get("logprobs"))
+        more = _offer(tools) | ({"logprobs": True} if sure else {})
 
         async def call(room: int) -> Generation:
             nonlocal given
             given = room
             return await llm.generate(
                 messages, max_tokens=room, n=n, temperature=temperature, seed=seed, stop=stop,
-                schema=schema if context.capabilities.json_schema else None, **({"logprobs": True} if sure else {}),
+                schema=schema if context.capabilities.json_schema else None, **more,
             )  # fmt: skip
 
         lengths = (max(least, context.capabilities.least) + thinking // 4, max_tokens + thinking)
-        result, event = await self.charge(move, messages, lengths, n, call)
+        result, event = await self.charge(move, messages, lengths, n, call, tools)
         ends = [reason for reason in dict.fromkeys(result.finish_reasons) if reason != "stop"]
         cut = ["cut off at max_tokens" if end == "length" else f"ended by the server: {end[:80]}" for end in ends]
         written = result.usage.completion_tokens
@@ -260,6 +263,9 @@ class Calls:
             cut.append(f"the server wrote {written:,} tokens of at most {given * n:,}")
         stopped = result.stops or [""] * n
         texts = [encodable(within(text, given)) + mark for text, mark in zip(result.texts, stopped, strict=True)]
+        if result.calls and tools:
+            most = longest(given)
+            texts = [put_down(text, calls, most) for text, calls in zip(texts, result.calls, strict=True)]
         empty = not thoughts and not any(spoken(text).strip() for text in texts)
         if empty:
             cut.append("nothing but a thought" if result.usage.reasoning_tokens else "an empty reply")
@@ -345,10 +351,11 @@ class Calls:
         length: tuple[int, int],
         n: int,
         call: Callable[[int], Awaitable[_Result]],
+        tools: Sequence[Tool] = (),
     ) -> tuple[_Result, Event]:
         """Reserve, call, settle; again after a retryable failure. Every attempt is charged.
 
-        `length` is the fewest and the most completion tokens of a sample.
+        `length` is the fewest and the most completion tokens of a sample; `tools` are part of the prompt.
 
         Returns:
             The result, and an event to be completed and recorded: what all attempts cost, and the failures among them.
@@ -365,7 +372,7 @@ class Calls:
             await sleep_within(self.ledger, seconds)
 
         try:
-            prompt = await self.count(messages)
+            prompt = await self.count(messages, tools)
             async for attempt in attempts(sleep=wait):
                 with attempt:
                     room = self._room(prompt, length, n)
@@ -417,9 +424,9 @@ class Calls:
             held.settle(spent)
         return outcome, spent
 
-    async def count(self, messages: list[Message]) -> int:
+    async def count(self, messages: list[Message], tools: Sequence[Tool] = ()) -> int:
         """The prompt's tokens, as the model counts them. Raises `ModelError` where that is no count."""
-        count = await self.context.llm.count_tokens(messages)
+        count = await self.context.llm.count_tokens(messages, **_offer(tools))
         if not _is_count(count):
             raise _odd(self.context.llm, "count_tokens", count, "a number of tokens")
         return count
@@ -470,6 +477,11 @@ def _mean(logprobs: Sequence[float]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
+def _offer(tools: Sequence[Tool]) -> dict[str, Any]:
+    """The argument of a model's methods; none where there are no tools, for models that know of none."""
+    return {"tools": tuple(tools)} if tools else {}
+
+
 def _digest(messages: list[Message]) -> str:
     return hashlib.sha256(json.dumps(messages).encode()).hexdigest()[:12]
 
@@ -482,6 +494,7 @@ def _read(event: Event, values: Sequence[Any]) -> Event:
     for value in values:
         if isinstance(value, Reply):
             queries, known, enough = [*queries, *value.queries], [*known, value.known], enough or value.enough
+            queries += [f"open [{number}]" for number in value.opens]
             answered = answered or bool(value.answer)
         elif event.move == "plan" and isinstance(value, list):
             plans = [plan for plan in value if isinstance(plan, Plan)]
@@ -515,6 +528,10 @@ def _checked(result: _Result, n: int, llm: LLM) -> _Result:
         raise _odd(llm, call, getattr(result, "texts", result), wanted)
     elif result.stops and (not _texts(result.stops) or len(result.stops) != n):
         raise _odd(llm, call, result.stops, "the stop string of each text")
+    elif result.calls and (
+        not isinstance(result.calls, list | tuple) or len(result.calls) != n or not all(map(_calls, result.calls))
+    ):
+        raise _odd(llm, call, result.calls, "the tools that each text calls")
     elif not _texts(result.finish_reasons):
         raise _odd(llm, call, result.finish_reasons, "finish reasons")
     return result
@@ -526,6 +543,10 @@ def _is_count(value: Any) -> bool:
 
 def _texts(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _calls(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(c, ToolCall) and _texts(tuple(c)) for c in value)
 
 
 def _odd(llm: LLM, call: str, value: Any, wanted: str) -> ModelError:

@@ -126,7 +126,7 @@ class Moves(Calls):
         read = functools.cache(prompt.read)  # for the trace, and for the mode
         texts = await self.write(
             prompt.move, prompt.messages, max_tokens=prompt.max_tokens, least=prompt.least, schema=prompt.schema,
-            stop=prompt.stop, thoughts=prompt.thoughts, read=read, **call,
+            stop=prompt.stop, thoughts=prompt.thoughts, tools=prompt.tools, read=read, **call,
         )  # fmt: skip
         return [value for text in texts if (value := read(text)) is not None]
 
