@@ -305,7 +305,8 @@ def problems(case: Case, fake: Fake, outcomes: Sequence[Outcome]) -> Iterator[st
         for answer, truth in zip(outcome.answers, truths, strict=True):
             yield from _ends(answer)
             yield from _adds_up(answer, outcome.parent)
-            yield from _limits(answer, budget, bout.total, exact=_exact(kind))
+            excess = _excess(bout, [truth]) if _exact(kind) else None
+            yield from _limits(answer, budget, bout.total, excess)
             yield from _tokens(case, bout, answer, truth)
             yield from _calls(kind, bout, answer, truth)
             yield from _use(kind, bout, answer, truth)
@@ -351,14 +352,17 @@ def _adds_up(answer: Answer, parent: Ledger | None) -> Iterator[str]:
         yield f"still held: {parent.held}"
 
 
-def _limits(answer: Answer, budget: Budget, together: Budget | None, *, exact: bool) -> Iterator[str]:
+def _limits(answer: Answer, budget: Budget, together: Budget | None, excess: int | None) -> Iterator[str]:
+    """`excess`: tokens that may have been written beyond a limit; None where nobody can know."""
     total, serial = answer.spend.total, answer.spend.serial
     used = [("queries", total.queries, budget.queries), ("llm_calls", total.llm_calls, budget.llm_calls)]
     along = {"rounds": serial.rounds, "serial_calls": serial.llm_calls, "serial_tokens": serial.tokens}
     for name, spent in along.items():
         limits = [getattr(b, name) for b in (budget, together) if b is not None and getattr(b, name) is not None]
-        if exact or name != "serial_tokens":
+        if name != "serial_tokens":
             used.append((name, spent, min(limits, default=None)))
+        elif excess is not None and limits:
+            used.append((name, spent, min(limits) + excess))
     for name, spent, limit in used:
         if limit is not None and spent > limit:
             yield f"{spent} {name} of {limit}"
