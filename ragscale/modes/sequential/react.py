@@ -108,7 +108,7 @@ class React(Planning):
         """Ask for the next turn: its calls, checked and with the reasons why some are not done, or its answer."""
         turns, known = state.get("turns", []), state["known"]
         ids = react.shown(turns)
-        passages = {id: moves.context.index.passage(id) for id in ids}
+        passages = {id: moves.passage(id) for id in ids}
         most = int(min(self.width, moves.ledger.left("queries")))
         # Nothing is offered that cannot be paid: a turn whose queries cannot be sent is money lost.
         moves.ledger.reserve(Spend(queries=max(1, most), rounds=1), clock=moves.clock).refund()
