@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Mapping
@@ -176,7 +177,7 @@ def _acquire(key: _Key, startup: float) -> ServerProcess:
     except BaseException as error:
         _release(key)
         if isinstance(error, EndpointError):
-            raise _explained(error, key) from None
+            raise _explained(error, key, shared.server.log) from None
         raise
     return shared.server
 
@@ -209,14 +210,20 @@ def _server(key: _Key, startup: float) -> ServerProcess:
     )
 
 
-def _explained(error: EndpointError, key: _Key) -> Exception:
-    """A missing program in plain words."""
+def _explained(error: EndpointError, key: _Key, log: Path | None) -> Exception:
+    """A missing program in plain words, for which nobody needs the log."""
     if "exit code 127" in error.problem:
-        return MissingDependency(f"There is no interpreter {key.python}", "Correct ?python= or RAGSCALE_VLLM_PYTHON.")
-    if "No module named 'vllm" in error.problem or "No module named vllm" in error.problem:
-        return MissingDependency(
+        known = MissingDependency(
+            f"There is no interpreter {key.python}", "Correct ?python=PATH or RAGSCALE_VLLM_PYTHON."
+        )
+    elif re.search("No module named '?vllm", error.problem):
+        known = MissingDependency(
             f"vLLM is not installed for {key.python}",
             "Install it with: pip install 'ragscale[gpu]'; or name the interpreter of an environment that has it "
             "(?python=PATH, or RAGSCALE_VLLM_PYTHON).",
         )
-    return error
+    else:
+        return error
+    if log is not None:
+        log.unlink(missing_ok=True)
+    return known
