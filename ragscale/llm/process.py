@@ -35,7 +35,8 @@ _TRIES = 3  # at a port that nobody else took in the meantime
 _RESTARTS = 3  # in an hour: what always ends again is to be looked at
 _LINES, _CHARACTERS = 25, 3_000  # of a log that are shown
 _PREFIX = re.compile(r"^(\([^()]* pid=\d+\) )*((DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d:. -]+(\[[^]]*\] )?)?")
-_CAUSE = re.compile(r"^(.*: )?(\w*(Error|Exception|Interrupt)|error): \S")
+_CAUSE = re.compile(r"^(\S*: )?([\w.]*(Error|Exception|Interrupt)|error): \S")
+_FRAME = re.compile(r'\s*File "[^"]*", line \d+')
 
 
 class ServerProcess:
@@ -215,8 +216,7 @@ class ServerProcess:
         return ""
 
     def _shown(self) -> str:
-        lines = [line for line in self._told().splitlines() if line.strip()][-_LINES:]
-        text = "\n".join(lines)[-_CHARACTERS:]
+        text = "\n".join(_telling(self._told())[-_LINES:])[-_CHARACTERS:]
         return f"The end of its log (all of it is in {self._log}):\n{text}" if text else "It logged nothing."
 
     def stop(self) -> None:
@@ -265,9 +265,25 @@ def _code(code: int | None) -> str:
     return f"exit code {code}"
 
 
+def _telling(log: str) -> list[str]:
+    """The lines of a log without the frames of its tracebacks, and without who wrote them when."""
+    kept: list[str] = []
+    code = False
+    for line in log.splitlines():
+        line = _PREFIX.sub("", line).rstrip()
+        frame = _FRAME.match(line) is not None
+        if line and not frame and not code and line.strip(" ^~"):
+            kept.append(line)
+        code = frame  # the line of a program follows
+    return kept
+
+
 def _cause(log: str) -> str:
     """The first error of a log: what follows is its consequence."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    plain = [_PREFIX.sub("", line).strip() for line in lines if "WARNING" not in line and "INFO" not in line]
-    found = next((line for line in plain if _CAUSE.match(line)), plain[-1] if plain else "")
-    return found[:400]
+    lines = _telling("\n".join(line for line in log.splitlines() if "WARNING" not in line and "INFO" not in line))
+    found = next((place for place, line in enumerate(lines) if _CAUSE.match(line)), len(lines) - 1)
+    if not lines:
+        return ""
+    # pydantic's first line only counts them
+    more = lines[found + 1].strip() if "validation error" in lines[found] and found + 1 < len(lines) else ""
+    return (more or lines[found])[:400]
