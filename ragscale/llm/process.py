@@ -272,9 +272,10 @@ def _telling(log: str) -> list[str]:
     for line in log.splitlines():
         line = _PREFIX.sub("", line).rstrip()
         frame = _FRAME.match(line) is not None
-        if line and not frame and not code and line.strip(" ^~"):
+        quoted = code and line.startswith("    ")  # the line of a program behind its place
+        if line.strip(" ^~") and not frame and not quoted:
             kept.append(line)
-        code = frame  # the line of a program follows
+        code = frame
     return kept
 
 
