@@ -82,13 +82,20 @@ VARIANTS: dict[str, Mode] = {
     "bidirectional": Bidirectional(of=Chain(steps=2), candidates=2, checks=2),
     "retry-excluding": Retry(of=Parallel(rounds=1), tries=3, carry="exclude"),
 }
-LONG = ("muse-of-tree", "vote-of-tree", "vote-of-vote", "best-by-agreement", "multi-chain-of-vote", "mcts-wide")
-LONG = ("vote-of-tree", "vote-of-vote", "best-by-agreement", "multi-chain-of-vote", "vote-of-mixture", "mcts-wide")
-"""Nestings that run with the slow tests: what they add to the others is little."""
+LONG = (
+    # of the default size, beside a small one of the same mode
+    "adaptive", "beam", "evolve", "ircot", "react", "revise", "self-ask", "tot",
+    # what they add to others is little
+    "adaptive-1", "best-by-agreement", "best-by-judge", "best-weighted", "chain-aware", "chain-judged", "mcts-wide",
+    "multi-chain-of-vote", "muse-of-tree", "once-k1", "parallel-descending", "parallel-query", "parallel-single",
+    "react-json", "retry-excluding", "tree-one", "vote-decided", "vote-of-mixture", "vote-of-parallel", "vote-of-tree",
+    "vote-of-vote",
+)  # fmt: skip
+"""Variants that run with the slow tests: ``pytest tests/modes -m slow --numprocesses auto``."""
 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:
-    """The marker of slow tests for a long nesting."""
+    """The marker of slow tests for a variant of `LONG`."""
     return [pytest.mark.slow] if name in LONG else []
 
 
