@@ -94,7 +94,10 @@ class Family(RuleBasedStateMachine):
     @rule(target=grants, member=members, wanted=amounts, clock=st.none() | st.builds(Spend, rounds=st.integers(0, 5)))
     def reserve(self, member: Member, wanted: Spend, clock: Spend | None) -> Grant | Any:
         rounds = [m.budget.rounds for m in member.family() if m.budget.rounds is not None]
-        too_late = clock is not None and bool(rounds) and clock.rounds + wanted.rounds > min(rounds)
+        # As in every dimension, what costs nothing of it is allowed beyond the limit.
+        too_late = (
+            clock is not None and bool(rounds) and bool(wanted.rounds) and clock.rounds + wanted.rounds > min(rounds)
+        )
         try:
             granted = member.ledger.reserve(wanted, clock=clock)
         except BudgetExceeded as refused:

@@ -293,8 +293,9 @@ async def test_a_call_that_kills_the_server_may_be_repeated() -> None:
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from ragscale.llm import load
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
 model = load("vllm:well?started=" + sys.argv[1])
 print(model.endpoint, flush=True)
 {then}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -23,10 +24,10 @@ def any_mode(dice: random.Random, *, depth: int = 2, **fixed: Any) -> Mode:
         depth: Levels of modes inside; 0 for none.
         fixed: Values of parameters that are not drawn, where a mode has them, those inside included.
     """
-    kinds = [kind for kind in built_in().values() if depth or not _nests(kind)]
+    kinds = [kind for kind in _kinds() if depth or not _nests(kind)]
     for _ in range(_TRIES):
         kind = dice.choice(kinds)
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         drawn = {field.name: _value(dice, kind, field.name, hints[field.name], depth, fixed) for field in fields(kind)}
         drawn |= {name: value for name, value in fixed.items() if name in drawn}
         try:
@@ -36,8 +37,18 @@ def any_mode(dice: random.Random, *, depth: int = 2, **fixed: Any) -> Mode:
     raise AssertionError("no mode can be drawn")
 
 
+@functools.cache
+def _kinds() -> tuple[type[Mode], ...]:
+    return tuple(built_in().values())
+
+
+@functools.cache
+def _hints(kind: type[Mode]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def _nests(kind: type[Mode]) -> bool:
-    return Mode in get_type_hints(kind).values()
+    return Mode in _hints(kind).values()
 
 
 def _value(dice: random.Random, kind: type[Mode], name: str, hint: Any, depth: int, fixed: dict[str, Any]) -> Any:

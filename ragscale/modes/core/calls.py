@@ -502,6 +502,7 @@ def _read(event: Event, values: Sequence[Any]) -> Event:
             known += [plan.known for plan in plans]
             enough = enough or bool(plans)
         elif value is not None:
+            queries += getattr(value, "queries", []) if event.move == "plan" else []
             answered = True
     status: Status = event.status
     if not queries and not answered:
