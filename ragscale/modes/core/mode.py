@@ -8,13 +8,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
-from langgraph.graph import StateGraph
+from langgraph.graph import START, StateGraph
 
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.modes.core.calls import LEAST
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room
 from ragscale.modes.core.moves import Context, Moves
-from ragscale.modes.core.nodes import Node, node
+from ragscale.modes.core.nodes import Node, node, unless_stopped
 from ragscale.modes.core.state import State, Update, evidence
 from ragscale.types import Spend
 
@@ -180,6 +180,19 @@ class Mode(ABC):
         """
         least, full = (cost - self.ends_cost(costs) for cost in self.cost(costs))
         return Forecast(room.within(full if room.pays(full) else least), {})
+
+    def begin(self, graph: StateGraph[Any, Context, Any, Any], first: str, look: Node | None = None) -> None:
+        """Wire the beginning of a run: a look at the question's own passages where the mode `looks`, then node `first`.
+
+        Args:
+            graph: Of the mode; it has, or will have, a node ``answer``.
+            first: The node after the look.
+            look: Default: `looking`.
+        """
+        if self.looks:
+            graph.add_node("look", look or self.looking(self.looks))
+            graph.add_conditional_edges("look", unless_stopped(first), [first, "answer"])
+        graph.add_edge(START, "look" if self.looks else first)
 
     def looking(self, k: int) -> Node:
         """A first node that retrieves `k` passages for the question itself."""

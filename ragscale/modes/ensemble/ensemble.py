@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Annotated, Any, ClassVar
 
-from langgraph.graph import END, START
+from langgraph.graph import END
 from langgraph.types import Send
 
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, beside
@@ -18,7 +18,7 @@ from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nesting import Nesting
-from ragscale.modes.core.nodes import node, send, unless_stopped
+from ragscale.modes.core.nodes import node, send
 from ragscale.modes.core.state import Outcome, State, Update
 from ragscale.modes.core.voting import stopped
 from ragscale.modes.sequential.chain import Chain
@@ -108,14 +108,11 @@ class Ensemble(Nesting):
     def graph(self) -> ModeGraph:
         """look -> deal -> member x n (-> deal ...) -> decide -> (answer)."""
         graph = ModeGraph(EnsembleState, self.asks)
-        if self.looks:
-            graph.add_node("look", self.looking(self.looks))
-            graph.add_conditional_edges("look", unless_stopped("deal"), ["deal", "answer"])
+        self.begin(graph, "deal")
         graph.add_node("deal", node(self._deal))
         graph.add_node("member", inner_run(self.of, answers=self.members_answer, scorer=self.scoring))
         graph.add_node("decide", node(self._decide))
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "look" if self.looks else "deal")
         graph.add_conditional_edges("deal", self._to_members, ["member", *["decide"] * self._batched, "answer"])
         graph.add_edge("member", "deal" if self._batched else "decide")
         graph.add_conditional_edges("decide", self._unless_answered, ["answer", END])

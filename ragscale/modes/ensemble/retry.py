@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from langgraph.graph import END, START
+from langgraph.graph import END
 from langgraph.types import Send
 
 from ragscale.errors import BudgetExceeded, ModelError
@@ -15,7 +15,7 @@ from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nesting import Nesting
-from ragscale.modes.core.nodes import node, send, unless_stopped
+from ragscale.modes.core.nodes import node, send
 from ragscale.modes.core.scorers import SCORERS, Scorer
 from ragscale.modes.core.state import Outcome, State, Update
 from ragscale.modes.core.voting import stopped
@@ -96,14 +96,11 @@ class Retry(Nesting):
     def graph(self) -> ModeGraph:
         """look -> again -> try -> again ... -> select -> (answer)."""
         graph = ModeGraph(_RetryState, self.asks)
-        if self.looks:
-            graph.add_node("look", self.looking(self.looks))
-            graph.add_conditional_edges("look", unless_stopped("again"), ["again", "answer"])
+        self.begin(graph, "again")
         graph.add_node("again", node(self._again))
         graph.add_node("try", inner_run(self.of, scorer=self.scoring))
         graph.add_node("select", node(self._select))
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "look" if self.looks else "again")
         graph.add_conditional_edges("again", self._to_try, ["try", "select", "answer"])
         graph.add_edge("try", "again")
         graph.add_conditional_edges("select", self._unless_answered, ["answer", END])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Annotated, Any, ClassVar, cast
 
-from langgraph.graph import END, START
+from langgraph.graph import END
 from langgraph.types import Send
 
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
@@ -21,7 +21,7 @@ from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nesting import Nesting
-from ragscale.modes.core.nodes import branch, node, send, unless_stopped
+from ragscale.modes.core.nodes import branch, node, send
 from ragscale.modes.core.state import State, Update, evidence
 from ragscale.modes.core.steps import take
 from ragscale.modes.sequential.chain import Chain
@@ -93,15 +93,12 @@ class Bidirectional(Nesting):
     def graph(self) -> ModeGraph:
         """look -> propose -> forward and backward x n -> merge -> answer."""
         graph = ModeGraph(_BothState, self.asks)
-        if self.looks:
-            graph.add_node("look", self.looking(self.looks))
-            graph.add_conditional_edges("look", unless_stopped("propose"), ["propose", "answer"])
+        self.begin(graph, "propose")
         graph.add_node("propose", node(self._candidates))
         graph.add_node("forward", inner_run(self.of, answers=False))
         graph.add_node("backward", branch(self._backward))
         graph.add_node("merge", node(self._merge))
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "look" if self.looks else "propose")
         graph.add_conditional_edges("propose", self._to_both, ["forward", "backward", "answer"])
         graph.add_edge("forward", "merge")
         graph.add_edge("backward", "merge")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from langgraph.graph import END, START
+from langgraph.graph import END
 from langgraph.types import Send
 
 from ragscale.errors import BudgetExceeded, ModelError
@@ -18,7 +18,7 @@ from ragscale.modes.core.asking import CAPS, Planning
 from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves, share
-from ragscale.modes.core.nodes import branch, node, send, unless_stopped
+from ragscale.modes.core.nodes import branch, node, send
 from ragscale.modes.core.state import State, Update, inside
 from ragscale.modes.search.population import Individual, best, distinct, drawn, join, name, told
 from ragscale.prompts import NO_INFORMATION, Step, normalise
@@ -180,14 +180,11 @@ class Evolve(Planning):
     def graph(self) -> ModeGraph:
         """look -> breed -> turn x conversations -> breed ... -> select -> (answer)."""
         graph = ModeGraph(_EvolveState, self.asks)
-        if self.looks:
-            graph.add_node("look", self.looking(self.looks))
-            graph.add_conditional_edges("look", unless_stopped("breed"), ["breed", "answer"])
+        self.begin(graph, "breed")
         graph.add_node("breed", node(self._breed))
         graph.add_node("turn", branch(self._turn))
         graph.add_node("select", node(self._select))
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "look" if self.looks else "breed")
         graph.add_conditional_edges("breed", self._to_turns, ["turn", "select", "answer"])
         graph.add_edge("turn", "breed")
         graph.add_conditional_edges("select", self._unless_answered, ["answer", END])

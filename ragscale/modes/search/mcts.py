@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Annotated, Any, ClassVar
 
-from langgraph.graph import END, START
+from langgraph.graph import END
 from langgraph.types import Send
 
 from ragscale.errors import InvalidInput
@@ -19,7 +19,7 @@ from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nesting import Nesting
-from ragscale.modes.core.nodes import node, send, unless_stopped
+from ragscale.modes.core.nodes import node, send
 from ragscale.modes.core.scorers import SCORERS, Scorer, ScorerName
 from ragscale.modes.core.state import Outcome, State, Update
 from ragscale.modes.core.voting import plurality, stopped
@@ -116,14 +116,11 @@ class Mcts(Nesting):
     def graph(self) -> ModeGraph:
         """look -> select -> rollout x width -> select ... -> vote -> (answer)."""
         graph = ModeGraph(_MctsState, self.asks)
-        if self.looks:
-            graph.add_node("look", self.looking(self.looks))
-            graph.add_conditional_edges("look", unless_stopped("select"), ["select", "answer"])
+        self.begin(graph, "select")
         graph.add_node("select", node(self._select))
         graph.add_node("rollout", inner_run(self.of, scorer=self.scoring))
         graph.add_node("vote", node(self._vote))
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "look" if self.looks else "select")
         graph.add_conditional_edges("select", self._to_rollouts, ["rollout", "vote", "answer"])
         graph.add_edge("rollout", "select")
         graph.add_conditional_edges("vote", self._unless_answered, ["answer", END])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Annotated, Any, ClassVar
 
-from langgraph.graph import END, START
+from langgraph.graph import END
 from langgraph.types import Send
 
 from ragscale.errors import InvalidInput
@@ -18,7 +18,7 @@ from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nesting import Nesting
-from ragscale.modes.core.nodes import branch, node, send, unless_stopped
+from ragscale.modes.core.nodes import branch, node, send
 from ragscale.modes.core.state import State, Update
 from ragscale.modes.core.voting import stopped
 from ragscale.modes.sequential.chain import Chain
@@ -102,14 +102,11 @@ class Muse(Nesting):
     def graph(self) -> ModeGraph:
         """look -> deal -> run -> deal -> run x branches -> deal -> report x runs -> answer."""
         graph = ModeGraph(_MuseState, self.asks)
-        if self.looks:
-            graph.add_node("look", self.looking(self.looks))
-            graph.add_conditional_edges("look", unless_stopped("deal"), ["deal", "answer"])
+        self.begin(graph, "deal")
         graph.add_node("deal", node(self._deal))
         graph.add_node("run", inner_run(self.of, answers=False))
         graph.add_node("report", branch(self._reported))
         graph.add_node("answer", node(self._answer))
-        graph.add_edge(START, "look" if self.looks else "deal")
         graph.add_conditional_edges("deal", self._to_runs, ["run", "report", "answer"])
         graph.add_edge("run", "deal")
         graph.add_edge("report", "answer")

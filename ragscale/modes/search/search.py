@@ -11,14 +11,14 @@ from itertools import count
 from statistics import fmean
 from typing import Annotated, Any
 
-from langgraph.graph import END, START
+from langgraph.graph import END
 from langgraph.types import Send
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from ragscale.modes.core.costs import Costs, Room
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves, share
-from ragscale.modes.core.nodes import branch, node, send, unless_stopped
+from ragscale.modes.core.nodes import branch, node, send
 from ragscale.modes.core.state import State, Update, inside, noted
 from ragscale.modes.core.steps import take
 from ragscale.modes.search.levels import Levels, Shape
@@ -76,6 +76,7 @@ class Search(Levels):
     def graph(self) -> ModeGraph:
         """look -> plan -> (ask x b) -> join -> child x b E -> spread -> score x ... -> select -> plan ... -> answer."""
         graph = ModeGraph(_SearchState, self.asks)
+        self.begin(graph, "plan")
         graph.add_node("plan", node(self._plan))
         graph.add_node("join", node(self._join))
         graph.add_node("child", branch(self._child))
@@ -83,10 +84,6 @@ class Search(Levels):
         graph.add_node("score", branch(self._score))
         graph.add_node("select", node(self._select))
         graph.add_node("answer", self.closing())
-        if self.question_k:
-            graph.add_node("look", self.looking(self.question_k))
-            graph.add_conditional_edges("look", unless_stopped("plan"), ["plan", "answer"])
-        graph.add_edge(START, "look" if self.question_k else "plan")
         if self.beam > 1:
             graph.add_node("ask", branch(self._ask))
             graph.add_edge("ask", "join")

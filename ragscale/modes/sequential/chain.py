@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar, Literal
 
-from langgraph.graph import END, START
+from langgraph.graph import END
 
 from ragscale.errors import InvalidInput
 from ragscale.modes.core.asking import CAPS, CORAG, Stepwise
@@ -154,14 +154,11 @@ class Chain(Stepwise):
 
         onward = "plan" if self.stop == "none" else "enough"
         graph = ModeGraph(_ChainState, self.asks)
-        if self.question_k:
-            graph.add_node("look", self.looking(self.question_k))
-            graph.add_conditional_edges("look", unless_stopped("plan"), ["plan", "answer"])
+        self.begin(graph, "plan")
         graph.add_node("plan", plan)
         graph.add_node("retrieve", retrieve)
         graph.add_node("read", read)
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "look" if self.question_k else "plan")
         graph.add_conditional_edges("plan", after_plan, ["retrieve", "answer"])
         graph.add_conditional_edges("retrieve", unless_stopped("read"), ["read", "answer"])
         graph.add_conditional_edges("read", after_read, [onward, "answer"])

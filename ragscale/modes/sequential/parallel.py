@@ -10,7 +10,7 @@ from bisect import bisect
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
-from langgraph.graph import END, START
+from langgraph.graph import END
 from langgraph.types import Send
 
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError
@@ -208,13 +208,10 @@ class Parallel(Planning):
     def graph(self) -> ModeGraph:
         """look -> think -> retrieve (-> note, or read x queries -> gather) -> think ... -> answer."""
         graph = ModeGraph(_ParallelState, self.asks)
-        if self.looks:
-            graph.add_node("look", node(self._look))
-            graph.add_conditional_edges("look", unless_stopped("think"), ["think", "answer"])
+        self.begin(graph, "think", node(self._look))
         graph.add_node("think", node(self._think))
         graph.add_node("retrieve", node(self._retrieve))
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "look" if self.looks else "think")
         graph.add_conditional_edges("think", self._after_thinking, ["retrieve", "think", "answer", END])
         last = {"none": "retrieve", "round": "note", "query": "gather"}[self.aggregate]
         if self.aggregate == "round":

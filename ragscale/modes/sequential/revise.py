@@ -6,13 +6,13 @@ from bisect import bisect
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from langgraph.graph import END, START
+from langgraph.graph import END
 
 from ragscale.modes.core.asking import Planning
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.nodes import node, unless_stopped
+from ragscale.modes.core.nodes import node
 from ragscale.modes.core.state import State, Update, evidence
 from ragscale.prompts import normalise, reasoning
 from ragscale.types import Spend
@@ -122,13 +122,11 @@ class Revise(Planning):
             return "answer" if state["stop"] or state["revisions"] >= self.rounds else "draft"
 
         graph = ModeGraph(_ReviseState, self.asks)
-        graph.add_node("look", self.looking(self.k))
+        self.begin(graph, "draft")
         graph.add_node("draft", write)
         graph.add_node("critique", criticise)
         graph.add_node("retrieve", retrieve)
         graph.add_node("answer", self.closing())
-        graph.add_edge(START, "look")
-        graph.add_conditional_edges("look", unless_stopped("draft"), ["draft", "answer"])
         graph.add_conditional_edges("draft", after_writing, ["critique", "answer"])
         graph.add_conditional_edges("critique", after_criticising, ["retrieve", "answer"])
         graph.add_conditional_edges("retrieve", after_retrieving, ["draft", "answer"])
