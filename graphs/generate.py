@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from ragscale.cli.modes import describe, draw
 from ragscale.modes import Mode, built_in
@@ -17,17 +18,25 @@ __all__ = ["files", "variable"]
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+_HEAD = (
+    "# Modes\n\n<!-- Made by `make graphs` from the modes' docstrings and fields: edit those. -->\n\n"
+    "Every mode of ragscale with its parameters, as `ragscale modes` lists them. A mode is named as in\n"
+    '`--mode "chain(steps=3)"`, or made as in `rs.modes.Chain(steps=3)`.\n'
+)
 _MARKS = ("<!-- modes: made by `make graphs` -->\n", "<!-- /modes -->\n")
 
 
 def files() -> dict[str, str]:
     """The text of every generated file, by its path from the top level."""
     modes = built_in()
+    drawings = {name: draw(cls()) for name, cls in modes.items()}
+    told = {name: describe(cls) for name, cls in modes.items()}
+    sections = [_section(cls, told[name], drawings[name]) for name, cls in modes.items()]
     return {
-        **{f"graphs/{name}.mmd": draw(cls()) for name, cls in modes.items()},
+        **{f"graphs/{name}.mmd": drawing for name, drawing in drawings.items()},
         "langgraph.json": _deployment(list(modes)),
-        "docs/modes.md": _page(modes),
-        "README.md": _between(README, _table(modes)),
+        "docs/modes.md": "\n".join([_HEAD, *sections]),
+        "README.md": _between(README, _table(told)),
     }
 
 
@@ -46,49 +55,38 @@ def _deployment(names: list[str]) -> str:
     return re.sub(r"\[\s+(.*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text, flags=re.DOTALL) + "\n"
 
 
-def _page(modes: dict[str, type[Mode]]) -> str:
-    head = (
-        "# Modes\n\n<!-- Made by `make graphs` from the modes' docstrings and fields: edit those. -->\n\n"
-        "Every mode of ragscale with its parameters, as `ragscale modes` lists them. A mode is named as in\n"
-        '`--mode "chain(steps=3)"`, or made as in `rs.modes.Chain(steps=3)`.\n'
-    )
-    return "\n".join([head, *(_section(cls) for cls in modes.values())])
-
-
 def _between(path: Path, made: str) -> str:
     """The text of a file with what stands between `_MARKS` replaced."""
     before, _, rest = path.read_text("utf-8").partition(_MARKS[0])
     return f"{before}{_MARKS[0]}{made}{_MARKS[1]}{rest.partition(_MARKS[1])[2]}"
 
 
-def _table(modes: dict[str, type[Mode]]) -> str:
+def _table(modes: dict[str, dict[str, Any]]) -> str:
     columns = ("mode", "what it does", "source", "calls", "in a row", "queries", "rounds", "pays")
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
     rows = []
-    for cls in modes.values():
-        told = describe(cls)
-        numbers = " | ".join(f"{told[name]:,}" for name in ("calls", "serial_calls", "queries", "rounds"))
+    for name, told in modes.items():
+        numbers = " | ".join(f"{told[number]:,}" for number in ("calls", "serial_calls", "queries", "rounds"))
         summary = _cell(told["summary"]).rstrip(".")
-        rows.append(f"| `{cls.name}` | {summary} | {told['source']} | {numbers} | {_cell(told['pays'])} |\n")
+        rows.append(f"| `{name}` | {summary} | {told['source']} | {numbers} | {_cell(told['pays'])} |\n")
     return head + "".join(rows)
 
 
-def _section(cls: type[Mode]) -> str:
+def _section(cls: type[Mode], told: dict[str, Any], drawing: str) -> str:
     about = (inspect.getdoc(cls) or "").partition("\nRaises:")[0].replace("``", "`").strip()
     rows = [
         f"| `{parameter['name']}` | {parameter['type']} | `{parameter['default']!r}` | {_cell(parameter['help'])} |"
-        for parameter in describe(cls)["parameters"]
+        for parameter in told["parameters"]
     ]
     table = "\n".join(["| parameter | type | default | meaning |", "|---|---|---|---|", *rows])
-    told = describe(cls)
     lines = [
         f"Source: {told['source']}." if told["source"] else "",
         f"Pays {told['pays']}." if told["pays"] else "",
         f"In full, at the defaults: {told['calls']:,} model calls, {told['serial_calls']:,} of them in a row; "
         f"{told['queries']:,} queries in {told['rounds']:,} rounds.",
     ]
-    drawing = f"```mermaid\n{draw(cls()).strip()}\n```"
-    return f"## `{cls.name}`\n\n{about}\n\n{' '.join(filter(None, lines))}\n\n{drawing}\n\n{table}\n"
+    shown = f"```mermaid\n{drawing.strip()}\n```"
+    return f"## `{cls.name}`\n\n{about}\n\n{' '.join(filter(None, lines))}\n\n{shown}\n\n{table}\n"
 
 
 def _cell(text: str) -> str:

@@ -12,7 +12,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Self
@@ -20,10 +20,10 @@ from typing import Any, Self
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.types import Spend
 
-__all__ = ["Budget", "Ledger", "Reservation"]
+__all__ = ["ALONG", "Budget", "Ledger", "Reservation"]
 
 _SUMMED = ("queries", "tokens", "llm_calls")
-_ALONG = {"rounds": "rounds", "serial_tokens": "tokens", "serial_calls": "llm_calls"}
+ALONG = {"rounds": "rounds", "serial_tokens": "tokens", "serial_calls": "llm_calls"}
 """Limits along the critical path, and the dimension of a branch's clock that each of them holds."""
 
 
@@ -149,7 +149,7 @@ class Ledger:
     def path_left(self, dimension: str, clock: Spend) -> float:
         """Remainder of ``rounds``, ``serial_tokens`` or ``serial_calls`` for a branch whose critical path is at
         `clock`, without what the closing answer needs of it while its share is held; infinite if open."""
-        name = _ALONG[dimension]
+        name = ALONG[dimension]
         limits = (
             getattr(led.budget, dimension)
             - (getattr(led._closing.wanted, name) if led._closing and not led._released else 0)
@@ -158,6 +158,22 @@ class Ledger:
         )
         left: float = min(limits, default=math.inf) - getattr(clock, name)
         return left
+
+    def check_path(self, wanted: Mapping[str, float], clock: Spend) -> None:
+        """Make sure that amounts of the limits in `ALONG` are left for a branch whose critical path is at `clock`.
+
+        Raises:
+            BudgetExceeded: The first limit that would be passed; what costs nothing passes none.
+        """
+        for dimension, amount in wanted.items():
+            left = self.path_left(dimension, clock)
+            if amount and amount > left:
+                raise self.exceeded(dimension, left, amount)
+
+    def exceeded(self, dimension: str, left: float, wanted: float) -> BudgetExceeded:
+        """The error of a call that wants more of a dimension than is left of its limit."""
+        limit = self.limit(dimension)
+        return BudgetExceeded(dimension, limit, limit - left + wanted)
 
     def tokens_left(self, clock: Spend) -> tuple[float, str]:
         """Tokens that a branch whose critical path is at `clock` may still spend, and the limit that says so."""
@@ -187,11 +203,7 @@ class Ledger:
         if self._seconds_left() <= 0:
             raise BudgetExceeded("seconds", self.limit("seconds"), self.limit("seconds"))
         if clock is not None:
-            for dimension, name in _ALONG.items():
-                amount, left = getattr(wanted, name), self.path_left(dimension, clock)
-                if amount and amount > left:
-                    limit = self.limit(dimension)
-                    raise BudgetExceeded(dimension, limit, limit - left + amount)
+            self.check_path({dimension: getattr(wanted, name) for dimension, name in ALONG.items()}, clock)
         with self._lock:
             own = self._own()
             for led in self._family():

@@ -37,6 +37,7 @@ from generate import files  # noqa: E402
 
 CONFIG = json.loads((ROOT / "langgraph.json").read_text())
 BUILT_IN = list(modes.built_in())
+MADE = files()  # seconds: every mode is compiled and drawn
 SUB_QUERIES = {
     "direct": 0,
     "once": 0,
@@ -238,9 +239,9 @@ async def test_without_an_index_the_error_names_the_variable(monkeypatch: pytest
         await load(CONFIG["graphs"]["once"]).ainvoke(QUESTION)
 
 
-@pytest.mark.parametrize("file", [*files()])
+@pytest.mark.parametrize("file", MADE)
 def test_what_lists_the_modes_is_current(file: str) -> None:
-    assert (ROOT / file).read_text("utf-8") == files()[file], "out of date: run `make graphs`"
+    assert (ROOT / file).read_text("utf-8") == MADE[file], "out of date: run `make graphs`"
 
 
 def test_there_is_a_drawing_for_every_built_in_mode_and_for_nothing_else() -> None:
@@ -255,7 +256,7 @@ def test_generating_writes_what_is_stale_and_deletes_what_is_gone(
         (tmp_path / folder).mkdir()
     (tmp_path / "graphs" / "gone.mmd").write_text("")
     generate.main()
-    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")} == set(files())
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")} == set(MADE)
     (tmp_path / "langgraph.json").write_text("{}")
     capsys.readouterr()
     generate.main()

@@ -456,8 +456,7 @@ class Calls:
     def _spent_up(self, tokens: int) -> BudgetExceeded:
         """The error of a call that wants so many tokens more than there are."""
         left, dimension = self.ledger.tokens_left(self.clock)
-        limit = self.ledger.limit(dimension)
-        return BudgetExceeded(dimension, limit, limit - left + tokens)
+        return self.ledger.exceeded(dimension, left, tokens)
 
     def record(self, event: Event) -> None:
         """Trace an event, charge it to the branch's clock and stream it; its id, parent and start are set here."""

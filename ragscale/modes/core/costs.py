@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from statistics import fmean
 from typing import Any, Self
 
-from ragscale.budget import Ledger
+from ragscale.budget import ALONG, Ledger
 from ragscale.modes.core.state import State
 from ragscale.types import Spend
 
@@ -23,7 +23,6 @@ _LONGER = 1.15  # passages that are found later may have more words
 _LONGEST = 128  # tokens of a closing answer, with the margin of its prompt
 _EACH = "plan: a passage"
 _SUMMED = ("tokens", "llm_calls", "queries")
-_ALONG = ("rounds", "serial_tokens", "serial_calls")
 
 
 Means = dict[str, list[float]]
@@ -53,13 +52,12 @@ class Cost(Spend):
     @property
     def total(self) -> Spend:
         """Without the critical path."""
-        return Spend(*(getattr(self, name) for name in _FIELDS[: -len(_ALONG) + 1]))
+        return Spend(**{field.name: getattr(self, field.name) for field in fields(Spend)})
 
     def __add__(self, other: Spend) -> Cost:
         return _summed(self, other, 1)
 
-    def __radd__(self, other: Spend) -> Cost:
-        return _summed(self, other, 1)
+    __radd__ = __add__
 
     def __sub__(self, other: Spend) -> Cost:
         return _summed(self, other, -1)
@@ -172,13 +170,13 @@ def beside(cost: Spend, branches: int) -> Cost:
 def abreast(one: Spend, other: Spend) -> Cost:
     """Cost of two different branches side by side: they add up, and along the critical path the longer one counts."""
     left, right = Cost.of(one), Cost.of(other)
-    return replace(left + right, **{name: max(getattr(left, name), getattr(right, name)) for name in _ALONG})
+    return replace(left + right, **{name: max(getattr(left, name), getattr(right, name)) for name in ALONG})
 
 
 def series(first: Spend, last: Spend, n: int) -> Cost:
     """Cost of `n` turns in a row, which grows evenly from the first to the last."""
     both = Cost.of(first) + last
-    names = ("llm_calls", "prompt_tokens", "queries", *_ALONG)
+    names = ("llm_calls", "prompt_tokens", "queries", *ALONG)
     return Cost(**{name: getattr(both, name) * n // 2 for name in names})
 
 
@@ -206,7 +204,7 @@ class Room:
     @classmethod
     def of(cls, ledger: Ledger, clock: Spend | None = None) -> Self:
         """Remainder of a ledger, for a branch whose critical path is at `clock`."""
-        along = {name: ledger.path_left(name, clock or Spend()) for name in _ALONG}
+        along = {name: ledger.path_left(name, clock or Spend()) for name in ALONG}
         return cls(**{name: ledger.left(name) for name in _SUMMED}, **along)
 
     def pays(self, need: Spend) -> bool:
@@ -216,7 +214,7 @@ class Room:
     def reaches(self, need: Spend) -> bool:
         """Whether it has `need` along the critical path."""
         cost = Cost.of(need)
-        return all(getattr(cost, name) <= getattr(self, name) for name in _ALONG)
+        return all(getattr(cost, name) <= getattr(self, name) for name in ALONG)
 
     def times(self, need: Spend) -> float:
         """Branches side by side that it pays, each of which costs `need`; the critical path aside."""
@@ -226,18 +224,18 @@ class Room:
     def turns(self, need: Spend) -> float:
         """Turns one after another that it pays, each of which costs `need`."""
         cost = Cost.of(need)
-        parts = (getattr(self, name) / each for name in _ALONG if (each := getattr(cost, name)))
+        parts = (getattr(self, name) / each for name in ALONG if (each := getattr(cost, name)))
         return min(self.times(need), _whole(min(parts, default=math.inf)))
 
     def less(self, spent: Spend) -> Room:
         """Remainder after `spent`; never below zero."""
         cost = Cost.of(spent)
-        return Room(**{name: max(0, getattr(self, name) - getattr(cost, name)) for name in (*_SUMMED, *_ALONG)})
+        return Room(**{name: max(0, getattr(self, name) - getattr(cost, name)) for name in (*_SUMMED, *ALONG)})
 
     def dealt(self, branches: int, layers: int = 1) -> Room:
         """An equal part for each of `branches` side by side, in each of so many layers one after another."""
         summed = {name: _whole(getattr(self, name) / (branches * layers)) for name in _SUMMED}
-        return Room(**summed, **{name: _whole(getattr(self, name) / layers) for name in _ALONG})
+        return Room(**summed, **{name: _whole(getattr(self, name) / layers) for name in ALONG})
 
     @property
     def path_tokens(self) -> float:

@@ -12,7 +12,7 @@ from itertools import cycle, islice
 from typing import Any, TypeVar
 
 from ragscale import prompts
-from ragscale.budget import Ledger
+from ragscale.budget import ALONG, Ledger
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.llm.base import Score
 from ragscale.llm.tokens import with_margin
@@ -56,12 +56,8 @@ class Moves(Calls):
             BudgetExceeded: The first limit that would be passed.
         """
         whole = Cost.of(cost)
-        self.ledger.reserve(replace(whole.total, rounds=0)).refund()
-        for dimension in ("rounds", "serial_tokens", "serial_calls"):
-            wanted, left = getattr(whole, dimension), self.ledger.path_left(dimension, self.clock)
-            if wanted > left:
-                limit = self.ledger.limit(dimension)
-                raise BudgetExceeded(dimension, limit, limit - left + wanted)
+        self.ledger.reserve(whole.total).refund()
+        self.ledger.check_path({dimension: getattr(whole, dimension) for dimension in ALONG}, self.clock)
 
     async def ask(
         self,
@@ -115,9 +111,7 @@ class Moves(Calls):
             return prompt
         ledger, spent = self.ledger, self.ledger.spent
         left = {name: (getattr(spent, name), ledger.left(name)) for name in ("queries", "tokens", "llm_calls")}
-        for name in ("rounds", "serial_tokens", "serial_calls"):
-            used = getattr(self.clock, name.removeprefix("serial_").replace("calls", "llm_calls"))
-            left[name] = used, ledger.path_left(name, self.clock)
+        left |= {name: (getattr(self.clock, of), ledger.path_left(name, self.clock)) for name, of in ALONG.items()}
         words = {"llm_calls": "model calls", "serial_tokens": "tokens in a row", "serial_calls": "calls in a row"}
         limited = {name: amounts for name, amounts in left.items() if math.isfinite(amounts[1])}
         return with_budget(prompt, {words.get(name, name): amounts for name, amounts in limited.items()})
@@ -327,11 +321,7 @@ def share(
         later: Cost of what is to follow them, which is left out.
     """
     part = asdict(Room.of(ledger, clock).less(later or Spend()).dealt(branches, layers))
-    part |= {
-        "rounds": part["rounds"] + clock.rounds,
-        "serial_tokens": part["serial_tokens"] + clock.tokens,
-        "serial_calls": part["serial_calls"] + clock.llm_calls,
-    }
+    part |= {dimension: part[dimension] + getattr(clock, name) for dimension, name in ALONG.items()}
     finite = {name: max(0, int(amount)) for name, amount in part.items() if math.isfinite(amount)}
     seconds = ledger.left("seconds") / layers
     return finite | ({"seconds": clock.seconds + max(0.0, seconds)} if math.isfinite(seconds) else {})

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 from langgraph.graph import END
 from langgraph.types import Send
 
+from ragscale.budget import ALONG
 from ragscale.errors import InvalidInput
 from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
@@ -88,7 +89,7 @@ class Mcts(Nesting):
         look = self.look_cost(costs)
         least, full = self.inner_cost(costs)
         path = series(full, full, math.ceil(self.rollouts / self.width))
-        along = {name: getattr(path, name) for name in ("rounds", "serial_tokens", "serial_calls")}
+        along = {name: getattr(path, name) for name in ALONG}
         return look + least, look + replace(beside(full, self.rollouts), **along)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
