@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from conformance import story
-from doubles import run
+from doubles import run, scripted
 
 from ragscale.errors import InvalidInput
-from ragscale.modes import Chain, Mode, Once, Parallel, Tree
+from ragscale.modes import Chain, Mode, Once, Parallel, Tree, built_in
+from ragscale.modes.core.asking import CAPS
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,21 @@ def test_bad_values_are_refused_by_name(cls: type[Mode], values: dict[str, Any])
 def test_other_seed_other_samples(mode: Mode) -> None:
     stories = [story(run(mode, seed=seed)[0]) for seed in (0, 1)]
     assert stories[0] != stories[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "cap"),
+    [(name, cap) for name, cls in built_in().items() for cap in CAPS if cap in cls.__dataclass_fields__],
+)
+def test_every_cap_of_tokens_reaches_the_model(name: str, cap: str) -> None:
+    """A parameter that is a cap limits some call."""
+    further = {"aggregate": "round"} if (name, cap) == ("parallel", "read_tokens") else {}
+    mode = built_in()[name](**{cap: 41}, **further)
+    assert mode.asks["settings"] == {cap: 41}
+    llm = scripted()
+    run(mode, llm=llm)
+    if (name, cap) != (
+        "evolve",
+        "answer_tokens",
+    ):  # the evaluator answers there
+        assert any(call.max_tokens == 41 for call in llm.calls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from ragscale.errors import InvalidInput
@@ -11,8 +11,8 @@ from ragscale.prompts import PROFILES, Match, ProfileName
 
 __all__ = ["CAPS", "CORAG", "Asking", "Planning", "Stepwise"]
 
-CAPS: dict[str, float] = {"answer_tokens": 0, "plan_tokens": 0, "read_tokens": 0}
-"""Least values of the token caps: 0 leaves them to the profile."""
+CAPS: dict[str, float] = {"answer_tokens": 0, "plan_tokens": 0, "read_tokens": 0, "turn_tokens": 0}
+"""Token caps that a mode may have as parameters, with their least values: 0 leaves them to the profile."""
 CORAG: dict[str, Any] = {
     "profile": "corag", "steps": 6, "k": 5, "question_k": 20, "plan_k": 0, "context": 20, "temperature": 0.7,
     "pairs": "all", "evidence": "question", "early": False, "match": "exact",
@@ -26,6 +26,7 @@ class Asking(Mode):
 
     needs: ClassVar[tuple[str, ...]] = ("answer",)
     """Moves of which a profile must have a form of its own for the mode to take it by name."""
+    least: ClassVar[dict[str, float]] = CAPS
 
     profile: ProfileName = "auto"
     """Prompts (docs/prompts.md); ``"auto"``: those that the model was trained on, by its name, or ``"generic"``."""
@@ -46,11 +47,8 @@ class Asking(Mode):
     @property
     def asks(self) -> dict[str, Any]:
         """Profile and settings, as plain values for the run's scope; those left to the profile are left out."""
-        caps = {name: getattr(self, name) for name in self._caps() if getattr(self, name)}
+        caps = {field.name: cap for field in fields(self) if field.name in CAPS and (cap := getattr(self, field.name))}
         return {"profile": self.profile, "prompts": self.prompts, "settings": caps}
-
-    def _caps(self) -> tuple[str, ...]:
-        return ("answer_tokens",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +92,3 @@ class Stepwise(Planning):
     def asks(self) -> dict[str, Any]:
         """As of `Asking`, with what the closing answer is shown."""
         return {**super().asks, "pairs": self.pairs, "evidence": self.evidence}
-
-    def _caps(self) -> tuple[str, ...]:
-        return ("answer_tokens", "plan_tokens", "read_tokens")

@@ -82,8 +82,7 @@ class Evolve(Planning):
     source: ClassVar[str] = "Mind Evolution, arXiv 2501.09891"
     pays: ClassVar[str] = "where good plans are hard to write and easy to tell, and tokens are plenty"
     least: ClassVar[dict[str, float]] = {
-        **{name: 0 for name in CAPS if name != "read_tokens"}, "question_k": 0, "plan_k": 0, "retries": 0, "reset": 0,
-        "emigrants": 0, "selection": 0.01,
+        **CAPS, "question_k": 0, "plan_k": 0, "retries": 0, "reset": 0, "emigrants": 0, "selection": 0.01,
     }  # fmt: skip
     most: ClassVar[dict[str, float]] = {"queries": 4, "steps": 16, "conversations": 256, "islands": 256, "elites": 16}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -143,9 +142,6 @@ class Evolve(Planning):
     def closes(self) -> bool:
         """False: the fittest one's answer is the run's."""
         return False
-
-    def _caps(self) -> tuple[str, ...]:
-        return ("answer_tokens", "plan_tokens")
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One candidate; all generations."""

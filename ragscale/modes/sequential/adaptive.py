@@ -12,7 +12,7 @@ from langgraph.types import Send
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from ragscale.errors import BudgetExceeded, ModelError
-from ragscale.modes.core.asking import CAPS, Planning
+from ragscale.modes.core.asking import Planning
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves, share
@@ -82,7 +82,6 @@ class Adaptive(Planning):
     name: ClassVar[str] = "adaptive"
     source: ClassVar[str] = "SPARC-RAG, arXiv 2602.00083"
     pays: ClassVar[str] = "where questions differ in depth, and passages would crowd out the facts"
-    least: ClassVar[dict[str, float]] = CAPS
 
     width: int = 2
     """Queries a round, each in a branch of its own (W)."""
@@ -99,9 +98,6 @@ class Adaptive(Planning):
     def closes(self) -> bool:
         """False: the answer is a branch's; a closing answer is written only where there is none."""
         return False
-
-    def _caps(self) -> tuple[str, ...]:
-        return ("answer_tokens", "plan_tokens", "read_tokens")
 
     def ends_cost(self, costs: Costs) -> Spend:
         """Nothing: there is neither a look nor, where all goes well, a closing answer."""

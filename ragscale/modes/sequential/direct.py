@@ -28,7 +28,6 @@ class Direct(Asking):
 
     name: ClassVar[str] = "direct"
     pays: ClassVar[str] = "as the floor that retrieval has to beat"
-    least: ClassVar[dict[str, float]] = {"answer_tokens": 0}
 
     k: int = 5
     """Without effect: nothing is retrieved."""

@@ -51,7 +51,6 @@ class IRCoT(Planning):
     name: ClassVar[str] = "ircot"
     source: ClassVar[str] = "IRCoT, arXiv 2212.10509"
     pays: ClassVar[str] = "where the model reasons well in plain text and names what it needs next"
-    least: ClassVar[dict[str, float]] = {"answer_tokens": 0, "plan_tokens": 0}
 
     k: int = 4
     """Passages retrieved a sub-query (2, 4, 6 or 8 in the paper)."""

@@ -38,7 +38,6 @@ class IterRetGen(Planning):
     name: ClassVar[str] = "iter-retgen"
     source: ClassVar[str] = "ITER-RETGEN, arXiv 2305.15294"
     pays: ClassVar[str] = "where a draft answer names what the question does not"
-    least: ClassVar[dict[str, float]] = {"answer_tokens": 0, "plan_tokens": 0}
 
     context: int = 5
     rounds: int = 3

@@ -21,7 +21,6 @@ class Once(Asking):
     name: ClassVar[str] = "once"
     source: ClassVar[str] = "naive RAG"
     pays: ClassVar[str] = "where one retrieval finds the answer: most questions of one hop"
-    least: ClassVar[dict[str, float]] = {"answer_tokens": 0}
     presets: ClassVar[dict[str, dict[str, Any]]] = {"corag-paper": {"profile": "corag", "k": 20, "context": 20}}
 
     context: int = 5

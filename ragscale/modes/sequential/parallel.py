@@ -14,7 +14,7 @@ from langgraph.graph import END
 from langgraph.types import Send
 
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError
-from ragscale.modes.core.asking import Planning
+from ragscale.modes.core.asking import CAPS, Planning
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves, share
@@ -70,7 +70,7 @@ class Parallel(Planning):
     source: ClassVar[str] = "RAG-R1, arXiv 2507.02962"
     pays: ClassVar[str] = "where several independent facts are to be found, and rounds are slow"
     needs: ClassVar[tuple[str, ...]] = ("turn",)
-    least: ClassVar[dict[str, float]] = {"question_k": 0, "turn_tokens": 0, "read_tokens": 0, "answer_tokens": 0}
+    least: ClassVar[dict[str, float]] = {**CAPS, "question_k": 0}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "rag-r1-paper": {"profile": "rag-r1", "max_queries": 3, **_RAG_R1},
         "rag-r1-sq-paper": {"profile": "rag-r1-sq", "max_queries": 1, **_RAG_R1},
@@ -149,9 +149,6 @@ class Parallel(Planning):
         """`question_k`, where the question itself is searched for."""
         seeds = PROFILES["generic" if self.profile == "auto" else self.profile].form.seed_question
         return self.question_k if (seeds if self.seed_question is None else self.seed_question) else 0
-
-    def _caps(self) -> tuple[str, ...]:
-        return ("answer_tokens", "turn_tokens", "read_tokens")
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One round of one query; `rounds` rounds of `max_queries`."""

@@ -52,7 +52,6 @@ class React(Planning):
     name: ClassVar[str] = "react"
     source: ClassVar[str] = "ReAct, arXiv 2210.03629"
     pays: ClassVar[str] = "with a model that was trained to call tools"
-    least: ClassVar[dict[str, float]] = {"turn_tokens": 0, "answer_tokens": 0}
     most: ClassVar[dict[str, float]] = {"width": 16}
 
     k: int = 3
@@ -67,9 +66,6 @@ class React(Planning):
     """Of a second try after a turn without a call or an answer; the first is greedy."""
     turn_tokens: int = 0
     """Longest turn; 0: as the profile says (1,024)."""
-
-    def _caps(self) -> tuple[str, ...]:
-        return ("answer_tokens", "turn_tokens")
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One turn of one query; `turns` turns of `width`."""

@@ -47,7 +47,6 @@ class Revise(Planning):
     name: ClassVar[str] = "revise"
     source: ClassVar[str] = "after Self-Refine, arXiv 2303.17651, and CRITIC, arXiv 2305.11738"
     pays: ClassVar[str] = "where a first answer is often right, and the model can tell when it is not"
-    least: ClassVar[dict[str, float]] = {"answer_tokens": 0, "plan_tokens": 0}
 
     rounds: int = 3
     """Most revisions (3 in CRITIC, 4 in Self-Refine)."""

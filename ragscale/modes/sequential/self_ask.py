@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from langgraph.graph import END, START
 
-from ragscale.modes.core.asking import CAPS, Planning
+from ragscale.modes.core.asking import Planning
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
@@ -42,7 +42,6 @@ class SelfAsk(Planning):
     name: ClassVar[str] = "self-ask"
     source: ClassVar[str] = "Self-Ask, arXiv 2210.03350"
     pays: ClassVar[str] = "where a question falls into simple ones, and one more after an answer costs little"
-    least: ClassVar[dict[str, float]] = CAPS
 
     steps: int = 5
     """Most follow-up questions (5 in FlashRAG)."""
@@ -58,9 +57,6 @@ class SelfAsk(Planning):
     def asks(self) -> dict[str, Any]:
         """As of `Planning`, with what the closing answer is shown."""
         return {**super().asks, "pairs": self.pairs}
-
-    def _caps(self) -> tuple[str, ...]:
-        return tuple(CAPS)
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One follow-up; `steps` of them."""
