@@ -246,7 +246,7 @@ class Agent:
             capabilities = Capabilities()
             try:
                 try:
-                    capabilities = await prepare(ledger, self.llm, run.held)
+                    capabilities = await prepare(ledger, self.llm, run.held, tools=chosen.calls_tools)
                     run.pin(model=self.llm.name)
                 except BudgetExceeded as limit:
                     # A run that is resumed goes on without: it ends in the best that it knows.

@@ -154,7 +154,7 @@ async def _try_model(model: LLM, patience: float) -> list[Finding]:
 
     try:
         async with asyncio.timeout(patience):
-            can = await model.capabilities()
+            can = await model.capabilities(tools=True)
             report = await model.report() if isinstance(model, OpenAILLM) else None
         found = [_abilities(model, can, report)]
         if report is not None:

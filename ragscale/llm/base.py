@@ -61,7 +61,8 @@ class Capabilities:
     thinking: int = 0
     """Tokens that a reply may have on top of its own for what the model thinks first; 0 for a model that does not."""
     tools: bool = False
-    """Calls tools, several in one turn, and takes their results; otherwise the caller asks for JSON instead."""
+    """Calls tools, several in one turn, and takes their results; otherwise the caller asks for JSON instead. Found out
+    where it is asked for; see `LLM.capabilities`."""
 
 
 @runtime_checkable
@@ -83,8 +84,13 @@ class LLM(Protocol):
         """Most tokens that prompt and completion may have together."""
         ...
 
-    async def capabilities(self) -> Capabilities:
+    async def capabilities(self, *, tools: bool = False) -> Capabilities:
         """Probe once, then remember; a failure is not remembered.
+
+        Args:
+            tools: Whether tool calls are tried out as well, which may take as long as all the rest. Otherwise
+                `Capabilities.tools` may be false for a model that calls tools. Given only by modes that call them, so
+                that models without the argument serve all others.
 
         Raises:
             EndpointError: The endpoint cannot be reached, or refuses the key.

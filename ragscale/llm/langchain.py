@@ -109,7 +109,7 @@ class LangChainLLM:
         """Most tokens that prompt and completion may have together."""
         return self._window
 
-    async def capabilities(self) -> Capabilities:
+    async def capabilities(self, *, tools: bool = False) -> Capabilities:
         """Token counts, where the model class brings its own tokenizer, thoughts as told, and tools; nothing else."""
         return Capabilities(
             tokenizer=self._counts_itself, continues=self._continues, thinking=self._thinking, tools=self._tools

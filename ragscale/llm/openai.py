@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ragscale.endpoint.replies import Completion, read, said
 from ragscale.endpoint.transport import LARGEST, Transport
@@ -24,6 +24,8 @@ from ragscale.llm.tokens import CountMemo, Estimate, LlamaTokenizer, VllmTokeniz
 from ragscale.types import Message, Spend, Tool
 
 __all__ = ["OpenAILLM", "Report"]
+
+T = TypeVar("T")
 
 _ASSUMED_WINDOW = 8192
 _OLLAMA_WINDOW = 4096  # its least default; it cuts longer prompts without a word
@@ -114,6 +116,7 @@ class OpenAILLM:
         self._estimate = Estimate(self._local.count if self._local else None)
         self._info: Memo[ServerInfo] = Memo()
         self._probe: Memo[Probe] = Memo()
+        self._calls_tools: Memo[bool] = Memo()
         self.probe_spend = Spend()
         """Cost of finding out the capabilities so far; nothing before the first call that needs them."""
 
@@ -178,9 +181,13 @@ class OpenAILLM:
         """
         self._instructions = tuple(instructions)
 
-    async def capabilities(self) -> Capabilities:
-        """Abilities of the endpoint, tried out once. Raises `EndpointError` if it cannot be reached."""
-        return (await self._probed()).capabilities
+    async def capabilities(self, *, tools: bool = False) -> Capabilities:
+        """Abilities of the endpoint, tried out once; see `LLM.capabilities`. Raises `EndpointError` if it cannot be
+        reached."""
+        probe = await self._probed()
+        if not tools:
+            return probe.capabilities
+        return replace(probe.capabilities, tools=await self._calls_tools.get(lambda: self._tried(probe, probe.tools)))
 
     async def report(self) -> Report:
         """Further findings, as ``ragscale doctor`` shows them. Raises `EndpointError` if it cannot be reached."""
@@ -206,18 +213,22 @@ class OpenAILLM:
     async def _try_out(self) -> Probe:
         server = await self._server()
         probe = self._untried(server)
-        started = time.perf_counter()
-        try:
-            await probe.run()
-        finally:
-            self.probe_spend += replace(probe.spend, seconds=time.perf_counter() - started)
+        await self._tried(probe, probe.run)
         self._tell(server.model, probe)
         return probe
+
+    async def _tried(self, probe: Probe, trial: Callable[[], Awaitable[T]]) -> T:
+        """The outcome of a trial, whose cost is added to `probe_spend`."""
+        started, before = time.perf_counter(), probe.spend
+        try:
+            return await trial()
+        finally:
+            self.probe_spend += replace(probe.spend - before, seconds=time.perf_counter() - started)
 
     def _tell(self, model: str, probe: Probe) -> None:
         """Warn of what the endpoint lacks, so that a degraded run is a visible one."""
         can = asdict(probe.capabilities)
-        # Tools are left out: one mode wants them, and its trace says where it goes on without.
+        # Tools are left out: only a mode that calls them has them tried out, and its trace says where it does without.
         missing = [name.replace("_", " ") for name, able in can.items() if able is False and name != "tools"]
         if missing:
             self._notices.once(
@@ -309,7 +320,7 @@ class OpenAILLM:
             )
         if goes_on:
             self._check_continues(probe)
-        tools = tools if can.tools else ()
+        tools = tools if tools and (await self.capabilities(tools=True)).tools else ()
         prompt_tokens = await self.count_tokens(messages, tools=tools)
         sent = self._manners.messages(messages)
         exact = self._counts.get(sent, tools) is not None and await self._tokenizer() is not None

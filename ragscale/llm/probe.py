@@ -130,10 +130,9 @@ class Probe:
         schema = await self._schema(thinking)
         self.scorer = await self._scorer()
         self.continues = await self._continuing(thinking)
-        tools = await self._calling(thinking, exact)
         self.capabilities = Capabilities(
             json_schema=schema, scoring=self.scorer is not None, tokenizer=exact, logprobs=logprobs, samples=samples,
-            continues=self.continues is not None, least=self._manners.least, thinking=thinking, tools=tools,
+            continues=self.continues is not None, least=self._manners.least, thinking=thinking,
         )  # fmt: skip
 
     async def _call(self, messages: list[Message] = _MESSAGES, **trial: Any) -> Completion | None:
@@ -289,22 +288,23 @@ class Probe:
                     return way
         return None
 
-    async def _calling(self, thinking: int, exact: bool) -> bool:
+    async def tools(self) -> bool:
         """Whether it calls a tool that it is told to call, and takes several calls of one turn with their results.
 
+        Apart from `run`, after it: one mode wants to know, and a model that thinks or is slow takes long to call.
         Templates of models that know no tools leave them out without a word, others fail at a second call in a turn;
         and where a tokenizer leaves them out, a prompt with tools could not be reserved.
         """
-        tools = (_TOOL,)
+        tools, can = (_TOOL,), self.capabilities
         if isinstance(self._tokenizer, LlamaTokenizer):
             with_tools = await self._tried(self._tokenizer.rendered(_TOLD, tools))
             if with_tools is None or _TOOL.about not in with_tools:
                 return False
-        answer = await self._tried(self._call(_TOLD, tools=offered(tools), max_tokens=_CALLED + thinking))
+        answer = await self._tried(self._call(_TOLD, tools=offered(tools), max_tokens=_CALLED + can.thinking))
         if answer is None or not any(call.name == _TOOL.name for call in answer.choices[0].calls):
             return False
         usage = answer.reported()
-        if exact and self._tokenizer is not None and self.reports and usage is not None:
+        if can.tokenizer and self._tokenizer is not None and self.reports and usage is not None:
             count = await self._tried(self._tokenizer.prompt(_TOLD, tools=tools))
             if count is None or len(count) < usage.prompt_tokens - _NEAR:
                 return False

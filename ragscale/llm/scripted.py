@@ -121,7 +121,7 @@ class ScriptedLLM:
         """Most tokens that prompt and completion may have together."""
         return self._window
 
-    async def capabilities(self) -> Capabilities:
+    async def capabilities(self, *, tools: bool = False) -> Capabilities:
         """Capabilities that the model was told to claim."""
         return self._capabilities
 

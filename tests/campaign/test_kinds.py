@@ -93,7 +93,7 @@ SWITCHES = {
 
 async def found(agent: Agent) -> dict[str, Any]:
     """What the model says of itself, by the names of `Expected`."""
-    can = await agent.llm.capabilities()
+    can = await agent.llm.capabilities(tools=True)
     names = ("json_schema", "scoring", "tokenizer", "logprobs", "samples", "continues", "tools")
     return {name: getattr(can, name) for name in names} | {"thinks": bool(getattr(can, "thinking", False))}
 

@@ -122,7 +122,7 @@ def test_a_model_is_shown_with_what_it_can(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_model_that_does_not_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(ScriptedLLM):
-        async def capabilities(self) -> Capabilities:
+        async def capabilities(self, *, tools: bool = False) -> Capabilities:
             await self._sleep(60)
             return Capabilities()
 

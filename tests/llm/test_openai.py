@@ -38,8 +38,8 @@ async def test_vllm_does_everything() -> None:
         model = OpenAILLM(server.url)
         assert await model.capabilities() == Capabilities(True, True, True, True, True, True)
         assert (model.name, model.context_window) == ("org/model", 4096)
-        assert model.probe_spend.llm_calls == 6
-        assert model.probe_spend.cached_tokens == 16
+        assert model.probe_spend.llm_calls == 4
+        assert model.probe_spend.cached_tokens == 12
         done = await model.generate(ASK, max_tokens=9, n=2, temperature=0.7, seed=3, stop=["\n"], schema=SCHEMA)
         assert done.texts == ['{"answer": "blue"}'] * 2
         assert done.usage.prompt_tokens == await model.count_tokens(ASK)
@@ -254,4 +254,4 @@ def test_one_model_serves_many_loops_and_threads() -> None:
         for thread in threads:
             thread.join()
         assert texts == ["hello"] * 15
-        assert model.probe_spend.llm_calls == 6  # found out once
+        assert model.probe_spend.llm_calls == 4  # found out once

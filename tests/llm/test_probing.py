@@ -40,7 +40,7 @@ def test_the_calls_are_paid_once_and_shown_apart() -> None:
         first, second = mine.ask("Who?").spend.total, mine.ask("Who?").spend.total
         spent = mine.probe_spend
         assert (first.llm_calls, first.tokens) == (second.llm_calls, second.tokens)
-        assert (first.llm_calls, spent.llm_calls, len(server.sent("completions"))) == (1, 6, 8)
+        assert (first.llm_calls, spent.llm_calls, len(server.sent("completions"))) == (1, 4, 6)
         assert spent.prompt_tokens > 20
         assert spent.seconds > 0
 
@@ -75,7 +75,7 @@ def test_one_failure_is_made_good(bad: Reply, path: str) -> None:
     with FakeEndpoint(flaky) as server, agent(server) as mine:
         assert mine.ask("Who?").stop_reason == "answered"
         assert not left
-        assert mine.probe_spend.llm_calls == (6 if path == "/v1/models" else 7)
+        assert mine.probe_spend.llm_calls == (4 if path == "/v1/models" else 5)
 
 
 def test_four_failures_are_an_error_and_are_counted() -> None:

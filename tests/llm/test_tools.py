@@ -63,11 +63,32 @@ async def answered(message: Body, **options: Any) -> tuple[Generation, Body]:
 # -- finding out
 
 
+@pytest.mark.parametrize(
+    ("mode", "offers"),
+    [
+        ("once", 0),
+        ("chain(steps=1)", 0),
+        ("react(tools='json', turns=1)", 0),
+        ("react(turns=1)", 2),
+        ("vote(of=react(turns=1), n=2)", 2),
+    ],
+)
+def test_only_a_mode_that_calls_tools_has_them_tried_out(mode: str, offers: int) -> None:
+    """Once a model, and not before: with a slow model that takes as long as all the rest."""
+    fake = Vllm(calls=lambda body: tool_calls(("search", '{"queries": ["a"]}')))
+    with FakeEndpoint(fake) as server, rs.Agent(StubIndex(), OpenAILLM(server.url), mode) as agent:
+        agent.ask("Who directed Jaws?")
+        before = agent.probe_spend
+        agent.ask("Who directed Alien?")
+        assert agent.probe_spend == before
+        assert before.llm_calls == 4 + offers
+
+
 async def test_a_server_that_calls_tools_is_believed_and_its_prompts_are_counted_with_them() -> None:
     fake = Vllm(calls=lambda body: tool_calls(("search", '{"queries": ["a"]}')))
     with FakeEndpoint(fake) as server:
         model = OpenAILLM(server.url)
-        assert (await model.capabilities()).tools
+        assert (await model.capabilities(tools=True)).tools
         assert model.probe_spend.llm_calls == 6
         done = await model.generate(TALK, max_tokens=100, tools=TOOLS)
         assert done.calls == [[ToolCall("search", '{"queries": ["a"]}')]]
@@ -101,7 +122,7 @@ async def test_what_has_no_effect_is_not_believed(message: Body) -> None:
 
     with FakeEndpoint(deaf) as server:
         model = OpenAILLM(server.url)
-        assert not (await model.capabilities()).tools
+        assert not (await model.capabilities(tools=True)).tools
         await model.generate(ASK, max_tokens=9, tools=TOOLS)
         assert "tools" not in server.sent("/chat/completions")[-1]
 
@@ -114,7 +135,7 @@ async def test_a_tokenizer_that_leaves_tools_out_is_no_base_for_them() -> None:
         return fake(path, {k: v for k, v in body.items() if k != "tools"} if path == "/tokenize" else body)
 
     with FakeEndpoint(forgetful) as server:
-        can = await OpenAILLM(server.url).capabilities()
+        can = await OpenAILLM(server.url).capabilities(tools=True)
         assert (can.tools, can.tokenizer) == (False, True)
 
 
@@ -125,7 +146,7 @@ async def test_one_that_refuses_its_own_calls_is_asked_for_json(
 ) -> None:
     fake = fakes.add(Kind(tools=tools, route=route, window_in="max_model_len"))
     model = model_of(fake)
-    assert (await model.capabilities()).tools == believed
+    assert (await model.capabilities(tools=True)).tools == believed
     if route == "llama" and not tools:  # its template says so
         assert not any("tools" in body for _, path, body in fake.requests if path.endswith("/completions"))
 
@@ -135,7 +156,7 @@ async def test_an_estimate_counts_tools_too(fakes: Fakes) -> None:
     for name in ("openai gpt-4o", "ollama", "gemini"):
         fake = fakes.add(ENDPOINTS[name])
         model = model_of(fake)
-        assert (await model.capabilities()).tools
+        assert (await model.capabilities(tools=True)).tools
         counted = await model.count_tokens(TALK, tools=TOOLS)
         done = await model.generate(TALK, max_tokens=50, tools=TOOLS)
         assert done.usage.prompt_tokens <= counted * 1.03 + 8
@@ -233,7 +254,7 @@ def test_a_vllm_with_a_parser_is_given_tools(fakes: Fakes) -> None:
 
 async def test_the_embedded_model_falls_back(smol: EmbeddedLLM) -> None:
     """The template of SmolLM2 knows no tools, and leaves them out without a word."""
-    assert not (await smol.capabilities()).tools
+    assert not (await smol.capabilities(tools=True)).tools
     agent = rs.Agent(StubIndex(), smol, React(turns=2, turn_tokens=60))
     answer = await agent.aask("Who directed Jaws?", budget=rs.Budget(tokens=3_000))
     assert [event.status for event in answer.trace].count("fallback") == 1

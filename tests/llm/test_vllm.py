@@ -158,7 +158,9 @@ def going(spec: str) -> Going:
 
 async def test_a_vllm_server_does_everything(spec: str) -> None:
     model = load(spec)
-    assert await model.capabilities() == Capabilities(True, True, True, True, True, continues=True, tools=True)
+    assert await model.capabilities(tools=True) == Capabilities(
+        True, True, True, True, True, continues=True, tools=True
+    )
     assert model.context_window == 4096
     schema = {"type": "object", "properties": {"n": {"enum": [12]}}, "required": ["n"], "additionalProperties": False}
     drawn, bound, greedy = await asyncio.gather(
@@ -330,7 +332,7 @@ async def test_react_calls_tools_and_is_given_their_results(spec: str, index: In
     ledger, budget = Ledger(Budget()), Budget(tokens=60_000)
     agent = Agent(index, spec, mode="react(turns=2)", seed=6)
     model = model_of(agent)
-    assert (await model.capabilities()).tools
+    assert (await model.capabilities(tools=True)).tools
     before = counted(model)
     question = "Find the page of rhodium and the page of palladium."
     answer = await agent.aask(question, budget=budget, parent=ledger)

@@ -120,6 +120,11 @@ class Mode(ABC):
         return True
 
     @property
+    def calls_tools(self) -> bool:
+        """Whether its model calls tools, if it can."""
+        return False
+
+    @property
     def closes(self) -> bool:
         """Whether the run ends in a closing answer of its own; false where inner runs answer."""
         return True

@@ -49,6 +49,11 @@ class Nesting(Mode):
         return self.of.retrieves
 
     @property
+    def calls_tools(self) -> bool:
+        """As of `of`."""
+        return self.of.calls_tools
+
+    @property
     def closes(self) -> bool:
         """True where inner runs write no answers."""
         return not self.answered

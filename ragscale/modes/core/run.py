@@ -231,7 +231,7 @@ def compiled(mode: Mode) -> CompiledStateGraph[Any, Context, Any, Any]:
     return mode.graph().compile(checkpointer=False)
 
 
-async def prepare(ledger: Ledger, llm: LLM, held: int | None = None) -> Capabilities:
+async def prepare(ledger: Ledger, llm: LLM, held: int | None = None, *, tools: bool = False) -> Capabilities:
     """Hold the closing answer's share (`closing_tokens`), then find out what the model can do.
 
     The share is one of what the run began with, so that a run that is resumed holds the same.
@@ -245,6 +245,7 @@ async def prepare(ledger: Ledger, llm: LLM, held: int | None = None) -> Capabili
         ledger: Of the run.
         llm: The model.
         held: `State.held` of a run that is resumed.
+        tools: Whether the mode calls tools, so that they are tried out as well.
 
     Raises:
         BudgetExceeded: The budget pays for no call at all, or the seconds ran out.
@@ -270,7 +271,7 @@ async def prepare(ledger: Ledger, llm: LLM, held: int | None = None) -> Capabili
             async for attempt in attempts(sleep=functools.partial(sleep_within, ledger)):
                 with attempt:
                     try:
-                        found = await llm.capabilities()
+                        found = await llm.capabilities(**({"tools": True} if tools else {}))
                     except ModelError as error:
                         failure = error
                         raise

@@ -67,6 +67,11 @@ class React(Planning):
     turn_tokens: int = 0
     """Longest turn; 0: as the profile says (1,024)."""
 
+    @property
+    def calls_tools(self) -> bool:
+        """Unless turns are JSON."""
+        return self.tools == "auto"
+
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One turn of one query; `turns` turns of `width`."""
         ends = self.ends_cost(costs)
