@@ -23,7 +23,7 @@ from ragscale.prompts.prompt import (
     Turn,
 )
 from ragscale.prompts.remaining import with_budget
-from ragscale.prompts.repeats import Match, normalise
+from ragscale.prompts.repeats import Match, fresh, normalise
 from ragscale.prompts.text import beginning, clean, documents, numbered, numbered_pairs, one_line
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "confidence",
     "documents",
     "evolution",
+    "fresh",
     "instruction",
     "normalise",
     "notes",

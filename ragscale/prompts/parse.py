@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Reply
@@ -15,6 +16,7 @@ from ragscale.text import encodable
 __all__ = [
     "ANSWER_SCHEMA",
     "closing",
+    "distinct",
     "load",
     "note",
     "queries_schema",
@@ -160,7 +162,7 @@ def turn(text: str, most: int) -> Reply | None:
     items = [item.get("query") if isinstance(item, dict) and "query" in item else item for item in items]
     texts = [item for item in items if isinstance(item, str)]
     ended = any(item is None for item in items) or any(item.strip() and says_none(item) for item in texts)
-    distinct: dict[str, str] = {}
+    queries: dict[str, str] = {}
     stated: list[str] = []
     for raw in texts:
         asked = query(raw)
@@ -169,9 +171,9 @@ def turn(text: str, most: int) -> Reply | None:
         if states(asked, said if isinstance(said, str) else ""):
             stated.append(asked)
         else:
-            distinct.setdefault(normalise(asked), asked)
-    if distinct:
-        return Reply(queries=list(distinct.values())[:most], known=note(said))
+            queries.setdefault(normalise(asked), asked)
+    if queries:
+        return Reply(queries=list(queries.values())[:most], known=note(said))
     if stated or ended:
         return Reply(enough=True, known=note(said) or note("; ".join(stated)))
     return None
@@ -190,6 +192,16 @@ def query(raw: str) -> str:
         if text == before:
             break
     return text
+
+
+def distinct(texts: Iterable[str]) -> list[str]:
+    """Texts as the queries that they are (`query`), the first of equal ones; what says nothing is left out."""
+    found: dict[str, str] = {}
+    for raw in texts:
+        asked = query(raw)
+        if normalise(asked):
+            found.setdefault(normalise(asked), asked)
+    return list(found.values())
 
 
 def _plain(text: str) -> str:

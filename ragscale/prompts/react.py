@@ -12,7 +12,6 @@ from ragscale.prompts import parse
 from ragscale.prompts.called import arguments, take_up
 from ragscale.prompts.instructions import Instruction, instruction
 from ragscale.prompts.prompt import Act, Acted, Prompt, Reply
-from ragscale.prompts.repeats import normalise
 from ragscale.prompts.text import beginning, clean, numbered, one_line
 from ragscale.prompts.thoughts import spoken
 from ragscale.types import Message, Passage, Tool, ToolCall
@@ -162,12 +161,7 @@ def _items(value: Any) -> list[Any]:
 
 def _queries(items: Sequence[Any]) -> list[str]:
     """Distinct queries among the items, in order."""
-    found: dict[str, str] = {}
-    for item in items:
-        query = parse.query(item) if isinstance(item, str) else ""
-        if normalise(query):
-            found.setdefault(normalise(query), query)
-    return list(found.values())[:_QUERIES]
+    return parse.distinct(item for item in items if isinstance(item, str))[:_QUERIES]
 
 
 def _numbers(items: Sequence[Any]) -> list[int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Literal
 
-__all__ = ["Match", "normalise"]
+__all__ = ["Match", "fresh", "normalise"]
 
 Match = Literal["exact", "words"]
 
@@ -62,6 +63,12 @@ def normalise(query: str, match: Match = "words") -> str:
 
     words = " ".join(_SIGNS.sub(sign, text).split())
     return words if any(unicodedata.category(char)[0] in "LNS" for char in words) else ""
+
+
+def fresh(queries: Iterable[str], before: Iterable[str], match: Match = "words") -> list[str]:
+    """The queries that were not asked before, in their order; equal ones among them all stay."""
+    known = {normalise(query, match) for query in before}
+    return [query for query in queries if normalise(query, match) not in known]
 
 
 def _wordy(char: str) -> bool:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from itertools import chain
 
-from ragscale.prompts.parse import load, query, short, unnumbered
+from ragscale.prompts.parse import distinct, load, short, unnumbered
 from ragscale.prompts.prompt import TAGS, Closing, Reply, Tags
 from ragscale.prompts.repeats import normalise
 from ragscale.prompts.text import clean
@@ -101,12 +101,7 @@ def split(body: str, separator: str | None = ",") -> list[str]:
             begin = match.end()
         pieces.append(body[begin:].rstrip().removesuffix(separator.strip()))
         pieces = unnumbered(pieces)
-    distinct: dict[str, str] = {}
-    for piece in pieces:
-        asked = query(piece)
-        if normalise(asked):
-            distinct.setdefault(normalise(asked), asked)
-    return list(distinct.values())
+    return distinct(pieces)
 
 
 def written(text: str, marks: Tags = TAGS) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragscale.prompts import normalise
+from ragscale.prompts import fresh, normalise
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,10 @@ def test_composition_and_a_second_pass_change_nothing(text: str) -> None:
     once = normalise(text)
     assert normalise(once) == once
     assert normalise(unicodedata.normalize("NFD", text)) == normalise(unicodedata.normalize("NFC", text))
+
+
+def test_queries_that_were_asked_before_are_left_out() -> None:
+    """Their order and wording stay, and equal ones among the new, which one batch may search for."""
+    queries = ["Paris, France", "Lyon", "paris france", "Nice", "nice"]
+    assert fresh(queries, ["PARIS FRANCE", "Rome"]) == ["Lyon", "Nice", "nice"]
+    assert fresh(queries, ["Nice"], "exact") == ["Paris, France", "Lyon", "paris france", "nice"]

@@ -19,7 +19,7 @@ from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import branch, node, send, unless_stopped
 from ragscale.modes.core.state import State, Update, inside
 from ragscale.modes.core.steps import note as take_note
-from ragscale.prompts import NO_INFORMATION, Step, normalise, notes
+from ragscale.prompts import NO_INFORMATION, Step, fresh, notes
 from ragscale.types import Choice, Spend
 
 __all__ = ["Adaptive"]
@@ -153,14 +153,13 @@ class Adaptive(Planning):
         wide = self._widest(costs, room) if asked else self._first(costs, room)
         if not wide:  # this tells which limit it would pass
             moves.need(self._round(costs, 1, merged=False) if asked else _FIRST)
-        before = {normalise(query) for query in asked}
         new: list[str] = []
         for attempt in range(_TRIES):
             for reply in await moves.ask(
                 lambda _: notes.rewrite(moves.profile, state["question"], state["known"], asked, wide),
                 temperature=self.temperature, attempt=attempt,
             ):  # fmt: skip
-                new = [query for query in reply.queries if normalise(query) not in before]
+                new = fresh(reply.queries, asked)
                 if reply.enough:
                     return {"queries": []}
                 if not new:

@@ -22,7 +22,7 @@ from ragscale.modes.core.nodes import branch, node, send, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
 from ragscale.modes.core.steps import note as take_note
 from ragscale.modes.core.widths import Schedule, Width
-from ragscale.prompts import NO_INFORMATION, PROFILES, Form, Turn, normalise
+from ragscale.prompts import NO_INFORMATION, PROFILES, Form, Turn, fresh, normalise
 from ragscale.prompts.notes import REPEATED
 from ragscale.prompts.text import findings
 from ragscale.types import Spend
@@ -233,7 +233,7 @@ class Parallel(Planning):
         """Ask for the next turn; its queries, its answer, or the notice that it had neither."""
         form, turns, known = _form(moves), _turns(state), state["known"]
         shown, passages = _shown(moves, turns)
-        asked = {normalise(query) for turn in turns for query in turn["queries"]}
+        asked = [query for turn in turns for query in turn["queries"]]
         most, now = self._most(moves, state)
         for attempt in range(_TRIES):
             replies = await moves.ask(
@@ -246,10 +246,10 @@ class Parallel(Planning):
             known = noted(known, reply.known)
             if reply.answer:
                 return {"text": reply.answer, "citations": moves.cite(reply.answer, [], _found(turns)), "known": known}
-            new = [query for query in reply.queries if normalise(query) not in asked]
+            new = fresh(reply.queries, asked)
             queries = reply.queries if form.repeats else new
             if new and form.seed_question and not turns and len(new) < (now or most):  # a free place
-                seed = [] if normalise(state["question"]) in map(normalise, new) else [state["question"]]
+                seed = fresh([state["question"]], new)
                 queries, new = [*seed, *queries], [*seed, *new]
             room = Room.of(moves.ledger, moves.clock)
             left = max(1, int(min(len(new), room.queries, room.llm_calls if self.aggregate == "query" else len(new))))

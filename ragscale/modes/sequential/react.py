@@ -14,7 +14,7 @@ from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node
 from ragscale.modes.core.state import State, Update, noted
-from ragscale.prompts import Act, Acted, normalise, react
+from ragscale.prompts import Act, Acted, fresh, react
 from ragscale.types import Spend
 
 __all__ = ["React"]
@@ -179,16 +179,16 @@ def _checked(acts: list[Act], turns: list[Acted], ids: list[str], most: int) -> 
         most: Queries that may be sent.
     """
     before = [act for turn in turns for act in turn["acts"]]
-    asked = {normalise(query) for act in before for query in act["queries"]}
+    asked = [query for act in before for query in act["queries"]]
     opened = {id for act in before if act["opens"] for listed in act["passages"] for id in listed}
     done: list[Act] = []
     queries: list[str] = []
     for act in acts:
-        new = [query for query in act["queries"] if normalise(query) not in asked]
+        new = fresh(act["queries"], asked)
         sent = new[: most - len(queries)]
         numbers = [number for number in act["opens"] if 1 <= number <= len(ids)]
         full = [number for number in numbers if ids[number - 1] not in opened]
-        asked |= set(map(normalise, sent))
+        asked += sent
         opened |= {ids[number - 1] for number in full}
         queries += sent
         notes = [

@@ -14,7 +14,7 @@ from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node
 from ragscale.modes.core.state import State, Update, evidence
-from ragscale.prompts import normalise, reasoning
+from ragscale.prompts import fresh, reasoning
 from ragscale.types import Spend
 
 __all__ = ["Revise"]
@@ -98,8 +98,7 @@ class Revise(Planning):
             )  # fmt: skip
             asked = state.get("asked", [question])
             for critique in critiques:
-                before = {normalise(query) for query in asked}
-                new = [query for query in critique.queries if normalise(query) not in before]
+                new = fresh(critique.queries, asked)
                 if critique.queries and not new:
                     moves.note("plan", "nothing new to look up", status="repeat", input=critique.queries)
                 lacking = [f"Not settled by an earlier answer, {draft['text']}: {critique.known}"]
