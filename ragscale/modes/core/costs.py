@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from statistics import fmean
 from typing import Any, Self
@@ -226,6 +227,10 @@ class Room:
         cost = Cost.of(need)
         parts = (getattr(self, name) / each for name in ALONG if (each := getattr(cost, name)))
         return min(self.times(need), _whole(min(parts, default=math.inf)))
+
+    def most(self, upto: int, cost: Callable[[int], Spend]) -> int:
+        """The greatest number, `upto` at most, of which it pays the cost, which grows with the number; 0 for none."""
+        return bisect(range(1, upto + 1), False, key=lambda n: not self.pays(cost(n)))
 
     def less(self, spent: Spend) -> Room:
         """Remainder after `spent`; never below zero."""

@@ -68,7 +68,6 @@ class Moves(Calls):
         n: int = 1,
         attempt: int = 0,
         input: str = "",
-        passages: Sequence[str] = (),
     ) -> list[T]:
         """Ask with as many of the best passages as fit, and read the replies.
 
@@ -79,7 +78,6 @@ class Moves(Calls):
             n: Samples.
             attempt: Tells repeated calls of the same prompt apart.
             input: The move's input, for the trace.
-            passages: Ids of passages that `make` shows of its own, for the trace.
 
         Returns:
             A value a reply; a malformed one is charged and left out.
@@ -91,7 +89,7 @@ class Moves(Calls):
         def told(docs: list[Passage]) -> Prompt[T]:
             return self._told(make(docs))
 
-        prompt, shown, note = await self.fit(told, ids, n) if ids else (told([]), list(passages), "")
+        prompt, shown, note = await self.fit(told, ids, n) if ids else (told([]), [], "")
         return await self._put(
             prompt, temperature=temperature, n=n, attempt=attempt, input=input, passages=shown, note=note
         )

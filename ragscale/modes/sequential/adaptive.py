@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from bisect import bisect
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -153,12 +152,10 @@ class Adaptive(Planning):
         wide = self._widest(costs, room) if asked else self._first(costs, room)
         if not wide:  # this tells which limit it would pass
             moves.need(self._round(costs, 1, merged=False) if asked else _FIRST)
+        prompt = notes.rewrite(moves.profile, state["question"], state["known"], asked, wide)
         new: list[str] = []
         for attempt in range(_TRIES):
-            for reply in await moves.ask(
-                lambda _: notes.rewrite(moves.profile, state["question"], state["known"], asked, wide),
-                temperature=self.temperature, attempt=attempt,
-            ):  # fmt: skip
+            for reply in await moves.put(prompt, temperature=self.temperature, attempt=attempt):
                 new = fresh(reply.queries, asked)
                 if reply.enough:
                     return {"queries": []}
@@ -262,8 +259,7 @@ class Adaptive(Planning):
 
     def _widest(self, costs: Costs, room: Room) -> int:
         """Branches of a round that `room` pays, `width` at most."""
-        widths = range(1, self.width + 1)
-        return bisect(widths, False, key=lambda wide: not room.pays(self._round(costs, wide, merged=False)))
+        return room.most(self.width, lambda wide: self._round(costs, wide, merged=False))
 
     def _first(self, costs: Costs, room: Room) -> int:
         """The same for the first round."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import chain
@@ -78,7 +77,7 @@ class IRCoT(Planning):
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many sentences as can be paid: each is written from the passages of those before it."""
-        n = bisect(range(1, self.steps + 1), False, key=lambda n: not room.pays(self._sentences(costs, n)))
+        n = room.most(self.steps, lambda n: self._sentences(costs, n))
         return Forecast(self._sentences(costs, n), {"steps": n})
 
     def graph(self) -> ModeGraph:

@@ -6,7 +6,6 @@ import contextlib
 import math
 import operator
 import re
-from bisect import bisect
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -159,7 +158,7 @@ class Parallel(Planning):
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many rounds as can be paid: each shows the passages of those before it."""
         plan = self._schedule(room)
-        rounds = bisect(range(1, plan.rounds + 1), False, key=lambda n: not room.pays(self._rounds(costs, plan, n)))
+        rounds = room.most(plan.rounds, lambda n: self._rounds(costs, plan, n))
         spend = self._rounds(costs, plan, rounds)
         left = room.less(spend)
         most = self.max_queries if self.width == "free" and rounds < self.rounds else 0
@@ -169,7 +168,7 @@ class Parallel(Planning):
 
     def _payable(self, costs: Costs, room: Room, asked: int, most: int) -> int:
         """Queries of the next turn, `most` at most, that can be sent and noted; so many were asked before."""
-        return bisect(range(1, most + 1), False, key=lambda n: not room.pays(self._turn(costs, asked, n)))
+        return room.most(most, lambda n: self._turn(costs, asked, n))
 
     def _schedule(self, room: Room, rounds: int = 0, asked: int = 0) -> Schedule:
         """The widths of all rounds, of which so many were made, with so many queries, before `room` was left."""
@@ -235,11 +234,10 @@ class Parallel(Planning):
         shown, passages = _shown(moves, turns)
         asked = [query for turn in turns for query in turn["queries"]]
         most, now = self._most(moves, state)
+        prompt = moves.profile.turn(state["question"], turns, passages, most=most, now=now)
         for attempt in range(_TRIES):
-            replies = await moves.ask(
-                lambda _: moves.profile.turn(state["question"], turns, passages, most=most, now=now),
-                temperature=self.temperature if attempt or form.sampled else 0.0, attempt=attempt, passages=shown,
-            )  # fmt: skip
+            temperature = self.temperature if attempt or form.sampled else 0.0
+            replies = await moves.put(prompt, temperature=temperature, attempt=attempt, passages=shown)
             if not replies:
                 continue
             [reply] = replies
@@ -349,11 +347,9 @@ class Parallel(Planning):
         if used_up and not state["stop"] and state["scope"]["answers"] and _form(moves).closing == "turn":
             turns = _turns(state)
             shown, passages = _shown(moves, turns)
+            prompt = moves.profile.last(state["question"], turns, passages, most=self.max_queries)
             with contextlib.suppress(BudgetExceeded, ModelError):
-                for answer in await moves.ask(
-                    lambda _: moves.profile.last(state["question"], turns, passages, most=self.max_queries),
-                    temperature=self.temperature, passages=shown,
-                ):  # fmt: skip
+                for answer in await moves.put(prompt, temperature=self.temperature, passages=shown):
                     return {"text": answer.text, "citations": moves.cite(answer.text, [], _found(turns))}
         return await super()._close(moves, state)
 

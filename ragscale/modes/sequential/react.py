@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from langgraph.graph import END, START
 
 from ragscale.modes.core.asking import Planning
-from ragscale.modes.core.costs import Costs, Forecast, Room, series
+from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node
@@ -75,23 +74,23 @@ class React(Planning):
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One turn of one query; `turns` turns of `width`."""
         ends = self.ends_cost(costs)
-        return ends + costs.plan() + _OFFER + costs.retrieve(), ends + self._course(costs, self.turns)
+        return ends + self._turn(costs, 0, 1), ends + self._turns(costs, self.turns)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many turns as can be paid: each shows what those before it found."""
-        turns = bisect(range(1, self.turns + 1), False, key=lambda n: not room.pays(self._course(costs, n)))
-        left, short = room.less(self._course(costs, turns)), self._turn(costs, turns)
-        few = int(min(left.queries, short.queries))
-        if turns < self.turns and few and left.pays(replace(short, queries=few)):
-            return Forecast(self._course(costs, turns) + replace(short, queries=few), {"turns": turns + 1})
-        return Forecast(self._course(costs, turns), {"turns": turns})
+        turns = room.most(self.turns, lambda n: self._turns(costs, n))
+        spend, most = self._turns(costs, turns), self.width if turns < self.turns else 0
+        if few := room.less(spend).most(most, lambda few: self._turn(costs, turns, few)):
+            return Forecast(spend + self._turn(costs, turns, few), {"turns": turns + 1})
+        return Forecast(spend, {"turns": turns})
 
-    def _course(self, costs: Costs, turns: int) -> Spend:
-        return series(self._turn(costs, 0), self._turn(costs, turns - 1), turns)
+    def _turns(self, costs: Costs, n: int) -> Cost:
+        """Cost of the first `n` turns with all their queries."""
+        return series(self._turn(costs, 0, self.width), self._turn(costs, n - 1, self.width), n)
 
-    def _turn(self, costs: Costs, before: int) -> Spend:
+    def _turn(self, costs: Costs, before: int, queries: int) -> Cost:
         """Cost of the turn that follows so many."""
-        return costs.plan(before * self.width * self.k) + _OFFER + costs.retrieve(self.width)
+        return costs.plan(before * self.width * self.k) + _OFFER + costs.retrieve(queries)
 
     def graph(self) -> ModeGraph:
         """think -> act -> think ... -> answer."""
@@ -113,12 +112,11 @@ class React(Planning):
         most = int(min(self.width, moves.ledger.left("queries")))
         # Nothing is offered that cannot be paid: a turn whose queries cannot be sent is money lost.
         moves.ledger.reserve(Spend(queries=max(1, most), rounds=1), clock=moves.clock).refund()
-        ask = self._asker(moves, first=not turns)
+        make = self._maker(moves, first=not turns)
+        prompt = make(moves.profile, state["question"], turns, passages, width=most)
         for attempt in range(_TRIES):
-            replies = await moves.ask(
-                lambda _: ask(moves.profile, state["question"], turns, passages, width=most),
-                temperature=self.temperature if attempt else 0.0, attempt=attempt, passages=ids,
-            )  # fmt: skip
+            temperature = self.temperature if attempt else 0.0
+            replies = await moves.put(prompt, temperature=temperature, attempt=attempt, passages=ids)
             for reply in replies:
                 known = noted(known, reply.known)
                 if reply.acts:
@@ -137,7 +135,7 @@ class React(Planning):
                 break
         return {"acted": None, "known": known}
 
-    def _asker(self, moves: Moves, *, first: bool) -> Any:
+    def _maker(self, moves: Moves, *, first: bool) -> Any:
         """The maker of prompts that the endpoint can do."""
         if self.tools == "json":
             return react.in_json

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -67,12 +66,11 @@ class Revise(Planning):
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many revisions as can be paid, the last with fewer queries."""
-        n = bisect(range(1, self.rounds + 1), False, key=lambda n: not room.pays(self._revisions(costs, n)))
-        left = room.less(self._revisions(costs, n))
-        few = int(min(left.queries, self.max_queries))
-        if n < self.rounds and few and left.pays(self._revision(costs, n, few)):
-            return Forecast(self._revisions(costs, n) + self._revision(costs, n, few), {"rounds": n + 1})
-        return Forecast(self._revisions(costs, n), {"rounds": n})
+        n = room.most(self.rounds, lambda n: self._revisions(costs, n))
+        spend, most = self._revisions(costs, n), self.max_queries if n < self.rounds else 0
+        if few := room.less(spend).most(most, lambda few: self._revision(costs, n, few)):
+            return Forecast(spend + self._revision(costs, n, few), {"rounds": n + 1})
+        return Forecast(spend, {"rounds": n})
 
     def graph(self) -> ModeGraph:
         """look -> draft -> critique -> retrieve -> draft ... -> (answer)."""

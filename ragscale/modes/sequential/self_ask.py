@@ -77,7 +77,7 @@ class SelfAsk(Planning):
             question, profile, steps = state["question"], moves.profile, state["chain"]
             # Half a step is money lost: begin none that cannot be read to its end.
             moves.need(self._step(Costs.of(state)) if steps else FIRST)
-            replies = await moves.ask(lambda _: reasoning.follow_up(profile, question, steps))
+            replies = await moves.put(reasoning.follow_up(profile, question, steps))
             for reply in replies:
                 if reply.answer:
                     shown = evidence(state)[: self.context]
