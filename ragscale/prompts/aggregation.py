@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from ragscale.prompts.generic import closing
 from ragscale.prompts.instructions import instruction
-from ragscale.prompts.parse import ANSWER_SCHEMA
+from ragscale.prompts.parse import ANSWER, ANSWER_SCHEMA, object_schema
+from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Prompt, Step
-from ragscale.prompts.text import documents, numbered_pairs, one_line
+from ragscale.prompts.text import documents, listed, numbered_pairs, one_line
 from ragscale.types import Passage
-
-if TYPE_CHECKING:
-    from ragscale.prompts.profile import Profile
 
 __all__ = ["META", "MIXTURE", "Notebook", "meta", "mixture", "numbered_answers", "proposed", "read_reasoned"]
 
@@ -26,12 +24,7 @@ _MIXTURE = """Answer the question from the documents. Answers that others propos
 check each against the documents, and combine what is right. Reply in JSON: {"answer": "...", "documents": [...]}: the \
 short answer only (a name, a date, a number, a short phrase, yes or no) and the numbers of the documents that tell."""
 
-_REASONED: dict[str, Any] = {
-    "type": "object",
-    "properties": {"reason": {"type": "string", "maxLength": 400}, "answer": {"type": "string", "maxLength": 400}},
-    "required": ["reason", "answer"],
-    "additionalProperties": False,
-}
+_REASONED = object_schema(reason={"type": "string", "maxLength": 400}, answer=ANSWER)
 
 
 class Notebook(NamedTuple):
@@ -94,7 +87,7 @@ def mixture(profile: Profile, question: str, docs: Sequence[Passage], answers: S
 
 def numbered_answers(answers: Sequence[str]) -> list[str]:
     """The answers of proposers, a line each."""
-    return [f"{number}. {one_line(answer)}" for number, answer in enumerate(answers, 1)]
+    return listed(map(one_line, answers))
 
 
 def proposed(answers: Sequence[str]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ragscale.prompts import parse
 from ragscale.prompts.generic import closing, plans
 from ragscale.prompts.instructions import instruction
 from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import Closing, Plan, Prompt, Step
-from ragscale.prompts.text import beginning, documents, numbered_pairs, one_line
+from ragscale.prompts.text import documents, glimpses, note_lines, numbered_pairs, one_line
 from ragscale.prompts.wording import informative
 from ragscale.text import normalise_answer
 from ragscale.types import Passage
@@ -18,12 +17,9 @@ from ragscale.types import Passage
 __all__ = ["BACKWARD", "CANDIDATES", "VERIFY", "backward", "candidates", "verify"]
 
 _MOST, _LONGEST = 16, 200  # candidates of a reply, characters of one
-_ANSWERS: dict[str, Any] = {
-    "type": "object",
-    "properties": {"answers": {"type": "array", "items": {"type": "string", "maxLength": _LONGEST}, "maxItems": _MOST}},
-    "required": ["answers"],
-    "additionalProperties": False,
-}
+_ANSWERS = parse.object_schema(
+    answers={"type": "array", "items": {"type": "string", "maxLength": _LONGEST}, "maxItems": _MOST}
+)
 
 
 def _answers(text: str) -> list[str] | None:
@@ -72,8 +68,7 @@ VERIFY = instruction(
 
 def candidates(profile: Profile, question: str, passages: Sequence[Passage], most: int) -> Prompt[list[str]]:
     """Ask for candidate answers; shows the beginnings of a few passages."""
-    shown = documents([beginning(passage) for passage in passages])
-    return profile.make(CANDIDATES, question=one_line(question), documents=shown, n=str(min(most, _MOST)))
+    return profile.make(CANDIDATES, question=one_line(question), documents=glimpses(passages), n=str(min(most, _MOST)))
 
 
 def backward(profile: Profile, question: str, candidate: str, steps: Sequence[Step]) -> Prompt[list[Plan]]:
@@ -97,5 +92,5 @@ def verify(
     ]
     return profile.make(
         VERIFY, question=one_line(question), documents=documents(passages),
-        forward="\n".join(map(one_line, forward)) or "nothing", backward="\n".join(checked),
+        forward=note_lines(forward, "nothing"), backward="\n".join(checked),
     )  # fmt: skip

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from ragscale.prompts import parse
 from ragscale.prompts.instructions import instruction
@@ -19,12 +18,7 @@ from ragscale.types import Passage
 
 __all__ = ["CONFIDENCE", "SUMMARY", "confidence", "excluding", "summary", "with_summary"]
 
-_PERCENT: dict[str, Any] = {
-    "type": "object",
-    "properties": {"confidence": {"type": "integer", "minimum": 0, "maximum": 100}},
-    "required": ["confidence"],
-    "additionalProperties": False,
-}
+_PERCENT = parse.object_schema(confidence={"type": "integer", "minimum": 0, "maximum": 100})
 
 
 def _percent(text: str) -> float | None:
@@ -34,9 +28,7 @@ def _percent(text: str) -> float | None:
     if isinstance(said, str) or said is None:
         numbers = re.findall(r"\d{1,3}(?:\.\d{1,9})?", (spoken(text) if said is None else said)[:1000])
         said = float(numbers[0]) if len(numbers) == 1 else None
-    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 <= said <= 100:
-        return None
-    return float(said)
+    return parse.measured(said, 100)
 
 
 def _note(text: str) -> str | None:

@@ -13,7 +13,7 @@ from ragscale.prompts import parse
 from ragscale.prompts.instructions import instruction
 from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import Prompt, Step
-from ragscale.prompts.text import documents, one_line
+from ragscale.prompts.text import documents, listed, one_line, pair
 from ragscale.types import Passage
 
 __all__ = ["ELITES", "EVALUATE", "REFINE", "Refinement", "Told", "Verdict", "elites", "evaluate", "refine"]
@@ -56,12 +56,6 @@ class Verdict:
     """Fitness: evidence support of the answer, from 0 to 10; 0 where the reply does not say."""
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object", "properties": properties, "required": [*properties], "additionalProperties": False,
-    }  # fmt: skip
-
-
 def _list(value: Any, name: str) -> list[Any] | None:
     items = value.get(name) if isinstance(value, dict) else None
     return items[:_MOST] if isinstance(items, list) else None
@@ -86,10 +80,9 @@ def _verdict(text: str) -> Verdict | None:
     if not said.text:
         return None
     fields = value if isinstance(value, dict) else {}
-    support, missing = fields.get("support"), " ".join(parse.worded(fields.get("missing")).split())[:_LONGEST]
-    rated = isinstance(support, int | float) and not isinstance(support, bool) and 0 <= support <= _BEST
+    missing = " ".join(parse.worded(fields.get("missing")).split())[:_LONGEST]
     found = [parse.sub_answer(parse.worded(item))[:_LONGEST] for item in _list(value, "found") or []]
-    return Verdict(said.text, said.numbers, found, missing, float(support) if rated else 0.0)  # type: ignore[arg-type]
+    return Verdict(said.text, said.numbers, found, missing, parse.measured(fields.get("support"), _BEST) or 0.0)
 
 
 def _picked(text: str) -> list[int] | None:
@@ -108,9 +101,9 @@ REFINE = instruction(
     '{"critique": "...", "keep": [1, 2], "queries": ["..."]}.',
     "Question: {question}\n{plans}",
     _refinement, cap=256, least=64, needs=("question", "plans"),
-    schema=_object(
+    schema=parse.object_schema(
         critique={"type": "string", "maxLength": 400}, keep=_NUMBERS,
-        queries={"type": "array", "items": {"type": "string", "minLength": 2, "maxLength": 160}, "maxItems": 4},
+        queries={"type": "array", "items": parse.QUERY, "maxItems": 4},
     ),
 )  # fmt: skip
 """Critic and author, two roles in one reply."""
@@ -124,7 +117,7 @@ EVALUATE = instruction(
     "only (a name, a date, a number, a short phrase, yes or no) and the numbers of the documents that tell.",
     "{documents}\nSteps:\n{steps}\nQuestion: {question}",
     _verdict, cap=256, least=64, needs=("question", "documents"),
-    schema=_object(
+    schema=parse.object_schema(
         found={"type": "array", "items": _NOTE, "maxItems": _MOST}, missing=_NOTE, answer=_NOTE, documents=_NUMBERS,
         support={"type": "integer", "minimum": 0, "maximum": _BEST},
     ),
@@ -137,7 +130,7 @@ ELITES = instruction(
     "support it. Pick the numbers of the {n} best that differ from one another, good ones first. Reply in JSON: "
     '{"picked": [1, 2]}.',
     "Question: {question}\n{plans}",
-    _picked, cap=64, needs=("question", "plans"), schema=_object(picked=_NUMBERS),
+    _picked, cap=64, needs=("question", "plans"), schema=parse.object_schema(picked=_NUMBERS),
 )  # fmt: skip
 """The pick of good and different plans."""
 
@@ -149,23 +142,23 @@ def refine(profile: Profile, question: str, plans: Sequence[Told], most: int) ->
         blocks.append(f"Plan {n}, supported {plan.support:g} of {_BEST}:")
         for step in plan.steps:
             number += 1
-            blocks.append(f"{number}. {one_line(step['query'])} -> {one_line(step['answer'])}")
+            blocks.append(f"{number}. {pair(step['query'], step['answer'])}")
         blocks.append(f"Answer: {one_line(plan.answer) or 'none'}")
         blocks += [f"Missing: {one_line(plan.missing)}"] if plan.missing else []
-    return profile.make(REFINE, question=one_line(question), plans="\n".join(blocks), n=str(most))
+    return profile.make(REFINE, question=one_line(question), plans="\n".join(blocks), n=str(most)).asking(most)
 
 
 def evaluate(profile: Profile, question: str, passages: Sequence[Passage], queries: Sequence[str]) -> Prompt[Verdict]:
     """Ask for the answer of a plan, its support and what is missing, from the passages that it found."""
-    steps = "\n".join(f"{n}. {one_line(query)}" for n, query in enumerate(queries, 1)) or "none"
+    steps = "\n".join(listed(map(one_line, queries))) or "none"
     return profile.make(EVALUATE, question=one_line(question), documents=documents(passages), steps=steps)
 
 
 def elites(profile: Profile, question: str, plans: Sequence[Told], most: int) -> Prompt[list[int]]:
     """Ask for the `most` best plans that differ."""
     lines = [
-        f"{n}. {'; '.join(one_line(step['query']) for step in plan.steps) or 'nothing'} -> {one_line(plan.answer)} "
+        f"{'; '.join(one_line(step['query']) for step in plan.steps) or 'nothing'} -> {one_line(plan.answer)} "
         f"({plan.support:g} of {_BEST})"
-        for n, plan in enumerate(plans, 1)
+        for plan in plans
     ]
-    return profile.make(ELITES, question=one_line(question), plans="\n".join(lines), n=str(most))
+    return profile.make(ELITES, question=one_line(question), plans="\n".join(listed(lines)), n=str(most))

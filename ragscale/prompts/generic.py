@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from ragscale.prompts import parse
 from ragscale.prompts.instructions import Instruction, fill
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Turn
-from ragscale.prompts.text import beginning, documents, findings, numbered, numbered_pairs, one_line
+from ragscale.prompts.text import beginning, documents, findings, glimpses, numbered, numbered_pairs, one_line, pair
 from ragscale.prompts.thoughts import spoken
 from ragscale.types import Message, Passage
 
@@ -104,12 +104,7 @@ _JUDGE = f"""Rate how well the notes answer the question: {_BEST} if they settle
 help. A proposed answer that the notes do not support lowers the rating. Reply in JSON: {{"rating": 0 to {_BEST}}}."""
 
 _YES_OR_NO: dict[str, Any] = {"type": "string", "enum": ["yes", "no"]}
-_RATING: dict[str, Any] = {
-    "type": "object",
-    "properties": {"rating": {"type": "integer", "minimum": 0, "maximum": _BEST}},
-    "required": ["rating"],
-    "additionalProperties": False,
-}
+_RATING = parse.object_schema(rating={"type": "integer", "minimum": 0, "maximum": _BEST})
 
 
 @dataclass(frozen=True)
@@ -152,7 +147,7 @@ class Generic:
             steps: The chain so far.
             most: Sub-queries a reply at most.
         """
-        seen = f"\n{documents([beginning(passage) for passage in passages])}" if passages else ""
+        seen = f"\n{glimpses(passages)}" if passages else ""
         known = "\n".join(["\nLooked up so far:", *numbered_pairs(steps)]) if steps else ""
         return Prompt(
             "plan",
@@ -252,7 +247,7 @@ class Generic:
 
         It is never shown a gold answer.
         """
-        pairs = [f"{one_line(step['query'])} -> {one_line(step['answer'])}" for step in steps]
+        pairs = [pair(step["query"], step["answer"]) for step in steps]
         said = "\n".join(["Notes:", *(pairs + [one_line(note) for note in notes] or ["none"])])
         proposed = f"\nProposed answer: {one_line(answer)}" if answer else ""
         user = f"Question: {one_line(question)}\n{said}{proposed}"
@@ -307,8 +302,7 @@ def rating(text: str) -> float | None:
     if number is None:
         numbers = re.findall(r"\d+(?:\.\d+)?", spoken(text)[:1000])
         number = float(numbers[0]) if len(numbers) == 1 else None
-    valid = isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= _BEST
-    return float(number) if valid and number is not None else None
+    return parse.measured(number, _BEST)
 
 
 def _chat(system: str, user: str) -> list[Message]:

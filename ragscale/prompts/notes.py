@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 from ragscale.prompts import parse
 from ragscale.prompts.generic import closing
@@ -14,7 +12,7 @@ from ragscale.prompts.parse import sub_answer
 from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Prompt, Reply
 from ragscale.prompts.states import chosen
-from ragscale.prompts.text import documents, one_line
+from ragscale.prompts.text import documents, listed, note_lines, one_line, pair
 from ragscale.prompts.thoughts import spoken
 from ragscale.types import Passage
 
@@ -62,19 +60,6 @@ side by side; merge what they found with the notes so far into one note of a few
 helps to answer the question, once, those of the first search first. Leave out what does not help and never add \
 anything. If there is nothing, reply exactly: {NO_INFORMATION}"""
 
-_WORD: dict[str, Any] = {
-    "type": "object", "properties": {"verdict": {"type": "string", "enum": ["STOP", "CONTINUE"]}},
-    "required": ["verdict"], "additionalProperties": False,
-}  # fmt: skip
-_SHORT: dict[str, Any] = {
-    "type": "object", "properties": {"answer": {"type": "string", "maxLength": 400}}, "required": ["answer"],
-    "additionalProperties": False,
-}  # fmt: skip
-_NUMBER: dict[str, Any] = {
-    "type": "object", "properties": {"best": {"type": "integer", "minimum": 1}}, "required": ["best"],
-    "additionalProperties": False,
-}  # fmt: skip
-
 
 def stops(text: str) -> bool | None:
     """Whether a verdict is to stop: by the last of the two words; None where it has neither."""
@@ -88,15 +73,16 @@ _REWRITTEN = instruction(
 )  # fmt: skip
 _CONCLUDED = instruction(
     "conclude", "answer", _CONCLUDE, "Notes:\n{notes}\nQuestion: {question}", closing, cap="answer",
-    needs=("question", "notes"), schema=_SHORT,
+    needs=("question", "notes"), schema=parse.object_schema(answer=parse.ANSWER),
 )  # fmt: skip
 _JUDGED = instruction(
     "verdict", "score", _VERDICT, "Question: {question}\nNotes:\n{notes}\nAnswer: {answer}", stops, cap=32,
-    needs=("question", "notes", "answer"), schema=_WORD,
+    needs=("question", "notes", "answer"),
+    schema=parse.object_schema(verdict={"type": "string", "enum": ["STOP", "CONTINUE"]}),
 )  # fmt: skip
 _CHOSEN = instruction(
     "best", "score", _BEST, "Question: {question}\n{searches}", chosen, cap=32, needs=("question", "searches"),
-    schema=_NUMBER,
+    schema=parse.object_schema(best={"type": "integer", "minimum": 1}),
 )  # fmt: skip
 _MERGED = instruction(
     "merge", "read", _MERGE, "Question: {question}\nNotes so far:\n{notes}\n{searches}", sub_answer, cap=256,
@@ -118,7 +104,7 @@ def note(
     """
     return profile.make(
         _NOTE, question=one_line(question), queries=one_line("; ".join(queries)), documents=documents(passages),
-        notes=_lines(notes),
+        notes=note_lines(notes),
     )  # fmt: skip
 
 
@@ -133,37 +119,32 @@ def rewrite(profile: Profile, question: str, notes: Sequence[str], queries: Sequ
         most: Queries a reply.
     """
     before = one_line("; ".join(queries)) or "nothing"
-    prompt = profile.make(_REWRITTEN, question=one_line(question), notes=_lines(notes), queries=before, most=str(most))
-    schema = prompt.schema and parse.queries_schema(most, least=0)
-    return replace(prompt, read=lambda text: parse.turn(text, most), schema=schema)
+    prompt = profile.make(
+        _REWRITTEN, question=one_line(question), notes=note_lines(notes), queries=before, most=str(most)
+    )
+    return prompt.asking(most, parse.queries_schema(most, least=0), lambda text: parse.turn(text, most))
 
 
 def conclusion(profile: Profile, question: str, notes: Sequence[str]) -> Prompt[Closing]:
     """Ask for the answer that notes tell."""
-    return profile.make(_CONCLUDED, question=one_line(question), notes=_lines(notes))
+    return profile.make(_CONCLUDED, question=one_line(question), notes=note_lines(notes))
 
 
 def verdict(profile: Profile, question: str, notes: Sequence[str], answer: str) -> Prompt[bool]:
     """Ask whether to stop with that answer, which notes are to tell (SPARC-RAG's evaluator)."""
-    return profile.make(_JUDGED, question=one_line(question), notes=_lines(notes), answer=one_line(answer) or "none")
+    return profile.make(
+        _JUDGED, question=one_line(question), notes=note_lines(notes), answer=one_line(answer) or "none"
+    )
 
 
 def best(profile: Profile, question: str, searches: Sequence[tuple[str, str, str]]) -> Prompt[int]:
     """Ask which search answers best: (query, note, answer) of each; read as its number, from 1 on."""
-    lines = [
-        f"{n}. {one_line(query)} -> {one_line(note)} -> answer: {one_line(answer) or 'none'}"
-        for n, (query, note, answer) in enumerate(searches, 1)
-    ]
-    return profile.make(_CHOSEN, question=one_line(question), searches="\n".join(["Searches:", *lines]))
+    lines = [f"{pair(query, note)} -> answer: {one_line(answer) or 'none'}" for query, note, answer in searches]
+    shown = "\n".join(["Searches:", *listed(lines)])
+    return profile.make(_CHOSEN, question=one_line(question), searches=shown)
 
 
 def merge(profile: Profile, question: str, notes: Sequence[str], found: Sequence[tuple[str, str]]) -> Prompt[str]:
     """Ask for one note from those so far and what searches added to them: (query, note) of each, the best first."""
-    lines = [f"{n}. {one_line(query)} -> {one_line(note)}" for n, (query, note) in enumerate(found, 1)]
-    return profile.make(
-        _MERGED, question=one_line(question), notes=_lines(notes), searches="\n".join(["Searches:", *lines])
-    )
-
-
-def _lines(notes: Sequence[str]) -> str:
-    return "\n".join(map(one_line, notes)) or "none"
+    shown = "\n".join(["Searches:", *listed(pair(query, note) for query, note in found)])
+    return profile.make(_MERGED, question=one_line(question), notes=note_lines(notes), searches=shown)

@@ -14,11 +14,16 @@ from ragscale.prompts.wording import informative, says_none, states
 from ragscale.text import encodable
 
 __all__ = [
+    "ANSWER",
     "ANSWER_SCHEMA",
+    "NOTE",
+    "QUERY",
     "closing",
     "distinct",
     "load",
+    "measured",
     "note",
+    "object_schema",
     "queries_schema",
     "query",
     "short",
@@ -28,15 +33,22 @@ __all__ = [
     "worded",
 ]
 
-ANSWER_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "answer": {"type": "string", "maxLength": 400},
-        "documents": {"type": "array", "items": {"type": "integer"}, "maxItems": 4},
-    },
-    "required": ["answer", "documents"],
-    "additionalProperties": False,
-}
+
+def object_schema(**properties: Any) -> dict[str, Any]:
+    """JSON schema of an object that has these properties, all of them and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [*properties],
+        "additionalProperties": False,
+    }
+
+
+QUERY: dict[str, Any] = {"type": "string", "minLength": 2, "maxLength": 160}
+NOTE: dict[str, Any] = {"type": "string", "maxLength": 160}
+ANSWER: dict[str, Any] = {"type": "string", "maxLength": 400}
+"""Schemas of a sub-query, of a note and of an answer in words."""
+ANSWER_SCHEMA = object_schema(answer=ANSWER, documents={"type": "array", "items": {"type": "integer"}, "maxItems": 4})
 """A closing answer, where the endpoint constrains its output."""
 
 _LABEL = r"(?:(?:final|short|intermediate|next|new|simple|follow-?up|sub-?)[ -]?){0,3}"
@@ -88,18 +100,8 @@ _PATIENCE, _ATTEMPT = 2_000_000, 300
 
 def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
     """JSON schema of a planner's turn: what is known, what is missing, and `least` to `most` sub-queries."""
-    note = {"type": "string", "maxLength": 160}
-    query = {"type": "string", "minLength": 2, "maxLength": 160}
-    return {
-        "type": "object",
-        "properties": {
-            "known": note,
-            "missing": note,
-            "queries": {"type": "array", "items": query, "minItems": least, "maxItems": most},
-        },
-        "required": ["known", "missing", "queries"],
-        "additionalProperties": False,
-    }
+    queries = {"type": "array", "items": QUERY, "minItems": least, "maxItems": most}
+    return object_schema(known=NOTE, missing=NOTE, queries=queries)
 
 
 def load(text: str) -> Any:
@@ -268,6 +270,12 @@ def note(value: Any) -> str:
     bare = re.sub(r"[^\w ]", " ", normalise(said)).split()
     nothing = bare in (["nothing"], ["none"], ["unknown"], ["nothing", "yet"], ["n", "a"]) or says_none(said)
     return said if said and not nothing and informative(said) else ""
+
+
+def measured(value: Any, most: float) -> float | None:
+    """A number from 0 to `most`; None for any other value."""
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+    return float(value) if valid else None
 
 
 def _value(values: dict[str, Any], *names: str) -> Any:

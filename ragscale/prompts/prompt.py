@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, NotRequired, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Literal, NamedTuple, NotRequired, Self, TypeVar
 
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
@@ -141,6 +141,18 @@ class Prompt(Generic[T]):
     """Most queries that the reply may ask, for advice on a budget."""
     tools: tuple[Tool, ...] = ()
     """Tools on offer, for endpoints that call them; `read` gets a reply with calls as `called.put_down` writes it."""
+
+    def asking(
+        self, most: int, schema: dict[str, Any] | None = None, read: Callable[[str], T | None] | None = None
+    ) -> Self:
+        """The same for a reply that may ask `most` queries, with what such a reply is constrained and read by.
+
+        Args:
+            most: Queries a reply at most.
+            schema: Its schema, where the prompt has one at all; as it is if not given.
+            read: Its reader; as it is if not given.
+        """
+        return replace(self, queries=most, schema=self.schema and (schema or self.schema), read=read or self.read)
 
     @property
     def continued(self) -> bool:

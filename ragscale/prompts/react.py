@@ -6,19 +6,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from ragscale.prompts import parse
 from ragscale.prompts.called import arguments, take_up
-from ragscale.prompts.instructions import Instruction, instruction
+from ragscale.prompts.instructions import instruction
+from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import Act, Acted, Prompt, Reply
 from ragscale.prompts.text import beginning, clean, numbered, one_line
 from ragscale.prompts.thoughts import spoken
 from ragscale.types import Message, Passage, Tool, ToolCall
 
 __all__ = ["acted", "in_json", "shown", "tools", "with_tools"]
-
-T = TypeVar("T")
 
 _ANSWER = """{"answer": "...", "documents": [...]}: the short answer only (a name, a date, a number, a short phrase, \
 yes or no) and the numbers of the documents that tell"""
@@ -64,30 +63,18 @@ def tools(width: int) -> tuple[Tool, ...]:
     query = {"type": "string", "description": "The name of a person, a work, a place or a thing"}
     queries = {"type": "array", "items": query, "minItems": 1, "maxItems": width}
     number = {"type": "integer", "description": "Its number"}
+    looks = "Looks up queries, several at once. Shows the beginnings of documents."
     return (
-        Tool(
-            "search", "Looks up queries, several at once. Shows the beginnings of documents.", _object(queries=queries)
-        ),
-        Tool("open", "Shows a document that was found in full.", _object(passage=number)),
+        Tool("search", looks, parse.object_schema(queries=queries)),
+        Tool("open", "Shows a document that was found in full.", parse.object_schema(passage=number)),
     )
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def _schema(width: int) -> dict[str, Any]:
     """Schema of a JSON turn."""
-    note, number = {"type": "string", "maxLength": 160}, {"type": "integer"}
-    query = {"type": "string", "minLength": 2, "maxLength": 160}
-    return _object(
-        known=note, missing=note, search={"type": "array", "items": query, "maxItems": width},
-        open={"type": "array", "items": number, "maxItems": 2}, answer={"type": "string", "maxLength": 400},
+    return parse.object_schema(
+        known=parse.NOTE, missing=parse.NOTE, search={"type": "array", "items": parse.QUERY, "maxItems": width},
+        open={"type": "array", "items": {"type": "integer"}, "maxItems": 2}, answer=parse.ANSWER,
     )  # fmt: skip
 
 
@@ -178,12 +165,6 @@ def _numbers(items: Sequence[Any]) -> list[int]:
 # -- asking
 
 
-class _Makes(Protocol):
-    def make(self, told: Instruction[T], **values: str) -> Prompt[T]:
-        """As of `Profile`."""
-        ...
-
-
 _REACT = instruction("react", "plan", _CALLING, "Question: {question}", acted, cap="turn", least=96)
 _REACT_JSON = instruction(
     "react-json", "plan", _JSON, "Question: {question}{found}", acted, cap="turn", least=96,
@@ -192,7 +173,7 @@ _REACT_JSON = instruction(
 
 
 def with_tools(
-    profile: _Makes, question: str, turns: Sequence[Acted], passages: Mapping[str, Passage], *, width: int
+    profile: Profile, question: str, turns: Sequence[Acted], passages: Mapping[str, Passage], *, width: int
 ) -> Prompt[Reply]:
     """Ask for the next turn of a conversation with tools.
 
@@ -225,7 +206,7 @@ def with_tools(
 
 
 def in_json(
-    profile: _Makes, question: str, turns: Sequence[Acted], passages: Mapping[str, Passage], *, width: int
+    profile: Profile, question: str, turns: Sequence[Acted], passages: Mapping[str, Passage], *, width: int
 ) -> Prompt[Reply]:
     """Ask for the next turn in JSON, by one prompt that grows; see `with_tools`.
 
@@ -239,7 +220,7 @@ def in_json(
             lines += result
     found = "".join(f"\n{line}" for line in lines)
     made = profile.make(_REACT_JSON, question=one_line(question), found=found, n=str(width))
-    return replace(made, schema=_schema(width) if made.schema else None, queries=width)
+    return made.asking(width, _schema(width))
 
 
 def _arguments(act: Act) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ragscale.prompts.instructions import instruction
 from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import Plan, Prompt, Reply, Step
 from ragscale.prompts.repeats import normalise
-from ragscale.prompts.text import documents, one_line
+from ragscale.prompts.text import documents, note_lines, one_line
 from ragscale.prompts.thoughts import spoken
 from ragscale.prompts.wording import says_none
 from ragscale.types import Passage
@@ -141,8 +141,9 @@ def sentence(
     profile: Profile, question: str, passages: Sequence[Passage], sentences: Sequence[str]
 ) -> Prompt[list[Plan]]:
     """Ask for the next sentence of a chain of thought, after those so far."""
-    said = "\n".join(map(one_line, sentences)) or "none"
-    return profile.make(_SENTENCE, question=one_line(question), documents=documents(passages), sentences=said)
+    return profile.make(
+        _SENTENCE, question=one_line(question), documents=documents(passages), sentences=note_lines(sentences)
+    )
 
 
 _FOLLOW = instruction(
@@ -198,10 +199,7 @@ def critique(profile: Profile, question: str, passages: Sequence[Passage], answe
     """Ask whether the passages support an answer, and for up to `most` queries where they do not."""
     values = {"question": one_line(question), "documents": documents(passages), "answer": one_line(answer)}
     made = profile.make(_CRITIQUE, **values, n=str(most))
-    queries = parse.queries_schema(most, least=0)["properties"]
     verdict = {"type": "string", "enum": ["supported", "unsupported"]}
-    properties = {"verdict": verdict, "missing": queries["missing"], "queries": queries["queries"]}
-    schema = {
-        "type": "object", "properties": properties, "required": [*properties], "additionalProperties": False,
-    }  # fmt: skip
-    return replace(made, read=lambda text: criticised(text, most), schema=made.schema and schema)
+    queries = {"type": "array", "items": parse.QUERY, "minItems": 0, "maxItems": most}
+    schema = parse.object_schema(verdict=verdict, missing=parse.NOTE, queries=queries)
+    return made.asking(most, schema, lambda text: criticised(text, most))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 from ragscale.prompts import parse
 from ragscale.prompts.generic import plans
 from ragscale.prompts.instructions import instruction
 from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import Plan, Prompt, Step
-from ragscale.prompts.text import beginning, documents, numbered_pairs, one_line
+from ragscale.prompts.text import glimpses, listed, numbered_pairs, one_line, pair
 from ragscale.prompts.thoughts import spoken
 from ragscale.text import encodable
 from ragscale.types import Passage
@@ -45,15 +43,6 @@ weighs it against other searches: which facts it found that matter and what led 
 they lead to, and what is missing or doubtful. Leave out what does not bear on the answer. Reply with the report \
 alone."""
 
-_WHY = {"type": "string", "maxLength": 160}
-
-
-def _judgement(name: str, choice: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object", "properties": {"why": _WHY, name: choice}, "required": ["why", name],
-        "additionalProperties": False,
-    }  # fmt: skip
-
 
 def worth(text: str) -> float | None:
     """The value in a reply, as JSON or as the exact last line, with or without a label; None where it has none."""
@@ -85,11 +74,11 @@ _PROPOSALS = instruction(
 )  # fmt: skip
 _VALUED = instruction(
     "value", "score", _VALUE, "Question: {question}\n{past}", worth, cap=96, needs=("question", "past"), least=48,
-    schema=_judgement("value", {"type": "string", "enum": [*VALUES]}),
+    schema=parse.object_schema(why=parse.NOTE, value={"type": "string", "enum": [*VALUES]}),
 )  # fmt: skip
 _VOTED = instruction(
     "ballot", "score", _BALLOT, "Question: {question}\n{searches}", chosen, cap=96, needs=("question", "searches"),
-    least=48, schema=_judgement("best", {"type": "integer", "minimum": 1}),
+    least=48, schema=parse.object_schema(why=parse.NOTE, best={"type": "integer", "minimum": 1}),
 )  # fmt: skip
 
 
@@ -113,12 +102,11 @@ def proposals(
     prompt = profile.make(
         _PROPOSALS,
         question=one_line(question),
-        seen=f"\n{documents([beginning(passage) for passage in passages])}" if passages else "",
+        seen=f"\n{glimpses(passages)}" if passages else "",
         past="\n".join(["\nLooked up so far:", *numbered_pairs(steps)]) if steps else "",
         most=str(most),
     )
-    schema = prompt.schema and parse.queries_schema(most, least=0)
-    return replace(prompt, read=lambda text: plans(text, most), schema=schema, queries=most)
+    return prompt.asking(most, parse.queries_schema(most, least=0), lambda text: plans(text, most))
 
 
 def value(profile: Profile, question: str, steps: Sequence[Step], notes: Sequence[str]) -> Prompt[float]:
@@ -138,6 +126,6 @@ def _past(steps: Sequence[Step], notes: Sequence[str]) -> str:
 
 def ballot(profile: Profile, question: str, chains: Sequence[Sequence[Step]]) -> Prompt[int]:
     """Ask which of several chains is the most promising; read as its number, from 1 on."""
-    pairs = ["; ".join(f"{one_line(step['query'])} -> {one_line(step['answer'])}" for step in one) for one in chains]
-    searches = "\n".join(["Searches:", *(f"{n}. {one}" for n, one in enumerate(pairs, 1))])
+    pairs = ["; ".join(pair(step["query"], step["answer"]) for step in one) for one in chains]
+    searches = "\n".join(["Searches:", *listed(pairs)])
     return profile.make(_VOTED, question=one_line(question), searches=searches)

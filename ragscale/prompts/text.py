@@ -7,13 +7,25 @@ used as a template. Questions and what a model wrote cannot either, nor can they
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ragscale.prompts.prompt import Step, Turn
 from ragscale.types import Passage
 
-__all__ = ["beginning", "clean", "documents", "findings", "numbered", "numbered_pairs", "one_line"]
+__all__ = [
+    "beginning",
+    "clean",
+    "documents",
+    "findings",
+    "glimpses",
+    "listed",
+    "note_lines",
+    "numbered",
+    "numbered_pairs",
+    "one_line",
+    "pair",
+]
 
 _GLIMPSE = 60
 
@@ -46,9 +58,24 @@ def numbered(number: int, passage: Passage) -> str:
     return f"[{number}] {' '.join(clean(passage.title).split())}: {' '.join(clean(passage.text).split())}"
 
 
+def pair(query: str, answer: str) -> str:
+    """A query and what was found for it, on a line."""
+    return f"{one_line(query)} -> {one_line(answer)}"
+
+
+def listed(lines: Iterable[str]) -> list[str]:
+    """Clean lines as a numbered list."""
+    return [f"{n}. {line}" for n, line in enumerate(lines, 1)]
+
+
 def numbered_pairs(steps: Sequence[Step]) -> list[str]:
     """The queries and sub-answers of a chain, a line each."""
-    return [f"{n}. {one_line(step['query'])} -> {one_line(step['answer'])}" for n, step in enumerate(steps, 1)]
+    return listed(pair(step["query"], step["answer"]) for step in steps)
+
+
+def note_lines(notes: Sequence[str], none: str = "none") -> str:
+    """Notes, a line each, or a word for `none`."""
+    return "\n".join(map(one_line, notes)) or none
 
 
 def findings(turn: Turn) -> list[tuple[list[str], str]]:
@@ -71,3 +98,8 @@ def documents(passages: Sequence[Passage]) -> str:
 def beginning(passage: Passage) -> Passage:
     """The first 60 words: what a planner sees, as encyclopedia articles name what they are about at once."""
     return replace(passage, text=" ".join(passage.text.split()[:_GLIMPSE]))
+
+
+def glimpses(passages: Sequence[Passage]) -> str:
+    """The beginnings of passages as `documents`."""
+    return documents([beginning(passage) for passage in passages])

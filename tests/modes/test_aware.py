@@ -10,7 +10,7 @@ from conformance import check, story
 from doubles import run, scripted
 
 from ragscale.budget import Budget
-from ragscale.modes import Chain, Mode, Parallel, Tree, Vote, built_in
+from ragscale.modes import Adaptive, Chain, Evolve, Mode, Parallel, React, Revise, Tot, Tree, Vote, built_in
 from ragscale.modes.core.asking import Planning
 from ragscale.prompts import profile, with_budget
 from ragscale.prompts.prompt import Prompt
@@ -97,6 +97,23 @@ def test_the_advice_changes_with_the_share_that_is_left(left: int, several: str,
     for queries, advice in ((8, several), (1, one)):
         prompt: Prompt[str] = Prompt("plan", [{"role": "user", "content": "Who?"}], str, queries=queries)
         assert advice in with_budget(prompt, amounts).messages[-1]["content"]
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        Adaptive(width=3, aware=True), Evolve(queries=3, aware=True), Parallel(max_queries=3, aware=True),
+        React(width=3, aware=True), Revise(max_queries=3, aware=True), Tot(expand=3, generate="propose", aware=True),
+    ],
+    ids=lambda mode: mode.name,
+)  # fmt: skip
+def test_a_turn_that_may_ask_several_is_told_of_several(mode: Mode) -> None:
+    """Every planning prompt of the modes whose turns ask several things at once."""
+    llm = scripted()
+    run(mode, llm=llm, budget=Budget(queries=10_000))
+    asked = [text for call in llm.calls if "\nBudget: " in (text := call.messages[-1]["content"])]
+    assert asked
+    assert all(text.endswith("Look up 3 things at once, those that matter most.") for text in asked)
 
 
 def test_no_more_is_advised_than_a_turn_may_ask() -> None:
