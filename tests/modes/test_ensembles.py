@@ -14,7 +14,7 @@ from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import ModelError
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
-from ragscale.modes import BestOfN, Chain, Mixture, MultiChain, Once, Parallel, Vote
+from ragscale.modes import BestOfN, Chain, Mixture, MultiChain, Once, Parallel, Retry, Vote
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.voting import majority
 from ragscale.prompts import NO_INFORMATION
@@ -212,6 +212,16 @@ class TestMixture:
         run(Mixture(of=Vote(of=Chain(steps=1), n=2), n=2), llm=llm)
         plans = [call for call in llm.calls if move_of(call) == "plan"]
         assert ["others proposed" in shown(call) for call in plans] == [False] * 4 + [True] * 4
+
+    def test_proposers_that_try_again_see_them_beside_what_their_own_tries_hand_on(self) -> None:
+        llm = scripted()
+        run(Mixture(of=Retry(of=Once(), tries=2, carry="exclude"), n=2), llm=llm)
+        tries = [
+            shown(call) for call in llm.calls if move_of(call) == "answer" and "Proposed answers" not in shown(call)
+        ]
+        both = [("others proposed" in prompt, "earlier attempts gave" in prompt) for prompt in tries]
+        assert both == [(False, False)] * 2 + [(False, True)] * 2 + [(True, False)] * 2 + [(True, True)] * 2
+        assert all(prompt.index("others proposed") < prompt.index("earlier attempts gave") for prompt in tries[-2:])
 
     def test_the_aggregator_reads_what_all_proposers_found(self) -> None:
         answer, _ = run(Mixture(of=Chain(steps=1, k=1, question_k=0), n=3, layers=2))

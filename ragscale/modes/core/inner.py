@@ -32,7 +32,8 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
     ``known`` where the branch is given them. Its `Outcome` is appended to ``outcomes``.
 
     A branch with the value ``scored=False`` is not scored: there is nothing to choose from. One with a ``hint`` says
-    that below the question where its run plans and answers (`Generic.hint`), in runs inside it, too.
+    that below the question where its run plans and answers (`Generic.hint`), in runs inside it, too, each of which may
+    add a hint of its own.
 
     Args:
         mode: Any mode.
@@ -51,8 +52,9 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         if scored:
             cost = scored.cost(Costs(outer["typical"], context.capabilities.samples), mode.context)
             share = _less(share, cost, closing)
-        handed = {name: outer["asks"][name] for name in ("hint", "logprobs") if name in outer["asks"]}
-        handed |= {"hint": state["hint"]} if state.get("hint") else {}
+        handed = {"logprobs": outer["asks"]["logprobs"]} if "logprobs" in outer["asks"] else {}
+        hint = "\n".join(filter(None, [outer["asks"].get("hint", ""), state.get("hint", "")]))
+        handed |= {"hint": hint} if hint else {}
         asks = {**mode.asks, **handed}
         scope = Scope(
             branch=outer["branch"], share=share, reserve=closing, answers=answers, temperature=outer["temperature"],

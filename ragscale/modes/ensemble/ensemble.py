@@ -145,11 +145,10 @@ class Ensemble(Nesting):
         decide = "decide" if self._batched and state["outcomes"] else "answer"
         if state["stop"]:
             return decide
-        first = len(state["outcomes"])
+        first, given = len(state["outcomes"]), self.given(state)
         return [
             send(
-                "member", state, str(i), temperature=self.temperature if i else 0.0, scored=state["scored"],
-                **self.given(state),
+                "member", state, str(i), temperature=self.temperature if i else 0.0, scored=state["scored"], **given
             )
             for i in range(first, first + state["members"])
         ] or decide  # fmt: skip

@@ -66,11 +66,9 @@ class Mixture(Ensemble):
         return await super().goes_on(moves, state)
 
     def given(self, state: EnsembleState) -> dict[str, Any]:
-        """The answers of the layer before, below what a run around this one says."""
+        """The answers of the layer before."""
         answers = _texts(state)
-        if not answers:
-            return {}
-        return {"hint": "\n".join(filter(None, [state["scope"]["asks"].get("hint", ""), proposed(answers)]))}
+        return {"hint": proposed(answers)} if answers else {}
 
     async def decide(self, moves: Moves, state: EnsembleState, outcomes: list[Outcome]) -> Update:
         """All that was found, and the steps and notes of the last proposers; the aggregator answers from it."""
