@@ -1,19 +1,21 @@
-"""`Nesting`: base of modes that run another mode inside."""
+"""`Nesting`: base of modes that run another mode inside; `Continuing`: of those whose inner runs go on from a chain."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from langgraph.graph import END
 
+from ragscale.errors import InvalidInput
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.scorers import Scorer
 from ragscale.modes.core.state import State
 from ragscale.types import Spend
 
-__all__ = ["Nesting"]
+__all__ = ["Continuing", "Nesting"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,3 +79,30 @@ class Nesting(Mode):
     async def _unless_answered(self, state: State) -> str:
         """A router behind the decision: to the closing answer, or to the end where an inner run's answer was chosen."""
         return END if state["text"] else "answer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuing(Nesting):
+    """A mode whose inner runs go on from chains of earlier ones.
+
+    Raises:
+        InvalidInput: `of` cannot go on from a chain (`Mode.extends`).
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.of.extends:
+            raise InvalidInput(
+                f"{self.name}: of={self.of.name} cannot go on from a chain", "Use chain, tree, beam or tot."
+            )
+
+    @property
+    def deepest(self) -> float:
+        """Longest chain of an inner run; infinite where its mode has no such bound."""
+        return getattr(self.of, "steps", math.inf)
+
+    def going_on(self, at: int) -> Self:
+        """The same over runs that go on from a chain of so many steps, so that they have as many fewer to take."""
+        if not 0 < at < self.deepest < math.inf:
+            return self
+        return replace(self, of=replace(self.of, steps=self.deepest - at))  # type: ignore[call-arg]

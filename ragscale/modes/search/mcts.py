@@ -13,13 +13,12 @@ from langgraph.graph import END
 from langgraph.types import Send
 
 from ragscale.budget import ALONG
-from ragscale.errors import InvalidInput
 from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
-from ragscale.modes.core.nesting import Nesting
+from ragscale.modes.core.nesting import Continuing
 from ragscale.modes.core.nodes import node, send
 from ragscale.modes.core.scorers import SCORERS, Scorer, ScorerName
 from ragscale.modes.core.state import Outcome, State, Update
@@ -44,7 +43,7 @@ class _MctsState(State, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mcts(Nesting):
+class Mcts(Continuing):
     """`rollouts` inner runs of `of`, each from the node of the tree that the upper confidence bound (UCT) selects.
 
     A rollout goes on from the node's chain to an answer; its steps become nodes, and its reward (`scorer`) is added
@@ -74,11 +73,6 @@ class Mcts(Nesting):
     temperature: float = 0.7
     """Least temperature of the planning and closing moves of all rollouts but the first."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.of.extends:
-            raise InvalidInput(f"mcts: of={self.of.name} cannot go on from a chain", "Use chain, tree, beam or tot.")
-
     @property
     def scoring(self) -> Scorer:
         """The reward."""
@@ -95,9 +89,9 @@ class Mcts(Nesting):
     def course(self, costs: Costs, room: Room) -> Forecast:
         """Batch by batch: the first goes on from the root, which `expand` rollouts may start at, others from its
         children."""
-        score, of, deepest = self.score_cost(costs), self.of, self._deepest
+        score, later = self.score_cost(costs), self.going_on(1)
         spend, done, shape = Spend(), 0, dict[str, Any]()
-        while done < self.rollouts and (not done or deepest > 1):
+        while done < self.rollouts and (not done or self.deepest > 1):
             left = room.less(spend)
             width = self._side_by_side(costs, left, done)
             if not width:
@@ -105,13 +99,13 @@ class Mcts(Nesting):
             width = width if done else min(width, self.expand)
             layers = self._layers(costs, left, done, width)
             reward = score if done or width * layers > 1 else Spend()
+            of = later.of if done else self.of
             each = of.forecast(costs, left.dealt(width, layers).less(reward), looked=True)
             batch = beside(each.spend + reward, width)
             # All others at once where they can be paid: there may be any number of them.
             rest = (self.rollouts - done) // width if done else 1
             turns = rest if left.pays(series(batch, batch, rest)) else 1
             spend, done, shape = spend + series(batch, batch, turns), done + width * turns, shape or each.shape
-            of = replace(self.of, steps=deepest - 1) if 1 < deepest < math.inf else self.of  # type: ignore[call-arg]
         return Forecast(spend, {"rollouts": done, "each": shape})
 
     def graph(self) -> ModeGraph:
@@ -197,7 +191,7 @@ class Mcts(Nesting):
             return mean + self.exploration * math.sqrt(math.log(visits(at[:-1])) / visits(at))
 
         def descend(at: Path) -> Path | None:
-            if begun.count(at) < self.expand and at not in ended and len(at) < self._deepest:
+            if begun.count(at) < self.expand and at not in ended and len(at) < self.deepest:
                 return at
             children = [path for path in chains if path and path[:-1] == at]
             below = map(descend, sorted(children, key=bound, reverse=True))
@@ -205,11 +199,6 @@ class Mcts(Nesting):
 
         leaf = descend(())
         return None if leaf is None else chains[leaf]
-
-    @property
-    def _deepest(self) -> float:
-        """Longest chain of a rollout."""
-        return getattr(self.of, "steps", math.inf)
 
     def _side_by_side(self, costs: Costs, room: Room, done: int) -> int:
         """Rollouts at once that `room` pays for, now that so many are done; one at least, if none is."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Annotated, Any, ClassVar
 
 from langgraph.graph import END
 from langgraph.types import Send
 
-from ragscale.errors import InvalidInput
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, abreast, beside
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
-from ragscale.modes.core.nesting import Nesting
+from ragscale.modes.core.nesting import Continuing
 from ragscale.modes.core.nodes import branch, node, send
 from ragscale.modes.core.state import State, Update
 from ragscale.modes.core.voting import stopped
@@ -38,7 +37,7 @@ class _MuseState(State, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Muse(Nesting):
+class Muse(Continuing):
     """One run of `of`; `branches` further ones go on from its most uncertain steps; the answer is written from reports.
 
     A step is as uncertain as the mean log-probability of the planner's turn that asked it is low. A further run takes
@@ -66,11 +65,6 @@ class Muse(Nesting):
     temperature: float = 0.7
     """Least temperature of the planning moves of further runs."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.of.extends:
-            raise InvalidInput(f"muse: of={self.of.name} cannot go on from a chain", "Use chain, tree, beam or tot.")
-
     @property
     def asks(self) -> dict[str, Any]:
         """As of `of`, with log-probabilities of what planners write."""
@@ -80,8 +74,8 @@ class Muse(Nesting):
         """One run at its least; all runs in full, branched at the first steps."""
         ends = self.ends_cost(costs)
         least, full = self.inner_cost(costs)
-        steps = int(min(self._deepest, self.branches))
-        runs = [self._going_on(at).inner_cost(costs)[1] for at in self._cycled(range(steps), self.branches)]
+        steps = int(min(self.deepest, self.branches))
+        runs = [self.going_on(at).inner_cost(costs)[1] for at in self._cycled(range(steps), self.branches)]
         return ends + least, ends + full + reduce(abreast, runs, Cost()) + beside(self._report, self.branches + 1)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
@@ -93,7 +87,7 @@ class Muse(Nesting):
             return Forecast(first.spend, {"branches": 0, "each": first.shape})
         each = left.less(beside(self._report, number + 1)).dealt(number)
         starts = self._cycled(range(min(steps, number)), number)
-        runs = {at: self._going_on(at).of.forecast(costs, each, looked=True, answers=False) for at in {*starts}}
+        runs = {at: self.going_on(at).of.forecast(costs, each, looked=True, answers=False) for at in {*starts}}
         spend = (
             first.spend + reduce(abreast, (runs[at].spend for at in starts), Cost()) + beside(self._report, number + 1)
         )
@@ -181,15 +175,6 @@ class Muse(Nesting):
     @staticmethod
     def _cycled(order: Sequence[int], number: int) -> list[int]:
         return [order[i % len(order)] if order else 0 for i in range(number)]
-
-    @property
-    def _deepest(self) -> float:
-        """Longest chain of a run."""
-        return getattr(self.of, "steps", 1)
-
-    def _going_on(self, at: int) -> Muse:
-        """The same over runs that go on from a chain of so many steps."""
-        return replace(self, of=replace(self.of, steps=self._deepest - at)) if at else self  # type: ignore[call-arg]
 
     @property
     def _report(self) -> Cost:
