@@ -32,7 +32,7 @@ from ragscale.modes import (
     Vote,
     built_in,
 )
-from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.costs import Costs, Room
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import outermost
 from ragscale.modes.ensemble.ensemble import Ensemble
@@ -150,12 +150,13 @@ def test_a_level_is_the_first_that_fits_of_all_that_there_are(seed: int) -> None
         )  # fmt: skip
         moves.need = partial(Moves.need, moves)
         costs = Costs.of(state, samples=moves.context.capabilities.samples)
+        given = moves, costs, Room.of(moves.ledger, moves.clock), tree.steps - len(state["chain"])
         expected = first_that_fits(tree, moves, costs, state)
         if expected is None:
             with pytest.raises(BudgetExceeded):
-                tree._shape(moves, state)
+                tree._shape(*given)
         else:
-            assert tree._shape(moves, state) == expected
+            assert tree._shape(*given) == expected
 
 
 @pytest.mark.parametrize("tree", [Tree(expand=10**6), Tree(steps=10**6, rollout_steps=10**6)], ids=str)

@@ -54,7 +54,7 @@ class Beam(Search):
 
     def score_cost(self, costs: Costs, shape: Shape) -> Spend:
         """Rollouts side by side, and the score of each."""
-        further = costs.plan(min(self.plan_k, self.looks)) + costs.step(shape.k)
+        further = self.propose_cost(costs, 1) + costs.step(shape.k)
         return beside(series(further, further, shape.depth) + costs.score(), shape.rollouts)
 
     async def score(self, moves: Moves, state: Any) -> float:
@@ -62,12 +62,9 @@ class Beam(Search):
         question, shape = state["question"], Shape(*state["shape"])
         chain: list[Step] = list(state["chain"])
         for _ in range(min(shape.depth, self.steps - len(chain))):
-            drawn = await moves.ask(
-                lambda docs: moves.profile.plan(question, docs, chain), state["seen"][: self.plan_k],
-                temperature=self.temperature,
-            )  # fmt: skip
+            seen = state["seen"][: self.plan_k]
+            plans = await self.propose(moves, question, seen, chain, 1, temperature=self.temperature)
             known = {normalise(step["query"], self.match) for step in chain}
-            plans = [plan for sample in drawn for plan in sample]
             new = [plan.query for plan in plans if plan.query and normalise(plan.query, self.match) not in known]
             if not new:
                 asked = any(plan.query for plan in plans)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, NamedTuple
 from ragscale.modes.core.asking import CAPS, Stepwise
 from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.state import State
 from ragscale.types import Spend
 
 __all__ = ["Levels", "Shape"]
@@ -96,14 +95,12 @@ class Levels(Stepwise):
             chains = min(self.beam, chains * shape.expand)
         return Forecast(spend, {"levels": levels, **first})
 
-    def _shape(self, moves: Moves, state: State, chains: int = 1) -> Shape:
-        """The widest level that leaves enough for one greedy level after it.
+    def _shape(self, moves: Moves, costs: Costs, room: Room, levels: int, chains: int = 1) -> Shape:
+        """The widest level that leaves enough for one greedy level after it, with so many levels to go.
 
         Raises:
             BudgetExceeded: Not even a greedy level fits.
         """
-        costs = Costs.of(state, samples=moves.context.capabilities.samples)
-        room, levels = Room.of(moves.ledger, moves.clock), self.steps - len(state["chain"])
         found = self._widest(costs, room, levels, chains)
         if found is not None:
             return found

@@ -104,7 +104,7 @@ class Search(Levels):
         costs = Costs.of(state, samples=moves.context.capabilities.samples)
         room, levels = Room.of(moves.ledger, moves.clock), self.steps - len(state["chain"])
         chains = self._chains(costs, room, levels, len(going))
-        shape = self._shape(moves, state, chains)
+        shape = self._shape(moves, costs, room, levels, chains)
         if chains < len(going):
             moves.note("select", f"{chains} of {len(going)} chains", status="narrowed")
         # A single child is not scored, so there is nothing that an ended chain could be compared with.

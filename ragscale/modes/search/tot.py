@@ -52,10 +52,8 @@ class Tot(Search):
         return self.judge == "vote"
 
     def propose_cost(self, costs: Costs, expand: int) -> Spend:
-        """One call either way."""
-        if self.generate == "propose":
-            return costs.plan(min(self.plan_k, self.looks))
-        return super().propose_cost(costs, expand)
+        """One call either way; one sample where they are proposed together."""
+        return super().propose_cost(costs, 1 if self.generate == "propose" else expand)
 
     def score_cost(self, costs: Costs, shape: Shape) -> Spend:
         """The samples of a value."""
