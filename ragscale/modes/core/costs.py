@@ -232,6 +232,11 @@ class Room:
         """The greatest number, `upto` at most, of which it pays the cost, which grows with the number; 0 for none."""
         return bisect(range(1, upto + 1), False, key=lambda n: not self.pays(cost(n)))
 
+    def layers(self, need: Spend, most: int) -> int:
+        """Layers one after another, each of which costs `need`, that it is to be shared by: as many as it pays, `most`
+        at most, and one at least."""
+        return int(max(1, min(most, self.turns(need))))
+
     def less(self, spent: Spend) -> Room:
         """Remainder after `spent`; never below zero."""
         cost = Cost.of(spent)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.modes.core.calls import LEAST
@@ -16,7 +17,8 @@ from ragscale.modes.core.costs import Cost, Costs, Forecast, Room
 from ragscale.modes.core.moves import Context, Moves
 from ragscale.modes.core.nodes import Node, node, unless_stopped
 from ragscale.modes.core.state import State, Update, evidence
-from ragscale.types import Spend
+from ragscale.prompts import Closing, Prompt
+from ragscale.types import Passage, Spend
 
 __all__ = ["Mode"]
 
@@ -221,8 +223,16 @@ class Mode(ABC):
             # Nothing was retrieved (the first sub-query failed, or could not be paid): the question itself may do.
             with contextlib.suppress(BudgetExceeded):
                 [ids] = await moves.retrieve([state["question"]], self.k)
-        ids = ids[: self.context]
-        return await moves.close(state["question"], ids, state["chain"], state["known"], state["stop"])
+        ids, make = ids[: self.context], self._asking(moves, state)
+        return await moves.close(state["question"], ids, state["chain"], state["known"], state["stop"], make)
+
+    def _asking(self, moves: Moves, state: Any) -> Callable[[list[Passage]], Prompt[Closing]] | None:
+        """Makes the closing answer's prompt from passages; None for the profile's own."""
+        return None
+
+    async def _unless_answered(self, state: State) -> str:
+        """A router behind a decision: to the closing answer, or to the end where an answer was chosen."""
+        return END if state["text"] else "answer"
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:

@@ -17,7 +17,8 @@ from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.llm.base import Score
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.calls import Calls, Context, Retriever
-from ragscale.modes.core.costs import Cost, Room, closing_tokens
+from ragscale.modes.core.costs import Cost, Costs, Room, closing_tokens
+from ragscale.modes.core.state import State
 from ragscale.prompts import NO_INFORMATION, Closing, Profile, Prompt, Step, with_budget
 from ragscale.text import encodable
 from ragscale.types import Event, Hit, Passage, Spend, TracedHit
@@ -48,6 +49,15 @@ class Moves(Calls):
             )  # fmt: skip
             made[key] = replace(profile, hint=asks.get("hint", ""))
         return made[key]
+
+    @property
+    def room(self) -> Room:
+        """Remainder of the budget for the branch, as of now."""
+        return Room.of(self.ledger, self.clock)
+
+    def costs(self, state: State) -> Costs:
+        """Expected costs of moves, by those of the run so far and by whether one call draws several samples."""
+        return Costs.of(state, samples=self.context.capabilities.samples)
 
     def need(self, cost: Spend) -> None:
         """Make sure that what is left pays `cost`, before moves begin that are worth nothing by halves.
@@ -304,7 +314,7 @@ def _lost(error: OSError) -> RagscaleError:
 
 
 def share(
-    ledger: Ledger, branches: int, clock: Spend, *, layers: int = 1, later: Spend | None = None
+    ledger: Ledger, branches: int, clock: Spend, *, layers: int = 1, later: Spend | None = None, timed: bool = True
 ) -> dict[str, float]:
     """An equal part of what is left for each of `branches`, which `send` gives them: in every dimension with a limit.
 
@@ -317,11 +327,13 @@ def share(
         clock: The node's. Rounds, seconds and serial limits are along the critical path: all branches have the same.
         layers: Layers of such branches that are to follow one another, this one included: each gets an equal part.
         later: Cost of what is to follow them, which is left out.
+        timed: Whether the layers share the seconds, too. Otherwise this one has all that are left: where nothing tells
+            how many seconds a layer takes, one that is cut short is money lost.
     """
     part = asdict(Room.of(ledger, clock).less(later or Spend()).dealt(branches, layers))
     part |= {dimension: part[dimension] + getattr(clock, name) for dimension, name in ALONG.items()}
     finite = {name: max(0, int(amount)) for name, amount in part.items() if math.isfinite(amount)}
-    seconds = ledger.left("seconds") / layers
+    seconds = ledger.left("seconds") / (layers if timed else 1)
     return finite | ({"seconds": clock.seconds + max(0.0, seconds)} if math.isfinite(seconds) else {})
 
 

@@ -6,13 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from langgraph.graph import END
-
 from ragscale.errors import InvalidInput
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.scorers import Scorer
-from ragscale.modes.core.state import State
 from ragscale.types import Spend
 
 __all__ = ["Continuing", "Nesting"]
@@ -75,10 +72,6 @@ class Nesting(Mode):
         outside = self.look_cost(costs) if self.answered else self.of.ends_cost(costs)
         least, full = (spend - outside + self.score_cost(costs) for spend in self.of.cost(costs))
         return replace(least, rounds=max(0, least.rounds)), replace(full, rounds=max(0, full.rounds))
-
-    async def _unless_answered(self, state: State) -> str:
-        """A router behind the decision: to the closing answer, or to the end where an inner run's answer was chosen."""
-        return END if state["text"] else "answer"
 
 
 @dataclass(frozen=True, kw_only=True)

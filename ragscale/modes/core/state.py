@@ -12,8 +12,8 @@ from ragscale.ranking import reciprocal_rank_fusion
 from ragscale.types import Spend
 
 __all__ = [
-    "Outcome", "Scope", "State", "Update", "event_id", "evidence", "initial", "inside", "noted", "outcome", "outermost",
-    "place",
+    "Outcome", "Scope", "State", "Update", "event_id", "evidence", "failure", "initial", "inside", "noted", "outcome",
+    "outermost", "place",
 ]  # fmt: skip
 
 Update = dict[str, Any]
@@ -140,6 +140,12 @@ def initial(question: str, scope: Scope | None = None, serial: dict[str, Any] | 
         chain=[], known=[], part={}, typical={}, outcomes=[], stop="", reason="", failed=[], held=None, text=None,
         citations=[],
     )  # fmt: skip
+
+
+def failure(state: State) -> Update:
+    """Stop reason of a run all of whose branches failed: the last one's, as an update of the state."""
+    stop, reason = state["failed"][-1]
+    return {"stop": stop, "reason": reason}
 
 
 def inside(scope: Scope, name: str) -> str:

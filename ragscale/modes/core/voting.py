@@ -11,7 +11,7 @@ from ragscale.prompts.wording import informative
 from ragscale.text import normalise_answer
 from ragscale.types import Choice
 
-__all__ = ["Weigh", "decided", "majority", "plurality", "stopped"]
+__all__ = ["Weigh", "best", "decided", "majority", "plurality", "stopped"]
 
 Weigh = Callable[[Outcome], float]
 """Weight of a vote, from 0 to 1."""
@@ -45,6 +45,23 @@ def plurality(moves: Moves, outcomes: Sequence[Outcome], weigh: Weigh | None = N
         score=float(_total(won, weigh)), input=texts, output=winner["text"],
     )  # fmt: skip
     return {name: winner[name] for name in ("text", "citations", "chain", "known")}
+
+
+def best(
+    moves: Moves, outcomes: Sequence[Outcome], among: Sequence[Outcome] | None = None, *, input: list[str] | str = ""
+) -> Outcome:
+    """The outcome of the highest score; traced. Ties go to the earliest, and one without a score comes last.
+
+    Args:
+        moves: Of the node.
+        outcomes: Those that the trace tells of.
+        among: Those that are chosen from. Default: all.
+        input: The choice's input, for the trace.
+    """
+    kept = max(among or outcomes, key=lambda one: float("-inf") if one["score"] is None else one["score"])
+    choices = [Choice(one["branch"], one["score"], "kept" if one is kept else "pruned") for one in outcomes]
+    moves.note("select", status="kept", choices=choices, score=kept["score"], output=kept["text"], input=input)
+    return kept
 
 
 def decided(outcomes: Sequence[Outcome], left: int, confidence: float, weigh: Weigh | None = None) -> str:

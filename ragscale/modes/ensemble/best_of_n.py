@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.scorers import SCORERS, Scorer, ScorerName
 from ragscale.modes.core.state import Outcome, Update
-from ragscale.modes.core.voting import plurality
+from ragscale.modes.core.voting import best, plurality
 from ragscale.modes.ensemble.ensemble import Ensemble, EnsembleState
 from ragscale.modes.sequential.chain import Chain
-from ragscale.types import Choice
 
 __all__ = ["BestOfN"]
 
@@ -48,13 +47,9 @@ class BestOfN(Ensemble):
         """The best-scored member; its own answer, where its mode has written one on the way. Or the weighted vote."""
         if self.weighted:
             return plurality(moves, outcomes, partial(self.scoring.weight, moves))
-        best = max(outcomes, key=lambda outcome: float("-inf") if outcome["score"] is None else outcome["score"])
-        choices = [
-            Choice(outcome["branch"], outcome["score"], "kept" if outcome is best else "pruned") for outcome in outcomes
-        ]
-        moves.note("select", status="kept", choices=choices, score=best["score"], output=best["text"])
-        kept: Update = {"chain": best["chain"], "known": best["known"], "found": [best["passages"]]}
-        return {**kept, "text": best["text"], "citations": best["citations"]} if best["text"] else kept
+        kept = best(moves, outcomes)
+        update: Update = {"chain": kept["chain"], "known": kept["known"], "found": [kept["passages"]]}
+        return {**update, "text": kept["text"], "citations": kept["citations"]} if kept["text"] else update
 
     @property
     def scoring(self) -> Scorer:

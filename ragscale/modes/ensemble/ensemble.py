@@ -125,14 +125,14 @@ class Ensemble(Nesting):
 
     async def _deal(self, moves: Moves, state: EnsembleState) -> Update:
         """Share what is left among as many members as it pays for; none where no further batch is wanted."""
-        costs = Costs.of(state, samples=moves.context.capabilities.samples)
+        costs = moves.costs(state)
         if not self.closes:
             moves.give_up_closing()
         done = state.get("sizes", [])
         held = {} if self.closes else {"held": 0}
         if done and not await self.goes_on(moves, state):
             return {"members": 0, **held}
-        members, turns = self._size(costs, Room.of(moves.ledger, moves.clock), done)
+        members, turns = self._size(costs, moves.room, done)
         if members < (full := self.batch(done)):
             moves.note("select", f"{members} of {full} members", status="narrowed")
         part = share(moves.ledger, max(1, members), moves.clock, layers=turns)
@@ -169,8 +169,7 @@ class Ensemble(Nesting):
         least, _ = self.inner_cost(costs)
         pays = not done or room.reaches(least)
         members = int(max(0 if done else 1, min(self.batch(done), room.times(least)))) if pays else 0
-        turns = min(self.further(done), room.turns(beside(least, members))) if members else 1
-        return members, int(max(1, turns))
+        return members, room.layers(beside(least, members), self.further(done)) if members else 1
 
 
 def some(outcomes: Sequence[Outcome]) -> list[Outcome]:

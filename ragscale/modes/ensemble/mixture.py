@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar
 
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.state import Outcome, Update, evidence
+from ragscale.modes.core.state import Outcome, Update
 from ragscale.modes.core.voting import plurality
 from ragscale.modes.ensemble.ensemble import Ensemble, EnsembleState, batches
+from ragscale.prompts import Closing, Prompt
 from ragscale.prompts.aggregation import mixture, numbered_answers, proposed
 from ragscale.prompts.wording import informative
-from ragscale.types import Spend
+from ragscale.types import Passage, Spend
 
 __all__ = ["Mixture"]
 
@@ -84,15 +85,13 @@ class Mixture(Ensemble):
 
     async def _close(self, moves: Moves, state: Any) -> Update:
         """The aggregator's answer; the proposers' most frequent one where it has none."""
+        said, answered = await super()._close(moves, state), _answered(state)
+        return {**said, **plurality(moves, answered)} if said.get("stop") and answered else said
+
+    def _asking(self, moves: Moves, state: Any) -> Callable[[list[Passage]], Prompt[Closing]] | None:
+        """The aggregator's prompt; the profile's own where no proposer has an answer."""
         answers = _texts(state)
-        if not answers or not state["scope"]["answers"]:
-            return await super()._close(moves, state)
-        ids = evidence(state)[: self.context]
-        said = await moves.close(
-            state["question"], ids, state["chain"], state["known"], state["stop"],
-            make=lambda docs: mixture(moves.profile, state["question"], docs, answers),
-        )  # fmt: skip
-        return {**said, **plurality(moves, _answered(state))} if said.get("stop") else said
+        return (lambda docs: mixture(moves.profile, state["question"], docs, answers)) if answers else None
 
     def _note_failed(self, moves: Moves, state: EnsembleState) -> None:
         for outcome in batches(state)[-1]:

@@ -12,7 +12,7 @@ from langgraph.graph import END
 
 from ragscale.errors import ModelError, RagscaleError
 from ragscale.llm.tokens import with_margin
-from ragscale.modes.core.costs import Cost, Costs, Room, beside
+from ragscale.modes.core.costs import Cost, Costs, beside
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import Outcome, State, Update, evidence
@@ -140,10 +140,10 @@ class MultiChain(Ensemble):
         if state["stop"] or len(state["sizes"]) > self.again:
             return False
         prompt = meta(moves.profile, state["question"], books)
-        least, _ = self.inner_cost(Costs.of(state, samples=moves.context.capabilities.samples))
+        least, _ = self.inner_cost(moves.costs(state))
         with contextlib.suppress(ModelError):  # the meta call meets it, too
             tokens = with_margin(await moves.count(prompt.messages)) + prompt.max_tokens
-            room = Room.of(moves.ledger, moves.clock)
+            room = moves.room
             chains = beside(least, state["sizes"][-1])
             return room.pays(chains + Spend(llm_calls=1, prompt_tokens=tokens))
         return False

@@ -10,7 +10,7 @@ from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.steps import penalty, take
 from ragscale.modes.search.levels import Shape
 from ragscale.modes.search.search import Search
-from ragscale.prompts import Step, normalise
+from ragscale.prompts import Step, fresh
 from ragscale.types import Spend
 
 __all__ = ["Beam"]
@@ -64,10 +64,9 @@ class Beam(Search):
         for _ in range(min(shape.depth, self.steps - len(chain))):
             seen = state["seen"][: self.plan_k]
             plans = await self.propose(moves, question, seen, chain, 1, temperature=self.temperature)
-            known = {normalise(step["query"], self.match) for step in chain}
-            new = [plan.query for plan in plans if plan.query and normalise(plan.query, self.match) not in known]
+            asked = [plan.query for plan in plans if plan.query]
+            new = fresh(asked, [step["query"] for step in chain], self.match)
             if not new:
-                asked = any(plan.query for plan in plans)
                 moves.note("plan", "the rollout ends here", status="repeat" if asked else "enough" if plans else "")
                 break
             chain.append(await take(moves, new[0], shape.k))

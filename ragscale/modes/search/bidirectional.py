@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Annotated, Any, ClassVar, cast
@@ -22,12 +22,12 @@ from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nesting import Nesting
 from ragscale.modes.core.nodes import branch, node, send
-from ragscale.modes.core.state import State, Update, evidence
+from ragscale.modes.core.state import State, Update
 from ragscale.modes.core.steps import take
 from ragscale.modes.sequential.chain import Chain
-from ragscale.prompts import Step, normalise, numbered_pairs
+from ragscale.prompts import Closing, Prompt, Step, fresh, numbered_pairs
 from ragscale.prompts.backward import backward, candidates, verify
-from ragscale.types import Spend
+from ragscale.types import Passage, Spend
 
 __all__ = ["Bidirectional"]
 
@@ -108,8 +108,8 @@ class Bidirectional(Nesting):
 
     async def _candidates(self, moves: Moves, state: _BothState) -> Update:
         """Propose as many answers as the budget has checks for, and share what is left."""
-        costs = Costs.of(state, samples=moves.context.capabilities.samples)
-        most = self._checks(costs, Room.of(moves.ledger, moves.clock))
+        costs = moves.costs(state)
+        most = self._checks(costs, moves.room)
         if most < self.candidates:
             moves.note("select", f"{most} of {self.candidates} candidates", status="narrowed")
         found: list[str] = []
@@ -138,13 +138,10 @@ class Bidirectional(Nesting):
         steps: list[Step] = []
         try:
             while len(steps) < self.checks:
-                plans = await moves.ask(
-                    lambda _: backward(moves.profile, state["question"], state["candidate"], steps),
-                    input=state["candidate"],
-                )  # fmt: skip
-                known = {normalise(step["query"]) for step in steps}
-                new = [plan.query for plan in chain.from_iterable(plans) if plan.query]
-                new = [query for query in new if normalise(query) not in known]
+                prompt = backward(moves.profile, state["question"], state["candidate"], steps)
+                plans = await moves.put(prompt, input=state["candidate"])
+                asked = [plan.query for plan in chain.from_iterable(plans) if plan.query]
+                new = fresh(asked, [step["query"] for step in steps])
                 if not new:
                     break
                 steps.append(await take(moves, new[0], self.k))
@@ -163,17 +160,14 @@ class Bidirectional(Nesting):
             update["found"] = [ahead["passages"]]
         return update if back else {**update, **{name: ahead[name] for name in ("stop", "reason")}}
 
-    async def _close(self, moves: Moves, state: Any) -> Update:
+    def _asking(self, moves: Moves, state: Any) -> Callable[[list[Passage]], Prompt[Closing]] | None:
         """Verify and answer from the notes of both directions; as any run does where no check came back."""
-        checks, ids = state.get("checks"), evidence(state)[: self.context]
-        if not checks or not state["scope"]["answers"]:
-            return await super()._close(moves, state)
+        checks = state.get("checks")
+        if not checks:
+            return None
         [ahead] = state["outcomes"]
         notes = [*numbered_pairs(ahead["chain"]), *ahead["known"], *([ahead["text"]] if ahead["text"] else [])]
-        return await moves.close(
-            state["question"], ids, state["chain"], state["known"], state["stop"],
-            lambda docs: verify(moves.profile, state["question"], docs, notes, checks),
-        )  # fmt: skip
+        return lambda docs: verify(moves.profile, state["question"], docs, notes, checks)
 
     def _propose(self, costs: Costs) -> Spend:
         """A call that names the candidates."""

@@ -125,8 +125,8 @@ class Mcts(Continuing):
     async def _select(self, moves: Moves, state: _MctsState) -> Update:
         """Choose the nodes that the next rollouts go on from; none where rollouts, budget or nodes are used up."""
         moves.give_up_closing()
-        costs = Costs.of(state, samples=moves.context.capabilities.samples)
-        done, room = state["outcomes"], Room.of(moves.ledger, moves.clock)
+        costs = moves.costs(state)
+        done, room = state["outcomes"], moves.room
         width = self._side_by_side(costs, room, len(done))
         leaves: list[list[Step]] = []
         for _ in range(width):
@@ -209,7 +209,7 @@ class Mcts(Continuing):
     def _layers(self, costs: Costs, room: Room, done: int, branches: int) -> int:
         """Batches of so many rollouts that `room` is to be shared by: none gets less than a rollout needs."""
         least, _ = self.inner_cost(costs)
-        return int(max(1, min(math.ceil((self.rollouts - done) / self.width), room.turns(beside(least, branches)))))
+        return room.layers(beside(least, branches), math.ceil((self.rollouts - done) / self.width))
 
 
 def _path(chain: Sequence[Step]) -> Path:

@@ -109,8 +109,8 @@ class Muse(Continuing):
 
     async def _deal(self, moves: Moves, state: _MuseState) -> Update:
         """Share what is left: for the first run, then among the branches, then among the reports."""
-        done, costs = state["outcomes"], Costs.of(state, samples=moves.context.capabilities.samples)
-        room = Room.of(moves.ledger, moves.clock)
+        done, costs = state["outcomes"], moves.costs(state)
+        room = moves.room
         if not done:
             part = share(moves.ledger, 1, moves.clock, layers=self._layers(costs, room))
             return {"part": part, "typical": costs.means}

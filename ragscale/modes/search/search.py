@@ -15,11 +15,10 @@ from langgraph.graph import END
 from langgraph.types import Send
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
-from ragscale.modes.core.costs import Costs, Room
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import branch, node, send
-from ragscale.modes.core.state import State, Update, inside, noted
+from ragscale.modes.core.state import State, Update, failure, inside, noted
 from ragscale.modes.core.steps import take
 from ragscale.modes.search.levels import Levels, Shape
 from ragscale.prompts import Plan, Step, normalise
@@ -101,8 +100,8 @@ class Search(Levels):
         given = Kept(chain=state["chain"], known=state["known"], score=None, ended=False)
         beam = state.get("beam") or [given]
         going = [kept for kept in beam if not kept["ended"]]
-        costs = Costs.of(state, samples=moves.context.capabilities.samples)
-        room, levels = Room.of(moves.ledger, moves.clock), self.steps - len(state["chain"])
+        costs = moves.costs(state)
+        room, levels = moves.room, self.steps - len(state["chain"])
         chains = self._chains(costs, room, levels, len(going))
         shape = self._shape(moves, costs, room, levels, chains)
         if chains < len(going):
@@ -171,8 +170,7 @@ class Search(Levels):
         level, beam = len(state["chain"]), list(state["beam"])
         asked = [(at, queries, known) for depth, at, queries, known in state["asked"] if depth == level]
         if not asked:
-            stop, reason = state["failed"][-1]
-            return {"stop": stop, "reason": reason, "queries": []}
+            return {**failure(state), "queries": []}
         several = sum(not kept["ended"] for kept in beam) > 1
         wanted: dict[str, tuple[str, str, list[int]]] = {}
         states: set[frozenset[str]] = set()
@@ -213,8 +211,7 @@ class Search(Levels):
         """Join the children and share what is left among their scores; stop where no child came back."""
         children = self._candidates(state)
         if not children:
-            stop, reason = state["failed"][-1]
-            return {"stop": stop, "reason": reason}
+            return failure(state)
         return {"part": share(moves.ledger, len(children) * Shape(*state["shape"]).rollouts or 1, moves.clock)}
 
     async def _to_scores(self, state: _SearchState) -> list[Send] | str:

@@ -16,7 +16,7 @@ from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, beside, serie
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import branch, node, send, unless_stopped
-from ragscale.modes.core.state import State, Update, inside
+from ragscale.modes.core.state import State, Update, failure, inside
 from ragscale.modes.core.steps import note as take_note
 from ragscale.prompts import NO_INFORMATION, Step, fresh, notes
 from ragscale.types import Choice, Spend
@@ -148,7 +148,7 @@ class Adaptive(Planning):
     async def _rewrite(self, moves: Moves, state: _AdaptiveState) -> Update:
         """Size the round, then ask for its queries; none where the model says that nothing is missing."""
         asked = state.get("asked", [])
-        costs, room = Costs.of(state), Room.of(moves.ledger, moves.clock)
+        costs, room = moves.costs(state), moves.room
         wide = self._widest(costs, room) if asked else self._first(costs, room)
         if not wide:  # this tells which limit it would pass
             moves.need(self._round(costs, 1, merged=False) if asked else _FIRST)
@@ -199,8 +199,7 @@ class Adaptive(Planning):
         """Choose the best branch, and whether to go on: not where it stops, nor where no round can be paid."""
         made = _of_round(state)
         if not made:
-            stop, reason = state["failed"][-1]
-            return {"stop": stop, "reason": reason}
+            return failure(state)
         first = next((n for n, one in enumerate(made) if one["stop"]), 0)
         if len(made) > 1:
             searches = [(one["query"], one["note"], one["answer"]) for one in made]
@@ -228,7 +227,7 @@ class Adaptive(Planning):
             update |= {"best": best, "held": 0}
         if best["stop"] or state["round"] >= self.rounds:
             return update
-        costs = Costs.of(state)
+        costs = moves.costs(state)
         try:  # notes that nobody would read are not merged
             moves.need(self._merge(costs, len(made)) + self._round(costs, 1, merged=False))
         except BudgetExceeded as limit:

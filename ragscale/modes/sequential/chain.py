@@ -104,7 +104,7 @@ class Chain(Stepwise):
             steps, tries = state["chain"], state.get("tries", 0)
             seen, notes = state["seen"][: self.plan_k], state["known"]
             # Half a step is money lost: begin none that cannot be read to its end.
-            step = self._step(Costs.of(state)) if steps else FIRST
+            step = self._step(moves.costs(state)) if steps else FIRST
             moves.need(step)
             known = {normalise(step["query"], self.match) for step in steps}
             # The paper caps the attempts of a whole chain; a model that keeps repeating itself has nothing left to ask.
@@ -137,7 +137,7 @@ class Chain(Stepwise):
 
         @node
         async def check(moves: Moves, state: _ChainState) -> Update:
-            costs = Costs.of(state)
+            costs = moves.costs(state)
             # There is nothing to decide where another step cannot be paid.
             moves.need(self._check(costs) + self._step(costs))
             bias = self.bias if self.stop == "learned" else None

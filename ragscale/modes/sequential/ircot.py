@@ -93,7 +93,7 @@ class IRCoT(Planning):
             question, profile, steps = state["question"], moves.profile, state["chain"]
             said = [step["answer"] for step in steps]
             # A sentence that cannot be searched for is money lost; the last one may say what the answer is.
-            costs, last = Costs.of(state), len(steps) + 1 >= self.steps
+            costs, last = moves.costs(state), len(steps) + 1 >= self.steps
             moves.need(costs.reason(len(state["seen"])) + costs.retrieve(0 if last else 1))
             plans = await moves.ask(lambda docs: reasoning.sentence(profile, question, docs, said), state["seen"])
             for query, sentence in chain.from_iterable(plans):

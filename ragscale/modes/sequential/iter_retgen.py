@@ -72,7 +72,7 @@ class IterRetGen(Planning):
         @node
         async def write(moves: Moves, state: _IterState) -> Update:
             # A draft that is not searched for, or is not written from its passages, is money lost.
-            moves.need(self._turn(Costs.of(state)))
+            moves.need(self._turn(moves.costs(state)))
             question, profile = state["question"], moves.profile
             drafts = await moves.ask(lambda docs: reasoning.draft(profile, question, docs), state["seen"])
             last = state.get("query", question)

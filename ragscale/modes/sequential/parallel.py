@@ -249,7 +249,7 @@ class Parallel(Planning):
             if new and form.seed_question and not turns and len(new) < (now or most):  # a free place
                 seed = fresh([state["question"]], new)
                 queries, new = [*seed, *queries], [*seed, *new]
-            room = Room.of(moves.ledger, moves.clock)
+            room = moves.room
             left = max(1, int(min(len(new), room.queries, room.llm_calls if self.aggregate == "query" else len(new))))
             queries, new = [query for query in queries if query not in new[left:]], new[:left]
             if queries:
@@ -269,8 +269,8 @@ class Parallel(Planning):
         Raises:
             BudgetExceeded: The budget cannot pay a turn with a query: one that cannot be sent is money lost.
         """
-        room, rounds, asked = Room.of(moves.ledger, moves.clock), len(state.get("turns", [])), len(state["found"])
-        costs = Costs.of(state) if rounds and self.aggregate != "none" else _FREE
+        room, rounds, asked = moves.room, len(state.get("turns", [])), len(state["found"])
+        costs = moves.costs(state) if rounds and self.aggregate != "none" else _FREE
         moves.need(self._turn(costs, asked, 1))
         if self.width == "free":
             return self._payable(costs, room, asked, self.max_queries), 0

@@ -78,7 +78,7 @@ class Revise(Planning):
         @node
         async def write(moves: Moves, state: _ReviseState) -> Update:
             question, profile, ids = state["question"], moves.profile, evidence(state)[: self.context]
-            costs = Costs.of(state)
+            costs = moves.costs(state)
             # A draft that is not revised is the closing answer, for which more passages may fit.
             moves.need(costs.answer(len(ids)) + costs.reason(len(ids)) + costs.retrieve())
             said = await moves.ask(lambda docs: profile.answer(question, docs, state["known"]), ids)

@@ -76,7 +76,7 @@ class SelfAsk(Planning):
         async def ask(moves: Moves, state: _SelfAskState) -> Update:
             question, profile, steps = state["question"], moves.profile, state["chain"]
             # Half a step is money lost: begin none that cannot be read to its end.
-            moves.need(self._step(Costs.of(state)) if steps else FIRST)
+            moves.need(self._step(moves.costs(state)) if steps else FIRST)
             replies = await moves.put(reasoning.follow_up(profile, question, steps))
             for reply in replies:
                 if reply.answer:
