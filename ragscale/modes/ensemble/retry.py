@@ -18,11 +18,11 @@ from ragscale.modes.core.nesting import Nesting
 from ragscale.modes.core.nodes import node, send
 from ragscale.modes.core.scorers import SCORERS, Scorer
 from ragscale.modes.core.state import Outcome, State, Update
-from ragscale.modes.core.voting import stopped
+from ragscale.modes.core.voting import best, stopped
 from ragscale.modes.sequential.chain import Chain
 from ragscale.prompts.confidence import excluding, summary, with_summary
 from ragscale.prompts.wording import informative
-from ragscale.types import Choice, Spend
+from ragscale.types import Spend
 
 __all__ = ["Retry"]
 
@@ -33,9 +33,7 @@ class _RetryState(State, total=False):
     scored: bool
     """True where the next one's answer is checked, as there may be another to compare it with."""
     noted: str
-    """Summary of the tries so far."""
-    hint: str
-    """Words that they hand on to the next one."""
+    """Summary of the tries so far; empty where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,45 +111,43 @@ class Retry(Nesting):
         done = state["outcomes"]
         if done and self._sure(done[-1]):
             return {"further": 0, "held": 0}
-        costs = Costs.of(state, samples=moves.context.capabilities.samples)
-        further = self._further(costs, Room.of(moves.ledger, moves.clock), len(done))
+        costs, room = moves.costs(state), moves.room
+        further = self._further(costs, room, len(done))
         if not further:
             if len(done) < self.tries:
                 moves.note("select", f"{len(done)} of {self.tries} tries", status="narrowed")
             return {"further": 0, "held": 0}
-        compared = self._compared(costs, Room.of(moves.ledger, moves.clock), len(done), further)
-        told = await self._told(moves, state) if done else {}
-        part = share(moves.ledger, 1, moves.clock, layers=further)
-        # All seconds that are left: nothing tells how many a try takes, and half of one is money lost.
-        part |= {name: at for name, at in share(moves.ledger, 1, moves.clock).items() if name == "seconds"}
-        return {"further": further, "scored": compared, "part": part, "typical": costs.means, "held": 0, **told}
+        compared = self._compared(costs, room, len(done), further)
+        noted = await self._noted(moves, state) if done and self.carry == "summary" else ""
+        part = share(moves.ledger, 1, moves.clock, layers=further, timed=False)
+        return {
+            "further": further, "scored": compared, "noted": noted, "part": part, "typical": costs.means, "held": 0,
+        }  # fmt: skip
 
-    async def _told(self, moves: Moves, state: _RetryState) -> Update:
-        """The hint of the next try, by `carry`."""
-        question, outcomes = state["question"], state["outcomes"]
+    async def _noted(self, moves: Moves, state: _RetryState) -> str:
+        """Summary of the tries so far, by that of those before the last one; that one where the model writes none."""
+        last, before = state["outcomes"][-1], state["noted"]
+        prompt = summary(moves.profile, state["question"], before, last["chain"], last["known"], last["text"])
+        try:
+            said = await moves.put(prompt, input=last["text"])
+        except (BudgetExceeded, ModelError) as error:
+            moves.note("read", f"no summary: {error}", status="failed")
+            said = []
+        return said[0] if said else before
+
+    def _hint(self, state: _RetryState) -> str:
+        """Words that the tries so far hand on to the next one, by `carry`."""
         if self.carry == "exclude":
-            answers = {outcome["text"]: None for outcome in outcomes if informative(outcome["text"])}
-            return {"hint": excluding(list(answers)) if answers else ""}
-        if self.carry == "summary":
-            last, before = outcomes[-1], state.get("noted", "")
-            prompt = summary(moves.profile, question, before, last["chain"], last["known"], last["text"])
-            try:
-                said = await moves.put(prompt, input=last["text"])
-            except (BudgetExceeded, ModelError) as error:
-                moves.note("read", f"no summary: {error}", status="failed")
-                said = []
-            noted = said[0] if said else before
-            return {"noted": noted, "hint": with_summary(noted) if noted else ""}
-        return {}
+            answers = [outcome["text"] for outcome in state["outcomes"] if informative(outcome["text"])]
+            return excluding(list(dict.fromkeys(answers))) if answers else ""
+        return with_summary(state["noted"]) if state["noted"] else ""
 
     async def _to_try(self, state: _RetryState) -> list[Send] | str:
         done = len(state["outcomes"])
         if state["stop"] or not state["further"]:
             return "select" if done else "answer"
         hot = self.temperature if done else 0.0
-        return [
-            send("try", state, str(done), temperature=hot, scored=state["scored"], hint=state.get("hint", ""))
-        ]  # fmt: skip
+        return [send("try", state, str(done), temperature=hot, scored=state["scored"], hint=self._hint(state))]
 
     async def _select(self, moves: Moves, state: _RetryState) -> Update:
         """The last try's answer where it is sure of it, else the one of the highest confidence."""
@@ -160,19 +156,11 @@ class Retry(Nesting):
         if not answered:
             moves.note("select", "no try has an answer", status="empty")
             return {**stopped(outcomes), "found": [outcome["passages"] for outcome in outcomes]}
-        best = max(answered, key=_confidence)
-        choices = [
-            Choice(outcome["branch"], outcome["score"], "kept" if outcome is best else "pruned")
-            for outcome in outcomes
-        ]  # fmt: skip
-        moves.note(
-            "select", status="kept", choices=choices, score=best["score"], output=best["text"],
-            input=[outcome["text"] for outcome in outcomes],
-        )  # fmt: skip
-        return {**stopped(outcomes), **{name: best[name] for name in ("text", "citations", "chain", "known")}}
+        kept = best(moves, outcomes, answered, input=[outcome["text"] for outcome in outcomes])
+        return {**stopped(outcomes), **{name: kept[name] for name in ("text", "citations", "chain", "known")}}
 
     def _sure(self, outcome: Outcome) -> bool:
-        return informative(outcome["text"]) and _confidence(outcome) >= self.until
+        return informative(outcome["text"]) and outcome["score"] is not None and outcome["score"] >= self.until
 
     def _carried(self, costs: Costs) -> Spend:
         """Cost of handing on what was found."""
@@ -190,7 +178,3 @@ class Retry(Nesting):
         """Whether there is, or may be, another answer beside the next one's, so that its confidence matters."""
         least, full = self.inner_cost(costs)
         return bool(done) or further > 1 or (self.tries > 1 and room.pays(full + least + self._carried(costs)))
-
-
-def _confidence(outcome: Outcome) -> float:
-    return -1.0 if outcome["score"] is None else outcome["score"]
