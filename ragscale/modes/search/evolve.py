@@ -19,8 +19,8 @@ from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nodes import branch, node, send
-from ragscale.modes.core.state import State, Update, inside
-from ragscale.modes.search.population import Individual, best, distinct, drawn, join, name, told
+from ragscale.modes.core.state import State, Update, failure, inside
+from ragscale.modes.search.population import Individual, best, drawn, join, name, told
 from ragscale.prompts import NO_INFORMATION, Step, normalise
 from ragscale.prompts.evolution import elites, evaluate, refine
 from ragscale.prompts.wording import informative
@@ -49,8 +49,6 @@ class _EvolveState(State, total=False):
     """Members of each island, as places in `population`; an emigrant is a member of several."""
     at: list[int]
     """The turn under way, as a `Place`."""
-    joined: int
-    """How many of the population have joined an island."""
     parents: list[list[int]]
     """Of each conversation of the turn; empty for a draft. None of them: the search is over."""
     failures: int
@@ -189,44 +187,40 @@ class Evolve(Planning):
 
     async def _breed(self, moves: Moves, state: _EvolveState) -> Update:
         """Let the children of the last turn join, migrate and reset; then draw the parents of the next turn."""
-        population, update = state.get("population", []), Update(joined=len(state.get("population", [])), parents=[])
+        population, update = state.get("population", []), Update(parents=[])
         if any(informative(one["answer"]) for one in population):
             moves.give_up_closing()
             update["held"] = 0
-        costs = Costs.of(state, samples=moves.context.capabilities.samples)
+        costs = moves.costs(state)
         at = Place(*state["at"]) if "at" in state else None
         islands = [[*island] for island in state.get("islands", [])]
         if at is None:
-            if not Room.of(moves.ledger, moves.clock).pays(_FIRST):
-                moves.need(_FIRST)  # tells which limit it would pass
-            islands = [[] for _ in range(self._islands(costs, Room.of(moves.ledger, moves.clock)))]
+            moves.need(_FIRST)
+            islands = [[] for _ in range(self._islands(costs, moves.room))]
             if len(islands) < self.islands:
                 moves.note("select", f"{len(islands)} of {self.islands} islands", status="narrowed")
             at, widest = Place(), 0
         else:
-            born = range(state["joined"], len(population))
+            born = [n for n, one in enumerate(population) if _turn_of(one) == at]
             join(population, islands[at.island], born)
             if any(self._satisfies(population[n]) for n in born):
                 return {**update, "islands": islands}
             if not born and len(state["failed"]) > state["failures"]:  # what failed them all fails the next ones, too
-                stop, reason = state["failed"][-1]
-                return {**update, "islands": islands, **({} if population else {"stop": stop, "reason": reason})}
+                return {**update, "islands": islands, **({} if population else failure(state))}
             after, widest = self._next(at, len(islands)), len(state["parents"])
             if after.turn == 0:
                 self._emigrate(moves, population, islands, at.island)
             if self._resets(at, after, len(islands)):
                 await self._refill(moves, state["question"], population, islands)
             at = after
-        width = self._width(costs, Room.of(moves.ledger, moves.clock), at, widest, len(population))
+        width = self._width(costs, moves.room, at, widest, len(population))
         if at.generation >= self.generations or not width:
             if at.generation < self.generations:
                 moves.note("select", f"{len(population)} candidates", status="narrowed")
             return {**update, "islands": islands}
         parents = [self._parents(moves, population, islands[at.island], at, c) for c in range(width)]
-        layers = int(max(1, min(self._to_go(at, len(islands)), self._turns(costs, moves, width))))
-        part = share(moves.ledger, width, moves.clock, layers=layers)
-        # All seconds that are left: nothing tells how many a turn takes, and half of one is money lost.
-        part |= {limit: until for limit, until in share(moves.ledger, 1, moves.clock).items() if limit == "seconds"}
+        layers = moves.room.layers(beside(self._candidate(costs), width), self._to_go(at, len(islands)))
+        part = share(moves.ledger, width, moves.clock, layers=layers, timed=False)
         return {
             **update, "islands": islands, "at": [*at], "parents": parents, "part": part, "typical": costs.means,
             "failures": len(state["failed"]),
@@ -246,7 +240,7 @@ class Evolve(Planning):
         self, moves: Moves, question: str, population: Sequence[Individual], islands: list[list[int]]
     ) -> None:
         """Empty the worst islands, and refill them with elites that a model call picks."""
-        pool = distinct(population)[: self.elites]
+        pool = join(population, [], best(population, range(len(population))))[: self.elites]
         picked = pool[: self.refill]
         if len(pool) > self.refill:
             try:
@@ -282,13 +276,11 @@ class Evolve(Planning):
         if state["stop"] or not state["parents"]:
             return "select" if state.get("population") else "answer"
         generation, island, turn = state["at"]
+        places = [[generation, island, conversation, turn] for conversation in range(len(state["parents"]))]
         return [
-            send(
-                "turn", state, ".".join(map(str, [generation, island, c, *([turn] if turn else [])])),
-                place=[generation, island, c, turn], parents=[state["population"][n] for n in parents],
-            )
-            for c, parents in enumerate(state["parents"])
-        ]  # fmt: skip
+            send("turn", state, name(place), place=place, parents=[state["population"][n] for n in parents])
+            for place, parents in zip(places, state["parents"], strict=True)
+        ]
 
     async def _turn(self, moves: Moves, state: Any) -> Update:
         """One child: a draft, or by critic and author from its parents; retrieved and evaluated."""
@@ -299,7 +291,8 @@ class Evolve(Planning):
         kept, queries = plan
         found = await moves.retrieve(queries, self.k) if queries else []
         chain = [*kept, *(_step(query, ids) for query, ids in zip(queries, found, strict=True))]
-        ids = _fused([state["seen"], *(step["passages"] for step in chain)])[: self.context]
+        fused = reciprocal_rank_fusion([state["seen"], *(step["passages"] for step in chain)])
+        ids = [id for id, _ in fused[: self.context]]
         asked = [step["query"] for step in chain]
         prompt, shown, note = await moves.fit(lambda docs: evaluate(moves.profile, question, docs, asked), ids)
         for attempt in range(1 + self.retries):
@@ -331,10 +324,8 @@ class Evolve(Planning):
             hot = 0.0 if first and not attempt else self.temperature
             keep: list[int] | None = []
             if parents:
-                replies = await moves.ask(
-                    lambda _: refine(moves.profile, question, [told(one) for one in parents], self.queries),
-                    temperature=hot, attempt=attempt,
-                )  # fmt: skip
+                prompt = refine(moves.profile, question, [told(one) for one in parents], self.queries)
+                replies = await moves.put(prompt, temperature=hot, attempt=attempt)
                 if not replies:
                     continue
                 keep, asked = replies[0]
@@ -372,9 +363,6 @@ class Evolve(Planning):
             score=winner["support"], output=winner["answer"],
         )  # fmt: skip
         return {"text": winner["answer"], "citations": winner["citations"], "chain": winner["chain"]}
-
-    async def _unless_answered(self, state: State) -> str:
-        return END if state["text"] else "answer"
 
     def _satisfies(self, one: Individual) -> bool:
         return informative(one["answer"]) and one["support"] >= self.satisfied
@@ -427,21 +415,19 @@ class Evolve(Planning):
         wanted = min(self.conversations, max(1, paid // self.turns) if math.isfinite(paid) else paid)
         return int(max(min(wanted, paid), 0 if born else 1))
 
-    def _turns(self, costs: Costs, moves: Moves, width: int) -> float:
-        """Turns of so many conversations that what is left pays for."""
-        return Room.of(moves.ledger, moves.clock).turns(beside(self._candidate(costs), width))
-
 
 def _step(query: str, passages: list[str]) -> Step:
     return Step(query=query, passages=passages, answer=NO_INFORMATION)
 
 
-def _fused(rankings: Sequence[Sequence[str]]) -> list[str]:
-    return [id for id, _ in reciprocal_rank_fusion([[*ranking] for ranking in rankings if ranking])]
+def _turn_of(one: Individual) -> Place:
+    """The turn of its birth."""
+    generation, island, _, turn = one["place"]
+    return Place(generation, island, turn)
 
 
 def _choices(moves: Moves, population: Sequence[Individual], shown: Sequence[int], kept: Sequence[int]) -> list[Choice]:
     return [
-        Choice(inside(moves.scope, name(population[n])), population[n]["support"], "kept" if n in kept else "pruned")
-        for n in shown
+        Choice(inside(moves.scope, name(one["place"])), one["support"], "kept" if n in kept else "pruned")
+        for n, one in ((n, population[n]) for n in shown)
     ]

@@ -12,7 +12,7 @@ from ragscale.prompts import Step, normalise
 from ragscale.prompts.evolution import Told
 from ragscale.text import normalise_answer
 
-__all__ = ["Individual", "best", "distinct", "drawn", "join", "name", "told"]
+__all__ = ["Individual", "best", "drawn", "join", "name", "told"]
 
 _ORPHANS = 1 / 6
 """Probability of no parents, in each conversation after the first generation."""
@@ -52,14 +52,6 @@ def best(population: Sequence[Individual], among: Iterable[int]) -> list[int]:
     return sorted(among, key=lambda n: (-population[n]["support"], n))
 
 
-def distinct(population: Sequence[Individual]) -> list[int]:
-    """All but duplicates, the fittest first."""
-    found: dict[object, int] = {}
-    for n in best(population, range(len(population))):
-        found.setdefault(_identity(population[n]), n)
-    return [*found.values()]
-
-
 def drawn(source: random.Random, fitness: Sequence[float], most: int, temperature: float) -> list[int]:
     """Parents of a conversation, by their places in `fitness`: none with probability 1/6, else 1 to `most`.
 
@@ -89,7 +81,7 @@ def told(one: Individual) -> Told:
     return Told(one["chain"], one["answer"], one["support"], one["missing"])
 
 
-def name(one: Individual) -> str:
-    """Name of the branch that it was born in, within its run: generation, island, conversation, and turn from 1 on."""
-    *conversation, turn = one["place"]
+def name(place: Sequence[int]) -> str:
+    """Name of the branch of a birth, within its run: generation, island, conversation, and turn from 1 on."""
+    *conversation, turn = place
     return ".".join(map(str, [*conversation, *([turn] if turn else [])]))
