@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
 from dataclasses import MISSING, Field, fields
@@ -39,12 +40,10 @@ def modes(
     --json prints {"modes": [{"name", "summary", "source", "pays", "calls", "queries", "rounds", "serial_calls",
     "parameters": [{"name", "type", "default", "help"}]}]}.
     """
-    from ragscale.modes import get, registered
+    from ragscale.modes import registered
+    from ragscale.modes.spec import parse_list
 
-    known = registered()
-    if names is not None:
-        asked = [part.strip() for part in names.split(",")]
-        known = {name: type(get(name)) for name in asked}
+    known = registered() if names is None else {mode.name: type(mode) for mode in parse_list(names)}
     if drawings is not None:
         drawings.mkdir(parents=True, exist_ok=True)
         for name, cls in known.items():
@@ -134,23 +133,26 @@ def _default(field: Field[Any]) -> Any:
 
 def _field_docs(cls: type) -> dict[str, str]:
     """The strings that stand below the fields of a class and of its bases, which Python itself throws away."""
-    found: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        try:
-            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        except (OSError, TypeError, SyntaxError):
-            continue  # built in, or without its source
-        assert isinstance(body, ast.ClassDef)
-        for field, doc in zip(body.body, body.body[1:], strict=False):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(doc, ast.Expr)
-                and isinstance(doc.value, ast.Constant)
-                and isinstance(doc.value.value, str)
-            ):
-                found[field.target.id] = doc.value.value
-    return found
+    return {name: doc for base in reversed(cls.__mro__) for name, doc in _own_docs(base).items()}
+
+
+@functools.cache
+def _own_docs(cls: type) -> dict[str, str]:
+    """Those of the class itself."""
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return {}  # built in, or without its source
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: doc.value.value
+        for field, doc in zip(body.body, body.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(doc, ast.Expr)
+        and isinstance(doc.value, ast.Constant)
+        and isinstance(doc.value.value, str)
+    }
 
 
 def _table(described: list[dict[str, Any]]) -> None:

@@ -113,6 +113,13 @@ def test_parameters_of_an_unknown_mode() -> None:
     assert "Did you mean 'chain'?" in result.stderr
 
 
+def test_modes_are_named_as_elsewhere_on_the_command_line() -> None:
+    """A comma inside parentheses separates parameters, none of the list."""
+    result = CliRunner().invoke(app, ["modes", "vote(of=chain, n=5),chain", "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert [mode["name"] for mode in json.loads(result.stdout)["modes"]] == ["vote", "chain"]
+
+
 @pytest.mark.usefixtures("third_party")
 @pytest.mark.parametrize("columns", [80, 160])
 def test_a_table_to_choose_from(columns: int) -> None:
