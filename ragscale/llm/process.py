@@ -21,6 +21,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from ragscale.endpoint.http import open_client
 from ragscale.errors import EndpointError
 from ragscale.llm import keeper
@@ -177,8 +179,6 @@ class ServerProcess:
             )
 
     def _wait(self) -> None:
-        import httpx
-
         assert self._process is not None
         started = time.monotonic()
         with open_client(httpx.Client, self.url, timeout=5.0) as client:
@@ -199,9 +199,7 @@ class ServerProcess:
                 time.sleep(_PAUSE)
         self.took = time.monotonic() - started
 
-    def _answers(self, client: Any) -> bool:
-        import httpx
-
+    def _answers(self, client: httpx.Client) -> bool:
         with contextlib.suppress(httpx.HTTPError, ValueError):
             response = client.get(f"{self.url}/v1/models")
             return response.status_code == 200 and self._serves(response.json())
