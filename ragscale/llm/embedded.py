@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import platform
-import threading
 import warnings
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
 from ragscale.llm.notices import ModelWarning
-from ragscale.llm.openai import OpenAILLM
 from ragscale.llm.semaphore import WeightedSemaphore
+from ragscale.llm.shared import Servers, Sharing
 from ragscale.llm.special import of_gguf
 from ragscale.weights import threads
 
@@ -29,7 +27,7 @@ _SPARE = 1024  # tokens of that memory kept free for calls that are not announce
 _CACHE_MIB = 2048  # of prompts that lost their slot
 
 
-class EmbeddedLLM(OpenAILLM):
+class EmbeddedLLM(Sharing):
     """A GGUF model that runs on this machine's CPU, without a server of its own to look after.
 
     Objects of the same file and settings share one server; the last to be closed stops it.
@@ -47,6 +45,8 @@ class EmbeddedLLM(OpenAILLM):
         ModelFileError: `path` is absent, not a GGUF file, or cannot be loaded.
     """
 
+    _servers: ClassVar[Servers[_Key, _Running]] = Servers()
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -63,12 +63,16 @@ class EmbeddedLLM(OpenAILLM):
         _check_file(given)
         self.path = given.absolute()
         self._key = (str(self.path), context_window, slots, cpus or _cores())
-        running = _acquire(self._key)
+        running = self._servers.acquire(self._key, _start)
         self._open = True
         self._semaphore = running.semaphore
         self.endpoint = f"{running.server.listening_address}/v1"
         """The server's own address; other clients on this machine may use it too."""
         super().__init__(self.endpoint, model=self.path.stem, api_key_env=None, timeout=timeout)
+        try:
+            self._special = of_gguf(self.path)
+        except ModelFileError:
+            self._special = frozenset()
 
     def __repr__(self) -> str:
         return f"EmbeddedLLM({self.path.name!r})"
@@ -80,27 +84,16 @@ class EmbeddedLLM(OpenAILLM):
         Empty where it cannot be read, which llama.cpp may still be able to: prompts then rely on the shapes that such
         tokens have (`ragscale.prompts.clean`).
         """
-        try:
-            return of_gguf(self.path)
-        except ModelFileError:
-            return frozenset()
+        return self._special
 
     def _admit(self, prompt_tokens: int, max_tokens: int, n: int) -> AbstractAsyncContextManager[None]:
         # The server fails every request in its memory when that overflows.
         window = self.context_window
         return self._semaphore.admit(min(prompt_tokens + max_tokens, window) + (n - 1) * min(max_tokens, window))
 
-    async def aclose(self) -> None:
-        """Release the connections, and the server with its last user. Idempotent."""
-        await super().aclose()
-        await asyncio.to_thread(self.close)
 
-    def close(self) -> None:
-        """Like `aclose`, from synchronous code."""
-        if self._open:
-            self._open = False
-            _release(self._key)
-
+# The server's threads must end before the interpreter takes its modules apart.
+atexit.register(EmbeddedLLM._servers.clear)
 
 _Key = tuple[str, int, int, int]
 
@@ -109,11 +102,6 @@ _Key = tuple[str, int, int, int]
 class _Running:
     server: Any
     semaphore: WeightedSemaphore
-    users: int = 0
-
-
-_running: dict[_Key, _Running] = {}
-_lock = threading.Lock()
 
 
 def _check_file(path: Path) -> None:
@@ -133,45 +121,19 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _acquire(key: _Key) -> _Running:
-    with _lock:
-        running = _running.get(key)
-        if running is None:
-            running = _running[key] = _Running(_start(key), WeightedSemaphore(_memory(key) - _SPARE))
-        running.users += 1
-        return running
-
-
 def _memory(key: _Key) -> int:
     _, window, slots, _ = key
     return window * min(slots, _SHARE) + _SPARE
 
 
-def _release(key: _Key) -> None:
-    with _lock:
-        running = _running.get(key)
-        if running is None:
-            return
-        running.users -= 1
-        if running.users == 0:
-            del _running[key]
-
-
-@atexit.register
-def _stop_all() -> None:
-    # The server's threads must end before the interpreter takes its modules apart.
-    with _lock:
-        _running.clear()
-
-
-def _start(key: _Key) -> Any:
+def _start(key: _Key) -> _Running:
     path, window, slots, cpus = key
     if not threads.in_time:
         warnings.warn(
             "PyTorch was imported before ragscale, so its threads spin while they wait: the embedded model may be slow "
             "on a busy machine. Import ragscale first, or set OMP_WAIT_POLICY=passive and GOMP_SPINCOUNT=0.",
             ModelWarning,
-            stacklevel=4,
+            stacklevel=4,  # whoever made the model
         )
     try:
         import xllamacpp
@@ -197,6 +159,7 @@ def _start(key: _Key) -> Any:
     params.ui = False
     params.fit_params = False
     try:
-        return xllamacpp.Server(params)
+        server = xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         raise ModelFileError(f"llama.cpp cannot load {path}: {error}", "Give another GGUF file.") from None
+    return _Running(server, WeightedSemaphore(_memory(key) - _SPARE))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ragscale.endpoint.replies import ModelList, read
 from ragscale.endpoint.transport import Transport, UnreachableError
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError, ModelFileError
-from ragscale.llm.openai import OpenAILLM
 from ragscale.llm.process import ServerProcess
+from ragscale.llm.shared import Servers, Sharing
 
 __all__ = ["VllmLLM"]
 
@@ -30,7 +28,7 @@ _SECRET = {"api_key": "the server needs none", "hf_token": "put it into HF_TOKEN
 _DEFAULTS = {"enable_prompt_tokens_details": True}  # or nobody knows how much of a prompt came from the cache
 
 
-class VllmLLM(OpenAILLM):
+class VllmLLM(Sharing):
     """A model that vLLM serves on this machine, by a server that is started with it and stopped with its last user.
 
     Objects of the same settings share one server. One that ends while it serves is started again by the next call, up
@@ -53,6 +51,8 @@ class VllmLLM(OpenAILLM):
         ModelFileError: The folder is absent.
         EndpointError: The server ended before it served, or took too long; with the end of its log.
     """
+
+    _servers: ClassVar[Servers[_Key, ServerProcess]] = Servers(ServerProcess.stop)
 
     def __init__(
         self,
@@ -89,17 +89,6 @@ class VllmLLM(OpenAILLM):
         """Seconds that the server took until it served."""
         return self._server_process.took
 
-    async def aclose(self) -> None:
-        """Release the connections, and the server with its last user. Idempotent."""
-        await super().aclose()
-        await asyncio.to_thread(self.close)
-
-    def close(self) -> None:
-        """Like `aclose`, from synchronous code."""
-        if self._open:
-            self._open = False
-            _release(self._key)
-
 
 class _Watched(Transport):
     """The way to a server of this process, which is started again where it ended."""
@@ -125,16 +114,6 @@ class _Key:
     place: str
     name: str
     words: tuple[str, ...]
-
-
-@dataclass
-class _Shared:
-    server: ServerProcess
-    users: int = 0
-
-
-_running: dict[_Key, _Shared] = {}
-_lock = threading.Lock()
 
 
 def _located(model: str) -> tuple[str, str]:
@@ -167,31 +146,15 @@ def _word(name: str, value: Any) -> str:
 
 
 def _acquire(key: _Key, startup: float) -> ServerProcess:
-    with _lock:
-        shared = _running.get(key)
-        if shared is None:
-            shared = _running[key] = _Shared(_server(key, startup))
-        shared.users += 1
+    server = VllmLLM._servers.acquire(key, lambda key: _server(key, startup))
     try:
-        shared.server.start()
+        server.start()  # for which only others of the same settings wait
     except BaseException as error:
-        _release(key)
+        VllmLLM._servers.release(key)
         if isinstance(error, EndpointError):
-            raise _explained(error, key, shared.server.log) from None
+            raise _explained(error, key, server.log) from None
         raise
-    return shared.server
-
-
-def _release(key: _Key) -> None:
-    with _lock:
-        shared = _running.get(key)
-        if shared is None:
-            return
-        shared.users -= 1
-        if shared.users:
-            return
-        del _running[key]
-    shared.server.stop()
+    return server
 
 
 def _server(key: _Key, startup: float) -> ServerProcess:

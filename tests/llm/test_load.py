@@ -9,7 +9,7 @@ import pytest
 from fake_endpoint import FakeEndpoint, plain
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
-from ragscale.llm import embedded, load
+from ragscale.llm import ModelWarning, embedded, load
 from ragscale.llm.openai import OpenAILLM
 from ragscale.weights import pinned
 
@@ -114,6 +114,15 @@ def test_a_missing_runtime_comes_with_the_remedy(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(MissingDependency, match=r"ragscale\[embedded\]"):
         load("embedded:some.gguf")
+
+
+def test_a_warning_of_slow_threads_points_to_the_line_that_makes_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_check_file", lambda path: None)
+    monkeypatch.setattr(embedded.threads, "in_time", False)
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.warns(ModelWarning, match="Import ragscale first") as warned, pytest.raises(MissingDependency):
+        embedded.EmbeddedLLM("some.gguf")
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 def test_the_import_loads_nothing_heavy() -> None:

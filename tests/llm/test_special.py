@@ -9,7 +9,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models
 
 from ragscale.errors import ModelFileError
-from ragscale.llm import load, special_tokens
+from ragscale.llm import embedded, load, special_tokens
 from ragscale.llm.embedded import EmbeddedLLM
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.llm.special import neutral, of_gguf
@@ -60,6 +60,22 @@ def test_a_file_that_is_cut_is_an_error(tmp_path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ModelFileError, match="metadata cannot be read"):
         of_gguf(path)
+
+
+async def test_a_file_without_readable_metadata_has_none_and_is_read_once(
+    smol_server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+
+    def unreadable(path: Path) -> frozenset[str]:
+        reads.append(path)
+        raise ModelFileError("no metadata", "None.")
+
+    monkeypatch.setattr(embedded, "of_gguf", unreadable)
+    model = EmbeddedLLM(smol_server)
+    assert (special_tokens(model), special_tokens(model)) == (frozenset(), frozenset())
+    assert len(reads) == 1
+    await model.aclose()
 
 
 async def test_those_of_the_real_model_cannot_be_written(smol: EmbeddedLLM) -> None:

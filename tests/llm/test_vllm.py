@@ -32,7 +32,7 @@ from ragscale.agent import Agent
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.index import Index
-from ragscale.llm import Capabilities, Generation, ModelWarning, load, vllm
+from ragscale.llm import Capabilities, Generation, ModelWarning, load
 from ragscale.llm.vllm import VllmLLM
 from ragscale.types import Message
 
@@ -152,7 +152,7 @@ class Going(VllmLLM):
 def going(spec: str) -> Going:
     """Another user of the server that runs."""
     model = Going(spec.partition("?")[0].removeprefix("vllm:"), options_of(spec), startup=1800, timeout=1800)
-    assert len(vllm._running) == 1
+    assert len(VllmLLM._servers._held) == 1
     return model
 
 

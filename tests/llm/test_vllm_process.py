@@ -44,7 +44,7 @@ def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def nothing_is_left(interpreter: Path) -> Iterator[None]:
     """Each test stops what it starts."""
     yield
-    assert vllm._running == {}
+    assert VllmLLM._servers._held == {}
 
 
 def seen(model: VllmLLM) -> dict[str, Any]:
