@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
 import json
@@ -10,6 +11,7 @@ import sys
 import typing
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -53,13 +55,19 @@ QUESTION = {"question": "Where was the discoverer of polonium born?"}
 def load(place: str) -> Any:
     """The object that ``file.py:name`` names, from the file and not from a package."""
     path, _, name = place.partition(":")
+    return getattr(_module(path), name)
+
+
+@functools.cache
+def _module(path: str) -> ModuleType:
+    """The file's module; making it compiles every mode."""
     spec = importlib.util.spec_from_file_location("deployed", ROOT / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["deployed"] = module  # as LangGraph's server does; annotations are looked up there
     spec.loader.exec_module(module)
-    return getattr(module, name)
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +82,7 @@ def model(monkeypatch: pytest.MonkeyPatch, folder: str) -> ScriptedLLM:
     model = ScriptedLLM(script, score=lambda messages, text: -1.0)
     monkeypatch.setattr("ragscale.agent.load", lambda spec: model)
     monkeypatch.setenv("RAGSCALE_INDEX", folder)
+    _module("./graphs/modes.py")._opened.cache_clear()  # or the model of another test answers
     return model
 
 
@@ -102,9 +111,11 @@ async def test_a_deployed_mode_answers_within_the_limits_of_its_context(name: st
 
 
 @pytest.mark.usefixtures("model")
-async def test_the_steps_are_streamed_and_a_servers_checkpointer_holds_the_state() -> None:
+async def test_the_steps_are_streamed_and_a_servers_checkpointer_holds_the_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     graph = load(CONFIG["graphs"]["tree"])
-    graph.checkpointer = InMemorySaver()
+    monkeypatch.setattr(graph, "checkpointer", InMemorySaver())
     config = {"configurable": {"thread_id": "1"}}
     stream = graph.astream(QUESTION, config, context={"tokens": 4000}, stream_mode=["custom", "values"])
     chunks = [chunk async for chunk in stream]
@@ -222,11 +233,11 @@ async def test_a_deployed_mode_is_a_node_of_another_graph() -> None:
 
 
 @pytest.mark.usefixtures("model")
-async def test_each_question_on_a_thread_gets_its_own_answer() -> None:
+async def test_each_question_on_a_thread_gets_its_own_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = load(CONFIG["graphs"]["chain"])
-    graph.checkpointer = InMemorySaver()
     config = {"configurable": {"thread_id": "1"}}
-    alone = await load(CONFIG["graphs"]["chain"]).ainvoke({"question": "Does radium glow?"})
+    alone = await graph.ainvoke({"question": "Does radium glow?"})
+    monkeypatch.setattr(graph, "checkpointer", InMemorySaver())
     first = await graph.ainvoke(QUESTION, config)
     second = await graph.ainvoke({"question": "Does radium glow?"}, config)
     assert (first["answer"], second["answer"]) == ("Warsaw, Poland", "no")
