@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from fake_kinds import Fakes
 
 MakeModel = Callable[..., Path]
 
@@ -17,6 +20,16 @@ for folder in ("modes", "measure", "llm", "campaign", "kills"):
 pytest.register_assert_rewrite("conformance", "doubles")
 settings.register_profile("ragscale", deadline=None)  # a busy machine is no failure
 settings.load_profile("ragscale")
+
+
+@pytest.fixture(scope="module")
+def fakes() -> Iterator[Fakes]:
+    """Fake model servers of any kind; calls to them are repeated without a wait."""
+    from campaign import impatient
+    from fake_kinds import Fakes
+
+    with Fakes() as served, impatient():
+        yield served
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from campaign import Shelf, impatient
+from campaign import Shelf
 from endpoints import ENDPOINTS
 from fake_kinds import THOUGHT, Fake, Fakes, Kind, Truth, tagged
 
@@ -239,12 +238,6 @@ def test_without_a_key_it_says_so(fakes: Fakes, name: str, monkeypatch: pytest.M
 
 
 # -- helpers
-
-
-@pytest.fixture(scope="module")
-def fakes() -> Iterator[Fakes]:
-    with Fakes() as served, impatient():
-        yield served
 
 
 def made(fake: Fake, options: str = "") -> Agent:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
-from campaign import impatient
 from endpoints import ENDPOINTS
 from fake_kinds import Fakes, Kind
 from test_kinds import EXPECTED
@@ -133,12 +132,6 @@ def test_a_model_that_does_not_answer_in_time(monkeypatch: pytest.MonkeyPatch) -
 
 
 # -- endpoints of every kind
-
-
-@pytest.fixture(scope="module")
-def fakes() -> Iterator[Fakes]:
-    with Fakes() as served, impatient():
-        yield served
 
 
 @pytest.mark.parametrize("name", ENDPOINTS)

@@ -28,9 +28,9 @@ class Reply:
 
 
 class FakeEndpoint:
-    """Serves `answer(path, body)` until the block ends; remembers what it was sent."""
+    """Serves `answer(path, body)` until the block ends, on any free port by default; remembers what it was sent."""
 
-    def __init__(self, answer: Callable[[str, Body], Reply]) -> None:
+    def __init__(self, answer: Callable[[str, Body], Reply], port: int = 0) -> None:
         self.requests: list[tuple[str, Body]] = []
         self.keys: list[str | None] = []
         self.headers: list[dict[str, str]] = []
@@ -67,7 +67,7 @@ class FakeEndpoint:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

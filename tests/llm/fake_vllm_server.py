@@ -9,17 +9,15 @@ was started and what it was sent.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
-from fake_endpoint import Reply, Vllm
+from fake_endpoint import Body, FakeEndpoint, Reply, Vllm
 
 FAILURE = """\
 INFO 11-29 04:02:30 [api_server.py:1900] vLLM API server version 0.33.0
@@ -65,35 +63,20 @@ def main() -> None:
 
 def serve(args: argparse.Namespace, child: int) -> None:
     vllm = Vllm(args.max_model_len)
-    seen: list[dict[str, str]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer({})
+    def answer(path: str, body: Body) -> Reply:
+        if any(message["content"] == "crash" for message in body.get("messages", ())) and "n" in body:
+            os.kill(os.getpid(), signal.SIGKILL)
+        reply = vllm(path, body)
+        if path == "/v1/models":
+            reply.body["data"][0]["id"] = args.served_model_name
+        if path == "/seen":
+            pids, environment = [os.getpid(), child], dict(os.environ)
+            reply = Reply({"pids": pids, "words": sys.argv, "environment": environment, "headers": server.headers})
+        return reply
 
-        def do_POST(self) -> None:
-            self._answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-
-        def _answer(self, body: dict[str, Any]) -> None:
-            seen.append(dict(self.headers))
-            if any(message["content"] == "crash" for message in body.get("messages", ())) and "n" in body:
-                os.kill(os.getpid(), signal.SIGKILL)
-            reply = vllm(self.path, body)
-            if self.path == "/v1/models":
-                reply.body["data"][0]["id"] = args.served_model_name
-            if self.path == "/seen":
-                pids = [os.getpid(), child]
-                reply = Reply({"pids": pids, "words": sys.argv, "environment": dict(os.environ), "headers": seen})
-            data = json.dumps(reply.body).encode()
-            self.send_response(reply.status)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    ThreadingHTTPServer((args.host, args.port), Handler).serve_forever()
+    with FakeEndpoint(answer, args.port) as server:
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from campaign import Shelf, impatient
+from campaign import Shelf
 from endpoints import ENDPOINTS
 from fake_kinds import MODEL, Fakes, tagged
 from test_kinds import EXPECTED, SWITCHES
@@ -54,12 +53,6 @@ def bare(cell: str) -> str:
 NAMED = table("kind | specification")
 CAN = table("kind | schema")
 SWITCHED = {name: row["thoughts"] for name, row in NAMED.items() if row["thoughts"].startswith(("off: ", "fewer: "))}
-
-
-@pytest.fixture(scope="module")
-def fakes() -> Iterator[Fakes]:
-    with Fakes() as served, impatient():
-        yield served
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from campaign import Shelf, impatient
+from campaign import Shelf
 from doubles import StubIndex
 from endpoints import ENDPOINTS
 from fake_endpoint import Body, FakeEndpoint, Reply, Vllm, completion, plain, tool_calls
@@ -40,12 +40,6 @@ TALK: list[Message] = [
     {"role": "tool", "tool_call_id": "call00002", "content": "Jaws is a film."},
 ]
 WIRE = [tool.to_dict() for tool in TOOLS]
-
-
-@pytest.fixture(scope="module")
-def fakes() -> Iterator[Fakes]:
-    with Fakes() as served, impatient():
-        yield served
 
 
 def model_of(fake: Fake) -> OpenAILLM:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from campaign import Shelf, impatient
+from campaign import Shelf
 from endpoints import ENDPOINTS
 from fake_endpoint import Body, FakeEndpoint, Reply
 from fake_kinds import Fakes, Kind, tagged
@@ -18,12 +17,6 @@ from ragscale.llm import ModelWarning, load
 from ragscale.llm.openai import OpenAILLM
 
 OLLAMA = Kind(window=16_384, window_in="ps", truncates=True)
-
-
-@pytest.fixture(scope="module")
-def fakes() -> Iterator[Fakes]:
-    with Fakes() as served, impatient():
-        yield served
 
 
 @pytest.mark.parametrize("where", ["max_model_len", "context_length", "meta.n_ctx", "props", "api_v0", "ps"])
