@@ -16,12 +16,14 @@ from unittest import mock
 from ragscale.agent import Agent
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
+from ragscale.errors import ModelError
 from ragscale.index import Index
 from ragscale.llm.scripted import Said, ScriptedCall, ScriptedLLM
 from ragscale.modes import Mode
 from ragscale.modes.core import calls, moves
-from ragscale.prompts import PROFILES
-from ragscale.types import Hit, Message, Passage, ToolCall
+from ragscale.prompts import INSTRUCTIONS, PROFILES
+from ragscale.prompts.instructions import PLACEHOLDER
+from ragscale.types import Event, Hit, Message, Passage, ToolCall
 
 T = TypeVar("T")
 
@@ -111,6 +113,18 @@ def _tags(instructions: str) -> tuple[str, str, str] | None:
     return None
 
 
+def section_of(call: ScriptedCall) -> str:
+    """The section of the instruction that a call is made from; empty for a profile's own move."""
+    return next((name for name, form in _forms().items() if form.fullmatch(call.messages[0]["content"])), "")
+
+
+@functools.cache
+def _forms() -> dict[str, re.Pattern[str]]:
+    """The system message of each section, whatever stands for its placeholders."""
+    texts = {name: PLACEHOLDER.split(told.system)[::2] for name, told in INSTRUCTIONS.items() if told.system}
+    return {name: re.compile(".*".join(map(re.escape, parts)), re.DOTALL) for name, parts in texts.items()}
+
+
 def most_queries(call: ScriptedCall) -> int:
     """How many queries a turn may ask."""
     if call.tools:
@@ -167,6 +181,31 @@ def never_repeating(messages: Sequence[Message], call: ScriptedCall) -> list[str
         return f"fact {word}"
 
     return [text(i) for i in range(call.n)]
+
+
+def instead(by: Callable[[ScriptedCall], str] = move_of, /, **replies: Any) -> Script:
+    """`never_repeating`, but calls of these names reply something else: a value, or what a function of the call gives.
+
+    Args:
+        by: Names a call: by its move, or `section_of`.
+        replies: As a script's; a dict is written as JSON, and None leaves the call to `never_repeating`.
+    """
+
+    def script(messages: Sequence[Message], call: ScriptedCall) -> Any:
+        reply = replies.get(by(call))
+        said = reply(call) if callable(reply) else reply
+        if said is None:
+            return never_repeating(messages, call)
+        return json.dumps(said) if isinstance(said, dict) else said
+
+    return script
+
+
+def first_member_fails(messages: Sequence[Message], call: ScriptedCall) -> Any:
+    """`never_repeating`, but the model of an ensemble's first member, which alone plans greedily, fails for good."""
+    if call.temperature == 0.0 and move_of(call) == "plan":
+        raise ModelError("broken", "None.")
+    return never_repeating(messages, call)
 
 
 def score(messages: Sequence[Message], continuation: str) -> float:
@@ -248,6 +287,16 @@ def virtually(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def run(mode: str | Mode, **options: Any) -> tuple[Answer, Ledger]:
     """`ask`, in virtual time."""
     return virtually(lambda: ask(mode, **options))
+
+
+def of(answer: Answer, *moves: str) -> list[Event]:
+    """The events of these moves."""
+    return [event for event in answer.trace if event.move in moves]
+
+
+def counts(answer: Answer) -> tuple[int, int, int]:
+    """C, R and S of a run: its calls, retrievals and rounds."""
+    return answer.spend.total.llm_calls, answer.spend.total.queries, answer.spend.serial.rounds
 
 
 async def others() -> list[asyncio.Task[Any]]:

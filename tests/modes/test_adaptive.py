@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conformance import check
-from doubles import QUESTION, StubIndex, never_repeating, run, scripted
+from doubles import QUESTION, StubIndex, counts, instead, run, scripted, section_of
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
@@ -20,37 +20,17 @@ from ragscale.modes.core.costs import Costs, Room
 from ragscale.prompts import NO_INFORMATION, PROFILES, notes
 
 GENERIC = PROFILES["generic"]
-STARTS = {
-    "rewrite": "You look up", "note": "You keep the notes of somebody who looks up documents of a collection to answer "
-    "a question. Write", "conclude": "Answer the question from the notes", "verdict": "Say whether to stop",
-    "best": "Several searches", "merge": "You keep the notes of somebody who looks up documents of a collection to "
-    "answer a question. Several",
-}  # fmt: skip
-
-
-def kind(call: ScriptedCall) -> str:
-    """Section of the prompt of a call."""
-    return next((name for name, start in STARTS.items() if call.messages[0]["content"].startswith(start)), "closing")
 
 
 def saying(**said: Callable[[ScriptedCall], Any] | str) -> ScriptedLLM:
     """A model that never repeats itself, but for what it says to the prompts of these sections."""
-
-    def reply(messages: Any, call: ScriptedCall) -> Any:
-        text = said.get(kind(call))
-        return never_repeating(messages, call) if text is None else text(call) if callable(text) else text
-
-    return scripted(reply)
+    return scripted(instead(section_of, **said))
 
 
 def done(mode: Adaptive, llm: ScriptedLLM | None = None, **options: Any) -> Answer:
     answer, ledger = run(mode, llm=llm, **options)
     check(answer, ledger, options.get("budget") or Budget())
     return answer
-
-
-def counts(answer: Answer) -> tuple[int, int, int]:
-    return answer.spend.total.llm_calls, answer.spend.total.queries, answer.spend.serial.rounds
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 6])
@@ -70,7 +50,7 @@ def test_stop_in_the_first_round() -> None:
     answer = done(Adaptive(), llm)
     assert counts(answer) == (8, 2, 1)
     assert answer.stop_reason == "answered"
-    assert [kind(call) for call in llm.calls].count("merge") == 0
+    assert [section_of(call) for call in llm.calls].count("merge") == 0
     assert counts(done(Adaptive(width=1), saying(verdict="STOP"))) == (4, 1, 1)
 
 
@@ -96,8 +76,8 @@ def test_notes_of_branches_do_not_mix_before_they_are_merged() -> None:
     done(Adaptive(rounds=2), llm)
     by_kind: dict[str, list[str]] = {}
     for call in llm.calls:
-        by_kind.setdefault(kind(call), []).append(call.messages[1]["content"])
-    first, second = ([f"note {call.index} ends" for call in llm.calls if kind(call) == "note"][i] for i in (0, 1))
+        by_kind.setdefault(section_of(call), []).append(call.messages[1]["content"])
+    first, second = ([f"note {call.index} ends" for call in llm.calls if section_of(call) == "note"][i] for i in (0, 1))
     for name in ("conclude", "verdict"):
         assert [(first in text, second in text) for text in by_kind[name][:2]] == [(True, False), (False, True)]
     assert not any(first in text or second in text for text in by_kind["note"])
@@ -121,7 +101,7 @@ def test_the_rewriter_is_told_what_was_looked_up_and_repeats_are_not_searched() 
     llm = saying(rewrite=lambda call: next(queries))
     answer = done(Adaptive(rounds=3), llm, index=index)
     assert sorted(query for batch in index.searches for query in batch) == ["a", "b", "c"]
-    asked = [call.messages[1]["content"] for call in llm.calls if kind(call) == "rewrite"]
+    asked = [call.messages[1]["content"] for call in llm.calls if section_of(call) == "rewrite"]
     assert [text.rpartition(": ")[2] for text in asked] == ["nothing", "a; b", "a; b", "a; b; c", "a; b; c"]
     assert answer.text
     assert answer.stop_reason == "answered"
@@ -144,7 +124,7 @@ def test_a_branch_that_is_lost_leaves_the_others() -> None:
     llm = saying(rewrite='["a", "b"]', note=note, verdict="STOP", conclude="Ridley Scott")
     answer = done(Adaptive(), llm)
     assert answer.text == "Ridley Scott"
-    assert "best" not in [kind(call) for call in llm.calls]
+    assert "best" not in [section_of(call) for call in llm.calls]
     everything = done(Adaptive(), saying(note=lambda call: ModelError("refused", "Do not")))
     assert everything.stop_reason == "failed"
     assert everything.text  # of the closing answer

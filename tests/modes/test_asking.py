@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from conformance import check
-from doubles import QUESTION, StubIndex, never_repeating, run, scripted
-from test_behaviour import events, instead
+from doubles import QUESTION, StubIndex, instead, never_repeating, of, run, scripted
 
 from ragscale import modes
 from ragscale.agent import Agent
@@ -63,9 +62,9 @@ class TestCorag:
     def test_the_answer_is_shown_the_questions_own_passages_alone(self) -> None:
         index = StubIndex(lambda query: [f"q{i}" for i in range(20)] if query == QUESTION else [f"sub {query}"])
         answer, _ = run(Chain.preset("corag-paper"), llm=corag(), index=index)
-        assert events(answer, "answer")[0].passages == [f"q{i}" for i in range(20)]
+        assert of(answer, "answer")[0].passages == [f"q{i}" for i in range(20)]
         answer, _ = run(Chain.preset("corag-paper", evidence="kept", context=40), llm=corag(), index=index)
-        assert len(events(answer, "answer")[0].passages) == 26
+        assert len(of(answer, "answer")[0].passages) == 26
 
     def test_a_planner_that_says_enough_is_asked_again(self) -> None:
         replies = iter(["No further questions needed.", *(f"query {i}?" for i in range(9))])
@@ -82,7 +81,7 @@ class TestCorag:
         answer, _ = run(Chain.preset("corag-paper"), llm=corag(plan=lambda call: next(spelt)))
         assert answer.spend.total.llm_calls == 13
         answer, _ = run(Chain.preset("corag-paper"), llm=corag(plan=lambda call: "always the same"))
-        assert len([event for event in events(answer, "plan") if event.spend.llm_calls]) == 24
+        assert len([event for event in of(answer, "plan") if event.spend.llm_calls]) == 24
 
     def test_best_of_n_and_tree_have_its_counts(self) -> None:
         answer, _ = run(BestOfN.preset("corag-paper"), llm=corag())
@@ -109,7 +108,7 @@ class TestTree:
     def test_the_answer_rests_on_kept_branches_unless_told_otherwise(self, evidence: Any) -> None:
         index = StubIndex(lambda query: [f"of {query}"])
         answer, _ = run(Tree(steps=1, expand=3, samples=3, context=20, evidence=evidence), index=index)
-        shown = len(events(answer, "answer")[0].passages)
+        shown = len(of(answer, "answer")[0].passages)
         assert shown == {"kept": 2, "all": 4, "question": 1}[evidence]
 
 

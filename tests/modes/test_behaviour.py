@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from conformance import check
-from doubles import QUESTION, StubIndex, move_of, never_repeating, query, run, scripted
+from doubles import QUESTION, StubIndex, instead, move_of, never_repeating, of, query, run, scripted
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget
@@ -18,29 +18,13 @@ from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
 from ragscale.prompts import NO_INFORMATION
-from ragscale.types import Event, Message
+from ragscale.types import Message
 
 MODES: list[Mode] = [Once(), Chain(steps=3), Parallel(rounds=3), Tree(steps=2, expand=2, samples=3)]
 PLANNING = MODES[1:]
 
 by_name = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 planning = pytest.mark.parametrize("mode", PLANNING, ids=lambda mode: mode.name)
-
-
-def instead(**replies: Any) -> Callable[[Sequence[Message], ScriptedCall], Any]:
-    """`never_repeating`, but the named moves reply something else: a text, or a function of the call."""
-
-    def script(messages: Sequence[Message], call: ScriptedCall) -> Any:
-        reply = replies.get(move_of(call))
-        if reply is None:
-            return never_repeating(messages, call)
-        return reply(call) if callable(reply) else reply
-
-    return script
-
-
-def events(answer: Answer, move: str) -> list[Event]:
-    return [event for event in answer.trace if event.move == move]
 
 
 def notes(answer: Answer) -> str:
@@ -63,7 +47,7 @@ class TestDuplicates:
             return json.dumps(["Where was  he born"] if not call.temperature else [query(call.messages, call.seed)])
 
         answer, _ = run(Chain(steps=3, question_k=0), llm=scripted(instead(plan=plan)))
-        asked = [event.input for event in events(answer, "retrieve")]
+        asked = [event.input for event in of(answer, "retrieve")]
         assert len(asked) == 3
         assert asked[0] == ["Where was he born"]
         assert len({str(queries) for queries in asked}) == 3
@@ -88,7 +72,7 @@ class TestDuplicates:
         tree = Tree(steps=1, expand=3, samples=6, rollouts=1, rollout_steps=0, question_k=0)
         script = instead(plan=lambda call: [json.dumps(sample) for sample in samples])
         answer, _ = run(tree, llm=scripted(script))
-        (select,) = events(answer, "select")
+        (select,) = of(answer, "select")
         assert select.input == ["a b", "c d", "e f"]
 
     def test_a_turn_of_old_and_new_queries_searches_the_new_ones(self) -> None:
@@ -131,7 +115,7 @@ class TestMalformedTurns:
         check(answer, ledger, Budget())
         assert answer.text  # from the question's own passages
         assert answer.spend.total.llm_calls <= 30
-        planned = events(answer, "plan")
+        planned = of(answer, "plan")
         assert sum(event.spend.llm_calls for event in planned) == answer.spend.total.llm_calls - 1
         assert any(event.status == "malformed" for event in planned)
 
@@ -173,14 +157,14 @@ class TestEmptyRetrieval:
         assert answer.text
         assert (answer.citations, answer.spend.total.passages) == ([], 0)
         assert "no hits for" in notes(answer)
-        assert all(event.spend.llm_calls == 0 for event in events(answer, "read"))
-        assert all(event.output == NO_INFORMATION for event in events(answer, "read"))
+        assert all(event.spend.llm_calls == 0 for event in of(answer, "read"))
+        assert all(event.output == NO_INFORMATION for event in of(answer, "read"))
 
     def test_of_one_query_of_a_round_leaves_the_others(self) -> None:
         index = StubIndex(lambda query: [] if query == "nowhere" else ["p1"])
         llm = scripted(instead(turn=turn("nowhere", "something")))
         answer, _ = run(Parallel(question_k=0, rounds=1), llm=llm, index=index)
-        assert events(answer, "retrieve")[0].note == "no hits for ['nowhere']"
+        assert of(answer, "retrieve")[0].note == "no hits for ['nowhere']"
         assert answer.citations == ["p1"]
 
 
@@ -244,7 +228,7 @@ class TestStopping:
             return [json.dumps({"known": "", "missing": "", "queries": [query]}) for query in queries]
 
         answer, _ = run(Tree(steps=1, expand=2, samples=6, rollouts=1), llm=scripted(instead(plan=plan)))
-        assert events(answer, "select")[0].input == ["Thrice", "twice"]
+        assert of(answer, "select")[0].input == ["Thrice", "twice"]
 
     @by_name
     def test_a_model_that_stops_working_ends_in_what_is_known(self, mode: Mode) -> None:
@@ -273,7 +257,7 @@ class TestRetries:
 
         answer, ledger = run(Once(), llm=scripted(instead(answer=flaky)))
         check(answer, ledger, Budget())
-        (closing,) = events(answer, "answer")
+        (closing,) = of(answer, "answer")
         assert answer.text
         assert (closing.spend.llm_calls, closing.note) == (3, "busy; busy")
         assert closing.spend.prompt_tokens % 3 == 0
@@ -301,9 +285,9 @@ class TestWhatAnEndpointCannotDo:
         tree = Tree(steps=1, expand=2, samples=2, rollouts=1, rollout_steps=0, question_k=0)
         script = instead(plan=lambda call: ['["bad"]', '["good"]'], read=read)
         answer, _ = run(tree, llm=scripted(script, score=None))
-        assert [event.score for event in events(answer, "score")] == [1.0, 0.0]
-        assert all("cannot score" in event.note for event in events(answer, "score"))
-        assert events(answer, "select")[0].output == "good"
+        assert [event.score for event in of(answer, "score")] == [1.0, 0.0]
+        assert all("cannot score" in event.note for event in of(answer, "score"))
+        assert of(answer, "select")[0].output == "good"
 
     def test_the_lowest_penalty_wins_and_ties_go_to_the_earliest(self) -> None:
         tree = Tree(steps=1, expand=3, samples=3, rollouts=2, rollout_steps=0, question_k=0)
@@ -315,7 +299,7 @@ class TestWhatAnEndpointCannotDo:
                 return next(value for name, value in penalties.items() if f" {name}:" in messages[-1]["content"])
 
             answer, _ = run(tree, llm=scripted(script, score=score))
-            (select,) = events(answer, "select")
+            (select,) = of(answer, "select")
             assert (select.output, select.score) == (kept, min(values))
 
     def test_one_sample_a_call(self) -> None:
@@ -327,7 +311,7 @@ class TestWhatAnEndpointCannotDo:
         plans = [call for call in llm.calls if move_of(call) == "plan"]
         assert [call.n for call in plans] == [1, 1, 1, 1]
         assert len({call.seed for call in plans}) == 4  # else they would all say the same
-        assert len(events(answer, "plan")) == 4
+        assert len(of(answer, "plan")) == 4
 
     @by_name
     def test_no_schema(self, mode: Mode) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conformance import check, crashing, story
-from doubles import StubIndex, move_of, never_repeating, run, scripted
+from doubles import StubIndex, move_of, never_repeating, of, run, scripted
 from langgraph.checkpoint.memory import InMemorySaver
 
 from ragscale.answer import Answer
@@ -16,7 +16,6 @@ from ragscale.budget import Budget
 from ragscale.errors import EndpointError, ModelError
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Tree
-from ragscale.types import Event
 
 LEVEL = Tree(steps=1, expand=4, samples=4, rollouts=2, rollout_steps=0, question_k=0)
 DEEP = Tree(steps=3, expand=3, samples=3, rollouts=2, rollout_steps=2)
@@ -33,10 +32,6 @@ def failing(*moves: str, error: Any, only: str = "") -> Any:
         return never_repeating(messages, call)
 
     return script
-
-
-def of(answer: Answer, move: str) -> list[Event]:
-    return [event for event in answer.trace if event.move == move]
 
 
 @pytest.mark.parametrize(

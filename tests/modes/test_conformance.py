@@ -100,11 +100,7 @@ def marks(name: str) -> list[pytest.MarkDecorator]:
 
 
 class TestEveryMode(Conformance):
-    @pytest.fixture(
-        params=[
-            pytest.param(mode, id=name, marks=[pytest.mark.slow] * (name in LONG)) for name, mode in VARIANTS.items()
-        ]
-    )
+    @pytest.fixture(params=[pytest.param(mode, id=name, marks=marks(name)) for name, mode in VARIANTS.items()])
     def mode(self, request: pytest.FixtureRequest) -> Mode:
         mode: Mode = request.param
         return mode

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conformance import check
-from doubles import QUESTION, move_of, never_repeating, run, scripted
+from doubles import QUESTION, first_member_fails, move_of, never_repeating, run, scripted, section_of
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget
@@ -28,8 +28,7 @@ def shown(call: ScriptedCall) -> str:
 
 def of_instruction(llm: ScriptedLLM, told: Any) -> list[ScriptedCall]:
     """Calls that ask it."""
-    start = told.system.partition("{")[0]
-    return [call for call in llm.calls if call.messages[0]["content"].startswith(start)]
+    return [call for call in llm.calls if section_of(call) == told.section]
 
 
 def notes(answer: Answer) -> list[str]:
@@ -129,12 +128,7 @@ class TestMultiChain:
         assert run(self.MODE, llm=scripted(replied))[0].spend.total.llm_calls == 62
 
     def test_a_dead_chain_is_left_out(self) -> None:
-        def script(messages: Any, call: ScriptedCall) -> Any:
-            if call.temperature == 0.0 and move_of(call) == "plan":
-                raise ModelError("broken", "None.")
-            return never_repeating(messages, call)
-
-        llm = scripted(script)
+        llm = scripted(first_member_fails)
         answer, _ = run(self.MODE, llm=llm)
         [call] = of_instruction(llm, META)
         assert (shown(call).count(" -> "), shown(call).count("Chain ")) == (12, 4)

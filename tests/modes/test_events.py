@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conformance import check_tree, story
-from doubles import QUESTION, StubIndex, move_of, never_repeating, run, scripted, virtually
+from doubles import QUESTION, StubIndex, instead, move_of, never_repeating, of, run, scripted, virtually
 from test_conformance import SMALL, VARIANTS, marks
 
 from ragscale.agent import Agent
@@ -25,21 +25,6 @@ from ragscale.types import Choice, Event, Hit, Passage, Spend, Status, TracedHit
 
 EVERY = pytest.mark.parametrize("mode", [pytest.param(m, id=name, marks=marks(name)) for name, m in VARIANTS.items()])
 GOING_ON = pytest.mark.parametrize("mode", [Chain(steps=2), Parallel(rounds=2), SMALL], ids=lambda mode: mode.name)
-
-
-def of(answer: Answer, *moves: str) -> list[Event]:
-    return [event for event in answer.trace if event.move in moves]
-
-
-def saying(**texts: Any) -> Any:
-    """The usual script, but for moves that say something else."""
-
-    def script(messages: Any, call: ScriptedCall) -> Any:
-        said = texts.get(move_of(call))
-        text = said(call) if callable(said) else said
-        return never_repeating(messages, call) if text is None else [text] * call.n
-
-    return script
 
 
 class TestEveryMode:
@@ -127,7 +112,7 @@ class TestPlaces:
 class TestStatus:
     @GOING_ON
     def test_enough(self, mode: Mode) -> None:
-        script = saying(plan=json.dumps({"known": "all of it", "missing": "", "query": ""}), turn=enough())
+        script = instead(plan=json.dumps({"known": "all of it", "missing": "", "query": ""}), turn=enough())
         answer, _ = run(mode, llm=scripted(script))
         called = [event for event in of(answer, "plan") if event.spend.llm_calls]
         assert {(event.status, tuple(event.plan)) for event in called} == {("enough", ())}
@@ -135,13 +120,13 @@ class TestStatus:
     @GOING_ON
     @pytest.mark.parametrize("text", ["", "???", '["cut off', "[1, 2]"])
     def test_malformed(self, mode: Mode, text: str) -> None:
-        answer, _ = run(mode, llm=scripted(saying(plan=text, turn=text)))
+        answer, _ = run(mode, llm=scripted(instead(plan=text, turn=text)))
         called = [event for event in of(answer, "plan") if event.spend.llm_calls]
         assert {event.status for event in called} == {"malformed"}
 
     def test_one_good_sample_of_many_is_enough(self) -> None:
         samples = ["???", json.dumps(["a new query"]), "[", "", "[1]", "{}"]
-        script = saying(plan=lambda call: samples[call.n - 1])
+        script = instead(plan=lambda call: samples[call.n - 1])
         llm = scripted(lambda messages, call: samples[: call.n] if move_of(call) == "plan" else script(messages, call))
         answer, _ = run(Tree(steps=1), llm=llm)
         first = of(answer, "plan")[0]
@@ -150,14 +135,14 @@ class TestStatus:
     @GOING_ON
     def test_repeat(self, mode: Mode) -> None:
         turn = json.dumps({"think": "hm", "queries": ["the same"]})
-        answer, _ = run(mode, llm=scripted(saying(plan=json.dumps(["the same"]), turn=turn)))
+        answer, _ = run(mode, llm=scripted(instead(plan=json.dumps(["the same"]), turn=turn)))
         repeats = [event for event in of(answer, "plan") if event.status == "repeat"]
         assert repeats
         assert all(not event.spend.llm_calls for event in repeats)
 
     def test_of_a_conversation_in_tags(self) -> None:
         mode = Parallel(profile="rag-r1", rounds=1, max_queries=2)
-        answer, _ = run(mode, llm=scripted(saying(turn="<think>a</think><search>one, two</search>")))
+        answer, _ = run(mode, llm=scripted(instead(turn="<think>a</think><search>one, two</search>")))
         first = of(answer, "plan")[0]
         assert (first.plan, first.status) == (["one", "two"], "")
 
@@ -217,7 +202,7 @@ class TestChoices:
     def test_of_a_vote_are_counted(self) -> None:
         """Two of four members agree, one has an answer of its own, one abstains."""
         said = iter(["Yes", "no", "yes.", ""])
-        script = saying(answer=lambda call: json.dumps({"documents": [1], "answer": next(said)}))
+        script = instead(answer=lambda call: json.dumps({"documents": [1], "answer": next(said)}))
         answer, _ = run(Vote(of=Once(), n=4), llm=scripted(script))
         [select] = of(answer, "select")
         assert select.choices == [
@@ -227,7 +212,7 @@ class TestChoices:
 
     @pytest.mark.parametrize("scorer", ["penalty", "judge"])
     def test_of_best_of_n_have_the_scores_of_the_members(self, scorer: Any) -> None:
-        ratings = saying(plan=lambda call: '{"rating": 7}' if "rating" in str(call.schema) else None)
+        ratings = instead(plan=lambda call: '{"rating": 7}' if "rating" in str(call.schema) else None)
         answer, _ = run(BestOfN(of=Chain(steps=1), n=3, scorer=scorer), llm=scripted(ratings))
         [select] = of(answer, "select")
         assert [choice.branch for choice in select.choices] == ["0", "1", "2"]
@@ -278,7 +263,7 @@ class TestSize:
     @pytest.mark.parametrize("mode", [Tree(), Mcts(of=Chain(steps=3)), Vote(of=SMALL)], ids=lambda mode: mode.name)
     def test_without_texts_an_event_has_a_bounded_size(self, mode: Mode) -> None:
         """However long questions, passages, titles and replies are."""
-        long = saying(read=" ".join(["longword"] * 120))
+        long = instead(read=" ".join(["longword"] * 120))
         answer, _ = run(mode, llm=scripted(long), index=StubIndex(words=500), question="Who? " * 200)
         full, moves, none = (answer.to_dict(trace=form) for form in ("full", "moves", "none"))  # type: ignore[arg-type]
         assert [event["id"] for event in moves["trace"]] == [event["id"] for event in full["trace"]]

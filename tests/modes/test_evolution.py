@@ -6,14 +6,13 @@ import functools
 import json
 import math
 import random
-import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conformance import check
-from doubles import QUESTION, StubIndex, Together, move_of, never_repeating, run, scripted
+from doubles import QUESTION, StubIndex, Together, counts, instead, move_of, run, scripted, section_of
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget
@@ -25,7 +24,6 @@ from ragscale.prompts import INSTRUCTIONS
 from ragscale.prompts.backward import CANDIDATES
 from ragscale.prompts.confidence import CONFIDENCE, SUMMARY
 from ragscale.prompts.evolution import ELITES, EVALUATE, REFINE
-from ragscale.prompts.instructions import PLACEHOLDER
 from ragscale.types import Event
 
 ODD = [
@@ -35,37 +33,14 @@ ODD = [
 ]  # fmt: skip
 
 
-def asked(call: ScriptedCall) -> str:
-    """The section of the instruction that a call is made from; empty for a profile's own move."""
-    return next((name for name, form in _forms().items() if form.fullmatch(call.messages[0]["content"])), "")
-
-
-@functools.cache
-def _forms() -> dict[str, re.Pattern[str]]:
-    """The system message of each section, whatever stands for its placeholders."""
-    texts = {name: PLACEHOLDER.split(told.system)[::2] for name, told in INSTRUCTIONS.items() if told.system}
-    return {name: re.compile(".*".join(map(re.escape, parts)), re.DOTALL) for name, parts in texts.items()}
-
-
-def replying(**replies: Callable[[ScriptedCall], Any] | Any) -> Any:
-    """A script that replies to the instructions of these sections so, and to everything else never the same."""
-
-    def script(messages: Any, call: ScriptedCall) -> Any:
-        section = asked(call)
-        if section not in replies:
-            return never_repeating(messages, call)
-        reply = replies[section]
-        said = reply(call) if callable(reply) else reply
-        return said if isinstance(said, str) else json.dumps(said)
-
-    return script
+replying = functools.partial(instead, section_of)
 
 
 def counted(mode: Mode, **options: Any) -> tuple[Answer, tuple[int, int, int]]:
     """A run without limits, and its calls, retrievals and rounds."""
     answer, ledger = run(mode, **options)
     check(answer, ledger, Budget())
-    return answer, (answer.spend.total.llm_calls, answer.spend.total.queries, answer.spend.serial.rounds)
+    return answer, counts(answer)
 
 
 def in_full(mode: Mode) -> tuple[int, int, int]:
@@ -174,7 +149,7 @@ def test_a_summary_builds_on_the_one_before_and_one_that_fails_loses_nothing() -
     said = iter(["first note", "N/A"])
     llm = scripted(replying(summary=lambda call: next(said)))
     counted(Retry(of=Chain(steps=1), carry="summary"), llm=llm)
-    first, second = prompts([call for call in llm.calls if asked(call) == "summary"])
+    first, second = prompts([call for call in llm.calls if section_of(call) == "summary"])
     assert "Known before: nothing" in first
     assert "Known before: first note" in second
     assert "It noted: first note" in prompts(llm.calls)[-2]  # the closing answer of the third try
@@ -193,7 +168,7 @@ def test_no_answer_is_no_confidence_and_no_call() -> None:
     texts = iter(["", "No relevant information found", "Oslo"])
 
     def script(messages: Any, call: ScriptedCall) -> Any:
-        return json.dumps({"confidence": 99} if asked(call) else {"answer": next(texts), "documents": [1]})
+        return json.dumps({"confidence": 99} if section_of(call) else {"answer": next(texts), "documents": [1]})
 
     answer, (calls, _, _) = counted(Retry(of=Once()), llm=scripted(script))
     assert (answer.text, calls) == ("Oslo", 4)
@@ -263,7 +238,7 @@ def test_both_directions_run_in_one_superstep() -> None:
     llm = scripted(
         replying(candidates={"answers": NAMES}), sleep=together,
         delay=lambda call: float(move_of(call) == "plan" and "Looked up so far:\n1." not in call.messages[-1]["content"]
-                                 and asked(call) != "candidates"),
+                                 and section_of(call) != "candidates"),
     )  # fmt: skip
     answer, _ = run(Bidirectional(of=Chain(steps=1, question_k=0)), llm=llm)
     assert (together.failed, llm.most_running, answer.stop_reason) == (0, 4, "answered")
@@ -273,7 +248,7 @@ def test_the_merged_prompt_has_both_directions_and_each_candidate_its_own() -> N
     llm = proposing(*NAMES)
     answer, _ = run(BOTH, llm=llm)
     last = llm.calls[-1]
-    assert asked(last) == "verify"
+    assert section_of(last) == "verify"
     text = last.messages[-1]["content"]
     pairs = {e.branch: [] for e in answer.trace if e.move == "read"}
     for event in answer.trace:
@@ -304,7 +279,7 @@ def test_without_candidates_it_is_the_forward_direction(reply: str) -> None:
     _, counts = counted(BOTH, llm=llm)
     assert counts == (2 * 3 + 1 + 1, 3, 3)
     assert move_of(llm.calls[-1]) == "answer"
-    assert asked(llm.calls[-1]) == ""
+    assert section_of(llm.calls[-1]) == ""
 
 
 def test_a_small_budget_has_fewer_candidates_and_each_is_checked_to_its_end() -> None:
@@ -403,7 +378,7 @@ def test_the_paper_is_a_preset() -> None:
 def test_critic_and_author_are_one_reply_that_sees_the_parents_and_the_feedback() -> None:
     llm = evaluated(lambda n: n % 10)
     counted(Evolve(generations=1, islands=1, conversations=1, turns=2, question_k=0, queries=1), llm=llm)
-    assert [asked(call) for call in llm.calls] == ["", "evaluate", "refine", "evaluate"]
+    assert [section_of(call) for call in llm.calls] == ["", "evaluate", "refine", "evaluate"]
     shown = llm.calls[2].messages[-1]["content"]
     assert "Plan 1, supported 0 of 10:\n1. query about " in shown
     assert " -> fact 0\nAnswer: answer 0\nMissing: gap 0" in shown
@@ -413,9 +388,9 @@ def test_critic_and_author_are_one_reply_that_sees_the_parents_and_the_feedback(
 def test_the_first_draft_and_evaluations_are_greedy_all_else_is_sampled() -> None:
     llm = evaluated(lambda n: 1)
     run(SMALL, llm=llm)
-    hot = [call.temperature for call in llm.calls if asked(call) != "evaluate"]
+    hot = [call.temperature for call in llm.calls if section_of(call) != "evaluate"]
     assert (hot[0], set(hot[1:])) == (0.0, {0.7})
-    assert {call.temperature for call in llm.calls if asked(call) == "evaluate"} == {0.0}
+    assert {call.temperature for call in llm.calls if section_of(call) == "evaluate"} == {0.0}
 
 
 def test_a_child_keeps_steps_of_two_parents_and_only_new_queries_are_retrieved() -> None:
@@ -457,7 +432,7 @@ def test_parents_are_drawn_anew_by_every_seed_and_the_same_by_each() -> None:
         llm = evaluated(lambda n: n % 9)
         run(mode, llm=llm, seed=seed)
         later = llm.calls[24:]
-        seen.append([asked(call) or "draft" for call in later if asked(call) != "evaluate"])
+        seen.append([section_of(call) or "draft" for call in later if section_of(call) != "evaluate"])
     assert seen[0] == seen[1]
     assert len({str(kinds) for kinds in seen}) == 3
     drafts = sum(kinds.count("draft") for kinds in seen[1:])
@@ -513,7 +488,7 @@ def test_duplicates_and_children_that_are_their_parents_join_no_island() -> None
     assert [event.status for event in answer.trace].count("repeat") == 4
 
     same = replying(evaluate={"answer": "Ann", "documents": [1], "support": 5})
-    llm = scripted(lambda messages, call: '["one query"]' if not asked(call) else same(messages, call))
+    llm = scripted(lambda messages, call: '["one query"]' if not section_of(call) else same(messages, call))
     mode = Evolve(generations=1, islands=2, conversations=2, turns=1, question_k=0, queries=1)
     answer, _ = counted(mode, llm=llm)
     assert len(births(answer)) == 4
@@ -532,7 +507,7 @@ def test_the_worst_islands_are_refilled_with_elites_that_a_call_picks(reply: Any
     kept = [choice.branch for choice in resets[0].choices if choice.status == "kept"]
     assert [choice.branch for choice in resets[0].choices] == ["0.1.1", "0.1.0", "0.0.1", "0.0.0"]
     assert kept == (["0.1.1", "0.0.1"] if reply != "nonsense" else ["0.1.1", "0.1.0"])
-    shown = next(text for text, call in zip(prompts(llm.calls), llm.calls, strict=True) if asked(call) == "elites")
+    shown = next(text for text, call in zip(prompts(llm.calls), llm.calls, strict=True) if section_of(call) == "elites")
     assert shown.count(" of 10)") == 4
 
 

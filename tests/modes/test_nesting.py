@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 from conformance import CrashError, check, crashing, story
-from doubles import QUESTION, StubIndex, ask, move_of, never_repeating, run, scripted, virtually
+from doubles import QUESTION, StubIndex, ask, first_member_fails, move_of, never_repeating, run, scripted, virtually
 from langgraph.checkpoint.memory import InMemorySaver
 
 from ragscale.agent import Agent
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
-from ragscale.errors import ModelError
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vote
 from ragscale.modes.core.costs import Costs
@@ -118,13 +117,7 @@ def test_members_have_equal_shares_and_none_takes_anothers(mode: Any, limits: di
 
 def test_a_dead_member_costs_the_others_nothing() -> None:
     """The first member's model fails for good: the others decide, and its failure is in the trace."""
-
-    def script(messages: Any, call: ScriptedCall) -> Any:
-        if call.temperature == 0.0 and move_of(call) == "plan":  # only the first member plans greedily
-            raise ModelError("broken", "None.")
-        return never_repeating(messages, call)
-
-    answer, ledger = run(BestOfN(of=Chain(steps=2, question_k=0), n=3), llm=scripted(script))
+    answer, ledger = run(BestOfN(of=Chain(steps=2, question_k=0), n=3), llm=scripted(first_member_fails))
     check(answer, ledger, Budget())
     [select] = [event for event in answer.trace if event.move == "select"]
     kept = [choice.branch for choice in select.choices if choice.status == "kept"]

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from conformance import check
-from doubles import QUESTION, StubIndex, move_of, never_repeating, run, scripted
+from doubles import QUESTION, StubIndex, counts, move_of, never_repeating, run, scripted, section_of
 
-from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import ModelError
 from ragscale.llm.base import Capabilities
@@ -24,12 +23,8 @@ HYBRID = {"rounds": 2, "max_queries": 3}
 BEGIN, END = "<|begin_search_queries|>", "<|end_search_queries|>"
 
 
-def counts(answer: Answer) -> tuple[int, int, int]:
-    return answer.spend.total.llm_calls, answer.spend.total.queries, answer.spend.serial.rounds
-
-
 def is_note(call: ScriptedCall) -> bool:
-    return call.messages[0]["content"].startswith("You keep the notes")
+    return section_of(call) == "note"
 
 
 def searching(*turns: str, note: Callable[[ScriptedCall], Any] | None = None) -> ScriptedLLM:

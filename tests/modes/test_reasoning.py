@@ -8,20 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from doubles import QUESTION, Script, StubIndex, move_of, never_repeating, run, score, scripted
+from doubles import QUESTION, Script, StubIndex, counts, move_of, never_repeating, run, score, scripted
 
-from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput, ModelError
 from ragscale.modes import BestOfN, Chain, Direct, IRCoT, IterRetGen, Revise, SelfAsk, Vote
 from ragscale.modes.spec import parse
 from ragscale.types import Passage
-
-
-def counts(answer: Answer) -> tuple[int, int, int]:
-    """C, R and S of a run."""
-    spend = answer.spend
-    return spend.total.llm_calls, spend.total.queries, spend.serial.rounds
 
 
 def saying(*replies: str, kinds: tuple[str, ...] = ("read",)) -> Script:

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 from conformance import check
-from doubles import StubIndex, move_of, never_repeating, run, score, scripted
+from doubles import StubIndex, move_of, never_repeating, of, run, score, scripted, section_of
 
-from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput, ModelError
 from ragscale.llm.base import Capabilities, Generation
@@ -21,12 +20,6 @@ from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.modes import Beam, Chain, Muse, Once, Tot, Tree
 from ragscale.modes.core.costs import Costs
 from ragscale.prompts import profile, states
-from ragscale.types import Event
-
-
-def of(answer: Answer, move: str) -> list[Event]:
-    """The events of a move."""
-    return [event for event in answer.trace if event.move == move]
 
 
 def asking(plans: Callable[[str], Sequence[str]]) -> Any:
@@ -354,7 +347,7 @@ class TestMuse:
         """And the passages of all; a report that fails is left out."""
 
         def script(messages: Any, call: ScriptedCall) -> Any:
-            if call.messages[0]["content"].startswith("A search looked things up"):
+            if section_of(call) == "report":
                 asked.append(messages[-1]["content"])
                 return ModelError("no report today") if len(asked) == 2 else f"Report\non it, {len(asked)}."
             return never_repeating(messages, call)
