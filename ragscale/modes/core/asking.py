@@ -13,6 +13,8 @@ __all__ = ["CAPS", "CORAG", "Asking", "Planning", "Stepwise"]
 
 CAPS: dict[str, float] = {"answer_tokens": 0, "plan_tokens": 0, "read_tokens": 0, "turn_tokens": 0}
 """Token caps that a mode may have as parameters, with their least values: 0 leaves them to the profile."""
+_SHOWN = ("pairs", "evidence")
+"""Parameters or constants of a mode that say what its closing answer is shown; see `Stepwise`."""
 CORAG: dict[str, Any] = {
     "profile": "corag", "steps": 6, "k": 5, "question_k": 20, "plan_k": 0, "context": 20, "temperature": 0.7,
     "pairs": "all", "evidence": "question", "early": False, "match": "exact",
@@ -48,7 +50,8 @@ class Asking(Mode):
     def asks(self) -> dict[str, Any]:
         """Profile and settings, as plain values for the run's scope; those left to the profile are left out."""
         caps = {field.name: cap for field in fields(self) if field.name in CAPS and (cap := getattr(self, field.name))}
-        return {"profile": self.profile, "prompts": self.prompts, "settings": caps}
+        shown = {name: getattr(self, name) for name in _SHOWN if hasattr(self, name)}
+        return {"profile": self.profile, "prompts": self.prompts, "settings": caps, **shown}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +90,3 @@ class Stepwise(Planning):
     repeat, up to the last step."""
     match: Match = "words"
     """Repeats: by ``"words"`` in any case and composition, or by the ``"exact"`` text, as published."""
-
-    @property
-    def asks(self) -> dict[str, Any]:
-        """As of `Asking`, with what the closing answer is shown."""
-        return {**super().asks, "pairs": self.pairs, "evidence": self.evidence}

@@ -96,13 +96,13 @@ def send(to: str, state: State, name: str, *, temperature: float = 0.0, **values
     return Send(to, {**shared, "scope": scope, **values})
 
 
-def unless_stopped(to: str) -> Callable[[State], Awaitable[str]]:
-    """A router: `to`, or ``"answer"`` as soon as the run must close.
+def unless_stopped(to: str, given: str = "") -> Callable[[Any], Awaitable[str]]:
+    """A router: `to`, or ``"answer"`` as soon as the run must close, or where the state's key `given` is empty.
 
     Asynchronous like every router: LangGraph runs others in threads, at the price of a hop a step.
     """
 
-    async def route(state: State) -> str:
-        return "answer" if state["stop"] else to
+    async def route(state: Any) -> str:  # of a `State`, LangGraph would hand it no key of the mode's own
+        return "answer" if state["stop"] or (given and not state[given]) else to
 
     return route

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from ragscale import prompts
 from ragscale.modes.core.moves import Moves
+from ragscale.modes.core.state import Update
 from ragscale.prompts import NO_INFORMATION, Prompt, Step
 from ragscale.types import Passage, Spend
 
-__all__ = ["FIRST", "enough", "note", "penalty", "read", "take"]
+__all__ = ["FIRST", "enough", "note", "penalty", "read", "reading", "retrieving", "take"]
 
 FIRST = Spend(llm_calls=2, prompt_tokens=600, queries=1, rounds=1)
 """Least that a first step is tried with: its passages may be short."""
@@ -44,6 +46,21 @@ async def take(moves: Moves, query: str, k: int) -> Step:
     """One step of a chain: retrieve `k` passages for `query` and read them."""
     [passages] = await moves.retrieve([query], k)
     return Step(query=query, passages=passages, answer=await read(moves, query, passages))
+
+
+def retrieving(k: int) -> Callable[[Moves, Any], Awaitable[Update]]:
+    """Body of a node: retrieve `k` passages for the state's ``query``, as its ``passages``."""
+
+    async def retrieve(moves: Moves, state: Any) -> Update:
+        return {"passages": (await moves.retrieve([state["query"]], k))[0]}
+
+    return retrieve
+
+
+async def reading(moves: Moves, state: Any) -> Update:
+    """Body of a node: read the state's ``passages`` for its ``query``, and add that step to the chain."""
+    answer = await read(moves, state["query"], state["passages"])
+    return {"chain": [*state["chain"], Step(query=state["query"], passages=state["passages"], answer=answer)]}
 
 
 async def penalty(moves: Moves, question: str, steps: Sequence[Step]) -> float:

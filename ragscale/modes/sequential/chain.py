@@ -15,9 +15,8 @@ from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
-from ragscale.modes.core.steps import FIRST, enough
-from ragscale.modes.core.steps import read as read_passages
-from ragscale.prompts import Step, normalise
+from ragscale.modes.core.steps import FIRST, enough, reading, retrieving
+from ragscale.prompts import normalise
 from ragscale.types import Spend
 
 __all__ = ["Chain"]
@@ -126,25 +125,12 @@ class Chain(Stepwise):
             return {"query": "", "known": notes, "tries": most}
 
         @node
-        async def retrieve(moves: Moves, state: _ChainState) -> Update:
-            return {"passages": (await moves.retrieve([state["query"]], self.k))[0]}
-
-        @node
-        async def read(moves: Moves, state: _ChainState) -> Update:
-            answer = await read_passages(moves, state["query"], state["passages"])
-            step = Step(query=state["query"], passages=state["passages"], answer=answer)
-            return {"chain": [*state["chain"], step]}
-
-        @node
         async def check(moves: Moves, state: _ChainState) -> Update:
             costs = moves.costs(state)
             # There is nothing to decide where another step cannot be paid.
             moves.need(self._check(costs) + self._step(costs))
             bias = self.bias if self.stop == "learned" else None
             return {"enough": await enough(moves, state["question"], state["chain"], bias)}
-
-        async def after_plan(state: _ChainState) -> str:
-            return "retrieve" if not state["stop"] and state["query"] else "answer"
 
         async def after_read(state: _ChainState) -> str:
             return onward if len(state["chain"]) < self.steps and not state["stop"] else "answer"
@@ -156,10 +142,10 @@ class Chain(Stepwise):
         graph = ModeGraph(_ChainState, self.asks)
         self.begin(graph, "plan")
         graph.add_node("plan", plan)
-        graph.add_node("retrieve", retrieve)
-        graph.add_node("read", read)
+        graph.add_node("retrieve", node(retrieving(self.k)))
+        graph.add_node("read", node(reading))
         graph.add_node("answer", self.closing())
-        graph.add_conditional_edges("plan", after_plan, ["retrieve", "answer"])
+        graph.add_conditional_edges("plan", unless_stopped("retrieve", given="query"), ["retrieve", "answer"])
         graph.add_conditional_edges("retrieve", unless_stopped("read"), ["read", "answer"])
         graph.add_conditional_edges("read", after_read, [onward, "answer"])
         if self.stop != "none":

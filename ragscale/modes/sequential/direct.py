@@ -20,10 +20,10 @@ __all__ = ["Direct"]
 
 @dataclass(frozen=True, kw_only=True)
 class Direct(Asking):
-    """Answer from what the model knows: C = 1, R = 0, S = 0.
+    """Answer from what the model knows, without any retrieval.
 
-    The closing answer's prompt without documents, greedy; nothing is searched for and nothing is cited. One call, so
-    there is nothing to stop. Inside an ensemble it always writes its answer, as that is all it does.
+    The closing answer's prompt without documents, greedy; nothing is searched for and nothing is cited. Costs C = 1,
+    R = S = 0: there is nothing to stop. Inside an ensemble it always writes its answer, as that is all it does.
     """
 
     name: ClassVar[str] = "direct"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import chain
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from langgraph.graph import END, START
 
@@ -51,6 +51,9 @@ class IRCoT(Planning):
     source: ClassVar[str] = "IRCoT, arXiv 2212.10509"
     pays: ClassVar[str] = "where the model reasons well in plain text and names what it needs next"
 
+    evidence: ClassVar[str] = "question"
+    """The closing answer is shown the passages collected, which take the place of the question's own."""
+
     k: int = 4
     """Passages retrieved a sub-query (2, 4, 6 or 8 in the paper)."""
     context: int = 15
@@ -64,11 +67,6 @@ class IRCoT(Planning):
     def looks(self) -> int:
         """`k`: the question itself is the first query."""
         return self.k
-
-    @property
-    def asks(self) -> dict[str, Any]:
-        """As of `Planning`; the answer is shown the passages collected, which take the place of the question's own."""
-        return {**super().asks, "evidence": "question"}
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """A sentence and its search between both ends; `steps` sentences, the last of which is not searched for."""

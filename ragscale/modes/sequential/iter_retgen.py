@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from langgraph.graph import END, START
 
@@ -12,7 +12,7 @@ from ragscale.modes.core.asking import Planning
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.nodes import node
+from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update
 from ragscale.prompts import Step, normalise, reasoning
 from ragscale.types import Spend
@@ -39,6 +39,9 @@ class IterRetGen(Planning):
     source: ClassVar[str] = "ITER-RETGEN, arXiv 2305.15294"
     pays: ClassVar[str] = "where a draft answer names what the question does not"
 
+    evidence: ClassVar[str] = "question"
+    """The closing answer is shown the passages of one round alone."""
+
     context: int = 5
     rounds: int = 3
     """Retrievals and answers (T; 2 to 7 in the paper, 3 in FlashRAG)."""
@@ -49,11 +52,6 @@ class IterRetGen(Planning):
     def looks(self) -> int:
         """`k`: the question itself is the first query."""
         return self.k
-
-    @property
-    def asks(self) -> dict[str, Any]:
-        """As of `Asking`; the answer is shown the passages of one round alone."""
-        return {**super().asks, "evidence": "question"}
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """A draft and what it finds between both ends; `rounds` - 1 of them."""
@@ -88,9 +86,6 @@ class IterRetGen(Planning):
             [found] = await moves.retrieve([state["query"]], self.k)
             return {"seen": found or state["seen"]}
 
-        async def after_writing(state: _IterState) -> str:
-            return "retrieve" if not state["stop"] and state["query"] else "answer"
-
         async def after_retrieving(state: _IterState) -> str:
             return "answer" if state["stop"] or len(state["chain"]) + 1 >= self.rounds else "draft"
 
@@ -101,7 +96,7 @@ class IterRetGen(Planning):
         graph.add_node("answer", self.closing())
         graph.add_edge(START, "look")
         graph.add_conditional_edges("look", after_retrieving, ["draft", "answer"])
-        graph.add_conditional_edges("draft", after_writing, ["retrieve", "answer"])
+        graph.add_conditional_edges("draft", unless_stopped("retrieve", given="query"), ["retrieve", "answer"])
         graph.add_conditional_edges("retrieve", after_retrieving, ["draft", "answer"])
         graph.add_edge("answer", END)
         return graph

@@ -11,7 +11,7 @@ from ragscale.modes.core.asking import Planning
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.nodes import node
+from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, evidence
 from ragscale.prompts import fresh, reasoning
 from ragscale.types import Spend
@@ -108,12 +108,6 @@ class Revise(Planning):
             found = await moves.retrieve(state["queries"], self.k)
             return {"found": found, "draft": {}, "revisions": state.get("revisions", 0) + 1}
 
-        async def after_writing(state: _ReviseState) -> str:
-            return "critique" if not state["stop"] and state["draft"] else "answer"
-
-        async def after_criticising(state: _ReviseState) -> str:
-            return "retrieve" if not state["stop"] and state["queries"] else "answer"
-
         async def after_retrieving(state: _ReviseState) -> str:
             return "answer" if state["stop"] or state["revisions"] >= self.rounds else "draft"
 
@@ -123,8 +117,8 @@ class Revise(Planning):
         graph.add_node("critique", criticise)
         graph.add_node("retrieve", retrieve)
         graph.add_node("answer", self.closing())
-        graph.add_conditional_edges("draft", after_writing, ["critique", "answer"])
-        graph.add_conditional_edges("critique", after_criticising, ["retrieve", "answer"])
+        graph.add_conditional_edges("draft", unless_stopped("critique", given="draft"), ["critique", "answer"])
+        graph.add_conditional_edges("critique", unless_stopped("retrieve", given="queries"), ["retrieve", "answer"])
         graph.add_conditional_edges("retrieve", after_retrieving, ["draft", "answer"])
         graph.add_edge("answer", END)
         return graph

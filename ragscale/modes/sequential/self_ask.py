@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from langgraph.graph import END, START
 
@@ -13,9 +13,8 @@ from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, evidence
-from ragscale.modes.core.steps import FIRST
-from ragscale.modes.core.steps import read as read_passages
-from ragscale.prompts import Step, normalise, reasoning
+from ragscale.modes.core.steps import FIRST, reading, retrieving
+from ragscale.prompts import normalise, reasoning
 from ragscale.types import Spend
 
 __all__ = ["SelfAsk"]
@@ -53,11 +52,6 @@ class SelfAsk(Planning):
     """Whether the closing answer is shown the follow-ups and their answers, as published; ``"auto"``: as the profile
     says."""
 
-    @property
-    def asks(self) -> dict[str, Any]:
-        """As of `Planning`, with what the closing answer is shown."""
-        return {**super().asks, "pairs": self.pairs}
-
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One follow-up; `steps` of them."""
         ends, step = self.ends_cost(costs), self._step(costs)
@@ -88,16 +82,6 @@ class SelfAsk(Planning):
                 moves.note("plan", "discarded", status="repeat", input=query)
             return {"query": ""}
 
-        @node
-        async def retrieve(moves: Moves, state: _SelfAskState) -> Update:
-            return {"passages": (await moves.retrieve([state["query"]], self.k))[0]}
-
-        @node
-        async def read(moves: Moves, state: _SelfAskState) -> Update:
-            answer = await read_passages(moves, state["query"], state["passages"])
-            step = Step(query=state["query"], passages=state["passages"], answer=answer)
-            return {"chain": [*state["chain"], step]}
-
         async def after_asking(state: _SelfAskState) -> str:
             if state["text"]:
                 return END
@@ -108,8 +92,8 @@ class SelfAsk(Planning):
 
         graph = ModeGraph(_SelfAskState, self.asks)
         graph.add_node("ask", ask)
-        graph.add_node("retrieve", retrieve)
-        graph.add_node("read", read)
+        graph.add_node("retrieve", node(retrieving(self.k)))
+        graph.add_node("read", node(reading))
         graph.add_node("answer", self.closing())
         graph.add_edge(START, "ask")
         graph.add_conditional_edges("ask", after_asking, ["retrieve", "answer", END])
