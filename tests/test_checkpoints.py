@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import pickle
 import sqlite3
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ormsgpack
 import pytest
@@ -23,6 +25,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
+from langgraph.graph._branch import BranchSpec
 from smallworld import PASSAGES, build
 
 import ragscale as rs
@@ -540,3 +543,36 @@ class TestSavers:
     def test_and_places_that_keep_nothing_are_refused(self, nowhere: Any) -> None:
         with pytest.raises(InvalidInput, match=r"checkpoints=.* keeps no runs. Give the path of an SQLite file"):
             agent(checkpoints=nowhere)
+
+
+class TestACancellation:
+    """A run is cut off while a node's conditional edge is read: its node had written, and had not said what follows."""
+
+    @pytest.mark.parametrize("kept", ["file", "saver"])
+    @pytest.mark.parametrize("mode", [Chain(steps=3), Parallel(rounds=2)], ids=["chain", "parallel"])
+    async def test_between_a_node_and_its_edge(self, mode: Mode, kept: str, tmp_path: Path) -> None:
+        index = StubIndex()
+        whole = await agent(index=index, mode=mode).aask(QUESTION)
+        original = BranchSpec._aroute
+        for at in range(1, 4):
+            saver = InMemorySaver() if kept == "saver" else tmp_path / f"{at}.sqlite"
+            asked = agent(index=index, mode=mode, checkpoints=saver)
+            edges = itertools.count(1)
+            reached = asyncio.Event()
+
+            async def stopping(*arguments: Any, **options: Any) -> Any:
+                if next(edges) == at:  # noqa: B023
+                    reached.set()  # noqa: B023
+                    await asyncio.sleep(60)
+                return await original(*arguments, **options)
+
+            with mock.patch.object(BranchSpec, "_aroute", stopping):
+                task = asyncio.create_task(asked.aask(QUESTION, thread_id="t"))
+                await reached.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            answer = await asked.aask(QUESTION, thread_id="t")
+            assert outcome(answer) == outcome(whole)
+            again = await asked.aask(QUESTION, thread_id="t")
+            assert outcome(again) == outcome(whole)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Send
@@ -24,6 +24,7 @@ __all__ = ["Checkpoints", "PlainSerializer"]
 
 _FOREIGN = "A file with such a value was not written by ragscale: do not resume from it."
 _SEND = 1  # the code by which LangGraph packs a constructor and its arguments; a `Send` is one
+_ERROR = "__error__"  # LangGraph's channel of failures
 _METHODS = ("aget_tuple", "aput", "aput_writes")
 
 
@@ -128,6 +129,31 @@ class _WholeWrites(AsyncSqliteSaver):
         return await asyncio.shield(task)
 
 
+class _WholeTasks(BaseCheckpointSaver[Any]):
+    """Reads of a task that was cut off, as by a cancellation, that it failed, and none of its writes.
+
+    LangGraph keeps those which it had made by then, and takes it for done when the run goes on: a node that was cut off
+    before its conditional edge would be the last one, and the run at its end without an answer.
+    """
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """As of the saver that this is made of."""
+        saved = await super().aget_tuple(config)
+        if saved is None or not saved.pending_writes:
+            return saved
+        failed = {task for task, channel, _ in saved.pending_writes if channel == _ERROR}
+        kept = [write for write in saved.pending_writes if write[0] not in failed or write[1] == _ERROR]
+        return saved._replace(pending_writes=kept)
+
+
+def _whole_tasks(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """A saver with the same attributes and methods, which reads as `_WholeTasks`."""
+    kind: type[BaseCheckpointSaver[Any]] = type(type(saver).__name__, (_WholeTasks, type(saver)), {})
+    made = kind.__new__(kind)
+    made.__dict__ = saver.__dict__  # shared, not copied: whatever a saver of the user's counts, it goes on counting
+    return made
+
+
 class Checkpoints:
     """Store of an agent's runs.
 
@@ -162,7 +188,7 @@ class Checkpoints:
             raise InvalidInput(f"thread_id={thread_id!r} names no run", "Give a text that is not blank.")
         if self._saver is not None:
             with _alone(id(self._saver), thread_id):
-                yield self._saver
+                yield _whole_tasks(self._saver)
             return
         with _alone(self._path, thread_id), _alone_on_disk(self._path, thread_id):
             try:
@@ -170,7 +196,7 @@ class Checkpoints:
                     assert isinstance(saver, _WholeWrites)
                     saver.serde = PlainSerializer()
                     try:
-                        yield saver
+                        yield _whole_tasks(saver)
                     finally:
                         await saver.drain()
             except sqlite3.Error as error:
