@@ -1,0 +1,332 @@
+"""The report page of a run: one JSON value (`Report`) in, one self-contained HTML page out.
+
+The types are the contract between who measures and who shows: the page computes nothing but means of what it filters.
+Every number in it comes from the value. Cells and questions are named by their place in `Report.cells` and
+`Report.questions`. None stands for what is not known, never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
+
+__all__ = [
+    "Axis", "CellData", "Change", "Chart", "Comparison", "Curve", "Drop", "EqualCost", "Estimate", "Interaction",
+    "Level", "Oracle", "Pair", "Point", "Problem", "QuestionData", "Recall", "Report", "RunInfo", "Runs", "Stopped",
+    "Strata", "Stratum", "Verdict",
+]  # fmt: skip
+
+Axis = Literal["tokens", "serial_tokens", "rounds", "seconds", "usd"]
+"""Cost of a question: tokens in total and along the critical path, rounds and seconds along it, dollars in total."""
+
+Verdict = Literal["better", "worse", "equivalent", "undecided"]
+"""Finding on the first cell of a pair; ``equivalent``: within the margin."""
+
+
+class Estimate(TypedDict):
+    """A mean or a rate with its interval."""
+
+    value: float | None
+    """None where there is nothing to estimate it from."""
+    low: float | None
+    high: float | None
+    """Interval at `Report.level`; None where there are too few questions for one."""
+    n: int
+    """Questions."""
+
+
+class Pair(TypedDict):
+    """A line of a table of two columns, both shown as they are."""
+
+    name: str
+    value: str
+
+
+class RunInfo(TypedDict):
+    """One of the runs that are shown: one, or two that are compared."""
+
+    name: str
+    """Shown wherever cells of several runs stand together: ``A``, or the folder's name."""
+    path: str
+    """The folder as the user gave it: for the commands that the page shows."""
+    questions: int
+    rows: int
+    """Finished runs of a question in a cell."""
+    charged: dict[str, float | None]
+    """In all: ``tokens``, ``seconds``, ``usd``, ``llm_calls``; other names are shown as they are."""
+    paid: dict[str, float | None]
+    """The same, without what the store of model calls gave."""
+    settings: list[Pair]
+    """Model, index, search, concurrency: everything that a row depends on."""
+    codes: list[Pair]
+    """Mark of the source of modes and prompts, and the cells and rows that have it. More than one: a warning."""
+
+
+class Runs(TypedDict):
+    """The runs of one cell: a list a column, in the order of `Report.questions`. None: the question was not run."""
+
+    answer: list[str | None]
+    f1: list[float | None]
+    em: list[float | None]
+    stop: list[str | None]
+    """``answered``, ``budget:<dimension>`` or ``failed``."""
+    tokens: list[float | None]
+    serial_tokens: list[float | None]
+    rounds: list[float | None]
+    seconds: list[float | None]
+    usd: NotRequired[list[float | None]]
+    """Left out where no price is known."""
+    gold_recall: NotRequired[list[float | None]]
+
+
+class CellData(TypedDict):
+    """A mode at a budget and a seed."""
+
+    key: str
+    """As the run's files name it: ``chain(steps=2)@tokens=4000,seed=7``."""
+    mode: str
+    """Label of the mode."""
+    family: str
+    """Name that the cells of one curve share: they differ in the budget only. As a rule the label of the mode."""
+    budget: dict[str, float]
+    """Limits by dimension; open dimensions are absent."""
+    seed: int
+    run: int
+    """Place in `Report.runs`."""
+    score: Estimate
+    """Mean F1, or whatever `Report.score` names."""
+    em: Estimate
+    recall: Estimate | None
+    """Share of questions all of whose gold passages were retrieved; None where no gold passages are known."""
+    cost: dict[Axis, Estimate]
+    """Mean a question; a price that is not known is left out."""
+    runs: Runs
+
+
+class QuestionData(TypedDict):
+    """A question."""
+
+    id: str
+    question: str
+    gold: list[str]
+    """Gold answers."""
+    type: str | None
+    hops: int | None
+    breadth: int | None
+
+
+class Point(TypedDict):
+    """A cell in a chart."""
+
+    cell: int
+    front: bool
+    """Whether no other cell is better at no more cost."""
+    share: float | None
+    """Share of bootstrap samples in which it is on the front; None where it was not computed."""
+
+
+class Curve(TypedDict):
+    """The fit a·log(x + b) + c through the cells of a family."""
+
+    family: str
+    a: float
+    b: float
+    c: float
+    low: float
+    high: float
+    """Range of x that was measured: the curve is drawn there only."""
+    points: int
+    """Cells that it was fitted to."""
+
+
+class Chart(TypedDict):
+    """Score against one kind of cost: the page takes both from the cells."""
+
+    axis: Axis
+    points: list[Point]
+    curves: list[Curve]
+    note: str
+    """Anything to be said below it: why a family has no curve. May be empty."""
+
+
+class Comparison(TypedDict):
+    """Two cells, paired by question."""
+
+    first: int
+    second: int
+    difference: Estimate
+    """Of the scores, first less second."""
+    p: float | None
+    """After correction for the number of comparisons; None where there was no test."""
+    verdict: Verdict
+    """On `first`."""
+    needed: int | None
+    """About as many questions more would decide; None where it is decided, or where nobody can say."""
+
+
+class Level(TypedDict):
+    """Cells of about the same cost."""
+
+    label: str
+    """``up to 4,000 tokens``."""
+    cells: list[int]
+    """Best first."""
+    comparisons: list[Comparison]
+    """Of each pair of them, or of each with one of them. In either order."""
+    reference: int
+    """The cell that the others are compared with at first: the best, or the baseline."""
+
+
+class EqualCost(TypedDict):
+    """Cells at equal cost; there is one for the total and one for the serial cost."""
+
+    axis: Axis
+    levels: list[Level]
+    margin: float
+    """Differences below it count as equivalent."""
+    method: str
+    """Tests and corrections, in a sentence."""
+    note: str
+    """May be empty."""
+
+
+class Stratum(TypedDict):
+    """Questions that are alike."""
+
+    label: str
+    """``2 hops``."""
+    n: int
+    scores: list[Estimate | None]
+    """In the order of `Strata.cells`."""
+    best: int | None
+    """Place in `Report.cells`; None where it is undecided."""
+    words: str
+    """What can be said of it, in a sentence. May be empty."""
+
+
+class Interaction(TypedDict):
+    """Test of whether the order of modes depends on the stratum."""
+
+    test: str
+    """Name of the test."""
+    p: float | None
+    words: str
+    """Finding, in a sentence."""
+
+
+class Strata(TypedDict):
+    """Scores by one property of the questions."""
+
+    by: str
+    """``hops``, ``type``, ``breadth``."""
+    cells: list[int]
+    strata: list[Stratum]
+    interaction: Interaction | None
+
+
+class Recall(TypedDict):
+    """Questions with the same number of gold passages."""
+
+    gold: int
+    n: int
+    rates: list[Estimate | None]
+    """Share all of whose gold passages were retrieved, in the order of `Problem.recall_cells`."""
+
+
+class Oracle(TypedDict):
+    """The best cell of each question, chosen after the fact: a bound, not a result."""
+
+    score: Estimate
+    cost: dict[Axis, float | None]
+    best: int
+    """The best single cell, for comparison."""
+    picks: list[Pair]
+    """How often it picks which cell."""
+    words: str
+
+
+class Problem(TypedDict):
+    """Dependence of the answer on the problem."""
+
+    words: str
+    """The finding, in a paragraph. May be empty."""
+    strata: list[Strata]
+    """Only those properties that the questions have."""
+    recall_cells: list[int]
+    recall: list[Recall]
+    """By the number of gold passages; empty where none are known."""
+    oracle: Oracle | None
+
+
+class Stopped(TypedDict):
+    """Ends and costs of a cell."""
+
+    cell: int
+    n: int
+    stops: dict[str, int]
+    """Questions by stop reason: ``answered``, ``budget:<dimension>``, ``failed``."""
+    overruns: int
+    """Questions that were charged more than a limit: none, if the ledger is right."""
+    answered_tokens: float | None
+    """Tokens charged a question that was answered."""
+    answered_usd: float | None
+    charged: dict[str, float | None]
+    """In all, as in `RunInfo.charged`."""
+    paid: dict[str, float | None]
+
+
+class Drop(TypedDict):
+    """A cell that racing has dropped."""
+
+    cell: int
+    after: int
+    """Questions it had answered."""
+    by: int | None
+    """The cell that dominates it."""
+    words: str
+    """Evidence, in a sentence."""
+
+
+class Change(TypedDict):
+    """The same cell in two runs."""
+
+    comparison: Comparison
+    """First: of the later run."""
+    cost: dict[Axis, Estimate]
+    """Difference of the costs, first less second."""
+
+
+class Report(TypedDict):
+    """Everything that the page shows, in the order in which it shows it."""
+
+    version: Literal[1]
+    title: str
+    """Heading: name of the run or of the question file."""
+    made: str
+    """In UTC as of ISO 8601."""
+    ragscale: str
+    """Version."""
+    score: str
+    """Name of the score that is compared: ``F1``."""
+    level: float
+    """Confidence of all intervals: 0.95."""
+    runs: list[RunInfo]
+    answer: list[str]
+    """The answer in words, a paragraph an item. Text between backquotes is shown as code."""
+    cells: list[CellData]
+    baseline: int | None
+    """The cell that "once wrong, chain right" and the like start from: as a rule that of `once`."""
+    charts: list[Chart]
+    """In the order in which they are offered; the first one is shown first."""
+    equal: list[EqualCost]
+    """At equal total cost, then at equal serial cost."""
+    problem: Problem
+    stopped: list[Stopped]
+    dropped: list[Drop]
+    """Empty without racing."""
+    changes: list[Change]
+    """Empty for one run."""
+    limits: list[str]
+    """Limitations of the run: too few questions, prompts tuned on these questions, one model. An item a sentence."""
+    questions: list[QuestionData]
