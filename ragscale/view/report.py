@@ -202,7 +202,7 @@ class Stratum(TypedDict):
     best: int | None
     """Place in `Report.cells`; None where it is undecided."""
     words: str
-    """What can be said of it, in a sentence. May be empty."""
+    """Finding, in a sentence. May be empty."""
 
 
 class Interaction(TypedDict):
