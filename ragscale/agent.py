@@ -32,7 +32,8 @@ from ragscale.modes.core.run import Run, now, prepare
 from ragscale.modes.core.state import event_id, initial
 from ragscale.prompts import profile
 from ragscale.text import encodable
-from ragscale.types import Event, Spend
+from ragscale.types import Event, Passage, Spend
+from ragscale.view.sent import Sent
 
 __all__ = ["Agent"]
 
@@ -55,6 +56,8 @@ class Agent:
         how: Kind of search (``"dense"``, ``"bm25"``, ``"hybrid"``); ``None`` is the index's best.
         about: Description of the corpus, as planners are told that they look it up ("pages of an encyclopedia");
             ``None`` is the index's own (`Index.description`), empty a neutral one.
+        keep_texts: Whether answers hold the passages that were retrieved and the prompts that were sent, for
+            `Answer.save` and `Answer.show`; about as much memory as their traces.
         checkpoints: Where runs that are given a `thread_id` keep their state, so that a killed run is resumed by the
             same call: an SQLite file, which holds plain values and is refused where it holds anything else; or a
             LangGraph checkpoint saver with asynchronous methods, such as `AsyncSqliteSaver`, which reads and writes as
@@ -81,6 +84,7 @@ class Agent:
         seed: int = 0,
         how: How | None = None,
         about: str | None = None,
+        keep_texts: bool = True,
         checkpoints: str | Path | BaseCheckpointSaver[Any] | None = None,
     ) -> None:
         if how is not None and how not in HOWS:
@@ -89,6 +93,7 @@ class Agent:
         self.budget = Budget.of(budget)
         self.index = _opened(index)
         self.about = about
+        self.keep_texts = keep_texts
         self.llm = load(llm)
         if isinstance(self.llm, OpenAILLM):
             self.llm.expect(profile(about=about or "").instructions())
@@ -230,7 +235,7 @@ class Agent:
                 with contextlib.suppress(ModelError):  # a dead endpoint that has not told its model is no hindrance
                     run.pin(model=await asyncio.to_thread(lambda: self.llm.name))
                 index = self._identity(run.pins.get("index"))
-                yield self._answer(chosen, run, Ledger(limits).budget, index)
+                yield self._answer(chosen, run, Ledger(limits).budget, index, {}, Sent())
                 return
             if not self._loaded:
                 # Before the clock starts: which question comes first is chance, and it has the seconds of the others.
@@ -244,6 +249,8 @@ class Agent:
                 run.limit(_limits(ledger.budget))
                 run.pin(index=index["fingerprint"])
             capabilities = Capabilities()
+            passages: dict[str, Passage] = {}
+            prompts = Sent()
             try:
                 try:
                     capabilities = await prepare(ledger, self.llm, run.held, tools=chosen.calls_tools)
@@ -252,7 +259,7 @@ class Agent:
                     # A run that is resumed goes on without: it ends in the best that it knows.
                     if run.start is not None:
                         run.finished = {**run.start, "stop": f"budget:{limit.dimension}", "reason": str(limit)}
-                        yield self._answer(chosen, run, ledger.budget, index)
+                        yield self._answer(chosen, run, ledger.budget, index, {}, Sent())
                         return
                 told = self.about if about is None else about
                 if told is None:
@@ -260,6 +267,7 @@ class Agent:
                 context = Context(
                     index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=seed,
                     how=self.how, shown=chosen.context, line=run.line, about=told,
+                    passages=passages if self.keep_texts else None, prompts=prompts if self.keep_texts else None,
                 )  # fmt: skip
                 async with contextlib.aclosing(run.events(context)) as events:
                     async for event in events:
@@ -267,7 +275,7 @@ class Agent:
             finally:
                 ledger.drop_closing()
             run.finished = {**initial(question), **(run.finished or {})}
-            yield self._answer(chosen, run, ledger.budget, index)
+            yield self._answer(chosen, run, ledger.budget, index, passages, prompts)
 
     def batch(
         self,
@@ -356,7 +364,10 @@ class Agent:
             "model", self.llm, "Make the agent with a specification, such as 'openai:URL#MODEL' or 'embedded'."
         )
         index = _sendable("index", self.index, "Make the agent with the folder of an index, or the URL of a server.")
-        again = functools.partial(type(self), seed=self.seed, how=self.how, about=self.about, checkpoints=checkpoints)
+        again = functools.partial(
+            type(self), seed=self.seed, how=self.how, about=self.about, keep_texts=self.keep_texts,
+            checkpoints=checkpoints,
+        )  # fmt: skip
         return again, (index, llm, self.mode, self.budget)
 
     @contextlib.asynccontextmanager
@@ -378,19 +389,27 @@ class Agent:
             "how": str(self.how or getattr(self.index, "how", None) or ""),
         }
 
-    def _answer(self, mode: modes.Mode, run: Run, budget: Budget, index: dict[str, str]) -> Answer:
-        """The answer of a run that has ended."""
+    def _answer(
+        self,
+        mode: modes.Mode,
+        run: Run,
+        budget: Budget,
+        index: dict[str, str],
+        retrieved: dict[str, Passage],
+        prompts: Sent,
+    ) -> Answer:
+        """The answer of a run that has ended, with the texts that were kept."""
         state = cast(dict[str, Any], run.finished)
         text, stop, reason = state["text"] or "", state["stop"], state["reason"]
         if not text and not stop:
             stop, reason = "failed", f"The mode {mode.name} ended without an answer. Report it to whoever wrote it."
         trace = [Event.from_dict(event) for event in state["trace"]]
         serial = Spend(**state["serial"])
-        citations, passages = list(dict.fromkeys(state["citations"])), {}
+        citations, passages = list(dict.fromkeys(state["citations"])), dict(retrieved)
         for id in citations:
             # The index of a run that has ended long ago may have lost it; of one that is remote, the server.
             try:
-                passages[id] = self.index.passage(id)
+                passages[id] = retrieved.get(id) or self.index.passage(id)
             except (RagscaleError, LookupError) as error:
                 trunk = [event for event in trace if not event.branch]
                 trace.append(
@@ -417,6 +436,7 @@ class Agent:
             trace=trace,
             question=state["question"],
             passages=passages,
+            prompts=prompts,
             limits=_limits(budget),
             model=str(run.pins.get("model", "")),
             index=index,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ragscale.errors import InvalidInput
-from ragscale.types import Event, Passage, Spend
+from ragscale.types import Event, Message, Passage, Spend
+from ragscale.version import __version__
+from ragscale.view import page
 from ragscale.view.notebook import answer_html
+from ragscale.view.sent import Sent
 
 __all__ = ["Answer", "AnswerSpend", "TraceForm"]
 
@@ -51,7 +56,9 @@ class Answer:
     """Basis of the token limit where some tokens are estimates; empty where the server counted all of them."""
     question: str = ""
     passages: dict[str, Passage] = field(default_factory=dict, repr=False)
-    """The cited passages by id, for display."""
+    """Passages by id, for display: the cited ones, and where the agent keeps texts all that this process retrieved."""
+    prompts: Mapping[str, list[Message]] = field(default_factory=Sent, repr=False)
+    """Exact messages of the model calls by `Event.prompt`, where the agent keeps texts."""
     limits: dict[str, float] = field(default_factory=dict)
     """The budget of the run by dimension; open dimensions are absent."""
     model: str = ""
@@ -75,15 +82,20 @@ class Answer:
         """The stable JSON form that ``ragscale ask --json`` prints.
 
         Args:
-            trace: ``"moves"`` leaves the texts out of the events, so that one has a few hundred bytes; ``"none"``
-                leaves the list empty.
+            trace: ``"moves"`` leaves the texts out of the events, so that one has a few hundred bytes, and with them
+                passages and prompts; ``"none"`` leaves the list empty, too.
 
         Raises:
             InvalidInput: `trace` is none of the three.
         """
         if trace not in get_args(TraceForm):
             raise InvalidInput(f"trace={trace!r} is unknown", f"Use {', '.join(get_args(TraceForm))}.")
+        sent = Sent()
+        for digest, messages in self.prompts.items() if trace == "full" else ():
+            sent.keep(digest, messages)
+        shown = self.passages if trace == "full" else {}
         return {
+            "version": __version__,
             "question": self.question,
             "answer": self.text,
             "citations": list(self.citations),
@@ -100,7 +112,36 @@ class Answer:
             "caveat": self.caveat,
             "spend": {name: getattr(self.spend, name).to_dict() for name in ("total", "serial", "lost")},
             "trace": [] if trace == "none" else [event.to_dict(texts=trace == "full") for event in self.trace],
+            "passages": {id: {"title": passage.title, "text": passage.text} for id, passage in shown.items()},
+            "prompts": sent.to_dict(),
         }
+
+    def save(self, path: str | Path, *, gold: Sequence[str] = ()) -> Path:
+        """Write the run as a page: one HTML file that needs nothing else, for a browser or an e-mail.
+
+        Args:
+            path: Of the file, ``a.html``; one that is there is overwritten.
+            gold: Right answers, where they are known, shown beside the answer.
+
+        Returns:
+            The path.
+
+        Raises:
+            InvalidInput: The file cannot be written.
+        """
+        return page.save(page.trace_page(self._shown(gold)), path)
+
+    def show(self, *, gold: Sequence[str] = ()) -> None:
+        """Show the run as a page: in the output of a notebook's cell, else in the browser.
+
+        Args:
+            gold: Right answers, where they are known.
+        """
+        page.show(page.trace_page(self._shown(gold)))
+
+    def _shown(self, gold: Sequence[str]) -> dict[str, Any]:
+        answers = [gold] if isinstance(gold, str) else list(gold)
+        return {**self.to_dict(), **({"gold": {"answers": answers}} if answers else {})}
 
     def _repr_html_(self) -> str:
         """The answer as a notebook shows it."""

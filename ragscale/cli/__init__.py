@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from ragscale.cli import ask, doctor, eval, index, model, modes, plan, serve, tune
+from ragscale.cli import ask, doctor, eval, index, model, modes, plan, serve, trace, tune
 from ragscale.cli.progress import Terminated
 from ragscale.cli.terminal import plain
 from ragscale.errors import RagscaleError
@@ -109,6 +109,7 @@ def root(
 
 
 app.command("ask")(ask.ask)
+app.command("trace")(trace.trace)
 app.command("search")(index.search)
 app.command("eval")(eval.evaluate)
 app.command("serve")(serve.serve)

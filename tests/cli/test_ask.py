@@ -34,7 +34,7 @@ EVENT = {
 TIMES = {"seconds", "start", "started", "ended"}
 KEYS = {
     "question", "answer", "citations", "mode", "model", "index", "seed", "limits", "started", "ended", "seconds",
-    "stop_reason", "reason", "caveat", "spend", "trace",
+    "stop_reason", "reason", "caveat", "spend", "trace", "version", "passages", "prompts",
 }  # fmt: skip
 
 

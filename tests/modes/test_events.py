@@ -272,9 +272,12 @@ class TestSize:
             assert len(json.dumps(event)) < 600 + 60 * len(event["choices"])
         assert len(json.dumps(moves["trace"])) < len(json.dumps(full["trace"])) / 2
         assert len(json.dumps(none)) < 6_000
-        assert {key: value for key, value in full.items() if key != "trace"} == {
-            key: value for key, value in none.items() if key != "trace"
+        texts = ("trace", "passages", "prompts")
+        assert {key: value for key, value in full.items() if key not in texts} == {
+            key: value for key, value in none.items() if key not in texts
         }
+        assert moves["passages"] == none["passages"] == {}
+        assert moves["prompts"] == none["prompts"] == {"lines": [], "messages": {}}
 
     @pytest.mark.parametrize("form", ["", "all", None, 3])
     def test_another_form_is_refused(self, form: Any) -> None:

@@ -31,6 +31,7 @@ from ragscale.prompts.called import put_down
 from ragscale.prompts.thoughts import spoken
 from ragscale.text import encodable
 from ragscale.types import Event, Hit, Message, Move, Passage, Spend, Status, Tool, ToolCall, Usage
+from ragscale.view.sent import Sent
 from ragscale.words import counted
 
 __all__ = ["LEAST", "Calls", "Context", "Retriever", "sleep_within"]
@@ -75,6 +76,10 @@ class Context:
     """Write-ahead line of the run's calls; None for a run that is not kept."""
     profiles: dict[str, Profile] = field(default_factory=dict)
     """Prompt profiles made so far in the run, by the settings of its scopes; see `Moves.profile`."""
+    prompts: Sent | None = None
+    """Receives the prompt of each call; None where nobody looks at them."""
+    passages: dict[str, Passage] | None = None
+    """Receives the passages that are retrieved, by id; None where nobody looks at them."""
     emit: Callable[[dict[str, Any]], None] | None = None
     """Receives the events of an inner run as they happen; None for LangGraph's stream writer of each node."""
 
@@ -360,7 +365,10 @@ class Calls:
         Returns:
             The result, and an event to be completed and recorded: what all attempts cost, and the failures among them.
         """
-        event = Event(move, self.branch, prompt=_digest(messages))
+        digest = _digest(messages)
+        if self.context.prompts is not None:
+            self.context.prompts.keep(digest, messages)
+        event = Event(move, self.branch, prompt=digest)
         failures: list[str] = []
         result: _Result | None = None
         prompt = 0

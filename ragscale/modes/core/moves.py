@@ -157,6 +157,8 @@ class Moves(Calls):
             cost = replace(wanted, passages=passages, seconds=time.perf_counter() - started)
             held.settle(cost)
         ids = [[hit.passage.id for hit in hits] for hits in found]
+        if self.context.passages is not None:
+            self.context.passages.update((hit.passage.id, hit.passage) for hits in found for hit in hits)
         unique = list(dict.fromkeys(id for ranking in ids for id in ranking))
         empty = [query for query, ranking in zip(queries, ids, strict=True) if not ranking]
         self.record(

@@ -1,0 +1,91 @@
+"use strict";
+// Shared by the pages. Everything from outside enters the document as text nodes, never as markup.
+
+// Characters that turn or hide what is read, and control characters, are shown by their code points.
+const HIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g;
+const LONGEST = 20000;
+
+function plain(value) {
+  let text = typeof value === "string" ? value : value === null || value === undefined ? "" : String(value);
+  if (text.length > LONGEST) text = `${text.slice(0, LONGEST)} … (${count(text.length - LONGEST)} characters more)`;
+  return text.replace(HIDDEN, (c) => `‹U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}›`);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "style") for (const [key, to] of Object.entries(value)) element.style.setProperty(key, to);
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : plain(value));
+  }
+  for (const child of children.flat(3)) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(child instanceof Node ? child : document.createTextNode(plain(child)));
+  }
+  return element;
+}
+
+/** Replaces the children of an element; as `replaceChildren`, for what `h` takes. */
+function put(element, ...children) {
+  element.replaceChildren();
+  return fill(element, null, children);
+}
+
+const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+const svg = (tag, attributes, ...children) =>
+  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+const known = (value) => typeof value === "number" && Number.isFinite(value);
+const count = (value) => known(value) ? value.toLocaleString("en-US", {maximumFractionDigits: 0}) : "–";
+const many = (n, one, several) => `${count(n)} ${n === 1 ? one : several || one + "s"}`;
+const seconds = (value) => !known(value) ? "–" : value >= 100 ? `${count(value)} s` : `${value.toFixed(value < 10 ? 2 : 1)} s`;
+const dollars = (value) => !known(value) ? "–" : `$${value >= 1 ? value.toFixed(2) : value.toPrecision(2)}`;
+const percent = (value) => known(value) ? `${Math.round(100 * value)} %` : "–";
+const short = (text, most) => { text = plain(text); return text.length > most ? `${text.slice(0, most - 1)}…` : text; };
+const list = (value) => Array.isArray(value) ? value : [];
+const texts = (value) => (Array.isArray(value) ? value : value ? [value] : []).map(String);
+
+async function stored(id) {
+  const element = document.getElementById(id);
+  const text = element.textContent;
+  return JSON.parse(element.dataset.encoding === "gzip" ? await unzipped(text) : text);
+}
+
+async function unzipped(base64) {
+  const bytes = Uint8Array.from(atob(base64.trim()), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = h("textarea", {style: {position: "fixed", opacity: "0"}});
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  const before = button.textContent;
+  button.textContent = "copied";
+  setTimeout(() => { button.textContent = before; }, 1200);
+}
+
+function download(name, type, text) {
+  const link = h("a", {download: name});
+  link.href = URL.createObjectURL(new Blob([text], {type}));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function themeButton() {
+  const dark = () => document.documentElement.dataset.theme
+    ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  return h("button", {class: "screen small", title: "Light or dark", "aria-label": "Light or dark",
+    onclick: () => { document.documentElement.dataset.theme = dark() ? "light" : "dark"; }}, "◐");
+}
+
+function failed(error) {
+  document.body.append(h("main", {}, h("p", {}, "This page cannot show its data: ", error && error.message)));
+}

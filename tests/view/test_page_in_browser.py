@@ -1,0 +1,234 @@
+"""The trace page in a real browser: what it shows of real runs, by mouse, by keyboard, in print and in a notebook."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from conftest import Browser
+from runs import HOSTILE, MODES, failing, hostile, shown
+from test_trace import ANSWER
+
+from ragscale.budget import Budget
+from ragscale.modes import Chain
+from ragscale.types import Passage, Spend
+from ragscale.view.page import trace_page
+
+HEAD = ".head"
+MINUS = "\u2212"
+WIDE_AND_NARROW = pytest.mark.parametrize("width", [1280, 400])
+
+
+@WIDE_AND_NARROW
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_shows_every_move_of_every_mode(browser: Browser, mode: Any, width: int) -> None:
+    answer = shown(mode, Budget(tokens=40_000, rounds=20))
+    browser.open(trace_page(answer.to_dict()), width=width)
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert len(browser.texts(".fall .bar")) == len(browser.texts(".all tbody tr")) == len(answer.trace)
+    assert browser.texts(".answer") == [answer.text]
+    rounds = answer.spend.serial.rounds
+    assert browser.texts(".verdict")[0].startswith(f"Answered after {rounds} rounds; ")
+    left = round(100 * (1 - answer.spend.total.tokens / 40_000))
+    assert f"{left} % of the tokens and {round(100 * (1 - rounds / 20))} % of the rounds left." in browser.text()
+    # the kept path leads from the first step to the end, and the clock's longest path is as long as the run
+    kept = browser.texts(".box.kept")
+    assert len(kept) >= 3
+    assert "question" in kept[0]
+    serial = browser.run(
+        "return [...document.querySelectorAll('.fall .crit')].reduce((s, e) => s + e.getBoundingClientRect().width, 0)"
+        " / document.querySelector('.fall svg').getBoundingClientRect().width"
+    )
+    assert 0.6 < serial <= 1
+    browser.quiet()
+
+
+def test_a_selection_says_why_and_folds_what_it_left(browser: Browser) -> None:
+    answer = shown(MODES["tree"])
+    at = next(n for n, event in enumerate(answer.trace, 1) if event.move == "select")
+    browser.open(trace_page(answer.to_dict()), mark=f"move-{at}")
+    choices = answer.trace[at - 1].choices
+    [kept] = [choice for choice in choices if choice.status == "kept"]
+    [left] = [choice for choice in choices if choice.status != "kept"]
+    assert kept.score is not None
+    assert left.score is not None
+    minus = f"kept {kept.branch}: {kept.score:.2f} against {left.score:.2f}".replace("-", MINUS)
+    assert f"{minus} (lower: less likely that nothing is known)" in browser.texts(".detail")[0]
+    boxes = len(browser.texts(".box"))
+    browser.run("[...document.querySelectorAll('.tools button')].find((b) => b.innerText.includes('fold')).click()")
+    stubs = browser.texts(".stub")
+    assert stubs
+    assert all(f"more, best {MINUS}" in text for text in stubs)
+    assert len(browser.texts(".box")) < boxes
+    for _ in range(len(stubs)):
+        browser.click(".stub")
+    assert len(browser.texts(".box")) == boxes
+
+
+def test_the_selected_move_in_four_tabs(browser: Browser) -> None:
+    answer = shown(Chain(steps=2))
+    trace = list(answer.trace)
+    trace[1] = replace(trace[1], spend=replace(trace[1].spend, cached_tokens=trace[1].spend.prompt_tokens // 2))
+    browser.open(trace_page(replace(answer, trace=trace).to_dict()), mark="move-3")
+    detail = ".detail"
+    hits = browser.texts(".hits li")
+    assert len(hits) == 5
+    assert all("new" in hit or "seen in move 1" in hit for hit in hits)
+    browser.click(".hits .title")
+    assert "word3" in browser.texts(".hits li")[0]
+    browser.keys("\ue012")  # arrow left: to the plan before
+    assert "move 2 of" in browser.texts(detail)[0]
+    assert answer.trace[1].plan[0] in browser.texts(".fields")[0]
+    assert browser.run("return location.hash") == "#move-2"
+    browser.click("[role=tab]", 1)
+    prompt = answer.prompts[answer.trace[1].prompt]
+    assert [text.split("\n", 1)[1] for text in browser.texts(".message")] == [m["content"] for m in prompt]
+    shaded = "".join(browser.texts(".cachedpart"))
+    assert len(shaded) == pytest.approx(sum(len(m["content"]) for m in prompt) / 2, rel=0.1)
+    browser.click("[role=tab]", 2)
+    assert browser.texts(".message") == [str(answer.trace[1].output)]
+    browser.click("[role=tab]", 3)
+    spend = answer.trace[1].spend
+    assert f"Reserved {answer.trace[1].reserved} tokens for all attempts, settled at {spend.tokens}" in browser.text()
+
+
+def test_keyboard_search_and_problems(browser: Browser) -> None:
+    answer = shown(MODES["chain"], script=failing, budget=Budget(tokens=20_000))
+    browser.open(trace_page(answer.to_dict()))
+    assert browser.texts(".verdict")[0].startswith("Failed after 2 rounds.")
+    assert "1 move out of the ordinary" in browser.texts(HEAD)[0]
+    assert "failed" in browser.texts(".badges")
+    browser.keys("\ue011")  # home
+    assert "move 1 of" in browser.texts(".detail")[0]
+    browser.keys("/", "query about")
+    assert browser.run("return document.activeElement.type") == "search"
+    found = sum("query about" in str(event.to_dict()) for event in answer.trace)
+    assert browser.texts(".tools [aria-live]") == [f"{found} moves"]
+    assert browser.run("return document.querySelectorAll('.box.dim').length") > 0
+    browser.run(
+        "const box = document.querySelector('[type=search]'); box.value = ''; box.dispatchEvent(new Event('input'))"
+    )
+    browser.click(".tools button")
+    lit = browser.texts(".box:not(.dim)")
+    assert len(lit) == 1
+    assert "failed" in lit[0]
+
+
+def test_what_the_budget_lacked(browser: Browser) -> None:
+    answer = shown(Chain(), Budget(tokens=2_000))
+    assert answer.stop_reason == "budget:tokens"
+    browser.open(trace_page(answer.to_dict()))
+    assert "Stopped by tokens after" in browser.texts(".verdict")[0]
+    assert "would have needed" in browser.texts(".verdict")[0]
+
+
+def test_evidence_is_marked(browser: Browser) -> None:
+    text = "Warsaw lies on the Vistula. The capital of Poland is Warsaw. It is large."
+    answer = replace(
+        ANSWER, question="Which city is the capital of Poland?", passages={"p1": Passage("p1", "City", text)}
+    )
+    browser.open(
+        trace_page(
+            replace(answer).to_dict() | {"gold": {"answers": ["Warsaw"], "em": 1, "f1": 1.0, "supporting": ["p1"]}}
+        )
+    )
+    assert browser.texts(".cite mark") == ["Warsaw", "Warsaw"]
+    assert [text.strip() for text in browser.texts(".cite u")] == ["The capital of Poland is Warsaw."]
+    assert "gold" in browser.texts(".cite")[0]
+    assert "EM 1" in browser.texts(".gold")[0]
+    # hovering a passage lights each step that retrieved or cited it
+    browser.run("document.querySelector('.cite').dispatchEvent(new MouseEvent('mouseenter'))")
+    lit = browser.run("return [...document.querySelectorAll('.fall .bar.glow')].map((b) => b.dataset.move)")
+    assert sorted(lit) == ["2", "6"]
+
+
+@WIDE_AND_NARROW
+def test_hostile_texts_stay_texts(browser: Browser, width: int) -> None:
+    answer = shown(Chain(steps=2), script=hostile, question=HOSTILE)
+    hurt = {HOSTILE: Passage(HOSTILE, HOSTILE, HOSTILE)}
+    answer = replace(answer, citations=[HOSTILE], passages=hurt, model=HOSTILE, reason=HOSTILE)
+    browser.open(trace_page(answer.to_dict() | {"gold": {"answers": [HOSTILE]}}), width=width)
+    for at in range(4):
+        browser.click("[role=tab]", at)
+    browser.quiet()
+    assert browser.run("return document.title") != "hacked"
+    assert browser.run("return document.querySelectorAll('img, iframe, script:not([type])').length") == 1
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert "<script>document.title='hacked'</script>" in browser.texts(".question")[0]
+    assert "U+202E" in browser.texts(".question")[0]
+    assert "\u202e" not in browser.text()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"trace": [{"move": "plan"}]},
+        {"trace": None, "spend": None, "citations": ["a"], "limits": {"tokens": 5}},
+        {
+            "trace": [
+                {"move": "retrieve", "hits": [[["a", "", None]]], "parent": "no"},
+                {"move": "what", "branch": "x.y", "id": "q", "parent": "q"},
+            ]
+        },
+    ],
+    ids=["nothing", "a move", "nulls", "oddities"],
+)
+def test_works_with_less(browser: Browser, data: dict[str, Any]) -> None:
+    browser.open(trace_page(data))
+    assert "(question not recorded)" in browser.text()
+    for _ in data.get("trace") or []:
+        for at in range(4):
+            browser.click("[role=tab]", at)
+        browser.keys("\ue012")
+    browser.quiet()
+
+
+def test_follows_light_and_dark(browser: Browser) -> None:
+    colours = []
+    for dark in (False, True):
+        browser.open(trace_page(ANSWER.to_dict()), dark=dark)
+        script = (
+            "return [document.body, document.querySelector('.answer')].map((e) => getComputedStyle(e)[arguments[0]])"
+        )
+        colours.append((browser.run(script, "backgroundColor")[0], browser.run(script, "color")[1]))
+    browser.click("[aria-label='Light or dark']")
+    assert browser.run("return getComputedStyle(document.body).backgroundColor") == colours[0][0]
+    (paper, ink), (dark_paper, dark_ink) = [[sum(map(int, c[4:-1].split(","))) for c in pair] for pair in colours]
+    assert paper > 700 > 150 > ink
+    assert dark_paper < 150 < 600 < dark_ink
+
+
+def test_prints_with_all_moves(browser: Browser) -> None:
+    answer = shown(Chain(steps=2))
+    browser.open(trace_page(answer.to_dict()))
+    printed = " ".join(browser.printed().split())
+    assert answer.text in printed
+    for event in answer.trace:
+        if event.move == "read":
+            assert str(event.output) in printed
+    assert "Export" not in printed
+
+
+def test_works_in_the_frame_of_a_notebook(browser: Browser) -> None:
+    answer = shown(Chain(steps=1))
+    frame = f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(trace_page(answer.to_dict()))}"></iframe>'
+    browser.open(f"<!doctype html><main>{frame}</main>")
+    browser.driver.switch_to.frame(0)
+    browser.wait("return document.querySelector('.answer')")
+    assert browser.texts(".answer") == [answer.text]
+    browser.click(".box")
+    assert "move 1 of" in browser.texts(".detail")[0]
+    browser.driver.switch_to.default_content()
+    browser.quiet()
+
+
+def test_money_where_the_price_is_known(browser: Browser) -> None:
+    data = ANSWER.to_dict()
+    for spend in data["spend"].values():
+        spend["usd"] = 0.0123
+    browser.open(trace_page(data))
+    assert "$0.012" in browser.texts(".budget")[0]
+    assert Spend().tokens == 0
