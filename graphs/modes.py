@@ -45,6 +45,7 @@ class Question(TypedDict):
 class Result(TypedDict):
     """Output of a run: `Answer.to_dict`."""
 
+    version: str
     question: str
     answer: str
     citations: list[str]
@@ -61,6 +62,8 @@ class Result(TypedDict):
     caveat: str
     spend: dict[str, Any]
     trace: list[dict[str, Any]]
+    passages: dict[str, dict[str, str]]
+    prompts: dict[str, Any]
 
 
 class _State(Question, Result):

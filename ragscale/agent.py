@@ -405,7 +405,7 @@ class Agent:
             stop, reason = "failed", f"The mode {mode.name} ended without an answer. Report it to whoever wrote it."
         trace = [Event.from_dict(event) for event in state["trace"]]
         serial = Spend(**state["serial"])
-        citations, passages = list(dict.fromkeys(state["citations"])), dict(retrieved)
+        citations, passages = list(dict.fromkeys(state["citations"])), {}
         for id in citations:
             # The index of a run that has ended long ago may have lost it; of one that is remote, the server.
             try:
@@ -436,6 +436,7 @@ class Agent:
             trace=trace,
             question=state["question"],
             passages=passages,
+            retrieved=retrieved,
             prompts=prompts,
             limits=_limits(budget),
             model=str(run.pins.get("model", "")),

@@ -56,7 +56,9 @@ class Answer:
     """Basis of the token limit where some tokens are estimates; empty where the server counted all of them."""
     question: str = ""
     passages: dict[str, Passage] = field(default_factory=dict, repr=False)
-    """Passages by id, for display: the cited ones, and where the agent keeps texts all that this process retrieved."""
+    """The cited passages by id, for display."""
+    retrieved: dict[str, Passage] = field(default_factory=dict, repr=False)
+    """Passages that this process retrieved for the run, by id, where the agent keeps texts."""
     prompts: Mapping[str, list[Message]] = field(default_factory=Sent, repr=False)
     """Exact messages of the model calls by `Event.prompt`, where the agent keeps texts."""
     limits: dict[str, float] = field(default_factory=dict)
@@ -93,7 +95,7 @@ class Answer:
         sent = Sent()
         for digest, messages in self.prompts.items() if trace == "full" else ():
             sent.keep(digest, messages)
-        shown = self.passages if trace == "full" else {}
+        shown = {**self.retrieved, **self.passages} if trace == "full" else {}
         return {
             "version": __version__,
             "question": self.question,

@@ -73,7 +73,7 @@ def test_its_data_are_those_of_the_run(mode: Any, tmp_path: Path) -> None:
 def test_two_hundred_moves_fit_into_300_kb() -> None:
     answer, _ = run(Tree(), index=StubIndex(words=90, size=300), llm=scripted())
     assert len(answer.trace) > 200
-    assert len(answer.passages) > 100
+    assert len(answer.retrieved) > 100
     assert len(trace_page(answer.to_dict()).encode()) < 300_000
 
 
@@ -87,7 +87,8 @@ def test_a_prompt_that_is_kept_is_the_one_that_was_sent() -> None:
     assert len(asked) == 7
     assert dict(answer.prompts) == {digest: sent[digest] for digest in asked}
     retrieved = {id for event in answer.trace for id in event.passages}
-    assert set(answer.passages) == retrieved
+    assert set(answer.retrieved) == retrieved
+    assert set(answer.to_dict()["passages"]) == retrieved
     assert isinstance(answer.prompts, Sent)
     lines = answer.prompts.to_dict()["lines"]
     assert len(set(lines)) == len(lines)
@@ -96,7 +97,7 @@ def test_a_prompt_that_is_kept_is_the_one_that_was_sent() -> None:
 def test_nothing_is_kept_where_nobody_looks() -> None:
     answer, _ = virtually(lambda: ask(Chain(steps=1), keep_texts=False))
     assert dict(answer.prompts) == {}
-    assert set(answer.passages) == set(answer.citations)
+    assert answer.retrieved == {}
 
 
 def test_messages_of_a_conversation_with_tools_come_back() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import Browser
+from browser import Browser
 from runs import HOSTILE, MODES, failing, hostile, shown
 from test_trace import ANSWER
 
