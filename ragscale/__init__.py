@@ -21,7 +21,7 @@ from ragscale.types import Event, Hit, Passage, Spend
 from ragscale.version import __version__
 
 if TYPE_CHECKING:
-    from ragscale import modes
+    from ragscale import modes, worlds
     from ragscale.agent import Agent
     from ragscale.budget import Budget, Ledger
     from ragscale.index import Index
@@ -41,6 +41,7 @@ __all__ = [
     "Spend",
     "__version__",
     "modes",
+    "worlds",
 ]
 
 
@@ -64,6 +65,6 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name == "modes":
-        return importlib.import_module("ragscale.modes")
+    if name in ("modes", "worlds"):
+        return importlib.import_module(f"ragscale.{name}")
     raise AttributeError(f"module 'ragscale' has no attribute {name!r}")

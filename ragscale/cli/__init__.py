@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from ragscale.cli import ask, doctor, eval, index, model, modes, plan, serve, trace, tune
+from ragscale.cli import ask, doctor, eval, index, model, modes, plan, serve, trace, tune, world
 from ragscale.cli.progress import Terminated
 from ragscale.cli.terminal import plain
 from ragscale.errors import RagscaleError
@@ -120,3 +120,4 @@ index.app.command("tune")(tune.tune)
 index.app.command("reindex")(tune.reindex)
 app.add_typer(index.app, name="index")
 app.add_typer(model.app, name="model")
+app.add_typer(world.app, name="world")
