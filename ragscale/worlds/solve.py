@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from ragscale.errors import RagscaleError
+from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.worlds.kinds import Fact
 from ragscale.worlds.passages import read
 
@@ -43,7 +43,15 @@ class Form:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            InvalidInput: It is not what `to_dict` gives.
+        """
+        if not {"rule", "anchors", "relations"} <= row.keys():
+            raise InvalidInput(
+                f"form {dict(row)} is none of a world of facts", "Take questions of `ragscale world make`."
+            )
         return cls(row["rule"], tuple(row["anchors"]), tuple(row["relations"]), row.get("word", ""))
 
 
@@ -118,7 +126,7 @@ def check(passages: Iterable[Mapping[str, Any]], questions: Iterable[Mapping[str
 
     Raises:
         RagscaleError: One does not hold; names the question.
-        InvalidInput: A passage cannot be read.
+        InvalidInput: A passage or a form cannot be read.
     """
     texts = {row["id"]: row for row in passages}
     facts = Facts(texts.values())
@@ -133,10 +141,12 @@ def _fault(row: Mapping[str, Any], texts: Mapping[str, Mapping[str, Any]], facts
     form, gold = Form.from_dict(row["form"]), row["supporting"]
     if not (form.relations and len(gold) == len(set(gold)) == row["hops"] * row["breadth"]):
         return f"{len(gold)} gold passages, not {row['hops']} x {row['breadth']} different ones"
+    if missing := [id for id in gold if id not in texts]:
+        return f"its gold passage {missing[0]} is not in the corpus"
     for name, known in (("its gold passages", Facts(texts[id] for id in gold)), ("the corpus", facts)):
         answers = possible(form, known)
         if answers is None or [name_of(answer) for answer in answers] != row["answers"][:1]:
-            return f"{name} leave the answers {answers}, not {row['answers'][0]!r} alone"
+            return f"by {name}, possible answers are {answers}, not {row['answers'][0]!r} alone"
     for id in gold:
         left = possible(form, facts, without=id)
         if left is not None and len(left) == 1:

@@ -69,8 +69,9 @@ def test_the_answer_follows_from_the_chain_step_by_step(world: World) -> None:
         assert row["answers"][0] == expected[form["rule"]]()
 
 
-def _without(world: World, dropped: str) -> list[dict[str, Any]]:
-    return [row for row in world.passages if row["id"] != dropped]
+def _without_gold(world: World) -> list[dict[str, Any]]:
+    gold = world.questions[0]["supporting"][0]
+    return [row for row in world.passages if row["id"] != gold]
 
 
 def _told_elsewhere(world: World) -> list[dict[str, Any]]:
@@ -88,7 +89,11 @@ def _told_twice(world: World) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
-    [(_told_twice, "follows without the passage"), (_told_elsewhere, "the corpus leave the answers")],
+    [
+        (_told_twice, "follows without the passage"),
+        (_told_elsewhere, "by the corpus, possible answers are"),
+        (_without_gold, "is not in the corpus"),
+    ],
 )
 def test_the_check_finds_an_answer_that_needs_less_or_is_not_the_only_one(
     spoil: Callable[[World], list[dict[str, Any]]], said: str
@@ -115,6 +120,12 @@ def test_the_check_finds_what_is_wrong_with_a_question(change: str) -> None:
         passages = [{**passages[0], "text": "It rains."}, *passages[1:]]
     with pytest.raises(RagscaleError):
         check(passages, made.questions)
+
+
+def test_a_question_of_another_kind_of_world_is_refused() -> None:
+    made = rs.worlds.flower(petals=1, questions=1)
+    with pytest.raises(InvalidInput, match="none of a world of facts"):
+        check([], made.questions)
 
 
 def test_without_a_fact_the_solver_leaves_open_what_may_be(world: World) -> None:
