@@ -192,3 +192,17 @@ def test_the_walk_takes_one_turn_of_all_but_the_way_back(bench: ModuleType, worl
     from scipy.stats import binomtest
 
     assert binomtest(hits, count, 1 / 3 / 4).pvalue > 1e-3
+
+
+def test_the_steps_of_the_paper_are_moves_of_the_same_search(world: World) -> None:
+    """14 on average for two petals: moves back along the trail, and the one onto the target, count too."""
+    around, row = graph(world), world.questions[0]
+    rng, moves, count = random.Random(2), 0, 4000
+    for _ in range(count):
+        trail, seen = [row["form"]["start"]], {row["form"]["start"]}
+        while trail[-1] != row["answers"][0]:
+            new = [place for place in around[trail[-1]] if place not in seen]
+            trail.append(rng.choice(new)) if new else trail.pop()
+            seen.add(trail[-1])
+            moves += 1
+    assert abs(moves / count - 14) < 0.3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,14 +35,35 @@ def test_the_passages_of_the_page_are_written(world: World) -> None:
     assert set(shown) <= set(texts)
 
 
-def test_one_search_finds_what_is_broad_and_not_what_is_deep(world: World, tmp_path: Path) -> None:
-    world.save(tmp_path / "world")
+@pytest.fixture(scope="module")
+def index(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    folder = tmp_path_factory.mktemp("page")
+    world.save(folder / "world")
+    with Index.build([folder / "world" / "corpus.jsonl"], folder / "index", embedder=None) as built:
+        yield built
+
+
+def test_one_search_finds_what_is_broad_and_not_what_is_deep(world: World, index: Index) -> None:
     whole: dict[tuple[int, int], list[bool]] = defaultdict(list)
-    with Index.build([tmp_path / "world" / "corpus.jsonl"], tmp_path / "index", embedder=None) as index:
-        found = index.search([row["question"] for row in world.questions], k=10)
+    found = index.search([row["question"] for row in world.questions], k=10)
     for row, hits in zip(world.questions, found, strict=True):
         whole[row["hops"], row["breadth"]].append(set(row["supporting"]) <= {hit.passage.id for hit in hits})
     share = {cell: sum(each) / len(each) for cell, each in whole.items()}
     assert share[1, 1] == share[1, 2] == 1
     assert share[1, 4] >= 0.5
     assert max(share[cell] for cell in share if cell[0] > 1) <= 0.2
+
+
+def test_a_search_for_a_step_of_the_gold_chain_finds_its_passage(world: World, index: Index) -> None:
+    """So that a question is as hard as its chain is long, and not harder."""
+    queries, gold = [], []
+    for row in world.questions:
+        answers = [step["answer"] for step in row["decomposition"]]
+        for step in row["decomposition"]:
+            queries.append(
+                re.sub(r"#(\d+)", lambda found, answers=answers: answers[int(found[1]) - 1], step["question"])
+            )
+            gold.append(step["passage"])
+    found = [[hit.passage.id for hit in hits] for hits in index.search(queries, k=5)]
+    assert len(found) == 588
+    assert [query for query, id, ids in zip(queries, gold, found, strict=True) if id not in ids] == []
