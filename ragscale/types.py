@@ -92,6 +92,10 @@ class Hit:
     passage: Passage
     score: float
     """Higher is better; comparable only within one search of one kind."""
+    dense: int | None = None
+    """Its rank among the candidates of the dense search, from 1; None where it is not among them, or nobody looked."""
+    bm25: int | None = None
+    """Its rank among those of BM25, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,10 @@ class TracedHit(NamedTuple):
     """At most 80 characters."""
     score: float | None
     """Six significant digits; None where it is not finite."""
+    dense: int | None = None
+    """As of `Hit`."""
+    bm25: int | None = None
+    """As of `Hit`."""
 
 
 class Choice(NamedTuple):

@@ -13,7 +13,7 @@ from test_trace import ANSWER
 
 from ragscale.budget import Budget
 from ragscale.modes import Chain
-from ragscale.types import Passage, Spend
+from ragscale.types import Passage, TracedHit
 from ragscale.view.page import trace_page
 
 HEAD = ".head"
@@ -225,10 +225,19 @@ def test_works_in_the_frame_of_a_notebook(browser: Browser) -> None:
     browser.quiet()
 
 
+def test_hits_tell_their_ranks(browser: Browser) -> None:
+    hits = [[TracedHit("p1", "One", 0.5, 2, 5), TracedHit("p2", "Two", 0.25, None, 1)]]
+    browser.open(trace_page(replace(ANSWER, trace=[replace(ANSWER.trace[1], hits=hits)]).to_dict()), mark="move-1")
+    first, second = browser.texts(".hits li")
+    assert "dense 2, BM25 5" in first
+    assert "cited" in first
+    assert "BM25 1" in second
+    assert "dense" not in second
+
+
 def test_money_where_the_price_is_known(browser: Browser) -> None:
     data = ANSWER.to_dict()
     for spend in data["spend"].values():
         spend["usd"] = 0.0123
     browser.open(trace_page(data))
     assert "$0.012" in browser.texts(".budget")[0]
-    assert Spend().tokens == 0

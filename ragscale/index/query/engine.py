@@ -106,7 +106,9 @@ class Engine:
             [self._fused(request, query, dense, lexical, vectors) for query in request.queries] for request in requests
         ]
         self._rerank(requests, found)
-        return [self._hits(request, rankings) for request, rankings in zip(requests, found, strict=True)]
+        return [
+            self._hits(request, rankings, dense, lexical) for request, rankings in zip(requests, found, strict=True)
+        ]
 
     def _fused(
         self,
@@ -151,12 +153,30 @@ class Engine:
                     for query, ranking in zip(requests[i].queries, found[i], strict=True)
                 ]
 
-    def _hits(self, request: SearchRequest, rankings: list[Ranking]) -> list[list[Hit]]:
+    def _hits(
+        self,
+        request: SearchRequest,
+        rankings: list[Ranking],
+        dense: dict[_Key, Ranking],
+        lexical: dict[_Key, Ranking],
+    ) -> list[list[Hit]]:
         if request.mmr is not None:
             take = self._load_dense().vectors.take
             groups = [rankings] if request.mmr_union else [[ranking] for ranking in rankings]
             rankings = [picks for group in groups for picks in diversify(group, take, request.k, request.mmr)]
-        return [[Hit(self._passages[row], score) for row, score in ranking[: request.k]] for ranking in rankings]
+        hits = []
+        for query, ranking in zip(request.queries, rankings, strict=True):
+            key = self._key(request, query)
+            # of its own searches only: whichever another request of the batch asked for is chance
+            by_dense = _ranks(dense[key]) if request.how != "bm25" else {}
+            by_bm25 = _ranks(lexical[key]) if request.how != "dense" else {}
+            hits.append(
+                [
+                    Hit(self._passages[row], score, by_dense.get(row), by_bm25.get(row))
+                    for row, score in ranking[: request.k]
+                ]
+            )
+        return hits
 
     def _key(self, request: SearchRequest, query: str) -> _Key:
         return query, min(request.candidates, self._manifest.passages), request.where
@@ -248,3 +268,8 @@ class Engine:
                 f"{self.snapshot.folder}: the index was replaced by one without vectors", 'Search with how="bm25".'
             )
         return info
+
+
+def _ranks(ranking: Ranking) -> dict[int, int]:
+    """Rank of each row, from 1."""
+    return {row: rank for rank, (row, _) in enumerate(ranking, 1)}

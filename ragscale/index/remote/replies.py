@@ -54,6 +54,8 @@ class _Passage(TypedDict):
 @_strict
 class _Hit(_Passage):
     score: FiniteFloat
+    dense: NotRequired[_Count | None]
+    bm25: NotRequired[_Count | None]
 
 
 @_strict

@@ -27,8 +27,8 @@ def passage_to_json(passage: Passage) -> dict[str, Any]:
 
 
 def hit_to_json(hit: Hit) -> dict[str, Any]:
-    """A passage with its ``"score"``."""
-    return {**passage_to_json(hit.passage), "score": hit.score}
+    """A passage with its ``"score"`` and its ranks, ``"dense"`` and ``"bm25"``."""
+    return {**passage_to_json(hit.passage), "score": hit.score, "dense": hit.dense, "bm25": hit.bm25}
 
 
 def passage_from_json(data: Mapping[str, Any]) -> Passage:
@@ -38,4 +38,4 @@ def passage_from_json(data: Mapping[str, Any]) -> Passage:
 
 def hit_from_json(data: Mapping[str, Any]) -> Hit:
     """The inverse of `hit_to_json`."""
-    return Hit(passage_from_json(data), data["score"])
+    return Hit(passage_from_json(data), data["score"], data.get("dense"), data.get("bm25"))

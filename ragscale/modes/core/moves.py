@@ -284,6 +284,8 @@ def _traced(hits: Sequence[Hit]) -> list[TracedHit]:
             hit.passage.id,
             encodable(" ".join(hit.passage.title[: 4 * _TITLE].split()))[:_TITLE],
             _rounded(hit.score),
+            hit.dense,
+            hit.bm25,
         )
         for hit in hits
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,16 @@ def test_excluded_passages_take_no_ones_place(described: Index, where: str, quer
     whole: dict[str, list[Hit]] = {}
     for how in ("dense", "bm25"):
         every = described.search([query], k=99, how=how)[0]  # type: ignore[arg-type]
-        whole[how] = [hit for hit in every if hit.passage.id in allowed]
+        found = [hit for hit in every if hit.passage.id in allowed]
+        whole[how] = [replace(hit, **{how: rank}) for rank, hit in enumerate(found, 1)]  # type: ignore[arg-type]
         assert described.search([query], k=k, how=how, where=where)[0] == whole[how][:k]  # type: ignore[arg-type]
     fused = reciprocal_rank_fusion([ids(whole["dense"]), ids(whole["bm25"])])[:k]
     hybrid = described.search([query], k=k, how="hybrid", where=where)[0]
     assert [(hit.passage.id, hit.score) for hit in hybrid] == fused
+    for hit in hybrid:
+        for how, rank in (("dense", hit.dense), ("bm25", hit.bm25)):
+            place = [*ids(whole[how]), hit.passage.id].index(hit.passage.id) + 1
+            assert rank == (place if place <= len(whole[how]) else None)
 
 
 @pytest.mark.parametrize("where", FILTERS[:5])
@@ -97,6 +103,21 @@ def test_dense_search_equals_that_of_an_index_of_the_matching(
         ):
             assert ids(one) == ids(other)
             assert [hit.score for hit in one] == pytest.approx([hit.score for hit in other], abs=2e-6)
+
+
+def test_ranks_are_those_of_the_searches_that_were_asked_for(described: Index) -> None:
+    """Whatever else is in the batch."""
+    import asyncio
+
+    async def together() -> list[list[list[Hit]]]:
+        kinds = ("dense", "bm25", "hybrid")
+        return await asyncio.gather(*(described.asearch(["Polonium"], k=3, how=how) for how in kinds))  # type: ignore[arg-type]
+
+    [dense], [bm25], [hybrid] = asyncio.run(together())
+    assert [(hit.dense, hit.bm25) for hit in dense] == [(1, None), (2, None), (3, None)]
+    assert [(hit.dense, hit.bm25) for hit in bm25] == [(None, rank) for rank in range(1, len(bm25) + 1)]
+    assert {hit.bm25 for hit in hybrid} & set(range(1, len(bm25) + 1))
+    assert all(hit.dense for hit in hybrid)
 
 
 def test_filters_of_one_batch_do_not_mix(described: Index) -> None:
