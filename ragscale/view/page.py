@@ -21,7 +21,7 @@ from ragscale.errors import InvalidInput
 from ragscale.text import encodable
 from ragscale.types import Event, Spend
 
-__all__ = ["compressed", "document", "read_trace", "save", "show", "source", "trace_page"]
+__all__ = ["compressed", "document", "lean", "read_trace", "save", "show", "source", "trace_page"]
 
 PLAIN_BYTES = 200_000
 """Longest data that stand in a page as they are; longer ones are compressed."""
@@ -39,10 +39,10 @@ def trace_page(data: Mapping[str, Any]) -> str:
             ``gold_recall``.
     """
     title = f"{str(data.get('question', ''))[:80]} · {data.get('mode', '')}"
-    return document("page", title, _lean(data))
+    return document("page", title, lean(data))
 
 
-def document(name: str, title: str, data: Any, *, inside: str = "") -> str:
+def document(name: str, title: str, data: Any, *, inside: str = "", more: Mapping[str, Any] | None = None) -> str:
     """A page made of the files ``base`` and `name` (``.css``, ``.js``) and of its data.
 
     Its scripts and styles are allowed by their hashes, and nothing else is: no network, no script in an attribute.
@@ -52,6 +52,7 @@ def document(name: str, title: str, data: Any, *, inside: str = "") -> str:
         title: Of the window.
         data: A JSON value.
         inside: Name of the page that it opens in a frame, whose script and style are allowed, too.
+        more: Further data, a JSON value an element's id.
     """
     script, style = source(name)
     allowed = [(script, style), *([source(inside)] if inside else [])]
@@ -61,22 +62,31 @@ def document(name: str, title: str, data: Any, *, inside: str = "") -> str:
         f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; base-uri 'none'; "
         "form-action 'none'"
     )
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    text = encodable(text)
-    encoding = "json"
-    if len(text.encode()) > PLAIN_BYTES:
-        encoding, text = "gzip", compressed(text)
-    # "<" is what ends a script element, and it stands in texts only.
-    text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    blocks = "".join(_block(id, value) for id, value in {"data": data, **(more or {})}.items())
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(encodable(title))}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f'<script type="application/json" id="data" data-encoding="{encoding}">{text}</script>\n'
+        f"{blocks}"
         "<noscript><p>This page needs JavaScript, all of which is in this file.</p></noscript>\n"
         f"<script>{script}</script>\n</body>\n</html>\n"
     )
+
+
+def _block(id: str, data: Any) -> str:
+    """A JSON value as an element that runs nothing."""
+    text = encodable(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    encoding = "json"
+    if len(text.encode()) > PLAIN_BYTES:
+        encoding, text = "gzip", compressed(text)
+    return _element(id, encoding, text)
+
+
+def _element(id: str, encoding: str, text: str) -> str:
+    """The element of a text that is JSON, or JSON compressed. "<", which would end it, stands in texts only."""
+    text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return f'<script type="application/json" id="{id}" data-encoding="{encoding}">{text}</script>\n'
 
 
 @cache
@@ -145,7 +155,7 @@ def show(page: str) -> None:
     webbrowser.open(Path(file.name).as_uri())
 
 
-def _lean(data: Mapping[str, Any]) -> dict[str, Any]:
+def lean(data: Mapping[str, Any]) -> dict[str, Any]:
     """The data without what the page knows: default values of events, titles of hits whose passage is there."""
     passages = data.get("passages") or {}
     events = []

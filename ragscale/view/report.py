@@ -7,14 +7,19 @@ Every number in it comes from the value. Cells and questions are named by their 
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
+
+from ragscale.text import encodable
+from ragscale.view.page import compressed, document, lean
 
 __all__ = [
     "Axis", "CellData", "Change", "Chart", "Comparison", "Curve", "Drop", "EqualCost", "Estimate", "Interaction",
     "Level", "Oracle", "Pair", "Point", "Problem", "QuestionData", "Recall", "Report", "RunInfo", "Runs", "Stopped",
-    "Strata", "Stratum", "Verdict",
+    "Strata", "Stratum", "Verdict", "report_page",
 ]  # fmt: skip
 
 Axis = Literal["tokens", "serial_tokens", "rounds", "seconds", "usd"]
@@ -330,3 +335,33 @@ class Report(TypedDict):
     limits: list[str]
     """Limitations of the run: too few questions, prompts tuned on these questions, one model. An item a sentence."""
     questions: list[QuestionData]
+
+
+TRACE_BYTES = 15_000_000
+"""Most that the traces in a page take together."""
+_DATA = "@DATA@"
+
+
+def report_page(
+    report: Report, traces: Iterable[tuple[int, int, Mapping[str, Any]]] = (), *, most: int = TRACE_BYTES
+) -> str:
+    """The page of a run: one HTML file that needs no network and nothing beside itself.
+
+    Args:
+        report: All that it shows.
+        traces: Runs that a click on an answer opens as trace pages: cell, question, and data as of `trace_page`. They
+            are taken in their order until `most` is reached, and no further; of the others the page tells the command.
+        most: Bytes that they may take together, compressed.
+    """
+    taken: dict[str, str] = {}
+    for cell, question, data in traces:
+        text = json.dumps(lean(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        packed = compressed(encodable(text))
+        most -= len(packed)
+        if most < 0:
+            break
+        taken[f"{cell}:{question}"] = packed
+    # Each trace is put into the one empty trace page that is in the file.
+    empty = document("page", "run", None).replace('data-encoding="json">null<', f'data-encoding="gzip">{_DATA}<')
+    more = {"traces": {"page": compressed(empty), "runs": taken}}
+    return document("report", report["title"], report, inside="page", more=more)

@@ -18,7 +18,7 @@ from ragscale.view.page import trace_page
 
 HEAD = ".head"
 MINUS = "\u2212"
-WIDE_AND_NARROW = pytest.mark.parametrize("width", [1280, 400])
+WIDE_AND_NARROW = pytest.mark.parametrize("width", [400, pytest.param(1280, marks=pytest.mark.slow)])
 
 
 @WIDE_AND_NARROW
