@@ -23,7 +23,6 @@ from ragscale.index import How, Index, Searching
 from ragscale.index.options import DESCRIPTION_LENGTH, HOWS
 from ragscale.index.remote.index import RemoteIndex
 from ragscale.llm import LLM, Capabilities, load
-from ragscale.llm.openai import OpenAILLM
 from ragscale.llm.special import neutral, special_tokens
 from ragscale.modes import spec
 from ragscale.modes.core.checkpoints import Checkpoints
@@ -95,8 +94,8 @@ class Agent:
         self.about = about
         self.keep_texts = keep_texts
         self.llm = load(llm)
-        if isinstance(self.llm, OpenAILLM):
-            self.llm.expect(profile(about=about or "").instructions())
+        if expect := getattr(self.llm, "expect", None):
+            expect(profile(about=about or "").instructions())
         self._given = llm if isinstance(llm, str) else None, checkpoints
         self.seed = _seed(seed)
         self.how = how
@@ -235,7 +234,7 @@ class Agent:
                 with contextlib.suppress(ModelError):  # a dead endpoint that has not told its model is no hindrance
                     run.pin(model=await asyncio.to_thread(lambda: self.llm.name))
                 index = self._identity(run.pins.get("index"))
-                yield self._answer(chosen, run, Ledger(limits).budget, index, {}, Sent())
+                yield self._answer(chosen, run, Ledger(limits), index, {}, Sent())
                 return
             if not self._loaded:
                 # Before the clock starts: which question comes first is chance, and it has the seconds of the others.
@@ -259,7 +258,7 @@ class Agent:
                     # A run that is resumed goes on without: it ends in the best that it knows.
                     if run.start is not None:
                         run.finished = {**run.start, "stop": f"budget:{limit.dimension}", "reason": str(limit)}
-                        yield self._answer(chosen, run, ledger.budget, index, {}, Sent())
+                        yield self._answer(chosen, run, ledger, index, {}, Sent())
                         return
                 told = self.about if about is None else about
                 if told is None:
@@ -275,7 +274,7 @@ class Agent:
             finally:
                 ledger.drop_closing()
             run.finished = {**initial(question), **(run.finished or {})}
-            yield self._answer(chosen, run, ledger.budget, index, passages, prompts)
+            yield self._answer(chosen, run, ledger, index, passages, prompts)
 
     def batch(
         self,
@@ -393,7 +392,7 @@ class Agent:
         self,
         mode: modes.Mode,
         run: Run,
-        budget: Budget,
+        ledger: Ledger,
         index: dict[str, str],
         retrieved: dict[str, Passage],
         prompts: Sent,
@@ -431,14 +430,14 @@ class Agent:
             mode=spec.label(mode),
             stop_reason=stop or "answered",
             reason=reason,
-            caveat=_caveat(total, budget, getattr(self.llm, "most_off", None)),
-            spend=AnswerSpend(total, serial, run.lost),
+            caveat=_caveat(total, ledger.budget, getattr(self.llm, "most_off", None)),
+            spend=AnswerSpend(total, serial, run.lost, ledger.stored),
             trace=trace,
             question=state["question"],
             passages=passages,
             retrieved=retrieved,
             prompts=prompts,
-            limits=_limits(budget),
+            limits=_limits(ledger.budget),
             model=str(run.pins.get("model", "")),
             index=index,
             seed=run.pins["seed"],

@@ -31,6 +31,13 @@ class AnswerSpend:
     """The critical path: parallel branches count by their maximum in each dimension."""
     lost: Spend = field(default_factory=Spend)
     """Charged to the limits beside `total`: calls of killed processes, which the resumed run made again."""
+    stored: Spend = field(default_factory=Spend)
+    """The part of `total` that calls from a call store are charged: what they had cost when they were made."""
+
+    @property
+    def paid(self) -> Spend:
+        """The part of `total` that this run paid."""
+        return self.total - self.stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ class Answer:
             "stop_reason": self.stop_reason,
             "reason": self.reason,
             "caveat": self.caveat,
-            "spend": {name: getattr(self.spend, name).to_dict() for name in ("total", "serial", "lost")},
+            "spend": {name: getattr(self.spend, name).to_dict() for name in ("total", "serial", "lost", "stored")},
             "trace": [] if trace == "none" else [event.to_dict(texts=trace == "full") for event in self.trace],
             "passages": {id: {"title": passage.title, "text": passage.text} for id, passage in shown.items()},
             "prompts": sent.to_dict(),

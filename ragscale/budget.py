@@ -110,6 +110,7 @@ class Ledger:
         self._spent = spent or Spend()
         self._held = Spend()
         self._lost = lost or Spend()
+        self._stored = Spend()
         self._closing: Reservation | None = None
         self._most = 0  # tokens that may be held for it
         self._released = False
@@ -127,13 +128,22 @@ class Ledger:
         with self._lock:
             return self._held
 
-    def left(self, dimension: str) -> float:
+    @property
+    def stored(self) -> Spend:
+        """The part of `spent` that nobody paid: calls that a call store had, charged as they were when made."""
+        with self._lock:
+            return self._stored
+
+    def left(self, dimension: str, clock: Spend | None = None) -> float:
         """Remainder of ``queries``, ``tokens``, ``llm_calls`` or ``seconds`` that can be reserved; infinite if open.
+
+        `clock` is the critical path of a branch, which may have taken more seconds than the run did: calls from a call
+        store take no time, and are charged what they took when they were made.
 
         The closing answer's share is not counted as left while it is held; released, it is left to this ledger alone.
         """
         if dimension == "seconds":
-            return self._seconds_left()
+            return self._seconds_left(clock)
         with self._lock:
             own: float = getattr(self._own(), dimension)
             lost: float = 0.0 if self._released else getattr(self._lost, dimension)
@@ -200,7 +210,7 @@ class Ledger:
         Raises:
             BudgetExceeded: The first limit that would be passed.
         """
-        if self._seconds_left() <= 0:
+        if self._seconds_left(clock) <= 0:
             raise BudgetExceeded("seconds", self.limit("seconds"), self.limit("seconds"))
         if clock is not None:
             self.check_path({dimension: getattr(wanted, name) for dimension, name in ALONG.items()}, clock)
@@ -220,9 +230,9 @@ class Ledger:
         return Reservation(self, wanted)
 
     @contextlib.asynccontextmanager
-    async def in_time(self) -> AsyncIterator[None]:
-        """Cancels the block and raises `BudgetExceeded` when the seconds run out."""
-        left = self.left("seconds")
+    async def in_time(self, clock: Spend | None = None) -> AsyncIterator[None]:
+        """Cancels the block and raises `BudgetExceeded` when the seconds run out; `clock` is as of `left`."""
+        left = self.left("seconds", clock)
         timer = asyncio.timeout(None if left == math.inf else left)
         try:
             async with timer:
@@ -304,19 +314,24 @@ class Ledger:
         gone = self._spent + self._held + self._lost
         return float(limit - getattr(gone, dimension))
 
-    def _seconds_left(self) -> float:
+    def _seconds_left(self, clock: Spend | None = None) -> float:
         left = math.inf
         for led in self._family():
             if led.budget.seconds is not None:
                 kept = min(led.budget.seconds / 4, 30.0) if led._closing and not led._released else 0.0
-                left = min(left, led._start + led.budget.seconds - kept - led._clock())
+                gone = led._clock() - led._start
+                if clock is not None and led is self:  # a batch around it runs other questions meanwhile
+                    gone = max(gone, clock.seconds)
+                left = min(left, led.budget.seconds - kept - gone)
         return left
 
-    def _settle(self, held: Spend, actual: Spend) -> None:
+    def _settle(self, held: Spend, actual: Spend, stored: bool) -> None:
         with self._lock:
             for led in self._family():
                 led._held -= held
                 led._spent += actual
+                if stored:
+                    led._stored += actual
 
 
 class Reservation:
@@ -333,13 +348,18 @@ class Reservation:
         self._ledger = ledger
         self._open = True
 
-    def settle(self, actual: Spend) -> None:
-        """Replace the reservation by what the call really cost. Further calls do nothing."""
+    def settle(self, actual: Spend, *, stored: bool = False) -> None:
+        """Replace the reservation by what the call really cost. Further calls do nothing.
+
+        Args:
+            actual: Charge.
+            stored: Whether the call came from a call store, so that nobody pays it.
+        """
         with self._ledger._lock:
             first, self._open = self._open, False
         if first:
             self.actual = actual
-            self._ledger._settle(self.wanted, actual)
+            self._ledger._settle(self.wanted, actual, stored)
 
     def refund(self) -> None:
         """Give everything back: the call never happened."""

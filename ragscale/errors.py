@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadDocument",
     "BudgetExceeded",
+    "CallMissing",
     "CorpusError",
     "EndpointError",
     "IndexBusy",
@@ -135,3 +136,22 @@ class ModelError(RagscaleError):
 
 class EndpointError(ModelError):
     """A model endpoint that cannot be reached, refuses the key or does not speak the OpenAI dialect."""
+
+
+class CallMissing(LookupError):
+    """A model call that a replay needs and its file lacks.
+
+    No `RagscaleError`: a mode goes on without what a model or an index fails to give, and a replay must not.
+
+    Args:
+        problem: The call that is missing, and where; no final full stop.
+        remedy: What to do about it, as a sentence.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}. {remedy}")
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return type(self), (self.problem, self.remedy)

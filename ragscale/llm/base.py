@@ -29,6 +29,8 @@ class Generation:
     """The stop string that ended each sample; ``""`` where none did, or the server does not tell which."""
     calls: list[list[ToolCall]] = field(default_factory=list)
     """Tools that each sample calls, in its order, beside its text; empty where none calls any."""
+    seconds: float | None = None
+    """Seconds that the call took when it was made, of one that is read from a store; None of one that is made now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Score:
     logprob: float
     """Mean log-probability of the continuation's tokens."""
     usage: Usage
+    seconds: float | None = None
+    """As of `Generation`."""
 
 
 @dataclass(frozen=True, slots=True)

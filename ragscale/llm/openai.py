@@ -107,7 +107,8 @@ class OpenAILLM:
         self._model = model
         self._window = context_window
         self._thinking = thinking
-        self._fields = dict(fields or {})
+        self.fields = dict(fields or {})
+        """Further fields of each request."""
         self._notices = Notices()
         self._instructions: tuple[str, ...] = ()
         self._manners = Manners()
@@ -163,7 +164,7 @@ class OpenAILLM:
         return self._info.value or await self._info.get(self._ask_server)
 
     async def _ask_server(self) -> ServerInfo:
-        server = await discover(self._transport, self._model, self._fields)
+        server = await discover(self._transport, self._model, self.fields)
         told = server.context_window
         if self._window is not None and told is not None and told < self._window:
             beyond = "cut without a word" if server.cuts else "refused"
@@ -207,7 +208,7 @@ class OpenAILLM:
     def _untried(self, server: ServerInfo) -> Probe:
         return Probe(
             self._transport, server.model, server.tokenizer, manners=self._manners, estimate=self._estimate,
-            fields=self._fields, thinking=self._thinking, instructions=self._instructions,
+            fields=self.fields, thinking=self._thinking, instructions=self._instructions,
         )  # fmt: skip
 
     async def _try_out(self) -> Probe:
@@ -343,7 +344,7 @@ class OpenAILLM:
             measure=self._estimate.text,
         )
         async with self._admit(prompt_tokens, max_tokens, n):
-            data = await self._chat({**body, **self._fields}, max_tokens * n, probe.continues if goes_on else None)
+            data = await self._chat({**body, **self.fields}, max_tokens * n, probe.continues if goes_on else None)
         answer = read(Completion, data)
         if goes_on and probe.repeats:
             choices = [choice.after(messages[-1]["content"]) for choice in answer.choices]
@@ -401,7 +402,7 @@ class OpenAILLM:
         try:
             return await self._transport.post(path, body, largest=largest)
         except ModelError as error:
-            dropped = self._manners.learn(error, body, keep=self._fields.keys())
+            dropped = self._manners.learn(error, body, keep=self.fields.keys())
             if dropped in ("", "least"):
                 raise
             instead = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import re
@@ -18,6 +19,7 @@ from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import ModelError
 from ragscale.index import Index
+from ragscale.llm import LLM, store
 from ragscale.llm.scripted import Said, ScriptedCall, ScriptedLLM
 from ragscale.modes import Mode
 from ragscale.modes.core import calls, moves
@@ -221,7 +223,7 @@ def scripted(script: Script = never_repeating, **options: Any) -> ScriptedLLM:
 async def ask(
     mode: str | Mode,
     *,
-    llm: ScriptedLLM | None = None,
+    llm: LLM | None = None,
     index: Index | None = None,
     budget: Budget | None = None,
     question: str = QUESTION,
@@ -280,7 +282,9 @@ def virtually(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     with asyncio.Runner(loop_factory=VirtualTime) as runner:
         loop = runner.get_loop()
         clock = SimpleNamespace(perf_counter=loop.time)
-        with mock.patch.object(moves, "time", clock), mock.patch.object(calls, "time", clock):
+        with contextlib.ExitStack() as patched:
+            for module in (moves, calls, store):
+                patched.enter_context(mock.patch.object(module, "time", clock))
             return runner.run(work())
 
 

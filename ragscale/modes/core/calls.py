@@ -414,10 +414,14 @@ class Calls:
         outcome: _Result | ModelError | BudgetExceeded
         async with self.reserve(wanted) as held:
             started = time.perf_counter()
+            stored: float | None = None  # seconds that it took when it was made
             try:
-                async with self.ledger.in_time():
+                async with self.ledger.in_time(self.clock):
                     outcome = _checked(await call(room), n, self.context.llm)
-                spent = outcome.usage.spend
+                spent, stored = outcome.usage.spend, outcome.seconds
+                if stored is not None and stored > (left := self.ledger.left("seconds", self.clock)):
+                    limit = self.ledger.limit("seconds")
+                    outcome, stored = BudgetExceeded("seconds", limit, limit - left + stored), left
             except ModelError as error:
                 outcome, spent = error, error.spend or unknown
             except BudgetExceeded as limit:
@@ -428,8 +432,8 @@ class Calls:
                     raise
                 outcome = ModelError(f"{self.context.llm.name} cancelled the call by itself", retryable=True)
                 spent = unknown
-            spent = replace(spent, seconds=time.perf_counter() - started)
-            held.settle(spent)
+            spent = replace(spent, seconds=time.perf_counter() - started if stored is None else stored)
+            held.settle(spent, stored=stored is not None)
         return outcome, spent
 
     async def count(self, messages: list[Message], tools: Sequence[Tool] = ()) -> int:

@@ -141,7 +141,7 @@ class Moves(Calls):
         wanted = Spend(queries=len(queries), rounds=1)
         async with self.reserve(wanted) as held:
             try:
-                async with self.ledger.in_time():
+                async with self.ledger.in_time(self.clock):
                     found = await self.context.index.asearch(queries, k, self.context.how)
             except (RagscaleError, OSError) as error:
                 cost = replace(wanted, seconds=time.perf_counter() - started)
@@ -337,7 +337,7 @@ def share(
     part = asdict(Room.of(ledger, clock).less(later or Spend()).dealt(branches, layers))
     part |= {dimension: part[dimension] + getattr(clock, name) for dimension, name in ALONG.items()}
     finite = {name: max(0, int(amount)) for name, amount in part.items() if math.isfinite(amount)}
-    seconds = ledger.left("seconds") / (layers if timed else 1)
+    seconds = ledger.left("seconds", clock) / (layers if timed else 1)
     return finite | ({"seconds": clock.seconds + max(0.0, seconds)} if math.isfinite(seconds) else {})
 
 
