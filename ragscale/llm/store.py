@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter, ValidationError
@@ -176,9 +176,13 @@ class StoredLLM:
             self._file.keep_count(key, count)
         return count
 
+    def close(self) -> None:
+        """Close the file alone. Idempotent."""
+        self._file.close()
+
     async def aclose(self) -> None:
         """Close the file and the model. Idempotent."""
-        self._file.close()
+        self.close()
         if self.model is not None:
             await self.model.aclose()
 
@@ -340,8 +344,7 @@ def _rooms(reply: Generation | Score, room: int) -> tuple[int, int]:
 
 def _read(reply: bytes, form: TypeAdapter[_R], path: Path) -> _R:
     try:
-        value: _R = form.validate_json(zlib.decompress(reply))
-        return value
+        return cast(_R, form.validate_json(zlib.decompress(reply)))
     except (ValidationError, zlib.error):
         raise InvalidInput(f"{path}: a call is damaged", "Give another file.") from None
 
