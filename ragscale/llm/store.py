@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter, ValidationError
@@ -34,7 +34,7 @@ _APPLICATION = 0x72616773  # SQLite's mark of a program's own files
 _ANY = 0
 """Room of a reply that ended by itself: it serves every call with room for it."""
 _BUSY = 60.0  # seconds that a writer waits for another one
-_R = TypeVar("_R", Generation, Score)
+_R = TypeVar("_R", bound=Generation | Score)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS models (model TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS calls (
@@ -217,7 +217,7 @@ class StoredLLM:
                 mine.seconds = took.seconds
             return reply
 
-        reply = await mine.memo.get(compute)
+        reply: _R = await mine.memo.get(compute)
         return reply if first or mine.seconds is None else replace(reply, seconds=mine.seconds)
 
     def _key(self, kind: str, asked: dict[str, Any]) -> bytes:
@@ -344,7 +344,7 @@ def _rooms(reply: Generation | Score, room: int) -> tuple[int, int]:
 
 def _read(reply: bytes, form: TypeAdapter[_R], path: Path) -> _R:
     try:
-        return cast(_R, form.validate_json(zlib.decompress(reply)))
+        return form.validate_json(zlib.decompress(reply))
     except (ValidationError, zlib.error):
         raise InvalidInput(f"{path}: a call is damaged", "Give another file.") from None
 
