@@ -334,6 +334,10 @@ class Agent:
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
+    def with_model(self, llm: LLM) -> Agent:
+        """The agent over another model: the same open index and settings, without its checkpoints."""
+        return Agent(self.index, llm, self.mode, self.budget, seed=self.seed, how=self.how, about=self.about)
+
     @property
     def probe_spend(self) -> Spend:
         """Cost of probing the model's capabilities so far; paid once, so it is in the spend of no answer."""

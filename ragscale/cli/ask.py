@@ -13,6 +13,8 @@ from ragscale.cli.common import (
     HowOption,
     Llm,
     Queries,
+    Record,
+    Replay,
     Rounds,
     Seconds,
     Seed,
@@ -55,6 +57,8 @@ def ask(
     serial_calls: SerialCalls = None,
     seed: Seed = 0,
     how: HowOption = None,
+    record: Record = None,
+    replay: Replay = None,
     show_trace: Annotated[bool, typer.Option("--show-trace", help="Print the whole trace after the answer.")] = False,
     as_json: AsJson = False,
     trace: Annotated[
@@ -78,7 +82,7 @@ def ask(
         serial_calls=serial_calls,
     )  # fmt: skip
     errors = Console(stderr=True, quiet=as_json)
-    with open_agent(source, llm, budget, seed=seed, how=how, about=about) as agent:
+    with open_agent(source, llm, budget, seed=seed, how=how, about=about, record=record, replay=replay) as agent:
         answer = _watch(errors, agent, question, chosen)
         if as_json:
             print_json(answer.to_dict(trace=trace or "full"))

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ragscale.cli.terminal import escaped
+from ragscale.errors import InvalidInput
 from ragscale.index.options import Backend, How
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ __all__ = [
     "HowOption",
     "Llm",
     "Queries",
+    "Record",
+    "Replay",
     "Rounds",
     "Seconds",
     "Seed",
@@ -61,6 +64,18 @@ HowOption = Annotated[
     How | None, typer.Option(help="Kind of search. Default: hybrid where the index has vectors.", show_default=False)
 ]
 Seed = Annotated[int, typer.Option(help="Of sampled sub-queries.")]
+Record = Annotated[
+    Path | None,
+    typer.Option("--record", metavar="FILE", help="Keep the model's calls here; those that it has are not paid again."),
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option(
+        "--replay",
+        metavar="FILE",
+        help="Take the model's calls from here, without a model; one that is missing ends it.",
+    ),
+]
 _LIMITS = "Limits of a question"
 Rounds = Annotated[int | None, typer.Option(help="Retrievals one after another.", rich_help_panel=_LIMITS)]
 Tokens = Annotated[int | None, typer.Option(help="Prompt and completion tokens.", rich_help_panel=_LIMITS)]
@@ -82,12 +97,28 @@ def budget_of(*, calls: int | None, **limits: Any) -> Budget:
 
 @contextmanager
 def open_agent(
-    source: str, llm: str, budget: Budget, *, seed: int, how: How | None, about: str | None = None
+    source: str,
+    llm: str,
+    budget: Budget,
+    *,
+    seed: int,
+    how: How | None,
+    about: str | None = None,
+    record: Path | None = None,
+    replay: Path | None = None,
 ) -> Iterator[Agent]:
-    """An agent over the index, closed at the end."""
+    """An agent over the index, closed at the end; its model keeps its calls in `record`, or is read from `replay`."""
     from ragscale.agent import Agent
+    from ragscale.llm import LLM, load
 
-    agent = Agent(source, llm, budget=budget, seed=seed, how=how, about=about)
+    model: str | LLM = llm
+    if record and replay:
+        raise InvalidInput("--record and --replay together", "Give one: a replay makes no calls.")
+    if record or replay:
+        from ragscale.llm.store import StoredLLM
+
+        model = StoredLLM(record, load(llm)) if record else StoredLLM(cast(Path, replay))
+    agent = Agent(source, model, budget=budget, seed=seed, how=how, about=about)
     try:
         yield agent
     finally:

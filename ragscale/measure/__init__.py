@@ -5,24 +5,27 @@ from __future__ import annotations
 from ragscale.measure.cell import Cell
 from ragscale.measure.metrics import exact_match, f1, gold_recall
 from ragscale.measure.questions import Question, load_questions
-from ragscale.measure.runner import EvalProgress, evaluate, evaluate_sync
+from ragscale.measure.run import MeasuredCell, Run
+from ragscale.measure.runner import SweepProgress, asweep, sweep
 from ragscale.measure.store import Row, Store
 from ragscale.measure.table import ModeReport, summarise, table, to_json
 
 __all__ = [
     "Cell",
-    "EvalProgress",
+    "MeasuredCell",
     "ModeReport",
     "Question",
     "Row",
+    "Run",
     "Store",
-    "evaluate",
-    "evaluate_sync",
+    "SweepProgress",
+    "asweep",
     "exact_match",
     "f1",
     "gold_recall",
     "load_questions",
     "summarise",
+    "sweep",
     "table",
     "to_json",
 ]

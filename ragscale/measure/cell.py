@@ -38,5 +38,6 @@ class Cell:
         return f"{self.label}@{told}" if told else self.label
 
     def to_dict(self) -> dict[str, Any]:
-        """The cell as a run's settings record it: the mode with all of its parameters, defaults included."""
-        return {"mode": repr(self.mode), "budget": self.limits, "seed": self.seed}
+        """The cell as a run's settings record it: the mode by its label, and with all of its parameters, defaults
+        included."""
+        return {"mode": self.label, "parameters": repr(self.mode), "budget": self.limits, "seed": self.seed}

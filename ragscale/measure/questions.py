@@ -1,18 +1,20 @@
-"""Question files: one JSON object a line with ``id``, ``question``, ``answers`` and, if known, ``supporting``."""
+"""Question files: one JSON object a line with ``id``, ``question``, ``answers`` and, if known, ``supporting``,
+``type``, ``hops``, ``breadth`` and ``cluster``."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ragscale.errors import InvalidInput
 
-__all__ = ["Question", "load_questions", "questions_hash"]
+__all__ = ["Question", "load_questions", "shuffled"]
 
+_KINDS: dict[type, str] = {str: "a text", int: "a whole number"}
 _SHAPE = 'Each line is {"id": "...", "question": "...", "answers": ["...", ...], "supporting": ["passage id", ...]}.'
 
 
@@ -27,6 +29,14 @@ class Question:
     """Any of them is right."""
     supporting: tuple[str, ...] = ()
     """Ids of the passages that hold the answer together; empty where they are not known."""
+    type: str | None = None
+    """Kind, as the data set has it (``"bridge"``); None where it tells none."""
+    hops: int | None = None
+    """Facts one after another, each of which needs the last; None where it is not known."""
+    breadth: int | None = None
+    """Independent facts side by side; None where it is not known."""
+    cluster: str = ""
+    """Source document that the question was made from: questions of one are not independent. Empty where unknown."""
 
 
 def load_questions(path: str | Path) -> list[Question]:
@@ -56,10 +66,9 @@ def load_questions(path: str | Path) -> list[Question]:
     return list(found.values())
 
 
-def questions_hash(questions: Iterable[Question]) -> str:
-    """SHA-256 of the fields of the questions that a run depends on."""
-    text = json.dumps([asdict(question) for question in questions], ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def shuffled(questions: Iterable[Question]) -> list[Question]:
+    """The questions in an order that depends on nothing but their ids, so that any first part is a random sample."""
+    return sorted(questions, key=lambda question: hashlib.sha256(question.id.encode()).digest())
 
 
 def _question(line: bytes, place: str) -> Question:
@@ -79,7 +88,13 @@ def _question(line: bytes, place: str) -> Question:
     answers = _texts(row.get("answers"), "answers", place)
     if not answers:
         raise InvalidInput(f"{place}: answers is empty", _SHAPE)
-    return Question(row["id"], row["question"], answers, _texts(row.get("supporting") or [], "supporting", place))
+    for key, kind in (("type", str), ("hops", int), ("breadth", int), ("cluster", str)):
+        if row.get(key) is not None and (not isinstance(row[key], kind) or isinstance(row[key], bool)):
+            raise InvalidInput(f"{place}: {key} is {row[key]!r}, not {_KINDS[kind]}", _SHAPE)
+    return Question(
+        row["id"], row["question"], answers, _texts(row.get("supporting") or [], "supporting", place),
+        type=row.get("type"), hops=row.get("hops"), breadth=row.get("breadth"), cluster=row.get("cluster") or "",
+    )  # fmt: skip
 
 
 def _texts(value: Any, key: str, place: str) -> tuple[str, ...]:

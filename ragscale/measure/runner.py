@@ -1,11 +1,14 @@
-"""The runner: every cell over every question, several in flight, resumable after a kill."""
+"""The runner: every cell over the same questions, several in flight, resumable after a kill, each call paid once."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import json
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from functools import cache
@@ -14,105 +17,109 @@ from typing import Any
 
 from ragscale import background, modes, prompts
 from ragscale.agent import Agent
-from ragscale.answer import Answer, AnswerSpend
+from ragscale.answer import AnswerSpend
 from ragscale.arguments import listed
-from ragscale.errors import EndpointError, InvalidInput
+from ragscale.budget import Budget, Ledger
+from ragscale.errors import CallMissing, EndpointError, InvalidInput, RagscaleError
+from ragscale.llm.store import StoredLLM
 from ragscale.measure.cell import Cell
 from ragscale.measure.metrics import exact_match, f1, gold_recall
-from ragscale.measure.questions import Question, questions_hash
-from ragscale.measure.store import Row, Store
-from ragscale.measure.table import ModeReport, summarise
+from ragscale.measure.questions import Question, load_questions, shuffled
+from ragscale.measure.run import Run
+from ragscale.measure.store import CALLS_FILE, Row, Store
 from ragscale.modes.spec import label
 from ragscale.types import Spend
 from ragscale.version import __version__
 
-__all__ = ["EvalProgress", "evaluate", "evaluate_sync"]
+__all__ = ["SweepProgress", "asweep", "sweep"]
 
-EvalProgress = Callable[[Cell, Row | None, int, int], None]
+SweepProgress = Callable[[Cell, Row | None, int, int], None]
 """Called with a cell, the row that was just finished (None at the start), rows done and rows in all."""
 
-_NOTHING = Answer("", [], "", "failed", AnswerSpend(Spend(), Spend()), [])
+HEALTH = 2
+"""Questions of each cell that are asked before the bulk."""
 _Rows = dict[str, dict[str, Row]]  # by the cell's key, by the question's id
-_Task = tuple[Cell, Question]
 
 
-async def evaluate(
+async def asweep(
     agent: Agent,
-    questions: Sequence[Question],
+    questions: Sequence[Question] | str | Path,
     chosen: Sequence[modes.Mode | str],
     out: str | Path,
     *,
+    budgets: Sequence[Budget] | None = None,
+    seeds: Sequence[int] | None = None,
     concurrency: int = 2,
     limit: int | None = None,
     skip: int = 0,
-    progress: EvalProgress | None = None,
-) -> dict[str, ModeReport]:
-    """Answer every question in every mode, at the agent's budget and seed, and report the means.
+    health: bool = True,
+    progress: SweepProgress | None = None,
+) -> Run:
+    """Answer the same questions with every mode at every budget and seed, and keep what it scored and cost.
 
-    A mode, a budget and a seed are a cell, with a file of its own in `out`; a run may hold any number of cells. Rows
-    that it holds already are not run again, except those of questions that had failed. The agent's index, model and
-    search, the questions and the cells are pinned in ``out/config.json``.
+    A mode, a budget and a seed are a cell. All cells see the same questions in the same shuffled order, so that a run
+    that is stopped, or limited, has seen a random sample of them. Running it again, with the same or with further
+    questions, modes, budgets and seeds, extends the run: finished questions are not run again, failed ones are. Model
+    calls are kept in ``out/calls.sqlite`` (`ragscale.llm.store`): one that another cell made before is charged as it
+    was then, and paid no more.
 
     Args:
-        agent: With the budget of a question.
-        questions: All questions of the file: a run is tied to the whole file, so that `limit` can be raised later.
-        chosen: The modes, as objects or by name, with parameters where needed (``"tree(expand=2)"``); the agent's own
-            is not used.
+        agent: Index, model and search; its mode is not used. Pinned in ``out/config.json``.
+        questions: Questions, or a file of them.
+        chosen: The modes, as objects or by name, with parameters where needed (``"tree(expand=2)"``).
         out: Folder of the run.
+        budgets: Limits of a question, one or more; None for the agent's.
+        seeds: One or more; None for the agent's.
         concurrency: Questions in flight.
-        limit: Number of questions taken; None for all.
-        skip: Number of questions left out at the beginning.
+        limit: Number of questions taken of the shuffled ones; None for all.
+        skip: Number of shuffled questions left out at the beginning.
+        health: Whether each cell is asked two questions before the bulk, which does not begin where a cell failed at
+            both.
         progress: Told about every finished question.
 
     Returns:
-        A report a mode, by the mode's label, over the questions taken.
+        The run, over the cells and the questions taken.
 
     Raises:
-        InvalidInput: `out` is a run of something else or cannot be written, a number is out of range, or `chosen` or
-            `questions` is not what it should be.
-        RagscaleError: Another process is writing the run.
+        InvalidInput: `out` is a run of something else or cannot be written, a number is out of range, or another
+            argument is not what it should be.
+        RagscaleError: Another process is writing the run. Or the health check failed, with the cells and the reasons.
+        CallMissing: The agent's model is a replay, which lacks a call.
         ModelFileError: The reranker of the agent's search cannot be loaded.
         EndpointError: The model cannot be reached when the run begins. Where it goes away later, the questions left are
             recorded as failed, and the same call tries them again.
     """
-    for name, number, least in (("concurrency", concurrency, 1), ("limit", limit, 1), ("skip", skip, 0)):
-        if name == "limit" and number is None:
-            continue
-        if isinstance(number, bool) or not isinstance(number, int):
-            raise InvalidInput(f"{name} {number!r} is no whole number", f"Use {least} or more.")
-        if number < least:
-            raise InvalidInput(f"{name} {number}, the least is {least}", f"Give a larger {name}.")
-    cells = {name: Cell(mode, agent.budget, agent.seed) for name, mode in _named(chosen).items()}
+    _check_numbers(concurrency=(concurrency, 1), limit=(limit, 1), skip=(skip, 0))
+    cells = _cells(agent, chosen, budgets, seeds)
+    if isinstance(questions, str | Path):
+        questions = load_questions(questions)
     for question in listed("questions", questions):
         if not isinstance(question, Question):
             raise InvalidInput(
                 f"questions holds a {type(question).__name__}",
                 "Read them by ragscale.measure.load_questions, or make them.",
             )
-    taken = list(questions)[skip : None if limit is None else skip + limit]
+    taken = shuffled(questions)[skip : None if limit is None else skip + limit]
     if not taken:
         raise InvalidInput(
             f"no questions left: skip {skip}, limit {limit}, {len(questions)} in the file", "Take at least one."
         )
     store = Store(Path(out))
     with store.writing():
-        settings = await asyncio.to_thread(_settings, agent, questions)  # may load a reranker
-        store.pin(settings, cells.values())
-        rows: _Rows = {cell.key: store.rows(cell) for cell in cells.values()}
-        tasks: list[_Task] = []
-        for cell in cells.values():
-            found = rows[cell.key]
-            open_ = [question for question in taken if question.id not in found or found[question.id].failed]
-            tasks += [(cell, question) for question in open_]
-            if progress:
-                progress(cell, None, len(taken) - len(open_), len(taken))
-        await _work(agent, tasks, store, rows, concurrency, _counting(progress, rows, taken))
-    return {name: summarise([rows[cell.key][question.id] for question in taken]) for name, cell in cells.items()}
+        settings = await asyncio.to_thread(_settings, agent)  # may load a reranker
+        store.pin(settings, cells)
+        store.add_questions(taken)
+        with contextlib.ExitStack() as files:
+            if not isinstance(agent.llm, StoredLLM):  # else a recording or a replay of the caller's
+                stored = files.enter_context(contextlib.closing(StoredLLM(store.folder / CALLS_FILE, agent.llm)))
+                agent = agent.with_model(stored)
+            await _Sweep(agent, store, cells, taken, _mark_of(settings), progress).work(concurrency, health)
+    return Run(store.folder, [cell.key for cell in cells], [question.id for question in taken])
 
 
-def evaluate_sync(*args: Any, **kwargs: Any) -> dict[str, ModeReport]:
-    """`evaluate`, blocking, also beside a running loop, as in a notebook; an interrupt cancels what is in flight."""
-    work = evaluate(*args, **kwargs)
+def sweep(*args: Any, **kwargs: Any) -> Run:
+    """`asweep`, blocking, also beside a running loop, as in a notebook; an interrupt cancels what is in flight."""
+    work = asweep(*args, **kwargs)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -120,98 +127,162 @@ def evaluate_sync(*args: Any, **kwargs: Any) -> dict[str, ModeReport]:
     return background.wait(work)
 
 
-def _named(chosen: Sequence[modes.Mode | str]) -> dict[str, modes.Mode]:
-    """The modes by label. Raises `InvalidInput` for an empty list, an unknown mode, or one given twice."""
-    named: dict[str, modes.Mode] = {}
-    for given in listed("modes", chosen):
-        mode = modes.get(given)
-        if label(mode) in named:
-            raise InvalidInput(f"mode {label(mode)!r} is given twice", "Give it once.")
-        named[label(mode)] = mode
-    if not named:
-        raise InvalidInput("no modes", "Give at least one, as in ['once', 'chain'].")
-    return named
+def _check_numbers(**numbers: tuple[int | None, int]) -> None:
+    for name, (number, least) in numbers.items():
+        if name == "limit" and number is None:
+            continue
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise InvalidInput(f"{name} {number!r} is no whole number", f"Use {least} or more.")
+        if number < least:
+            raise InvalidInput(f"{name} {number}, the least is {least}", f"Give a larger {name}.")
 
 
-async def _work(
+def _cells(
     agent: Agent,
-    tasks: Iterable[_Task],
-    store: Store,
-    rows: _Rows,
-    concurrency: int,
-    report: Callable[[Cell, Row], None],
-) -> None:
-    waiting = iter(tasks)
-
-    async def worker() -> None:
-        for cell, question in waiting:
-            row = await _run(agent, cell, question)
-            store.append(cell, row)
-            rows[cell.key][question.id] = row
-            report(cell, row)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(worker())
-    except* Exception as errors:
-        # The first one tells; the others were cancelled or say the same.
-        raise errors.exceptions[0] from None
-
-
-async def _run(agent: Agent, cell: Cell, question: Question) -> Row:
-    started = time.perf_counter()
-    answer, error = _NOTHING, ""
-    try:
-        answer = await agent.aask(question.question, mode=cell.mode, budget=cell.budget)
-    except EndpointError:
-        raise  # every other question would fail like this one
-    except Exception as problem:  # a defect that one question lays bare must not end a run of hours
-        error = f"{type(problem).__name__}: {problem}"
-    return Row(
-        id=question.id,
-        question=question.question,
-        gold=list(question.answers),
-        answer=answer.text,
-        em=exact_match(answer.text, question.answers),
-        f1=f1(answer.text, question.answers),
-        gold_recall=gold_recall(question.supporting, answer.trace),
-        stop_reason=answer.stop_reason,
-        reason=error or answer.reason,
-        citations=list(answer.citations),
-        spend=answer.spend,
-        wall_seconds=time.perf_counter() - started,
-        code=_code(cell.mode),
-        mode=cell.label,
-        budget=cell.limits,
-        seed=cell.seed,
-        trace=[event.to_dict() for event in answer.trace],
-    )
+    chosen: Sequence[modes.Mode | str],
+    budgets: Sequence[Budget] | None,
+    seeds: Sequence[int] | None,
+) -> list[Cell]:
+    """Every mode at every budget and seed. Raises `InvalidInput` for an empty list or a cell that is given twice."""
+    given = [modes.get(mode) for mode in listed("modes", chosen)]
+    if not given:
+        raise InvalidInput("no modes", "Give at least one, as in ['once', 'chain'].")
+    limits = [agent.budget] if budgets is None else [Budget.of(budget) for budget in listed("budgets", budgets)]
+    numbers = [agent.seed] if seeds is None else list(listed("seeds", seeds))
+    for name, values in (("budgets", limits), ("seeds", numbers)):
+        if not values:
+            raise InvalidInput(f"no {name}", "Leave them out for the agent's.")
+    found: dict[str, Cell] = {}
+    for mode in given:
+        for budget in limits:
+            for seed in numbers:
+                cell = Cell(mode, budget, seed)
+                if cell.key in found:
+                    raise InvalidInput(f"mode {label(mode)!r} is given twice", "Give it once.")
+                found[cell.key] = cell
+    return list(found.values())
 
 
-def _counting(progress: EvalProgress | None, rows: _Rows, taken: Sequence[Question]) -> Callable[[Cell, Row], None]:
-    done: dict[str, set[str]] = {
-        key: {question.id for question in taken if question.id in found and not found[question.id].failed}
-        for key, found in rows.items()
-    }
+class _Sweep:
+    """One call of `asweep`: what is left to do of it, done by several workers."""
 
-    def report(cell: Cell, row: Row) -> None:
-        done[cell.key].add(row.id)
-        if progress:
-            progress(cell, row, len(done[cell.key]), len(taken))
+    def __init__(
+        self,
+        agent: Agent,
+        store: Store,
+        cells: list[Cell],
+        taken: Sequence[Question],
+        settings: str,
+        progress: SweepProgress | None,
+    ) -> None:
+        self.agent, self.store, self.cells, self.taken, self.settings = agent, store, cells, taken, settings
+        self.progress = progress
+        self.rows: _Rows = {cell.key: store.rows(cell) for cell in cells}
 
-    return report
+    async def work(self, concurrency: int, health: bool) -> None:
+        """All questions of all cells, cell by cell of each question, so that shared calls are near each other."""
+        if self.progress:
+            for cell in self.cells:
+                self.progress(cell, None, self._done(cell), len(self.taken))
+        first, rest = (self.taken[:HEALTH], self.taken[HEALTH:]) if health else ([], self.taken)
+        await self._ask(first, concurrency)
+        if first and rest:
+            self._check_health(first)
+        await self._ask(rest, concurrency)
+
+    def _check_health(self, part: Sequence[Question]) -> None:
+        ill: dict[str, list[Cell]] = defaultdict(list)
+        for cell in self.cells:
+            if all(self.rows[cell.key][question.id].failed for question in part):
+                ill[self.rows[cell.key][part[-1].id].reason].append(cell)
+        if ill:
+            told = "; ".join(
+                f"{', '.join(cell.key for cell in cells)}: {why.rstrip('.')}" for why, cells in ill.items()
+            )
+            raise RagscaleError(
+                f"each of the first {len(part)} questions failed in {told}",
+                "Mend it, or leave those modes out. What is finished is kept; without the health check "
+                "(--no-health) the run goes on as it is.",
+            )
+
+    def _done(self, cell: Cell) -> int:
+        found = self.rows[cell.key]
+        return sum(question.id in found and not found[question.id].failed for question in self.taken)
+
+    async def _ask(self, questions: Sequence[Question], concurrency: int) -> None:
+        def is_open(cell: Cell, question: Question) -> bool:
+            row = self.rows[cell.key].get(question.id)
+            return row is None or row.failed
+
+        every = ((cell, question) for question in questions for cell in self.cells)
+        waiting = iter([task for task in every if is_open(*task)])
+
+        async def worker() -> None:
+            for cell, question in waiting:
+                row = await self._run(cell, question)
+                self.store.append(cell, row)
+                self.rows[cell.key][question.id] = row
+                if self.progress:
+                    self.progress(cell, row, self._done(cell), len(self.taken))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(worker())
+        except* Exception as errors:
+            # The first one tells; the others were cancelled or say the same.
+            raise errors.exceptions[0] from None
+
+    async def _run(self, cell: Cell, question: Question) -> Row:
+        started = time.perf_counter()
+        ledger = Ledger()  # knows what a run had spent that raised an error
+        text, stop, reason, trace = "", "failed", "", None
+        spend, recall = None, None
+        try:
+            answer = await self.agent.aask(
+                question.question, mode=cell.mode, budget=cell.budget, seed=cell.seed, parent=ledger
+            )
+        except (CallMissing, EndpointError):
+            raise  # every other question would fail like this one
+        except Exception as problem:  # a defect that one question lays bare must not end a run of hours
+            reason = f"{type(problem).__name__}: {problem}"
+        else:
+            text, stop, reason, spend = answer.text, answer.stop_reason, answer.reason, answer.spend
+            recall = gold_recall(question.supporting, answer.trace)
+            trace = self.store.append_trace(cell, answer.to_dict())
+        spend = spend or AnswerSpend(ledger.spent, ledger.spent, stored=ledger.stored)
+        before = self.rows[cell.key].get(question.id)
+        failed = stop == "failed"
+        return Row(
+            id=question.id,
+            answer=text,
+            em=0.0 if failed else exact_match(text, question.answers),
+            f1=0.0 if failed else f1(text, question.answers),
+            gold_recall=recall,
+            stop_reason=stop,
+            reason=reason,
+            spend=spend,
+            paid=spend.paid + (before.paid if before else Spend()),
+            wall_seconds=time.perf_counter() - started,
+            code=_code(cell.mode),
+            settings=self.settings,
+            trace=trace,
+        )
 
 
-def _settings(agent: Agent, questions: Sequence[Question]) -> dict[str, Any]:
+def _settings(agent: Agent) -> dict[str, Any]:
     return {
         "ragscale": __version__,
         "index": agent.index.fingerprint,
         "llm": agent.llm.name,
         "how": agent.how or agent.index.how,
-        "questions": questions_hash(questions),
         **({} if agent.about is None else {"about": agent.about}),
     }
+
+
+def _mark_of(settings: dict[str, Any]) -> str:
+    """Mark of a run's settings: rows of different marks are not comparable."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _code(mode: modes.Mode) -> str:

@@ -1,7 +1,13 @@
-"""A run's folder: its settings, and for each cell a file with one line of JSON per finished question."""
+"""A run's folder: settings, questions, and for each cell its rows and its traces.
+
+``config.json`` holds the settings and the cells, ``questions.jsonl`` each question once, ``rows/CELL.jsonl`` a small
+line a finished question, ``traces/CELL.jsonl.gz`` its whole answer, and ``calls.sqlite`` the model calls
+(`ragscale.llm.store`).
+"""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -18,12 +24,17 @@ from ragscale.answer import AnswerSpend
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.storage.durable import sync
 from ragscale.measure.cell import Cell
+from ragscale.measure.questions import Question, load_questions
+from ragscale.types import Spend
 
 __all__ = ["VERSION", "Row", "Store"]
 
-VERSION = 1
+VERSION = 2
 """Version of a run's files."""
 CONFIG_FILE = "config.json"
+QUESTIONS_FILE = "questions.jsonl"
+CALLS_FILE = "calls.sqlite"
+ROWS, TRACES = "rows", "traces"
 LOCK_FILE = ".lock"
 _OTHER = "Give another --out, or go back to the settings of this one."
 _LONGEST = 120  # characters of a file's name: far below the limit of every file system
@@ -31,13 +42,10 @@ _LONGEST = 120  # characters of a file's name: far below the limit of every file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A finished question of a cell: its answer, scores and costs."""
+    """A finished question of a cell: scores and costs, without texts beyond the answer."""
 
     id: str
     """Id of the question."""
-    question: str
-    gold: list[str]
-    """Gold answers."""
     answer: str
     em: float
     """Exact match, 0 or 1."""
@@ -49,26 +57,30 @@ class Row:
     """As `Answer.stop_reason`; ``"failed"`` also where the run raised an error."""
     reason: str
     """Cause and remedy in plain words; empty for ``"answered"``."""
-    citations: list[str]
     spend: AnswerSpend
+    """Charge of the last attempt."""
+    paid: Spend
+    """Cost of all attempts to this run: calls that its call store had are free."""
     wall_seconds: float
     """Seconds from the question to its answer, waits included."""
     code: str
     """Mark of the source of modes and prompts: rows of different marks are not comparable."""
-    mode: str
-    """Label of the cell's mode."""
-    budget: dict[str, float]
-    """Limits of the cell by dimension; open dimensions are absent."""
-    seed: int
-    """Seed of the cell."""
-    trace: list[dict[str, Any]]
-    """Events as `Event.to_dict` gives them."""
+    settings: str
+    """Mark of the run's settings."""
+    trace: tuple[int, int] | None
+    """Place of the whole answer in the cell's file of traces: its first byte and its length. None for a run that raised
+    an error."""
     version: int = VERSION
 
     @property
     def failed(self) -> bool:
-        """Whether the same command tries the question again."""
+        """Whether the same command tries the question again. A failed question scores 0."""
         return self.stop_reason == "failed"
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a limit of the budget ended it."""
+        return self.stop_reason.startswith("budget:")
 
     def to_json(self) -> bytes:
         """The row as a line, without its end."""
@@ -145,16 +157,21 @@ class Store:
         Raises:
             InvalidInput: A line in the middle is damaged.
         """
-        path = self.path(cell)
+        path = self.path(cell.key)
         if not path.exists():
             return {}
-        data = path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
+        whole = path.read_bytes().rfind(b"\n") + 1
+        if whole < path.stat().st_size:
             with path.open("r+b") as file:
                 file.truncate(whole)
+        return self.read_rows(cell.key)
+
+    def read_rows(self, key: str) -> dict[str, Row]:
+        """As `rows`, by the cell's key and without a change to the file."""
+        path = self.path(key)
+        data = path.read_bytes() if path.exists() else b""
         found: dict[str, Row] = {}
-        for number, line in enumerate(data[:whole].splitlines(), 1):
+        for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
             try:
                 row = Row.from_json(line)
             except ValidationError as error:
@@ -169,22 +186,67 @@ class Store:
 
     def append(self, cell: Cell, row: Row) -> None:
         """Add a row, safe on the disk before this returns."""
-        path = self.path(cell)
-        new = not path.exists()
-        with path.open("ab") as file:
-            file.write(row.to_json() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            sync(self.folder, deep=False)  # its name too
+        _append(self.path(cell.key), row.to_json() + b"\n")
 
-    def path(self, cell: Cell) -> Path:
-        """The file of a cell's rows, named by its key, with a hash where the key does not fit into a file's name."""
-        key = cell.key.replace(", ", ",").replace("'", "")
-        name = re.sub(r"[^\w.=,()@+-]", "_", key)
-        if name != key or len(name.encode()) > _LONGEST:
-            name = f"{name[: _LONGEST // 4]}-{hashlib.sha256(cell.key.encode()).hexdigest()[:12]}"
-        return self.folder / f"{name}.jsonl"
+    def append_trace(self, cell: Cell, answer: dict[str, Any]) -> tuple[int, int]:
+        """Add a whole answer to the traces, compressed by itself; its place there, for `Row.trace`."""
+        text = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        data = gzip.compress(text, mtime=0)
+        return _append(self.path(cell.key, traces=True), data), len(data)
+
+    def read_trace(self, key: str, place: tuple[int, int]) -> dict[str, Any]:
+        """A whole answer, as `Answer.to_dict` gave it.
+
+        Raises:
+            InvalidInput: The file is absent or damaged, as where a run was copied without its traces.
+        """
+        path, (start, size) = self.path(key, traces=True), place
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                return dict(json.loads(gzip.decompress(file.read(size))))
+        except (OSError, EOFError, ValueError) as error:
+            raise InvalidInput(f"{path}: the trace cannot be read ({error})", "Run the question again.") from None
+
+    def questions(self) -> dict[str, Question]:
+        """The questions that the run was ever given, by id."""
+        path = self.folder / QUESTIONS_FILE
+        return {question.id: question for question in load_questions(path)} if path.exists() else {}
+
+    def add_questions(self, questions: Iterable[Question]) -> None:
+        """Add those that are new to the run.
+
+        Raises:
+            InvalidInput: One has the id of another question.
+        """
+        known = self.questions()
+        for question in questions:
+            if known.setdefault(question.id, question) != question:
+                raise InvalidInput(
+                    f"{self.folder}: a run with another question {question.id!r} ({known[question.id].question!r})",
+                    "Give another --out, or the questions of this run.",
+                )
+        lines = [json.dumps(asdict(question), ensure_ascii=True) for question in known.values()]
+        _write(self.folder / QUESTIONS_FILE, "".join(f"{line}\n" for line in lines))
+
+    def path(self, key: str, *, traces: bool = False) -> Path:
+        """The file of a cell's rows or traces, named by its key, with a hash where that does not fit into a name."""
+        told = key.replace(", ", ",").replace("'", "")
+        name = re.sub(r"[^\w.=,()@+-]", "_", told)
+        if name != told or len(name.encode()) > _LONGEST:
+            name = f"{name[: _LONGEST // 4]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        return self.folder / TRACES / f"{name}.jsonl.gz" if traces else self.folder / ROWS / f"{name}.jsonl"
+
+    def config(self) -> dict[str, Any]:
+        """Settings of the run, with its cells by key.
+
+        Raises:
+            InvalidInput: The folder is no run, or its file is damaged.
+        """
+        path = self.folder / CONFIG_FILE
+        if not path.exists():
+            raise InvalidInput(f"{self.folder}: no run (no {CONFIG_FILE})", "Give the folder that --out named.")
+        return self._config(path)
 
     def _config(self, path: Path) -> dict[str, Any]:
         try:
@@ -203,6 +265,22 @@ def _differences(known: dict[str, Any], wanted: dict[str, Any], inside: str = ""
             yield from _differences(old, new, f"{inside}{key}.")
         elif old != new and not (inside == "cells." and old is None):  # a cell that is new to the run
             yield f"{inside}{key}", old, new
+
+
+def _append(path: Path, data: bytes) -> int:
+    """Add data at the end of a file, safe on the disk before this returns; where it begins."""
+    new = not path.exists()
+    if new and not path.parent.exists():
+        path.parent.mkdir()
+        sync(path.parent.parent, deep=False)
+    with path.open("ab") as file:
+        start = file.tell()
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    if new:
+        sync(path.parent, deep=False)  # its name too
+    return start
 
 
 def _write(path: Path, text: str) -> None:

@@ -20,7 +20,7 @@ __all__ = ["ModeReport", "summarise", "table", "to_json"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeReport:
-    """Means per question of one cell. Failed questions count, with the score of what they answered."""
+    """Means per question of one cell. Failed questions count, with a score of 0."""
 
     n: int
     """Questions."""
@@ -81,21 +81,25 @@ def summarise(rows: Sequence[Row]) -> ModeReport:
 
 def to_json(reports: Mapping[str, ModeReport]) -> dict[str, Any]:
     """The JSON form that ``ragscale eval --json`` prints."""
-    return {"modes": {name: asdict(report) for name, report in reports.items()}}
+    return {"cells": {name: asdict(report) for name, report in reports.items()}}
 
 
 def table(reports: Mapping[str, ModeReport]) -> Table:
-    """The reports as a table for a terminal, a row a mode."""
+    """The reports as a table for a terminal, a row a cell."""
     from rich import box
     from rich.table import Table
 
     n = max((report.n for report in reports.values()), default=0)
-    title = f"Means over {counted(n, 'question')}; EM, F1 and gold in % (± standard error)"
+    limits = {name.partition(")@" if ")@" in name else "@")[2] for name in reports}
+    shared = limits.pop() if len(limits) == 1 else ""  # told once, where all cells have it
+    at = f" at {shared}" if shared else ""
+    title = f"Means over {counted(n, 'question')}{at}; EM, F1 and gold in % (± standard error)"
     shown = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    shown.add_column("mode", overflow="fold", min_width=9)
+    shown.add_column("cell", overflow="fold", min_width=9)
     for name in ("EM", "F1", "gold", "tokens", "serial", "rounds", "queries", "calls", "s"):
         shown.add_column(name, justify="right", no_wrap=True)
-    for name, report in reports.items():
+    for key, report in reports.items():
+        name = key.removesuffix(f"@{shared}") if shared else key
         shown.add_row(
             f"{name} ({report.failed} failed)" if report.failed else name,
             _percent(report.em, report.em_se),

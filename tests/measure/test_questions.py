@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ragscale.errors import InvalidInput
-from ragscale.measure.questions import Question, load_questions, questions_hash
+from ragscale.measure.questions import Question, load_questions, shuffled
 
-GOOD = '{"id": "q1", "question": "Who?", "answers": ["Curie", "Curie"], "supporting": ["p1"], "type": "bridge"}'
+GOOD = '{"id": "q1", "question": "Who?", "answers": ["Curie", "Curie"], "supporting": ["p1"], "type": "bridge", "x": 1}'
 
 
 def write(path: Path, *lines: str | bytes) -> Path:
@@ -22,7 +22,10 @@ def test_reads_what_it_needs_and_ignores_the_rest(tmp_path: Path) -> None:
     file = write(
         tmp_path, "\ufeff" + GOOD, "", '{"id": "q2", "question": "Où?", "answers": ["Été"], "supporting": null}'
     )
-    assert load_questions(file) == [Question("q1", "Who?", ("Curie",), ("p1",)), Question("q2", "Où?", ("Été",))]
+    assert load_questions(file) == [
+        Question("q1", "Who?", ("Curie",), ("p1",), "bridge"),
+        Question("q2", "Où?", ("Été",)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -55,14 +58,22 @@ def test_an_absent_and_an_empty_file(tmp_path: Path) -> None:
         load_questions(write(tmp_path, "", "  "))
 
 
-def test_the_hash_tells_questions_apart_and_nothing_else() -> None:
-    one = Question("a", "Who?", ("x",), ("p",))
-    assert questions_hash([one]) == questions_hash([Question("a", "Who?", ("x",), ("p",))])
-    others = [
-        Question("b", "Who?", ("x",), ("p",)),
-        Question("a", "Why?", ("x",), ("p",)),
-        Question("a", "Who?", ("y",), ("p",)),
-        Question("a", "Who?", ("x",), ("q",)),
-    ]
-    assert len({questions_hash([q]) for q in [one, *others]}) == 5
-    assert questions_hash([one, others[0]]) != questions_hash([others[0], one])
+def test_what_else_is_known_is_read(tmp_path: Path) -> None:
+    more = '"hops": 2, "breadth": 1, "cluster": "d1"'
+    [question] = load_questions(write(tmp_path, f"{GOOD[:-1]}, {more}}}"))
+    assert (question.type, question.hops, question.breadth, question.cluster) == ("bridge", 2, 1, "d1")
+    for bad, problem in (
+        ('"hops": "2"', "hops is '2', not a whole number"),
+        ('"cluster": 5', "cluster is 5, not a text"),
+    ):
+        with pytest.raises(InvalidInput, match=problem):
+            load_questions(write(tmp_path, f"{GOOD[:-1]}, {bad}}}"))
+
+
+def test_the_order_depends_on_the_ids_alone() -> None:
+    questions = [Question(f"q{i}", "Who?", ("x",)) for i in range(200)]
+    order = shuffled(questions)
+    assert shuffled(questions[::-1]) == order != questions
+    # a part of them keeps its order, and any first part is spread over all
+    assert shuffled(questions[:100]) == [question for question in order if question in questions[:100]]
+    assert 20 < sum(question in questions[:100] for question in order[:80]) < 60

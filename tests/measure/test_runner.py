@@ -20,8 +20,19 @@ from ragscale.budget import Budget
 from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.measure import Cell, ModeReport, Question, Store, evaluate, evaluate_sync, runner
+from ragscale.measure import Cell, ModeReport, Question, Run, Store, asweep, runner, sweep
+from ragscale.measure.questions import shuffled
 from ragscale.modes import Chain, Mode, Once, Parallel, spec
+
+
+async def measured(*arguments: Any, **options: Any) -> dict[str, ModeReport]:
+    """The means of each cell."""
+    return (await asweep(*arguments, **options)).reports()
+
+
+def swept(*arguments: Any, **options: Any) -> dict[str, ModeReport]:
+    """As `measured`, blocking."""
+    return sweep(*arguments, **options).reports()
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -30,7 +41,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 async def test_scores_and_spends_of_two_modes(make_agent: MakeAgent, questions: list[Question], tmp_path: Path) -> None:
     seen: list[tuple[str, str | None, int, int]] = []
-    reports = await evaluate(
+    reports = await measured(
         make_agent(), questions, [Once(), Chain(steps=2)], tmp_path / "run",
         progress=lambda cell, row, done, total: seen.append((cell.key, row and row.id, done, total)),
     )  # fmt: skip
@@ -44,29 +55,33 @@ async def test_scores_and_spends_of_two_modes(make_agent: MakeAgent, questions: 
     assert chain.tokens >= chain.serial_tokens > once.tokens
     assert seen[:2] == [("once", None, 0, 3), ("chain(steps=2)", None, 0, 3)]
     assert seen[-1][2:] == (3, 3)
-    row = next(row for row in lines(tmp_path / "run" / "once.jsonl") if row["id"] == "q1")
-    assert row["question"] == questions[0].question
-    assert (row["gold"], row["answer"], row["em"]) == (["Warsaw"], "Warsaw, Poland", 0.0)
-    assert (row["stop_reason"], row["reason"], row["gold_recall"]) == ("answered", "", 1.0)
-    assert row["citations"]
-    assert [event["move"] for event in row["trace"]] == ["retrieve", "answer"]
-    assert row["spend"]["total"]["llm_calls"] == row["spend"]["serial"]["llm_calls"] == 1
-    rows = lines(tmp_path / "run" / "chain(steps=2).jsonl")
-    assert len(rows) == 3
-    for row in rows:
-        asked = [query for event in row["trace"] if event["move"] == "retrieve" for query in event["input"]]
-        assert asked[0] == row["question"]
+    run = Run(tmp_path / "run")
+    assert list(run.questions.values()) == shuffled(questions)
+    rows = run.rows().to_pylist()
+    assert [(row["cell"], row["id"]) for row in rows] == [(m, q) for m in sorted(reports) for q in ("q1", "q2", "q3")]
+    row = rows[3]
+    assert (row["mode"], row["answer"], row["em"], row["gold_passages"]) == ("once", "Warsaw, Poland", 0.0, 2)
+    assert (row["stop_reason"], row["reason"], row["gold_recall"], row["full_recall"]) == ("answered", "", 1.0, True)
+    assert (rows[4]["full_recall"], rows[5]["full_recall"], rows[5]["cluster"]) == (False, None, "q3")
+    assert row["total_llm_calls"] == row["serial_llm_calls"] == row["paid_llm_calls"] == 1
+    trace = run.trace("once", "q1")
+    assert (trace["question"], trace["answer"]) == (questions[0].question, "Warsaw, Poland")
+    assert [event["move"] for event in trace["trace"]] == ["retrieve", "answer"]
+    for question in questions:
+        trace = run.trace("chain(steps=2)", question.id)
+        asked = [query for event in trace["trace"] if event["move"] == "retrieve" for query in event["input"]]
+        assert asked[0] == question.question
         assert [query[:15] for query in asked[1:]] == ["capital number "] * 2
 
 
 async def test_modes_can_be_named(make_agent: MakeAgent, questions: list[Question], tmp_path: Path) -> None:
     """The same run as with objects; a name that is spelt otherwise is the same mode."""
     model = ScriptedLLM(script)
-    named = await evaluate(make_agent(model), questions, ["once", "chain( steps = 2 )"], tmp_path / "run")
-    made = await evaluate(make_agent(), questions, [Once(), Chain(steps=2)], tmp_path / "run")
+    named = await measured(make_agent(model), questions, ["once", "chain( steps = 2 )"], tmp_path / "run")
+    made = await measured(make_agent(), questions, [Once(), Chain(steps=2)], tmp_path / "run")
     assert list(named) == ["once", "chain(steps=2)"]
     assert named == made
-    assert list(await evaluate(make_agent(), questions, ("tree(expand=2, steps=1)", Once(k=1)), tmp_path / "t")) == [
+    assert list(await measured(make_agent(), questions, ("tree(expand=2, steps=1)", Once(k=1)), tmp_path / "t")) == [
         "tree(steps=1, expand=2)",
         "once(k=1)",
     ]
@@ -90,14 +105,14 @@ async def test_what_names_no_modes_is_refused(
     chosen: Any, problem: str, make_agent: MakeAgent, questions: list[Question], tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidInput, match=problem):
-        await evaluate(make_agent(), questions, chosen, tmp_path / "run")
+        await measured(make_agent(), questions, chosen, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("asked", ["q.jsonl", ["Who?"], [{"id": "1", "question": "Who?"}], None])
+@pytest.mark.parametrize("asked", [["Who?"], [{"id": "1", "question": "Who?"}], None])
 async def test_what_holds_no_questions_is_refused(asked: Any, make_agent: MakeAgent, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"questions (is|holds)"):
-        await evaluate(make_agent(), asked, ["once"], tmp_path / "run")
+        await measured(make_agent(), asked, ["once"], tmp_path / "run")
 
 
 @pytest.mark.parametrize("number", ["2", 2.0, True, [2]])
@@ -106,29 +121,29 @@ async def test_what_is_no_whole_number_is_refused(
     name: str, number: Any, make_agent: MakeAgent, questions: list[Question], tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidInput, match=f"{name} .* is no whole number"):
-        await evaluate(make_agent(), questions, ["once"], tmp_path, **{name: number})
+        await measured(make_agent(), questions, ["once"], tmp_path, **{name: number})
 
 
 async def test_blocking_in_a_running_loop_as_in_a_notebook(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path
 ) -> None:
-    reports = evaluate_sync(make_agent(), questions, ["once"], tmp_path / "run", limit=2)
-    assert reports == await evaluate(make_agent(), questions, ["once"], tmp_path / "run", limit=2)
+    reports = swept(make_agent(), questions, ["once"], tmp_path / "run", limit=2)
+    assert reports == await measured(make_agent(), questions, ["once"], tmp_path / "run", limit=2)
     with pytest.raises(InvalidInput, match="Unknown mode 'x'"):
-        evaluate_sync(make_agent(), questions, ["x"], tmp_path / "run")
+        swept(make_agent(), questions, ["x"], tmp_path / "run")
 
 
 def test_blocking_in_a_thread_and_in_a_script(make_agent: MakeAgent, questions: list[Question], tmp_path: Path) -> None:
-    reports = evaluate_sync(make_agent(), questions, ["once"], tmp_path / "run")
+    reports = swept(make_agent(), questions, ["once"], tmp_path / "run")
     with ThreadPoolExecutor() as pool:
-        assert pool.submit(evaluate_sync, make_agent(), questions, ["once"], tmp_path / "run").result() == reports
+        assert pool.submit(swept, make_agent(), questions, ["once"], tmp_path / "run").result() == reports
 
 
 async def test_several_questions_are_in_flight_and_never_more(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path
 ) -> None:
     model = ScriptedLLM(script, delay=0.05)
-    await evaluate(make_agent(model), questions, [Once()], tmp_path, concurrency=2)
+    await measured(make_agent(model), questions, [Once()], tmp_path, concurrency=2)
     assert model.most_running == 2
 
 
@@ -136,39 +151,43 @@ async def test_a_finished_run_is_read_and_a_larger_limit_adds_to_it(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path
 ) -> None:
     first, second, third = (ScriptedLLM(script) for _ in range(3))
-    small = await evaluate(make_agent(first), questions, [Once()], tmp_path, limit=2)
+    small = await measured(make_agent(first), questions, [Once()], tmp_path, limit=2)
     assert (small["once"].n, len(first.calls)) == (2, 2)
-    large = await evaluate(make_agent(second), questions, [Once()], tmp_path)
+    large = await measured(make_agent(second), questions, [Once()], tmp_path)
     assert (large["once"].n, len(second.calls)) == (3, 1)
-    again = await evaluate(make_agent(third), questions, [Once()], tmp_path, limit=2)
+    again = await measured(make_agent(third), questions, [Once()], tmp_path, limit=2)
     assert (again, len(third.calls)) == (small, 0)
-    late = await evaluate(make_agent(third), questions, [Once()], tmp_path, skip=2)
-    assert (late["once"].n, late["once"].em, late["once"].gold_recall) == (1, 0.0, None)
+    late = await measured(make_agent(third), questions, [Once()], tmp_path, skip=2)
+    assert (late["once"].n, late["once"].em, late["once"].gold_recall) == (1, 0.0, 1.0)  # q1 comes last
     assert (late["once"].em_se, len(third.calls)) == (None, 0)
 
 
 async def test_a_half_written_last_line_is_dropped_and_run_again(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path
 ) -> None:
-    whole = await evaluate(make_agent(), questions, [Once()], tmp_path, concurrency=1)
-    path = tmp_path / "once.jsonl"
+    whole = await measured(make_agent(), questions, [Once()], tmp_path, concurrency=1)
+    path = tmp_path / "rows" / "once.jsonl"
     path.write_bytes(path.read_bytes()[:-40])
     model = ScriptedLLM(script)
-    again = await evaluate(make_agent(model), questions, [Once()], tmp_path)
+    again = await measured(make_agent(model), questions, [Once()], tmp_path)
+    assert len(model.calls) == 0, "its call is in the store"
+    (tmp_path / "calls.sqlite").unlink()
+    path.write_bytes(path.read_bytes()[:-40])
+    again = await measured(make_agent(model), questions, [Once()], tmp_path)
     assert len(model.calls) == 1
-    assert [row["id"] for row in lines(path)] == ["q1", "q2", "q3"]
+    assert [row["id"] for row in lines(path)] == ["q3", "q2", "q1"]
     assert (again["once"].em, again["once"].tokens) == (whole["once"].em, whole["once"].tokens)
 
 
 async def test_a_damaged_line_in_the_middle_is_refused(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path
 ) -> None:
-    await evaluate(make_agent(), questions, [Once()], tmp_path)
-    path = tmp_path / "once.jsonl"
+    await measured(make_agent(), questions, [Once()], tmp_path)
+    path = tmp_path / "rows" / "once.jsonl"
     rows = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(rows[0] + rows[1][:30] + b"\n" + rows[2])
     with pytest.raises(InvalidInput, match=r"once\.jsonl:2: damaged"):
-        await evaluate(make_agent(), questions, [Once()], tmp_path)
+        await measured(make_agent(), questions, [Once()], tmp_path)
 
 
 async def test_failures_are_recorded_counted_and_tried_again(
@@ -180,14 +199,14 @@ async def test_failures_are_recorded_counted_and_tried_again(
     def defective(messages: Any, call: Any) -> Any:
         raise ZeroDivisionError("a defect")
 
-    report = (await evaluate(make_agent(ScriptedLLM(defective)), questions, [Once()], tmp_path, limit=1))["once"]
+    report = (await measured(make_agent(ScriptedLLM(defective)), questions, [Once()], tmp_path, limit=1))["once"]
     assert (report.n, report.failed, report.em) == (1, 1, 0.0)
-    report = (await evaluate(make_agent(ScriptedLLM(broken)), questions, [Once()], tmp_path))["once"]
+    report = (await measured(make_agent(ScriptedLLM(broken)), questions, [Once()], tmp_path))["once"]
     assert (report.n, report.failed) == (3, 1)
     model = ScriptedLLM(script)
-    report = (await evaluate(make_agent(model), questions, [Once()], tmp_path))["once"]
+    report = (await measured(make_agent(model), questions, [Once()], tmp_path))["once"]
     assert (report.failed, len(model.calls)) == (0, 1)
-    rows = lines(tmp_path / "once.jsonl")
+    rows = lines(tmp_path / "rows" / "once.jsonl")
     assert "ZeroDivisionError: a defect" in rows[0]["reason"]
     assert "on fire" in next(row["reason"] for row in rows[1:] if row["stop_reason"] == "failed")
     assert sorted(row["stop_reason"] for row in rows) == ["answered"] * 3 + ["failed"] * 2
@@ -201,27 +220,27 @@ async def test_a_server_that_dies_midway_costs_the_questions_left_and_no_other(
     async def measure(server: FakeEndpoint, **options: Any) -> ModeReport:
         with Index.open(folder) as index:
             agent = Agent(index, f"openai:{server.url}#org/model")
-            return (await evaluate(agent, questions, [Once()], tmp_path, concurrency=1, **options))["once"]
+            return (await measured(agent, questions, [Once()], tmp_path, concurrency=1, **options))["once"]
 
     with FakeEndpoint(Vllm()) as dying:
         report = await measure(dying, progress=lambda cell, row, done, total: dying.die() if row else None)
     assert (report.n, report.failed) == (3, 2)
-    rows = lines(tmp_path / "once.jsonl")
-    assert [(row["id"], row["stop_reason"]) for row in rows] == [("q1", "answered"), ("q2", "failed"), ("q3", "failed")]
+    rows = lines(tmp_path / "rows" / "once.jsonl")
+    assert [(row["id"], row["stop_reason"]) for row in rows] == [("q3", "answered"), ("q2", "failed"), ("q1", "failed")]
     for row in rows[1:]:
         assert "No model server at http://127.0.0.1" in row["reason"]
         assert row["answer"] == ""
     # The same command, while nobody listens: an error at once, and nothing is written.
     with pytest.raises(EndpointError, match=r"No model server at http://127\.0\.0\.1"):
         await measure(dying)
-    assert lines(tmp_path / "once.jsonl") == rows
+    assert lines(tmp_path / "rows" / "once.jsonl") == rows
     # And with a server: what was answered is not asked again.
     with FakeEndpoint(Vllm()) as alive:
         report = await measure(alive)
         asked = [body["messages"][-1]["content"] for body in alive.sent("/chat/completions")]
     assert (report.n, report.failed) == (3, 0)
-    assert lines(tmp_path / "once.jsonl")[:3] == rows
-    assert [question.id for question in questions if any(question.question in text for text in asked)] == ["q2", "q3"]
+    assert lines(tmp_path / "rows" / "once.jsonl")[:3] == rows
+    assert [question.id for question in questions if any(question.question in text for text in asked)] == ["q1", "q2"]
 
 
 async def test_a_cancelled_run_leaves_nothing_running(
@@ -234,7 +253,7 @@ async def test_a_cancelled_run_leaves_nothing_running(
         await asyncio.sleep(seconds)
 
     model = ScriptedLLM(script, delay=30, sleep=sleep)
-    task = asyncio.create_task(evaluate(make_agent(model), questions, [Once()], tmp_path))
+    task = asyncio.create_task(measured(make_agent(model), questions, [Once()], tmp_path))
     await under_way.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -252,16 +271,17 @@ async def test_a_run_that_is_under_way_is_not_begun_again(
         await go_on.wait()
 
     model, second = ScriptedLLM(script, delay=1, sleep=sleep), ScriptedLLM(script)
-    task = asyncio.create_task(evaluate(make_agent(model), questions, [Once()], tmp_path / "run"))
+    task = asyncio.create_task(measured(make_agent(model), questions, [Once()], tmp_path / "run"))
     await under_way.wait()
-    (tmp_path / "run" / "once.jsonl").write_text('{"id": "half of a line')
+    (tmp_path / "run" / "rows").mkdir()
+    (tmp_path / "run" / "rows" / "once.jsonl").write_text('{"id": "half of a line')
     with pytest.raises(RagscaleError, match=r"run: another process is writing this run.*give another --out"):
-        await evaluate(make_agent(second), questions, [Once()], tmp_path / "run")
-    assert (tmp_path / "run" / "once.jsonl").read_text() == '{"id": "half of a line'
-    (tmp_path / "run" / "once.jsonl").write_text("")
+        await measured(make_agent(second), questions, [Once()], tmp_path / "run")
+    assert (tmp_path / "run" / "rows" / "once.jsonl").read_text() == '{"id": "half of a line'
+    (tmp_path / "run" / "rows" / "once.jsonl").write_text("")
     go_on.set()
     assert (await task)["once"].n == 3
-    again = await evaluate(make_agent(second), questions, [Once()], tmp_path / "run")
+    again = await measured(make_agent(second), questions, [Once()], tmp_path / "run")
     assert (again["once"].n, len(model.calls), len(second.calls)) == (3, 3, 0)
 
 
@@ -271,27 +291,29 @@ async def test_where_no_folder_can_be(
 ) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InvalidInput, match=rf"{out}: no run can be written here .*Give another --out"):
-        await evaluate(make_agent(), questions, [Once()], tmp_path / out)
+        await measured(make_agent(), questions, [Once()], tmp_path / out)
 
 
 async def test_another_setting_is_refused_with_a_remedy(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path
 ) -> None:
-    await evaluate(make_agent(), questions, [Once()], tmp_path, limit=1)
+    await measured(make_agent(), questions, [Once()], tmp_path, limit=1)
 
     async def refused(what: str, agent: Any, asked: list[Any], mode: Any) -> None:
         with pytest.raises(InvalidInput, match=rf"a run with {what}.*Give another --out"):
-            await evaluate(agent, asked, [mode], tmp_path, limit=1)
+            await measured(agent, asked, [mode], tmp_path, limit=1)
 
     await refused("llm 'scripted', not 'other'", make_agent(ScriptedLLM(script, name="other")), questions, Once())
-    await refused("questions", make_agent(), questions[:2], Once())
+    other = [Question("q3", "Does gold glow?", ("no",))]
+    with pytest.raises(InvalidInput, match=r"a run with another question 'q3' \('Does radium glow\?'\)"):
+        await measured(make_agent(), other, [Once()], tmp_path)
     # a further mode is welcome; the same label with another configuration cannot be made, but a file can be edited
-    await evaluate(make_agent(), questions, [Parallel()], tmp_path, limit=1)
+    await measured(make_agent(), questions, [Parallel()], tmp_path, limit=1)
     config = json.loads((tmp_path / "config.json").read_text())
     assert list(config["cells"]) == ["once", "parallel"]
-    config["cells"]["once"]["mode"] = "Once(k=99)"
+    config["cells"]["once"]["parameters"] = "Once(k=99)"
     (tmp_path / "config.json").write_text(json.dumps(config))
-    await refused(r"cells\.once\.mode 'Once\(k=99\)', not .Once\(k=5", make_agent(), questions, Once())
+    await refused(r"cells\.once\.parameters 'Once\(k=99\)', not .Once\(k=5", make_agent(), questions, Once())
 
 
 async def test_a_folder_that_is_no_run_is_left_alone(
@@ -299,13 +321,13 @@ async def test_a_folder_that_is_no_run_is_left_alone(
 ) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(InvalidInput, match="not empty and no run"):
-        await evaluate(make_agent(), questions, [Once()], tmp_path)
+        await measured(make_agent(), questions, [Once()], tmp_path)
     assert os.listdir(tmp_path) == ["precious.txt"]
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InvalidInput, match=r"config\.json: damaged"):
-        await evaluate(make_agent(), questions, [Once()], tmp_path)
+        await measured(make_agent(), questions, [Once()], tmp_path)
     assert (tmp_path / "precious.txt").read_text() == "mine"
-    assert not (tmp_path / "once.jsonl").exists()
+    assert not (tmp_path / "rows" / "once.jsonl").exists()
 
 
 @pytest.mark.parametrize(("name", "value"), [("concurrency", 0), ("limit", 0), ("skip", -1), ("skip", 3)])
@@ -313,16 +335,16 @@ async def test_numbers_out_of_range(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path, name: str, value: int
 ) -> None:
     with pytest.raises(InvalidInput, match=f"{name} {value}"):
-        await evaluate(make_agent(), questions, [Once()], tmp_path / "run", **{name: value})
+        await measured(make_agent(), questions, [Once()], tmp_path / "run", **{name: value})
     assert not (tmp_path / "run").exists()
 
 
 async def test_rows_of_changed_prompts_are_told_apart(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clean = await evaluate(make_agent(), questions, [Once()], tmp_path, limit=1)
+    clean = await measured(make_agent(), questions, [Once()], tmp_path, limit=1)
     monkeypatch.setattr("ragscale.measure.runner._code", lambda mode: "changed")
-    mixed = await evaluate(make_agent(), questions, [Once()], tmp_path)
+    mixed = await measured(make_agent(), questions, [Once()], tmp_path)
     assert (clean["once"].versions, mixed["once"].versions) == (1, 2)
 
 
@@ -339,20 +361,26 @@ async def test_budgets_and_seeds_are_cells_of_one_run(
     reports = []
     for number, setting in enumerate(settings, 1):
         model = ScriptedLLM(script)
-        reports.append(await evaluate(make_agent(model, **setting), questions, [Once()], tmp_path / "run"))
-        assert len(model.calls) == 3
-        assert len(list((tmp_path / "run").glob("*.jsonl"))) == number
+        reports.append(await measured(make_agent(model, **setting), questions, [Once()], tmp_path / "run"))
+        # A greedy call is the same with another seed, and with a limit that does not cut it.
+        assert len(model.calls) == (3 if number == 1 else 0)
+        assert len(list((tmp_path / "run" / "rows").glob("*.jsonl"))) == number
     names = ["once", "once@seed=7", "once@tokens=500", "once@tokens=500,seed=7"]
-    assert sorted(path.stem for path in (tmp_path / "run").glob("*.jsonl")) == names
+    assert sorted(path.stem for path in (tmp_path / "run" / "rows").glob("*.jsonl")) == names
     assert list(json.loads((tmp_path / "run" / "config.json").read_text())["cells"]) == names
-    (tmp_path / "run" / "once@seed=7.jsonl").unlink()
+    (tmp_path / "run" / "rows" / "once@seed=7.jsonl").unlink()
+    (tmp_path / "run" / "calls.sqlite").unlink()
     for setting, report, asked in zip(settings, reports, (0, 3, 0, 0), strict=True):
         model = ScriptedLLM(script)
-        again = await evaluate(make_agent(model, **setting), questions, [Once()], tmp_path / "run")
+        again = await measured(make_agent(model, **setting), questions, [Once()], tmp_path / "run")
         assert len(model.calls) == asked
-        assert (again["once"].em, again["once"].tokens) == (report["once"].em, report["once"].tokens)
-    [row, *_] = lines(tmp_path / "run" / "once@tokens=500,seed=7.jsonl")
-    assert (row["mode"], row["budget"], row["seed"], row["version"]) == ("once", {"tokens": 500}, 7, 1)
+        assert [(mean.em, mean.tokens) for mean in again.values()] == [
+            (mean.em, mean.tokens) for mean in report.values()
+        ]
+    [row, *_] = lines(tmp_path / "run" / "rows" / "once@tokens=500,seed=7.jsonl")
+    assert (row["id"], row["version"], row["paid"]["llm_calls"]) == ("q3", 2, 0)
+    [cell] = [cell for cell in Run(tmp_path / "run").cells.values() if cell.key == "once@tokens=500,seed=7"]
+    assert (cell.mode, cell.budget, cell.seed) == ("once", {"tokens": 500}, 7)
 
 
 @pytest.mark.parametrize(
@@ -368,12 +396,12 @@ async def test_budgets_and_seeds_are_cells_of_one_run(
 )
 def test_the_key_of_a_cell(budget: Budget, seed: int, key: str, tmp_path: Path) -> None:
     cell = Cell(Parallel(max_queries=1), budget, seed)
-    assert (cell.key, Store(tmp_path).path(cell).stem) == (key, key)
+    assert (cell.key, Store(tmp_path).path(cell.key).stem) == (key, key)
 
 
 def test_two_configurations_of_a_mode_have_two_files(tmp_path: Path) -> None:
     modes = spec.parse_list("parallel,parallel(max_queries=1),parallel(profile=rag-r1)")
-    assert [Store(tmp_path).path(Cell(mode)).name for mode in modes] == [
+    assert [Store(tmp_path).path(Cell(mode).key).name for mode in modes] == [
         "parallel.jsonl", "parallel(max_queries=1).jsonl", "parallel(profile=rag-r1).jsonl",
     ]  # fmt: skip
 
@@ -384,11 +412,12 @@ def test_the_file_of_a_key_that_is_no_file_name(tmp_path: Path) -> None:
     files = set()
     for name in names:
         cell = Cell(type("Made", (Once,), {"name": name})())
-        path = Store(tmp_path).path(cell)
+        path = Store(tmp_path).path(cell.key)
+        path.parent.mkdir(exist_ok=True)
         path.write_text("")
-        assert path.parent == tmp_path
+        assert path.parent == tmp_path / "rows"
         files.add(path)
-    assert len(files) == len(list(tmp_path.iterdir())) == len(names)
+    assert len(files) == len(list((tmp_path / "rows").iterdir())) == len(names)
 
 
 @pytest.mark.parametrize("inside", ["a.py", "search/b.py", "search/deep/c.toml"])
@@ -417,3 +446,110 @@ def test_the_source_of_a_mode_from_elsewhere_counts(tmp_path: Path, monkeypatch:
     assert tmp_path / "elsewhere.py" in runner._sources(inner)
     assert runner._sources(Outer()) == {tmp_path / "elsewhere.py", Path(__file__)}
     assert runner._code(Once()) != runner._code(inner)
+
+
+async def test_cells_share_questions_and_calls(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    """Every budget and seed sees the same questions in the same order; what a cell has paid, no other one pays."""
+    model = ScriptedLLM(script)
+    done: list[tuple[str, str]] = []
+    run = await asweep(
+        make_agent(model), questions, ["once", "chain(steps=2)"], tmp_path / "run", limit=2, concurrency=1,
+        budgets=[Budget(tokens=tokens) for tokens in (2_000, 4_000, 8_000)], seeds=[0, 1],
+        progress=lambda cell, row, done_, total: done.append((row.id, cell.key)) if row else None,
+    )  # fmt: skip
+    assert len(run.cells) == 12
+    order = [question.id for question in shuffled(questions)[:2]]
+    assert done == [(id, key) for id in order for key in run.cells]
+    table = run.rows()
+    assert table.num_rows == 24
+    assert sum(table["paid_llm_calls"].to_pylist()) == len(model.calls)
+    assert sum(table["total_llm_calls"].to_pylist()) > 3 * len(model.calls)
+    for row in table.to_pylist():
+        assert row["paid_tokens"] == (row["total_tokens"] if (row["id"], row["cell"]) in _first(done) else 0)
+
+
+def _first(done: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The first cell of each mode that a question was asked in."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for id, key in done:
+        found.setdefault((id, key.partition("@")[0]), (id, key))
+    return set(found.values())
+
+
+async def test_a_run_can_be_extended(make_agent: MakeAgent, questions: list[Question], tmp_path: Path) -> None:
+    """By questions, modes, budgets and seeds, each in a call of its own; a smaller call looks at a part of it."""
+    run = await asweep(make_agent(), questions[:2], ["once"], tmp_path)
+    assert run.rows().num_rows == 2
+    for options, rows in (
+        ({"seeds": [0, 1]}, 6),
+        ({"budgets": [Budget(tokens=900)]}, 3),
+        ({"chosen": ["direct"]}, 3),
+        ({"limit": 1}, 1),
+    ):
+        given: dict[str, Any] = {"chosen": ["once"], **options}
+        run = await asweep(make_agent(), questions, given.pop("chosen"), tmp_path, **given)
+        assert run.rows().num_rows == rows
+    whole = Run(tmp_path)
+    assert list(whole.cells) == ["once", "once@seed=1", "once@tokens=900", "direct"]
+    assert (whole.rows().num_rows, set(whole.questions)) == (12, {"q1", "q2", "q3"})
+
+
+async def test_a_cell_that_is_ill_is_said_before_the_bulk(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    def ill(messages: Any, call: Any) -> Any:
+        return ModelError("no plans today") if "queries" in json.dumps(call.schema) else script(messages, call)
+
+    model = ScriptedLLM(ill)
+    with pytest.raises(RagscaleError, match=r"each of the first 2 questions failed in chain, parallel: .*no plans tod"):
+        await asweep(make_agent(model), questions, ["once", "chain", "parallel"], tmp_path)
+    assert [row["id"] for row in lines(tmp_path / "rows" / "once.jsonl")] == ["q3", "q2"]
+    run = await asweep(make_agent(model), questions, ["once", "chain", "parallel"], tmp_path, health=False)
+    failed = {row["cell"]: row["failed"] for row in run.rows().to_pylist()}
+    assert failed == {"once": False, "chain": True, "parallel": True}
+
+
+async def test_a_failed_question_scores_nothing_and_is_charged_and_paid_for_every_attempt(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    """The last call fails, after a plan and an answer to a sub-query that could be taken for an answer."""
+
+    def last(messages: Any, call: Any) -> Any:
+        return ModelError("gone") if "answer" in json.dumps(call.schema) else script(messages, call)
+
+    run = await asweep(make_agent(ScriptedLLM(last)), questions, ["chain(steps=1)"], tmp_path, limit=1)
+    [row] = run.rows().to_pylist()
+    assert (row["failed"], row["em"], row["f1"]) == (True, 0.0, 0.0)
+    assert row["total_llm_calls"] == row["paid_llm_calls"] == 3
+    run = await asweep(make_agent(ScriptedLLM(script)), questions, ["chain(steps=1)"], tmp_path, limit=1)
+    [again] = run.rows().to_pylist()
+    assert (again["failed"], again["total_llm_calls"]) == (False, 3)
+    assert again["paid_llm_calls"] == 4, "the plan and the sub-answer were in the store"
+
+
+def test_a_trace_that_is_not_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    place = store.append_trace(Cell(Once()), {"answer": "x"})
+    assert store.append_trace(Cell(Once()), {"answer": "y"}) == (place[1], place[1])
+    assert store.read_trace("once", place) == {"answer": "x"}
+    with store.path("once", traces=True).open("r+b") as file:
+        file.truncate(place[1] + 5)
+    assert store.read_trace("once", place) == {"answer": "x"}
+    for key, where in (("once", (place[1], place[1])), ("once", (3, 20)), ("chain", place)):
+        with pytest.raises(InvalidInput, match="the trace cannot be read"):
+            store.read_trace(key, where)
+
+
+async def test_what_a_run_does_not_have(make_agent: MakeAgent, questions: list[Question], tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"no run \(no config\.json\)"):
+        Run(tmp_path / "nowhere")
+    run = await asweep(make_agent(), questions, ["once"], tmp_path, limit=1)
+    with pytest.raises(InvalidInput, match=r"no cell 'chain'\. It has: once"):
+        run.trace("chain", "q3")
+    with pytest.raises(InvalidInput, match="no question 'q9'"):
+        run.trace("once", "q9")
+    await asweep(make_agent(), questions, ["chain"], tmp_path, limit=3)
+    with pytest.raises(InvalidInput, match="it has not been asked yet"):
+        Run(tmp_path).trace("once", "q1")

@@ -15,14 +15,13 @@ from ragscale.errors import InvalidInput
 from ragscale.measure import Cell, Row, Store
 from ragscale.measure.store import CONFIG_FILE
 from ragscale.modes import Chain, Once
-from ragscale.types import Event, Spend
+from ragscale.types import Spend
 
 Did = tuple[str, str]
 ROW = Row(
-    id="q", question="Who?", gold=["A", "B"], answer="A", em=1.0, f1=0.5, gold_recall=None, stop_reason="answered",
-    reason="", citations=["p1"], spend=AnswerSpend(Spend(2, 30, 4, seconds=0.5), Spend(1, 20, 2)), wall_seconds=1.25,
-    code="abc", mode="once", budget={"tokens": 500, "seconds": 0.5}, seed=7,
-    trace=[Event("retrieve", "", ["Who?"], passages=["p1"]).to_dict()],
+    id="q", answer="A", em=1.0, f1=0.5, gold_recall=None, stop_reason="answered", reason="",
+    spend=AnswerSpend(Spend(2, 30, 4, seconds=0.5), Spend(1, 20, 2)), paid=Spend(1, 10, 2), wall_seconds=1.25,
+    code="abc", settings="def", trace=(20, 300),
 )  # fmt: skip
 
 
@@ -59,10 +58,11 @@ def test_settings_are_synced_before_they_have_their_name_and_then_the_name(tmp_p
         store.pin({"seed": 1}, [Cell(Chain())])
         assert done == [("sync", "config.part"), ("rename", "config.part"), ("sync", "run")]
     assert json.loads((tmp_path / "run" / CONFIG_FILE).read_text()) == {
-        "version": 1,
+        "version": 2,
         "seed": 1,
         "cells": {
-            key: {"mode": repr(mode), "budget": {}, "seed": 0} for key, mode in (("once", Once()), ("chain", Chain()))
+            key: {"mode": key, "parameters": repr(mode), "budget": {}, "seed": 0}
+            for key, mode in (("once", Once()), ("chain", Chain()))
         },
     }
     done.clear()
@@ -74,7 +74,7 @@ def test_a_row_is_synced_and_the_name_of_a_new_file_too(tmp_path: Path, done: li
     store = Store(tmp_path)
     for _ in range(2):
         store.append(Cell(Once()), ROW)
-    assert done == [("sync", "once.jsonl"), ("sync", tmp_path.name), ("sync", "once.jsonl")]
+    assert done == [("sync", tmp_path.name), ("sync", "once.jsonl"), ("sync", "rows"), ("sync", "once.jsonl")]
 
 
 def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"em": "high"}, "em: Input should be a valid number"),
         ({"id": None}, "id: Input should be a valid string"),
         ({"spend": {"total": {}}}, "spend.serial: Field required"),
-        ({"citations": "p1"}, "citations: Input should be a valid array"),
-        ({"trace": [1]}, "trace.0: Input should be an object"),
+        ({"trace": [1]}, "trace.1: Field required"),
+        ({"trace": "at the end"}, "trace: Input should be a valid array"),
     ],
 )
 def test_a_row_of_wrong_values_is_named(change: dict[str, object], problem: str, tmp_path: Path) -> None:
     store, cell = Store(tmp_path), Cell(Once())
     store.append(cell, ROW)
-    with store.path(cell).open("a") as file:
+    with store.path(cell.key).open("a") as file:
         file.write(json.dumps({**json.loads(ROW.to_json()), **change}) + "\n")
     with pytest.raises(InvalidInput) as refused:
         store.rows(cell)

@@ -13,9 +13,8 @@ from ragscale.types import Spend
 
 def row(em: float, f1: float, recall: float | None, total: Spend, serial: Spend, stop: str = "answered") -> Row:
     return Row(
-        id="q", question="", gold=[], answer="", em=em, f1=f1, gold_recall=recall, stop_reason=stop, reason="",
-        citations=[], spend=AnswerSpend(total, serial), wall_seconds=0.0, code="x", mode="chain", budget={}, seed=0,
-        trace=[],
+        id="q", answer="", em=em, f1=f1, gold_recall=recall, stop_reason=stop, reason="",
+        spend=AnswerSpend(total, serial), paid=total, wall_seconds=0.0, code="x", settings="y", trace=None,
     )  # fmt: skip
 
 
@@ -39,8 +38,8 @@ def test_means_are_of_the_right_dimension() -> None:
 
 def test_json_has_the_documented_keys() -> None:
     data = to_json({"chain": summarise(ROWS), "once": summarise(ROWS[:1])})
-    assert list(data) == ["modes"]
-    assert list(data["modes"]) == ["chain", "once"]
+    assert list(data) == ["cells"]
+    assert list(data["cells"]) == ["chain", "once"]
     documented = [
         "n",
         "em",
@@ -53,8 +52,8 @@ def test_json_has_the_documented_keys() -> None:
         "llm_calls",
         "seconds",
     ]
-    assert list(data["modes"]["chain"])[: len(documented)] == documented
-    assert data["modes"]["once"]["em_se"] is None
+    assert list(data["cells"]["chain"])[: len(documented)] == documented
+    assert data["cells"]["once"]["em_se"] is None
 
 
 def test_the_table_names_failures_and_copes_without_gold() -> None:

@@ -14,7 +14,7 @@ from doubles import StubIndex, run, scripted
 from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import IndexBusy, IndexDamaged, IndexMismatch, IndexServerError, InvalidInput, ModelError
-from ragscale.measure import Question, evaluate
+from ragscale.measure import Question, asweep
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
 from ragscale.types import Hit, Passage
 
@@ -126,10 +126,10 @@ async def test_eval_has_a_row_with_what_was_spent(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Lost, "how", "bm25")
     llm = scripted()
     agent = Agent(index, llm)
-    reports = await evaluate(agent, questions, [Chain(steps=2)], tmp_path / "run", concurrency=1)
-    (report,) = reports.values()
+    run = await asweep(agent, questions, [Chain(steps=2)], tmp_path / "run", concurrency=1)
+    (report,) = run.reports().values()
     assert report.failed == 2
-    (path,) = (tmp_path / "run").glob("*.jsonl")
+    (path,) = (tmp_path / "run" / "rows").glob("*.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["stop_reason"] for row in rows] == ["answered", "failed", "failed"]
     assert all("no index server answers" in row["reason"] for row in rows[1:])

@@ -1,0 +1,313 @@
+"""``ragscale sweep`` and ``ragscale eval``: modes over a file of questions, at many budgets or at one."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ragscale.cli.common import (
+    AsJson,
+    Calls,
+    HowOption,
+    Llm,
+    Queries,
+    Record,
+    Replay,
+    Rounds,
+    Seconds,
+    Seed,
+    SerialCalls,
+    SerialTokens,
+    Source,
+    Tokens,
+    budget_of,
+    open_agent,
+    print_json,
+)
+from ragscale.errors import InvalidInput
+from ragscale.words import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ragscale.budget import Budget
+    from ragscale.index import How
+    from ragscale.measure import Cell, ModeReport, Row, SweepProgress
+
+__all__ = ["evaluate", "sweep"]
+
+_BARS = 12
+"""Cells that have a bar of their own; more share one."""
+
+Questions = Annotated[
+    Path, typer.Argument(metavar="QUESTIONS.jsonl", help="id, question, answers and, if known, supporting.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; extended if it is there.")]
+Modes = Annotated[
+    str | None,
+    typer.Option(
+        "--mode",
+        help="One or more, with parameters: once,parallel(max_queries=1). Default: every mode of ragscale.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[int | None, typer.Option(help="Number of questions to take, of the shuffled ones; all by default.")]
+Skip = Annotated[int, typer.Option(help="Number of shuffled questions to leave out at the beginning.")]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(help="Questions in flight. Default: 2 for an embedded model, else 8.", show_default=False),
+]
+NoHealth = Annotated[
+    bool, typer.Option("--no-health", help="Begin with the bulk, without two questions of each cell before.")
+]
+_AXES = "Limits of a question, one or several of each: 1k,2k,4k"
+TokensAxis = Annotated[
+    str | None,
+    typer.Option(metavar="N,...", help="Prompt and completion tokens.", rich_help_panel=_AXES, show_default=False),
+]
+RoundsAxis = Annotated[
+    str | None,
+    typer.Option(metavar="N,...", help="Retrievals one after another.", rich_help_panel=_AXES, show_default=False),
+]
+QueriesAxis = Annotated[
+    str | None, typer.Option(metavar="N,...", help="Sub-queries.", rich_help_panel=_AXES, show_default=False)
+]
+CallsAxis = Annotated[
+    str | None, typer.Option(metavar="N,...", help="Model calls.", rich_help_panel=_AXES, show_default=False)
+]
+SecondsAxis = Annotated[
+    str | None, typer.Option(metavar="N,...", help="Wall-clock time.", rich_help_panel=_AXES, show_default=False)
+]
+SerialTokensAxis = Annotated[
+    str | None,
+    typer.Option(metavar="N,...", help="Tokens along the critical path.", rich_help_panel=_AXES, show_default=False),
+]
+SerialCallsAxis = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,...", help="Model calls along the critical path.", rich_help_panel=_AXES, show_default=False
+    ),
+]
+
+
+def evaluate(
+    source: Source,
+    questions: Questions,
+    out: Out,
+    mode: Modes = None,
+    limit: Limit = None,
+    skip: Skip = 0,
+    llm: Llm = "embedded",
+    concurrency: Concurrency = None,
+    rounds: Rounds = None,
+    tokens: Tokens = None,
+    queries: Queries = None,
+    calls: Calls = None,
+    seconds: Seconds = None,
+    serial_tokens: SerialTokens = None,
+    serial_calls: SerialCalls = None,
+    seed: Seed = 0,
+    how: HowOption = None,
+    no_health: NoHealth = False,
+    record: Record = None,
+    replay: Replay = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure modes at one budget: exact match, F1, recall of gold passages, and what they cost.
+
+    It is `ragscale sweep` with one budget, and adds to the same run. The same command resumes a killed run, and tries
+    failed questions again; other modes, budgets and seeds are added to the run.
+    """
+    budget = budget_of(
+        rounds=rounds, tokens=tokens, queries=queries, calls=calls, seconds=seconds, serial_tokens=serial_tokens,
+        serial_calls=serial_calls,
+    )  # fmt: skip
+    _measure(
+        source, questions, out, mode, [budget], [seed], llm=llm, how=how, limit=limit, skip=skip,
+        concurrency=concurrency, health=not no_health, record=record, replay=replay, as_json=as_json,
+    )  # fmt: skip
+
+
+def sweep(
+    source: Source,
+    questions: Questions,
+    out: Out,
+    mode: Modes = None,
+    limit: Limit = None,
+    skip: Skip = 0,
+    llm: Llm = "embedded",
+    concurrency: Concurrency = None,
+    tokens: TokensAxis = None,
+    rounds: RoundsAxis = None,
+    queries: QueriesAxis = None,
+    calls: CallsAxis = None,
+    seconds: SecondsAxis = None,
+    serial_tokens: SerialTokensAxis = None,
+    serial_calls: SerialCallsAxis = None,
+    seed: Annotated[str, typer.Option(metavar="N,...", help="Of sampled sub-queries; one or several.")] = "0",
+    how: HowOption = None,
+    no_health: NoHealth = False,
+    record: Record = None,
+    replay: Replay = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure modes at several budgets: the run that `ragscale report` reads.
+
+    A cell is a mode at a budget and a seed; limits of several dimensions make every combination. All cells see the same
+    questions in the same shuffled order. Model calls are kept in RUN/calls.sqlite, so that one which another cell made
+    before is not paid again. The same command resumes a killed run and tries failed questions again; with more
+    questions, modes, budgets or seeds it extends the run.
+    """
+    given = {
+        "tokens": tokens, "rounds": rounds, "queries": queries, "calls": calls, "seconds": seconds,
+        "serial_tokens": serial_tokens, "serial_calls": serial_calls,
+    }  # fmt: skip
+    axes: dict[str, list[Any]] = {
+        name: amounts(name, text, float if name == "seconds" else int) for name, text in given.items() if text
+    }
+    grid = (dict(zip(axes, limits, strict=True)) for limits in itertools.product(*axes.values()))
+    budgets = [budget_of(calls=limits.pop("calls", None), **limits) for limits in grid]
+    seeds = amounts("seed", seed)
+    _measure(
+        source, questions, out, mode, budgets, seeds, llm=llm, how=how, limit=limit, skip=skip,
+        concurrency=concurrency, health=not no_health, record=record, replay=replay, as_json=as_json,
+    )  # fmt: skip
+
+
+_SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
+
+
+def amounts(name: str, text: str, kind: Callable[[float], Any] = int) -> list[Any]:
+    """The numbers of an option, as in ``1k,2k,0.5m``, each once.
+
+    Raises:
+        InvalidInput: One is no number, or no whole one where it has to be.
+    """
+    found: dict[float, None] = {}
+    wanted = "a whole number" if kind is int else "a number"
+    for item in text.split(","):
+        match = re.fullmatch(r"(-?\d+(?:\.\d+)?)([km]?)", item.strip().lower())
+        number = round(float(match[1]) * _SCALES[match[2]], 9) if match else None
+        if number is None or kind(number) != number:
+            raise InvalidInput(f"--{name.replace('_', '-')} {item!r} is not {wanted}", "Give numbers as in 1k,2k,4k.")
+        found[kind(number)] = None
+    return list(found)
+
+
+def _measure(
+    source: str,
+    questions: Path,
+    out: Path,
+    mode: str | None,
+    budgets: list[Budget],
+    seeds: list[int],
+    *,
+    llm: str,
+    how: How | None,
+    record: Path | None,
+    replay: Path | None,
+    concurrency: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    from rich.console import Console
+
+    from ragscale.measure import load_questions, sweep, table, to_json
+    from ragscale.modes import built_in, spec
+
+    chosen = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
+    loaded = load_questions(questions)
+    errors = Console(stderr=True)
+    at_once = (2 if llm.startswith("embedded") else 8) if concurrency is None else concurrency
+    bars = len(chosen) * len(budgets) * len(seeds) <= _BARS
+    with (
+        open_agent(source, llm, budgets[0], seed=seeds[0], how=how, record=record, replay=replay) as agent,
+        _progress(errors, bars) as progress,
+    ):
+        run = sweep(
+            agent, loaded, chosen, out, budgets=budgets, seeds=seeds, concurrency=at_once, progress=progress, **options
+        )
+    reports = run.reports()
+    if as_json:
+        print_json(to_json(reports))
+    else:
+        Console().print(table(reports))
+    _warn(errors, reports)
+    if all(report.failed == report.n for report in reports.values()):
+        raise typer.Exit(1)
+
+
+def _warn(errors: Console, reports: dict[str, ModeReport]) -> None:
+    for name, report in reports.items():
+        if report.failed:
+            errors.print(
+                f"{name}: {report.failed} of {counted(report.n, 'question')} failed (see `reason` in their lines). "
+                "The same command tries them again.",
+                style="yellow",
+                markup=False,
+            )
+        if report.versions > 1:
+            errors.print(
+                f"{name}: the modes or prompts changed during the run, its rows are not comparable. "
+                "Give another --out for a clean run.",
+                style="yellow",
+                markup=False,
+            )
+
+
+@contextmanager
+def _progress(console: Console, bars: bool) -> Iterator[SweepProgress]:
+    """A bar a cell (or one for all), with the scores so far and the time left; SIGTERM raises `Terminated`."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from ragscale.cli.progress import terminating
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[scores]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as shown, terminating():
+        tasks: dict[str, TaskID] = {}
+        scores: dict[str, list[tuple[float, float]]] = {}
+        counts: dict[str, dict[str, tuple[int, int]]] = {}
+
+        def report(cell: Cell, row: Row | None, done: int, total: int) -> None:
+            name = cell.key if bars else "all cells"
+            counts.setdefault(name, {})[cell.key] = (done, total)
+            finished, everything = (sum(numbers) for numbers in zip(*counts[name].values(), strict=True))
+            if name not in tasks:
+                tasks[name] = shown.add_task(name, scores="", start=False)
+                scores[name] = []
+            if row is None:
+                shown.update(tasks[name], completed=finished, total=everything)
+                return
+            if not shown.tasks[tasks[name]].started:
+                shown.start_task(tasks[name])
+            scores[name].append((row.em, row.f1))
+            em, f1 = (sum(values) / len(scores[name]) for values in zip(*scores[name], strict=True))
+            shown.update(tasks[name], completed=finished, total=everything, scores=f"EM {em:.2f}  F1 {f1:.2f}")
+
+        try:
+            yield report
+        except KeyboardInterrupt as stop:
+            stop.add_note("Finished questions are kept: the same command goes on from there.")
+            raise

@@ -1,0 +1,155 @@
+"""`Run`: the measured rows of a folder, as a table."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragscale.errors import InvalidInput
+from ragscale.measure.questions import Question
+from ragscale.measure.store import Row, Store
+from ragscale.measure.table import ModeReport, summarise
+from ragscale.types import Spend
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["MeasuredCell", "Run"]
+
+_DIMENSIONS = (*(field.name for field in fields(Spend)), "tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCell:
+    """A cell of a run, as its settings record it: its mode may be of a package that is not at hand."""
+
+    key: str
+    mode: str
+    """The mode's label, as `ragscale.modes.spec.parse` reads it."""
+    budget: dict[str, float]
+    """Limits by dimension; open dimensions are absent."""
+    seed: int
+
+
+class Run:
+    """A run of `ragscale.measure.sweep`, for reading; it may be under way meanwhile.
+
+    Args:
+        folder: The run.
+        cells: Keys of the cells that are looked at; None for all.
+        questions: Ids of the questions that are looked at; None for all.
+
+    Raises:
+        InvalidInput: The folder is no run, or its files are damaged.
+    """
+
+    def __init__(
+        self, folder: str | Path, cells: Sequence[str] | None = None, questions: Sequence[str] | None = None
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self._store = Store(self.folder)
+        self.settings: dict[str, Any] = self._store.config()
+        """Index, model, kind of search and version."""
+        known: dict[str, dict[str, Any]] = self.settings.pop("cells")
+        self.cells: dict[str, MeasuredCell] = {
+            key: MeasuredCell(key, known[key]["mode"], known[key]["budget"], known[key]["seed"])
+            for key in (known if cells is None else cells)
+        }
+        """Cells by key, in the order in which they came to the run."""
+        everything = self._store.questions()
+        self.questions: dict[str, Question] = {
+            id: everything[id] for id in (everything if questions is None else questions)
+        }
+        """Questions by id."""
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}: {len(self.cells)} cells, {len(self.questions)} questions)"
+
+    def rows(self) -> pyarrow.Table:
+        """The finished questions, a line each, sorted by cell and question.
+
+        ``cell``, ``mode``, ``budget`` (JSON) and ``seed``; ``id``, ``cluster`` (source document of the question; its id
+        where that is unknown), ``type``, ``hops``, ``breadth`` and ``gold_passages`` (their number; 0 where they are
+        unknown); ``answer``, ``em``, ``f1``, ``gold_recall`` and ``full_recall`` (whether all gold passages were
+        retrieved); ``stop_reason``, ``reason``, ``failed``, ``cut_short``, ``wall_seconds``; marks of the ``code`` and
+        of the ``settings``; and for each dimension of `Spend`, and for ``tokens``, what was charged in total
+        (``total_tokens``) and along the critical path (``serial_tokens``), and what this run paid (``paid_tokens``).
+        """
+        import pyarrow as pa
+
+        lines = [_line(cell, self.questions[row.id], row) for cell in self.cells.values() for row in self._rows(cell)]
+        lines.sort(key=lambda line: (line["cell"], line["id"]))
+        return pa.Table.from_pylist(lines, schema=_schema())
+
+    def trace(self, cell: str, question: str) -> dict[str, Any]:
+        """The whole answer to a question, as `Answer.to_dict` gives it.
+
+        Args:
+            cell: Key of the cell.
+            question: Id of the question.
+
+        Raises:
+            InvalidInput: The run has no such cell or question, the run of the question raised an error, or the file of
+                traces is absent or damaged.
+        """
+        for name, value, known in (("cell", cell, self.cells), ("question", question, self.questions)):
+            if value not in known:
+                raise InvalidInput(f"{self.folder}: no {name} {value!r}", f"It has: {', '.join(list(known)[:20])}.")
+        row = self._found(self.cells[cell]).get(question)
+        if row is None or row.trace is None:
+            why = row.reason if row else "it has not been asked yet"
+            raise InvalidInput(f"{self.folder}: no trace of question {question!r} in {cell}: {why}", "Run it again.")
+        return self._store.read_trace(cell, row.trace)
+
+    def reports(self) -> dict[str, ModeReport]:
+        """Means of each cell that has finished questions, by its key."""
+        found = {key: list(self._rows(cell)) for key, cell in self.cells.items()}
+        return {key: summarise(rows) for key, rows in found.items() if rows}
+
+    def _rows(self, cell: MeasuredCell) -> Iterator[Row]:
+        return (row for id, row in self._found(cell).items() if id in self.questions)
+
+    def _found(self, cell: MeasuredCell) -> dict[str, Row]:
+        return self._store.read_rows(cell.key)
+
+
+def _line(cell: MeasuredCell, question: Question, row: Row) -> dict[str, Any]:
+    spends = {"total": row.spend.total, "serial": row.spend.serial, "paid": row.paid}
+    return {
+        "cell": cell.key,
+        "mode": cell.mode,
+        "seed": cell.seed,
+        "budget": json.dumps(cell.budget),
+        "id": row.id,
+        "cluster": question.cluster or question.id,
+        "type": question.type,
+        "hops": question.hops,
+        "breadth": question.breadth,
+        "gold_passages": len(question.supporting),
+        **{name: getattr(row, name) for name in ("answer", "em", "f1", "gold_recall")},
+        "full_recall": None if row.gold_recall is None else row.gold_recall == 1.0,
+        **{name: getattr(row, name) for name in ("stop_reason", "reason", "failed", "cut_short", "wall_seconds")},
+        "code": row.code,
+        "settings": row.settings,
+        **{f"{name}_{part}": getattr(spend, part) for name, spend in spends.items() for part in _DIMENSIONS},
+    }
+
+
+@functools.cache
+def _schema() -> pyarrow.Schema:
+    import pyarrow as pa
+
+    text, number, whole, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+    kinds = {
+        "cell": text, "mode": text, "seed": whole, "budget": text, "id": text, "cluster": text, "type": text,
+        "hops": whole, "breadth": whole, "gold_passages": whole, "answer": text, "em": number, "f1": number,
+        "gold_recall": number, "full_recall": truth, "stop_reason": text, "reason": text, "failed": truth,
+        "cut_short": truth, "wall_seconds": number, "code": text, "settings": text,
+    }  # fmt: skip
+    of_spend = {name: number if name in ("seconds", "usd") else whole for name in _DIMENSIONS}
+    spends = {f"{name}_{part}": of_spend[part] for name in ("total", "serial", "paid") for part in _DIMENSIONS}
+    return pa.schema(list({**kinds, **spends}.items()))

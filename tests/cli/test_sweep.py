@@ -1,0 +1,117 @@
+"""``ragscale sweep``: a grid of modes, budgets and seeds; recording and replay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from smallworld import build, script, write_questions
+from typer.testing import CliRunner
+
+from ragscale.cli import app
+from ragscale.cli.sweep import amounts
+from ragscale.errors import InvalidInput
+from ragscale.llm.scripted import ScriptedLLM
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Paths of the index and of the questions."""
+    base = tmp_path_factory.mktemp("world")
+    return str(build(base)), str(write_questions(base))
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedLLM:
+    """The model that every --llm means."""
+    from ragscale import llm
+
+    model, load = ScriptedLLM(script), llm.load
+    for place in ("ragscale.agent.load", "ragscale.llm.load"):
+        monkeypatch.setattr(place, lambda spec: model if isinstance(spec, str) else load(spec))
+    return model
+
+
+def invoke(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.mark.usefixtures("model")
+def test_a_grid(world: tuple[str, str], tmp_path: Path) -> None:
+    words = ["sweep", *world, "--mode", "once,chain(steps=1)", "--tokens", "1k, 1.5k,3000", "--rounds", "1,2"]
+    result = invoke(*words, "--seed", "0,3", "--out", f"{tmp_path}/run", "--json")
+    assert result.exit_code == 0, result.stderr
+    cells = json.loads(result.stdout)["cells"]
+    assert len(cells) == 2 * 3 * 2 * 2
+    assert "chain(steps=1)@rounds=2,tokens=1500,seed=3" in cells
+    assert all(cell["n"] == 3 for cell in cells.values())
+    again = invoke(*words, "--seed", "0,3", "--out", f"{tmp_path}/run", "--json")
+    assert again.stdout == result.stdout
+    table = invoke(*words, "--out", f"{tmp_path}/run")
+    assert table.stdout.startswith("        Means over 3 questions; ")
+    one = invoke(
+        "eval", *world, "--mode", "once,chain(steps=1)", "--tokens", "1500", "--rounds", "1", "--out", f"{tmp_path}/run"
+    )
+    assert "Means over 3 questions at rounds=1,tokens=1500; " in " ".join(one.stdout.split())
+    assert {"once", "chain(ste"} <= {line.split()[0] for line in one.stdout.splitlines() if line.strip()}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "numbers"),
+    [
+        ("1k,2k,0.5m", int, [1000, 2000, 500_000]),
+        (" 7 , 7,8K", int, [7, 8000]),
+        ("0.5,30", float, [0.5, 30.0]),
+        ("1.1k", int, [1100]),
+    ],
+)
+def test_amounts(text: str, kind: Any, numbers: list[float]) -> None:
+    assert amounts("tokens", text, kind) == numbers
+
+
+@pytest.mark.parametrize("text", ["", "1k,", "k", "1.5", "ten", "1e3", "--", "inf"])
+def test_what_is_no_amount(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"--serial-tokens '.*' is not a whole number\. Give numbers as in 1k,2k"):
+        amounts("serial_tokens", text)
+
+
+def test_ask_is_recorded_and_replayed(world: tuple[str, str], tmp_path: Path, model: ScriptedLLM) -> None:
+    words = ["ask", world[0], "Does radium glow?", "--mode", "chain(steps=2)", "--json", "--trace", "moves"]
+    first = invoke(*words, "--record", f"{tmp_path}/calls")
+    assert first.exit_code == 0, first.stderr
+    made = len(model.calls)
+    replayed = invoke(*words, "--replay", f"{tmp_path}/calls", "--llm", "openai:http://nowhere#gone")
+    assert replayed.exit_code == 0, replayed.stderr
+    assert len(model.calls) == made
+    then, now = json.loads(first.stdout), json.loads(replayed.stdout)
+    assert now["answer"] == then["answer"]
+    assert now["spend"]["stored"]["llm_calls"] == then["spend"]["total"]["llm_calls"] == made
+    assert now["spend"]["total"]["tokens" if "tokens" in now["spend"]["total"] else "prompt_tokens"]
+    other = invoke("ask", world[0], "Which river?", "--replay", f"{tmp_path}/calls")
+    assert other.exit_code == 1
+    assert "no c" in other.stderr
+    assert "Record the run anew" in other.stderr
+    both = invoke(*words, "--replay", "a", "--record", "b")
+    assert "--record and --replay together" in both.stderr
+
+
+def test_a_sweep_is_replayed_from_its_own_calls(world: tuple[str, str], tmp_path: Path, model: ScriptedLLM) -> None:
+    words = ["sweep", *world, "--mode", "once,chain(steps=1)", "--tokens", "1k,2k", "--json"]
+    first = invoke(*words, "--out", f"{tmp_path}/run")
+    made = len(model.calls)
+    again = invoke(*words, "--out", f"{tmp_path}/again", "--replay", f"{tmp_path}/run/calls.sqlite")
+    assert again.exit_code == 0, again.stderr
+    assert len(model.calls) == made
+    scores = [
+        {cell: (means["em"], means["f1"], means["tokens"]) for cell, means in json.loads(out)["cells"].items()}
+        for out in (first.stdout, again.stdout)
+    ]
+    assert scores[0] == scores[1]
+    assert not (tmp_path / "again" / "calls.sqlite").exists()
+    more = invoke(
+        *words, "--mode", "parallel", "--out", f"{tmp_path}/again", "--replay", f"{tmp_path}/run/calls.sqlite"
+    )
+    assert more.exit_code == 1
+    assert "calls.sqlite: no " in more.stderr
