@@ -336,7 +336,16 @@ class Agent:
 
     def with_model(self, llm: LLM) -> Agent:
         """The agent over another model: the same open index and settings, without its checkpoints."""
-        return Agent(self.index, llm, self.mode, self.budget, seed=self.seed, how=self.how, about=self.about)
+        return Agent(
+            self.index,
+            llm,
+            self.mode,
+            self.budget,
+            seed=self.seed,
+            how=self.how,
+            about=self.about,
+            keep_texts=self.keep_texts,
+        )
 
     @property
     def probe_spend(self) -> Spend:
