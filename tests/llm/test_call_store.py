@@ -263,7 +263,7 @@ def test_what_the_model_has_beside_the_protocol(tmp_path: Path) -> None:
 WRITER = """
 import asyncio, sys
 sys.path[:0] = {paths!r}
-from test_store import ASK, Counter
+from test_call_store import ASK, Counter
 from ragscale.llm.store import StoredLLM
 
 async def main():
