@@ -156,7 +156,7 @@ class TestWhatAnAnswerIs:
         answer = agent(mode=mode, budget=rs.Budget(tokens=5_000)).ask("Who?")
         data = json.loads(json.dumps(answer.to_dict()))
         assert {key: type(value) for key, value in data.items()} == {
-            "question": str, "answer": str, "citations": list, "mode": str, "model": str, "index": dict, "seed": int,
+            "version": str, "question": str, "answer": str, "citations": list, "passages": dict, "prompts": dict, "mode": str, "model": str, "index": dict, "seed": int,
             "limits": dict, "started": str, "ended": str, "seconds": float, "stop_reason": str, "reason": str,
             "caveat": str, "spend": dict, "trace": list,
         }  # fmt: skip
