@@ -156,14 +156,15 @@ class TestWhatAnAnswerIs:
         answer = agent(mode=mode, budget=rs.Budget(tokens=5_000)).ask("Who?")
         data = json.loads(json.dumps(answer.to_dict()))
         assert {key: type(value) for key, value in data.items()} == {
-            "version": str, "question": str, "answer": str, "citations": list, "passages": dict, "prompts": dict, "mode": str, "model": str, "index": dict, "seed": int,
+            "version": str, "question": str, "answer": str, "citations": list, "passages": dict, "prompts": dict,
+            "mode": str, "model": str, "index": dict, "seed": int,
             "limits": dict, "started": str, "ended": str, "seconds": float, "stop_reason": str, "reason": str,
             "caveat": str, "spend": dict, "trace": list,
         }  # fmt: skip
         assert (data["question"], data["model"], data["seed"]) == ("Who?", "scripted", 0)
         assert (data["limits"], set(data["index"])) == ({"tokens": 5_000}, {"fingerprint", "source", "how"})
         assert (data["answer"], data["citations"], data["mode"]) == (answer.text, answer.citations, mode)
-        assert list(data["spend"]) == ["total", "serial", "lost"]
+        assert list(data["spend"]) == ["total", "serial", "lost", "stored"]
         names = [
             "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds",
             "seconds", "reasoning_tokens", "estimated_tokens",
