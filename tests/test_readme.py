@@ -35,7 +35,7 @@ def test_the_json_of_ask_is_described_key_by_key() -> None:
     rows = dict(re.findall(r"^\| (`[^|]*`) \| (.*) \|$", table, re.MULTILINE))
     keys = {key.partition(".")[0] for row in rows for key in re.findall(r"`([^`]+)`", row)}
     assert keys == set(Answer("", [], "", "", AnswerSpend(Spend(), Spend()), []).to_dict())
-    told = re.findall(r"`(\w+)`", rows["`spend.total`, `spend.serial`, `spend.lost`"])
+    told = re.findall(r"`(\w+)`", rows["`spend.total`, `spend.serial`, `spend.lost`, `spend.stored`"])
     assert told == list(Spend().to_dict())
     assert len(told) == 10
     assert "by ten dimensions" in README
