@@ -1,7 +1,8 @@
 // The trace page: a run of one question.
-const KINDS = {plan: "plan", retrieve: "retrieve", read: "read", score: "score", answer: "answer", select: "select"};
+const KINDS = {__proto__: null, plan: "plan", retrieve: "retrieve", read: "read", score: "score", answer: "answer", select: "select"};
 const NOTHING_FOUND = /^no (relevant )?information( found)?\.?$/i;
 const ODD = {
+  __proto__: null,
   repeat: "asks only what was asked before", malformed: "cannot be read", enough: "nothing is missing",
   empty: "nothing found", cut: "cut off", failed: "failed", narrowed: "fewer branches", fallback: "another measure",
 };
@@ -23,7 +24,10 @@ const shown = (name, value) => name === "seconds" ? seconds(value) : name === "u
 class Run {
   constructor(data) {
     this.data = data;
-    this.passages = data.passages || {};
+    // without a prototype: ids and names from outside may be those of an object's own methods
+    this.passages = Object.assign(Object.create(null), Object.fromEntries(Object.entries(data.passages || {}).map(([id, p]) =>
+      [id, {title: String((p && p.title) || ""), text: String((p && p.text) || "")}])));
+    this.messages = Object.assign(Object.create(null), (data.prompts || {}).messages);
     this.spend = {total: {}, serial: {}, lost: {}, ...(data.spend || {})};
     this.limits = data.limits || {};
     this.gold = data.gold || {};
@@ -712,7 +716,7 @@ class Page {
 
   promptTab(move) {
     if (!move.prompt) return h("p", {class: "soft"}, "No model call.");
-    const stored = this.run.data.prompts || {}, messages = (stored.messages || {})[move.prompt];
+    const stored = this.run.data.prompts || {}, messages = this.run.messages[move.prompt];
     if (!messages) return h("p", {class: "soft"}, `The messages were not recorded. Their digest: ${move.prompt}`);
     const lines = list(stored.lines);
     const whole = list(messages).map((m) => ({...m, content: Array.isArray(m.content) ? m.content.map((at) => lines[at] ?? "").join("\n") : String(m.content ?? "")}));

@@ -171,6 +171,7 @@ def test_hostile_texts_stay_texts(browser: Browser, width: int) -> None:
             "trace": [
                 {"move": "retrieve", "hits": [[["a", "", None]]], "parent": "no"},
                 {"move": "what", "branch": "x.y", "id": "q", "parent": "q"},
+                {"move": "constructor", "status": "toString", "prompt": "constructor", "passages": ["valueOf"]},
             ]
         },
     ],
