@@ -410,32 +410,28 @@ class Page {
     const roots = [];
     for (const box of boxes) (box.trunk ? children.get(box.trunk) : roots).push(box);
     const under = (box) => [box, ...children.get(box).flatMap(under)];
-    // Folded side branches of one parent become one stub.
-    let row = 0;
-    const placed = [], stubs = [];
-    const place = (box) => {
+    // Folded side branches of one parent become one stub. Each subtree moves up until one of its columns is in the way.
+    const stubs = [];
+    const beside = (into, tree, shift) => {
+      for (const [box, y] of tree.boxes) into.boxes.push([box, y + shift]);
+      for (const [column, [top, bottom]] of tree.columns) {
+        const [high, low] = into.columns.get(column) || [Infinity, -Infinity];
+        into.columns.set(column, [Math.min(high, top + shift), Math.max(low, bottom + shift)]);
+      }
+    };
+    const room = (into, tree) => Math.max(0, ...[...tree.columns].map(([column, [top]]) => into.columns.has(column) ? into.columns.get(column)[1] - top : 0));
+    const placing = (box) => {
       const all = children.get(box), folded = all.filter((c) => this.folded.has(c.at)), rest = all.filter((c) => !this.folded.has(c.at));
+      if (folded.length) stubs.push({from: box, boxes: folded, hidden: folded.flatMap(under)});
+      const tree = {boxes: [[box, 0]], columns: new Map([[box.column, [0, folded.length ? 1.35 : 1]]])};
       // the kept path first, so that it is a straight line where it can be
       const order = rest.filter((c) => c.kept).concat(rest.filter((c) => !c.kept));
-      let first = null;
-      for (const child of order) { const at = place(child); if (first === null) first = at; }
-      const y = first === null ? row++ : first;
-      if (folded.length) {
-        stubs.push({from: box, boxes: folded, hidden: folded.flatMap(under)});
-        if (first === null) row += 0.3;
-      }
-      box.y = y;
-      placed.push(box);
-      return y;
+      order.forEach((child, at) => { const one = placing(child); beside(tree, one, at ? Math.max(1, room(tree, one)) : room(tree, one)); });
+      return tree;
     };
-    roots.forEach(place);
-    for (const column of new Map(placed.map((b) => [b.column, 1])).keys()) {
-      let low = -1; // no two boxes of a column overlap
-      for (const box of placed.filter((b) => b.column === column).sort((a, b) => a.y - b.y)) {
-        box.y = Math.max(box.y, low + 1);
-        low = box.y + (stubs.some((stub) => stub.from === box) ? 0.3 : 0);
-      }
-    }
+    const whole = {boxes: [], columns: new Map()};
+    for (const root of roots) { const tree = placing(root); beside(whole, tree, room(whole, tree)); }
+    const placed = whole.boxes.map(([box, y]) => { box.y = y; return box; });
     const columns = [...new Set(placed.map((b) => b.column))].sort((a, b) => a - b);
     const x = new Map(columns.map((c, at) => [c, at * (BOX.width + BOX.across)]));
     const top = 22, step = BOX.height + BOX.down;
@@ -455,7 +451,7 @@ class Page {
     const scores = placed.map((b) => b.score).filter(known), low = Math.min(...scores), high = Math.max(...scores);
     this.nodes = new Map();
     const drawn = placed.sort((a, b) => a.at - b.at).map((box) => {
-      const node = this.boxNode(box, scores.length ? (box.score - low) / (high - low || 1) : null);
+      const node = this.boxNode(box, scores.length ? high > low ? (box.score - low) / (high - low) : 0.5 : null);
       Object.assign(node.style, {left: `${x.get(box.column)}px`, top: `${y(box.y)}px`});
       this.nodes.set(box, node);
       return node;
