@@ -2,6 +2,7 @@
 
 The server needs two environment variables: ``RAGSCALE_INDEX``, the folder of an index, and ``RAGSCALE_LLM``, a model
 as ``ragscale ask --llm`` takes it (default: ``embedded``). Both are opened by the first question, once for all modes.
+``RAGSCALE_PRICES`` may have the model's price, as ``--prices`` takes it.
 
 A client sends ``{"question": "..."}``, and limits of the question as the run's context: ``{"tokens": 4000}``; any other
 key is refused. It gets what ``ragscale ask --json`` prints, and the steps as they happen in the stream mode ``custom``.
@@ -155,7 +156,7 @@ def _agent() -> Agent:
 
 @cache
 def _opened(index: str, llm: str) -> Agent:
-    return Agent(index, llm)
+    return Agent(index, llm, prices=os.environ.get("RAGSCALE_PRICES") or None)
 
 
 # A variable a mode: `chain`, `best_of_n`.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ragscale.budget import Budget, Ledger
     from ragscale.index import Index
     from ragscale.index.remote.index import RemoteIndex
+    from ragscale.llm.prices import Price
 
 __all__ = [
     "Agent",
@@ -36,6 +37,7 @@ __all__ = [
     "Index",
     "Ledger",
     "Passage",
+    "Price",
     "RagscaleError",
     "RemoteIndex",
     "Spend",
@@ -58,6 +60,7 @@ _LAZY = {
     "Budget": "ragscale.budget",
     "Index": "ragscale.index",
     "Ledger": "ragscale.budget",
+    "Price": "ragscale.llm.prices",
     "RemoteIndex": "ragscale.index.remote.index",
 }
 

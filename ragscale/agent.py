@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import os
 import queue
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, Self, cast
@@ -17,12 +18,13 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from ragscale import background, modes
 from ragscale.answer import Answer, AnswerSpend
-from ragscale.budget import Budget, Ledger
+from ragscale.budget import Budget, Ledger, unpriced
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.index import How, Index, Searching
 from ragscale.index.options import DESCRIPTION_LENGTH, HOWS
 from ragscale.index.remote.index import RemoteIndex
 from ragscale.llm import LLM, Capabilities, load
+from ragscale.llm.prices import Price, price_of, read_prices
 from ragscale.llm.special import neutral, special_tokens
 from ragscale.modes import spec
 from ragscale.modes.core.checkpoints import Checkpoints
@@ -31,7 +33,7 @@ from ragscale.modes.core.run import Run, now, prepare
 from ragscale.modes.core.state import event_id, initial
 from ragscale.prompts import profile
 from ragscale.text import encodable
-from ragscale.types import Event, Passage, Spend
+from ragscale.types import Event, Passage, Spend, Usage
 from ragscale.view.sent import Sent
 
 __all__ = ["Agent"]
@@ -57,6 +59,10 @@ class Agent:
             ``None`` is the index's own (`Index.description`), empty a neutral one.
         keep_texts: Whether answers hold the passages that were retrieved and the prompts that were sent, for
             `Answer.save` and `Answer.show`; about as much memory as their traces.
+        prices: Of the model, for the dollars of `Spend.usd` and `Budget.usd`: a `Price`; a TOML file or a mapping of
+            models' names, or patterns of names, to prices; dollars an hour (``"0.80/h"``); a model of the bundled list
+            (``"openai:gpt-4o-mini"``). ``None``, or a name that is not there: what `genai-prices` lists for the
+            provider at the model's URL, else unknown.
         checkpoints: Where runs that are given a `thread_id` keep their state, so that a killed run is resumed by the
             same call: an SQLite file, which holds plain values and is refused where it holds anything else; or a
             LangGraph checkpoint saver with asynchronous methods, such as `AsyncSqliteSaver`, which reads and writes as
@@ -84,6 +90,7 @@ class Agent:
         how: How | None = None,
         about: str | None = None,
         keep_texts: bool = True,
+        prices: str | Path | Price | Mapping[str, Any] | None = None,
         checkpoints: str | Path | BaseCheckpointSaver[Any] | None = None,
     ) -> None:
         if how is not None and how not in HOWS:
@@ -99,6 +106,7 @@ class Agent:
         self._given = llm if isinstance(llm, str) else None, checkpoints
         self.seed = _seed(seed)
         self.how = how
+        self.prices = read_prices(prices)
         self._checkpoints = None if checkpoints is None else Checkpoints(checkpoints)
         self._process = os.getpid()
         self._loaded = False
@@ -247,25 +255,33 @@ class Agent:
             if saver is not None:
                 run.limit(_limits(ledger.budget))
                 run.pin(index=index["fingerprint"])
-            capabilities = Capabilities()
+            capabilities, price, usd = Capabilities(), None, ledger.limit("usd")
+            if usd < math.inf:
+                price = await asyncio.to_thread(lambda: self.price)
+                if price is None or not price.by_token:
+                    raise InvalidInput(*unpriced(usd))
             passages: dict[str, Passage] = {}
             prompts = Sent()
             try:
                 try:
-                    capabilities = await prepare(ledger, self.llm, run.held, tools=chosen.calls_tools)
+                    capabilities = await prepare(ledger, self.llm, run.held, price=price, tools=chosen.calls_tools)
                     run.pin(model=self.llm.name)
+                    price = await asyncio.to_thread(lambda: self.price)
+                    run.pin(price=None if price is None else price.to_dict())
                 except BudgetExceeded as limit:
                     # A run that is resumed goes on without: it ends in the best that it knows.
                     if run.start is not None:
                         run.finished = {**run.start, "stop": f"budget:{limit.dimension}", "reason": str(limit)}
                         yield self._answer(chosen, run, ledger, index, {}, Sent())
                         return
+                    with contextlib.suppress(ModelError):
+                        price = await asyncio.to_thread(lambda: self.price)
                 told = self.about if about is None else about
                 if told is None:
                     told = str(await asyncio.to_thread(getattr, self.index, "description", ""))
                 context = Context(
-                    index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, seed=seed,
-                    how=self.how, shown=chosen.context, line=run.line, about=told,
+                    index=self.index, llm=self.llm, ledger=ledger, capabilities=capabilities, price=price,
+                    seed=seed, how=self.how, shown=chosen.context, line=run.line, about=told,
                     passages=passages if self.keep_texts else None, prompts=prompts if self.keep_texts else None,
                 )  # fmt: skip
                 async with contextlib.aclosing(run.events(context)) as events:
@@ -344,14 +360,26 @@ class Agent:
             seed=self.seed,
             how=self.how,
             about=self.about,
+            prices=self.prices,
             keep_texts=self.keep_texts,
         )
+
+    @functools.cached_property
+    def price(self) -> Price | None:
+        """Price of the model, as of when it was first asked for; None where it is unknown.
+
+        Asks the endpoint for the model's name (and blocks) where that was not given. Raises `EndpointError`.
+        """
+        return price_of(self.llm, self.prices)
 
     @property
     def probe_spend(self) -> Spend:
         """Cost of probing the model's capabilities so far; paid once, so it is in the spend of no answer."""
         spend: Spend = getattr(self.llm, "probe_spend", Spend())
-        return spend
+        if not spend.llm_calls:
+            return spend
+        usage, price = Usage(spend.prompt_tokens, spend.completion_tokens, spend.cached_tokens), self.price
+        return replace(spend, usd=price.usd(usage, spend.seconds) if price else None)
 
     def close(self) -> None:
         """Release the model and the index; in a forked child, what it has of them, which is not the model."""
@@ -378,7 +406,7 @@ class Agent:
         index = _sendable("index", self.index, "Make the agent with the folder of an index, or the URL of a server.")
         again = functools.partial(
             type(self), seed=self.seed, how=self.how, about=self.about, keep_texts=self.keep_texts,
-            checkpoints=checkpoints,
+            prices=self.prices, checkpoints=checkpoints,
         )  # fmt: skip
         return again, (index, llm, self.mode, self.budget)
 
@@ -416,7 +444,7 @@ class Agent:
         if not text and not stop:
             stop, reason = "failed", f"The mode {mode.name} ended without an answer. Report it to whoever wrote it."
         trace = [Event.from_dict(event) for event in state["trace"]]
-        serial = Spend(**state["serial"])
+        serial = Spend.from_dict(state["serial"])
         citations, passages = list(dict.fromkeys(state["citations"])), {}
         for id in citations:
             # The index of a run that has ended long ago may have lost it; of one that is remote, the server.
@@ -431,7 +459,7 @@ class Agent:
                         note=f"the cited passage is not to be had: {error}",
                     )
                 )  # fmt: skip
-        total = Spend(**state["total"])
+        total = Spend.from_dict(state["total"])
         if stop.startswith("budget:") and (run.lost.tokens or run.lost.queries):
             reason += (
                 f" Calls of killed processes count against the limits, too: {run.lost.llm_calls:,} with "

@@ -13,16 +13,16 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import Any, Self
 
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.types import Spend
 
-__all__ = ["ALONG", "Budget", "Ledger", "Reservation"]
+__all__ = ["ALONG", "Budget", "Ledger", "Reservation", "unpriced"]
 
-_SUMMED = ("queries", "tokens", "llm_calls")
+_SUMMED = ("queries", "tokens", "llm_calls", "usd")
 ALONG = {"rounds": "rounds", "serial_tokens": "tokens", "serial_calls": "llm_calls"}
 """Limits along the critical path, and the dimension of a branch's clock that each of them holds."""
 
@@ -50,6 +50,8 @@ class Budget:
     ensemble may cost as much as it likes in total and still not be slower than one of its members."""
     serial_calls: int | None = None
     """Attempts at a model call along the critical path."""
+    usd: float | None = None
+    """Dollars of the model calls, over all branches. It needs a price by the token (`Price`)."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -112,7 +114,7 @@ class Ledger:
         self._lost = lost or Spend()
         self._stored = Spend()
         self._closing: Reservation | None = None
-        self._most = 0  # tokens that may be held for it
+        self._most = Spend()  # that may be held for it
         self._released = False
         self._start = self._clock() - elapsed
 
@@ -135,7 +137,8 @@ class Ledger:
             return self._stored
 
     def left(self, dimension: str, clock: Spend | None = None) -> float:
-        """Remainder of ``queries``, ``tokens``, ``llm_calls`` or ``seconds`` that can be reserved; infinite if open.
+        """Remainder of ``queries``, ``tokens``, ``llm_calls``, ``usd`` or ``seconds`` that can be reserved; infinite if
+        open.
 
         `clock` is the critical path of a branch, which may have taken more seconds than the run did: calls from a call
         store take no time, and are charged what they took when they were made.
@@ -146,8 +149,9 @@ class Ledger:
             return self._seconds_left(clock)
         with self._lock:
             own: float = getattr(self._own(), dimension)
-            lost: float = 0.0 if self._released else getattr(self._lost, dimension)
-            return min(led._left(dimension) + (lost if led is self else 0.0) for led in self._family()) + own
+            lost: float = 0.0 if self._released else getattr(self._lost, dimension) or 0.0
+            left = min(led._left(dimension) + (lost if led is self else 0.0) for led in self._family()) + own
+            return round(left, 12) if dimension == "usd" and left < math.inf else left
 
     def limit(self, dimension: str) -> float:
         """The tightest limit of the family in one dimension; infinite if open."""
@@ -209,22 +213,26 @@ class Ledger:
 
         Raises:
             BudgetExceeded: The first limit that would be passed.
+            InvalidInput: Dollars are limited, and nobody knows what the call will cost.
         """
+        if wanted.usd is None and self.limit("usd") < math.inf:
+            raise InvalidInput(*unpriced(self.limit("usd")))
         if self._seconds_left(clock) <= 0:
             raise BudgetExceeded("seconds", self.limit("seconds"), self.limit("seconds"))
         if clock is not None:
             self.check_path({dimension: getattr(wanted, name) for dimension, name in ALONG.items()}, clock)
         with self._lock:
-            own = self._own()
+            held, own = _held(wanted), self._own()
+            more = held - own
             for led in self._family():
                 for dimension in _SUMMED:
-                    amount = getattr(wanted, dimension) - getattr(own, dimension)
+                    amount = getattr(more, dimension)
                     # What costs nothing of an overrun dimension is still allowed.
-                    if getattr(wanted, dimension) and amount > led._left(dimension):
+                    if getattr(held, dimension) and amount > led._left(dimension):
                         limit = getattr(led.budget, dimension)
                         raise BudgetExceeded(dimension, limit, limit - led._left(dimension) + amount)
             for led in self._family():
-                led._held += wanted - own
+                led._held += more
             if self._released:
                 self._closing = None
         return Reservation(self, wanted)
@@ -254,15 +262,18 @@ class Ledger:
         """
         if self.limit("serial_calls") < wanted.llm_calls:
             raise BudgetExceeded("serial_calls", self.limit("serial_calls"), wanted.llm_calls)
-        self._most = wanted.tokens
+        self._most = wanted
         while self._closing is None:
             tokens = min(wanted.tokens, self.left("tokens") - self._lost.tokens)
             if tokens < 1:
                 raise BudgetExceeded("tokens", self.limit("tokens"), wanted.tokens)
+            usd = min(wanted.usd or 0.0, round(self.left("usd") - (self._lost.usd or 0.0), 12))
+            if usd < 0:
+                raise BudgetExceeded("usd", self.limit("usd"), wanted.usd or 0.0)
             try:
-                self._closing = self.reserve(Spend(llm_calls=wanted.llm_calls, prompt_tokens=int(tokens)))
+                self._closing = self.reserve(Spend(llm_calls=wanted.llm_calls, prompt_tokens=int(tokens), usd=usd))
             except BudgetExceeded as limit:
-                if limit.dimension != "tokens":
+                if limit.dimension not in ("tokens", "usd"):
                     raise  # else another thread took some since, and less may do
 
     @property
@@ -270,20 +281,27 @@ class Ledger:
         """Whether a share is set aside for the closing answer, and not yet released."""
         return self._closing is not None and not self._released
 
-    def fit_closing(self, tokens: int) -> None:
-        """Hold `tokens` for the closing answer, within its share and what the budget has.
+    def fit_closing(self, tokens: int, usd: float = 0.0) -> None:
+        """Hold `tokens`, and `usd` where dollars are held, for the closing answer: within its share and what the budget
+        has.
 
         Nothing happens where none is held, or where it was released.
         """
         with self._lock:
             if self._closing is None or self._released:
                 return
-            held = self._closing.wanted.prompt_tokens
-            more = max(1, min(tokens, self._most)) - held
-            more = int(min(more, *(led._left("tokens") for led in self._family()))) if more > 0 else more
+            fitting = Spend(prompt_tokens=max(1, min(tokens, self._most.tokens)), usd=min(usd, self._most.usd or 0.0))
+            held = self._closing.wanted
+            more = fitting - Spend(prompt_tokens=held.prompt_tokens, usd=held.usd)
+            tokens, dollars = more.prompt_tokens, more.usd or 0.0
+            if tokens > 0:
+                tokens = int(min(tokens, *(led._left("tokens") for led in self._family())))
+            if dollars > 0:
+                dollars = max(0.0, min(dollars, *(led._left("usd") for led in self._family())))
+            more = Spend(prompt_tokens=tokens, usd=dollars)
             for led in self._family():
-                led._held += Spend(prompt_tokens=more)
-            self._closing.wanted += Spend(prompt_tokens=more)
+                led._held += more
+            self._closing.wanted += more
 
     def release_closing(self) -> None:
         """Make the closing answer's share available to this ledger's next reservation, and to no other's."""
@@ -311,8 +329,10 @@ class Ledger:
         limit = getattr(self.budget, dimension)
         if limit is None:
             return math.inf
-        gone = self._spent + self._held + self._lost
-        return float(limit - getattr(gone, dimension))
+        gone = getattr(self._spent + self._held + self._lost, dimension)
+        if gone is None:  # dollars of a call without a price: nobody knows what is left
+            return 0.0
+        return round(limit - gone, 12) if dimension == "usd" else float(limit - gone)
 
     def _seconds_left(self, clock: Spend | None = None) -> float:
         left = math.inf
@@ -328,10 +348,25 @@ class Ledger:
     def _settle(self, held: Spend, actual: Spend, stored: bool) -> None:
         with self._lock:
             for led in self._family():
-                led._held -= held
+                led._held -= _held(held)
                 led._spent += actual
                 if stored:
                     led._stored += actual
+
+
+def unpriced(usd: float) -> tuple[str, str]:
+    """Problem and remedy of a limit in dollars for a model whose calls have no price beforehand."""
+    return (
+        f"budget usd={usd:g}: what a call costs is not known before it is made, as the model's price is unknown or by "
+        "the hour",
+        "Give its price by the token, as in prices={'NAME': Price(input=0.15, output=0.6)} or --prices FILE.toml, or "
+        "limit the seconds.",
+    )
+
+
+def _held(wanted: Spend) -> Spend:
+    """The part of a reservation that counts against limits: dollars of an unknown amount count against none."""
+    return wanted if wanted.usd is not None else replace(wanted, usd=0.0)
 
 
 class Reservation:

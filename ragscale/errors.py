@@ -111,7 +111,9 @@ class BudgetExceeded(RagscaleError):
         self.dimension = dimension
         self.limit = limit
         self.wanted = wanted
-        beyond = f"{dimension}: {wanted:g} would be spent, the limit is {limit:g}"
+        # Dollars of a call are small: 0.00006 rather than 6e-05.
+        told = [f"{x:.12f}".rstrip("0").rstrip(".") if dimension == "usd" else f"{x:g}" for x in (wanted, limit)]
+        beyond = f"{dimension}: {told[0]} would be spent, the limit is {told[1]}"
         super().__init__(f"{beyond}; before: {after}" if after else beyond, f"Raise {dimension} in the budget.")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 __all__ = [
     "Choice", "Event", "Hit", "Message", "Move", "Passage", "Scalar", "Spend", "Status", "Tool", "ToolCall",
-    "TracedHit", "Usage",
+    "TracedHit", "Usage", "added",
 ]  # fmt: skip
 
 Scalar = str | int | float | bool
@@ -100,7 +100,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Costs in ten dimensions: in total, or along the critical path (serial)."""
+    """Costs in eleven dimensions: in total, or along the critical path (serial).
+
+    Dollars are whole picodollars (12 decimals), so that sums and differences of them are exact to some 9,000 dollars.
+    """
 
     llm_calls: int = 0
     """Attempts at a model call, failed and repeated ones included."""
@@ -122,6 +125,8 @@ class Spend:
     """The part of `completion_tokens` that a model thought before it replied, where the server tells."""
     estimated_tokens: int = 0
     """The part of the tokens that is charged by an estimate, as the server reports no usage."""
+    usd: float | None = 0.0
+    """Dollars of the model calls; None where the price of one of them is unknown, and so in every sum with it."""
 
     @property
     def tokens(self) -> int:
@@ -129,29 +134,49 @@ class Spend:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Spend) -> Spend:
-        return Spend(*(getattr(self, name) + getattr(other, name) for name in _DIMENSIONS))
+        summed = (getattr(self, name) + getattr(other, name) for name in _COUNTED)
+        return Spend(*(*summed, added(self.usd, other.usd)))
 
     def __sub__(self, other: Spend) -> Spend:
-        return Spend(*(getattr(self, name) - getattr(other, name) for name in _DIMENSIONS))
+        left = (getattr(self, name) - getattr(other, name) for name in _COUNTED)
+        return Spend(*(*left, added(self.usd, None if other.usd is None else -other.usd)))
 
     def maximum(self, other: Spend) -> Spend:
         """The larger value in each dimension: how parallel branches join on the critical path.
 
         All kinds of tokens are those of the one with more tokens in all: the longest prompts of one branch and the
-        longest completions of another are on no path.
+        longest completions of another are on no path. Dollars are those of the dearer one; unknown where one is.
         """
         longer = max(self, other, key=lambda spend: (spend.tokens, *(getattr(spend, name) for name in _TOKENS)))
+        usd = None if self.usd is None or other.usd is None else max(self.usd, other.usd)
         return Spend(**{
             name: getattr(longer, name) if name in _TOKENS else max(getattr(self, name), getattr(other, name))
-            for name in _DIMENSIONS
-        })  # fmt: skip
+            for name in _COUNTED
+        }, usd=usd)  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """The ten dimensions by name, as JSON and LangGraph state hold them."""
+        """The eleven dimensions by name, as JSON and LangGraph state hold them."""
         return {name: getattr(self, name) for name in _DIMENSIONS}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Spend:
+        """The inverse of `to_dict`. Dollars that it lacks are unknown: it was written before they were counted.
+
+        An empty one, with which LangGraph's reducers begin, is nothing spent.
+
+        Raises:
+            TypeError: It has other dimensions.
+        """
+        return Spend(**({"usd": None, **data} if data else {}))
+
+
+def added(one: float | None, other: float | None) -> float | None:
+    """Sum of two amounts in dollars, to the picodollar; unknown where one is."""
+    return None if one is None or other is None else round(one + other, 12)
 
 
 _DIMENSIONS = tuple(f.name for f in fields(Spend))
+_COUNTED = _DIMENSIONS[:-1]
 _TOKENS = tuple(name for name in _DIMENSIONS if name.endswith("_tokens"))
 
 
@@ -276,7 +301,7 @@ class Event:
         """
         hits = [[TracedHit(*hit) for hit in found] for found in data.get("hits", [])]
         choices = [Choice(*choice) for choice in data.get("choices", [])]
-        return cls(**{**data, "spend": Spend(**data["spend"]), "hits": hits, "choices": choices})
+        return cls(**{**data, "spend": Spend.from_dict(data["spend"]), "hits": hits, "choices": choices})
 
 
 _TEXTS = {"input", "output", "passages", "note", "hits", "plan", "known"}

@@ -1,8 +1,10 @@
-"""Numbers in sentences."""
+"""Numbers in sentences and tables."""
 
 from __future__ import annotations
 
-__all__ = ["counted"]
+import math
+
+__all__ = ["counted", "dollars"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -14,3 +16,9 @@ def counted(number: int, noun: str) -> str:
     """
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def dollars(usd: float) -> str:
+    """An amount in dollars, to the cent or to two significant digits: ``$1.50``, ``$0.0012``, ``$0.000079``."""
+    digits = 2 if usd <= 0 else max(2, 1 - math.floor(math.log10(usd)))
+    return f"${usd:,.{digits}f}"

@@ -167,11 +167,12 @@ class TestWhatAnAnswerIs:
         assert list(data["spend"]) == ["total", "serial", "lost", "stored"]
         names = [
             "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds",
-            "seconds", "reasoning_tokens", "estimated_tokens",
+            "seconds", "reasoning_tokens", "estimated_tokens", "usd",
         ]  # fmt: skip
         spends = [data["spend"]["total"], data["spend"]["serial"], *(event["spend"] for event in data["trace"])]
         assert all(list(spend) == names for spend in spends)
-        assert all(type(value) in (int, float) for spend in spends for value in spend.values())
+        assert all(type(value) in (int, float) for spend in spends for name, value in spend.items() if name != "usd")
+        assert [data["spend"][which]["usd"] for which in data["spend"]] == [None, None, 0.0]
         keys = [field.name for field in fields(Event)]
         assert keys == [
             "move", "branch", "input", "output", "passages", "spend", "score", "note", "id", "parent", "start",

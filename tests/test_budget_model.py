@@ -13,10 +13,14 @@ from ragscale.budget import Budget, Ledger, Reservation
 from ragscale.errors import BudgetExceeded
 from ragscale.types import Spend
 
-SUMMED = ("tokens", "llm_calls", "queries")
+SUMMED = ("tokens", "llm_calls", "queries", "usd")
 
 limits = st.one_of(st.none(), st.integers(0, 400))
-budgets = st.builds(Budget, tokens=limits, llm_calls=limits, queries=limits, rounds=st.none() | st.integers(0, 4))
+dollars = st.integers(0, 300).map(lambda tenths: tenths / 10**7)
+budgets = st.builds(
+    Budget, tokens=limits, llm_calls=limits, queries=limits, rounds=st.none() | st.integers(0, 4),
+    usd=st.none() | dollars,
+)  # fmt: skip
 amounts = st.builds(
     Spend,
     llm_calls=st.integers(0, 3),
@@ -24,6 +28,7 @@ amounts = st.builds(
     completion_tokens=st.integers(0, 60),
     queries=st.integers(0, 4),
     rounds=st.integers(0, 1),
+    usd=dollars,
 )
 
 
@@ -42,15 +47,15 @@ class Member:
     def family(self) -> list[Member]:
         return [self, *(self.parent.family() if self.parent else [])]
 
-    def used(self, name: str) -> int:
-        return sum(getattr(spend, name) for spend in self.held + self.spent)
+    def used(self, name: str) -> float:
+        return round(sum(getattr(spend, name) for spend in self.held + self.spent), 12)
 
-    def own(self, name: str) -> int:
+    def own(self, name: str) -> float:
         return getattr(self.closing, name) if self.closing and self.released else 0
 
     def fits(self, wanted: Spend) -> bool:
         return all(
-            limit is None or not cost or member.used(name) - self.own(name) + cost <= limit
+            limit is None or not cost or round(member.used(name) - self.own(name) + cost, 12) <= limit
             for member in self.family()
             for name in SUMMED
             for limit, cost in [(getattr(member.budget, name), getattr(wanted, name))]
@@ -130,16 +135,17 @@ class Family(RuleBasedStateMachine):
             relative.held.remove(wanted)
             relative.spent.append(cost)
 
-    @rule(member=members, wanted=st.builds(Spend, llm_calls=st.just(1), prompt_tokens=st.integers(1, 200)))
+    @rule(member=members, wanted=st.builds(Spend, llm_calls=st.just(1), prompt_tokens=st.integers(1, 200), usd=dollars))
     def hold_closing(self, member: Member, wanted: Spend) -> None:
         if member.closing or member.released:
             return
         left = min(m.ledger.left("tokens") for m in member.family())
-        share = Spend(llm_calls=1, prompt_tokens=int(max(0, min(wanted.tokens, left))))
+        usd = max(0.0, min(wanted.usd or 0.0, *(m.ledger.left("usd") for m in member.family())))
+        share = Spend(llm_calls=1, prompt_tokens=int(max(0, min(wanted.tokens, left))), usd=usd)
         try:
             member.ledger.hold_closing(wanted)
         except BudgetExceeded:
-            assert share.tokens < 1 or not member.fits(share)
+            assert share.tokens < 1 or member.ledger.left("usd") < 0 or not member.fits(share)
             return
         assert member.fits(share)
         member.closing = share
@@ -169,7 +175,7 @@ class Family(RuleBasedStateMachine):
                 limit = getattr(member.budget, name)
                 assert self.overrun or limit is None or member.used(name) <= limit
                 left = [
-                    getattr(m.budget, name) - m.used(name) + member.own(name)
+                    round(getattr(m.budget, name) - m.used(name) + member.own(name), 12)
                     for m in member.family()
                     if getattr(m.budget, name) is not None
                 ]

@@ -22,6 +22,7 @@ import ragscale as rs
 from ragscale.errors import BadDocument, BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.index import Index
 from ragscale.index.remote.index import RemoteIndex
+from ragscale.llm.prices import Price
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import Chain
 from ragscale.types import Spend
@@ -94,7 +95,7 @@ def test_an_agent_keeps_what_it_was_made_of(folder: Path, tmp_path: Path, monkey
     given: dict[str, Any] = {
         "index": os.path.relpath(folder), "llm": "openai:http://localhost:1/v1#m", "mode": "once(k=2)",
         "budget": rs.Budget(rounds=2), "seed": 7, "how": "bm25", "about": "a manual", "checkpoints": "runs.sqlite",
-        "keep_texts": False,
+        "keep_texts": False, "prices": "0.80/h",
     }  # fmt: skip
     assert set(given) == set(inspect.signature(rs.Agent).parameters), "a new argument must go along too"
     sent = pickle.dumps(rs.Agent(**given))
@@ -104,6 +105,7 @@ def test_an_agent_keeps_what_it_was_made_of(folder: Path, tmp_path: Path, monkey
     assert (again.mode, again.budget) == (rs.modes.Once(k=2), rs.Budget(rounds=2))
     assert (again.seed, again.how, again.about, again._given[0]) == (7, "bm25", "a manual", given["llm"])
     assert not again.keep_texts
+    assert again.price == Price(hour=0.8)
     assert again.ask(ASKED[0], thread_id="t").text == "Warsaw, Poland"
     assert (tmp_path / "runs.sqlite").exists()
 

@@ -37,5 +37,5 @@ def test_the_json_of_ask_is_described_key_by_key() -> None:
     assert keys == set(Answer("", [], "", "", AnswerSpend(Spend(), Spend()), []).to_dict())
     told = re.findall(r"`(\w+)`", rows["`spend.total`, `spend.serial`, `spend.lost`, `spend.stored`"])
     assert told == list(Spend().to_dict())
-    assert len(told) == 10
-    assert "by ten dimensions" in README
+    assert len(told) == 11
+    assert "by eleven dimensions" in README

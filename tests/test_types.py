@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
@@ -17,7 +17,10 @@ NAMES = [field.name for field in fields(Spend)]
 counts = st.integers(0, 10**9)
 # Quarters of a second add up exactly, so that equality is equality.
 seconds = st.integers(0, 10**6).map(lambda quarters: quarters / 4)
-spends = st.builds(Spend, **{name: seconds if name == "seconds" else counts for name in NAMES})
+# To the picodollar, as calls are charged, and unknown now and then.
+dollars = st.none() | st.integers(0, 10**12).map(lambda picodollars: picodollars / 10**12)
+kinds = {"seconds": seconds, "usd": dollars}
+spends = st.builds(Spend, **{name: kinds.get(name, counts) for name in NAMES})
 texts = st.text(max_size=20)
 events = st.builds(
     Event,
@@ -33,13 +36,13 @@ events = st.builds(
 
 
 def values(spend: Spend) -> list[float]:
-    return [getattr(spend, name) for name in NAMES]
+    return [getattr(spend, name) for name in NAMES if name != "usd"]
 
 
 def test_the_dimensions_are_those_of_the_documented_json() -> None:
     assert NAMES == [
         "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds", "seconds",
-        "reasoning_tokens", "estimated_tokens",
+        "reasoning_tokens", "estimated_tokens", "usd",
     ]  # fmt: skip
     assert list(Spend().to_dict()) == NAMES
 
@@ -48,9 +51,25 @@ def test_the_dimensions_are_those_of_the_documented_json() -> None:
 def test_addition_and_subtraction_go_by_dimension(a: Spend, b: Spend) -> None:
     assert values(a + b) == [x + y for x, y in zip(values(a), values(b), strict=True)]
     assert a + b == b + a
-    assert (a + b) - b == a
+    assert (a + b) - b == (a if b.usd is not None else replace(a, usd=None))
     assert a + Spend() == a
     assert sum([a, b], Spend()) == a + b
+
+
+def test_dollars_that_nobody_knows_stay_unknown_and_zero_is_known() -> None:
+    known, unknown = Spend(llm_calls=1, usd=0.25), Spend(llm_calls=1, usd=None)
+    assert (Spend().usd, (known + Spend()).usd, (known + known).usd) == (0.0, 0.25, 0.5)
+    assert [(known + unknown).usd, (unknown - known).usd, known.maximum(unknown).usd] == [None] * 3
+    assert known.maximum(Spend(usd=0.3)).usd == 0.3
+    assert sum([Spend(usd=0.1)] * 10, Spend()).usd == 1.0  # which floats alone do not add up to
+    assert (Spend(usd=0.3) - Spend(usd=0.1)).usd == 0.2
+
+
+def test_a_spend_that_was_kept_before_dollars_were_counted_has_unknown_ones() -> None:
+    older = {name: value for name, value in Spend(llm_calls=2).to_dict().items() if name != "usd"}
+    assert Spend.from_dict(older) == Spend(llm_calls=2, usd=None)
+    with pytest.raises(TypeError):
+        Spend.from_dict({"gallons": 1})
 
 
 @given(spends, spends, spends)
@@ -67,6 +86,8 @@ def test_the_maximum_is_a_join(a: Spend, b: Spend, c: Spend) -> None:
     assert a.maximum(b).maximum(c) == a.maximum(b.maximum(c))
     assert a.maximum(a) == a
     assert a.maximum(Spend()) == a
+    if a.usd is not None and b.usd is not None:
+        assert a.maximum(b).usd == max(a.usd, b.usd)
 
 
 @given(spends, spends)

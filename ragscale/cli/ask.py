@@ -12,6 +12,7 @@ from ragscale.cli.common import (
     Calls,
     HowOption,
     Llm,
+    PricesOption,
     Queries,
     Record,
     Replay,
@@ -22,6 +23,7 @@ from ragscale.cli.common import (
     SerialTokens,
     Source,
     Tokens,
+    Usd,
     budget_of,
     open_agent,
     print_json,
@@ -50,11 +52,13 @@ def ask(
     llm: Llm = "embedded",
     rounds: Rounds = None,
     tokens: Tokens = None,
+    usd: Usd = None,
     queries: Queries = None,
     calls: Calls = None,
     seconds: Seconds = None,
     serial_tokens: SerialTokens = None,
     serial_calls: SerialCalls = None,
+    prices: PricesOption = None,
     seed: Seed = 0,
     how: HowOption = None,
     record: Record = None,
@@ -78,11 +82,13 @@ def ask(
         raise InvalidInput(f"--trace {trace} without --json", "Add --json, or use --show-trace for text.")
     chosen = spec.parse(mode, preset)
     budget = budget_of(
-        rounds=rounds, tokens=tokens, queries=queries, calls=calls, seconds=seconds, serial_tokens=serial_tokens,
-        serial_calls=serial_calls,
+        rounds=rounds, tokens=tokens, usd=usd, queries=queries, calls=calls, seconds=seconds,
+        serial_tokens=serial_tokens, serial_calls=serial_calls,
     )  # fmt: skip
     errors = Console(stderr=True, quiet=as_json)
-    with open_agent(source, llm, budget, seed=seed, how=how, about=about, record=record, replay=replay) as agent:
+    with open_agent(
+        source, llm, budget, seed=seed, how=how, about=about, prices=prices, record=record, replay=replay
+    ) as agent:
         answer = _watch(errors, agent, question, chosen)
         if as_json:
             print_json(answer.to_dict(trace=trace or "full"))

@@ -27,6 +27,7 @@ __all__ = [
     "Folder",
     "HowOption",
     "Llm",
+    "PricesOption",
     "Queries",
     "Record",
     "Replay",
@@ -37,6 +38,7 @@ __all__ = [
     "SerialTokens",
     "Source",
     "Tokens",
+    "Usd",
     "budget_of",
     "open_agent",
     "print_json",
@@ -60,6 +62,17 @@ Llm = Annotated[
         envvar="RAGSCALE_LLM",
     ),
 ]
+PricesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prices",
+        metavar="PRICES",
+        help="A TOML file of models' prices, 0.80/h for a model of one's own, or PROVIDER:MODEL of the bundled list. "
+        "Default: what the list has for the endpoint; docs/costs.md.",
+        show_default=False,
+        envvar="RAGSCALE_PRICES",
+    ),
+]
 HowOption = Annotated[
     How | None, typer.Option(help="Kind of search. Default: hybrid where the index has vectors.", show_default=False)
 ]
@@ -79,6 +92,9 @@ Replay = Annotated[
 _LIMITS = "Limits of a question"
 Rounds = Annotated[int | None, typer.Option(help="Retrievals one after another.", rich_help_panel=_LIMITS)]
 Tokens = Annotated[int | None, typer.Option(help="Prompt and completion tokens.", rich_help_panel=_LIMITS)]
+Usd = Annotated[
+    float | None, typer.Option(help="Dollars; needs a price by the token (--prices).", rich_help_panel=_LIMITS)
+]
 Queries = Annotated[int | None, typer.Option(help="Sub-queries.", rich_help_panel=_LIMITS)]
 Calls = Annotated[int | None, typer.Option(help="Model calls.", rich_help_panel=_LIMITS)]
 Seconds = Annotated[float | None, typer.Option(help="Wall-clock time.", rich_help_panel=_LIMITS)]
@@ -104,6 +120,7 @@ def open_agent(
     seed: int,
     how: How | None,
     about: str | None = None,
+    prices: str | None = None,
     record: Path | None = None,
     replay: Path | None = None,
 ) -> Iterator[Agent]:
@@ -118,7 +135,7 @@ def open_agent(
         from ragscale.llm.store import StoredLLM
 
         model = StoredLLM(record, load(llm)) if record else StoredLLM(cast(Path, replay))
-    agent = Agent(source, model, budget=budget, seed=seed, how=how, about=about)
+    agent = Agent(source, model, budget=budget, seed=seed, how=how, about=about, prices=prices)
     try:
         yield agent
     finally:

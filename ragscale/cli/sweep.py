@@ -16,6 +16,7 @@ from ragscale.cli.common import (
     Calls,
     HowOption,
     Llm,
+    PricesOption,
     Queries,
     Record,
     Replay,
@@ -26,6 +27,7 @@ from ragscale.cli.common import (
     SerialTokens,
     Source,
     Tokens,
+    Usd,
     budget_of,
     open_agent,
     print_json,
@@ -71,6 +73,12 @@ TokensAxis = Annotated[
     str | None,
     typer.Option(metavar="N,...", help="Prompt and completion tokens.", rich_help_panel=_AXES, show_default=False),
 ]
+UsdAxis = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,...", help="Dollars; needs a price by the token.", rich_help_panel=_AXES, show_default=False
+    ),
+]
 RoundsAxis = Annotated[
     str | None,
     typer.Option(metavar="N,...", help="Retrievals one after another.", rich_help_panel=_AXES, show_default=False),
@@ -107,11 +115,13 @@ def evaluate(
     concurrency: Concurrency = None,
     rounds: Rounds = None,
     tokens: Tokens = None,
+    usd: Usd = None,
     queries: Queries = None,
     calls: Calls = None,
     seconds: Seconds = None,
     serial_tokens: SerialTokens = None,
     serial_calls: SerialCalls = None,
+    prices: PricesOption = None,
     seed: Seed = 0,
     how: HowOption = None,
     no_health: NoHealth = False,
@@ -125,11 +135,11 @@ def evaluate(
     failed questions again; other modes, budgets and seeds are added to the run.
     """
     budget = budget_of(
-        rounds=rounds, tokens=tokens, queries=queries, calls=calls, seconds=seconds, serial_tokens=serial_tokens,
-        serial_calls=serial_calls,
+        rounds=rounds, tokens=tokens, usd=usd, queries=queries, calls=calls, seconds=seconds,
+        serial_tokens=serial_tokens, serial_calls=serial_calls,
     )  # fmt: skip
     _measure(
-        source, questions, out, mode, [budget], [seed], llm=llm, how=how, limit=limit, skip=skip,
+        source, questions, out, mode, [budget], [seed], llm=llm, prices=prices, how=how, limit=limit, skip=skip,
         concurrency=concurrency, health=not no_health, record=record, replay=replay, as_json=as_json,
     )  # fmt: skip
 
@@ -144,12 +154,14 @@ def sweep(
     llm: Llm = "embedded",
     concurrency: Concurrency = None,
     tokens: TokensAxis = None,
+    usd: UsdAxis = None,
     rounds: RoundsAxis = None,
     queries: QueriesAxis = None,
     calls: CallsAxis = None,
     seconds: SecondsAxis = None,
     serial_tokens: SerialTokensAxis = None,
     serial_calls: SerialCallsAxis = None,
+    prices: PricesOption = None,
     seed: Annotated[str, typer.Option(metavar="N,...", help="Of sampled sub-queries; one or several.")] = "0",
     how: HowOption = None,
     no_health: NoHealth = False,
@@ -165,17 +177,17 @@ def sweep(
     questions, modes, budgets or seeds it extends the run.
     """
     given = {
-        "tokens": tokens, "rounds": rounds, "queries": queries, "calls": calls, "seconds": seconds,
+        "tokens": tokens, "usd": usd, "rounds": rounds, "queries": queries, "calls": calls, "seconds": seconds,
         "serial_tokens": serial_tokens, "serial_calls": serial_calls,
     }  # fmt: skip
     axes: dict[str, list[Any]] = {
-        name: amounts(name, text, float if name == "seconds" else int) for name, text in given.items() if text
+        name: amounts(name, text, float if name in ("seconds", "usd") else int) for name, text in given.items() if text
     }
     grid = (dict(zip(axes, limits, strict=True)) for limits in itertools.product(*axes.values()))
     budgets = [budget_of(calls=limits.pop("calls", None), **limits) for limits in grid]
     seeds = amounts("seed", seed)
     _measure(
-        source, questions, out, mode, budgets, seeds, llm=llm, how=how, limit=limit, skip=skip,
+        source, questions, out, mode, budgets, seeds, llm=llm, prices=prices, how=how, limit=limit, skip=skip,
         concurrency=concurrency, health=not no_health, record=record, replay=replay, as_json=as_json,
     )  # fmt: skip
 
@@ -209,6 +221,7 @@ def _measure(
     seeds: list[int],
     *,
     llm: str,
+    prices: str | None,
     how: How | None,
     record: Path | None,
     replay: Path | None,
@@ -227,7 +240,9 @@ def _measure(
     at_once = (2 if llm.startswith("embedded") else 8) if concurrency is None else concurrency
     bars = len(chosen) * len(budgets) * len(seeds) <= _BARS
     with (
-        open_agent(source, llm, budgets[0], seed=seeds[0], how=how, record=record, replay=replay) as agent,
+        open_agent(
+            source, llm, budgets[0], seed=seeds[0], how=how, prices=prices, record=record, replay=replay
+        ) as agent,
         _progress(errors, bars) as progress,
     ):
         run = sweep(

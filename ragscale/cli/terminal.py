@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ragscale.answer import Answer
 from ragscale.types import Event, Spend
 from ragscale.view.trace import Branch, branches, cost, line, remark
+from ragscale.words import dollars
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -143,12 +144,16 @@ def _spends(answer: Answer) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("")
-    for title in _COLUMNS.values():
+    total = answer.spend.total
+    columns = {**_COLUMNS, "usd": "dollars"} if total.usd else _COLUMNS
+    for title in columns.values():
         table.add_column(title, justify="right")
-    for title, spend in (("total", answer.spend.total), ("serial", answer.spend.serial)):
-        table.add_row(title, *(_cell(spend, column) for column in _COLUMNS))
+    for title, spend in (("total", total), ("serial", answer.spend.serial)):
+        table.add_row(title, *(_cell(spend, column) for column in columns))
     return table
 
 
 def _cell(spend: Spend, column: str) -> str:
+    if column == "usd":
+        return "" if spend.usd is None else dollars(spend.usd)
     return f"{spend.seconds:.1f}" if column == "seconds" else f"{getattr(spend, column):,}"

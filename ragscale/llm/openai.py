@@ -125,6 +125,11 @@ class OpenAILLM:
         return f"{type(self).__name__}({self._transport.shown!r}, model={self._model!r})"
 
     @property
+    def url(self) -> str:
+        """The endpoint, without a key."""
+        return self._transport.shown
+
+    @property
     def name(self) -> str:
         """Model name; asks the endpoint (and blocks) where it was not given. Raises `EndpointError`."""
         return self._model or self._server_now().model

@@ -94,6 +94,11 @@ class StoredLLM:
         """As of the model; in a replay, as they were then."""
         return frozenset(getattr(self.model, "special_tokens", ()) if self.model else self._known()["special_tokens"])
 
+    @property
+    def url(self) -> str:
+        """Endpoint of the model, by which its price is found; in a replay, as it was then."""
+        return str(getattr(self.model, "url", "") if self.model else self._known().get("url", ""))
+
     async def capabilities(self, *, tools: bool = False) -> Capabilities:
         """As of the model, which is tried out; in a replay, as they were found then."""
         name = "tools" if tools else "capabilities"
@@ -108,6 +113,7 @@ class StoredLLM:
                 "name": self.model.name,
                 "context_window": self.model.context_window,
                 "special_tokens": sorted(self.special_tokens),
+                "url": self.url,
             }
             if known.get(name) != asdict(found):
                 self._facts = {**known, name: asdict(found)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragscale.measure.store import Row
 from ragscale.types import Spend
-from ragscale.words import counted
+from ragscale.words import counted, dollars
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,6 +40,8 @@ class ModeReport:
     """Sub-queries, over all branches."""
     llm_calls: float
     """Model calls, over all branches."""
+    usd: float | None
+    """Dollars of the model calls, over all branches; None where the price of one is unknown."""
     seconds: float
     """Time inside model calls and retrievals along the critical path; grows with the questions in flight."""
     em_se: float | None
@@ -70,6 +72,7 @@ def summarise(rows: Sequence[Row]) -> ModeReport:
         rounds=_mean(serial, "rounds"),
         queries=_mean(total, "queries"),
         llm_calls=_mean(total, "llm_calls"),
+        usd=None if any(spend.usd is None for spend in total) else _mean(total, "usd"),
         seconds=_mean(serial, "seconds"),
         em_se=_standard_error(em),
         f1_se=_standard_error(f1),
@@ -96,7 +99,8 @@ def table(reports: Mapping[str, ModeReport]) -> Table:
     title = f"Means over {counted(n, 'question')}{at}; EM, F1 and gold in % (± standard error)"
     shown = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     shown.add_column("cell", overflow="fold", min_width=9)
-    for name in ("EM", "F1", "gold", "tokens", "serial", "rounds", "queries", "calls", "s"):
+    priced = any(report.usd for report in reports.values())
+    for name in ("EM", "F1", "gold", "tokens", "serial", "rounds", "queries", "calls", *(["$"] if priced else []), "s"):
         shown.add_column(name, justify="right", no_wrap=True)
     for key, report in reports.items():
         name = key.removesuffix(f"@{shared}") if shared else key
@@ -110,6 +114,7 @@ def table(reports: Mapping[str, ModeReport]) -> Table:
             f"{report.rounds:.1f}",
             f"{report.queries:.1f}",
             f"{report.llm_calls:.1f}",
+            *(["-" if report.usd is None else dollars(report.usd)] if priced else []),
             f"{report.seconds:.1f}",
         )
     return shown

@@ -34,7 +34,11 @@ def with_budget(prompt: Prompt[T], amounts: Mapping[str, tuple[float, float]]) -
     """
     if not amounts:
         return prompt
-    told = "; ".join(f"{name}: {used:,.0f} used, {left:,.0f} left" for name, (used, left) in amounts.items())
+    digits = {"dollars": 6}
+    told = "; ".join(
+        f"{name}: {used:,.{digits.get(name, 0)}f} used, {left:,.{digits.get(name, 0)}f} left"
+        for name, (used, left) in amounts.items()
+    )
     share = min(left / (used + left) if used + left else 0.0 for used, left in amounts.values())
     most, advice = next((most, advice) for least, most, advice in _TIERS if share >= least)
     if prompt.queries > 1 and most > 1:

@@ -11,7 +11,7 @@ from html import escape
 
 from ragscale.types import Event, Passage, Spend
 from ragscale.view.trace import Branch, branches, cost, line, remark
-from ragscale.words import counted
+from ragscale.words import counted, dollars
 
 __all__ = ["answer_html"]
 
@@ -68,7 +68,8 @@ def _bars(total: Spend, serial: Spend, limits: Mapping[str, float]) -> str:
         f'<span style="color:{colour}">■</span> <span style="{_FAINT}">{name}</span> &nbsp; '
         for name, colour in _BARS.items()
     )
-    rows = [_bar_row(total, serial, limits.get(key), key, name) for key, name in _ROWS]
+    shown = (*_ROWS, ("usd", "dollars")) if total.usd else _ROWS
+    rows = [_bar_row(total, serial, limits.get(key), key, name) for key, name in shown]
     cells = "".join(
         f'<div style="{_FAINT}">{name}</div><div>{bars}</div><div>{text}</div>' for name, bars, text in rows
     )
@@ -86,7 +87,8 @@ def _bar_row(total: Spend, serial: Spend, limit: float | None, key: str, name: s
         f'width:{100 * value / scale:.1f}%"></div></div>'
         for which, value in values.items()
     )
-    spent = " / ".join(f"{value:.1f}" if key == "seconds" else f"{value:,}" for value in values.values())
+    shown = {"seconds": "{:.1f}".format, "usd": dollars}.get(key, "{:,}".format)
+    spent = " / ".join(map(shown, values.values()))
     of = f' <span style="{_FAINT}">limit {limit:,g}</span>' if limit is not None else ""
     return name, bars, f"{spent}{of}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ragscale.types import Event, Spend, Status
-from ragscale.words import counted
+from ragscale.words import counted, dollars
 
 __all__ = ["Branch", "branches", "cost", "line", "remark"]
 
@@ -86,6 +86,8 @@ def cost(spend: Spend) -> str:
         parts.append(f"{spend.prompt_tokens:,}{cached} + {spend.completion_tokens:,}{thought} tokens")
     if spend.queries:
         parts.append(f"{counted(spend.queries, 'query')}")
+    if spend.usd:
+        parts.append(dollars(spend.usd))
     if spend.seconds:
         parts.append(f"{spend.seconds:.1f} s")
     return ", ".join(parts)

@@ -36,12 +36,14 @@ from ragscale.agent import Agent
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.endpoint.retry import attempts
+from ragscale.llm.prices import Price
 from ragscale.modes import Chain, Mode, Once, Parallel, React, Tree
-from ragscale.types import Hit, Passage, Spend
+from ragscale.types import Hit, Passage, Spend, Usage
 
 __all__ = ["Shelf", "impatient", "run_cases", "says_estimate", "told"]
 
 STOPS = {"answered", "failed", *(f"budget:{f.name}" for f in fields(Budget))}
+PRICE = Price(input=0.15, output=0.6, cached=0.075)
 MUST_THINK = 1_000
 """Tokens of a thought that a run without limits has to have room for."""
 LATE = 20.0
@@ -229,6 +231,7 @@ def _bout(dice: random.Random, kind: Kind, long: bool) -> Bout:
             seconds=limit(0.12, 0, 0.05, 0.2, 0.5, 30.0),
             serial_tokens=limit(0.1, 0, 150, 800, 2_000, 4_000, 9_000),
             serial_calls=limit(0.1, 0, 1, 2, 5, 13),
+            usd=limit(0.15, 0, 1e-6, 1e-4, 2e-4, 4e-4, 8e-4, 2e-3),
         )
 
     modes: list[Mode] = [
@@ -270,7 +273,8 @@ class Outcome:
 
 async def play(case: Case, fake: Fake) -> list[Outcome]:
     """Ask all bouts of a case on one agent, one after another."""
-    agent = Agent(Shelf(case.mixed), fake.spec, seed=case.seed)  # type: ignore[arg-type]  # all that modes need
+    shelf: Any = Shelf(case.mixed)  # all that modes need
+    agent = Agent(shelf, fake.spec, seed=case.seed, prices=PRICE)
     outcomes = []
     numbers = itertools.count()
     try:
@@ -312,10 +316,11 @@ def problems(case: Case, fake: Fake, outcomes: Sequence[Outcome]) -> Iterator[st
             yield from _use(kind, bout, answer, truth)
         total = bout.total or Budget()
         spends = [answer.spend.total for answer in outcome.answers]
-        for name in ("queries", "llm_calls", "tokens"):
-            limit, used = getattr(total, name), sum(getattr(spend, name) for spend in spends)
-            excess = _excess(bout, truths) if name == "tokens" else 0
-            if limit is not None and used > limit + excess and (name != "tokens" or _exact(kind)):
+        beyond = _excess(bout, truths)
+        for name in ("queries", "llm_calls", "tokens", "usd"):
+            limit, used = getattr(total, name), round(sum(getattr(spend, name) for spend in spends), 12)
+            excess = {"tokens": beyond, "usd": PRICE.most(0, beyond)}.get(name, 0)
+            if limit is not None and used > limit + excess and (name not in ("tokens", "usd") or _exact(kind)):
                 yield f"the batch's ledgers have {used} {name} of {limit}"
         true, excess = sum(truth.tokens for truth in truths), _excess(bout, truths)
         if total.tokens is not None and _binding(case, outcome.answers) and true > total.tokens + excess:
@@ -363,9 +368,13 @@ def _limits(answer: Answer, budget: Budget, together: Budget | None, excess: int
             used.append((name, spent, min(limits, default=None)))
         elif excess is not None and limits:
             used.append((name, spent, min(limits) + excess))
+    if excess is not None and budget.usd is not None:
+        used.append(("usd", total.usd, budget.usd + PRICE.most(0, excess)))
     for name, spent, limit in used:
         if limit is not None and spent > limit:
             yield f"{spent} {name} of {limit}"
+    if total.usd != PRICE.usd(Usage(total.prompt_tokens, total.completion_tokens, total.cached_tokens)):
+        yield f"{total.usd} dollars for {total}"
     if budget.seconds is not None and serial.seconds > budget.seconds + LATE:
         yield f"{serial.seconds:.2f} seconds of {budget.seconds}"
 

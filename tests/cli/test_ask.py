@@ -25,7 +25,7 @@ from ragscale.types import Event, Message, Spend
 QUESTION = "Where was the discoverer of polonium born?"
 SPEND = {
     "llm_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "queries", "passages", "rounds", "seconds",
-    "reasoning_tokens", "estimated_tokens",
+    "reasoning_tokens", "estimated_tokens", "usd",
 }  # fmt: skip
 TEXTS = {"input", "output", "passages", "note", "hits", "plan", "known"}
 EVENT = {

@@ -11,8 +11,12 @@ from typing import Any
 import ragscale as rs
 from ragscale.agent import Agent
 from ragscale.budget import Budget
+from ragscale.llm.prices import Price
 
 QUESTION = "Which drawing aid did the discoverer of rhodium invent?"
+
+
+PRICE = Price(input=0.15, output=0.6)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ def work(job: Job, told: Connection) -> None:
         await put_writes(self, *arguments, **options)
 
     AsyncSqliteSaver.aput, AsyncSqliteSaver.aput_writes = aput, aput_writes  # type: ignore[assignment, method-assign]
-    with Agent(rs.Index.open(job.index), job.llm, job.mode, Budget(**job.limits), checkpoints=job.checkpoints) as agent:
+    index, budget = rs.Index.open(job.index), Budget(**job.limits)
+    with Agent(index, job.llm, job.mode, budget, prices=PRICE, checkpoints=job.checkpoints) as agent:
         answer = agent.ask(QUESTION, thread_id=job.thread)
     told.send((answer, turns))

@@ -23,12 +23,12 @@ from typing import Any
 import pytest
 from doubles import never_repeating
 from fake_endpoint import Body, FakeEndpoint, Reply, Vllm, completion
-from killed import Job, work
+from killed import PRICE, Job, work
 
 import ragscale as rs
 from ragscale.answer import Answer
 from ragscale.llm.scripted import ScriptedCall
-from ragscale.types import Spend
+from ragscale.types import Spend, Usage
 
 MODES = (
     "once", "chain(steps=3)", "parallel(rounds=2)", "tree(steps=2, expand=2, samples=3, rollouts=1)",
@@ -36,6 +36,7 @@ MODES = (
 )  # fmt: skip
 LIMITS: tuple[dict[str, Any], ...] = (
     {}, {"tokens": 3_000}, {"tokens": 9_000}, {"llm_calls": 6}, {"queries": 4, "tokens": 20_000}, {"rounds": 3},
+    {"usd": 6e-4}, {"usd": 1.5e-3},
 )  # fmt: skip
 PEOPLE = ("Wollaston", "Davy", "Klaproth", "Scheele", "Berzelius", "Vauquelin", "Tennant", "Hatchett", "Mosander")
 _PRELOAD = [
@@ -82,7 +83,9 @@ class Repeating(Vllm):
         texts = never_repeating(body["messages"], call)
         prompt = len(self.prompt(body))
         if "Query: " in body["messages"][-1]["content"] or "Question: " in body["messages"][-1]["content"]:
-            self.used += Counter(llm_calls=1, tokens=prompt + sum(map(len, texts)))
+            done = sum(map(len, texts))
+            picodollars = round(PRICE.usd(Usage(prompt, done)) * 10**12)
+            self.used += Counter(llm_calls=1, tokens=prompt + done, picodollars=picodollars)
         return Reply(completion(*texts, prompt=prompt, done=sum(map(len, texts)), cached=0))
 
 
@@ -151,10 +154,11 @@ class Campaign:
         """The uninterrupted answer; or one cut short where the limits do not pay for calls made again."""
         for name in ("llm_calls", "tokens"):
             assert self.model.used[name] <= limits.get(name, 10**9), (name, limits, deaths)
+        assert self.model.used["picodollars"] <= limits.get("usd", 1.0) * 10**12, (limits, deaths)
         if outcome(answer) != outcome(whole):
             assert limits, deaths
             assert answer.spend.lost.llm_calls + answer.spend.lost.queries, (limits, deaths)
-            assert answer.text or limits.get("tokens") == 3_000, (limits, deaths)
+            assert answer.text or limits.get("tokens") == 3_000 or limits.get("usd") == 6e-4, (limits, deaths)
             self.cut += 1
 
     def stops(self) -> dict[str, int]:

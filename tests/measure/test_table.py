@@ -50,6 +50,7 @@ def test_json_has_the_documented_keys() -> None:
         "rounds",
         "queries",
         "llm_calls",
+        "usd",
         "seconds",
     ]
     assert list(data["cells"]["chain"])[: len(documented)] == documented

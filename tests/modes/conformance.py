@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import QUESTION, StubIndex, ask, others, run, scripted, virtually
+from doubles import PRICE, QUESTION, StubIndex, ask, others, run, scripted, virtually
 from langgraph.checkpoint.memory import InMemorySaver
 
 from ragscale.agent import Agent
@@ -56,12 +56,17 @@ def check(answer: Answer, ledger: Ledger, budget: Budget, *, overrun: bool = Fal
     assert same(total, sum((event.spend for event in answer.trace), Spend()))
     assert same(total, ledger.spent)
     for field in fields(Spend):
+        if field.name == "usd" and total.usd is None:
+            continue
         assert getattr(total, field.name) >= getattr(serial, field.name) - 1e-9, field.name
         assert getattr(serial, field.name) >= 0, field.name
+    usage = Usage(total.prompt_tokens, total.completion_tokens, total.cached_tokens)
+    assert total.usd in (None, PRICE.usd(usage))
+    assert (total.usd is None) == any(event.spend.usd is None for event in answer.trace)
     limits = {"queries": total.queries, "llm_calls": total.llm_calls, "rounds": serial.rounds}
     limits["serial_calls"] = serial.llm_calls
     if not overrun:
-        limits |= {"tokens": total.tokens, "serial_tokens": serial.tokens}
+        limits |= {"tokens": total.tokens, "serial_tokens": serial.tokens, "usd": total.usd}
     for name, used in limits.items():
         limit = getattr(budget, name)
         assert limit is None or used <= limit, (name, used, limit)
@@ -154,6 +159,19 @@ class Conformance:
             assert answer.stop_reason == "budget:serial_tokens"
             assert "Raise serial_tokens in the budget" in answer.reason
 
+    @pytest.mark.parametrize("tokens", TOKENS[::3])
+    def test_dollars(self, mode: Mode, tokens: int) -> None:
+        """Dollars that pay so many tokens at the mean price: at their most they are known before each call."""
+        budget = Budget(usd=round(tokens * PRICE.mean(900, 100), 12))
+        answer, ledger = run(mode, budget=budget)
+        check(answer, ledger, budget)
+        assert answer.stop_reason in ("answered", "budget:usd")
+        if tokens >= ENOUGH:
+            assert answer.text
+        if tokens < 10:
+            assert (answer.text, answer.stop_reason) == ("", "budget:usd")
+            assert "Raise usd in the budget" in answer.reason
+
     @pytest.mark.parametrize("dimension", ["llm_calls", "queries", "rounds", "serial_calls"])
     def test_counts(self, mode: Mode, dimension: str) -> None:
         for limit in COUNTS:
@@ -208,12 +226,19 @@ class Conformance:
                 rounds=source.choice(COUNTS),
                 serial_tokens=source.choice([None, *TOKENS]),
                 serial_calls=source.choice([None, *COUNTS]),
+                usd=source.choice([None, *(round(tokens * PRICE.mean(900, 100), 12) for tokens in TOKENS)]),
             )
             check(*run(mode, budget=budget), budget)
 
     def test_same_seed_same_trace_whoever_is_first(self, mode: Mode) -> None:
         """Random delays shuffle the order in which parallel branches end."""
-        for budget in (Budget(), Budget(tokens=6_000), Budget(llm_calls=25, serial_tokens=3_000), Budget(queries=9)):
+        for budget in (
+            Budget(),
+            Budget(tokens=6_000),
+            Budget(llm_calls=25, serial_tokens=3_000),
+            Budget(queries=9),
+            Budget(usd=9e-4),
+        ):
             stories = []
             for seed in (None, 1, 2, 3):
                 source = random.Random(seed)

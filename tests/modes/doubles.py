@@ -20,6 +20,7 @@ from ragscale.budget import Budget, Ledger
 from ragscale.errors import ModelError
 from ragscale.index import Index
 from ragscale.llm import LLM, store
+from ragscale.llm.prices import Price
 from ragscale.llm.scripted import Said, ScriptedCall, ScriptedLLM
 from ragscale.modes import Mode
 from ragscale.modes.core import calls, moves
@@ -28,6 +29,9 @@ from ragscale.prompts.instructions import PLACEHOLDER
 from ragscale.types import Event, Hit, Message, Passage, ToolCall
 
 T = TypeVar("T")
+
+PRICE = Price(input=0.15, output=0.6, cached=0.075)
+"""Of the scripted model, where nothing else is said."""
 
 QUESTION = "Who is older, the director of Jaws or the director of Alien?"
 
@@ -229,12 +233,13 @@ async def ask(
     question: str = QUESTION,
     seed: int = 0,
     thread: str | None = None,
+    prices: Any = PRICE,
     **options: Any,
 ) -> tuple[Answer, Ledger]:
     """Run one question, and the ledger that its spend was charged to (a parent without limits)."""
     parent = Ledger(clock=asyncio.get_running_loop().time)
     held = StubIndex() if index is None else index
-    agent = Agent(held, scripted() if llm is None else llm, mode, budget, seed=seed, **options)
+    agent = Agent(held, scripted() if llm is None else llm, mode, budget, seed=seed, prices=prices, **options)
     return await agent.aask(question, parent=parent, thread_id=thread), parent
 
 

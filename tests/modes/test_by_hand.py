@@ -68,7 +68,7 @@ async def test_a_context_of_other_fields_is_refused_and_the_fields_are_named() -
     graph = modes.get("once").graph().compile()
     state = await graph.ainvoke({"question": QUESTION}, context=fields)
     assert state["text"]
-    with pytest.raises(InvalidInput, match=r"'tokenz'\. There are: index, llm, ledger, capabilities, seed, how"):
+    with pytest.raises(InvalidInput, match=r"'tokenz'\. There are: index, llm, ledger, capabilities, price, seed, how"):
         await graph.ainvoke({"question": QUESTION}, context={**fields, "tokenz": 5})
     with pytest.raises(InvalidInput, match=r"'capabilities'\. There are: index, llm"):
         await graph.ainvoke({"question": QUESTION}, context={"index": fields["index"]})

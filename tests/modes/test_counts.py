@@ -118,11 +118,11 @@ class TestTheCriticalPath:
         answer, _ = run(tree, llm=llm, index=StubIndex(delay=lambda queries: 0.25 if queries == ["first"] else 0.5))
         assert answer.spend.total == Spend(
             llm_calls=6, prompt_tokens=10 + 1100 + 77 + 500, completion_tokens=4 + 52 + 6 + 3, cached_tokens=70,
-            queries=2, passages=6, rounds=2, seconds=1 + 4 + 0.75 + 8 + 8,
+            queries=2, passages=6, rounds=2, seconds=1 + 4 + 0.75 + 8 + 8, usd=0.0002868,
         )  # fmt: skip
         assert answer.spend.serial == Spend(
             llm_calls=4, prompt_tokens=10 + 1000 + 70 + 500, completion_tokens=4 + 2 + 1 + 3, cached_tokens=30,
-            queries=1, passages=3, rounds=1, seconds=1 + 2 + 0.5 + 4 + 8,
+            queries=1, passages=3, rounds=1, seconds=1 + 2 + 0.5 + 4 + 8, usd=0.00024075,
         )  # fmt: skip
 
     @pytest.mark.parametrize("seed", range(4))

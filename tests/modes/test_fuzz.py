@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from any_mode import any_mode
 from conformance import check
-from doubles import QUESTION, StubIndex, move_of, never_repeating, others, scripted, virtually
+from doubles import PRICE, QUESTION, StubIndex, move_of, never_repeating, others, scripted, virtually
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -102,6 +102,7 @@ def case(seed: int) -> Case:
             seconds=limit(0, 0.3, 2, 5, 9.7, 20, 45, 100, 400),
             serial_tokens=limit(0, 9, 300, 600, 1_000, 1_700, 3_000, 6_000),
             serial_calls=limit(0, 1, 2, 3, 5, 8, 13),
+            usd=limit(0, 1e-6, 3e-5, 6e-5, 1e-4, 1.5e-4, 2.5e-4, 4e-4, 8e-4, 1.5e-3, 4e-3),
         )
 
     def rate(often: float) -> float:
@@ -243,7 +244,7 @@ async def play(case: Case, model: Misbehaving) -> Outcome:
     loop = asyncio.get_running_loop()
     ledger = Ledger(case.total, clock=loop.time)
     index = StubIndex(find, words=9, delay=lambda queries: len(queries) % 3 * 0.2)
-    agent = Agent(index, model.llm, case.mode, case.budget)
+    agent = Agent(index, model.llm, case.mode, case.budget, prices=PRICE)
     charged = [ledger.child() for _ in range(case.questions)]
     tasks = [asyncio.create_task(agent.aask(f"{QUESTION} {i}", parent=own)) for i, own in enumerate(charged)]
     if case.cancel is not None:
@@ -270,10 +271,13 @@ def campaign(seed: int) -> None:
         assert answer.text.strip() == answer.text
         if drawn.budget.tokens is not None:
             assert answer.spend.total.tokens <= drawn.budget.tokens + model.excess
+        if drawn.budget.usd is not None:
+            assert (answer.spend.total.usd or 0.0) <= drawn.budget.usd + PRICE.most(0, model.excess)
     spent = outcome.total.spent
     for name in ("tokens", "llm_calls", "queries"):
         limit = getattr(drawn.total, name)
         assert limit is None or getattr(spent, name) <= limit + model.excess * (name == "tokens")
+    assert drawn.total.usd is None or (spent.usd or 0.0) <= drawn.total.usd + PRICE.most(0, model.excess)
     for seconds in (drawn.budget.seconds, drawn.total.seconds):
         assert seconds is None or outcome.ended <= seconds + 1e-6
     assert len(outcome.answers) >= drawn.questions - (drawn.cancel is not None)

@@ -149,8 +149,9 @@ def test_a_level_is_the_first_that_fits_of_all_that_there_are(seed: int) -> None
             context=SimpleNamespace(capabilities=Capabilities(samples=drawn.random() < 0.5)),
         )  # fmt: skip
         moves.need = partial(Moves.need, moves)
+        moves.room = Room.of(moves.ledger, moves.clock)
         costs = Costs.of(state, samples=moves.context.capabilities.samples)
-        given = moves, costs, Room.of(moves.ledger, moves.clock), tree.steps - len(state["chain"])
+        given = moves, costs, moves.room, tree.steps - len(state["chain"])
         expected = first_that_fits(tree, moves, costs, state)
         if expected is None:
             with pytest.raises(BudgetExceeded):

@@ -22,8 +22,10 @@ from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.index import How
 from ragscale.llm.answers import longest, within
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
+from ragscale.llm.prices import Price
 from ragscale.llm.special import neutral, special_tokens
 from ragscale.llm.tokens import with_margin
+from ragscale.modes.core.costs import closing_usd
 from ragscale.modes.core.line import Line
 from ragscale.modes.core.state import Scope, event_id
 from ragscale.prompts import Plan, Profile, Prompt, Reply
@@ -65,6 +67,8 @@ class Context:
     llm: LLM
     ledger: Ledger
     capabilities: Capabilities
+    price: Price | None = None
+    """Price of the model; None where it is unknown, so that dollars are too."""
     seed: int = 0
     how: How | None = None
     """Kind of search; ``None`` is the index's best."""
@@ -120,8 +124,8 @@ class Calls:
 
         A branch that is one node (the payload of `send`) has no ``total`` and no ``trace``: it begins with nothing.
         """
-        spent = Spend(**state["total"]) if "total" in state else Spend()
-        clock = Spend(**state["serial"])
+        spent = Spend.from_dict(state["total"]) if "total" in state else Spend()
+        clock = Spend.from_dict(state["serial"])
         return cls(
             runtime, scope=state["scope"], clock=clock, spent=spent, held=state.get("held"),
             trace=state.get("trace", ()),
@@ -157,7 +161,10 @@ class Calls:
         reserve = self.scope["reserve"]
         keep = reserve if held != 0 else {}
         if held and reserve:
-            keep = {**reserve, "tokens": held, "serial_tokens": held}
+            usd = min(
+                reserve.get("usd", 0.0), closing_usd(self.context.price, held, self.context.capabilities.thinking)
+            )
+            keep = {**reserve, "tokens": held, "serial_tokens": held, "usd": usd}
         self._holds = bool(keep.get("tokens"))
         limits = {name: max(0, limit - keep.get(name, 0)) for name, limit in share.items()}
         spent = self._spent + self._cost
@@ -281,8 +288,8 @@ class Calls:
         )  # fmt: skip
         self.record(_read(event, [read(text) for text in texts]) if read else event)
         if empty and "length" in ends:
-            if given < max_tokens + thinking and self.ledger.tokens_left(self.clock)[0] < given * n:
-                raise self._spent_up((max_tokens + thinking) * n)
+            if given < max_tokens + thinking and (over := self._short(0, given * n, (max_tokens + thinking) * n)):
+                raise over
             raise ModelError(
                 f"{llm.name} thought for {given} tokens and wrote nothing; its allowance for thoughts is {thinking}",
                 "Raise it (?thinking=N in the model's specification), or have the model think less or not at all: "
@@ -341,11 +348,19 @@ class Calls:
 
     async def _need(self, prompt: Prompt[Any], n: int, room: float) -> tuple[int, float]:
         """Tokens that a prompt needs, and those that it may have beside `room` of its longest completions."""
-        left = min(self.ledger.tokens_left(self.clock)[0], self._window) - int(prompt.max_tokens * room) * n
-        return with_margin(await self.count(prompt.messages)), left - self.context.capabilities.thinking // 2
+        written = int(prompt.max_tokens * room) * n + self.context.capabilities.thinking // 2
+        left = min(self.ledger.tokens_left(self.clock)[0], self._window) - written
+        return with_margin(await self.count(prompt.messages)), min(left, self._bought(written))
+
+    def _bought(self, written: int) -> float:
+        """Prompt tokens that the dollars left pay beside a completion."""
+        price, usd = self.context.price, self.ledger.left("usd")
+        return price.prompt(written, usd) if price and price.by_token and usd < math.inf else math.inf
 
     def _fitting(self, shown: int, of: str) -> str:
-        budget, window = self.ledger.tokens_left(self.clock)[0], self._window
+        budget, window, bought = self.ledger.tokens_left(self.clock)[0], self._window, self._bought(0)
+        if bought < min(budget, window):
+            return f"{shown} of {of} fit into the ${self.ledger.left('usd'):.6f} left"
         why = f"the context window of {window}" if window < budget else f"the {budget:g} tokens left"
         return f"{shown} of {of} fit into {why}"
 
@@ -407,6 +422,7 @@ class Calls:
     ) -> tuple[_Result | ModelError | BudgetExceeded, Spend]:
         """One attempt under its reservation: the result or the error, and what it was charged."""
         wanted = Spend(llm_calls=1, prompt_tokens=with_margin(prompt), completion_tokens=room * n)
+        wanted = replace(wanted, usd=self._most(wanted.prompt_tokens, wanted.completion_tokens))
         # Nobody knows what it wrote: the most that it may have.
         exact = self.context.capabilities.tokenizer
         unknown = replace(wanted, prompt_tokens=prompt) if exact else wanted
@@ -432,9 +448,20 @@ class Calls:
                     raise
                 outcome = ModelError(f"{self.context.llm.name} cancelled the call by itself", retryable=True)
                 spent = unknown
-            spent = replace(spent, seconds=time.perf_counter() - started if stored is None else stored)
+            spent = self._charged(spent, time.perf_counter() - started if stored is None else stored)
             held.settle(spent, stored=stored is not None)
         return outcome, spent
+
+    def _most(self, prompt: int, completion: int) -> float | None:
+        """Dollars that a call of so many tokens may cost; None where nobody knows."""
+        price = self.context.price
+        return price.most(prompt, completion) if price and price.by_token else None
+
+    def _charged(self, spent: Spend, seconds: float) -> Spend:
+        """Charge of a call that took so many seconds, with its dollars."""
+        price = self.context.price
+        usage = Usage(spent.prompt_tokens, spent.completion_tokens, spent.cached_tokens)
+        return replace(spent, seconds=seconds, usd=price.usd(usage, seconds) if price else None)
 
     async def count(self, messages: list[Message], tools: Sequence[Tool] = ()) -> int:
         """The prompt's tokens, as the model counts them. Raises `ModelError` where that is no count."""
@@ -460,15 +487,24 @@ class Calls:
                 f"the prompt has {prompt} tokens, the context window of {self.context.llm.name} {self._window}",
                 "Show fewer passages (k, context) or use a model with a larger window.",
             )
+        if over := self._short(need, least * n, least * n):
+            raise over
         left = (self.ledger.tokens_left(self.clock)[0] - need) / n
-        if left < least:
-            raise self._spent_up(need + least * n)
+        price, usd = self.context.price, self.ledger.left("usd")
+        if price and price.by_token and usd < math.inf:
+            left = min(left, price.completion(need, usd) // n)
         return int(min(most, left, window))
 
-    def _spent_up(self, tokens: int) -> BudgetExceeded:
-        """The error of a call that wants so many tokens more than there are."""
+    def _short(self, prompt: int, completion: int, wanted: int) -> BudgetExceeded | None:
+        """The error of a call that wants `wanted` completion tokens, where the budget does not even pay `completion`
+        of them."""
         left, dimension = self.ledger.tokens_left(self.clock)
-        return self.ledger.exceeded(dimension, left, tokens)
+        if left < prompt + completion:
+            return self.ledger.exceeded(dimension, left, prompt + wanted)
+        usd, most = self.ledger.left("usd"), self._most(prompt, completion)
+        if most is not None and usd < most:
+            return self.ledger.exceeded("usd", usd, self._most(prompt, wanted) or most)
+        return None
 
     def record(self, event: Event) -> None:
         """Trace an event, charge it to the branch's clock and stream it; its id, parent and start are set here."""

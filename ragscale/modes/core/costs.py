@@ -10,10 +10,24 @@ from statistics import fmean
 from typing import Any, Self
 
 from ragscale.budget import ALONG, Ledger
+from ragscale.llm.prices import Price
 from ragscale.modes.core.state import State
 from ragscale.types import Spend
 
-__all__ = ["Cost", "Costs", "Forecast", "Means", "Room", "abreast", "beside", "closing_tokens", "series"]
+__all__ = [
+    "Cost",
+    "Costs",
+    "Forecast",
+    "Means",
+    "Room",
+    "abreast",
+    "beside",
+    "closing_tokens",
+    "closing_usd",
+    "dollars_a_token",
+    "floored",
+    "series",
+]
 
 _PLAN, _GLIMPSE, _SAMPLE, _REASON = 340, 90, 50, 150
 _PASSAGE, _ANSWER, _SCORE = 140, 150, 250
@@ -24,6 +38,7 @@ _LONGER = 1.15  # passages that are found later may have more words
 _LONGEST = 128  # tokens of a closing answer, with the margin of its prompt
 _EACH = "plan: a passage"
 _SUMMED = ("tokens", "llm_calls", "queries")
+_WRITTEN = 0.1  # typical share of completions in the tokens, until a run has a share of its own
 
 
 Means = dict[str, list[float]]
@@ -35,7 +50,8 @@ such of ``plan``, too."""
 class Cost(Spend):
     """Expected cost in total, with all tokens in ``prompt_tokens``, and along the critical path.
 
-    ``rounds`` are those of the critical path. A plain `Spend` stands for moves that all follow one another.
+    ``rounds`` are those of the critical path. A plain `Spend` stands for moves that all follow one another. ``usd`` is
+    not reckoned here: see `Room.dollars`.
     """
 
     serial_tokens: int = 0
@@ -190,6 +206,27 @@ def closing_tokens(total: float, thinking: int) -> int:
     return int(min(total / 2, quarter + thinking) if thinking else quarter)
 
 
+def closing_usd(price: Price | None, tokens: int, thinking: int) -> float:
+    """Dollars kept for a closing answer of so many tokens, of which it writes, and thinks, as many as it may.
+
+    0 without a price by the token: dollars are not limited then.
+    """
+    if price is None or not price.by_token:
+        return 0.0
+    written = min(tokens, _LONGEST + thinking)
+    return price.most(tokens - written, written)
+
+
+def dollars_a_token(price: Price | None, spent: Spend) -> float:
+    """Expected dollars a token: by the share of completions in `spent`, or a typical one. 0 without a price by the
+    token."""
+    if price is None or not price.by_token:
+        return 0.0
+    if not spent.tokens:
+        return price.mean(round(1000 * (1 - _WRITTEN)), round(1000 * _WRITTEN))
+    return price.mean(spent.prompt_tokens, spent.completion_tokens)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Room:
     """Remainder of a budget for a run or a branch; infinite where nothing limits it."""
@@ -201,16 +238,25 @@ class Room:
     """Of the critical path, like the two that follow: branches side by side have the same."""
     serial_tokens: float = math.inf
     serial_calls: float = math.inf
+    usd: float = math.inf
+    rate: float = 0.0
+    """Expected dollars a token."""
 
     @classmethod
-    def of(cls, ledger: Ledger, clock: Spend | None = None) -> Self:
-        """Remainder of a ledger, for a branch whose critical path is at `clock`."""
+    def of(cls, ledger: Ledger, clock: Spend | None = None, price: Price | None = None) -> Self:
+        """Remainder of a ledger, for a branch whose critical path is at `clock`, of a model of that price."""
         along = {name: ledger.path_left(name, clock or Spend()) for name in ALONG}
-        return cls(**{name: ledger.left(name) for name in _SUMMED}, **along)
+        rate = dollars_a_token(price, ledger.spent)
+        return cls(**{name: ledger.left(name) for name in (*_SUMMED, "usd")}, **along, rate=rate)
+
+    def dollars(self, need: Spend) -> float:
+        """Expected dollars of `need`, by its tokens."""
+        return round(need.tokens * self.rate, 12)
 
     def pays(self, need: Spend) -> bool:
         """Whether it has `need` in every dimension."""
-        return self.reaches(need) and all(getattr(need, name) <= getattr(self, name) for name in _SUMMED)
+        summed = all(getattr(need, name) <= getattr(self, name) for name in _SUMMED)
+        return summed and self.dollars(need) <= self.usd and self.reaches(need)
 
     def reaches(self, need: Spend) -> bool:
         """Whether it has `need` along the critical path."""
@@ -219,7 +265,9 @@ class Room:
 
     def times(self, need: Spend) -> float:
         """Branches side by side that it pays, each of which costs `need`; the critical path aside."""
-        parts = (getattr(self, name) / cost for name in _SUMMED if (cost := getattr(need, name)))
+        parts = [getattr(self, name) / cost for name in _SUMMED if (cost := getattr(need, name))]
+        if dollars := self.dollars(need):
+            parts.append(self.usd / dollars)
         return _whole(min(parts, default=math.inf))
 
     def turns(self, need: Spend) -> float:
@@ -240,28 +288,41 @@ class Room:
     def less(self, spent: Spend) -> Room:
         """Remainder after `spent`; never below zero."""
         cost = Cost.of(spent)
-        return Room(**{name: max(0, getattr(self, name) - getattr(cost, name)) for name in (*_SUMMED, *ALONG)})
+        left = {name: max(0, getattr(self, name) - getattr(cost, name)) for name in (*_SUMMED, *ALONG)}
+        return Room(**left, usd=max(0.0, self.usd - self.dollars(cost)), rate=self.rate)
 
     def dealt(self, branches: int, layers: int = 1) -> Room:
         """An equal part for each of `branches` side by side, in each of so many layers one after another."""
-        summed = {name: _whole(getattr(self, name) / (branches * layers)) for name in _SUMMED}
-        return Room(**summed, **{name: _whole(getattr(self, name) / layers) for name in ALONG})
+        summed = {name: floored(getattr(self, name) / (branches * layers), name) for name in (*_SUMMED, "usd")}
+        along = {name: _whole(getattr(self, name) / layers) for name in ALONG}
+        return Room(**summed, **along, rate=self.rate)
 
     @property
     def path_tokens(self) -> float:
         """Tokens for moves that all follow one another."""
-        return min(self.tokens, self.serial_tokens)
+        return min(self.bought, self.serial_tokens)
+
+    @property
+    def bought(self) -> float:
+        """Tokens over all branches that its tokens and its dollars pay."""
+        return min(self.tokens, _whole(self.usd / self.rate)) if self.rate else self.tokens
 
     def within(self, need: Spend) -> Cost:
         """`need` with no more tokens than there are: prompts are cut to what fits."""
         cost = Cost.of(need)
         serial = int(min(cost.serial_tokens, self.serial_tokens))
-        total = int(min(cost.prompt_tokens - (cost.serial_tokens - serial), self.tokens))
+        total = int(min(cost.prompt_tokens - (cost.serial_tokens - serial), self.bought))
         return replace(cost, prompt_tokens=total, serial_tokens=min(serial, total))
 
 
 def _whole(amount: float) -> float:
     return math.floor(amount) if math.isfinite(amount) else amount
+
+
+def floored(part: float, dimension: str) -> float:
+    """A part of an amount without its fraction, dollars (``"usd"``) without that of a nanodollar, so that equal parts
+    never add up to more than the whole."""
+    return _whole(part * 1e9) / 1e9 if dimension == "usd" else _whole(part)
 
 
 @dataclass(frozen=True)

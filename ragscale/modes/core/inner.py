@@ -11,7 +11,7 @@ from langgraph.runtime import Runtime
 
 from ragscale.errors import RagscaleError
 from ragscale.modes.core.calls import Context
-from ragscale.modes.core.costs import Costs
+from ragscale.modes.core.costs import Costs, dollars_a_token
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.moves import Moves, closing_share
 from ragscale.modes.core.nodes import Node
@@ -46,12 +46,12 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
 
     async def run(state: Any, runtime: Runtime[Context]) -> Update:
         context, outer = runtime.context, state["scope"]
-        clock, thinking = Spend(**state["serial"]), context.capabilities.thinking
+        clock, thinking = Spend.from_dict(state["serial"]), context.capabilities.thinking
         share, scored = outer["share"], scorer if state.get("scored", True) else None
-        closing = closing_share(share, clock, thinking) if answers else {}
+        closing = closing_share(share, clock, thinking, context.price) if answers else {}
         if scored:
             cost = scored.cost(Costs(outer["typical"], context.capabilities.samples), mode.context)
-            share = _less(share, cost, closing)
+            share = _less(share, cost, closing, dollars_a_token(context.price, Spend()))
         handed = {"logprobs": outer["asks"]["logprobs"]} if "logprobs" in outer["asks"] else {}
         hint = "\n".join(filter(None, [outer["asks"].get("hint", ""), state.get("hint", "")]))
         handed |= {"hint": hint} if hint else {}
@@ -76,7 +76,7 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
             except (RagscaleError, OSError) as error:
                 moves.note("score", f"not scored: {error}", status="failed")
             last = moves.charged()
-            total = (Spend(**update["total"]) + Spend(**last["total"])).to_dict()
+            total = (Spend.from_dict(update["total"]) + Spend.from_dict(last["total"])).to_dict()
             update = {"total": total, "serial": last["serial"], "trace": update["trace"] + last["trace"]}
         return {**update, "outcomes": [result]}
 
@@ -90,8 +90,9 @@ def _lost(end: Mapping[str, Any]) -> bool:
     return not end["chain"] and not end["text"] and not end["seen"] and not end["found"]
 
 
-def _less(share: Mapping[str, float], cost: Spend, closing: Mapping[str, float]) -> dict[str, float]:
-    """The part of a share that is left beside what a scorer will cost; never less than the closing answer needs."""
-    kept = {"tokens": cost.tokens, "llm_calls": cost.llm_calls}
+def _less(share: Mapping[str, float], cost: Spend, closing: Mapping[str, float], rate: float) -> dict[str, float]:
+    """The part of a share that is left beside what a scorer will cost, at `rate` dollars a token; never less than the
+    closing answer needs."""
+    kept = {"tokens": cost.tokens, "llm_calls": cost.llm_calls, "usd": round(cost.tokens * rate, 12)}
     kept |= {"serial_tokens": cost.tokens, "serial_calls": cost.llm_calls}
     return {name: max(min(limit, closing.get(name, 0)), limit - kept.get(name, 0)) for name, limit in share.items()}

@@ -7,17 +7,18 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any, TypeVar
 
 from ragscale import prompts
-from ragscale.budget import ALONG, Ledger
+from ragscale.budget import ALONG
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.llm.base import Score
+from ragscale.llm.prices import Price
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.calls import Calls, Context, Retriever
-from ragscale.modes.core.costs import Cost, Costs, Room, closing_tokens
+from ragscale.modes.core.costs import Cost, Costs, Room, closing_tokens, closing_usd, dollars_a_token
 from ragscale.modes.core.state import State
 from ragscale.prompts import NO_INFORMATION, Closing, Profile, Prompt, Step, with_budget
 from ragscale.text import encodable
@@ -53,7 +54,7 @@ class Moves(Calls):
     @property
     def room(self) -> Room:
         """Remainder of the budget for the branch, as of now."""
-        return Room.of(self.ledger, self.clock)
+        return Room.of(self.ledger, self.clock, self.context.price)
 
     def costs(self, state: State) -> Costs:
         """Expected costs of moves, by those of the run so far and by whether one call draws several samples."""
@@ -66,7 +67,7 @@ class Moves(Calls):
             BudgetExceeded: The first limit that would be passed.
         """
         whole = Cost.of(cost)
-        self.ledger.reserve(whole.total).refund()
+        self.ledger.reserve(replace(whole.total, usd=self.room.dollars(whole))).refund()
         self.ledger.check_path({dimension: getattr(whole, dimension) for dimension in ALONG}, self.clock)
 
     async def ask(
@@ -118,9 +119,11 @@ class Moves(Calls):
         if prompt.move != "plan" or not self.scope["asks"].get("aware"):
             return prompt
         ledger, spent = self.ledger, self.ledger.spent
-        left = {name: (getattr(spent, name), ledger.left(name)) for name in ("queries", "tokens", "llm_calls")}
+        summed = ("queries", "tokens", "llm_calls", "usd")
+        left = {name: (getattr(spent, name) or 0, ledger.left(name)) for name in summed}
         left |= {name: (getattr(self.clock, of), ledger.path_left(name, self.clock)) for name, of in ALONG.items()}
         words = {"llm_calls": "model calls", "serial_tokens": "tokens in a row", "serial_calls": "calls in a row"}
+        words |= {"usd": "dollars"}
         limited = {name: amounts for name, amounts in left.items() if math.isfinite(amounts[1])}
         return with_budget(prompt, {words.get(name, name): amounts for name, amounts in limited.items()})
 
@@ -200,7 +203,7 @@ class Moves(Calls):
         """
         outer, reserve = self.scope["share"] is None, self.scope["reserve"]
         holds = self.context.ledger.holds_closing if outer else self._holds
-        limited = min(self.ledger.limit("tokens"), self.ledger.limit("serial_tokens")) < math.inf
+        limited = min(map(self.ledger.limit, ("tokens", "serial_tokens", "usd"))) < math.inf
         if not ids or not holds or not limited:
             return None
         with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
@@ -211,7 +214,7 @@ class Moves(Calls):
             thinking = self.context.capabilities.thinking
             tokens = int(with_margin(need) * _LONGER) + prompt.max_tokens + thinking
             if outer:
-                self.context.ledger.fit_closing(tokens)
+                self.context.ledger.fit_closing(tokens, closing_usd(self.context.price, tokens, thinking))
             else:
                 tokens = max(1, min(tokens, int(reserve["tokens"])))
                 self.ledger = self._keeping(tokens)
@@ -318,7 +321,7 @@ def _lost(error: OSError) -> RagscaleError:
 
 
 def share(
-    ledger: Ledger, branches: int, clock: Spend, *, layers: int = 1, later: Spend | None = None, timed: bool = True
+    moves: Moves, branches: int, *, layers: int = 1, later: Spend | None = None, timed: bool = True
 ) -> dict[str, float]:
     """An equal part of what is left for each of `branches`, which `send` gives them: in every dimension with a limit.
 
@@ -326,29 +329,34 @@ def share(
     it in a node of the trunk, while no branch runs.
 
     Args:
-        ledger: Of the node.
-        branches: Side by side. They share tokens, calls and queries.
-        clock: The node's. Rounds, seconds and serial limits are along the critical path: all branches have the same.
+        moves: Of the node. Rounds, seconds and serial limits are along its critical path: all branches have the same.
+        branches: Side by side. They share tokens, calls, queries and dollars.
         layers: Layers of such branches that are to follow one another, this one included: each gets an equal part.
         later: Cost of what is to follow them, which is left out.
         timed: Whether the layers share the seconds, too. Otherwise this one has all that are left: where nothing tells
             how many seconds a layer takes, one that is cut short is money lost.
     """
-    part = asdict(Room.of(ledger, clock).less(later or Spend()).dealt(branches, layers))
-    part |= {dimension: part[dimension] + getattr(clock, name) for dimension, name in ALONG.items()}
-    finite = {name: max(0, int(amount)) for name, amount in part.items() if math.isfinite(amount)}
+    ledger, clock, room = moves.ledger, moves.clock, moves.room.less(later or Spend()).dealt(branches, layers)
+    part = {name: getattr(room, name) for name in ("tokens", "llm_calls", "queries")}
+    part |= {dimension: getattr(room, dimension) + getattr(clock, name) for dimension, name in ALONG.items()}
+    finite: dict[str, float] = {name: max(0, int(amount)) for name, amount in part.items() if math.isfinite(amount)}
+    finite |= {"usd": room.usd} if room.usd < math.inf else {}
     seconds = ledger.left("seconds", clock) / (layers if timed else 1)
     return finite | ({"seconds": clock.seconds + max(0.0, seconds)} if math.isfinite(seconds) else {})
 
 
-def closing_share(share: Mapping[str, float], clock: Spend, thinking: int) -> dict[str, float]:
-    """The part of a share that is kept for the closing answer; see `closing_tokens`. A quarter of the seconds, 30 at
-    most."""
+def closing_share(
+    share: Mapping[str, float], clock: Spend, thinking: int, price: Price | None = None
+) -> dict[str, float]:
+    """The part of a share that is kept for the closing answer; see `closing_tokens` and `closing_usd`. A quarter of the
+    seconds, 30 at most."""
     reserve: dict[str, float] = {"llm_calls": 1, "serial_calls": 1}
     tokens = min(share.get("tokens", math.inf), share.get("serial_tokens", math.inf) - clock.tokens)
+    if "usd" in share and (rate := dollars_a_token(price, Spend())):
+        tokens = min(tokens, share["usd"] // rate)
     if tokens < math.inf:
-        kept = max(0, min(tokens, closing_tokens(tokens, thinking)))
-        reserve |= {"tokens": kept, "serial_tokens": kept}
+        kept = int(max(0, min(tokens, closing_tokens(tokens, thinking))))
+        reserve |= {"tokens": kept, "serial_tokens": kept, "usd": closing_usd(price, kept, thinking)}
     if "seconds" in share:
         reserve["seconds"] = min(30.0, max(0.0, share["seconds"] - clock.seconds) / 4)
     return reserve

@@ -21,8 +21,9 @@ from ragscale.budget import Ledger
 from ragscale.endpoint.retry import attempts
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.llm import LLM, Capabilities
+from ragscale.llm.prices import Price
 from ragscale.modes.core.calls import LEAST, Context, sleep_within
-from ragscale.modes.core.costs import closing_tokens
+from ragscale.modes.core.costs import closing_tokens, closing_usd, dollars_a_token
 from ragscale.modes.core.line import Line
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.state import initial, outermost
@@ -201,7 +202,8 @@ def _spent(saved: StateSnapshot) -> tuple[Spend, float]:
             raise TypeError(f"{name} is a {type(values[name]).__name__}")
     for event in values["trace"]:
         Event.from_dict(event)
-    total, seconds = Spend(**values["total"]) + Spend(), (Spend(**values["serial"]) + Spend()).seconds
+    total = Spend.from_dict(values["total"]) + Spend()
+    seconds = (Spend.from_dict(values["serial"]) + Spend()).seconds
     for task in saved.tasks:
         # An inner run that has finished is in the values already.
         if task.result is None and isinstance(task.state, StateSnapshot):
@@ -231,7 +233,9 @@ def compiled(mode: Mode) -> CompiledStateGraph[Any, Context, Any, Any]:
     return mode.graph().compile(checkpointer=False)
 
 
-async def prepare(ledger: Ledger, llm: LLM, held: int | None = None, *, tools: bool = False) -> Capabilities:
+async def prepare(
+    ledger: Ledger, llm: LLM, held: int | None = None, *, price: Price | None = None, tools: bool = False
+) -> Capabilities:
     """Hold the closing answer's share (`closing_tokens`), then find out what the model can do.
 
     The share is one of what the run began with, so that a run that is resumed holds the same.
@@ -245,6 +249,7 @@ async def prepare(ledger: Ledger, llm: LLM, held: int | None = None, *, tools: b
         ledger: Of the run.
         llm: The model.
         held: `State.held` of a run that is resumed.
+        price: Of the model, by the token, where dollars are limited.
         tools: Whether the mode calls tools, so that they are tried out as well.
 
     Raises:
@@ -253,15 +258,20 @@ async def prepare(ledger: Ledger, llm: LLM, held: int | None = None, *, tools: b
     """
     serial = ledger.limit("serial_tokens")
     total = min(ledger.left("tokens") + ledger.spent.tokens, serial)
+    if price and (rate := dollars_a_token(price, Spend())):
+        total = min(total, (ledger.left("usd") + (ledger.spent.usd or 0.0)) // rate)
 
     def hold(thinking: int) -> None:
-        ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=closing_tokens(total, thinking)))
+        tokens = closing_tokens(total, thinking)
+        ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=tokens, usd=closing_usd(price, tokens, thinking)))
 
     if serial <= LEAST:
         raise BudgetExceeded("serial_tokens", serial, LEAST + 1)
     if ledger.left("tokens") <= LEAST:
         limit = ledger.limit("tokens")
         raise BudgetExceeded("tokens", limit, limit - ledger.left("tokens") + LEAST + 1)
+    if price and ledger.left("usd") < (least := price.most(1, LEAST)):
+        raise ledger.exceeded("usd", ledger.left("usd"), least)
     if held != 0:
         hold(0)
     found = Capabilities()
@@ -285,5 +295,5 @@ async def prepare(ledger: Ledger, llm: LLM, held: int | None = None, *, tools: b
         ledger.drop_closing()
         hold(found.thinking)
     if held:
-        ledger.fit_closing(held)
+        ledger.fit_closing(held, closing_usd(price, held, found.thinking))
     return found

@@ -21,11 +21,11 @@ Update = dict[str, Any]
 
 
 def _add(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
-    return (Spend(**left) + Spend(**right)).to_dict()
+    return (Spend.from_dict(left) + Spend.from_dict(right)).to_dict()
 
 
 def _maximum(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
-    return Spend(**left).maximum(Spend(**right)).to_dict()
+    return Spend.from_dict(left).maximum(Spend.from_dict(right)).to_dict()
 
 
 def _first(left: str, right: str) -> str:

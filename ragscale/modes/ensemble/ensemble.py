@@ -135,7 +135,7 @@ class Ensemble(Nesting):
         members, turns = self._size(costs, moves.room, done)
         if members < (full := self.batch(done)):
             moves.note("select", f"{members} of {full} members", status="narrowed")
-        part = share(moves.ledger, max(1, members), moves.clock, layers=turns)
+        part = share(moves, max(1, members), layers=turns)
         return {
             "part": part, "typical": costs.means, "members": members, "sizes": [members] if members else [],
             "scored": bool(done) or members * turns > 1, **held,

@@ -119,7 +119,7 @@ class Retry(Nesting):
             return {"further": 0, "held": 0}
         compared = self._compared(costs, room, len(done), further)
         noted = await self._noted(moves, state) if done and self.carry == "summary" else ""
-        part = share(moves.ledger, 1, moves.clock, layers=further, timed=False)
+        part = share(moves, 1, layers=further, timed=False)
         return {
             "further": further, "scored": compared, "noted": noted, "part": part, "typical": costs.means, "held": 0,
         }  # fmt: skip

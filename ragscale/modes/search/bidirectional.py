@@ -15,7 +15,7 @@ from langgraph.graph import END
 from langgraph.types import Send
 
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
-from ragscale.modes.core.costs import Costs, Forecast, Room, abreast, beside, series
+from ragscale.modes.core.costs import Costs, Forecast, Room, abreast, beside, floored, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.inner import inner_run
 from ragscale.modes.core.mode import Mode
@@ -32,7 +32,7 @@ from ragscale.types import Passage, Spend
 __all__ = ["Bidirectional"]
 
 _SHOWN = 3  # passages whose beginnings the candidates are taken from
-_DEALT = ("tokens", "llm_calls", "queries")
+_DEALT = ("tokens", "llm_calls", "queries", "usd")
 
 
 class _BothState(State, total=False):
@@ -85,7 +85,7 @@ class Bidirectional(Nesting):
         propose = self._propose(costs) if checks else Spend()
         left = room.less(propose)
         limited = {name: getattr(left, name) for name in _DEALT if math.isfinite(getattr(left, name))}
-        ahead, _ = self._dealt(costs, limited, checks)
+        ahead, _ = self._dealt(costs, limited, checks, left)
         forward = self.of.forecast(costs, replace(left, **ahead), looked=True, answers=False)
         back = beside(self._check(costs), checks) if checks else Spend()
         return Forecast(propose + abreast(forward.spend, back), {"candidates": checks, "forward": forward.shape})
@@ -119,8 +119,9 @@ class Bidirectional(Nesting):
                     lambda docs: candidates(moves.profile, state["question"], docs, most), state["seen"][:_SHOWN]
                 ):
                     found = said[:most]
-        whole = share(moves.ledger, 1, moves.clock)
-        ahead, back = self._dealt(costs, {name: whole[name] for name in _DEALT if name in whole}, len(found))
+        whole = share(moves, 1)
+        limited = {name: whole[name] for name in _DEALT if name in whole}
+        ahead, back = self._dealt(costs, limited, len(found), moves.room)
         return {"candidates": found, "forward": whole | ahead, "part": whole | back, "typical": costs.means}
 
     async def _to_both(self, state: _BothState) -> list[Send] | str:
@@ -187,12 +188,14 @@ class Bidirectional(Nesting):
         return int(min(self.candidates, room.less(first + least).times(check)))
 
     def _dealt(
-        self, costs: Costs, amounts: Mapping[str, float], checks: int
+        self, costs: Costs, amounts: Mapping[str, float], checks: int, room: Room
     ) -> tuple[dict[str, float], dict[str, float]]:
-        """Shares of `amounts` for the forward direction and for each check, by what they cost in full; a check can
-        always be paid."""
+        """Shares of `amounts` for the forward direction and for each check, by what they cost in full, in dollars as
+        `room` expects it; a check can always be paid."""
         _, full = self.inner_cost(costs)
         check = self._check(costs)
         parts = checks + max(1, round(full.llm_calls / check.llm_calls))
-        back = {name: max(math.floor(left / parts), getattr(check, name)) for name, left in amounts.items()}
-        return {name: max(0, left - checks * back[name]) for name, left in amounts.items()}, back
+        needs = {name: getattr(check, name) for name in _DEALT} | {"usd": room.dollars(check)}
+        each = {name: floored(left / parts, name) for name, left in amounts.items()}
+        back = {name: max(each[name], needs[name]) for name in amounts}
+        return {name: max(0, round(left - checks * back[name], 12)) for name, left in amounts.items()}, back

@@ -220,7 +220,7 @@ class Evolve(Planning):
             return {**update, "islands": islands}
         parents = [self._parents(moves, population, islands[at.island], at, c) for c in range(width)]
         layers = moves.room.layers(beside(self._candidate(costs), width), self._to_go(at, len(islands)))
-        part = share(moves.ledger, width, moves.clock, layers=layers, timed=False)
+        part = share(moves, width, layers=layers, timed=False)
         return {
             **update, "islands": islands, "at": [*at], "parents": parents, "part": part, "typical": costs.means,
             "failures": len(state["failed"]),

@@ -139,7 +139,7 @@ class Mcts(Continuing):
             moves.note("select", f"{len(leaves)} of {full} rollouts", status="narrowed")
         branches = max(1, len(leaves))
         layers = self._layers(costs, room, len(done), branches)
-        part = share(moves.ledger, branches, moves.clock, layers=layers)
+        part = share(moves, branches, layers=layers)
         return {
             "leaves": leaves,
             "scored": bool(done) or branches * layers > 1,

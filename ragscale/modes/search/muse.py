@@ -112,17 +112,17 @@ class Muse(Continuing):
         done, costs = state["outcomes"], moves.costs(state)
         room = moves.room
         if not done:
-            part = share(moves.ledger, 1, moves.clock, layers=self._layers(costs, room))
+            part = share(moves, 1, layers=self._layers(costs, room))
             return {"part": part, "typical": costs.means}
         if len(done) > 1:
-            return {"part": share(moves.ledger, len(done), moves.clock), **stopped(done)}
+            return {"part": share(moves, len(done)), **stopped(done)}
         first, number = done[0], self._affordable(costs, room)
         if number < self.branches:
             moves.note("select", f"{number} of {self.branches} branches", status="narrowed")
         if not number:
             return {"starts": [], "chain": first["chain"], "known": first["known"], **stopped(done)}
         starts = self._unsure(moves, state, first["chain"], number)
-        part = share(moves.ledger, number, moves.clock, later=beside(self._report, number + 1))
+        part = share(moves, number, later=beside(self._report, number + 1))
         return {"starts": starts, "chain": first["chain"], "part": part, "typical": costs.means}
 
     async def _to_runs(self, state: _MuseState) -> list[Send] | str:

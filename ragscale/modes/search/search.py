@@ -110,7 +110,7 @@ class Search(Levels):
         beam = [*going[:chains], *(kept for kept in beam if kept["ended"] and shape.expand > 1)]
         update: Update = {"beam": beam, "shape": list(shape)}
         if chains > 1:
-            return {**update, "part": share(moves.ledger, chains, moves.clock)}
+            return {**update, "part": share(moves, chains)}
         queries, known = await self._sampled(moves, state["question"], state["seen"], beam[0], shape)
         return {**update, "asked": [(len(state["chain"]), 0, queries, known)], "known": known}
 
@@ -193,7 +193,7 @@ class Search(Levels):
             "beam": beam,
             "known": beam[0]["known"],
             "queries": [*wanted.values()],
-            "part": share(moves.ledger, len(wanted) or 1, moves.clock),
+            "part": share(moves, len(wanted) or 1),
         }
 
     async def _to_children(self, state: _SearchState) -> list[Send] | str:
@@ -212,7 +212,7 @@ class Search(Levels):
         children = self._candidates(state)
         if not children:
             return failure(state)
-        return {"part": share(moves.ledger, len(children) * Shape(*state["shape"]).rollouts or 1, moves.clock)}
+        return {"part": share(moves, len(children) * Shape(*state["shape"]).rollouts or 1)}
 
     async def _to_scores(self, state: _SearchState) -> list[Send] | str:
         if state["stop"]:

@@ -163,7 +163,7 @@ class Adaptive(Planning):
                     moves.note("plan", "discarded", status="repeat", input=reply.queries)
             if new:
                 break
-        part = share(moves.ledger, len(new) or 1, moves.clock)
+        part = share(moves, len(new) or 1)
         return {"queries": new, "asked": [*asked, *new], "round": state.get("round", 0) + 1, "part": part}
 
     async def _to_branches(self, state: _AdaptiveState) -> list[Send] | str:

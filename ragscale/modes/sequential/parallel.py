@@ -299,7 +299,7 @@ class Parallel(Planning):
             if not anew:
                 seen.update(passages[-1])
         turn = Turn(said=state["said"], queries=state["queries"], passages=passages)
-        part = share(moves.ledger, len(found) or 1, moves.clock) if self.aggregate == "query" else {}
+        part = share(moves, len(found) or 1) if self.aggregate == "query" else {}
         return {"found": found, "turns": [*state.get("turns", []), turn], "part": part}
 
     async def _note(self, moves: Moves, state: _ParallelState) -> Update:
