@@ -159,7 +159,7 @@ class TestWhatAnAnswerIs:
             "version": str, "question": str, "answer": str, "citations": list, "passages": dict, "prompts": dict,
             "mode": str, "model": str, "index": dict, "seed": int,
             "limits": dict, "started": str, "ended": str, "seconds": float, "stop_reason": str, "reason": str,
-            "caveat": str, "spend": dict, "trace": list,
+            "caveat": str, "spend": dict, "trace": list, "version": str, "passages": dict, "prompts": dict,
         }  # fmt: skip
         assert (data["question"], data["model"], data["seed"]) == ("Who?", "scripted", 0)
         assert (data["limits"], set(data["index"])) == ({"tokens": 5_000}, {"fingerprint", "source", "how"})

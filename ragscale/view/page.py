@@ -26,7 +26,7 @@ __all__ = ["compressed", "document", "lean", "read_trace", "save", "show", "sour
 PLAIN_BYTES = 200_000
 """Longest data that stand in a page as they are; longer ones are compressed."""
 _FRESH = Event("plan", "").to_dict()
-_NOTHING = Spend().to_dict()
+_NOTHING = {**Spend().to_dict(), "usd": None}  # as `Spend.from_dict` reads what is left out
 _BLOCK = re.compile(r'<script type="application/json" id="data" data-encoding="(json|gzip)">([^<]*)</script>')
 
 
