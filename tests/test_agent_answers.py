@@ -159,7 +159,7 @@ class TestWhatAnAnswerIs:
             "version": str, "question": str, "answer": str, "citations": list, "passages": dict, "prompts": dict,
             "mode": str, "model": str, "index": dict, "seed": int,
             "limits": dict, "started": str, "ended": str, "seconds": float, "stop_reason": str, "reason": str,
-            "caveat": str, "spend": dict, "trace": list, "version": str, "passages": dict, "prompts": dict,
+            "caveat": str, "spend": dict, "trace": list,
         }  # fmt: skip
         assert (data["question"], data["model"], data["seed"]) == ("Who?", "scripted", 0)
         assert (data["limits"], set(data["index"])) == ({"tokens": 5_000}, {"fingerprint", "source", "how"})
@@ -172,7 +172,7 @@ class TestWhatAnAnswerIs:
         spends = [data["spend"]["total"], data["spend"]["serial"], *(event["spend"] for event in data["trace"])]
         assert all(list(spend) == names for spend in spends)
         assert all(type(value) in (int, float) for spend in spends for name, value in spend.items() if name != "usd")
-        assert [data["spend"][which]["usd"] for which in data["spend"]] == [None, None, 0.0]
+        assert [data["spend"][which]["usd"] for which in data["spend"]] == [None, None, 0.0, 0.0]
         keys = [field.name for field in fields(Event)]
         assert keys == [
             "move", "branch", "input", "output", "passages", "spend", "score", "note", "id", "parent", "start",

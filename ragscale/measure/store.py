@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,7 +90,10 @@ class Row:
     def from_json(cls, line: bytes) -> Self:
         """The inverse of `to_json`. Raises `ValueError` where the line is not a row."""
         row: Self = _READER.validate_json(line)
-        return row
+        if b'"usd"' in line:
+            return row
+        spend = AnswerSpend(*(replace(getattr(row.spend, field.name), usd=None) for field in fields(AnswerSpend)))
+        return replace(row, spend=spend, paid=replace(row.paid, usd=None))  # written before dollars were counted
 
 
 _READER: TypeAdapter[Any] = TypeAdapter(Row)

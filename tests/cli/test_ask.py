@@ -70,7 +70,7 @@ def test_json_has_the_documented_form(folder: str, model: ScriptedLLM, mode: str
     assert 0 <= answer["seconds"] < 60
     assert answer["answer"]
     assert answer["citations"]
-    assert set(answer["spend"]) == {"total", "serial", "lost"}
+    assert set(answer["spend"]) == {"total", "serial", "lost", "stored"}
     for spend in (*answer["spend"].values(), *(event["spend"] for event in answer["trace"])):
         assert set(spend) == SPEND
     assert answer["spend"]["total"]["llm_calls"] == len(model.calls)

@@ -77,6 +77,15 @@ def test_a_row_is_synced_and_the_name_of_a_new_file_too(tmp_path: Path, done: li
     assert done == [("sync", tmp_path.name), ("sync", "once.jsonl"), ("sync", "rows"), ("sync", "once.jsonl")]
 
 
+def test_a_row_of_before_dollars_were_counted_has_unknown_ones() -> None:
+    older = json.loads(ROW.to_json())
+    for spend in (*older["spend"].values(), older["paid"]):
+        del spend["usd"]
+    row = Row.from_json(json.dumps(older).encode())
+    assert (row.spend.total.usd, row.spend.serial.usd, row.paid.usd) == (None, None, None)
+    assert row.spend.total.tokens == ROW.spend.total.tokens
+
+
 def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     store, cell = Store(tmp_path), Cell(Once(), Budget(tokens=500), 7)
     store.append(cell, ROW)
