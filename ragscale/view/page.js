@@ -224,7 +224,7 @@ function marked(text, answer, question) {
     const said = [...wanted].filter((w) => words.has(w)).length, asked = [...around].filter((w) => words.has(w)).length;
     return 3 * said + asked;
   });
-  const best = Math.max(...worth) > 0 ? worth.indexOf(Math.max(...worth)) : -1;
+  const best = Math.max(...worth) > 1 ? worth.indexOf(Math.max(...worth)) : -1;
   return sentences.map((s, at) => {
     const parts = s.split(/([\p{L}\p{N}]+)/u).map((part) =>
       wanted.has(part.toLowerCase()) ? h("mark", {}, part) : part);
@@ -259,9 +259,9 @@ class Page {
         h("div", {class: "left"},
           h("div", {class: "row bar"}, h("h2", {}, "Steps"), this.tools()),
           run.moves.length ? this.tree : h("p", {class: "soft"}, "No trace was recorded."),
-          run.moves.length ? [h("h2", {class: "gap"}, "Timeline"), this.legend(), this.fall] : null),
+          run.moves.length ? [h("h2", {class: "gap"}, "Timeline"), this.legend(), this.fall] : null,
+          h("h2", {class: "gap"}, "Known so far"), this.running),
         this.detail),
-      h("section", {class: "knowing"}, h("h2", {}, "Known so far"), this.running),
       h("section", {}, h("details", {class: "moves"}, h("summary", {}, h("h2", {}, `All ${many(run.moves.length, "move")}`)),
         this.all)),
       this.foot()));
@@ -358,8 +358,8 @@ class Page {
     const cached = spend.total.cached_tokens;
     return h("section", {}, h("h2", {}, "Cost"), h("div", {class: "card budget"}, bars,
       h("div", {class: "row numbers"}, plainOnes, cached ? h("div", {class: "soft small"}, `${count(cached)} prompt tokens from the cache`) : null),
-      h("p", {class: "soft small legend"}, h("i", {class: "swatch serial"}), "waited for: the longest path (in brackets) ",
-        h("i", {class: "swatch total"}), "paid: all branches")));
+      tokens(spend.total) === tokens(spend.serial) ? h("p", {class: "soft small"}, "Nothing ran side by side: all that was paid was waited for.")
+        : h("p", {class: "soft small legend"}, h("i", {class: "swatch serial"}), "waited for: the longest path (in brackets) ", h("i", {class: "swatch total"}), "paid: all branches")));
   }
 
   tools() {
@@ -496,7 +496,7 @@ class Page {
       h("span", {class: "costs num"},
         scored ? h("span", {class: "meter", title: `score ${number(box.score)}`}, h("i", {style: {width: `${Math.round(8 + 92 * (share ?? 0))}%`}})) : null,
         scored ? number(box.score) : null,
-        h("span", {class: "grow"}), box.spend.tokens ? `${count(box.spend.tokens)} tok` : "", box.spend.seconds >= 0.05 ? ` · ${seconds(box.spend.seconds)}` : ""),
+        h("span", {class: "grow"}), [box.spend.tokens ? `${count(box.spend.tokens)} tok` : "", box.spend.seconds >= 0.05 ? seconds(box.spend.seconds) : ""].filter(Boolean).join(" · ")),
       badges.length ? h("span", {class: "badges"}, badges.map((text) => h("span", {class: "chip badge"}, text))) : null);
   }
 
@@ -787,8 +787,20 @@ class Page {
     return h("footer", {class: "soft small row screen"}, "Keys: arrows walk through the moves, / searches. Export:",
       h("button", {class: "small", onclick: () => download(`${name}.json`, "application/json", JSON.stringify(data, null, 1))}, "JSON"),
       h("button", {class: "small", onclick: () => download(`${name}.csv`, "text/csv", moves())}, "CSV of moves"),
-      h("button", {class: "small", onclick: () => download(`${name}.mmd`, "text/plain", mermaid())}, "Mermaid"));
+      h("button", {class: "small", onclick: () => download(`${name}.mmd`, "text/plain", mermaid())}, "Mermaid"),
+      this.run.moves.length ? h("button", {class: "small", onclick: () => download(`${name}.svg`, "image/svg+xml", picture(this.fall.querySelector("svg")))}, "SVG of the timeline") : null);
   }
+}
+
+/** A drawing that looks the same without the page's style. */
+function picture(drawn) {
+  const copied = drawn.cloneNode(true);
+  const from = [drawn, ...drawn.querySelectorAll("*")], to = [copied, ...copied.querySelectorAll("*")];
+  from.forEach((element, at) => {
+    const style = getComputedStyle(element);
+    for (const name of ["fill", "stroke", "stroke-width", "opacity", "font-size", "font-family"]) to[at].setAttribute(name, style.getPropertyValue(name).replaceAll('"', "'"));
+  });
+  return new XMLSerializer().serializeToString(copied);
 }
 
 function clamp(text, most) {

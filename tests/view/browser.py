@@ -1,8 +1,9 @@
-"""A tab of a real browser."""
+"""A real browser: headless Chromium, driven by Selenium."""
 
 from __future__ import annotations
 
 import base64
+import shutil
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,24 @@ class Browser:
     def quiet(self) -> None:
         """The browser has complained about nothing."""
         assert [entry["message"] for entry in self.driver.get_log("browser")] == []
+
+
+def found() -> tuple[str, str] | None:
+    """Paths of Chromium and of its driver; None where one is absent."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver = shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
+
+
+def started() -> Any:
+    """Selenium's driver of a Chromium that was started."""
+    from selenium import webdriver
+
+    paths = found()
+    assert paths
+    options = webdriver.ChromeOptions()
+    options.binary_location = paths[0]
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(paths[1]))

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Browser
+from browser import Browser, found, started
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Selenium's driver of a headless Chromium; skips where there is none."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: pip install 'ragscale[dev]'")
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not browser or not driver:
+    pytest.importorskip("selenium", reason="no selenium: pip install 'ragscale[dev]'")
+    if not found():
         pytest.skip("no Chromium with its driver: apt install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    opened = started()
     yield opened
     opened.quit()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import json
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from browser import Browser
@@ -211,6 +214,28 @@ def test_prints_with_all_moves(browser: Browser) -> None:
         if event.move == "read":
             assert str(event.output) in printed
     assert "Export" not in printed
+
+
+def test_exports(browser: Browser) -> None:
+    answer = shown(MODES["vote"])
+    browser.open(trace_page(answer.to_dict()))
+    browser.run(
+        "window.made = {}; URL.createObjectURL = (blob) => { window.last = blob; return 'about:blank'; };"
+        "HTMLAnchorElement.prototype.click = function () { window.made[this.download] = window.last; }"
+    )
+    for at in range(4):
+        browser.click("footer button", at)
+    texts = browser.run(
+        "return Promise.all(Object.entries(window.made).map(async ([n, b]) => [n.split('.').at(-1), await b.text()]))"
+    )
+    made = dict(texts)
+    assert json.loads(made["json"])["question"] == answer.question
+    rows = list(csv.reader(made["csv"].splitlines()))
+    assert [row[0] for row in rows[1:]] == [str(n) for n in range(1, len(answer.trace) + 1)]
+    assert made["mmd"].startswith("flowchart LR\n")
+    assert "==>" in made["mmd"]
+    drawn = ElementTree.fromstring(made["svg"])
+    assert len(drawn.findall(".//{*}g")) == len(answer.trace)
 
 
 def test_works_in_the_frame_of_a_notebook(browser: Browser) -> None:
