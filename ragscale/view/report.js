@@ -143,14 +143,16 @@ class ReportPage {
       picture.append(mark);
       if (p.front) named.push({cx, cy, text: short(p.of.family, 26), colour: this.colour(p.of), share: p.share});
     }
-    const placed = [];
+    // A label stands where it covers no point and no other label; where there is no such place, pointing at the cell tells.
+    const taken = points.map((p) => ({x1: x(p.cost.value) - 6, x2: x(p.cost.value) + 6, y1: y(p.of.score.value) - 6, y2: y(p.of.score.value) + 6}));
     for (const n of named.sort((a, b) => a.cy - b.cy)) {
-      const text = n.text + (known(n.share) ? ` ${percent(n.share)}` : ""), wide = 6.4 * text.length;
-      const end = n.cx + 10 + wide > width - right, at = {x: end ? n.cx - 9 : n.cx + 9, y: n.cy - 7};
-      const box = () => ({x1: end ? at.x - wide : at.x, x2: end ? at.x : at.x + wide, y1: at.y - 10, y2: at.y + 3});
-      for (let tries = 0; tries < 12 && placed.some((o) => { const b = box(); return b.x1 < o.x2 && o.x1 < b.x2 && b.y1 < o.y2 && o.y1 < b.y2; }); tries++) at.y += 13;
-      placed.push(box());
-      picture.append(svg("text", {class: "label", x: at.x, y: at.y, "text-anchor": end ? "end" : "start", style: {color: n.colour}}, text));
+      const text = n.text + (known(n.share) ? ` ${percent(n.share)}` : ""), wide = 6.6 * text.length;
+      const places = [[9, -7], [-9, -7], [9, 16], [-9, 16], [9, -21], [-9, -21], [9, 30], [-9, 30]].map(([dx, dy]) => ({
+        x: n.cx + dx, y: n.cy + dy, end: dx < 0, x1: n.cx + dx - (dx < 0 ? wide : 0), x2: n.cx + dx + (dx < 0 ? 0 : wide), y1: n.cy + dy - 10, y2: n.cy + dy + 3}));
+      const at = places.find((b) => b.x1 > left && b.x2 < width && b.y1 > 0 && b.y2 < height - bottom && !taken.some((o) => b.x1 < o.x2 && o.x1 < b.x2 && b.y1 < o.y2 && o.y1 < b.y2));
+      if (!at) continue;
+      taken.push(at);
+      picture.append(svg("text", {class: "label", x: at.x, y: at.y, "text-anchor": at.end ? "end" : "start", style: {color: n.colour}}, text));
     }
     return picture;
   }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 import webbrowser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,6 +126,21 @@ def test_save_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page.unlink()
     with pytest.raises(InvalidInput, match="cannot be written"):
         ANSWER.save(tmp_path / "none" / "a.html")
+
+
+def test_show_in_a_notebook_is_a_frame_below_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    import IPython
+    import IPython.display
+
+    shown_: list[Any] = []
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setattr(IPython.display, "display", shown_.append)
+    monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail("a browser was opened"))
+    ANSWER.show()
+    [frame] = shown_
+    assert frame.data.startswith('<iframe sandbox="allow-scripts')
+    [page] = re.findall(r'srcdoc="([^"]*)"', frame.data)
+    assert html.unescape(page) == trace_page(ANSWER.to_dict())
 
 
 def test_the_command_makes_a_page_of_json_and_of_a_page(tmp_path: Path) -> None:
