@@ -142,13 +142,13 @@ def show(page: str) -> None:
     """Show a page: in a frame below the cell of a notebook, else in the browser, from a temporary file."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None and hasattr(shell, "kernel"):
-        from IPython.display import HTML, display
+        from IPython.display import display
 
         frame = (
             '<iframe sandbox="allow-scripts allow-downloads allow-modals" style="width:100%;height:46em;border:0" '
             f'srcdoc="{html.escape(page)}"></iframe>'
         )
-        display(HTML(frame))  # type: ignore[no-untyped-call]
+        display({"text/html": frame, "text/plain": "a page"}, raw=True)  # type: ignore[no-untyped-call]
         return
     with tempfile.NamedTemporaryFile("w", suffix=".html", prefix="ragscale-", delete=False, encoding="utf-8") as file:
         file.write(page)

@@ -134,12 +134,12 @@ def test_show_in_a_notebook_is_a_frame_below_the_cell(monkeypatch: pytest.Monkey
 
     shown_: list[Any] = []
     monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
-    monkeypatch.setattr(IPython.display, "display", shown_.append)
+    monkeypatch.setattr(IPython.display, "display", lambda shown, raw: shown_.append(shown["text/html"]))
     monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail("a browser was opened"))
     ANSWER.show()
     [frame] = shown_
-    assert frame.data.startswith('<iframe sandbox="allow-scripts')
-    [page] = re.findall(r'srcdoc="([^"]*)"', frame.data)
+    assert frame.startswith('<iframe sandbox="allow-scripts')
+    [page] = re.findall(r'srcdoc="([^"]*)"', frame)
     assert html.unescape(page) == trace_page(ANSWER.to_dict())
 
 
