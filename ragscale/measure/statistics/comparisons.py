@@ -1,0 +1,232 @@
+"""`compare`: two cells on the same questions, with a verdict of three values; `holm`: a family of comparisons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ragscale.errors import InvalidInput
+from ragscale.measure.statistics.arrays import (
+    RESAMPLES,
+    Array,
+    Bounds,
+    Labels,
+    batch,
+    by_cluster,
+    checked,
+    labelled,
+)
+from ragscale.measure.statistics.intervals import Interval, interval, linearised
+
+__all__ = ["Comparison", "Verdict", "compare", "holm"]
+
+Verdict = Literal["better", "worse", "equivalent", "undecided"]
+
+_EQUAL = 1e-12
+_POWER = 0.8
+_SWAPS = 2 * RESAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The paired comparison of two cells over the questions that both have."""
+
+    difference: Interval
+    """Mean of the first cell minus the second."""
+    p: float
+    """Two-sided, of no difference; of a family: adjusted."""
+    p_equivalent: float
+    """Of a difference of at least `margin` either way: the larger p of two one-sided tests; of a family: adjusted."""
+    test: Literal["mcnemar", "permutation"]
+    """The test behind `p`."""
+    verdict: Verdict
+    """``equivalent`` goes before ``better``: a difference that is surely smaller than the margin does not matter."""
+    further: int | None
+    """Questions to add, for ``undecided``: if the difference seen is the true one, four of five runs of that size are
+    decided. None where decided, and where no number would do."""
+    margin: float
+    deviation: float
+    """Standard deviation of a question's difference, raised for dependence within documents; NaN for one document."""
+    unseen: float
+    """Share of documents unlike all seen that would move the difference out of the margin; 0 where it is outside."""
+    family: int = 1
+    """Comparisons among which this one was corrected."""
+
+
+def compare(
+    first: ArrayLike,
+    second: ArrayLike,
+    clusters: Labels | None = None,
+    *,
+    margin: float = 0.05,
+    level: float = 0.95,
+    bounds: Bounds = (0.0, 1.0),
+    seed: int = 0,
+) -> Comparison:
+    """Compare two cells on the questions that both have.
+
+    The interval of the paired difference is that of `interval`. The p-value is exact McNemar's for scores of 0 and 1
+    without clusters, otherwise that of a permutation test, which swaps the two cells within whole documents. The
+    verdict is ``equivalent`` where the interval lies within the margin and two one-sided tests agree, ``better`` or
+    ``worse`` where the interval excludes 0 and the p-value agrees, else ``undecided``.
+
+    Args:
+        first: Scores of the first cell, a value for each question; NaN where it has none.
+        second: Scores of the second cell, in the same order.
+        clusters: The source document of each question; None: each question is its own.
+        margin: Difference that is too small to matter, in units of the score.
+        level: Level of the interval; ``1 - level`` is the error rate of the verdict.
+        bounds: The lowest and the highest possible score of a question; None for costs.
+        seed: Seed of resampling and permutation.
+
+    Raises:
+        InvalidInput: No question in common, lengths that differ, a negative margin, a score out of `bounds`, or a level
+            out of (0, 1).
+    """
+    if not margin >= 0:
+        raise InvalidInput(f"margin {margin!r}, the least is 0", "Give the difference that is too small to matter.")
+    a, b = checked(first, bounds), checked(second, bounds)
+    if a.shape != b.shape:
+        raise InvalidInput(
+            f"{len(a)} scores against {len(b)}", "Give both the same questions, NaN where one is absent."
+        )
+    known = ~(np.isnan(a) | np.isnan(b))
+    if not known.any():
+        raise InvalidInput("no question in common", "Run both cells on the same questions.")
+    labels = labelled("clusters", clusters, len(a))[known]
+    a, b = a[known], b[known]
+    sums, sizes = by_cluster(a - b, np.unique(labels, return_inverse=True)[1])
+    z = linearised(sums, sizes)
+    extreme = None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0])
+    difference = interval(a - b, labels, bounds=extreme, level=level, seed=seed)
+    rates = len(sums) == len(a) and bool(np.isin([a, b], (0, 1)).all())
+    unseen = _unseen(difference.value, margin, extreme)
+    found = Comparison(
+        difference=difference,
+        p=_mcnemar(a, b) if rates else _swapped(sums, seed),
+        p_equivalent=_p_equivalent(z, difference.value, margin, unseen),
+        test="mcnemar" if rates else "permutation",
+        verdict="undecided",
+        further=None,
+        margin=margin,
+        deviation=math.sqrt(z.var(ddof=1) / len(z) * len(a)) if len(z) > 1 else math.nan,
+        unseen=unseen,
+    )
+    return _judged(found)
+
+
+def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons as a family: p-values and verdicts corrected by Holm (Scand. J. Stat. 6, 1979).
+
+    With the probability of their level, not one ``better`` or ``worse`` is said where there is no difference. Claims of
+    equivalence are a family of their own. Intervals stay those of each comparison alone.
+
+    Raises:
+        InvalidInput: One of them was corrected before.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    if any(one.family > 1 for one in comparisons):
+        raise InvalidInput("a comparison that was corrected before", "Give the results of `compare`.")
+    if not comparisons:
+        return []
+    differ = multipletests([one.p for one in comparisons], method="holm")[1]
+    same = multipletests([one.p_equivalent for one in comparisons], method="holm")[1]
+    return [
+        _judged(replace(one, p=float(p), p_equivalent=float(q), family=len(comparisons)))
+        for one, p, q in zip(comparisons, differ, same, strict=True)
+    ]
+
+
+def _mcnemar(a: Array, b: Array) -> float:
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    won, lost = int((a > b).sum()), int((a < b).sum())
+    return min(1.0, float(mcnemar([[0, won], [lost, 0]], exact=True).pvalue)) if won + lost else 1.0
+
+
+def _swapped(sums: Array, seed: int) -> float:
+    """Two-sided p of the documents' sums when the two cells are swapped at random in each document."""
+    from scipy.stats import monte_carlo_test, permutation_test
+
+    moved = sums[np.abs(sums) > _EQUAL]  # a swap changes no other
+    if len(moved) < 2:
+        return 1.0
+    rng = np.random.default_rng(seed)
+
+    def lead(first: Array, second: Array | float = 0.0, axis: int = -1) -> Array:
+        difference: Array = (first - second).sum(axis=axis)
+        return difference
+
+    def swapped(size: tuple[int, ...]) -> Array:
+        values: Array = moved * (2.0 * rng.integers(0, 2, size, dtype=np.int8) - 1)
+        return values
+
+    if 2 ** len(moved) <= _SWAPS:  # all of them
+        nothing = np.zeros_like(moved)
+        exact = permutation_test(
+            (moved, nothing), lead, permutation_type="samples", n_resamples=_SWAPS, vectorized=True
+        )
+        return float(exact.pvalue)
+    tested = monte_carlo_test(
+        moved, swapped, lead, n_resamples=_SWAPS - 1, batch=batch(len(moved)), vectorized=True, alternative="two-sided"
+    )
+    return float(tested.pvalue)
+
+
+def _unseen(difference: float, margin: float, extreme: Bounds) -> float:
+    if abs(difference) >= margin:
+        return 0.0
+    if extreme is None:
+        return 1.0
+    return min(
+        (margin - difference) / (extreme[1] - difference), (margin + difference) / (difference - extreme[0]), 1.0
+    )
+
+
+def _p_equivalent(z: Array, difference: float, margin: float, unseen: float) -> float:
+    """The larger p of the two one-sided t tests, and not below the chance to see no document of the unseen share."""
+    if abs(difference) >= margin or len(z) < 2:
+        return 1.0
+    floor = float((1 - unseen) ** len(z))
+    if z.std() <= _EQUAL:
+        return floor
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    return max(floor, float(DescrStatsW(z).ttost_mean(-margin, margin)[0]))
+
+
+def _judged(found: Comparison) -> Comparison:
+    alpha, low, high = 1 - found.difference.level, found.difference.low, found.difference.high
+    if low is None or high is None:
+        verdict: Verdict = "undecided"
+    elif found.p_equivalent <= alpha and -found.margin < low and high < found.margin:
+        verdict = "equivalent"
+    elif found.p <= alpha and (low > 0 or high < 0):
+        verdict = "better" if low > 0 else "worse"
+    else:
+        verdict = "undecided"
+    return replace(found, verdict=verdict, further=_further(found) if verdict == "undecided" else None)
+
+
+def _further(found: Comparison) -> int | None:
+    """Questions to add until the difference seen is told from 0, or shown to be within the margin."""
+    from statsmodels.stats.power import normal_sample_size_one_tail
+
+    n, distance = found.difference.n, abs(found.difference.value)
+    tail = (1 - found.difference.level) / found.family / 2
+    ways = []
+    if math.isnan(found.deviation):
+        return None
+    if distance > 0:
+        ways.append(normal_sample_size_one_tail(distance, _POWER, tail, std_null=found.deviation))
+    if found.unseen > 0:
+        within = normal_sample_size_one_tail(found.margin - distance, _POWER, tail, std_null=found.deviation)
+        clear = math.log(tail) / math.log1p(-found.unseen) if found.unseen < 1 else 1.0
+        ways.append(max(within, clear * n / found.difference.clusters))
+    return max(1, math.ceil(min(ways)) - n) if ways else None
