@@ -14,6 +14,7 @@ import typer
 from ragscale.cli.terminal import escaped
 from ragscale.errors import InvalidInput
 from ragscale.index.options import Backend, How
+from ragscale.words import dollars
 
 if TYPE_CHECKING:
     from ragscale.agent import Agent
@@ -27,6 +28,7 @@ __all__ = [
     "Folder",
     "HowOption",
     "Llm",
+    "MaxCost",
     "PricesOption",
     "Queries",
     "Record",
@@ -39,7 +41,9 @@ __all__ = [
     "Source",
     "Tokens",
     "Usd",
+    "Yes",
     "budget_of",
+    "consent",
     "open_agent",
     "print_json",
 ]
@@ -104,6 +108,15 @@ SerialTokens = Annotated[
 SerialCalls = Annotated[int | None, typer.Option(help="Model calls along the critical path.", rich_help_panel=_LIMITS)]
 
 
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        metavar="USD", help="Ask first where the plan costs more dollars, or unknown ones.", show_default=False
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Spend more than --max-cost without asking.")]
+
+
 def budget_of(*, calls: int | None, **limits: Any) -> Budget:
     """The budget that the options of a command describe: fields of `Budget`, with ``calls`` for ``llm_calls``."""
     from ragscale.budget import Budget
@@ -149,3 +162,24 @@ def print_json(value: Any) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False)
     typer.echo(escaped(text.encode("utf-8", "replace").decode("utf-8")), file=sys.stdout)
+
+
+def consent(usd: float | None, most: float | None, *, yes: bool) -> None:
+    """Ask before more is spent than `most` dollars, or an amount that nobody knows; nothing without a `most`.
+
+    Args:
+        usd: Planned; None where it is unknown.
+        most: ``--max-cost``.
+        yes: ``--yes``: do not ask.
+
+    Raises:
+        InvalidInput: Nobody can be asked: standard input is no terminal.
+        typer.Abort: The answer is no.
+    """
+    if most is None or yes or (usd is not None and usd <= most):
+        return
+    planned = "unknown dollars are" if usd is None else f"{dollars(usd)} are"
+    if not sys.stdin.isatty():
+        remedy = "Give --yes, or --prices." if usd is None else "Give --yes, or a higher --max-cost."
+        raise InvalidInput(f"{planned} planned, --max-cost is {dollars(most)}", remedy)
+    typer.confirm(f"{planned} planned, more than {dollars(most)}. Go on?", abort=True, err=True)

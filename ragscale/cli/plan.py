@@ -1,17 +1,34 @@
-"""``ragscale plan``: the course of each mode at a budget, reckoned without a model call."""
+"""``ragscale plan``: the course of each mode at a budget and its cost, reckoned without a model call."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ragscale.cli.common import AsJson, Calls, Queries, Rounds, SerialCalls, SerialTokens, Tokens, print_json
-from ragscale.words import counted
+from ragscale.cli.common import (
+    AsJson,
+    Calls,
+    PricesOption,
+    Queries,
+    Rounds,
+    Seconds,
+    SerialCalls,
+    SerialTokens,
+    Tokens,
+    Usd,
+    print_json,
+)
+from ragscale.errors import InvalidInput
+from ragscale.words import counted, dollars
 
 if TYPE_CHECKING:
+    from ragscale.llm.prices import Price
+    from ragscale.measure.plan import Planned
     from ragscale.modes import Mode
     from ragscale.modes.core import Costs, Room
     from ragscale.types import Spend
@@ -29,11 +46,41 @@ def plan(
         str, typer.Argument(metavar="MODES", help="Modes, comma-separated: chain,vote(of=chain(steps=3), n=5).")
     ],
     tokens: Tokens = None,
+    usd: Usd = None,
     queries: Queries = None,
     calls: Calls = None,
     rounds: Rounds = None,
     serial_tokens: SerialTokens = None,
     serial_calls: SerialCalls = None,
+    seconds: Seconds = None,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Number of questions: minutes and dollars are those of all of them.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Questions in flight.")] = 1,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="The model, whose price is looked up; it is not called, unless by --measure.",
+            show_default=False,
+        ),
+    ] = None,
+    prices: PricesOption = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Tokens a second of one question, for the minutes.", show_default=False),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Ask the model of --llm twice, to measure its tokens a second.")
+    ] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="A run of sweep: its questions tell what its cells cost, and how fast they were.",
+            show_default=False,
+        ),
+    ] = None,
     index: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="An index, whose passages are as long as those that will be read."),
@@ -44,30 +91,66 @@ def plan(
 
     A run whose model says that nothing is missing does less. No model is called, and nothing is retrieved.
 
-    "Serial" are the tokens of the critical path, where those of parallel branches count once.
+    "Serial" are the tokens of the critical path, where those of parallel branches count once. Dollars need a price,
+    minutes need tokens a second: by --speed, --measure, or --run. What is not known is shown as a dash.
 
-    --json prints {"budget", "modes": [{"mode", "shape", "expected", "least", "full"}]}, the last three in calls,
-    queries, rounds and tokens, and in calls and tokens of the critical path.
+    --json prints {"budget", "modes": [{"mode", "shape", "expected", "least", "full", "basis", "each", "all"}]}: three
+    courses in calls, queries, rounds and tokens, and in calls and tokens of the critical path; and, of one question and
+    of all, "llm_calls", "tokens", "seconds" and "usd", by the rows of --run where these have the cell (the basis).
     """
     from ragscale.budget import Ledger
     from ragscale.cli.common import budget_of
+    from ragscale.measure import Cell, Run
+    from ragscale.measure.plan import means, plan
     from ragscale.modes import spec
     from ragscale.modes.core import Costs, Room
 
+    if speed is not None and not 0 < speed < math.inf:
+        raise InvalidInput(f"--speed {speed} is not above 0", "Give tokens a second.")
+    if measure and (llm is None or speed is not None):
+        raise InvalidInput(f"--measure {'with --speed' if llm else 'without --llm'}", "Give the model alone.")
     chosen = spec.parse_list(modes)
-    limits = {"tokens": tokens, "queries": queries, "rounds": rounds, "serial_tokens": serial_tokens}
-    budget = budget_of(**limits, calls=calls, serial_calls=serial_calls)
-    room = Room.of(Ledger(budget))
+    limits = {"tokens": tokens, "usd": usd, "queries": queries, "rounds": rounds, "serial_tokens": serial_tokens}
+    budget = budget_of(**limits, calls=calls, serial_calls=serial_calls, seconds=seconds)
+    price, speed = _model(llm, prices, measure, speed)
     costs = Costs() if index is None else Costs(passage=_passage_tokens(index))
-    planned = [_plan(mode, costs, room) for mode in chosen]
+    cells = [Cell(mode, budget) for mode in chosen]
+    known = means(Run(run).rows()) if run else {}
+    planned = plan(cells, questions or 1, costs=costs, price=price, speed=speed, concurrency=concurrency, means=known)
+    room = Room.of(Ledger(budget), price=price)
+    rows = [_plan(cell.mode, costs, room, estimate) for cell, estimate in zip(cells, planned, strict=True)]
     if as_json:
         given = {name: limit for name, limit in asdict(budget).items() if limit is not None}
-        print_json({"budget": given, "modes": planned})
-    else:
-        _show(planned)
+        print_json({"budget": given, "modes": rows})
+        return
+    asked = any(option is not None for option in (questions, llm, prices, speed, run, usd))
+    _show(rows, costly=asked)
+    if asked and price is None and all(row["all"]["usd"] is None for row in rows):
+        typer.echo("Dollars are unknown: the model has no listed price. Give --prices.", err=True)
 
 
-def _plan(mode: Mode, costs: Costs, room: Room) -> dict[str, Any]:
+def _model(
+    llm: str | None, prices: str | None, measure: bool, speed: float | None
+) -> tuple[Price | None, float | None]:
+    """Price of the model, and its tokens a second."""
+    from ragscale import background
+    from ragscale.llm import load
+    from ragscale.llm.prices import price_of, read_prices
+    from ragscale.measure.plan import speed as measured
+
+    known = read_prices(prices)
+    if llm is None:
+        return known.get("*"), speed
+    if not measure and llm.partition(":")[0] in ("embedded", "vllm"):  # would be started for nothing
+        return price_of(SimpleNamespace(name=llm.partition(":")[2]), known), speed
+    model = load(llm)
+    try:
+        return price_of(model, known), background.wait(measured(model)) if measure else speed
+    finally:
+        background.wait(model.aclose())
+
+
+def _plan(mode: Mode, costs: Costs, room: Room, planned: Planned) -> dict[str, Any]:
     from ragscale.modes import spec
 
     course = mode.forecast(costs, room)
@@ -77,6 +160,9 @@ def _plan(mode: Mode, costs: Costs, room: Room) -> dict[str, Any]:
         "mode": spec.label(mode),
         "shape": course.shape,
         **{name: _dimensions(spend) for name, spend in spends.items()},
+        "basis": planned.basis,
+        "each": asdict(planned.each),
+        "all": asdict(planned.all),
     }
 
 
@@ -102,7 +188,7 @@ def _passage_tokens(folder: Path) -> int:
         return round(float(np.mean([count(full_text(passage)) for passage in store.take(rows)])))
 
 
-def _show(planned: list[dict[str, Any]]) -> None:
+def _show(planned: list[dict[str, Any]], *, costly: bool) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -110,12 +196,15 @@ def _show(planned: list[dict[str, Any]]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("")
-    for title in (*_COLUMNS, "at least", "in full"):
+    for title in (*_COLUMNS, "at least", "in full", *(("minutes", "dollars") if costly else ())):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("shape")
     for row in planned:
         tokens = [row[name]["tokens"] for name in ("least", "full")]
         numbers = [f"{number:,}" for number in (*map(row["expected"].get, _COLUMNS.values()), *tokens)]
+        if costly:
+            seconds, usd = row["all"]["seconds"], row["all"]["usd"]
+            numbers += ["-" if seconds is None else f"{seconds / 60:,.1f}", "-" if usd is None else dollars(usd)]
         shape = _words(row["shape"]) if row["expected"]["llm_calls"] else "nothing: the budget pays for no answer"
         table.add_row(Text(row["mode"]), *numbers, Text(shape))
     Console().print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ragscale.measure.cell import Cell
 from ragscale.measure.metrics import exact_match, f1, gold_recall
+from ragscale.measure.plan import Estimate, Planned, means, plan, total
 from ragscale.measure.questions import Question, load_questions
 from ragscale.measure.run import MeasuredCell, Run
 from ragscale.measure.runner import SweepProgress, asweep, sweep
@@ -12,8 +13,10 @@ from ragscale.measure.table import ModeReport, summarise, table, to_json
 
 __all__ = [
     "Cell",
+    "Estimate",
     "MeasuredCell",
     "ModeReport",
+    "Planned",
     "Question",
     "Row",
     "Run",
@@ -24,8 +27,11 @@ __all__ = [
     "f1",
     "gold_recall",
     "load_questions",
+    "means",
+    "plan",
     "summarise",
     "sweep",
     "table",
     "to_json",
+    "total",
 ]

@@ -102,3 +102,52 @@ def test_what_cannot_be_planned_is_an_error_in_a_line(arguments: list[str], said
     assert result.exit_code == 1
     assert said in result.output
     assert "Traceback" not in result.output
+
+
+def test_minutes_and_dollars_are_those_of_all_questions() -> None:
+    options = ["once,chain", "--tokens", "4000", "--questions", "60", "--prices", "openai:gpt-4o-mini", "--speed", "50"]
+    once, chain = planned(*options)["modes"]
+    for row in (once, chain):
+        assert row["basis"] == "shape"
+        assert row["each"]["tokens"] == row["expected"]["tokens"]
+        assert row["all"]["seconds"] == pytest.approx(60 * row["each"]["tokens"] / 50)
+        assert row["all"]["usd"] == pytest.approx(60 * row["each"]["tokens"] * 0.195e-6)
+    shown = CliRunner().invoke(app, ["plan", *options], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    assert f"{chain['all']['seconds'] / 60:,.1f}" in shown.stdout
+    assert "minutes" in shown.stdout
+    halved = planned(*options, "--concurrency", "2")["modes"]
+    assert halved[1]["all"]["seconds"] == chain["all"]["seconds"] / 2
+
+
+def test_what_is_unknown_is_a_dash_and_null() -> None:
+    row = planned("once", "--questions", "3")["modes"][0]
+    assert (row["all"]["seconds"], row["all"]["usd"], row["each"]["usd"]) == (None, None, None)
+    shown = CliRunner().invoke(app, ["plan", "once", "--questions", "3"], env={"COLUMNS": "200"})
+    assert " - " in shown.stdout
+    assert "Dollars are unknown" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--usd", "0.01"], "is not known before it is made"),
+        (["--usd", "0.01", "--prices", "1/h"], "is not known before it is made"),
+        (["--speed", "0"], "is not above 0"),
+        (["--measure"], "without --llm"),
+        (["--measure", "--speed", "3", "--llm", "embedded"], "with --speed"),
+        (["--run", "nowhere"], "nowhere"),
+        (["--prices", "nowhere.toml"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(options: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["plan", "once", *options])
+    assert result.exit_code == 1
+    assert told in " ".join(result.stderr.split())
+
+
+def test_a_model_is_looked_up_and_not_called() -> None:
+    found = planned("once", "--usd", "0.001", "--llm", "openai:https://api.openai.com/v1#gpt-4o-mini")["modes"][0]
+    assert found["each"]["usd"] > 0
+    assert planned("once", "--llm", "vllm:Qwen/Qwen3-8B")["modes"][0]["each"]["usd"] is None
+    assert planned("once", "--llm", "embedded", "--prices", "1/h", "--speed", "100")["modes"][0]["each"]["usd"] > 0
