@@ -186,3 +186,29 @@ class TestKept:
         kept = Event("answer", "", spend=Spend(llm_calls=1)).to_dict()
         del kept["spend"]["usd"]
         assert Event.from_dict(kept).spend.usd is None
+
+
+class TestClosing:
+    """Dollars are kept for the closing answer, in members too; a call that they do not pay whole is a shorter one."""
+
+    @pytest.mark.parametrize("tokens", [1_500, 2_500, 4_000])
+    def test_a_chain_without_an_end_has_its_closing_answer(self, tokens: int) -> None:
+        answer, _ = run("chain(steps=30)", budget=Budget(usd=mean(tokens)))
+        last = answer.trace[-1]
+        assert (last.move, last.status, last.spend.llm_calls) == ("answer", "", 1)
+        assert answer.spend.total.llm_calls > 2
+
+    def test_so_has_every_member(self) -> None:
+        answer, _ = run("vote(of=chain(steps=30), n=3)", budget=Budget(usd=mean(9_000)))
+        closed = {event.branch for event in answer.trace if event.move == "answer" and event.spend.llm_calls}
+        assert {"0", "1", "2"} <= closed
+
+    def test_what_a_dear_completion_may_have_is_what_dollars_pay(self) -> None:
+        llm, price = scripted(), Price(input=0.1, output=10)
+        prompt = run("direct")[0].spend.total.prompt_tokens
+        budget = Budget(usd=price.most(prompt + 50, 40))
+        answer, ledger = run("direct", llm=llm, budget=budget, prices=price)
+        assert answer.stop_reason == "answered"
+        assert 30 <= llm.calls[-1].max_tokens < 60
+        assert ledger.spent.usd is not None
+        assert ledger.spent.usd <= (budget.usd or 0)
