@@ -20,7 +20,8 @@ from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
 from ragscale.errors import InvalidInput
 from ragscale.llm.prices import Price
-from ragscale.llm.scripted import ScriptedCall
+from ragscale.llm.scripted import ScriptedCall, count
+from ragscale.llm.tokens import with_margin
 from ragscale.modes import built_in
 from ragscale.types import Event, Spend, Usage
 
@@ -197,6 +198,22 @@ class TestClosing:
         last = answer.trace[-1]
         assert (last.move, last.status, last.spend.llm_calls) == ("answer", "", 1)
         assert answer.spend.total.llm_calls > 2
+
+    async def test_they_are_held_while_the_run_goes_on(self) -> None:
+        """A quarter of the dollars, or what its prompt and its completion will cost at most."""
+        parent, held = Ledger(), list[float]()
+
+        def reply(messages: Any, call: ScriptedCall) -> Any:
+            mine = PRICE.most(with_margin(count(call.messages, call.tools)), call.max_tokens * call.n)
+            held.append(round((parent.held.usd or 0) - mine, 12))
+            return never_repeating(messages, call)
+
+        agent = Agent(StubIndex(), scripted(reply), "chain(steps=3)", Budget(usd=mean(8_000)), prices=PRICE)
+        answer = await agent.aask(QUESTION, parent=parent)
+        closing = PRICE.most(answer.spend.total.prompt_tokens // 20, 96)
+        assert len(held) > 3
+        assert all(closing < usd <= mean(8_000) / 2 for usd in held[:-1])
+        assert held[-1] == 0
 
     def test_so_has_every_member(self) -> None:
         answer, _ = run("vote(of=chain(steps=30), n=3)", budget=Budget(usd=mean(9_000)))
