@@ -92,10 +92,10 @@ def bare(nodes: list[str]) -> Any:
 
 async def measure(mode: Mode, runs: int) -> dict[str, Any]:
     """Alternate runs of both graphs."""
-    context = await _contexts()
+    context = await contexts()
     ours = mode.graph().compile()
     nodes = await walk(ours, context())
-    if len(nodes) != await _supersteps(ours, context()):
+    if len(nodes) != await supersteps(ours, context()):
         raise SystemExit(f"{spec.label(mode)} runs branches side by side; choose a mode that goes step by step")
     plain = bare(nodes)
     seconds: dict[str, list[float]] = {"mode": [], "bare": []}
@@ -121,7 +121,7 @@ async def measure(mode: Mode, runs: int) -> dict[str, Any]:
 
 async def nesting(mode: Mode, runs: int) -> dict[str, float]:
     """Alternate runs of the mode alone and of ensembles of it; the time of each member over that of the mode alone."""
-    context = await _contexts()
+    context = await contexts()
     graphs = {0: mode.graph().compile(), **{n: Vote(of=mode, n=n).graph().compile() for n in range(1, 5)}}
     seconds: dict[int, list[float]] = {n: [] for n in graphs}
     for run in range(-3, runs):
@@ -142,7 +142,7 @@ async def speed(mode: Mode, questions: int) -> float:
         return round(questions / (time.perf_counter() - start), 1)
 
 
-async def _contexts() -> Callable[[], Context]:
+async def contexts() -> Callable[[], Context]:
     """Makes the context of a run: a model and an index that answer at once."""
     model = ScriptedLLM(reply, score=lambda messages, text: -1.0)
     capabilities = await model.capabilities()
@@ -158,7 +158,8 @@ async def _seconds(graph: Any, context: Context) -> float:
     return time.perf_counter() - start - float(final["total"]["seconds"])
 
 
-async def _supersteps(graph: Any, context: Context) -> int:
+async def supersteps(graph: Any, context: Context) -> int:
+    """Steps that a run takes; branches side by side take them together."""
     values = [chunk async for chunk in graph.astream(initial(QUESTION), context=context, stream_mode="values")]
     return len(values) - 1  # the first is the input
 

@@ -1,8 +1,10 @@
 """Questions a second of modes with a model and an index that answer at once, and memory over many questions.
 
 Only ragscale's and LangGraph's own time is left. A row a mode: questions and model calls a second, eight questions in
-flight; the process's memory after the first tenth of the questions and at the end. Each mode runs in a process of its
-own, so that none inherits the memory of another.
+flight; questions a second of processor time, which hardly depends on what else runs; LangGraph's own share of
+that, as a bare graph of the same steps takes it (not of modes with parallel branches); the process's memory after the
+first tenth of the questions and at the end. Each mode runs in a process of its own, so that none inherits the memory of
+another.
 
     python benchmarks/orchestration.py --questions 1000 --modes "chain,vote(of=chain, n=8),mcts,evolve"
 """
@@ -18,11 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from langgraph_overhead import QUESTION, Instant, reply
+from langgraph_overhead import QUESTION, Instant, bare, contexts, reply, supersteps, walk
 
 from ragscale.agent import Agent
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.modes import spec
+from ragscale.modes import Mode, spec
 
 _PAGE = 4096  # bytes, as /proc counts memory
 _MODES = "chain,vote(of=chain, n=8),mcts,evolve"
@@ -39,7 +41,7 @@ async def _measure(label: str, questions: int, flight: int) -> dict[str, Any]:
     megabytes, calls, done = [], 0, 0
     with Agent(Instant(), llm, mode) as agent:  # type: ignore[arg-type]
         await agent.abatch([QUESTION] * flight, concurrency=flight)
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         for part in range(10):
             for answer in await agent.abatch([f"{QUESTION} {part}"] * (questions // 10), concurrency=flight):
                 calls += answer.spend.total.llm_calls
@@ -47,14 +49,32 @@ async def _measure(label: str, questions: int, flight: int) -> dict[str, Any]:
             llm.calls.clear()  # the model double keeps every call
             gc.collect()
             megabytes.append(_memory())
-        seconds = time.perf_counter() - start
+        seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    langgraph = await _langgraph(mode, max(10, questions // 10))
     return {
         "mode": label,
         "questions": done,
         "questions_a_second": round(done / seconds, 2),
+        "questions_a_core_second": round(done / busy, 2),
+        "langgraph_share": langgraph and round(langgraph / (busy / done), 2),
         "calls_a_second": round(calls / seconds),
         "megabytes": [megabytes[0], megabytes[-1]],
     }
+
+
+async def _langgraph(mode: Mode, runs: int) -> float | None:
+    """Processor seconds of a bare graph of the same steps; None where the mode has parallel branches."""
+    context, graph = await contexts(), mode.graph().compile()
+    nodes = await walk(graph, context())
+    if len(nodes) != await supersteps(graph, context()):
+        return None
+    plain = bare(nodes)
+    for run in range(-3, runs):
+        if run == 0:  # the first runs warm up
+            busy = time.process_time()
+        async for _ in plain.astream({"at": 1}, stream_mode="values"):
+            pass
+    return (time.process_time() - busy) / runs
 
 
 def _memory() -> int:
