@@ -16,6 +16,7 @@ from ragscale.cli.common import (
     Calls,
     HowOption,
     Llm,
+    MaxCost,
     PricesOption,
     Queries,
     Record,
@@ -28,12 +29,14 @@ from ragscale.cli.common import (
     Source,
     Tokens,
     Usd,
+    Yes,
     budget_of,
+    consent,
     open_agent,
     print_json,
 )
 from ragscale.errors import InvalidInput
-from ragscale.words import counted
+from ragscale.words import counted, dollars
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from ragscale.budget import Budget
     from ragscale.index import How
     from ragscale.measure import Cell, ModeReport, Row, SweepProgress
+    from ragscale.measure.plan import Planned
 
 __all__ = ["evaluate", "sweep"]
 
@@ -67,6 +71,9 @@ Concurrency = Annotated[
 ]
 NoHealth = Annotated[
     bool, typer.Option("--no-health", help="Begin with the bulk, without two questions of each cell before.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what is left to do and its cost; nothing is asked or written.")
 ]
 _AXES = "Limits of a question, one or several of each: 1k,2k,4k"
 TokensAxis = Annotated[
@@ -125,6 +132,9 @@ def evaluate(
     seed: Seed = 0,
     how: HowOption = None,
     no_health: NoHealth = False,
+    dry_run: DryRun = False,
+    max_cost: MaxCost = None,
+    yes: Yes = False,
     record: Record = None,
     replay: Replay = None,
     as_json: AsJson = False,
@@ -140,7 +150,8 @@ def evaluate(
     )  # fmt: skip
     _measure(
         source, questions, out, mode, [budget], [seed], llm=llm, prices=prices, how=how, limit=limit, skip=skip,
-        concurrency=concurrency, health=not no_health, record=record, replay=replay, as_json=as_json,
+        concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
+        replay=replay, as_json=as_json,
     )  # fmt: skip
 
 
@@ -165,6 +176,9 @@ def sweep(
     seed: Annotated[str, typer.Option(metavar="N,...", help="Of sampled sub-queries; one or several.")] = "0",
     how: HowOption = None,
     no_health: NoHealth = False,
+    dry_run: DryRun = False,
+    max_cost: MaxCost = None,
+    yes: Yes = False,
     record: Record = None,
     replay: Replay = None,
     as_json: AsJson = False,
@@ -188,7 +202,8 @@ def sweep(
     seeds = amounts("seed", seed)
     _measure(
         source, questions, out, mode, budgets, seeds, llm=llm, prices=prices, how=how, limit=limit, skip=skip,
-        concurrency=concurrency, health=not no_health, record=record, replay=replay, as_json=as_json,
+        concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
+        replay=replay, as_json=as_json,
     )  # fmt: skip
 
 
@@ -226,12 +241,18 @@ def _measure(
     record: Path | None,
     replay: Path | None,
     concurrency: int | None,
+    dry_run: bool,
+    max_cost: float | None,
+    yes: bool,
+    health: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     from rich.console import Console
 
+    from ragscale import measure
     from ragscale.measure import load_questions, sweep, table, to_json
+    from ragscale.measure.plan import total
     from ragscale.modes import built_in, spec
 
     chosen = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
@@ -239,15 +260,18 @@ def _measure(
     errors = Console(stderr=True)
     at_once = (2 if llm.startswith("embedded") else 8) if concurrency is None else concurrency
     bars = len(chosen) * len(budgets) * len(seeds) <= _BARS
-    with (
-        open_agent(
-            source, llm, budgets[0], seed=seeds[0], how=how, prices=prices, record=record, replay=replay
-        ) as agent,
-        _progress(errors, bars) as progress,
-    ):
-        run = sweep(
-            agent, loaded, chosen, out, budgets=budgets, seeds=seeds, concurrency=at_once, progress=progress, **options
-        )
+    options |= {"budgets": budgets, "seeds": seeds, "concurrency": at_once}
+    with open_agent(
+        source, llm, budgets[0], seed=seeds[0], how=how, prices=prices, record=record, replay=replay
+    ) as agent:
+        if dry_run or max_cost is not None:
+            planned = measure.dry_run(agent, loaded, chosen, out, **options)
+            if dry_run:
+                _show_plan(planned, as_json)
+                return
+            consent(total(planned).usd, max_cost, yes=yes)
+        with _progress(errors, bars) as progress:
+            run = sweep(agent, loaded, chosen, out, health=health, progress=progress, **options)
     reports = run.reports()
     if as_json:
         print_json(to_json(reports))
@@ -256,6 +280,35 @@ def _measure(
     _warn(errors, reports)
     if all(report.failed == report.n for report in reports.values()):
         raise typer.Exit(1)
+
+
+def _show_plan(planned: list[Planned], as_json: bool) -> None:
+    """A row a cell, and all of them together."""
+    from dataclasses import asdict
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from ragscale.measure.plan import total
+
+    whole = total(planned)
+    if as_json:
+        print_json({"cells": [asdict(cell) for cell in planned], "total": asdict(whole)})
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("cell", overflow="fold", min_width=9)
+    for title in ("questions", "calls", "tokens", "minutes", "dollars"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, questions, cost in (
+        *((cell.cell, cell.questions, cell.all) for cell in planned),
+        ("all", sum(cell.questions for cell in planned), whole),
+    ):
+        minutes = "-" if cost.seconds is None else f"{cost.seconds / 60:,.1f}"
+        usd = "-" if cost.usd is None else dollars(cost.usd)
+        table.add_row(name, f"{questions:,}", f"{cost.llm_calls:,.0f}", f"{cost.tokens:,.0f}", minutes, usd)
+    Console().print(table)
+    typer.echo("At most, where the model always finds more to ask; calls that cells share are paid once.", err=True)
 
 
 def _warn(errors: Console, reports: dict[str, ModeReport]) -> None:

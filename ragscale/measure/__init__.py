@@ -7,7 +7,7 @@ from ragscale.measure.metrics import exact_match, f1, gold_recall
 from ragscale.measure.plan import Estimate, Planned, means, plan, total
 from ragscale.measure.questions import Question, load_questions
 from ragscale.measure.run import MeasuredCell, Run
-from ragscale.measure.runner import SweepProgress, asweep, sweep
+from ragscale.measure.runner import SweepProgress, asweep, dry_run, sweep
 from ragscale.measure.store import Row, Store
 from ragscale.measure.table import ModeReport, summarise, table, to_json
 
@@ -23,6 +23,7 @@ __all__ = [
     "Store",
     "SweepProgress",
     "asweep",
+    "dry_run",
     "exact_match",
     "f1",
     "gold_recall",

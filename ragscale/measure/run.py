@@ -105,6 +105,10 @@ class Run:
             raise InvalidInput(f"{self.folder}: no trace of question {question!r} in {cell}: {why}", "Run it again.")
         return self._store.read_trace(cell, row.trace)
 
+    def finished(self, cell: str) -> set[str]:
+        """Ids of the questions that a cell has finished: those of failed ones are left out."""
+        return {id for id, row in self._found(self.cells[cell]).items() if not row.failed}
+
     def reports(self) -> dict[str, ModeReport]:
         """Means of each cell that has finished questions, by its key."""
         found = {key: list(self._rows(cell)) for key, cell in self.cells.items()}

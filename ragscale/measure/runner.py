@@ -10,7 +10,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,15 @@ from ragscale.errors import CallMissing, EndpointError, InvalidInput, RagscaleEr
 from ragscale.llm.store import StoredLLM
 from ragscale.measure.cell import Cell
 from ragscale.measure.metrics import exact_match, f1, gold_recall
+from ragscale.measure.plan import Planned, means, plan
 from ragscale.measure.questions import Question, load_questions, shuffled
 from ragscale.measure.run import Run
-from ragscale.measure.store import CALLS_FILE, Row, Store
+from ragscale.measure.store import CALLS_FILE, CONFIG_FILE, Row, Store
 from ragscale.modes.spec import label
 from ragscale.types import Spend
 from ragscale.version import __version__
 
-__all__ = ["SweepProgress", "asweep", "sweep"]
+__all__ = ["SweepProgress", "asweep", "dry_run", "sweep"]
 
 SweepProgress = Callable[[Cell, Row | None, int, int], None]
 """Called with a cell, the row that was just finished (None at the start), rows done and rows in all."""
@@ -89,21 +90,8 @@ async def asweep(
         EndpointError: The model cannot be reached when the run begins. Where it goes away later, the questions left are
             recorded as failed, and the same call tries them again.
     """
-    _check_numbers(concurrency=(concurrency, 1), limit=(limit, 1), skip=(skip, 0))
-    cells = _cells(agent, chosen, budgets, seeds)
-    if isinstance(questions, str | Path):
-        questions = load_questions(questions)
-    for question in listed("questions", questions):
-        if not isinstance(question, Question):
-            raise InvalidInput(
-                f"questions holds a {type(question).__name__}",
-                "Read them by ragscale.measure.load_questions, or make them.",
-            )
-    taken = shuffled(questions)[skip : None if limit is None else skip + limit]
-    if not taken:
-        raise InvalidInput(
-            f"no questions left: skip {skip}, limit {limit}, {len(questions)} in the file", "Take at least one."
-        )
+    _check_numbers(concurrency=(concurrency, 1))
+    cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
     store = Store(Path(out))
     with store.writing():
         settings = await asyncio.to_thread(_settings, agent)  # may load a reranker
@@ -117,6 +105,35 @@ async def asweep(
     return Run(store.folder, [cell.key for cell in cells], [question.id for question in taken])
 
 
+def dry_run(
+    agent: Agent,
+    questions: Sequence[Question] | str | Path,
+    chosen: Sequence[modes.Mode | str],
+    out: str | Path,
+    *,
+    budgets: Sequence[Budget] | None = None,
+    seeds: Sequence[int] | None = None,
+    concurrency: int = 2,
+    limit: int | None = None,
+    skip: int = 0,
+) -> list[Planned]:
+    """Expected cost of what a sweep with these arguments has left to do; nothing is asked, and nothing is written.
+
+    Of a cell that has finished questions, by their means; of others, by the mode's own sizing. Calls that cells share
+    are counted in each: they are charged, though not paid again.
+
+    Raises:
+        InvalidInput: An argument is not what it should be, or a budget limits dollars and the model has no price.
+    """
+    _check_numbers(concurrency=(concurrency, 1))
+    cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
+    run = Run(out) if (Path(out) / CONFIG_FILE).exists() else None
+    done = {key: run.finished(key) for key in run.cells} if run else {}
+    left = {cell.key: sum(question.id not in done.get(cell.key, ()) for question in taken) for cell in cells}
+    known = means(run.rows()) if run else {}
+    return plan(cells, left, price=agent.price, concurrency=concurrency, means=known)
+
+
 def sweep(*args: Any, **kwargs: Any) -> Run:
     """`asweep`, blocking, also beside a running loop, as in a notebook; an interrupt cancels what is in flight."""
     work = asweep(*args, **kwargs)
@@ -125,6 +142,24 @@ def sweep(*args: Any, **kwargs: Any) -> Run:
     except RuntimeError:
         return asyncio.run(work)  # an interrupt lets its tasks come to an end
     return background.wait(work)
+
+
+def _taken(questions: Sequence[Question] | str | Path, limit: int | None, skip: int) -> list[Question]:
+    """The shuffled questions that are asked. Raises `InvalidInput` where none are left, or something is none."""
+    _check_numbers(limit=(limit, 1), skip=(skip, 0))
+    given = load_questions(questions) if isinstance(questions, str | Path) else questions
+    for question in listed("questions", given):
+        if not isinstance(question, Question):
+            raise InvalidInput(
+                f"questions holds a {type(question).__name__}",
+                "Read them by ragscale.measure.load_questions, or make them.",
+            )
+    taken = shuffled(given)[skip : None if limit is None else skip + limit]
+    if not taken:
+        raise InvalidInput(
+            f"no questions left: skip {skip}, limit {limit}, {len(given)} in the file", "Take at least one."
+        )
+    return taken
 
 
 def _check_numbers(**numbers: tuple[int | None, int]) -> None:
@@ -276,6 +311,7 @@ def _settings(agent: Agent) -> dict[str, Any]:
         "index": agent.index.fingerprint,
         "llm": agent.llm.name,
         "how": agent.how or agent.index.how,
+        "price": None if agent.price is None else asdict(agent.price),
         **({} if agent.about is None else {"about": agent.about}),
     }
 

@@ -115,3 +115,31 @@ def test_a_sweep_is_replayed_from_its_own_calls(world: tuple[str, str], tmp_path
     )
     assert more.exit_code == 1
     assert "calls.sqlite: no " in more.stderr
+
+
+def test_a_dry_run_spends_nothing(world: tuple[str, str], tmp_path: Path, model: ScriptedLLM) -> None:
+    """First by the shapes of the modes, then by the rows that the run has; prices make dollars of it."""
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[scripted]\ninput = 1.0\noutput = 2.0\n")
+    words = ["sweep", *world, "--mode", "once,chain(steps=1)", "--tokens", "1k,2k", "--out", f"{tmp_path}/run"]
+    words += ["--prices", str(prices)]
+    before = invoke(*words, "--dry-run", "--json")
+    assert before.exit_code == 0, before.stderr
+    plan = json.loads(before.stdout)
+    assert [cell["cell"] for cell in plan["cells"]] == [
+        "once@tokens=1000", "once@tokens=2000", "chain(steps=1)@tokens=1000", "chain(steps=1)@tokens=2000",
+    ]  # fmt: skip
+    assert {(cell["questions"], cell["basis"]) for cell in plan["cells"]} == {(3, "shape")}
+    assert plan["total"]["usd"] > 0
+    assert plan["total"]["seconds"] is None
+    assert (model.calls, (tmp_path / "run").exists()) == ([], False)
+    stopped = invoke(*words, "--max-cost", "0.000001")
+    assert (stopped.exit_code, model.calls) == (1, [])
+    assert "--max-cost is $0.000001" in stopped.stderr
+    assert invoke(*words, "--max-cost", "0.000001", "--yes", "--limit", "2").exit_code == 0
+    after = json.loads(invoke(*words, "--dry-run", "--json").stdout)
+    assert {(cell["questions"], cell["basis"]) for cell in after["cells"]} == {(1, "rows")}
+    assert 0 < after["total"]["usd"] < plan["total"]["usd"]
+    assert after["total"]["seconds"] is not None
+    table = invoke(*words, "--dry-run")
+    assert [line.split()[0] for line in table.stdout.splitlines() if line.startswith(("once", "all"))][-1] == "all"
