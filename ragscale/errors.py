@@ -15,6 +15,7 @@ __all__ = [
     "BadDocument",
     "BudgetExceeded",
     "CallMissing",
+    "CallStoreError",
     "CorpusError",
     "EndpointError",
     "IndexBusy",
@@ -140,13 +141,14 @@ class EndpointError(ModelError):
     """A model endpoint that cannot be reached, refuses the key or does not speak the OpenAI dialect."""
 
 
-class CallMissing(LookupError):
-    """A model call that a replay needs and its file lacks.
+class CallStoreError(LookupError):
+    """A file of model calls that cannot be read or written during a run: its disk is full, or a call is damaged.
 
-    No `RagscaleError`: a mode goes on without what a model or an index fails to give, and a replay must not.
+    No `RagscaleError`: a mode goes on without what a model or an index fails to give, and would pay for calls that
+    nobody keeps, or go on without one that a replay lacks.
 
     Args:
-        problem: The call that is missing, and where; no final full stop.
+        problem: What is wrong, and with which file; no final full stop.
         remedy: What to do about it, as a sentence.
     """
 
@@ -157,3 +159,7 @@ class CallMissing(LookupError):
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
         return type(self), (self.problem, self.remedy)
+
+
+class CallMissing(CallStoreError):
+    """A model call that a replay needs and its file lacks."""

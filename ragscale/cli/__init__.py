@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from ragscale.cli import ask, doctor, index, model, modes, plan, serve, sweep, trace, tune, world
 from ragscale.cli.progress import Terminated
 from ragscale.cli.terminal import plain
-from ragscale.errors import CallMissing, RagscaleError
+from ragscale.errors import CallStoreError, RagscaleError
 from ragscale.version import __version__
 
 __all__ = ["app"]
@@ -28,7 +28,7 @@ class _Root(TyperGroup):
         try:
             with _warnings_as_lines():
                 return super().invoke(ctx)
-        except (CallMissing, RagscaleError) as error:
+        except (CallStoreError, RagscaleError) as error:
             if ctx.params.get("debug"):
                 raise
             _complain(str(error), error)

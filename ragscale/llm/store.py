@@ -6,25 +6,32 @@ seconds, so that it is charged as it was then and paid no more.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-from weakref import WeakValueDictionary
+from typing import Any, ClassVar, Generic, TypeVar
+from weakref import WeakValueDictionary, finalize
 
 from pydantic import TypeAdapter, ValidationError
 
-from ragscale.errors import CallMissing, InvalidInput, RagscaleError
+from ragscale.errors import CallMissing, CallStoreError, InvalidInput, RagscaleError
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
 from ragscale.llm.memo import Memo
 from ragscale.types import Message, Tool
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["StoredLLM"]
 
@@ -34,6 +41,7 @@ _APPLICATION = 0x72616773  # SQLite's mark of a program's own files
 _ANY = 0
 """Room of a reply that ended by itself: it serves every call with room for it."""
 _BUSY = 60.0  # seconds that a writer waits for another one
+_LOOK = 0.05  # seconds between two looks at a call that another process is making
 _R = TypeVar("_R", bound=Generation | Score)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS models (model TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
@@ -49,8 +57,8 @@ class StoredLLM:
 
     Greedy calls are shared, and sampled ones with the same seed; sampled ones without a seed are made anew each time.
     A completion that ended by itself serves any call with room for it, one that was cut only calls with the same room.
-    A call that two questions make at the same time is made once. Failures are not kept. Several processes may share a
-    file.
+    A call that two questions make at the same time is made once. Failures are not kept. Several processes of a machine
+    may share a file, also at the same time; on Windows, a call that two of them make at the same time is made twice.
 
     Args:
         path: SQLite file of the calls, made where it is absent.
@@ -59,7 +67,7 @@ class StoredLLM:
     Raises:
         InvalidInput: `path` is not a file of calls, or is one of another version; for a replay: it is absent, or holds
             calls of no model or of several.
-        RagscaleError: The file cannot be read or written, then or by any later call.
+        RagscaleError: The file cannot be read or written. Later calls raise `CallStoreError` for that.
     """
 
     def __init__(self, path: str | Path, model: LLM | None = None) -> None:
@@ -67,8 +75,6 @@ class StoredLLM:
         self.model = model
         self._file = _File(self.path, new=model is not None)
         self._facts: dict[str, Any] | None = self._file.only() if model is None else None
-        self._under_way: WeakValueDictionary[tuple[bytes, int], _Asked[Any]] = WeakValueDictionary()
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"StoredLLM({str(self.path)!r}, {self.model!r})"
@@ -135,6 +141,7 @@ class StoredLLM:
         Raises:
             ModelError: As of the model, whose failures are not kept.
             CallMissing: In a replay, the file lacks the call.
+            CallStoreError: The file cannot be read or written.
         """
 
         async def make() -> Generation:
@@ -203,25 +210,23 @@ class StoredLLM:
             raise CallMissing(f"{self.path}: no call {what} with room for {room} tokens", _RECORD)
         if found is not None:
             return _read(found, form, self.path)
-        with self._lock:
-            # Two budgets that reach the same call at the same moment would pay it twice.
-            mine = self._under_way.get((key, room)) or self._under_way.setdefault((key, room), _Asked())
-
+        mine: _Asked[_R] = self._file.under_way.asked(key, room)
         first = False
 
         async def compute() -> _R:
             nonlocal first
-            again = self._file.reply(key, room)  # another process may have made it meanwhile
-            if again is not None:
-                return _read(again, form, self.path)
-            first = True
-            started = time.perf_counter()
-            reply = await make()
-            if isinstance(reply, Generation | Score):  # else the caller says what is wrong
-                took = replace(reply, seconds=time.perf_counter() - started)
-                self._file.keep(key, *_rooms(reply, room), form.dump_json(took))
-                mine.seconds = took.seconds
-            return reply
+            async with self._file.under_way.turn(key):
+                again = self._file.reply(key, room)  # another process may have made it meanwhile
+                if again is not None:
+                    return _read(again, form, self.path)
+                first = True
+                started = time.perf_counter()
+                reply = await make()
+                if isinstance(reply, Generation | Score):  # else the caller says what is wrong
+                    took = replace(reply, seconds=time.perf_counter() - started)
+                    self._file.keep(key, *_rooms(reply, room), form.dump_json(took))
+                    mine.seconds = took.seconds
+                return reply
 
         reply: _R = await mine.memo.get(compute)
         return reply if first or mine.seconds is None else replace(reply, seconds=mine.seconds)
@@ -250,6 +255,68 @@ class _Asked(Generic[_R]):
         self.seconds: float | None = None
 
 
+class _UnderWay:
+    """The calls under way of all who share a file: two who reach the same call at the same moment would pay it twice.
+
+    Other processes hold a lock on a byte of a file beside it, which the system releases when a process dies.
+    """
+
+    _of: ClassVar[WeakValueDictionary[Path, _UnderWay]] = WeakValueDictionary()
+    _lock: ClassVar = threading.Lock()
+
+    def __init__(self, path: Path) -> None:
+        self._asked: WeakValueDictionary[tuple[bytes, int], _Asked[Any]] = WeakValueDictionary()
+        self._taken: set[bytes] = set()
+        self._descriptor: int | None = None
+        if fcntl is not None:
+            self._descriptor = os.open(path.with_name(f"{path.name}-lock"), os.O_RDWR | os.O_CREAT, 0o666)
+            finalize(self, os.close, self._descriptor)
+
+    @classmethod
+    def of(cls, path: Path) -> _UnderWay:
+        """One a file and process: a process's locks on a file are gone when it closes any descriptor of it."""
+        with cls._lock:
+            found = cls._of.get(path.resolve())
+            if found is None:
+                found = cls._of[path.resolve()] = cls(path)
+            return found
+
+    def asked(self, key: bytes, room: int) -> _Asked[Any]:
+        with self._lock:
+            return self._asked.get((key, room)) or self._asked.setdefault((key, room), _Asked())
+
+    @asynccontextmanager
+    async def turn(self, key: bytes) -> AsyncIterator[None]:
+        """Wait until nobody else is at the call, with whatever room, and keep others from it while the block runs."""
+        while not self._take(key):  # noqa: ASYNC110 - by another process, perhaps
+            await asyncio.sleep(_LOOK)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken.remove(key)
+                self._lock_byte(key, take=False)
+
+    def _take(self, key: bytes) -> bool:
+        with self._lock:
+            if key in self._taken or not self._lock_byte(key, take=True):
+                return False
+            self._taken.add(key)
+            return True
+
+    def _lock_byte(self, key: bytes, *, take: bool) -> bool:
+        """Take or release the lock; False where another process has it."""
+        if self._descriptor is not None:
+            byte = int.from_bytes(key[:7])  # the file itself has none
+            try:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if take else fcntl.LOCK_UN, 1, byte)
+            except (BlockingIOError, PermissionError):
+                return False
+            except OSError:  # a file system without locks
+                pass
+        return True
+
+
 class _File:
     """The SQLite file. Its methods take microseconds and are safe from several threads and processes."""
 
@@ -259,10 +326,15 @@ class _File:
             raise InvalidInput(f"{path}: no such file", "Record one first: --record FILE.")
         self._lock = threading.Lock()
         self._counted: set[tuple[bytes, int]] = set()
-        with self._sound():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-            self._prepare()
+        try:
+            with self._sound():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+                self._prepare()
+                if new:
+                    self.under_way = _UnderWay.of(path)
+        except CallStoreError as error:
+            raise RagscaleError(error.problem, error.remedy) from error
 
     def _prepare(self) -> None:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
@@ -285,8 +357,9 @@ class _File:
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
                 raise InvalidInput(f"{self.path}: not a file of model calls", "Give another file.") from None
-            raise RagscaleError(
-                f"{self.path}: model calls cannot be kept ({error})", "Make room on its disk, or give another file."
+            raise CallStoreError(
+                f"{self.path}: model calls cannot be kept ({error})",
+                "Make room on its disk, or give another file; the same command goes on with the calls that it has.",
             ) from error
 
     def _run(self, statement: str, *values: Any) -> list[Any]:
@@ -352,7 +425,7 @@ def _read(reply: bytes, form: TypeAdapter[_R], path: Path) -> _R:
     try:
         return form.validate_json(zlib.decompress(reply))
     except (ValidationError, zlib.error):
-        raise InvalidInput(f"{path}: a call is damaged", "Give another file.") from None
+        raise CallStoreError(f"{path}: a call is damaged", "Give another file.") from None
 
 
 def _plain(value: Any) -> Any:

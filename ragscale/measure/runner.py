@@ -20,7 +20,7 @@ from ragscale.agent import Agent
 from ragscale.answer import AnswerSpend
 from ragscale.arguments import listed
 from ragscale.budget import Budget, Ledger
-from ragscale.errors import CallMissing, EndpointError, InvalidInput, RagscaleError
+from ragscale.errors import CallStoreError, EndpointError, InvalidInput, RagscaleError
 from ragscale.llm.store import StoredLLM
 from ragscale.measure.cell import Cell
 from ragscale.measure.metrics import exact_match, f1, gold_recall
@@ -85,7 +85,9 @@ async def asweep(
         InvalidInput: `out` is a run of something else or cannot be written, a number is out of range, or another
             argument is not what it should be.
         RagscaleError: Another process is writing the run. Or the health check failed, with the cells and the reasons.
-        CallMissing: The agent's model is a replay, which lacks a call.
+            Or a file cannot be written, as on a full disk; what is finished is kept.
+        CallStoreError: The same of the file of calls. `CallMissing` is one: the agent's model is a replay, which lacks
+            a call.
         ModelFileError: The reranker of the agent's search cannot be loaded.
         EndpointError: The model cannot be reached when the run begins. Where it goes away later, the questions left are
             recorded as failed, and the same call tries them again.
@@ -277,7 +279,7 @@ class _Sweep:
             answer = await self.agent.aask(
                 question.question, mode=cell.mode, budget=cell.budget, seed=cell.seed, parent=ledger
             )
-        except (CallMissing, EndpointError):
+        except (CallStoreError, EndpointError):
             raise  # every other question would fail like this one
         except Exception as problem:  # a defect that one question lays bare must not end a run of hours
             reason = f"{type(problem).__name__}: {problem}"

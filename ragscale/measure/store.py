@@ -7,6 +7,7 @@ line a finished question, ``traces/CELL.jsonl.gz`` its whole answer, and ``calls
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
@@ -101,7 +102,10 @@ _READER: TypeAdapter[Any] = TypeAdapter(Row)
 
 @dataclass(frozen=True)
 class Store:
-    """The files of one run. All are synced, so that a kill, or a power cut, loses at most the questions in flight."""
+    """The files of one run. All are synced, so that a kill, or a power cut, loses at most the questions in flight.
+
+    Every method that writes raises `RagscaleError` where the disk is full or does not let it.
+    """
 
     folder: Path
 
@@ -153,21 +157,21 @@ class Store:
             _write(path, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
 
     def rows(self, cell: Cell) -> dict[str, Row]:
-        """The rows of a cell by question id, the last one where a failed question was tried again.
+        """The rows of a cell by question id, the last one where a failed question was tried again; to go on from.
 
-        A half-written last line is dropped, from the file too.
+        What a killed process had begun is cut off: a half-written last line, and traces that no row has, of which the
+        last may be a half one.
 
         Raises:
             InvalidInput: A line in the middle is damaged.
         """
         path = self.path(cell.key)
-        if not path.exists():
-            return {}
-        whole = path.read_bytes().rfind(b"\n") + 1
-        if whole < path.stat().st_size:
-            with path.open("r+b") as file:
-                file.truncate(whole)
-        return self.read_rows(cell.key)
+        if path.exists():
+            _cut(path, path.read_bytes().rfind(b"\n") + 1)
+        rows = self.read_rows(cell.key)
+        ends = (sum(row.trace) for row in rows.values() if row.trace)
+        _cut(self.path(cell.key, traces=True), max(ends, default=0))
+        return rows
 
     def read_rows(self, key: str) -> dict[str, Row]:
         """As `rows`, by the cell's key and without a change to the file."""
@@ -271,24 +275,52 @@ def _differences(known: dict[str, Any], wanted: dict[str, Any], inside: str = ""
 
 
 def _append(path: Path, data: bytes) -> int:
-    """Add data at the end of a file, safe on the disk before this returns; where it begins."""
-    new = not path.exists()
-    if new and not path.parent.exists():
-        path.parent.mkdir()
-        sync(path.parent.parent, deep=False)
-    with path.open("ab") as file:
-        start = file.tell()
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    if new:
-        sync(path.parent, deep=False)  # its name too
+    """Add data at the end of a file, all or nothing, safe on the disk before this returns; where it begins."""
+    with _writable(path):
+        new = not path.exists()
+        if new and not path.parent.exists():
+            path.parent.mkdir()
+            sync(path.parent.parent, deep=False)
+        with path.open("ab", buffering=0) as file:
+            start = file.tell()
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except BaseException:  # what follows a torn line, in this process or the next one, would be lost with it
+                file.truncate(start)
+                raise
+        if new:
+            sync(path.parent, deep=False)  # its name too
     return start
 
 
+def _cut(path: Path, length: int) -> None:
+    """Drop what is behind the first `length` bytes of a file, if it is there."""
+    with _writable(path):
+        if path.exists() and path.stat().st_size > length:
+            os.truncate(path, length)
+
+
 def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    sync(part)
-    part.replace(path)
-    sync(path.parent, deep=False)
+    with _writable(path):
+        part = path.with_suffix(".part")
+        part.write_text(text, encoding="utf-8")
+        sync(part)
+        part.replace(path)
+        sync(path.parent, deep=False)
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Turn any `OSError` of the block into a `RagscaleError` about the file, which ends the run."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "Make room on its disk" if full else "Check its permissions"
+        raise RagscaleError(
+            f"{path}: cannot be written ({error.strerror or error})",
+            f"{remedy}, then give the same command again: it goes on with what is finished.",
+        ) from error

@@ -19,7 +19,7 @@ from doubles import first_member_fails, run, scripted
 
 from ragscale import modes
 from ragscale.budget import Budget
-from ragscale.errors import CallMissing, InvalidInput, ModelError, RagscaleError
+from ragscale.errors import CallMissing, CallStoreError, InvalidInput, ModelError, RagscaleError
 from ragscale.llm import LLM
 from ragscale.llm.embedded import EmbeddedLLM
 from ragscale.llm.scripted import ScriptedLLM
@@ -134,6 +134,16 @@ async def test_calls_in_flight_are_joined(tmp_path: Path) -> None:
     assert all(reply.seconds and reply.seconds >= 0.05 for reply in replies if reply is not paid[0])
 
 
+async def test_calls_in_flight_of_others_with_the_file_are_waited_for(tmp_path: Path) -> None:
+    """Two runs of a process that share a file; with other room, too, where what comes ends by itself."""
+    models = [Counter(delay=0.2) for _ in range(2)]
+    stored = [StoredLLM(tmp_path / "calls", model) for model in models]
+    replies = await asyncio.gather(*(each.generate(ASK, max_tokens=room) for each in stored for room in (9, 12)))
+    assert len({reply.texts[0] for reply in replies}) == 1
+    assert len({reply.seconds for reply in replies if reply.seconds is not None}) == 1
+    assert sum(len(model.calls) for model in models) == 1
+
+
 async def test_a_cancelled_call_leaves_the_others_theirs(tmp_path: Path) -> None:
     stored = StoredLLM(tmp_path / "calls", Counter(delay=0.05))
     first, second = (asyncio.create_task(stored.generate(ASK, max_tokens=9)) for _ in range(2))
@@ -236,11 +246,11 @@ async def test_a_damaged_reply_is_said(tmp_path: Path) -> None:
     await stored.generate(ASK, max_tokens=9)
     with sqlite3.connect(tmp_path / "calls") as db:
         db.execute("UPDATE calls SET reply = ?", (zlib.compress(b'{"texts": 3}'),))
-    with pytest.raises(InvalidInput, match="a call is damaged"):
+    with pytest.raises(CallStoreError, match="a call is damaged"):
         await stored.generate(ASK, max_tokens=9)
     with sqlite3.connect(tmp_path / "calls") as db:
         db.execute("UPDATE calls SET reply = x'0102'")
-    with pytest.raises(InvalidInput, match="a call is damaged"):
+    with pytest.raises(CallStoreError, match="a call is damaged"):
         await stored.generate(ASK, max_tokens=9)
 
 
@@ -248,7 +258,7 @@ async def test_a_full_disk_is_said(tmp_path: Path) -> None:
     stored = StoredLLM(tmp_path / "calls", ScriptedLLM(lambda messages, call: os.urandom(50_000).hex()))
     (pages,) = stored._file._db.execute("PRAGMA page_count").fetchone()
     stored._file._db.execute(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(RagscaleError, match=r"cannot be kept .*full.* Make room"):
+    with pytest.raises(CallStoreError, match=r"cannot be kept .*full.* Make room"):
         await stored.generate(ASK, max_tokens=9)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from ragscale.answer import AnswerSpend
 from ragscale.budget import Budget
-from ragscale.errors import InvalidInput
+from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.measure import Cell, Row, Store
 from ragscale.measure.store import CONFIG_FILE
 from ragscale.modes import Chain, Once
@@ -112,3 +113,36 @@ def test_a_row_of_wrong_values_is_named(change: dict[str, object], problem: str,
     with pytest.raises(InvalidInput) as refused:
         store.rows(cell)
     assert f"once.jsonl:2: damaged ({problem}" in str(refused.value)
+
+
+def test_what_a_kill_left_behind_is_cut_off(tmp_path: Path) -> None:
+    """Half a line, half a trace, and a whole trace that has no row: the file of traces reads on as one."""
+    store, cell = Store(tmp_path), Cell(Once())
+    assert store.rows(cell) == {}
+    places = [store.append_trace(cell, {"id": id}) for id in ("q", "lost")]
+    store.append(cell, replace(ROW, trace=places[0]))
+    for traces, data in ((False, b'{"id": "ha'), (True, gzip.compress(b"cut")[:9])):
+        with store.path(cell.key, traces=traces).open("ab") as file:
+            file.write(data)
+    assert store.read_rows(cell.key) == store.rows(cell) == {"q": replace(ROW, trace=places[0])}
+    assert store.append_trace(cell, {"id": "r"}) == (places[0][1], places[0][1])
+    assert gzip.decompress(store.path(cell.key, traces=True).read_bytes()) == b'{"id":"q"}{"id":"r"}'
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    store, cell = Store(tmp_path), Cell(Once())
+    store.append(cell, ROW)
+    path, before = store.path(cell.key), resource.getrlimit(resource.RLIMIT_FSIZE)
+    whole = path.read_bytes()
+    for write in (lambda: store.append(cell, ROW), lambda: store.pin({"long": "x" * 9_000}, [cell])):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 7, before[1]))
+        try:
+            with pytest.raises(
+                RagscaleError, match=r"(once\.jsonl|config\.json): cannot be written .*Make room on its disk"
+            ):
+                write()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == whole
+    assert not (tmp_path / CONFIG_FILE).exists()
