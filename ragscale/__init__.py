@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ragscale.index import Index
     from ragscale.index.remote.index import RemoteIndex
     from ragscale.llm.prices import Price
+    from ragscale.measure import Run, sweep
 
 __all__ = [
     "Agent",
@@ -40,9 +41,11 @@ __all__ = [
     "Price",
     "RagscaleError",
     "RemoteIndex",
+    "Run",
     "Spend",
     "__version__",
     "modes",
+    "sweep",
     "worlds",
 ]
 
@@ -62,6 +65,8 @@ _LAZY = {
     "Ledger": "ragscale.budget",
     "Price": "ragscale.llm.prices",
     "RemoteIndex": "ragscale.index.remote.index",
+    "Run": "ragscale.measure",
+    "sweep": "ragscale.measure",
 }
 
 

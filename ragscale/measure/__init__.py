@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ragscale.measure.cell import Cell
+from ragscale.measure.cell import Cell, MeasuredCell
 from ragscale.measure.metrics import exact_match, f1, gold_recall
 from ragscale.measure.plan import Estimate, Planned, means, plan, total
 from ragscale.measure.questions import Question, load_questions
-from ragscale.measure.run import MeasuredCell, Run
+from ragscale.measure.run import Run
 from ragscale.measure.runner import SweepProgress, asweep, dry_run, sweep
 from ragscale.measure.store import Row, Store
 from ragscale.measure.table import ModeReport, summarise, table, to_json

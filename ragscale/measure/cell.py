@@ -1,4 +1,4 @@
-"""`Cell`: a mode at a budget and a seed, the unit that a run measures."""
+"""`Cell`: a mode at a budget and a seed, the unit that a run measures; `MeasuredCell`: as a run records it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ragscale.budget import Budget
 from ragscale.modes import Mode
 from ragscale.modes.spec import label
 
-__all__ = ["Cell"]
+__all__ = ["Cell", "MeasuredCell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +41,15 @@ class Cell:
         """The cell as a run's settings record it: the mode by its label, and with all of its parameters, defaults
         included."""
         return {"mode": self.label, "parameters": repr(self.mode), "budget": self.limits, "seed": self.seed}
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCell:
+    """A cell of a run, as its settings record it: its mode may be of a package that is not at hand."""
+
+    key: str
+    mode: str
+    """The mode's label, as `ragscale.modes.spec.parse` reads it."""
+    budget: dict[str, float]
+    """Limits by dimension; open dimensions are absent."""
+    seed: int

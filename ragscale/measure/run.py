@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragscale.errors import InvalidInput
+from ragscale.measure.cell import MeasuredCell
 from ragscale.measure.questions import Question
 from ragscale.measure.store import Row, Store
 from ragscale.measure.table import ModeReport, summarise
@@ -18,21 +19,11 @@ from ragscale.types import Spend
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["MeasuredCell", "Run"]
+    from ragscale.view.report import Report
+
+__all__ = ["Run"]
 
 _DIMENSIONS = (*(field.name for field in fields(Spend)), "tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredCell:
-    """A cell of a run, as its settings record it: its mode may be of a package that is not at hand."""
-
-    key: str
-    mode: str
-    """The mode's label, as `ragscale.modes.spec.parse` reads it."""
-    budget: dict[str, float]
-    """Limits by dimension; open dimensions are absent."""
-    seed: int
 
 
 class Run:
@@ -52,6 +43,7 @@ class Run:
     ) -> None:
         self.folder = Path(folder).expanduser()
         self._store = Store(self.folder)
+        self._read: dict[str, tuple[int, dict[str, Row]]] = {}  # size of the file, and its rows
         self.settings: dict[str, Any] = self._store.config()
         """Index, model, kind of search and version."""
         known: dict[str, dict[str, Any]] = self.settings.pop("cells")
@@ -114,11 +106,30 @@ class Run:
         found = {key: list(self._rows(cell)) for key, cell in self.cells.items()}
         return {key: summarise(rows) for key, rows in found.items() if rows}
 
+    def report(self, other: Run | None = None, **options: Any) -> Report:
+        """The report: what the run says, and what it does not, as one JSON value: `ragscale.measure.report.report`.
+
+        Args:
+            other: A later run of the same questions, to compare with.
+            **options: ``margin`` (0.05), ``level`` (0.95), ``tuned_on_these`` (False), ``texts`` (True), ``drops``.
+
+        Raises:
+            InvalidInput: No question is finished, the runs have none in common, or an option is out of range.
+        """
+        from ragscale.measure.report import report
+
+        return report(self, other, **options)
+
     def _rows(self, cell: MeasuredCell) -> Iterator[Row]:
         return (row for id, row in self._found(cell).items() if id in self.questions)
 
     def _found(self, cell: MeasuredCell) -> dict[str, Row]:
-        return self._store.read_rows(cell.key)
+        """The rows of a cell, read again where its file has grown."""
+        path = self._store.path(cell.key)
+        size = path.stat().st_size if path.exists() else 0
+        if cell.key not in self._read or self._read[cell.key][0] != size:
+            self._read[cell.key] = size, self._store.read_rows(cell.key)
+        return self._read[cell.key][1]
 
 
 def _line(cell: MeasuredCell, question: Question, row: Row) -> dict[str, Any]:

@@ -324,16 +324,18 @@ def _mark_of(settings: dict[str, Any]) -> str:
 
 
 def _code(mode: modes.Mode) -> str:
-    """Mark of the source of a mode and of all that the built-in modes and prompts are made of.
+    """Mark of the source of the built-in modes and prompts; of a mode with files of its own, ``+`` and their mark.
 
-    Rows of different marks are not comparable, and the report says so.
+    Rows whose first marks differ, or rows of one mode with different marks, are not comparable, and the report says so.
     """
-    packages = (Path(str(package.__file__)).parent for package in (modes, prompts))
-    mark = _mark((*packages, *sorted(_sources(mode))))
+    packages = tuple(Path(str(package.__file__)).parent for package in (modes, prompts))
+    mark = _mark(packages)
+    own = sorted(path for path in _sources(mode) if not any(path.is_relative_to(place) for place in packages))
     templates = _templates(mode)  # files that a user may change from one run to the next
-    if not templates:
+    if not own and not templates:
         return mark
-    return hashlib.sha256(b"".join([mark.encode(), *(path.read_bytes() for path in templates)])).hexdigest()[:12]
+    read = b"".join([_mark(tuple(own)).encode(), *(path.read_bytes() for path in templates)])
+    return f"{mark}+{hashlib.sha256(read).hexdigest()[:12]}"
 
 
 def _templates(mode: modes.Mode) -> list[Path]:

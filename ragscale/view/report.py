@@ -205,7 +205,7 @@ class Stratum(TypedDict):
     scores: list[Estimate | None]
     """In the order of `Strata.cells`."""
     best: int | None
-    """Place in `Report.cells`; None where it is undecided."""
+    """Place in `Report.cells`; None where no cell is better than all others."""
     words: str
     """Finding, in a sentence. May be empty."""
 
@@ -274,7 +274,7 @@ class Stopped(TypedDict):
     overruns: int
     """Questions that were charged more than a limit: none, if the ledger is right."""
     answered_tokens: float | None
-    """Tokens charged a question that was answered."""
+    """Tokens charged in all for each question that got an answer, also one that a limit cut short."""
     answered_usd: float | None
     charged: dict[str, float | None]
     """In all, as in `RunInfo.charged`."""

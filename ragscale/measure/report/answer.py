@@ -1,0 +1,229 @@
+"""The answer in words: what to use at each cost, how sure that is, and what would tell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ragscale.measure.report import phrases
+from ragscale.measure.report.levels import Group, Pairs
+from ragscale.measure.report.measured import AXES, Measured
+from ragscale.measure.statistics import Comparison, compare, holm
+from ragscale.view import report as view
+from ragscale.words import counted
+
+__all__ = ["FEWEST", "Advice", "advised", "baseline_of", "changed", "failed_alone", "name_in", "opening", "steps"]
+
+FEWEST = 8
+"""Documents below which no mode is recommended: an interval of their mean is hardly narrower than all scores."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The advice on cells of equal cost."""
+
+    group: Group
+    best: int
+    """The cell with the highest mean; among equal ones the cheapest."""
+    chosen: int
+    """The cheapest of the best one and of those that are equivalent to it."""
+    words: str
+
+
+def name_in(measured: Measured, group: Group) -> Callable[[int], str]:
+    """Names of cells in sentences: the mode, and the limits where a mode is there more than once."""
+    modes = Counter(measured.cells[cell].mode for cell in group.cells)
+
+    def name(cell: int) -> str:
+        one = measured.cells[cell]
+        return phrases.code(one.mode if modes[one.mode] == 1 else one.key)
+
+    return name
+
+
+def baseline_of(measured: Measured, group: Group) -> int:
+    """The cell of ``once``, else that of ``direct``, else the cheapest one."""
+    for mode in ("once", "direct"):
+        for cell in group.cells:
+            if measured.cells[cell].mode.partition("(")[0] == mode:
+                return cell
+    return min(group.cells, key=lambda cell: measured.mean(AXES[group.axis], cell))
+
+
+def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> Advice:
+    """The advice on a group: the cell to use, and how sure that is."""
+    name = name_in(measured, group)
+    best = group.cells[0]
+    cost = {cell: measured.mean(AXES[group.axis], cell) for cell in group.cells}
+    against = {cell: found for cell in group.cells if cell != best and (found := group.between(best, cell)) is not None}
+    equal = [cell for cell, found in against.items() if found.verdict == "equivalent"]
+    chosen = min([best, *equal], key=lambda cell: (cost[cell], cell != best))
+    at = f"{_at(measured, group)} "
+    of = phrases.interval(data[chosen]["score"])
+    n = data[best]["score"]["n"]
+    asked = counted(n, "question")
+    if data[best]["score"]["value"] == 0:
+        words = f"{at}no answer of {phrases.listing([name(cell) for cell in group.cells])} scores above 0 ({asked})."
+    elif not against:
+        words = f"{at}{name(best)} scores {of} ({asked}). There is nothing at this cost to compare it with."
+    elif _documents(measured, group) < FEWEST:
+        words = (
+            f"{at}{asked} cannot tell which mode to use: {FEWEST} are the least for an advice. The highest mean has "
+            f"{name(best)}, {phrases.interval(data[best]['score'])}{_rival(best, against, name)}"
+        )
+    elif chosen != best:
+        found, share = against[chosen], phrases.ratio(cost[chosen], cost[best])
+        saving = f", at {phrases.percent(share)} of its {phrases.unit(group.axis)}" if share is not None else ""
+        words = (
+            f"{at}use {name(chosen)}: {of}; equivalent to {name(best)}, which has the highest mean "
+            f"({phrases.score(data[best]['score']['value'])}, ahead by "
+            f"{phrases.interval(phrases.of(found.difference))}){saving}.{_others(chosen, {best, chosen}, group, name)}"
+        )
+    elif any(found.verdict in ("better", "equivalent") for found in against.values()):
+        rival = _nearest(against)
+        words = f"{at}use {name(best)}: {of}{_rival(best, against, name)}{_others(best, {best, rival}, group, name)}"
+    else:
+        rival = _nearest(against)
+        words = (
+            f"{at}no mode is shown to be better than the others ({asked}). The highest mean has {name(best)}, "
+            f"{of}{_rival(best, against, name)}{_others(best, {best, rival}, group, name)}"
+        )
+    return Advice(group, best, chosen, words)
+
+
+def steps(measured: Measured, advice: Sequence[Advice], pairs: Pairs) -> list[str]:
+    """Gains by the next larger limit, from the chosen cell of one to that of the next."""
+    limited = [one for one in advice if one.group.limit is not None]
+    both = [(one, two) for one, two in pairwise(limited) if pairs.overlap(two.chosen, one.chosen)]
+    found = holm([pairs.of(two.chosen, one.chosen) for one, two in both])
+    told = [
+        f"{_limit(two.group)} instead of {phrases.number(one.group.axis, one.group.limit or 0.0)}: {_gain(step)}"
+        for (one, two), step in zip(both, found, strict=True)
+    ]
+    return [f"More budget: {'; '.join(told)}."] if told else []
+
+
+def opening(measured: Measured) -> str | None:
+    """The only sentence of a run in which every question failed; None else."""
+    stops = measured.texts["stop_reason"][measured.known]
+    if not all(stop == "failed" for stop in stops):
+        return None
+    reasons = Counter(str(reason) for reason in measured.texts["reason"][measured.known])
+    reason, times = reasons.most_common(1)[0]
+    return (
+        f"Nothing is measured: all {counted(len(stops), 'run')} failed. The most frequent reason ({times} times): "
+        f"{reason.rstrip('.')}. The same sweep tries them again."
+    )
+
+
+def failed_alone(measured: Measured) -> str | None:
+    """On cells in which every question failed, while others answered."""
+    names = [
+        phrases.code(cell.key)
+        for at, cell in enumerate(measured.cells)
+        if all(stop == "failed" for stop in measured.texts["stop_reason"][measured.known[:, at], at])
+    ]
+    if not names:
+        return None
+    return f"Every question failed in {phrases.listing(names)}: their scores of 0 say nothing about the modes."
+
+
+def changed(measured: Measured, pairs: Pairs, level: float) -> tuple[list[view.Change], list[str]]:
+    """The cells that both of two runs have: the second run less the first one."""
+    keys = {(measured.run[at], cell.key): at for at, cell in enumerate(measured.cells)}
+    both = [
+        (keys[1, cell.key], at)
+        for at, cell in enumerate(measured.cells)
+        if measured.run[at] == 0 and (1, cell.key) in keys and pairs.overlap(keys[1, cell.key], at)
+    ]
+    if not both:
+        first, second = (sorted(key for run, key in keys if run == of) for of in (0, 1))
+        return [], [
+            f"The runs have no cell in common: {phrases.listing([phrases.code(key) for key in first])} against "
+            f"{phrases.listing([phrases.code(key) for key in second])}."
+        ]
+    found = holm([pairs.of(*pair) for pair in both])
+    changes, told = [], []
+    for (later, earlier), one in zip(both, found, strict=True):
+        cost: dict[view.Axis, view.Estimate] = {}
+        for axis in measured.axes:
+            values = measured.cost(axis)
+            difference = values[:, later] - values[:, earlier]
+            if (difference == difference).any():
+                spent = compare(values[:, later], values[:, earlier], measured.clusters, level=level, bounds=None)
+                cost[axis] = phrases.of(spent.difference)
+        changes.append(
+            view.Change(
+                comparison=view.Comparison(
+                    first=later, second=earlier, difference=phrases.of(one.difference), p=one.p, verdict=one.verdict,
+                    needed=one.further,
+                ),
+                cost=cost,
+            )
+        )  # fmt: skip
+        told.append(f"{phrases.code(measured.cells[later].key)} {_gain(one)}")
+    decided = sum(one.verdict in ("better", "worse") for one in found)
+    lead = (
+        f"{phrases.code(measured.runs[1])} against {phrases.code(measured.runs[0])}, on "
+        f"{counted(int(measured.shared.sum()), 'question')} of both: {decided} of {counted(len(found), 'cell')} "
+        "changed for certain."
+    )
+    return changes, [f"{lead} {'; '.join(told)}."]
+
+
+def _at(measured: Measured, group: Group) -> str:
+    at = f"At {group.label}" if group.limit is None else f"With {phrases.amount(group.axis, group.limit)}"
+    if len(measured.runs) > 1:
+        at = f"In {phrases.code(measured.runs[group.run])}, {at[0].lower()}{at[1:]}"
+    return f"{at} (seed {group.seed})" if len(measured.seeds()) > 1 else at
+
+
+def _limit(group: Group) -> str:
+    return phrases.amount(group.axis, group.limit or 0.0)
+
+
+def _documents(measured: Measured, group: Group) -> int:
+    lines = measured.known[:, group.cells].all(axis=1)
+    return len(set(measured.clusters[lines].tolist()))
+
+
+def _nearest(against: dict[int, Comparison]) -> int:
+    return min(against, key=lambda cell: against[cell].difference.value)
+
+
+def _rival(best: int, against: dict[int, Comparison], name: Callable[[int], str]) -> str:
+    """Rest of a sentence on the best cell: how far it is ahead of the next one."""
+    rival = _nearest(against)
+    found = against[rival]
+    difference = phrases.interval(phrases.of(found.difference))
+    if found.verdict == "equivalent":
+        return f"; equivalent to {name(rival)} (a difference of {difference})."
+    if found.verdict == "better":
+        return f"; better than {name(rival)} by {difference}."
+    if found.difference.value == 0:
+        return f"; {name(rival)} has the same mean (a difference of {difference}){phrases.needed(found)}."
+    return f"; ahead of {name(rival)} by {difference}{phrases.needed(found)}."
+
+
+def _others(cell: int, told: set[int], group: Group, name: Callable[[int], str]) -> str:
+    """A further sentence on all cells that were not named before, by their verdicts."""
+    by: dict[str, list[str]] = {}
+    for other in group.cells:
+        found = None if other in told else group.between(cell, other)
+        if found is not None:
+            by.setdefault(found.verdict, []).append(name(other))
+    ways = {
+        "better": "better than", "equivalent": "equivalent to", "undecided": "undecided too against",
+        "worse": "worse than",
+    }  # fmt: skip
+    parts = [f"{way} {phrases.listing(by[verdict])}" for verdict, way in ways.items() if verdict in by]
+    return f" {parts[0][0].upper()}{'; '.join(parts)[1:]}." if parts else ""
+
+
+def _gain(found: Comparison) -> str:
+    """``+.12 [.02, .22], better``."""
+    value = found.difference
+    limits = "" if value.low is None else f" [{phrases.score(value.low)}, {phrases.score(value.high)}]"
+    return f"{phrases.signed(value.value)}{limits}{phrases.needed(found) or f', {found.verdict}'}".replace(";", ",")

@@ -1,0 +1,234 @@
+"""Ends of the runs, what they cost in all, and what a run cannot say."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ragscale.measure.report import phrases
+from ragscale.measure.report.measured import DIMENSIONS, Measured, Source
+from ragscale.view import report as view
+from ragscale.words import counted
+
+__all__ = ["limits", "run_info", "stopped"]
+
+_SUMS = ("tokens", "seconds", "usd", "llm_calls")
+_SLACK = {"seconds": 0.5}
+"""A limit of time ends a call that is under way, which takes a moment."""
+_FEW = 100
+"""Below so many questions (or documents), intervals of a mean are wider than ±.08 or so."""
+
+
+def stopped(measured: Measured) -> list[view.Stopped]:
+    """Ends and costs of each cell, over all of its rows."""
+    found = []
+    for at, cell in enumerate(measured.cells):
+        known = measured.known[:, at]
+        stops = Counter(measured.texts["stop_reason"][known, at].tolist())
+        told = sum(
+            bool(str(answer).strip()) and stop != "failed"
+            for answer, stop in zip(
+                measured.texts["answer"][known, at], measured.texts["stop_reason"][known, at], strict=True
+            )
+        )
+        charged, paid = (_sums(measured, at, kind) for kind in ("total", "paid"))
+        tokens, usd = charged["tokens"], charged["usd"]
+        over = np.zeros(len(known), dtype=bool)
+        for name, limit in cell.budget.items():
+            column = DIMENSIONS.get(name)
+            if column in measured.numbers:
+                over |= measured.numbers[column][:, at] > limit + _SLACK.get(name, 0)
+        found.append(
+            view.Stopped(
+                cell=at,
+                n=int(known.sum()),
+                stops=dict(stops.most_common()),
+                overruns=int(over.sum()),
+                answered_tokens=tokens / told if told and tokens is not None else None,
+                answered_usd=usd / told if told and usd is not None else None,
+                charged=charged,
+                paid=paid,
+            )
+        )
+    return found
+
+
+def run_info(measured: Measured, run: Source, at: int) -> view.RunInfo:
+    """A run of the report."""
+    mine = [cell for cell, of in enumerate(measured.run) if of == at]
+    marks: dict[str, list[str]] = {}
+    rows: Counter[str] = Counter()
+    same = _same_code(measured, at)
+    for cell in mine:
+        for mark, number in Counter(_texts(measured, "code", cell)).items():
+            mark = mark.partition("+")[0] if same else mark
+            marks.setdefault(mark, []).append(measured.cells[cell].key)
+            rows[mark] += number
+    settings = [view.Pair(name=name, value=str(value)) for name, value in run.settings.items() if name != "version"]
+    return view.RunInfo(
+        name=measured.runs[at],
+        path=str(run.folder),
+        questions=int(measured.known[:, mine].any(axis=1).sum()),
+        rows=int(measured.known[:, mine].sum()),
+        charged=_all(measured, mine, "total"),
+        paid=_all(measured, mine, "paid"),
+        settings=settings,
+        codes=[
+            view.Pair(name=mark, value=f"{counted(rows[mark], 'row')} of {phrases.listing(cells, 3)}")
+            for mark, cells in marks.items()
+        ],
+    )
+
+
+def limits(
+    measured: Measured,
+    runs: Sequence[Source],
+    ends: Sequence[view.Stopped],
+    tuned_on_these: bool,
+    level: float,
+    deviation: float | None,
+) -> list[str]:
+    """Limitations of the run, a sentence each; `deviation` is that of a question's difference between two cells."""
+    return [
+        *_sample(measured, level, deviation),
+        "The prompts were tuned on these questions: the scores are higher than they will be on others, and the order "
+        "of the modes may be another one there."
+        if tuned_on_these
+        else "Whether prompts or parameters were chosen by these questions is not recorded. If they were, the scores "
+        "are too high: say so by --tuned-on-these.",
+        *_settings(runs),
+        *_rows(measured, ends),
+    ]
+
+
+def _sample(measured: Measured, level: float, deviation: float | None) -> list[str]:
+    n = int(measured.shared.sum())
+    documents = len(set(measured.clusters[measured.shared].tolist()))
+    found = []
+    if documents < _FEW:
+        of = "" if documents == n else f" of {counted(documents, 'document')}"
+        found.append(f"{counted(n, 'question')}{of}: {_told(n, deviation)}.")
+    if all(question.cluster == "" or question.cluster == question.id for question in measured.questions):
+        found.append(
+            "No source documents are known (`cluster` in the question file): questions count as independent. If "
+            "several were made from one document, the intervals are too narrow."
+        )
+    left = int((~measured.shared).sum())
+    if left:
+        found.append(
+            f"{counted(left, 'question')} that not all cells have been asked are left out of the figures, which are of "
+            f"{counted(n, 'question')}; their answers are in the table."
+        )
+    few = [measured.cells[at].key for at in range(len(measured.cells)) if not measured.core[at]]
+    if few:
+        found.append(
+            f"{phrases.listing([phrases.code(key) for key in few])} were asked far fewer questions: their figures are "
+            "of those, and they are compared on the questions in common only."
+        )
+    if measured.unasked:
+        names = phrases.listing([phrases.code(key) for key in measured.unasked])
+        found.append(f"Not begun yet: {names}.")
+    if np.isnan(measured.numbers["gold_recall"]).all():
+        found.append("No gold passages are known, so retrieval and reading cannot be told apart.")
+    found.append(
+        f"The intervals ({phrases.percent(level)}) are about other questions of this kind, on this corpus. They say "
+        "nothing about other kinds."
+    )
+    return found
+
+
+def _told(documents: int, deviation: float | None) -> str:
+    """Differences that so many questions cannot tell: below 2.8 standard errors (power of .8 at a level of .05)."""
+    if deviation is None or deviation <= 0:
+        return "too few to tell modes apart that are close"
+    least = min(1.0, 2.8 * deviation / math.sqrt(documents))
+    return f"too few to tell modes apart that differ by less than about {phrases.score(least)}"
+
+
+def _settings(runs: Sequence[Source]) -> list[str]:
+    models = sorted({str(run.settings.get("llm", "?")) for run in runs})
+    found = []
+    if len(models) == 1:
+        found.append(f"One model ({phrases.code(models[0])}): with another one the order of the modes may be another.")
+    if len(runs) > 1:
+        names = [name for name in dict.fromkeys(key for run in runs for key in run.settings) if name != "version"]
+        values = {name: [run.settings.get(name) for run in runs] for name in names}
+        differing = [name for name, both in values.items() if both[0] != both[1]]
+        if differing:
+            found.append(f"The runs differ in {phrases.listing(differing)}: a change has more than one cause.")
+    seeds: set[Any] = {cell.seed for run in runs for cell in run.cells.values()}
+    if len(seeds) == 1:
+        found.append("One seed: modes that sample (votes, trees) may score otherwise with another.")
+    else:
+        found.append(f"{len(seeds)} seeds: modes are compared within a seed; the spread is in the table of cells.")
+    return found
+
+
+def _rows(measured: Measured, ends: Sequence[view.Stopped]) -> list[str]:
+    found = []
+    failed = {measured.cells[one["cell"]].key: n for one in ends if (n := one["stops"].get("failed", 0))}
+    if failed:
+        told = phrases.listing([f"{phrases.code(key)} {n}" for key, n in failed.items()])
+        found.append(f"Failed questions score 0 and are charged; the same sweep tries them again: {told}.")
+    cut = [
+        phrases.code(measured.cells[one["cell"]].key)
+        for one in ends
+        if 2 * sum(n for stop, n in one["stops"].items() if stop.startswith("budget:")) > one["n"]
+    ]
+    if cut:
+        found.append(
+            f"Limits ended more than half of the questions of {phrases.listing(cut)}: a larger budget may pay."
+        )
+    over = sum(one["overruns"] for one in ends)
+    if over:
+        found.append(f"{counted(over, 'question')} was charged more than a limit: please report it.")
+    tokens = measured.numbers["total_tokens"]
+    guessed = float(np.nansum(measured.numbers["total_estimated_tokens"]) / max(1.0, float(np.nansum(tokens))))
+    if guessed > 0:
+        found.append(
+            f"{phrases.percent(guessed)} of the tokens are estimates: the endpoint did not report all of them."
+        )
+    if "usd" not in measured.axes:
+        found.append("No price is known, so nothing is said about dollars.")
+    for at, name in enumerate(measured.runs):
+        if not _same_code(measured, at):
+            where = f"run {name}" if len(measured.runs) > 1 else "the run"
+            found.append(f"The source of modes or prompts changed during {where}: its rows are not comparable.")
+    return found
+
+
+def _same_code(measured: Measured, run: int) -> bool:
+    """Whether the source of all modes is that of one time: modes with files of their own have a mark of their own."""
+    marks: dict[str, set[str]] = {}
+    for at, cell in enumerate(measured.cells):
+        if measured.run[at] == run:
+            marks.setdefault(cell.mode, set()).update(_texts(measured, "code", at))
+    first = {mark.partition("+")[0] for found in marks.values() for mark in found}
+    return len(first) <= 1 and all(len(found) <= 1 for found in marks.values())
+
+
+def _texts(measured: Measured, column: str, cell: int) -> list[str]:
+    return [str(text) for text in measured.texts[column][measured.known[:, cell], cell]]
+
+
+def _sums(measured: Measured, cell: int, kind: str) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for name in _SUMS:
+        values = measured.numbers.get(f"{kind}_{name}")
+        mine = None if values is None else values[measured.known[:, cell], cell]
+        found[name] = None if mine is None or np.isnan(mine).any() else float(mine.sum())
+    return found
+
+
+def _all(measured: Measured, cells: Sequence[int], kind: str) -> dict[str, float | None]:
+    each = [_sums(measured, cell, kind) for cell in cells]
+    found: dict[str, float | None] = {}
+    for name in _SUMS:
+        values = [one[name] for one in each]
+        known = [value for value in values if value is not None]
+        found[name] = sum(known) if len(known) == len(values) else None
+    return found

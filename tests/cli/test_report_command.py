@@ -1,0 +1,95 @@
+"""``ragscale report``: the answer in words first, in 80 columns; JSON; a page; two runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from smallworld import build, script, write_questions
+from typer.testing import CliRunner
+
+from ragscale.cli import app
+from ragscale.llm.scripted import ScriptedLLM
+from ragscale.view import page
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two modes at two budgets with the scripted model."""
+    base = tmp_path_factory.mktemp("world")
+    words = ["sweep", str(build(base)), str(write_questions(base)), "--mode", "once,chain(steps=1)"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ragscale.agent.load", lambda spec: ScriptedLLM(script))
+        result = CliRunner().invoke(app, [*words, "--tokens", "1k,4k", "--out", f"{base}/run"])
+    assert result.exit_code == 0, result.output
+    return base / "run"
+
+
+def invoke(*words: str | Path) -> Any:
+    return CliRunner().invoke(app, ["report", *map(str, words)], env={"COLUMNS": "80", "TERM": "dumb"})
+
+
+def test_the_answer_comes_first_and_all_fits_80_columns(run: Path) -> None:
+    result = invoke(run)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    told = " ".join(result.stdout.split())
+    assert told.startswith(
+        "run: 3 questions, 4 cells, F1 with 95 % intervals With 1,000 tokens 3 questions cannot tell"
+    )
+    order = [
+        "cannot tell which mode", "once@tokens=4000", "At equal total cost",
+        "Does it depend on the problem?", "Ends and costs", "What this cannot say",
+    ]  # fmt: skip
+    assert sorted(order, key=told.index) == order
+    assert "`" not in told
+
+
+def test_json_is_what_the_page_shows(run: Path, tmp_path: Path) -> None:
+    result = invoke(run, "--json", "--html", tmp_path / "report.html", "--margin", "0.1", "--tuned-on-these")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert result.stderr.strip() == str(tmp_path / "report.html")
+    assert [cell["key"] for cell in report["cells"]] == [
+        f"{mode}@tokens={tokens}" for mode in ("once", "chain(steps=1)") for tokens in (1000, 4000)
+    ]
+    assert report["equal"][0]["margin"] == 0.1
+    assert any("were tuned on these questions" in limit for limit in report["limits"])
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert html.startswith("<!doctype html>")
+    assert html.count('"0:0":') == html.count('"3:2":') == 1, "the trace of every cell and question is in it"
+
+
+def test_a_page_without_texts_has_no_texts_and_no_traces(run: Path, tmp_path: Path) -> None:
+    result = invoke(run, "--html", tmp_path / "report.html", "--without-texts")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1].endswith("report.html")
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert "(text left out)" in html
+    for secret in ("discoverer of polonium", "Seine", "Warsaw"):
+        assert secret not in html
+    assert '"runs":{}' in html
+
+
+def test_two_runs(run: Path) -> None:
+    result = invoke(run, run)
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stdout.split())
+    assert re.search(r"run \(2\) against run \(1\), on 3 questions of both: 0 of 4 cells changed for certain\.", told)
+
+
+def test_open_shows_the_page(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(page, "show", shown.append)
+    assert invoke(run, "--open").exit_code == 0
+    assert [text[:15] for text in shown] == ["<!doctype html>"]
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    result = invoke(tmp_path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no run (no config.json)" in result.stderr

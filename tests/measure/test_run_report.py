@@ -1,0 +1,354 @@
+"""The report of runs whose truth is known: its words, verdicts, groups and limits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from madeup import HOW, Made, questions, write
+from pydantic import TypeAdapter
+from smallworld import MakeAgent
+
+import ragscale as rs
+from ragscale.errors import InvalidInput
+from ragscale.measure import Question, racing
+from ragscale.view.report import Report, report_page
+
+TOKENS = {"tokens": 4000}
+
+
+def noisy(rate: float, number: int, seed: int = 0) -> list[float]:
+    """Scores of 0 and 1, of which a share is 1."""
+    return [float(value) for value in np.random.default_rng(seed).random(number) < rate]
+
+
+def text(report: Report) -> str:
+    return "\n".join(report["answer"])
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """200 questions, half of one hop: `chain` is right at all, `once` at those of one hop, `parallel` at a fifth."""
+    asked = questions(200, hops=[1, 2], gold=2)
+    once = [1.0 if question.hops == 1 else 0.0 for question in asked]
+    cells = [
+        Made("once", once, 1000, budget=TOKENS, recall=0.5),
+        Made("chain", [1.0] * 200, 4000, budget=TOKENS, recall=1.0),
+        Made("parallel", noisy(0.2, 200), 3000, 1000, budget=TOKENS, recall=0.5),
+    ]
+    return write(tmp_path_factory.mktemp("large") / "run", asked, cells).report()
+
+
+def test_the_answer_says_what_to_use_and_where_less_will_do(large: Report) -> None:
+    first, strata, serial = large["answer"]
+    assert first.startswith("With 4,000 tokens use `chain`: 1.00 [.98, 1.00]; better than `once` by .50 [.43, .57].")
+    assert first.endswith(" Better than `parallel`.")
+    assert strata == "With 1 hop `once` is equivalent to `chain` and costs 25 % of its tokens."
+    assert serial.startswith(
+        "At equal serial cost: at about 1,000 tokens one after another use `once`: .50 [.43, .57]; "
+    )
+
+
+def test_the_figures_of_a_large_run(large: Report) -> None:
+    (level,) = large["equal"][0]["levels"]
+    keys = [cell["key"] for cell in large["cells"]]
+    assert [keys[cell] for cell in level["cells"]] == ["chain@tokens=4000", "once@tokens=4000", "parallel@tokens=4000"]
+    assert (level["label"], len(level["comparisons"])) == ("up to 4,000 tokens", 3)
+    assert {one["verdict"] for one in level["comparisons"]} == {"better"}
+    assert [table["axis"] for table in large["equal"]] == ["tokens", "serial_tokens"]
+    assert [[keys[at] for at in one["cells"]] for one in large["equal"][1]["levels"]] == [
+        ["once@tokens=4000", "parallel@tokens=4000"]
+    ]
+    assert "grouped by what they cost on average, each at most 1.5 times" in large["equal"][1]["note"]
+    assert large["equal"][0]["note"] == ""
+    (hops,) = large["problem"]["strata"]
+    assert [(one["label"], one["n"], one["best"]) for one in hops["strata"]] == [
+        ("1 hop", 100, None),
+        ("2 hops", 100, 1),
+    ]
+    assert hops["interaction"] is not None
+    assert (hops["interaction"]["p"] or 1) < 0.001
+    assert "depend on the hops (p < .001). For each hop `chain` gains 1.00 " in hops["interaction"]["words"]
+    (recall,) = large["problem"]["recall"]
+    of = dict(zip([keys[at] for at in large["problem"]["recall_cells"]], recall["rates"], strict=True))
+    assert (recall["gold"], recall["n"]) == (2, 200)
+    assert {key: rate and rate["value"] for key, rate in of.items()} == {
+        "once@tokens=4000": 0.0, "chain@tokens=4000": 1.0, "parallel@tokens=4000": 0.0
+    }  # fmt: skip
+    oracle = large["problem"]["oracle"]
+    assert oracle is not None
+    assert (oracle["score"]["value"], oracle["best"]) == (1.0, 1)
+    assert oracle["cost"]["tokens"] == pytest.approx(2500, abs=200)  # once or parallel where they are right
+    assert [(point["front"], point["share"]) for point in large["charts"][0]["points"]] == [
+        (True, 1.0), (True, 1.0), (False, 0.0)
+    ]  # fmt: skip
+    assert large["stopped"][1]["answered_tokens"] == 4000
+    assert large["stopped"][1]["charged"] == {"tokens": 800_000.0, "seconds": 400.0, "usd": None, "llm_calls": 400.0}
+    assert [one["overruns"] for one in large["stopped"]] == [0, 0, 0]
+
+
+def test_it_is_json_of_its_schema_and_makes_a_page(large: Report) -> None:
+    TypeAdapter(Report).validate_python(large, strict=True)
+    again = json.loads(json.dumps(large, allow_nan=False))
+    assert again == large
+    assert report_page(again).startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("number", [1, 2, 7])
+def test_few_questions_give_no_advice(number: int, tmp_path: Path) -> None:
+    cells = [Made("once", [0.0] * number, budget=TOKENS), Made("chain", [1.0] * number, budget=TOKENS)]
+    report = write(tmp_path / "run", questions(number), cells).report()
+    asked = "1 question" if number == 1 else f"{number} questions"
+    assert report["answer"][0].startswith(
+        f"With 4,000 tokens {asked} cannot tell which mode to use: 8 are the least for an advice. The highest mean "
+        "has `chain`, 1.00 ["
+    )
+    assert " use `" not in text(report)
+    assert report["limits"][0].startswith(f"{asked}: too few to tell modes apart")
+
+
+def test_what_is_undecided_says_how_many_would_tell(tmp_path: Path) -> None:
+    once, chain = [1.0] * 5 + [0.0] * 7, [0.0] * 2 + [1.0] * 6 + [0.0] * 4
+    report = write(
+        tmp_path / "run", questions(12), [Made("once", once, budget=TOKENS), Made("chain", chain, budget=TOKENS)]
+    ).report()
+    (comparison,) = report["equal"][0]["levels"][0]["comparisons"]
+    assert comparison["verdict"] == "undecided"
+    assert comparison["needed"] is not None
+    assert comparison["needed"] > 100
+    assert report["answer"][0].startswith(
+        "With 4,000 tokens no mode is shown to be better than the others (12 questions). The highest mean has `chain`, "
+        ".50 ["
+    )
+    assert "; ahead of `once` by .08 [" in report["answer"][0]
+    assert report["answer"][0].endswith(" more questions would tell.")
+
+
+def test_equal_modes_are_a_tie_and_the_cheaper_one_is_enough(tmp_path: Path) -> None:
+    scores = noisy(0.5, 300)
+    cells = [Made("once", scores, 1000, budget=TOKENS), Made("chain", scores, 4000, budget=TOKENS)]
+    report = write(tmp_path / "run", questions(300), cells).report()
+    assert report["answer"][0].startswith("With 4,000 tokens use `once`: ")
+    assert "; equivalent to `chain` (a difference of .00 [" in report["answer"][0]
+    tie = write(
+        tmp_path / "tie", questions(20),
+        [Made("once", [1.0, 0.0] * 10, budget=TOKENS), Made("chain", [0.0, 1.0] * 10, budget=TOKENS)],
+    ).report()  # fmt: skip
+    assert "The highest mean has `once`, .50 [.30, .70]; `chain` has the same mean (a difference of .00 [" in text(tie)
+
+
+def test_a_dearer_best_mode_gives_way_to_an_equivalent_one(tmp_path: Path) -> None:
+    scores = noisy(0.5, 600)
+    cells = [
+        Made("once", scores, 1000, budget=TOKENS),
+        Made(
+            "chain",
+            [max(score, float(at == scores.index(0.0))) for at, score in enumerate(scores)],
+            4000,
+            budget=TOKENS,
+        ),
+    ]
+    report = write(tmp_path / "run", questions(600), cells).report()
+    assert report["answer"][0].startswith("With 4,000 tokens use `once`: ")
+    assert "equivalent to `chain`, which has the highest mean (" in report["answer"][0]
+    assert report["answer"][0].endswith(", at 25 % of its tokens.")
+
+
+def test_one_cell_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    report = write(tmp_path / "run", questions(12), [Made("once", noisy(0.5, 12), budget=TOKENS)]).report()
+    assert report["answer"] == [
+        "With 4,000 tokens `once` scores .33 [.14, .61] (12 questions). There is nothing at this cost to compare it "
+        "with."
+    ]
+    assert (report["equal"], report["problem"]["oracle"], report["problem"]["strata"]) == ([], None, [])
+
+
+def test_all_failed_is_no_result(tmp_path: Path) -> None:
+    cells = [Made(mode, [0.0] * 12, budget=TOKENS, stop="failed") for mode in ("once", "chain")]
+    report = write(tmp_path / "run", questions(12), cells).report()
+    assert report["answer"] == [
+        "Nothing is measured: all 24 runs failed. The most frequent reason (24 times): ModelError: the endpoint is "
+        "gone. The same sweep tries them again."
+    ]
+    assert report["stopped"][0]["answered_tokens"] is None
+    assert any(limit.startswith("Failed questions score 0 and are charged") for limit in report["limits"])
+    half = write(
+        tmp_path / "half", questions(12), [Made("once", noisy(0.5, 12), budget=TOKENS), cells[1]]
+    ).report()  # fmt: skip
+    assert half["answer"][-1].startswith("Every question failed in `chain@tokens=4000`: ")
+    zero = write(
+        tmp_path / "zero", questions(12), [Made(mode, [0.0] * 12, budget=TOKENS) for mode in ("once", "chain")]
+    ).report()  # fmt: skip
+    assert zero["answer"][0] == "With 4,000 tokens no answer of `once` and `chain` scores above 0 (12 questions)."
+
+
+def test_larger_budgets_and_fits(tmp_path: Path) -> None:
+    asked = questions(100)
+    cells = []
+    for tokens, rate in ((1000, 0.2), (2000, 0.4), (4000, 0.6), (8000, 0.8)):
+        scores = [1.0] * int(100 * rate) + [0.0] * (100 - int(100 * rate))
+        cells.append(Made("chain", scores, tokens, budget={"tokens": tokens}))
+        cells.append(Made("once", [0.0] * 95 + [1.0] * 5, 900, budget={"tokens": tokens}))
+    report = write(tmp_path / "run", asked, cells).report()
+    assert [answer.partition(":")[0] for answer in report["answer"][:4]] == [
+        f"With {tokens} tokens use `chain`" for tokens in ("1,000", "2,000", "4,000", "8,000")
+    ]
+    more = next(answer for answer in report["answer"] if answer.startswith("More budget: "))
+    assert more.startswith("More budget: 2,000 tokens instead of 1,000: +.20 [.1")
+    assert more.count(", better") == 3
+    chart = report["charts"][0]
+    (curve,) = chart["curves"]
+    assert (curve["family"], curve["points"], curve["low"], curve["high"]) == ("chain", 4, 1000, 8000)
+    assert curve["a"] * np.log(4000 + curve["b"]) + curve["c"] == pytest.approx(0.6, abs=0.01)
+    assert chart["note"] == "No fit for `once`: it takes four different costs."
+    serial = report["equal"][1]
+    assert "Left out, as they did the same as at a smaller budget: `once@tokens=2000`, " in serial["note"]
+    keys = [cell["key"] for cell in report["cells"]]
+    assert not [one for one in serial["levels"] if len({keys[at].partition("@")[0] for at in one["cells"]}) < 2]
+
+
+def test_cells_with_other_questions_are_compared_on_the_common_ones(tmp_path: Path) -> None:
+    cells = [
+        Made("once", noisy(0.5, 30), budget=TOKENS),
+        Made("chain", noisy(0.7, 25, 1), budget=TOKENS),
+        Made("parallel", noisy(0.7, 3, 2), budget=TOKENS),
+        Made("tree", [], budget=TOKENS),
+    ]
+    report = write(tmp_path / "run", questions(30), cells).report()
+    assert [cell["score"]["n"] for cell in report["cells"]] == [25, 25, 3]
+    assert len(report["questions"]) == 30
+    assert sum(answer is not None for answer in report["cells"][0]["runs"]["answer"]) == 30
+    assert {
+        (one["first"], one["second"]): one["difference"]["n"] for one in report["equal"][0]["levels"][0]["comparisons"]
+    }[min((1, 0), (0, 1), key=lambda pair: report["equal"][0]["levels"][0]["cells"].index(pair[0]))] == 25
+    limits = "\n".join(report["limits"])
+    assert "5 questions that not all cells have been asked are left out of the figures, which are of 25 " in limits
+    assert "`parallel@tokens=4000` were asked far fewer questions" in limits
+    assert "Not begun yet: `tree@tokens=4000`." in limits
+    assert report["charts"][0]["points"][2] == {"cell": 2, "front": False, "share": None}
+
+
+def test_two_runs_of_the_same_questions(tmp_path: Path) -> None:
+    asked = questions(100)
+    before = [Made("once", noisy(0.5, 100), budget=TOKENS), Made("chain", [0.0] * 100, 2000, budget=TOKENS)]
+    after = [Made("once", noisy(0.5, 100), budget=TOKENS), Made("chain", [1.0] * 80 + [0.0] * 20, 3000, budget=TOKENS)]
+    first = write(tmp_path / "first", asked, before)
+    second = write(tmp_path / "second", [*asked[:90], *questions(110)[100:]], after, {**HOW, "llm": "other"})
+    report = first.report(second)
+    assert [run["name"] for run in report["runs"]] == ["first", "second"]
+    assert len(report["questions"]) == 90
+    changes = {report["cells"][one["comparison"]["first"]]["key"]: one for one in report["changes"]}
+    chain = changes["chain@tokens=4000"]
+    assert (chain["comparison"]["verdict"], chain["comparison"]["difference"]["n"]) == ("better", 90)
+    assert chain["cost"]["tokens"]["value"] == 1000
+    assert changes["once@tokens=4000"]["comparison"]["verdict"] == "equivalent"
+    assert report["answer"][0].startswith(
+        "`second` against `first`, on 90 questions of both: 1 of 2 cells changed for certain. "
+    )
+    assert report["answer"][1].startswith("In `second`, with 4,000 tokens use `chain`: ")
+    assert "The runs differ in llm: a change has more than one cause." in report["limits"]
+    with pytest.raises(InvalidInput, match="have no question in common"):
+        first.report(write(tmp_path / "third", questions(120)[110:], [Made("once", [1.0] * 10)]))
+    other = [Question(id="q0000", question="Another?", answers=("x",))]
+    with pytest.raises(InvalidInput, match=r"question 'q0000' is another one in .*first"):
+        first.report(write(tmp_path / "fourth", other, [Made("once", [1.0])]))
+
+
+def test_seeds_are_compared_apart(tmp_path: Path) -> None:
+    cells = [
+        Made(mode, noisy(rate, 60, seed), budget=TOKENS, seed=seed)
+        for seed in (0, 7)
+        for mode, rate in (("once", 0.2), ("vote", 0.8))
+    ]
+    report = write(tmp_path / "run", questions(60), cells).report()
+    assert [level["label"] for level in report["equal"][0]["levels"]] == [
+        "up to 4,000 tokens, seed 0", "up to 4,000 tokens, seed 7"
+    ]  # fmt: skip
+    assert report["answer"][0].startswith("With 4,000 tokens (seed 0) use `vote`: ")
+    assert any(answer.startswith("`vote` with other seeds: ") for answer in report["answer"])
+    assert "2 seeds: modes are compared within a seed; the spread is in the table of cells." in report["limits"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "start", "axes"),
+    [
+        ({"rounds": 2}, "With 2 rounds use `chain`: ", ["tokens", "serial_tokens", "rounds"]),
+        ({"serial_tokens": 2000}, "With 2,000 tokens one after another use `chain`: ", ["tokens", "serial_tokens"]),
+        ({"seconds": 30.0}, "With 30 seconds use `chain`: ", ["tokens", "serial_tokens", "seconds"]),
+        ({}, "At about 1,000 tokens use `chain`: ", ["tokens", "serial_tokens"]),
+    ],
+)
+def test_limits_of_every_kind(budget: dict[str, float], start: str, axes: list[str], tmp_path: Path) -> None:
+    cells = [Made("once", noisy(0.2, 60), budget=budget), Made("chain", noisy(0.8, 60, 1), budget=budget)]
+    report = write(tmp_path / "run", questions(60), cells).report()
+    assert report["answer"][0].startswith(start)
+    assert [table["axis"] for table in report["equal"]] == axes
+
+
+def test_what_a_run_cannot_say(tmp_path: Path) -> None:
+    cells = [
+        Made("once", noisy(0.5, 40), 5000, budget=TOKENS, code="one"),
+        Made("chain", noisy(0.5, 40, 3), budget=TOKENS, code="one+own", stop="budget:tokens"),
+    ]
+    run = write(tmp_path / "run", questions(40, of=4), cells)
+    report = run.report(tuned_on_these=True)
+    limits = "\n".join(report["limits"])
+    assert "40 questions of 10 documents: too few to tell modes apart that differ by less than about ." in limits
+    assert "The prompts were tuned on these questions" in limits
+    assert "Whether prompts" not in limits
+    assert "Whether prompts or parameters were chosen by these questions is not recorded" in "\n".join(
+        run.report()["limits"]
+    )
+    assert "No source documents are known" not in limits
+    assert "One model (`scripted`)" in limits
+    assert "Limits ended more than half of the questions of `chain@tokens=4000`" in limits
+    assert "40 questions was charged more than a limit: please report it." in limits
+    assert report["stopped"][0]["overruns"] == 40
+    assert "changed during the run" not in limits
+    assert [pair["name"] for pair in report["runs"][0]["codes"]] == ["one"]
+    mixed = write(tmp_path / "mixed", questions(40), [cells[0], Made("chain", noisy(0.5, 40), code="two+own")]).report()
+    assert "The source of modes or prompts changed during the run: its rows are not comparable." in mixed["limits"]
+    assert [pair["name"] for pair in mixed["runs"][0]["codes"]] == ["one", "two+own"]
+
+
+def test_texts_can_be_left_out(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", questions(10), [Made("once", noisy(0.5, 10)), Made("chain", noisy(0.5, 8))])
+    report = run.report(texts=False)
+    told = json.dumps(report)
+    for secret in ("Who was number", "answer 3", "answer of"):
+        assert secret not in told
+        assert secret in json.dumps(run.report())
+    assert report["cells"][1]["runs"]["answer"][-2:] == [None, None]
+
+
+def test_dropped_cells_are_told(tmp_path: Path) -> None:
+    cells = [Made("once", [0.0] * 40, budget=TOKENS), Made("chain", [1.0] * 40, budget=TOKENS)]
+    drop = racing.Drop("once@tokens=4000", "chain@tokens=4000", 1, 16, 1.0, 0.4, 1000.0, 1000.0)
+    report = write(tmp_path / "run", questions(40), cells).report(drops=[drop])
+    assert [(one["cell"], one["by"], one["after"]) for one in report["dropped"]] == [(0, 1, 16)]
+
+
+@pytest.mark.parametrize("options", [{"margin": -0.1}, {"margin": float("nan")}, {"level": 1.0}])
+def test_numbers_out_of_range(options: dict[str, Any], tmp_path: Path) -> None:
+    run = write(tmp_path / "run", questions(2), [Made("once", [1.0, 0.0])])
+    with pytest.raises(InvalidInput, match="Give a margin from 0 to 1"):
+        run.report(**options)
+    with pytest.raises(InvalidInput, match="no finished question"):
+        write(tmp_path / "empty", questions(2), [Made("once", [])]).report()
+
+
+def test_a_sweep_from_end_to_end(make_agent: MakeAgent, questions: list[Question], tmp_path: Path) -> None:
+    budgets = [rs.Budget(tokens=tokens) for tokens in (1000, 4000)]
+    run = rs.sweep(make_agent(), questions, ["once", "chain(steps=1)"], tmp_path / "run", budgets=budgets)
+    assert isinstance(run, rs.Run)
+    report = rs.Run(tmp_path / "run").report()
+    TypeAdapter(Report).validate_python(report, strict=True)
+    assert len(report["cells"]) == 4
+    assert report["answer"][0].startswith("With 1,000 tokens 3 questions cannot tell which mode to use")
+    charged, paid = report["runs"][0]["charged"], report["runs"][0]["paid"]
+    assert (charged["tokens"] or 0) > (paid["tokens"] or 0) > 0, "the same calls are paid once"
+    assert [one["overruns"] for one in report["stopped"]] == [0, 0, 0, 0]
+    assert len(report["runs"][0]["codes"]) == 1
