@@ -52,8 +52,9 @@ def show_report(console: Console, report: Report) -> None:
 
 def _title(report: Report) -> Text:
     questions = counted(len(report["questions"]), "question")
-    told = f"{plain(report['title'])}: {questions}, {counted(len(report['cells']), 'cell')}, {report['score']} with "
-    return _dim(f"{told}{100 * report['level']:g} % intervals\n")
+    shared = f" at {plain(_shared(report))}" if _shared(report) else ""
+    told = f"{plain(report['title'])}: {questions}, {counted(len(report['cells']), 'cell')}{shared}"
+    return _dim(f"{told}, {report['score']} with {100 * report['level']:g} % intervals\n")
 
 
 def _cells(report: Report) -> Table:
@@ -106,6 +107,8 @@ def _problem(console: Console, report: Report) -> None:
         console.print(_worded(problem["words"]))
     for strata in problem["strata"]:
         console.print(_strata(report, strata))
+        if strata["interaction"] is not None:
+            console.print(_worded(strata["interaction"]["words"]))
     if problem["recall"]:
         rates = _table("all gold passages found", *(f"{one['gold']} (n={one['n']})" for one in problem["recall"]))
         for at, cell in enumerate(problem["recall_cells"]):
@@ -174,8 +177,16 @@ def _found(comparisons: Sequence[Comparison], first: int, second: int) -> Compar
 
 
 def _name(report: Report, cell: int) -> str:
+    """Key of a cell, without limits that all have."""
     one = report["cells"][cell]
-    return f"{report['runs'][one['run']]['name']}: {one['key']}" if len(report["runs"]) > 1 else one["key"]
+    key = one["key"].removesuffix(f"@{_shared(report)}")
+    return f"{report['runs'][one['run']]['name']}: {key}" if len(report["runs"]) > 1 else key
+
+
+def _shared(report: Report) -> str:
+    """Limits and seed, as keys have them, where those of all cells are the same; else empty."""
+    ends = {one["key"].removeprefix(one["mode"]).removeprefix("@") for one in report["cells"]}
+    return ends.pop() if len(ends) == 1 else ""
 
 
 def _table(*columns: str) -> Table:

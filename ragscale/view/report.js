@@ -96,7 +96,7 @@ class ReportPage {
     if (!this.axis) return;
     const chart = this.data.charts.find((c) => c.axis === this.axis);
     put(this.picture, this.drawn(chart, true));
-    put(this.chartNote, plain(chart.note));
+    put(this.chartNote, worded(chart.note));
     this.aboutCell(null);
   }
 
@@ -197,7 +197,7 @@ class ReportPage {
     if (!this.data.equal.length) return h("p", {class: "soft"}, "There are not two cells of equal cost.");
     return h("div", {}, this.data.equal.map((table) => h("div", {class: "equal"},
       h("h3", {}, `Equal ${table.axis === "serial_tokens" ? "serial" : table.axis === "tokens" ? "total" : ""} cost: ${AXES[table.axis][1]}`),
-      h("p", {class: "soft small"}, `${plain(table.method)} Equivalent: within ±${score(table.margin)}. ${plain(table.note)}`),
+      h("p", {class: "soft small"}, `${plain(table.method)} Equivalent: within ±${score(table.margin)}. `, worded(table.note)),
       table.levels.map((level) => this.level(table, level)))));
   }
 

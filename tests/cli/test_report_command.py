@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("world")
     words = ["sweep", str(build(base)), str(write_questions(base)), "--mode", "once,chain(steps=1)"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ragscale.agent.load", lambda spec: ScriptedLLM(script))
+        patch.setattr("ragscale.agent.load", lambda spec: ScriptedLLM(script) if isinstance(spec, str) else spec)
         result = CliRunner().invoke(app, [*words, "--tokens", "1k,4k", "--out", f"{base}/run"])
     assert result.exit_code == 0, result.output
     return base / "run"

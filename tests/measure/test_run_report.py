@@ -72,6 +72,9 @@ def test_the_figures_of_a_large_run(large: Report) -> None:
     assert hops["interaction"] is not None
     assert (hops["interaction"]["p"] or 1) < 0.001
     assert "depend on the hops (p < .001). For each hop `chain` gains 1.00 " in hops["interaction"]["words"]
+    assert large["problem"]["words"].startswith(
+        "At equal cost (up to 4,000 tokens). The differences between the modes depend on hops (p < .001). The rule "
+    )
     (recall,) = large["problem"]["recall"]
     of = dict(zip([keys[at] for at in large["problem"]["recall_cells"]], recall["rates"], strict=True))
     assert (recall["gold"], recall["n"]) == (2, 200)
@@ -225,7 +228,7 @@ def test_cells_with_other_questions_are_compared_on_the_common_ones(tmp_path: Pa
         (one["first"], one["second"]): one["difference"]["n"] for one in report["equal"][0]["levels"][0]["comparisons"]
     }[min((1, 0), (0, 1), key=lambda pair: report["equal"][0]["levels"][0]["cells"].index(pair[0]))] == 25
     limits = "\n".join(report["limits"])
-    assert "5 questions that not all cells have been asked are left out of the figures, which are of 25 " in limits
+    assert "The figures are of 25 questions. Left out, as not all cells have been asked: 5 questions, " in limits
     assert "`parallel@tokens=4000` were asked far fewer questions" in limits
     assert "Not begun yet: `tree@tokens=4000`." in limits
     assert report["charts"][0]["points"][2] == {"cell": 2, "front": False, "share": None}
@@ -305,7 +308,7 @@ def test_what_a_run_cannot_say(tmp_path: Path) -> None:
     assert "No source documents are known" not in limits
     assert "One model (`scripted`)" in limits
     assert "Limits ended more than half of the questions of `chain@tokens=4000`" in limits
-    assert "40 questions was charged more than a limit: please report it." in limits
+    assert "Charged more than a limit: 40 questions. Please report it." in limits
     assert report["stopped"][0]["overruns"] == 40
     assert "changed during the run" not in limits
     assert [pair["name"] for pair in report["runs"][0]["codes"]] == ["one"]

@@ -131,7 +131,7 @@ def _main(found: Measured) -> Axis:
 
 
 def _serial(found: Measured, levels: dict[Axis, Levels], main: Levels, data: Sequence[view.CellData]) -> list[str]:
-    """The same at equal serial cost, where it was not the question."""
+    """The advice on the serial level of the best mean, where serial cost was not the question."""
     if main.axis == "serial_tokens":
         return []
     groups = [
@@ -139,7 +139,10 @@ def _serial(found: Measured, levels: dict[Axis, Levels], main: Levels, data: Seq
         for group in levels["serial_tokens"].groups
         if len(group.cells) > 1 and group.run == max(found.run) and group.seed == found.seeds()[0]
     ]
-    return [f"At equal serial cost: {_lower(answer.advised(found, group, data).words)}" for group in groups[-1:]]
+    if not groups:
+        return []
+    best = max(groups, key=lambda group: (found.mean("f1", group.cells[0]), -group.low))
+    return [f"At equal serial cost: {_lower(answer.advised(found, best, data).words)}"]
 
 
 def _lower(sentence: str) -> str:

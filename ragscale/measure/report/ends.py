@@ -120,8 +120,8 @@ def _sample(measured: Measured, level: float, deviation: float | None) -> list[s
     left = int((~measured.shared).sum())
     if left:
         found.append(
-            f"{counted(left, 'question')} that not all cells have been asked are left out of the figures, which are of "
-            f"{counted(n, 'question')}; their answers are in the table."
+            f"The figures are of {counted(n, 'question')}. Left out, as not all cells have been asked: "
+            f"{counted(left, 'question')}, whose answers are in the table."
         )
     few = [measured.cells[at].key for at in range(len(measured.cells)) if not measured.core[at]]
     if few:
@@ -185,7 +185,7 @@ def _rows(measured: Measured, ends: Sequence[view.Stopped]) -> list[str]:
         )
     over = sum(one["overruns"] for one in ends)
     if over:
-        found.append(f"{counted(over, 'question')} was charged more than a limit: please report it.")
+        found.append(f"Charged more than a limit: {counted(over, 'question')}. Please report it.")
     tokens = measured.numbers["total_tokens"]
     guessed = float(np.nansum(measured.numbers["total_estimated_tokens"]) / max(1.0, float(np.nansum(tokens))))
     if guessed > 0:

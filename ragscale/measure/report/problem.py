@@ -50,14 +50,14 @@ def dependence(
     cells = measured.together(group.cells)
     ordered = [baseline, *(cell for cell in cells if cell != baseline)] if baseline in cells else cells
     part = _Part(measured, group, pairs, ordered, chosen, name)
-    tables, sentences, findings = [], [], []
+    tables: list[view.Strata] = []
+    sentences: list[str] = []
     for label, values in _properties(measured):
         table, told = part.table(label, values)
         tables.append(table)
         sentences += told
-        if table["interaction"] is not None:
-            findings.append(table["interaction"]["words"])
-    words = [f"At equal cost ({group.label}).", *findings, *part.selection()] if cells else []
+    findings = [*_summary(tables, pairs.level), *part.selection()]
+    words = [f"At equal cost ({group.label}).", *findings] if findings else []
     problem = view.Problem(
         words=" ".join(words), strata=tables, recall_cells=ordered, recall=part.recall(), oracle=part.oracle()
     )
@@ -245,6 +245,26 @@ class _Part:
                 f"{_size(phrases.of(gain))} against {self.name(self.cells[0])}."
             )
         return view.Interaction(test=f"permutation test of mode x {label}", p=found.p, words=words)
+
+
+def _summary(tables: Sequence[view.Strata], level: float) -> list[str]:
+    """A sentence on the tests of all properties."""
+    p = {table["by"]: table["interaction"]["p"] for table in tables if table["interaction"] is not None}
+    known = {name: value for name, value in p.items() if value is not None}
+    shown = [f"{name} (p {_p(value)})" for name, value in known.items() if value <= 1 - level]
+    other = [f"{name} (p {_p(value)})" for name, value in known.items() if value > 1 - level]
+    if shown and other:
+        return [
+            f"The differences between the modes depend on {phrases.listing(shown)}; on {phrases.listing(other)} "
+            "that is not shown, nor excluded."
+        ]
+    if shown:
+        return [f"The differences between the modes depend on {phrases.listing(shown)}."]
+    if other:
+        return [
+            f"That the differences between the modes depend on {phrases.listing(other)} is not shown, nor excluded."
+        ]
+    return []
 
 
 def _properties(measured: Measured) -> list[tuple[str, list[Any]]]:
