@@ -44,7 +44,7 @@ def show_report(console: Console, report: Report) -> None:
         told = ", ".join(f"{pair['name']} {_short(pair['value'])}" for pair in run["settings"])
         codes = ", ".join(pair["name"] for pair in run["codes"])
         name = f"{run['name']}: " if len(report["runs"]) > 1 else ""
-        console.print(_dim(f"{name}{counted(run['rows'], 'row')}; {told}; code {codes}"))
+        console.print(_dim(plain(f"{name}{counted(run['rows'], 'row')}; {told}; code {codes}")))
     console.print(_heading("What this cannot say"))
     for text in report["limits"]:
         console.print(Padding(_worded(f"- {text}"), (0, 0, 0, 0)))

@@ -355,3 +355,27 @@ def test_a_sweep_from_end_to_end(make_agent: MakeAgent, questions: list[Question
     assert (charged["tokens"] or 0) > (paid["tokens"] or 0) > 0, "the same calls are paid once"
     assert [one["overruns"] for one in report["stopped"]] == [0, 0, 0, 0]
     assert len(report["runs"][0]["codes"]) == 1
+
+
+@pytest.mark.slow
+def test_equal_modes_are_seldom_called_better(tmp_path: Path) -> None:
+    """200 runs of four equal modes: the best is chosen by the data, and yet no verdict says so in more than 5 %.
+
+    The same for the groups of one property. Both bounds leave three standard errors of 200 runs.
+    """
+    asked = questions(40, hops=[1, 2])
+    source = np.random.default_rng(5)
+    claimed = {"level": 0, "hops": 0}
+    for number in range(200):
+        hard = source.random(40)
+        cells = [
+            Made(mode, [float(one) for one in hard + source.normal(0, 0.3, 40) < 0.5], budget=TOKENS)
+            for mode in ("once", "chain", "parallel", "tree")
+        ]
+        report = write(tmp_path / str(number), asked, cells).report()
+        verdicts = {one["verdict"] for one in report["equal"][0]["levels"][0]["comparisons"]}
+        claimed["level"] += bool(verdicts & {"better", "worse"})
+        words = "".join(one["words"] for one in report["problem"]["strata"][0]["strata"])
+        claimed["hops"] += "is better than" in words or "is the best" in words
+    print(claimed)
+    assert max(claimed.values()) / 200 <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
