@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -75,6 +75,10 @@ NoHealth = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print what is left to do and its cost; nothing is asked or written.")
 ]
+Engine = Literal["local", "ray"]
+EngineOption = Annotated[
+    Engine, typer.Option(help="What asks the questions: this process, or workers on Ray (the cluster at RAY_ADDRESS).")
+]
 _AXES = "Limits of a question, one or several of each: 1k,2k,4k"
 TokensAxis = Annotated[
     str | None,
@@ -137,6 +141,7 @@ def evaluate(
     yes: Yes = False,
     record: Record = None,
     replay: Replay = None,
+    engine: EngineOption = "local",
     as_json: AsJson = False,
 ) -> None:
     """Measure modes at one budget: exact match, F1, recall of gold passages, and what they cost.
@@ -151,7 +156,7 @@ def evaluate(
     _measure(
         source, questions, out, mode, [budget], [seed], llm=llm, prices=prices, how=how, limit=limit, skip=skip,
         concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
-        replay=replay, as_json=as_json,
+        replay=replay, engine=engine, as_json=as_json,
     )  # fmt: skip
 
 
@@ -181,6 +186,7 @@ def sweep(
     yes: Yes = False,
     record: Record = None,
     replay: Replay = None,
+    engine: EngineOption = "local",
     as_json: AsJson = False,
 ) -> None:
     """Measure modes at several budgets: the run that `ragscale report` reads.
@@ -203,7 +209,7 @@ def sweep(
     _measure(
         source, questions, out, mode, budgets, seeds, llm=llm, prices=prices, how=how, limit=limit, skip=skip,
         concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
-        replay=replay, as_json=as_json,
+        replay=replay, engine=engine, as_json=as_json,
     )  # fmt: skip
 
 
@@ -245,6 +251,7 @@ def _measure(
     max_cost: float | None,
     yes: bool,
     health: bool,
+    engine: Engine,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -255,15 +262,15 @@ def _measure(
     from ragscale.measure.plan import total
     from ragscale.modes import built_in, spec
 
+    if record and replay:
+        raise InvalidInput("--record and --replay together", "Give one: a replay makes no calls.")
     chosen = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
     loaded = load_questions(questions)
     errors = Console(stderr=True)
     at_once = (2 if llm.startswith("embedded") else 8) if concurrency is None else concurrency
     bars = len(chosen) * len(budgets) * len(seeds) <= _BARS
     options |= {"budgets": budgets, "seeds": seeds, "concurrency": at_once}
-    with open_agent(
-        source, llm, budgets[0], seed=seeds[0], how=how, prices=prices, record=record, replay=replay
-    ) as agent:
+    with open_agent(source, llm, budgets[0], seed=seeds[0], how=how, prices=prices, replay=replay) as agent:
         if dry_run or max_cost is not None:
             planned = measure.dry_run(agent, loaded, chosen, out, **options)
             if dry_run:
@@ -271,7 +278,9 @@ def _measure(
                 return
             consent(total(planned).usd, max_cost, yes=yes)
         with _progress(errors, bars) as progress:
-            run = sweep(agent, loaded, chosen, out, health=health, progress=progress, **options)
+            run = sweep(
+                agent, loaded, chosen, out, health=health, engine=engine, calls=record, progress=progress, **options
+            )
     reports = run.reports()
     if as_json:
         print_json(to_json(reports))

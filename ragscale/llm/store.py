@@ -33,7 +33,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["StoredLLM"]
+__all__ = ["CallFile", "StoredLLM", "UnderWay"]
 
 VERSION = 1
 """Version of the file."""
@@ -63,6 +63,7 @@ class StoredLLM:
     Args:
         path: SQLite file of the calls, made where it is absent.
         model: Makes the calls that the file lacks; None for a replay, in which such a call is an error.
+        file: The opened file, where it is not opened here: another process has it.
 
     Raises:
         InvalidInput: `path` is not a file of calls, or is one of another version; for a replay: it is absent, or holds
@@ -70,10 +71,10 @@ class StoredLLM:
         RagscaleError: The file cannot be read or written. Later calls raise `CallStoreError` for that.
     """
 
-    def __init__(self, path: str | Path, model: LLM | None = None) -> None:
+    def __init__(self, path: str | Path, model: LLM | None = None, *, file: CallFile | None = None) -> None:
         self.path = Path(path).expanduser()
         self.model = model
-        self._file = _File(self.path, new=model is not None)
+        self._file = file or CallFile(self.path, new=model is not None)
         self._facts: dict[str, Any] | None = self._file.only() if model is None else None
 
     def __repr__(self) -> str:
@@ -255,25 +256,28 @@ class _Asked(Generic[_R]):
         self.seconds: float | None = None
 
 
-class _UnderWay:
+class UnderWay:
     """The calls under way of all who share a file: two who reach the same call at the same moment would pay it twice.
 
     Other processes hold a lock on a byte of a file beside it, which the system releases when a process dies.
+
+    Args:
+        path: The file; None where no other process has it.
     """
 
-    _of: ClassVar[WeakValueDictionary[Path, _UnderWay]] = WeakValueDictionary()
+    _of: ClassVar[WeakValueDictionary[Path, UnderWay]] = WeakValueDictionary()
     _lock: ClassVar = threading.Lock()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._asked: WeakValueDictionary[tuple[bytes, int], _Asked[Any]] = WeakValueDictionary()
         self._taken: set[bytes] = set()
         self._descriptor: int | None = None
-        if fcntl is not None:
+        if fcntl is not None and path is not None:
             self._descriptor = os.open(path.with_name(f"{path.name}-lock"), os.O_RDWR | os.O_CREAT, 0o666)
             finalize(self, os.close, self._descriptor)
 
     @classmethod
-    def of(cls, path: Path) -> _UnderWay:
+    def of(cls, path: Path) -> UnderWay:
         """One a file and process: a process's locks on a file are gone when it closes any descriptor of it."""
         with cls._lock:
             found = cls._of.get(path.resolve())
@@ -282,6 +286,7 @@ class _UnderWay:
             return found
 
     def asked(self, key: bytes, room: int) -> _Asked[Any]:
+        """The call, by itself and by its room."""
         with self._lock:
             return self._asked.get((key, room)) or self._asked.setdefault((key, room), _Asked())
 
@@ -317,7 +322,7 @@ class _UnderWay:
         return True
 
 
-class _File:
+class CallFile:
     """The SQLite file. Its methods take microseconds and are safe from several threads and processes."""
 
     def __init__(self, path: Path, *, new: bool) -> None:
@@ -332,7 +337,7 @@ class _File:
                 self._db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
                 self._prepare()
                 if new:
-                    self.under_way = _UnderWay.of(path)
+                    self.under_way = UnderWay.of(path)
         except CallStoreError as error:
             raise RagscaleError(error.problem, error.remedy) from error
 
@@ -378,9 +383,11 @@ class _File:
         return {"identity": models[0][0], **json.loads(models[0][1])}
 
     def tell(self, model: str, facts: dict[str, Any]) -> None:
+        """Keep the facts of a model."""
         self._run("INSERT OR REPLACE INTO models VALUES (?, ?)", model, json.dumps(facts))
 
     def reply(self, key: bytes, room: int) -> bytes | None:
+        """The reply that serves a call with room for so many tokens; None where there is none."""
         found = self._run(
             "SELECT reply FROM calls WHERE key = ? AND (room = ? OR room = ? AND needed <= ?) ORDER BY room",
             key, room, _ANY, room,
@@ -388,18 +395,22 @@ class _File:
         return found[0][0] if found else None
 
     def keep(self, key: bytes, room: int, needed: int, reply: bytes) -> None:
+        """Keep a reply."""
         self._run("INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?)", key, room, needed, zlib.compress(reply))
 
     def count(self, key: bytes) -> int | None:
+        """Tokens of a prompt, if they were counted."""
         found = self._run("SELECT tokens FROM counts WHERE key = ?", key)
         return int(found[0][0]) if found else None
 
     def keep_count(self, key: bytes, tokens: int) -> None:
+        """Keep the tokens of a prompt."""
         if (key, tokens) not in self._counted:  # a prompt is counted several times
             self._counted.add((key, tokens))
             self._run("INSERT OR REPLACE INTO counts VALUES (?, ?)", key, tokens)
 
     def close(self) -> None:
+        """Close it."""
         with self._lock:
             self._db.close()
 

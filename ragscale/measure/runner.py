@@ -6,24 +6,20 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import sys
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, fields
-from functools import cache
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
-from ragscale import background, modes, prompts
+from ragscale import background, modes
 from ragscale.agent import Agent
-from ragscale.answer import AnswerSpend
 from ragscale.arguments import listed
-from ragscale.budget import Budget, Ledger
-from ragscale.errors import CallStoreError, EndpointError, InvalidInput, RagscaleError
+from ragscale.budget import Budget
+from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.llm.store import StoredLLM
+from ragscale.measure.attempt import attempt
 from ragscale.measure.cell import Cell
-from ragscale.measure.metrics import exact_match, f1, gold_recall
 from ragscale.measure.plan import Planned, means, plan
 from ragscale.measure.questions import Question, load_questions, shuffled
 from ragscale.measure.run import Run
@@ -32,7 +28,9 @@ from ragscale.modes.spec import label
 from ragscale.types import Spend
 from ragscale.version import __version__
 
-__all__ = ["SweepProgress", "asweep", "dry_run", "sweep"]
+__all__ = ["Engine", "SweepProgress", "asweep", "dry_run", "sweep"]
+
+Engine = Literal["local", "ray"]
 
 SweepProgress = Callable[[Cell, Row | None, int, int], None]
 """Called with a cell, the row that was just finished (None at the start), rows done and rows in all."""
@@ -54,6 +52,8 @@ async def asweep(
     limit: int | None = None,
     skip: int = 0,
     health: bool = True,
+    engine: Engine = "local",
+    calls: str | Path | None = None,
     progress: SweepProgress | None = None,
 ) -> Run:
     """Answer the same questions with every mode at every budget and seed, and keep what it scored and cost.
@@ -64,6 +64,11 @@ async def asweep(
     calls are kept in ``out/calls.sqlite`` (`ragscale.llm.store`): one that another cell made before is charged as it
     was then, and paid no more.
 
+    With the engine ``"ray"`` the questions are asked by workers on a cluster, one for every four CPUs. Each opens the
+    index and the model by what the agent was made of, so that all nodes must see the index under the same path, and
+    reach the model. All cells of a question go to one worker. This process alone writes rows and traces, and one actor
+    on its node the calls, which all workers read and write through it.
+
     Args:
         agent: Index, model and search; its mode is not used. Pinned in ``out/config.json``.
         questions: Questions, or a file of them.
@@ -71,11 +76,13 @@ async def asweep(
         out: Folder of the run.
         budgets: Limits of a question, one or more; None for the agent's.
         seeds: One or more; None for the agent's.
-        concurrency: Questions in flight.
+        concurrency: Questions in flight; of the engine ``"ray"``, in each worker.
         limit: Number of questions taken of the shuffled ones; None for all.
         skip: Number of shuffled questions left out at the beginning.
         health: Whether each cell is asked two questions before the bulk, which does not begin where a cell failed at
             both.
+        engine: Asks the questions: this process, or Ray on the cluster at ``RAY_ADDRESS``, else on this machine.
+        calls: File of the calls instead of ``out/calls.sqlite``; several runs on one machine may share it.
         progress: Told about every finished question.
 
     Returns:
@@ -85,7 +92,8 @@ async def asweep(
         InvalidInput: `out` is a run of something else or cannot be written, a number is out of range, or another
             argument is not what it should be.
         RagscaleError: Another process is writing the run. Or the health check failed, with the cells and the reasons.
-            Or a file cannot be written, as on a full disk; what is finished is kept.
+            Or a file cannot be written, as on a full disk, or Ray gave up; what is finished is kept.
+        MissingDependency: The engine is ``"ray"``, which is not installed.
         CallStoreError: The same of the file of calls. `CallMissing` is one: the agent's model is a replay, which lacks
             a call.
         ModelFileError: The reranker of the agent's search cannot be loaded.
@@ -93,17 +101,19 @@ async def asweep(
             recorded as failed, and the same call tries them again.
     """
     _check_numbers(concurrency=(concurrency, 1))
+    if engine not in ("local", "ray"):
+        raise InvalidInput(f"unknown engine {engine!r}", "Choose local or ray.")
+    if calls is not None and isinstance(agent.llm, StoredLLM):
+        raise InvalidInput(f"calls={str(calls)!r} and a model that keeps its calls in {agent.llm.path}", "Give one.")
     cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
     store = Store(Path(out))
     with store.writing():
         settings = await asyncio.to_thread(_settings, agent)  # may load a reranker
         store.pin(settings, cells)
         store.add_questions(taken)
-        with contextlib.ExitStack() as files:
-            if not isinstance(agent.llm, StoredLLM):  # else a recording or a replay of the caller's
-                stored = files.enter_context(contextlib.closing(StoredLLM(store.folder / CALLS_FILE, agent.llm)))
-                agent = agent.with_model(stored)
-            await _Sweep(agent, store, cells, taken, _mark_of(settings), progress).work(concurrency, health)
+        mark = _mark_of(settings)
+        async with _askers(agent, Path(calls or store.folder / CALLS_FILE), mark, engine, concurrency) as askers:
+            await _Sweep(askers, store, cells, taken, progress).work(concurrency, health)
     return Run(store.folder, [cell.key for cell in cells], [question.id for question in taken])
 
 
@@ -200,20 +210,59 @@ def _cells(
     return list(found.values())
 
 
+class Asker(Protocol):
+    """Asks questions of cells, here or elsewhere."""
+
+    async def ready(self) -> None:
+        """Wait until it can ask, which may be never while other work has its place."""
+        ...
+
+    async def ask(self, cell: Cell, question: Question) -> tuple[Row, dict[str, Any] | None]:
+        """As `ragscale.measure.attempt.attempt`."""
+        ...
+
+
+class _Here:
+    """Asks in this process."""
+
+    def __init__(self, agent: Agent, settings: str) -> None:
+        self._agent, self._settings = agent, settings
+
+    async def ready(self) -> None:
+        pass
+
+    async def ask(self, cell: Cell, question: Question) -> tuple[Row, dict[str, Any] | None]:
+        return await attempt(self._agent, cell, question, self._settings)
+
+
+@contextlib.asynccontextmanager
+async def _askers(
+    agent: Agent, calls: Path, settings: str, engine: Engine, concurrency: int
+) -> AsyncIterator[Sequence[Asker]]:
+    if engine == "ray":
+        from ragscale.measure.cluster import workers  # Ray is an extra
+
+        with workers(agent, calls, settings, concurrency) as found:
+            yield found
+    elif isinstance(agent.llm, StoredLLM):  # a recording or a replay of the caller's
+        yield [_Here(agent, settings)]
+    else:
+        with contextlib.closing(StoredLLM(calls, agent.llm)) as stored:
+            yield [_Here(agent.with_model(stored), settings)]
+
+
 class _Sweep:
-    """One call of `asweep`: what is left to do of it, done by several workers."""
+    """One call of `asweep`: what is left to do of it."""
 
     def __init__(
         self,
-        agent: Agent,
+        askers: Sequence[Asker],
         store: Store,
         cells: list[Cell],
         taken: Sequence[Question],
-        settings: str,
         progress: SweepProgress | None,
     ) -> None:
-        self.agent, self.store, self.cells, self.taken, self.settings = agent, store, cells, taken, settings
-        self.progress = progress
+        self.askers, self.store, self.cells, self.taken, self.progress = askers, store, cells, taken, progress
         self.rows: _Rows = {cell.key: store.rows(cell) for cell in cells}
 
     async def work(self, concurrency: int, health: bool) -> None:
@@ -251,60 +300,52 @@ class _Sweep:
             row = self.rows[cell.key].get(question.id)
             return row is None or row.failed
 
-        every = ((cell, question) for question in questions for cell in self.cells)
-        waiting = iter([task for task in every if is_open(*task)])
+        every = [[(cell, question) for cell in self.cells if is_open(cell, question)] for question in questions]
+        waiting = iter(every)
+        left = sum(map(len, every))
+        done = asyncio.Event()
 
-        async def worker() -> None:
-            for cell, question in waiting:
-                row = await self._run(cell, question)
-                self.store.append(cell, row)
-                self.rows[cell.key][question.id] = row
-                if self.progress:
-                    self.progress(cell, row, self._done(cell), len(self.taken))
+        def tasks() -> Iterator[tuple[Cell, Question]]:
+            """Tasks of an asker: all cells of a question, which share calls, then those of the next question."""
+            own: deque[tuple[Cell, Question]] = deque()
+            while own or (own := deque(next((some for some in waiting if some), ()))):
+                yield own.popleft()
 
+        async def work(asker: Asker, todo: Iterator[tuple[Cell, Question]]) -> None:
+            nonlocal left
+            await asker.ready()
+            for cell, question in todo:
+                self._keep(cell, question, *await asker.ask(cell, question))
+                left -= 1
+            if not left:
+                done.set()
+
+        if not left:
+            return
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
-                    group.create_task(worker())
+                at_work = []
+                for asker in self.askers:
+                    todo = tasks()
+                    at_work += [group.create_task(work(asker, todo)) for _ in range(concurrency)]
+                await done.wait()
+                for task in at_work:  # of askers that have found no place yet
+                    task.cancel()
         except* Exception as errors:
             # The first one tells; the others were cancelled or say the same.
             raise errors.exceptions[0] from None
 
-    async def _run(self, cell: Cell, question: Question) -> Row:
-        started = time.perf_counter()
-        ledger = Ledger()  # knows what a run had spent that raised an error
-        text, stop, reason, trace = "", "failed", "", None
-        spend, recall = None, None
-        try:
-            answer = await self.agent.aask(
-                question.question, mode=cell.mode, budget=cell.budget, seed=cell.seed, parent=ledger
-            )
-        except (CallStoreError, EndpointError):
-            raise  # every other question would fail like this one
-        except Exception as problem:  # a defect that one question lays bare must not end a run of hours
-            reason = f"{type(problem).__name__}: {problem}"
-        else:
-            text, stop, reason, spend = answer.text, answer.stop_reason, answer.reason, answer.spend
-            recall = gold_recall(question.supporting, answer.trace)
-            trace = self.store.append_trace(cell, answer.to_dict())
-        spend = spend or AnswerSpend(ledger.spent, ledger.spent, stored=ledger.stored)
+    def _keep(self, cell: Cell, question: Question, row: Row, answer: dict[str, Any] | None) -> None:
         before = self.rows[cell.key].get(question.id)
-        failed = stop == "failed"
-        return Row(
-            id=question.id,
-            answer=text,
-            em=0.0 if failed else exact_match(text, question.answers),
-            f1=0.0 if failed else f1(text, question.answers),
-            gold_recall=recall,
-            stop_reason=stop,
-            reason=reason,
-            spend=spend,
-            paid=spend.paid + (before.paid if before else Spend()),
-            wall_seconds=time.perf_counter() - started,
-            code=_code(cell.mode),
-            settings=self.settings,
-            trace=trace,
+        row = replace(
+            row,
+            trace=None if answer is None else self.store.append_trace(cell, answer),
+            paid=row.paid + (before.paid if before else Spend()),
         )
+        self.store.append(cell, row)
+        self.rows[cell.key][question.id] = row
+        if self.progress:
+            self.progress(cell, row, self._done(cell), len(self.taken))
 
 
 def _settings(agent: Agent) -> dict[str, Any]:
@@ -321,45 +362,3 @@ def _settings(agent: Agent) -> dict[str, Any]:
 def _mark_of(settings: dict[str, Any]) -> str:
     """Mark of a run's settings: rows of different marks are not comparable."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _code(mode: modes.Mode) -> str:
-    """Mark of the source of the built-in modes and prompts; of a mode with files of its own, ``+`` and their mark.
-
-    Rows whose first marks differ, or rows of one mode with different marks, are not comparable, and the report says so.
-    """
-    packages = tuple(Path(str(package.__file__)).parent for package in (modes, prompts))
-    mark = _mark(packages)
-    own = sorted(path for path in _sources(mode) if not any(path.is_relative_to(place) for place in packages))
-    templates = _templates(mode)  # files that a user may change from one run to the next
-    if not own and not templates:
-        return mark
-    read = b"".join([_mark(tuple(own)).encode(), *(path.read_bytes() for path in templates)])
-    return f"{mark}+{hashlib.sha256(read).hexdigest()[:12]}"
-
-
-def _templates(mode: modes.Mode) -> list[Path]:
-    """Template files of a mode's prompts and of the modes within it."""
-    values = [getattr(mode, field.name) for field in fields(mode)]
-    own = getattr(mode, "prompts", "")
-    inner = [path for value in values if isinstance(value, modes.Mode) for path in _templates(value)]
-    return [*([Path(own).expanduser()] if own else []), *inner]
-
-
-def _sources(mode: modes.Mode) -> set[Path]:
-    """Files that define a mode and the modes within it, which may be of other packages."""
-    file = getattr(sys.modules.get(type(mode).__module__), "__file__", None)  # None in a notebook
-    inner = (getattr(mode, field.name) for field in fields(mode))
-    found = [_sources(value) for value in inner if isinstance(value, modes.Mode)]
-    return set[Path]().union(*found, [Path(file)] if file else [])
-
-
-@cache
-def _mark(places: Iterable[Path]) -> str:
-    """Hash of files and, at any depth, of the files in folders."""
-    digest = hashlib.sha256()
-    for place in places:
-        inside = place.rglob("*") if place.is_dir() else [place]
-        for path in sorted(path for path in inside if path.is_file() and "__pycache__" not in path.parts):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]

@@ -52,7 +52,7 @@ def work(job: Sweep, told: Connection) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    append, replace, keep = store._append, Path.replace, calls._File.keep
+    append, replace, keep = store._append, Path.replace, calls.CallFile.keep
 
     def appended(path: Path, data: bytes) -> int:
         if turn("append"):
@@ -82,7 +82,7 @@ def work(job: Sweep, told: Connection) -> None:
         if turn("kept"):
             die()
 
-    store._append, Path.replace, calls._File.keep = appended, replaced, kept  # type: ignore[method-assign, assignment]
+    store._append, Path.replace, calls.CallFile.keep = appended, replaced, kept  # type: ignore[method-assign, assignment]
     if job.largest:
         grown(job.largest)
     model: str | LLM = calls.StoredLLM(job.record, load(job.llm)) if job.record else job.llm

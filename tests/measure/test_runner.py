@@ -21,7 +21,7 @@ from ragscale.budget import Budget
 from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.measure import Cell, ModeReport, Question, Run, Store, asweep, runner, sweep
+from ragscale.measure import Cell, ModeReport, Question, Run, Store, asweep, attempt, sweep
 from ragscale.measure.questions import shuffled
 from ragscale.modes import Chain, Mode, Once, Parallel, spec
 
@@ -344,7 +344,7 @@ async def test_rows_of_changed_prompts_are_told_apart(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clean = await measured(make_agent(), questions, [Once()], tmp_path, limit=1)
-    monkeypatch.setattr("ragscale.measure.runner._code", lambda mode: "changed")
+    monkeypatch.setattr("ragscale.measure.attempt.code_mark", lambda mode: "changed")
     mixed = await measured(make_agent(), questions, [Once()], tmp_path)
     assert (clean["once"].versions, mixed["once"].versions) == (1, 2)
 
@@ -426,11 +426,11 @@ def test_an_edit_at_any_depth_changes_the_mark(inside: str, tmp_path: Path) -> N
     for name in ("a.py", "search/b.py", "search/deep/c.toml", "search/__pycache__/b.pyc"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    before = runner._mark.__wrapped__([tmp_path])
+    before = attempt._mark.__wrapped__([tmp_path])
     (tmp_path / "search" / "__pycache__" / "b.pyc").write_text("compiled anew")
-    assert runner._mark.__wrapped__([tmp_path]) == before
+    assert attempt._mark.__wrapped__([tmp_path]) == before
     (tmp_path / inside).write_text("edited")
-    assert runner._mark.__wrapped__([tmp_path]) != before
+    assert attempt._mark.__wrapped__([tmp_path]) != before
 
 
 def test_the_source_of_a_mode_from_elsewhere_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,12 +444,12 @@ def test_the_source_of_a_mode_from_elsewhere_counts(tmp_path: Path, monkeypatch:
         name = "outer"
         of: Mode = inner
 
-    assert tmp_path / "elsewhere.py" in runner._sources(inner)
-    assert runner._sources(Outer()) == {tmp_path / "elsewhere.py", Path(__file__)}
-    built_in = runner._code(Once())
-    assert built_in == runner._code(Chain()), "rows of two modes of one source are comparable"
-    assert re.fullmatch(r"[0-9a-f]{12}\+[0-9a-f]{12}", runner._code(inner))
-    assert runner._code(inner).startswith(built_in)
+    assert tmp_path / "elsewhere.py" in attempt._sources(inner)
+    assert attempt._sources(Outer()) == {tmp_path / "elsewhere.py", Path(__file__)}
+    built_in = attempt.code_mark(Once())
+    assert built_in == attempt.code_mark(Chain()), "rows of two modes of one source are comparable"
+    assert re.fullmatch(r"[0-9a-f]{12}\+[0-9a-f]{12}", attempt.code_mark(inner))
+    assert attempt.code_mark(inner).startswith(built_in)
 
 
 async def test_cells_share_questions_and_calls(
