@@ -181,6 +181,13 @@ def sweep(
     seed: Annotated[str, typer.Option(metavar="N,...", help="Of sampled sub-queries; one or several.")] = "0",
     how: HowOption = None,
     no_health: NoHealth = False,
+    race: Annotated[
+        bool, typer.Option("--race", help="Ask cells no further that another one surely beats at no more cost.")
+    ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="SPEC", help="Mode that --race never drops. Default: the first.", show_default=False),
+    ] = None,
     dry_run: DryRun = False,
     max_cost: MaxCost = None,
     yes: Yes = False,
@@ -209,7 +216,7 @@ def sweep(
     _measure(
         source, questions, out, mode, budgets, seeds, llm=llm, prices=prices, how=how, limit=limit, skip=skip,
         concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
-        replay=replay, engine=engine, as_json=as_json,
+        replay=replay, engine=engine, race=race, baseline=baseline, as_json=as_json,
     )  # fmt: skip
 
 
@@ -252,6 +259,8 @@ def _measure(
     yes: bool,
     health: bool,
     engine: Engine,
+    race: bool = False,
+    baseline: str | None = None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -278,15 +287,21 @@ def _measure(
                 return
             consent(total(planned).usd, max_cost, yes=yes)
         with _progress(errors, bars) as progress:
-            run = sweep(
-                agent, loaded, chosen, out, health=health, engine=engine, calls=record, progress=progress, **options
-            )
+            options |= {"health": health, "race": race, "baseline": baseline, "engine": engine, "calls": record}
+            run = sweep(agent, loaded, chosen, out, progress=progress, **options)
     reports = run.reports()
     if as_json:
         print_json(to_json(reports))
     else:
         Console().print(table(reports))
     _warn(errors, reports)
+    for drop in run.drops if race else ():
+        errors.print(
+            f"{drop.cell}: dropped after {counted(drop.n, 'question')}: {drop.by} is better by {drop.difference:.2f} "
+            f"(at least {drop.bound:.2f}), for {drop.cost_by:,.0f} instead of {drop.cost:,.0f} tokens.",
+            markup=False,
+            highlight=False,
+        )
     if all(report.failed == report.n for report in reports.values()):
         raise typer.Exit(1)
 

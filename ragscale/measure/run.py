@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ragscale.errors import InvalidInput
 from ragscale.measure.cell import MeasuredCell
 from ragscale.measure.questions import Question
+from ragscale.measure.racing import Drop
 from ragscale.measure.store import Row, Store
 from ragscale.measure.table import ModeReport, summarise
 from ragscale.types import Spend
@@ -57,6 +58,9 @@ class Run:
             id: everything[id] for id in (everything if questions is None else questions)
         }
         """Questions by id."""
+        found = [Drop(**drop) for look in self._store.looks() for drop in look["drops"]]
+        self.drops: list[Drop] = [drop for drop in found if drop.cell in self.cells]
+        """Cells that a race dropped, in order, with the evidence."""
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}: {len(self.cells)} cells, {len(self.questions)} questions)"
@@ -111,14 +115,14 @@ class Run:
 
         Args:
             other: A later run of the same questions, to compare with.
-            **options: ``margin`` (0.05), ``level`` (0.95), ``tuned_on_these`` (False), ``texts`` (True), ``drops``.
+            **options: ``margin`` (0.05), ``level`` (0.95), ``tuned_on_these`` (False), ``texts`` (True).
 
         Raises:
             InvalidInput: No question is finished, the runs have none in common, or an option is out of range.
         """
         from ragscale.measure.report import report
 
-        return report(self, other, **options)
+        return report(self, other, **{"drops": self.drops, **options})
 
     def _rows(self, cell: MeasuredCell) -> Iterator[Row]:
         return (row for id, row in self._found(cell).items() if id in self.questions)

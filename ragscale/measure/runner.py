@@ -22,6 +22,8 @@ from ragscale.measure.attempt import attempt
 from ragscale.measure.cell import Cell
 from ragscale.measure.plan import Planned, means, plan
 from ragscale.measure.questions import Question, load_questions, shuffled
+from ragscale.measure.race import Race
+from ragscale.measure.racing import rungs
 from ragscale.measure.run import Run
 from ragscale.measure.store import CALLS_FILE, CONFIG_FILE, Row, Store
 from ragscale.modes.spec import label
@@ -37,7 +39,6 @@ SweepProgress = Callable[[Cell, Row | None, int, int], None]
 
 HEALTH = 2
 """Questions of each cell that are asked before the bulk."""
-_Rows = dict[str, dict[str, Row]]  # by the cell's key, by the question's id
 
 
 async def asweep(
@@ -52,6 +53,8 @@ async def asweep(
     limit: int | None = None,
     skip: int = 0,
     health: bool = True,
+    race: bool = False,
+    baseline: modes.Mode | str | None = None,
     engine: Engine = "local",
     calls: str | Path | None = None,
     progress: SweepProgress | None = None,
@@ -69,6 +72,11 @@ async def asweep(
     reach the model. All cells of a question go to one worker. This process alone writes rows and traces, and one actor
     on its node the calls, which all workers read and write through it.
 
+    In a race, questions come in rungs of 16, 32, 64 and so on. After each a cell is dropped where another one has a
+    better F1 (by a bound that holds under repeated looks, `ragscale.measure.racing`) at no more total tokens, serial
+    tokens, rounds and, where the model has a price, dollars. ``out/race.json`` keeps every look: one that was taken is
+    not taken again, so that a run which was killed goes on as it was. Without a race, dropped cells are asked again.
+
     Args:
         agent: Index, model and search; its mode is not used. Pinned in ``out/config.json``.
         questions: Questions, or a file of them.
@@ -81,6 +89,8 @@ async def asweep(
         skip: Number of shuffled questions left out at the beginning.
         health: Whether each cell is asked two questions before the bulk, which does not begin where a cell failed at
             both.
+        race: Whether cells that are surely dominated get no further questions.
+        baseline: Mode, one of `chosen`, whose cells a race never drops; None for the first.
         engine: Asks the questions: this process, or Ray on the cluster at ``RAY_ADDRESS``, else on this machine.
         calls: File of the calls instead of ``out/calls.sqlite``; several runs on one machine may share it.
         progress: Told about every finished question.
@@ -106,6 +116,7 @@ async def asweep(
     if calls is not None and isinstance(agent.llm, StoredLLM):
         raise InvalidInput(f"calls={str(calls)!r} and a model that keeps its calls in {agent.llm.path}", "Give one.")
     cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
+    kept = _baseline(cells, baseline)
     store = Store(Path(out))
     with store.writing():
         settings = await asyncio.to_thread(_settings, agent)  # may load a reranker
@@ -113,7 +124,8 @@ async def asweep(
         store.add_questions(taken)
         mark = _mark_of(settings)
         async with _askers(agent, Path(calls or store.folder / CALLS_FILE), mark, engine, concurrency) as askers:
-            await _Sweep(askers, store, cells, taken, progress).work(concurrency, health)
+            sweep = _Sweep(askers, store, cells, taken, progress, Race(store, cells, taken, kept) if race else None)
+            await sweep.work(concurrency, health)
     return Run(store.folder, [cell.key for cell in cells], [question.id for question in taken])
 
 
@@ -210,6 +222,15 @@ def _cells(
     return list(found.values())
 
 
+def _baseline(cells: Sequence[Cell], given: modes.Mode | str | None) -> set[str]:
+    """Keys of the cells that a race never drops. Raises `InvalidInput` where there are none."""
+    name = cells[0].label if given is None else label(modes.get(given))
+    found = {cell.key for cell in cells if cell.label == name}
+    if not found:
+        raise InvalidInput(f"baseline {name!r} is not among the modes", "Give one of those that are run.")
+    return found
+
+
 class Asker(Protocol):
     """Asks questions of cells, here or elsewhere."""
 
@@ -261,24 +282,33 @@ class _Sweep:
         cells: list[Cell],
         taken: Sequence[Question],
         progress: SweepProgress | None,
+        race: Race | None,
     ) -> None:
         self.askers, self.store, self.cells, self.taken, self.progress = askers, store, cells, taken, progress
-        self.rows: _Rows = {cell.key: store.rows(cell) for cell in cells}
+        self.race = race
+        self.rows: dict[str, dict[str, Row]] = {cell.key: store.rows(cell) for cell in cells}
 
     async def work(self, concurrency: int, health: bool) -> None:
         """All questions of all cells, cell by cell of each question, so that shared calls are near each other."""
         if self.progress:
             for cell in self.cells:
-                self.progress(cell, None, self._done(cell), len(self.taken))
+                self.progress(cell, None, self._done(cell), self._all(cell))
         first, rest = (self.taken[:HEALTH], self.taken[HEALTH:]) if health else ([], self.taken)
         await self._ask(first, concurrency)
         if first and rest:
             self._check_health(first)
+        if self.race:
+            for rung in rungs(len(self.taken))[:-1]:  # after the last one there is nothing to save
+                await self._ask(self.taken[:rung], concurrency)
+                for drop in self.race.look(rung, self.rows):
+                    cell = next(cell for cell in self.cells if cell.key == drop.cell)
+                    if self.progress:
+                        self.progress(cell, None, self._done(cell), self._all(cell))
         await self._ask(rest, concurrency)
 
     def _check_health(self, part: Sequence[Question]) -> None:
         ill: dict[str, list[Cell]] = defaultdict(list)
-        for cell in self.cells:
+        for cell in self._racing():
             if all(self.rows[cell.key][question.id].failed for question in part):
                 ill[self.rows[cell.key][part[-1].id].reason].append(cell)
         if ill:
@@ -291,6 +321,14 @@ class _Sweep:
                 "(--no-health) the run goes on as it is.",
             )
 
+    def _racing(self) -> list[Cell]:
+        """Cells that get further questions."""
+        return [cell for cell in self.cells if not self.race or cell.key not in self.race.dropped]
+
+    def _all(self, cell: Cell) -> int:
+        """Questions that the cell will have been asked in the end."""
+        return len(self.taken) if cell in self._racing() else self._done(cell)
+
     def _done(self, cell: Cell) -> int:
         found = self.rows[cell.key]
         return sum(question.id in found and not found[question.id].failed for question in self.taken)
@@ -300,7 +338,8 @@ class _Sweep:
             row = self.rows[cell.key].get(question.id)
             return row is None or row.failed
 
-        every = [[(cell, question) for cell in self.cells if is_open(cell, question)] for question in questions]
+        cells = self._racing()
+        every = [[(cell, question) for cell in cells if is_open(cell, question)] for question in questions]
         waiting = iter(every)
         left = sum(map(len, every))
         done = asyncio.Event()
@@ -345,7 +384,7 @@ class _Sweep:
         self.store.append(cell, row)
         self.rows[cell.key][question.id] = row
         if self.progress:
-            self.progress(cell, row, self._done(cell), len(self.taken))
+            self.progress(cell, row, self._done(cell), self._all(cell))
 
 
 def _settings(agent: Agent) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 ``config.json`` holds the settings and the cells, ``questions.jsonl`` each question once, ``rows/CELL.jsonl`` a small
 line a finished question, ``traces/CELL.jsonl.gz`` its whole answer, and ``calls.sqlite`` the model calls
-(`ragscale.llm.store`).
+(`ragscale.llm.store`). ``race.json`` holds the looks of a race and what they dropped.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ VERSION = 2
 CONFIG_FILE = "config.json"
 QUESTIONS_FILE = "questions.jsonl"
 CALLS_FILE = "calls.sqlite"
+RACE_FILE = "race.json"
 ROWS, TRACES = "rows", "traces"
 LOCK_FILE = ".lock"
 _OTHER = "Give another --out, or go back to the settings of this one."
@@ -235,6 +236,24 @@ class Store:
                 )
         lines = [json.dumps(asdict(question), ensure_ascii=True) for question in known.values()]
         _write(self.folder / QUESTIONS_FILE, "".join(f"{line}\n" for line in lines))
+
+    def looks(self) -> list[dict[str, Any]]:
+        """The looks of the run's race, in order: ``questions`` (number), ``mark`` (of their ids), ``cells`` (keys of
+        those compared) and ``drops`` (fields of `ragscale.measure.racing.Drop`).
+
+        Raises:
+            InvalidInput: The file is damaged.
+        """
+        path = self.folder / RACE_FILE
+        try:
+            return list(json.loads(path.read_text(encoding="utf-8"))["looks"]) if path.exists() else []
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidInput(f"{path}: damaged ({error})", "Delete it: the race decides anew.") from error
+
+    def add_look(self, look: dict[str, Any]) -> None:
+        """Add a look, all or nothing."""
+        looks = {"looks": [*self.looks(), look]}
+        _write(self.folder / RACE_FILE, json.dumps(looks, indent=2, ensure_ascii=False) + "\n")
 
     def path(self, key: str, *, traces: bool = False) -> Path:
         """The file of a cell's rows or traces, named by its key, with a hash where that does not fit into a name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,19 @@ def test_a_dry_run_spends_nothing(world: tuple[str, str], tmp_path: Path, model:
     assert after["total"]["seconds"] is not None
     table = invoke(*words, "--dry-run")
     assert [line.split()[0] for line in table.stdout.splitlines() if line.startswith(("once", "all"))][-1] == "all"
+
+
+def test_a_race_says_what_it_dropped(world: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_raced_sweep import MODES, QUESTIONS, misled
+
+    monkeypatch.setattr("ragscale.agent.load", lambda spec: spec if isinstance(spec, ScriptedLLM) else model)
+    model = ScriptedLLM(misled)
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("".join(f"{json.dumps(asdict(question))}\n" for question in QUESTIONS[:20]))
+    words = ["sweep", world[0], str(questions), "--mode", ",".join(MODES), "--race", "--json"]
+    result = invoke(*words, "--out", f"{tmp_path}/run")
+    assert result.exit_code == 0, result.stderr
+    told = " ".join(result.stderr.split())
+    assert "once(k=2): dropped after 16 questions: once(k=1) is better by 1.00 (at least 0." in told
+    assert json.loads(result.stdout)["cells"]["once(k=2)"]["n"] == 16
+    assert "dropped" not in invoke(*words, "--baseline", "once(k=2)", "--out", f"{tmp_path}/kept").stderr
