@@ -1,7 +1,7 @@
 """Sweeps that are killed, meet a second writer or a full disk: nothing is lost, nothing doubled, nothing paid twice.
 
 Real processes, SIGKILL, SQLite files, a real BM25 index, and an HTTP server that counts what was paid. The default
-suite kills some ten times; 200 times::
+suite kills some eight times; 200 times::
 
     pytest tests/kills/test_sweep_kills.py -m slow
 """
@@ -275,8 +275,7 @@ def small(world: Path, till: tuple[Till, str]) -> Campaign:
 
 
 def test_a_killed_sweep_goes_on(small: Campaign) -> None:
-    for _ in range(2):
-        small.case(kills=3)
+    small.case(kills=5)
     assert small.deaths.total() >= 4
 
 
