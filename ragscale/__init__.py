@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ragscale.index import Index
     from ragscale.index.remote.index import RemoteIndex
     from ragscale.llm.prices import Price
-    from ragscale.measure import Run, sweep
+    from ragscale.measure import Run, fit, sweep
 
 __all__ = [
     "Agent",
@@ -44,6 +44,7 @@ __all__ = [
     "Run",
     "Spend",
     "__version__",
+    "fit",
     "modes",
     "sweep",
     "worlds",
@@ -66,6 +67,7 @@ _LAZY = {
     "Price": "ragscale.llm.prices",
     "RemoteIndex": "ragscale.index.remote.index",
     "Run": "ragscale.measure",
+    "fit": "ragscale.measure",
     "sweep": "ragscale.measure",
 }
 

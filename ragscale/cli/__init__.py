@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from ragscale.cli import ask, doctor, index, model, modes, plan, report, serve, sweep, trace, tune, world
+from ragscale.cli import ask, doctor, fit, index, model, modes, plan, report, serve, sweep, trace, tune, world
 from ragscale.cli.progress import Terminated
 from ragscale.cli.terminal import plain
 from ragscale.errors import CallStoreError, RagscaleError
@@ -114,6 +114,7 @@ app.command("search")(index.search)
 app.command("eval")(sweep.evaluate)
 app.command("sweep")(sweep.sweep)
 app.command("report")(report.report)
+app.command("fit")(fit.fit)
 app.command("serve")(serve.serve)
 app.command("modes")(modes.modes)
 app.command("plan")(plan.plan)

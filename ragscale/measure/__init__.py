@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ragscale.measure.allocation import Allocation, fit
 from ragscale.measure.cell import Cell, MeasuredCell
 from ragscale.measure.metrics import exact_match, f1, gold_recall
 from ragscale.measure.plan import Estimate, Planned, means, plan, total
@@ -12,6 +13,7 @@ from ragscale.measure.store import Row, Store
 from ragscale.measure.table import ModeReport, summarise, table, to_json
 
 __all__ = [
+    "Allocation",
     "Cell",
     "Estimate",
     "MeasuredCell",
@@ -26,6 +28,7 @@ __all__ = [
     "dry_run",
     "exact_match",
     "f1",
+    "fit",
     "gold_recall",
     "load_questions",
     "means",

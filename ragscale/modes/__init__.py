@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ragscale.errors import InvalidInput
+from ragscale.modes.auto.mode import Auto
 from ragscale.modes.core import mode as mode_module
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.ensemble.best_of_n import BestOfN
@@ -38,6 +39,7 @@ from ragscale.modes.sequential.self_ask import SelfAsk
 
 __all__ = [
     "Adaptive",
+    "Auto",
     "Beam",
     "BestOfN",
     "Bidirectional",
@@ -87,6 +89,7 @@ _BUILT_IN: tuple[type[Mode], ...] = (
     Bidirectional,
     Muse,
     Evolve,
+    Auto,
 )
 """In the order in which they are listed everywhere."""
 

@@ -79,7 +79,7 @@ def test_a_class_without_source_still_has_its_parameters() -> None:
     namespace: dict[str, Any] = {"Once": Once, "dataclass": dataclass, "__name__": __name__}
     exec("@dataclass(frozen=True, kw_only=True)\nclass Made(Once):\n    extra: int = 1\n    'lost'", namespace)
     names = [parameter["name"] for parameter in describe(namespace["Made"])["parameters"]]
-    assert names == ["k", "context", "profile", "prompts", "answer_tokens", "extra"]
+    assert names == ["k", "context", "profile", "prompts", "answer_tokens", "logprobs", "extra"]
 
 
 @pytest.mark.usefixtures("third_party")
@@ -94,7 +94,8 @@ def test_json_lists_every_mode_with_documented_parameters() -> None:
         assert mode["pays"]
         assert [parameter["name"] for parameter in mode["parameters"]] == [field.name for field in fields(cls)]
         assert all(parameter["help"] for parameter in mode["parameters"]), mode
-        made = {name: label(value) if isinstance(value, modes.Mode) else value for name, value in vars(cls()).items()}
+        values = {field.name: getattr(cls(), field.name) for field in fields(cls)}
+        made = {name: label(value) if isinstance(value, modes.Mode) else value for name, value in values.items()}
         assert {parameter["name"]: parameter["default"] for parameter in mode["parameters"]} == made
 
 

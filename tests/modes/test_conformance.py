@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from conformance import Conformance
 
 from ragscale import modes
 from ragscale.modes import (
     Adaptive,
+    Auto,
     Beam,
     BestOfN,
     Bidirectional,
@@ -31,6 +34,9 @@ from ragscale.modes import (
 )
 
 SMALL = Tree(steps=2, expand=2, samples=3, rollouts=2, rollout_steps=1)
+
+POLICY = Path(__file__).with_name("policy.json")
+"""It goes on with two steps of ``chain`` where a question has more than five words: for tests, and of no other use."""
 
 VARIANTS: dict[str, Mode] = {
     **{name: cls() for name, cls in modes.registered().items() if "of" not in cls.__dataclass_fields__},
@@ -81,15 +87,17 @@ VARIANTS: dict[str, Mode] = {
     "evolve-small": Evolve(generations=2, turns=1, reset=1, elites=2, refill=1, question_k=0),
     "bidirectional": Bidirectional(of=Chain(steps=2), candidates=2, checks=2),
     "retry-excluding": Retry(of=Parallel(rounds=1), tries=3, carry="exclude"),
+    "auto-learned": Auto(policy=str(POLICY)),
+    "vote-of-auto": Vote(of=Auto(policy=str(POLICY)), n=2),
 }
 LONG = (
     # of the default size, beside a small one of the same mode
-    "adaptive", "beam", "evolve", "ircot", "react", "revise", "self-ask", "tot",
+    "adaptive", "auto", "beam", "evolve", "ircot", "react", "revise", "self-ask", "tot",
     # what they add to others is little
     "adaptive-1", "best-by-agreement", "best-by-judge", "best-weighted", "chain-aware", "chain-judged", "mcts-wide",
     "multi-chain-of-vote", "muse-of-tree", "once-k1", "parallel-descending", "parallel-query", "parallel-single",
     "react-json", "retry-excluding", "tree-one", "vote-decided", "vote-of-mixture", "vote-of-parallel", "vote-of-tree",
-    "vote-of-vote",
+    "vote-of-auto", "vote-of-vote",
 )  # fmt: skip
 """Variants that run with the slow tests: ``pytest tests/modes -m slow --numprocesses auto``."""
 

@@ -82,7 +82,10 @@ def test_a_preset_of_another_mode_says_whose_it_is() -> None:
         ("tree(expand=True)", "expand=True does not fit"),
         ("tree(temperature=hot)", "temperature='hot' does not fit. Accepted: float."),
         ("parallel(profile=xml)", "profile='xml' does not fit. Accepted: 'auto' or 'generic'"),
-        ("once(steps=2)", "once has no parameter 'steps'. Parameters: k, context, profile, prompts, answer_tokens."),
+        (
+            "once(steps=2)",
+            "once has no parameter 'steps'. Parameters: k, context, profile, prompts, answer_tokens, logprobs.",
+        ),
         ("once,once(k=5)", "'once' is given twice"),
         ("one", "Did you mean 'once'?"),
     ],

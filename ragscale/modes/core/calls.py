@@ -254,8 +254,8 @@ class Calls:
         seed = zlib.crc32(key.encode()) & 0x7FFFFFFF
 
         given = 0
-        # A search branches where the planner was unsure.
-        sure = move == "plan" and context.capabilities.logprobs and bool(self.scope["asks"].get("logprobs"))
+        # A search branches where the planner was unsure, and a policy goes on where the answer was.
+        sure = context.capabilities.logprobs and move in self.scope["asks"].get("logprobs", ())
         more = _offer(tools) | ({"logprobs": True} if sure else {})
 
         async def call(room: int) -> Generation:

@@ -52,7 +52,8 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         if scored:
             cost = scored.cost(Costs(outer["typical"], context.capabilities.samples), mode.context)
             share = _less(share, cost, closing, dollars_a_token(context.price, Spend()))
-        handed = {"logprobs": outer["asks"]["logprobs"]} if "logprobs" in outer["asks"] else {}
+        told = [*mode.asks.get("logprobs", ()), *outer["asks"].get("logprobs", ())]
+        handed: dict[str, Any] = {"logprobs": list(dict.fromkeys(told))} if told else {}
         hint = "\n".join(filter(None, [outer["asks"].get("hint", ""), state.get("hint", "")]))
         handed |= {"hint": hint} if hint else {}
         asks = {**mode.asks, **handed}

@@ -68,7 +68,7 @@ class Muse(Continuing):
     @property
     def asks(self) -> dict[str, Any]:
         """As of `of`, with log-probabilities of what planners write."""
-        return {**self.of.asks, "logprobs": True}
+        return {**self.of.asks, "logprobs": ["plan"]}
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One run at its least; all runs in full, branched at the first steps."""

@@ -24,6 +24,14 @@ class Once(Asking):
     presets: ClassVar[dict[str, dict[str, Any]]] = {"corag-paper": {"profile": "corag", "k": 20, "context": 20}}
 
     context: int = 5
+    logprobs: bool = False
+    """Whether the answer's log-probabilities are asked for, where the endpoint tells them: their mean a token is the
+    score of its event, and a number that ``auto`` can decide by."""
+
+    @property
+    def asks(self) -> dict[str, Any]:
+        """As of `Asking`, with the move whose log-probabilities are asked for."""
+        return {**super().asks, **({"logprobs": ["answer"]} if self.logprobs else {})}
 
     @property
     def looks(self) -> int:
