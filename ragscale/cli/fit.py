@@ -48,20 +48,21 @@ def _show(report: dict[str, Any], path: Path) -> None:
     from rich.text import Text
 
     n, documents = counted(report["questions"], "question"), counted(report["documents"], "document")
-    table = Table(title=f"{n} of {documents}, out of fold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    gate = "f1" in report
+    title = f"{n} of {documents}{', out of fold' if gate else ''}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("", overflow="fold")
-    for title in ("F1", "tokens", "auto at these tokens: F1", "difference"):
+    for title in ("F1", "tokens", *(["auto at these tokens: F1", "difference"] if gate else [])):
         table.add_column(title, justify="right", no_wrap=True)
     beside = {one["cell"]: one for one in report.get("at_equal_tokens", [])}
     for cell in report["cells"]:
         one = beside.get(cell["cell"])
-        other = [f"{one['f1']:.3f}", f"{_limits(one['difference'], '+')} {one['verdict']}"] if one else ["", ""]
+        other = [f"{one['f1']:.3f}", f"{_limits(one['difference'], '+')} {one['verdict']}"] if one else []
         table.add_row(Text(cell["cell"]), _limits(cell["f1"]), f"{cell['tokens']:,.0f}", *other)
     console = Console()
-    if "f1" in report:
-        table.add_row(Text("auto", style="bold"), _limits(report["f1"]), f"{report['mean_tokens']:,.0f}", "", "")
-        oracle = report["oracle"]
-        table.add_row(Text("oracle: a limit, chosen with gold", style="dim"), _limits(oracle["f1"]), "", "", "")
+    if gate:
+        table.add_row(Text("auto", style="bold"), _limits(report["f1"]), f"{report['mean_tokens']:,.0f}")
+        table.add_row(Text("oracle: a limit, chosen with gold", style="dim"), _limits(report["oracle"]["f1"]))
     console.print(table)
     for line in _words(report):
         console.print(Text(line), soft_wrap=True)

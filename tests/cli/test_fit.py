@@ -42,6 +42,7 @@ def test_a_fallback_is_said(tmp_path: Path) -> None:
     made_up(tmp_path / "run", one_mode_is_right, questions=20)
     result = CliRunner().invoke(app, ["fit", str(tmp_path / "run"), "--out", str(tmp_path / "policy.json")])
     assert result.exit_code == 0, result.output
+    assert "auto at these tokens" not in result.output
     assert "@tokens=4000: questions of 20 documents tell too little: 50 are the least." in " ".join(
         result.output.split()
     )
