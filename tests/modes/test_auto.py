@@ -234,7 +234,9 @@ def test_another_model_is_warned_of_and_traced(tmp_path: Path) -> None:
     mode = saved(tmp_path, policy(fitted=Fitted(questions=9, documents=9, settings=same)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run(mode)
+        run(mode, how="hybrid")
+    with pytest.warns(ModelWarning, match=r"another kind of search \(hybrid, now bm25\)"):
+        run(mode, how="bm25")
 
 
 # Modes

@@ -260,8 +260,9 @@ def _capped(room: Room, budget: Mapping[str, float]) -> Room:
 def _differs(fitted: Mapping[str, str], moves: Moves) -> str:
     """In words, what the run has other than the run of the fit; empty where nothing is known to differ."""
     context = moves.context
-    now = {"model": context.llm.name, "index": str(getattr(context.index, "fingerprint", "") or "")}
-    then = {"model": fitted.get("llm", ""), "index": fitted.get("index", "")}
+    index, how = (str(getattr(context.index, name, "") or "") for name in ("fingerprint", "how"))
+    now = {"model": context.llm.name, "index": index, "kind of search": str(context.how or how)}
+    then = {"model": fitted.get("llm", ""), "index": fitted.get("index", ""), "kind of search": fitted.get("how", "")}
     other = [
         f"another {name} ({then[name][:80]}, now {now[name][:80]})"
         for name in now
