@@ -178,6 +178,7 @@ def test_a_click_opens_the_run(browser: Browser, page: str) -> None:
     press(browser, "close")
     assert not browser.run("return document.querySelector('dialog').open")
     browser.click(".line .cell", 1)
+    browser.wait("return document.querySelector('dialog pre')")
     [command] = browser.texts("dialog pre")
     assert command == "ragscale trace 'runs/it'\\''s 0' --cell 'direct@tokens=8000' --question 'q0'"
     browser.quiet()
