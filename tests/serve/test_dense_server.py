@@ -18,6 +18,7 @@ from ragscale.cli import app
 from ragscale.errors import InvalidInput
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedLLM
+from ragscale.measure import Run
 from ragscale.weights import pinned
 
 SHIPPED = Path(__file__).parents[2] / "corpora" / "elements" / "passages.jsonl"
@@ -189,7 +190,7 @@ def test_eval_over_a_url(served: Served, folder: Path, tmp_path: Path) -> None:
         words = ["eval", str(source), str(questions), "--mode", "once", "--out", str(tmp_path / name)]
         result = CliRunner().invoke(app, [*words, "--json"])
         assert result.exit_code == 0, result.output
-        lines = (tmp_path / name / "once.jsonl").read_text().splitlines()
-        rows.append(sorted((timeless(json.loads(line)) for line in lines), key=lambda row: row["id"]))
+        run = Run(tmp_path / name)
+        rows.append([(timeless(row), timeless(run.trace("once", row["id"]))) for row in run.rows().to_pylist()])
     assert len(rows[0]) == 3
     assert rows[0] == rows[1]

@@ -155,7 +155,7 @@ def test_what_the_ledger_counts_is_what_was_searched(bench: ModuleType, index: I
 def test_a_ledger_that_counts_wrong_is_found(
     bench: ModuleType, index: Index, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Ledger, "_settle", lambda self, held, actual: None)
+    monkeypatch.setattr(Ledger, "_settle", lambda self, held, actual, stored: None)
     runs = list(bench.instances(index, world.questions[:2], bench.walk, 3, 4, ends=False))
     assert bench.charged(runs, 4)
 
