@@ -352,17 +352,12 @@ class Agent:
 
     def with_model(self, llm: LLM) -> Agent:
         """The agent over another model: the same open index and settings, without its checkpoints."""
-        return Agent(
-            self.index,
-            llm,
-            self.mode,
-            self.budget,
-            seed=self.seed,
-            how=self.how,
-            about=self.about,
-            prices=self.prices,
-            keep_texts=self.keep_texts,
-        )
+        return Agent(self.index, llm, self.mode, self.budget, **self._settings)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """The keyword arguments that it was made with, its checkpoints left out."""
+        return {name: getattr(self, name) for name in ("seed", "how", "about", "keep_texts", "prices")}
 
     @functools.cached_property
     def price(self) -> Price | None:
@@ -404,10 +399,7 @@ class Agent:
             "model", self.llm, "Make the agent with a specification, such as 'openai:URL#MODEL' or 'embedded'."
         )
         index = _sendable("index", self.index, "Make the agent with the folder of an index, or the URL of a server.")
-        again = functools.partial(
-            type(self), seed=self.seed, how=self.how, about=self.about, keep_texts=self.keep_texts,
-            prices=self.prices, checkpoints=checkpoints,
-        )  # fmt: skip
+        again = functools.partial(type(self), **self._settings, checkpoints=checkpoints)
         return again, (index, llm, self.mode, self.budget)
 
     @contextlib.asynccontextmanager

@@ -45,6 +45,7 @@ __all__ = [
     "budget_of",
     "consent",
     "open_agent",
+    "planned_cost",
     "print_json",
 ]
 
@@ -162,6 +163,11 @@ def print_json(value: Any) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False)
     typer.echo(escaped(text.encode("utf-8", "replace").decode("utf-8")), file=sys.stdout)
+
+
+def planned_cost(seconds: float | None, usd: float | None) -> list[str]:
+    """Minutes and dollars of a plan, as its table shows them: a dash for what is not known."""
+    return ["-" if seconds is None else f"{seconds / 60:,.1f}", "-" if usd is None else dollars(usd)]
 
 
 def consent(usd: float | None, most: float | None, *, yes: bool) -> None:

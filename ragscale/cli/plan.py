@@ -21,10 +21,11 @@ from ragscale.cli.common import (
     SerialTokens,
     Tokens,
     Usd,
+    planned_cost,
     print_json,
 )
 from ragscale.errors import InvalidInput
-from ragscale.words import counted, dollars
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from ragscale.llm.prices import Price
@@ -203,8 +204,7 @@ def _show(planned: list[dict[str, Any]], *, costly: bool) -> None:
         tokens = [row[name]["tokens"] for name in ("least", "full")]
         numbers = [f"{number:,}" for number in (*map(row["expected"].get, _COLUMNS.values()), *tokens)]
         if costly:
-            seconds, usd = row["all"]["seconds"], row["all"]["usd"]
-            numbers += ["-" if seconds is None else f"{seconds / 60:,.1f}", "-" if usd is None else dollars(usd)]
+            numbers += planned_cost(row["all"]["seconds"], row["all"]["usd"])
         shape = _words(row["shape"]) if row["expected"]["llm_calls"] else "nothing: the budget pays for no answer"
         table.add_row(Text(row["mode"]), *numbers, Text(shape))
     Console().print(table)

@@ -33,10 +33,11 @@ from ragscale.cli.common import (
     budget_of,
     consent,
     open_agent,
+    planned_cost,
     print_json,
 )
 from ragscale.errors import InvalidInput
-from ragscale.words import counted, dollars
+from ragscale.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -328,9 +329,8 @@ def _show_plan(planned: list[Planned], as_json: bool) -> None:
         *((cell.cell, cell.questions, cell.all) for cell in planned),
         ("all", sum(cell.questions for cell in planned), whole),
     ):
-        minutes = "-" if cost.seconds is None else f"{cost.seconds / 60:,.1f}"
-        usd = "-" if cost.usd is None else dollars(cost.usd)
-        table.add_row(name, f"{questions:,}", f"{cost.llm_calls:,.0f}", f"{cost.tokens:,.0f}", minutes, usd)
+        numbers = (f"{questions:,}", f"{cost.llm_calls:,.0f}", f"{cost.tokens:,.0f}")
+        table.add_row(name, *numbers, *planned_cost(cost.seconds, cost.usd))
     Console().print(table)
     typer.echo("At most, where the model always finds more to ask; calls that cells share are paid once.", err=True)
 

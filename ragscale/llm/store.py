@@ -76,6 +76,7 @@ class StoredLLM:
         self.model = model
         self._file = file or CallFile(self.path, new=model is not None)
         self._facts: dict[str, Any] | None = self._file.only() if model is None else None
+        self._counted: set[tuple[bytes, int]] = set()
 
     def __repr__(self) -> str:
         return f"StoredLLM({str(self.path)!r}, {self.model!r})"
@@ -186,7 +187,9 @@ class StoredLLM:
                 raise CallMissing(f"{self.path}: no count of the tokens of {_shown(messages)}", _RECORD)
             return found
         count = await self.model.count_tokens(messages, **({"tools": tools} if tools else {}))
-        if isinstance(count, int):  # else the caller says what is wrong
+        # A prompt is counted several times. The caller says what is wrong with a count that is none.
+        if isinstance(count, int) and (key, count) not in self._counted:
+            self._counted.add((key, count))
             self._file.keep_count(key, count)
         return count
 
@@ -330,7 +333,6 @@ class CallFile:
         if not new and not path.exists():
             raise InvalidInput(f"{path}: no such file", "Record one first: --record FILE.")
         self._lock = threading.Lock()
-        self._counted: set[tuple[bytes, int]] = set()
         try:
             with self._sound():
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -405,9 +407,7 @@ class CallFile:
 
     def keep_count(self, key: bytes, tokens: int) -> None:
         """Keep the tokens of a prompt."""
-        if (key, tokens) not in self._counted:  # a prompt is counted several times
-            self._counted.add((key, tokens))
-            self._run("INSERT OR REPLACE INTO counts VALUES (?, ?)", key, tokens)
+        self._run("INSERT OR REPLACE INTO counts VALUES (?, ?)", key, tokens)
 
     def close(self) -> None:
         """Close it."""

@@ -153,7 +153,6 @@ class _File:
     def __init__(self, path: Path, keeper: Any) -> None:
         self.path = path
         self._keeper = keeper
-        self._counted: set[tuple[bytes, int]] = set()
 
     def __reduce__(self) -> Any:
         return _File, (self.path, self._keeper)
@@ -163,11 +162,6 @@ class _File:
         """Calls of this worker; others never ask the same question."""
         self._under_way = getattr(self, "_under_way", None) or UnderWay(None)
         return self._under_way
-
-    def keep_count(self, key: bytes, tokens: int) -> None:
-        if (key, tokens) not in self._counted:  # a prompt is counted several times
-            self._counted.add((key, tokens))
-            self._do("keep_count", key, tokens)
 
     def __getattr__(self, name: str) -> Any:
         if name not in _KEPT:

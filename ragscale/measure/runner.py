@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from ragscale import background, modes
 from ragscale.agent import Agent
-from ragscale.arguments import listed
+from ragscale.arguments import listed, whole
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.llm.store import StoredLLM
@@ -110,7 +110,7 @@ async def asweep(
         EndpointError: The model cannot be reached when the run begins. Where it goes away later, the questions left are
             recorded as failed, and the same call tries them again.
     """
-    _check_numbers(concurrency=(concurrency, 1))
+    whole("concurrency", concurrency, "Use 1 or more.")
     if engine not in ("local", "ray"):
         raise InvalidInput(f"unknown engine {engine!r}", "Choose local or ray.")
     if calls is not None and isinstance(agent.llm, StoredLLM):
@@ -149,7 +149,7 @@ def dry_run(
     Raises:
         InvalidInput: An argument is not what it should be, or a budget limits dollars and the model has no price.
     """
-    _check_numbers(concurrency=(concurrency, 1))
+    whole("concurrency", concurrency, "Use 1 or more.")
     cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
     run = Run(out) if (Path(out) / CONFIG_FILE).exists() else None
     done = {key: run.finished(key) for key in run.cells} if run else {}
@@ -170,7 +170,9 @@ def sweep(*args: Any, **kwargs: Any) -> Run:
 
 def _taken(questions: Sequence[Question] | str | Path, limit: int | None, skip: int) -> list[Question]:
     """The shuffled questions that are asked. Raises `InvalidInput` where none are left, or something is none."""
-    _check_numbers(limit=(limit, 1), skip=(skip, 0))
+    if limit is not None:
+        whole("limit", limit, "Use 1 or more, or leave it out.")
+    whole("skip", skip, "Use 0 or more.", least=0)
     given = load_questions(questions) if isinstance(questions, str | Path) else questions
     for question in listed("questions", given):
         if not isinstance(question, Question):
@@ -184,16 +186,6 @@ def _taken(questions: Sequence[Question] | str | Path, limit: int | None, skip: 
             f"no questions left: skip {skip}, limit {limit}, {len(given)} in the file", "Take at least one."
         )
     return taken
-
-
-def _check_numbers(**numbers: tuple[int | None, int]) -> None:
-    for name, (number, least) in numbers.items():
-        if name == "limit" and number is None:
-            continue
-        if isinstance(number, bool) or not isinstance(number, int):
-            raise InvalidInput(f"{name} {number!r} is no whole number", f"Use {least} or more.")
-        if number < least:
-            raise InvalidInput(f"{name} {number}, the least is {least}", f"Give a larger {name}.")
 
 
 def _cells(
@@ -330,16 +322,15 @@ class _Sweep:
         return len(self.taken) if cell in self._racing() else self._done(cell)
 
     def _done(self, cell: Cell) -> int:
-        found = self.rows[cell.key]
-        return sum(question.id in found and not found[question.id].failed for question in self.taken)
+        return sum(not self._is_open(cell, question) for question in self.taken)
+
+    def _is_open(self, cell: Cell, question: Question) -> bool:
+        row = self.rows[cell.key].get(question.id)
+        return row is None or row.failed
 
     async def _ask(self, questions: Sequence[Question], concurrency: int) -> None:
-        def is_open(cell: Cell, question: Question) -> bool:
-            row = self.rows[cell.key].get(question.id)
-            return row is None or row.failed
-
         cells = self._racing()
-        every = [[(cell, question) for cell in cells if is_open(cell, question)] for question in questions]
+        every = [[(cell, question) for cell in cells if self._is_open(cell, question)] for question in questions]
         waiting = iter(every)
         left = sum(map(len, every))
         done = asyncio.Event()

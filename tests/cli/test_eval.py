@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from smallworld import build, script, write_questions
+from smallworld import script
 from typer.testing import CliRunner
 
 from ragscale.cli import app
@@ -21,21 +21,6 @@ from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import built_in
 
 KEYS = {"n", "em", "f1", "gold_recall", "tokens", "serial_tokens", "rounds", "queries", "llm_calls", "seconds"}
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Paths of the index and of the questions."""
-    base = tmp_path_factory.mktemp("world")
-    return str(build(base)), str(write_questions(base))
-
-
-@pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedLLM:
-    """The model that every --llm means."""
-    model = ScriptedLLM(script)
-    monkeypatch.setattr("ragscale.agent.load", lambda spec: _loaded(spec, model, []))
-    return model
 
 
 @pytest.mark.usefixtures("model")

@@ -8,31 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from smallworld import build, script, write_questions
 from typer.testing import CliRunner
 
 from ragscale.cli import app
 from ragscale.cli.sweep import amounts
 from ragscale.errors import InvalidInput
 from ragscale.llm.scripted import ScriptedLLM
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Paths of the index and of the questions."""
-    base = tmp_path_factory.mktemp("world")
-    return str(build(base)), str(write_questions(base))
-
-
-@pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedLLM:
-    """The model that every --llm means."""
-    from ragscale import llm
-
-    model, load = ScriptedLLM(script), llm.load
-    for place in ("ragscale.agent.load", "ragscale.llm.load"):
-        monkeypatch.setattr(place, lambda spec: model if isinstance(spec, str) else load(spec))
-    return model
 
 
 def invoke(*words: str) -> Any:

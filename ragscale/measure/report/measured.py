@@ -45,7 +45,9 @@ class Source(Protocol):
     cells: dict[str, MeasuredCell]
     questions: dict[str, Question]
 
-    def rows(self) -> pyarrow.Table: ...
+    def rows(self) -> pyarrow.Table:
+        """As `ragscale.measure.Run.rows`."""
+        ...
 
 
 @dataclass(frozen=True)
