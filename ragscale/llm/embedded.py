@@ -17,6 +17,7 @@ from ragscale.llm.semaphore import WeightedSemaphore
 from ragscale.llm.shared import Servers, Sharing
 from ragscale.llm.special import of_gguf
 from ragscale.weights import threads
+from ragscale.weights.gguf import gguf_file
 
 __all__ = ["EmbeddedLLM"]
 
@@ -59,9 +60,7 @@ class EmbeddedLLM(Sharing):
         for setting, value in (("context_window", context_window), ("slots", slots), ("cpus", cpus)):
             if value is not None and value < 1:
                 raise InvalidInput(f"{setting}={value} must be 1 or more", "Leave it out for the default.")
-        given = Path(path).expanduser()
-        _check_file(given)
-        self.path = given.absolute()
+        self.path = gguf_file(path)
         self._key = (str(self.path), context_window, slots, cpus or _cores())
         running = self._servers.acquire(self._key, _start)
         self._open = True
@@ -102,16 +101,6 @@ _Key = tuple[str, int, int, int]
 class _Running:
     server: Any
     semaphore: WeightedSemaphore
-
-
-def _check_file(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise ModelFileError(f"Cannot read {path}: {error.strerror}", "Give the path of a GGUF file.") from None
-    if magic != b"GGUF":
-        raise ModelFileError(f"{path} is not a GGUF file", "Give the path of a GGUF file.")
 
 
 def _cores() -> int:

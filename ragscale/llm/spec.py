@@ -33,7 +33,8 @@ FORMS = (
     "Accepted: openai:URL#MODEL (as in openai:http://localhost:8000/v1#Qwen/Qwen3-8B; without #MODEL the only model "
     "that the endpoint lists), openai:MODEL (at OPENAI_BASE_URL, or OpenAI's own), "
     f"{', '.join(f'{name}:MODEL' for name in PROVIDERS)}, all with ?OPTION=VALUE&...; vllm:MODEL (starts a vLLM "
-    "server, whose options they are), embedded (the packaged weights), embedded:PATH (a GGUF file), or a model object. "
+    "server, whose options they are), embedded (the packaged weights), embedded:PATH (a GGUF file), openvino and "
+    "openvino:PATH (the same by another runtime, faster on CPUs with AVX-512), or a model object. "
     "See docs/models.md."
 )
 
@@ -119,6 +120,11 @@ def parse(spec: str) -> LLM:
         from ragscale.weights import pinned
 
         return EmbeddedLLM(Path(rest) if rest else pinned.path("llm"))
+    if kind == "openvino":
+        from ragscale.llm.openvino import OpenVinoLLM
+        from ragscale.weights import pinned
+
+        return OpenVinoLLM(Path(rest) if rest else pinned.path("llm"))
     if kind == "vllm" and rest:
         return _vllm(rest)
     if kind in ("http", "https") and rest.startswith("//"):
@@ -140,7 +146,7 @@ def _base() -> str:
 def _is_model(name: str) -> bool:
     """Whether a bare word can be the name of a model: only where the environment names an endpoint or its key."""
     named = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY")
-    known = name.partition(":")[0] in ("openai", "vllm", "embedded", *PROVIDERS)
+    known = name.partition(":")[0] in ("openai", "vllm", "embedded", "openvino", *PROVIDERS)
     return bool(named) and not known and bool(_NAME.fullmatch(name.partition("?")[0]))
 
 
