@@ -110,14 +110,14 @@ def test_absent_weights_come_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_missing_runtime_comes_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_check_file", lambda path: None)
+    monkeypatch.setattr(embedded, "gguf_file", Path)
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(MissingDependency, match=r"ragscale\[embedded\]"):
         load("embedded:some.gguf")
 
 
 def test_a_warning_of_slow_threads_points_to_the_line_that_makes_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_check_file", lambda path: None)
+    monkeypatch.setattr(embedded, "gguf_file", Path)
     monkeypatch.setattr(embedded.threads, "in_time", False)
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.warns(ModelWarning, match="Import ragscale first") as warned, pytest.raises(MissingDependency):
