@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragscale.cli.common import AsJson, print_json
+from ragscale.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +32,15 @@ def report(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write the report as a page.", show_default=False)
     ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            "--rows", metavar="DIR", help="Keep the rows as a run of its own, without traces.", show_default=False
+        ),
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     without_texts: Annotated[
-        bool, typer.Option("--without-texts", help="Leave out questions, answers and traces, to publish it.")
+        bool, typer.Option("--without-texts", help="Leave out questions, answers and traces, to publish the rest.")
     ] = False,
     tuned_on_these: Annotated[
         bool, typer.Option("--tuned-on-these", help="Say that prompts were tuned on these questions.")
@@ -53,6 +60,8 @@ def report(
     from ragscale.view import page
     from ragscale.view.report import report_page
 
+    if rows is not None and other is not None:
+        raise InvalidInput("--rows and two runs", "Keep the rows of one run at a time.")
     runs = [Run(run), *([Run(other)] if other else [])]
     made = runs[0].report(
         runs[1] if other else None, margin=margin, level=level, tuned_on_these=tuned_on_these, texts=not without_texts
@@ -61,6 +70,8 @@ def report(
         print_json(made)
     else:
         show_report(Console(highlight=False), made)
+    if rows is not None:
+        typer.echo(runs[0].keep(rows, texts=not without_texts).folder, err=as_json)
     if html is None and not show:
         return
     whole = report_page(made, () if without_texts else _traces(runs, made))

@@ -6,13 +6,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ragscale.errors import InvalidInput
 
-__all__ = ["Question", "load_questions", "shuffled"]
+__all__ = ["LEFT_OUT", "Question", "load_questions", "shuffled", "without_texts"]
+
+LEFT_OUT = "(text left out)"
+"""Stands for every question, answer and reason of what is published without texts."""
 
 _KINDS: dict[type, str] = {str: "a text", int: "a whole number"}
 _SHAPE = 'Each line is {"id": "...", "question": "...", "answers": ["...", ...], "supporting": ["passage id", ...]}.'
@@ -69,6 +72,12 @@ def load_questions(path: str | Path) -> list[Question]:
 def shuffled(questions: Iterable[Question]) -> list[Question]:
     """The questions in an order that depends on nothing but their ids, so that any first part is a random sample."""
     return sorted(questions, key=lambda question: hashlib.sha256(question.id.encode()).digest())
+
+
+def without_texts(question: Question) -> Question:
+    """The question without its own words: its answers are left out, and its gold passages are numbered."""
+    numbered = tuple(map(str, range(1, len(question.supporting) + 1)))
+    return replace(question, question=LEFT_OUT, answers=(LEFT_OUT,), supporting=numbered)
 
 
 def _question(line: bytes, place: str) -> Question:

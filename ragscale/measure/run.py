@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragscale.errors import InvalidInput
 from ragscale.measure.cell import MeasuredCell
-from ragscale.measure.questions import Question
+from ragscale.measure.questions import LEFT_OUT, Question, without_texts
 from ragscale.measure.racing import Drop
 from ragscale.measure.store import Row, Store
 from ragscale.measure.table import ModeReport, summarise
@@ -47,10 +47,10 @@ class Run:
         self._read: dict[str, tuple[int, dict[str, Row]]] = {}  # size of the file, and its rows
         self.settings: dict[str, Any] = self._store.config()
         """Index, model, kind of search and version."""
-        known: dict[str, dict[str, Any]] = self.settings.pop("cells")
+        self._known: dict[str, dict[str, Any]] = self.settings.pop("cells")
         self.cells: dict[str, MeasuredCell] = {
-            key: MeasuredCell(key, known[key]["mode"], known[key]["budget"], known[key]["seed"])
-            for key in (known if cells is None else cells)
+            key: MeasuredCell(key, self._known[key]["mode"], self._known[key]["budget"], self._known[key]["seed"])
+            for key in (self._known if cells is None else cells)
         }
         """Cells by key, in the order in which they came to the run."""
         everything = self._store.questions()
@@ -97,8 +97,9 @@ class Run:
                 raise InvalidInput(f"{self.folder}: no {name} {value!r}", f"It has: {', '.join(list(known)[:20])}.")
         row = self._found(self.cells[cell]).get(question)
         if row is None or row.trace is None:
-            why = row.reason if row else "it has not been asked yet"
-            raise InvalidInput(f"{self.folder}: no trace of question {question!r} in {cell}: {why}", "Run it again.")
+            why = "it has not been asked yet" if row is None else row.reason if row.failed else "kept without traces"
+            remedy = "Run it again." if row is None or row.failed else "Give the run that it was kept from."
+            raise InvalidInput(f"{self.folder}: no trace of question {question!r} in {cell}: {why}", remedy)
         return self._store.read_trace(cell, row.trace)
 
     def finished(self, cell: str) -> set[str]:
@@ -124,6 +125,31 @@ class Run:
 
         return report(self, other, **{"drops": self.drops, **options})
 
+    def keep(self, out: str | Path, *, texts: bool = True) -> Run:
+        """Write what reports are made of as a run of its own: settings, questions and rows.
+
+        Args:
+            out: Its folder, empty or not there yet.
+            texts: Whether it has the texts of questions, answers and reasons. False for what is published: ids, scores,
+                spends and marks are left, and gold passages are numbered.
+
+        Returns:
+            The run that was written. It has no traces and no model calls.
+
+        Raises:
+            InvalidInput: The folder is not empty.
+            RagscaleError: It cannot be written.
+        """
+        kept = Store(Path(out).expanduser())
+        questions: Iterable[Question] = self.questions.values()
+        rows = {key: [replace(row, trace=None) for row in self._rows(cell)] for key, cell in self.cells.items()}
+        if not texts:
+            questions = map(without_texts, questions)
+            rows = {key: [_without_texts(row) for row in lines] for key, lines in rows.items()}
+        cells = {key: self._known[key] for key in self.cells}
+        kept.copy({**self.settings, "cells": cells}, questions, rows, self._store.looks())
+        return Run(kept.folder)
+
     def _rows(self, cell: MeasuredCell) -> Iterator[Row]:
         return (row for id, row in self._found(cell).items() if id in self.questions)
 
@@ -134,6 +160,10 @@ class Run:
         if cell.key not in self._read or self._read[cell.key][0] != size:
             self._read[cell.key] = size, self._store.read_rows(cell.key)
         return self._read[cell.key][1]
+
+
+def _without_texts(row: Row) -> Row:
+    return replace(row, answer=LEFT_OUT if row.answer.strip() else "", reason=LEFT_OUT if row.reason else "")
 
 
 def _line(cell: MeasuredCell, question: Question, row: Row) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -85,8 +85,15 @@ class Row:
         return self.stop_reason.startswith("budget:")
 
     def to_json(self) -> bytes:
-        """The row as a line, without its end."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode("utf-8", "replace")
+        """The row as a line, without its end; zeros of its spends are left out, but for dollars: those are known."""
+        spends = {field.name: getattr(self.spend, field.name) for field in fields(AnswerSpend)}
+        needed = {name: spend for name, spend in spends.items() if name in ("total", "serial") or spend != Spend()}
+        line = {
+            **asdict(self),
+            "spend": {name: _lean(spend) for name, spend in needed.items()},
+            "paid": _lean(self.paid),
+        }
+        return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace")
 
     @classmethod
     def from_json(cls, line: bytes) -> Self:
@@ -96,6 +103,10 @@ class Row:
             return row
         spend = AnswerSpend(*(replace(getattr(row.spend, field.name), usd=None) for field in fields(AnswerSpend)))
         return replace(row, spend=spend, paid=replace(row.paid, usd=None))  # written before dollars were counted
+
+
+def _lean(spend: Spend) -> dict[str, Any]:
+    return {name: value for name, value in spend.to_dict().items() if value or name == "usd"}
 
 
 _READER: TypeAdapter[Any] = TypeAdapter(Row)
@@ -155,7 +166,7 @@ class Store:
         for key, old, new in _differences(known, wanted):
             raise InvalidInput(f"{self.folder}: a run with {key} {old!r}, not {new!r}", _OTHER)
         if not path.exists() or known != wanted:
-            _write(path, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
+            _write(path, _indented(wanted))
 
     def rows(self, cell: Cell) -> dict[str, Row]:
         """The rows of a cell by question id, the last one where a failed question was tried again; to go on from.
@@ -237,6 +248,30 @@ class Store:
         lines = [json.dumps(asdict(question), ensure_ascii=True) for question in known.values()]
         _write(self.folder / QUESTIONS_FILE, "".join(f"{line}\n" for line in lines))
 
+    def copy(
+        self,
+        config: dict[str, Any],
+        questions: Iterable[Question],
+        rows: Mapping[str, Iterable[Row]],
+        looks: Sequence[dict[str, Any]],
+    ) -> None:
+        """Write a whole run at once, into a folder that is empty or not there; its settings last.
+
+        Raises:
+            InvalidInput: The folder holds something.
+        """  # fmt: skip
+        with _writable(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if any(self.folder.iterdir()):
+                raise InvalidInput(f"{self.folder}: not empty", "Give another folder, or delete it.")
+            (self.folder / ROWS).mkdir()
+        for key, lines in rows.items():
+            _write(self.path(key), "".join(f"{row.to_json().decode()}\n" for row in lines))
+        self.add_questions(questions)
+        if looks:
+            self._write_looks(looks)
+        _write(self.folder / CONFIG_FILE, _indented(config))
+
     def looks(self) -> list[dict[str, Any]]:
         """The looks of the run's race, in order: ``questions`` (number), ``mark`` (of their ids), ``cells`` (keys of
         those compared) and ``drops`` (fields of `ragscale.measure.racing.Drop`).
@@ -252,8 +287,10 @@ class Store:
 
     def add_look(self, look: dict[str, Any]) -> None:
         """Add a look, all or nothing."""
-        looks = {"looks": [*self.looks(), look]}
-        _write(self.folder / RACE_FILE, json.dumps(looks, indent=2, ensure_ascii=False) + "\n")
+        self._write_looks([*self.looks(), look])
+
+    def _write_looks(self, looks: Sequence[dict[str, Any]]) -> None:
+        _write(self.folder / RACE_FILE, _indented({"looks": looks}))
 
     def path(self, key: str, *, traces: bool = False) -> Path:
         """The file of a cell's rows or traces, named by its key, with a hash where that does not fit into a name."""
@@ -320,6 +357,10 @@ def _cut(path: Path, length: int) -> None:
     with _writable(path):
         if path.exists() and path.stat().st_size > length:
             os.truncate(path, length)
+
+
+def _indented(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def _write(path: Path, text: str) -> None:

@@ -75,6 +75,22 @@ def test_a_page_without_texts_has_no_texts_and_no_traces(run: Path, tmp_path: Pa
     assert '"runs":{}' in html
 
 
+def test_rows_are_kept_without_texts_and_print_the_same_tables(run: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept" / "run"
+    result = invoke(run, "--rows", kept, "--without-texts")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1].replace("\n", "").endswith("run")
+    assert invoke(kept).stdout == invoke(run).stdout
+    whole = "".join(path.read_text("utf-8") for path in kept.rglob("*.json*"))
+    for secret in ("discoverer of polonium", "Seine", "Warsaw", "polonium"):
+        assert secret not in whole
+    assert sorted(path.suffix for path in kept.rglob("*") if path.is_file()) == [".json", *[".jsonl"] * 5]
+    again = invoke(run, "--rows", kept)
+    assert (again.exit_code, "not empty" in again.stderr) == (1, True)
+    both = invoke(run, run, "--rows", tmp_path / "both")
+    assert "--rows and two runs" in both.stderr
+
+
 def test_two_runs(run: Path) -> None:
     result = invoke(run, run)
     assert result.exit_code == 0, result.output

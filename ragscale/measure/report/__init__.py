@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from math import isnan
 
 from ragscale.errors import InvalidInput
+from ragscale.measure.questions import LEFT_OUT
 from ragscale.measure.racing import Drop
 from ragscale.measure.report import answer, ends, phrases
-from ragscale.measure.report.cells import LEFT_OUT, cell_data, charts
+from ragscale.measure.report.cells import cell_data, charts
 from ragscale.measure.report.levels import Group, Levels, Pairs
 from ragscale.measure.report.measured import AXES, Measured, Source, measured
 from ragscale.measure.report.problem import dependence

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ragscale.measure.questions import LEFT_OUT
 from ragscale.measure.report import phrases
 from ragscale.measure.report.measured import AXES, Measured
 from ragscale.measure.statistics import front, interval, log_fit
@@ -14,10 +15,8 @@ from ragscale.measure.statistics.arrays import Array, Bounds
 from ragscale.view import report as view
 from ragscale.view.report import Axis, Estimate
 
-__all__ = ["LEFT_OUT", "cell_data", "charts", "mean_of"]
+__all__ = ["cell_data", "charts", "mean_of"]
 
-LEFT_OUT = "(text left out)"
-"""Stands for every question and answer in a report without texts."""
 _ROUNDED = 6
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput
 from ragscale.measure.cell import MeasuredCell
-from ragscale.measure.questions import Question
+from ragscale.measure.questions import LEFT_OUT, Question
 from ragscale.measure.statistics.arrays import Array
 from ragscale.view.report import Axis
 
@@ -129,7 +129,8 @@ def measured(runs: Sequence[Source]) -> Measured:
         )
     for run in runs[:-1]:
         for id in ids:
-            if run.questions[id].question != runs[-1].questions[id].question:
+            words = {run.questions[id].question, runs[-1].questions[id].question} - {LEFT_OUT}
+            if len(words) > 1:
                 raise InvalidInput(
                     f"question {id!r} is another one in {run.folder}", "Give runs of the same questions."
                 )

@@ -1,0 +1,92 @@
+"""Runs that are kept for reports alone: same figures, no traces, and no texts where they are published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from madeup import Made, questions, write
+from smallworld import MakeAgent
+
+from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.measure import Question, Run, Store, asweep
+
+WORDS = ("Who was number", "answer 1", "answer of once", "p1-0", "endpoint is gone")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Nine questions with gold passages: a cell that answered, one that a limit cut, and one that failed."""
+    cells = [
+        Made("once", [1.0, 0.5, 0.0] * 3, 900, budget={"tokens": 4000}, recall=0.5),
+        Made("chain", [1.0] * 9, 4000, budget={"tokens": 4000}, recall=1.0, stop="budget:tokens"),
+        Made("tree", [0.0] * 9, 4000, budget={"tokens": 4000}, stop="failed"),
+    ]
+    made = write(tmp_path / "whole" / "run", questions(9, hops=[1, 2], gold=2, of=2), cells)
+    drop = {
+        "cell": "tree@tokens=4000", "by": "chain@tokens=4000", "rung": 1, "n": 8, "difference": 1.0, "bound": 0.1,
+        "cost": 4000.0, "cost_by": 3000.0,
+    }  # fmt: skip
+    Store(made.folder).add_look({"questions": 8, "mark": "x", "cells": list(made.cells), "drops": [drop]})
+    return Run(made.folder)
+
+
+def figures(run: Run) -> Any:
+    """The report, but for the time and the folder."""
+    report = run.report(texts=False)
+    return {**report, "made": "", "runs": [{**one, "path": ""} for one in report["runs"]]}
+
+
+def test_a_run_without_texts_has_the_same_figures_and_none_of_the_words(run: Run, tmp_path: Path) -> None:
+    kept = run.keep(tmp_path / "kept" / "run", texts=False)
+    assert figures(kept) == figures(run)
+    assert sorted(path.name for path in kept.folder.iterdir()) == [
+        "config.json", "questions.jsonl", "race.json", "rows",
+    ]  # fmt: skip
+    text = "".join(path.read_text() for path in kept.folder.rglob("*.json*"))
+    assert [word for word in WORDS if word in text] == []
+    assert kept.drops == run.drops != []
+    assert [one["id"] for one in kept.rows().to_pylist()] == [one["id"] for one in run.rows().to_pylist()]
+    with pytest.raises(InvalidInput, match=r"kept without traces\. Give the run that it was kept from"):
+        kept.trace("once@tokens=4000", "q0001")
+
+
+def test_a_run_is_compared_with_one_whose_texts_are_left_out(run: Run, tmp_path: Path) -> None:
+    kept = run.keep(tmp_path / "kept", texts=False)
+    for one, other in ((run, kept), (kept, run), (kept, kept)):
+        assert len(one.report(other)["changes"]) == 3
+
+
+def test_a_part_is_kept_and_nothing_is_written_over(run: Run, tmp_path: Path) -> None:
+    part = Run(run.folder, ["once@tokens=4000"], ["q0001", "q0003"])
+    kept = part.keep(tmp_path / "kept")
+    assert (list(kept.cells), list(kept.questions)) == (["once@tokens=4000"], ["q0001", "q0003"])
+    assert kept.rows().equals(part.rows())
+    assert kept.drops == []
+    with pytest.raises(InvalidInput, match=r"kept: not empty\. Give another folder"):
+        run.keep(kept.folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(RagscaleError, match="cannot be written"):
+        run.keep(tmp_path / "file")
+
+
+async def test_a_run_with_texts_is_extended_one_without_is_not(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    run = await asweep(make_agent(), questions[:2], ["once"], tmp_path / "run")
+    run.keep(tmp_path / "kept")
+    longer = await asweep(make_agent(), questions, ["once", "direct"], tmp_path / "kept")
+    assert {(row["cell"], row["id"]) for row in longer.rows().to_pylist()} == {
+        (cell, question.id) for cell in ("once", "direct") for question in questions
+    }
+    before = {row["id"]: row["wall_seconds"] for row in run.rows().to_pylist()}
+    after = {row["id"]: row["wall_seconds"] for row in longer.rows().to_pylist() if row["cell"] == "once"}
+    assert {id: after[id] for id in before} == before, "not asked again"
+    run.keep(tmp_path / "published", texts=False)
+    with pytest.raises(InvalidInput, match="a run with another question"):
+        await asweep(make_agent(), questions, ["once"], tmp_path / "published")
+    assert json.loads((tmp_path / "published" / "config.json").read_text()) == json.loads(
+        (run.folder / "config.json").read_text()
+    )
