@@ -83,8 +83,10 @@ class Acted(TypedDict):
     """One turn of an agent, as state holds it."""
 
     said: str
-    """Its text beside the calls."""
+    """Its text beside the calls; the whole of a turn that calls none."""
     acts: list[Act]
+    told: str
+    """The user's words behind a turn that calls no tool; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Reply:
     """The note on what is known; only in JSON turns."""
     said: str = ""
     """The turn up to the end of its queries or answer, with the tag that a stop string cut off; only in tags. Of an
-    agent the text beside its calls."""
+    agent the text beside its calls, or that of its answer."""
     acts: list[Act] = field(default_factory=list)
     """Tools that it calls, in its order, those that cannot be done included; only of an agent."""
     numbers: list[int] = field(default_factory=list)

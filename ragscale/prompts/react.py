@@ -17,7 +17,10 @@ from ragscale.prompts.text import beginning, clean, numbered, one_line
 from ragscale.prompts.thoughts import spoken
 from ragscale.types import Message, Passage, Tool, ToolCall
 
-__all__ = ["acted", "in_json", "shown", "tools", "with_tools"]
+__all__ = ["SEARCH_FIRST", "acted", "in_json", "shown", "tools", "with_tools"]
+
+SEARCH_FIRST = "Nothing has been looked up yet. Search first, then answer."
+"""Words behind an answer that rests on no search."""
 
 _ANSWER = """{"answer": "...", "documents": [...]}: the short answer only (a name, a date, a number, a short phrase, \
 yes or no) and the numbers of the documents that tell"""
@@ -98,7 +101,9 @@ def acted(text: str) -> Reply | None:
     if spoken(text).lstrip("`json \r\n")[:1] in ("{", "["):  # one that was never finished
         return None
     closing = parse.closing(text)
-    return Reply(answer=closing.text, numbers=closing.numbers) if closing.text else None
+    if not closing.text:
+        return None
+    return Reply(answer=closing.text, numbers=closing.numbers, said=spoken(text).strip())
 
 
 def _calling(said: str, calls: Sequence[ToolCall]) -> Reply:
@@ -134,7 +139,7 @@ def _from_json(value: Mapping[str, Any], text: str) -> Reply | None:
         return Reply(queries, known=known, acts=acts)
     closing = parse.closing(text) if "answer" in value or "final_answer" in value else None
     if closing is not None and closing.text:
-        return Reply(answer=closing.text, known=known, numbers=closing.numbers)
+        return Reply(answer=closing.text, known=known, numbers=closing.numbers, said=spoken(text).strip())
     return Reply(enough=True, known=known) if "search" in value and value["search"] in ([], None, "") else None
 
 
@@ -191,6 +196,10 @@ def with_tools(
     messages: list[Message] = []
     number = 0
     for turn, results in zip(turns, _results(turns, passages), strict=True):
+        if turn["told"]:
+            messages.append({"role": "assistant", "content": clean(turn["said"])})
+            messages.append({"role": "user", "content": turn["told"]})
+            continue
         ids = [f"call{number + i:05d}" for i in range(1, len(results) + 1)]  # nine characters: Mistral's template
         number += len(results)
         calls = [
@@ -214,6 +223,7 @@ def in_json(
     """
     lines: list[str] = []
     for turn, results in zip(turns, _results(turns, passages), strict=True):
+        lines += [turn["told"]] if turn["told"] else []
         for act, result in zip(turn["acts"], results, strict=True):
             if act["queries"]:
                 lines.append(f"Looked up: {one_line('; '.join(act['queries']))}")

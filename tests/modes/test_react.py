@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from conformance import check
 from doubles import QUESTION, StubIndex, move_of, never_repeating, run, scripted
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,6 +77,66 @@ def test_a_turn_without_a_call_is_the_answer() -> None:
     assert (answer.text, answer.citations, answer.stop_reason) == ("Ridley Scott", ["a1"], "answered")
     assert index.searches == [["a", "b", "c"]]
     assert answer.spend.total.llm_calls == 2
+
+
+MEMORY = '{"answer": "George Lucas", "documents": []}'
+
+
+@pytest.mark.parametrize("tools", ["auto", "json"])
+def test_an_answer_before_any_search_is_sent_back_once(tools: Any) -> None:
+    """As a turn of the conversation, charged as one: C = T + 2, and R and S are those of the turns that search."""
+    searching = [search("a")] if tools == "auto" else '{"known": "", "search": ["a"], "open": [], "answer": ""}'
+    llm = played(MEMORY, searching)
+    answer, index = asked(llm, tools=tools, turns=2)
+    assert (answer.text, answer.citations, answer.stop_reason) == ("Ridley Scott", ["a1"], "answered")
+    assert index.searches == [["a"]]
+    assert (answer.spend.total.llm_calls, answer.spend.serial.rounds) == (3, 1)
+    first, told = llm.calls[0].messages, llm.calls[1].messages
+    if tools == "auto":
+        behind = [{"role": "assistant", "content": MEMORY}, {"role": "user", "content": react.SEARCH_FIRST}]
+        assert [*told] == [*first, *behind]
+        assert llm.calls[1].tools
+        assert [message["role"] for message in llm.calls[2].messages[4:]] == ["assistant", "tool"]
+    else:
+        assert told[1]["content"] == f"{first[1]['content']}\n{react.SEARCH_FIRST}"
+        assert llm.calls[2].messages[1]["content"].startswith(f"{told[1]['content']}\nLooked up: a\n")
+    assert [event.note for event in answer.trace if event.output == "George Lucas"] == [
+        "an answer before any search is sent back"
+    ]
+
+
+@pytest.mark.parametrize("tools", ["auto", "json"])
+def test_a_second_answer_without_a_search_is_taken_and_the_trace_says_so(tools: Any) -> None:
+    llm = played(MEMORY, MEMORY)
+    answer, index = asked(llm, tools=tools)
+    assert (answer.text, answer.citations, answer.stop_reason) == ("George Lucas", [], "answered")
+    assert index.searches == []
+    assert (answer.spend.total.llm_calls, answer.spend.total.queries) == (2, 0)
+    note = answer.trace[-1]
+    assert (note.status, note.note) == ("empty", "the answer is taken, though nothing was looked up")
+
+
+def test_a_call_that_looks_nothing_up_is_no_search() -> None:
+    llm = played([show(1)], MEMORY, [search("a")])
+    answer, index = asked(llm)
+    assert (answer.text, index.searches) == ("Ridley Scott", [["a"]])
+
+
+def test_an_answer_that_is_sent_back_is_no_turn_that_calls_tools() -> None:
+    answer, index = asked(played(MEMORY, [search("a")]), turns=1)
+    assert index.searches == [["a"]]
+    assert [event.move for event in answer.trace if event.spend.llm_calls] == ["plan", "plan", "answer"]
+
+
+@pytest.mark.parametrize("limit", [{"tokens": n} for n in range(0, 1_200, 100)] + [{"llm_calls": n} for n in range(5)])
+@pytest.mark.parametrize("tools", ["auto", "json"])
+def test_an_answer_from_memory_stands_only_where_the_next_turn_was_paid(limit: dict[str, int], tools: Any) -> None:
+    """Otherwise the closing answer is written from what the question itself finds."""
+    budget = Budget(**limit)  # type: ignore[arg-type]
+    answer, ledger = run(React(tools=tools), llm=played(MEMORY, MEMORY), budget=budget)
+    check(answer, ledger, budget)
+    turns = sum(event.move == "plan" and event.spend.llm_calls == 1 for event in answer.trace)
+    assert (answer.text == "George Lucas") == (turns == 2)
 
 
 def test_a_passage_is_shown_short_and_opened_in_full() -> None:

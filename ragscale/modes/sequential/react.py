@@ -25,7 +25,7 @@ _OFFER = Spend(prompt_tokens=250)  # of the tools and what a template says aroun
 class _ReactState(State, total=False):
     turns: list[Acted]
     acted: Acted | None
-    """The turn whose calls are to be done; None where it called none."""
+    """The turn whose calls are to be done, or that is sent back; None where it called none."""
     queries: list[str]
     """Its new queries: one round."""
 
@@ -35,17 +35,22 @@ class React(Planning):
     """Up to `turns` turns in one conversation, in which the model calls the tools `search` and `open`.
 
     All searches of a turn are one round, sent to the index as one batch; `open` costs the tokens of the passage alone.
-    A turn that calls no tool is the answer. Where the turns, the queries or the rounds are used up, tools are no longer
+    A turn that calls no tool is the answer. One before any search is sent back once, with the words that it is to
+    search first: models answer from memory what they should look up. The next answer is taken, and the trace says
+    that nothing was looked up for it. Where the turns, the queries or the rounds are used up, tools are no longer
     offered: the reserved closing answer is written from all passages found, those that were opened first. A call that
     cannot be done is told why, as its result, at the price of its turn. No query is searched for twice.
 
     With T turns that search: C = T + 1, R <= T x `width`, S = T; at the defaults 7 calls, 18 queries, 6 rounds. It
-    stops earlier where the model answers, or where a second try at a turn has neither a call nor an answer.
+    stops earlier where the model answers, or where a second try at a turn has neither a call nor an answer. An answer
+    that is sent back costs a call more.
 
     Unlike the paper, which writes thought, action and observation as text with a stop string and one action a turn,
     calls are the endpoint's own, several a turn. Where it has none (`Capabilities.tools`) each turn is JSON, which the
-    trace says. Unlike most agents built so, a run that is out of turns ends in an answer and not in an error, and the
-    answer is not asked for in a conversation whose tools are gone, which some services refuse.
+    trace says. A first search is asked for in words and not by ``tool_choice="required"``, which some services refuse,
+    others silently ignore, and JSON turns do not have. Unlike most agents built so, a run that is out of turns ends in
+    an answer and not in an error, and the answer is not asked for in a conversation whose tools are gone, which some
+    services refuse.
     """
 
     name: ClassVar[str] = "react"
@@ -127,8 +132,14 @@ class React(Planning):
                             "plan", "no call that can be done", status="repeat" if asked else "malformed",
                             output=[act["note"] for act in acts],
                         )  # fmt: skip
-                    return {"acted": Acted(said=reply.said, acts=acts), "queries": queries, "known": known}
+                    return {"acted": Acted(said=reply.said, acts=acts, told=""), "queries": queries, "known": known}
+                if reply.answer and not _searched(turns) and not any(turn["told"] for turn in turns):
+                    moves.note("plan", "an answer before any search is sent back", output=reply.answer)
+                    back = Acted(said=reply.said, acts=[], told=react.SEARCH_FIRST)
+                    return {"acted": back, "queries": [], "known": state["known"]}
                 if reply.answer:
+                    if not _searched(turns):
+                        moves.note("plan", "the answer is taken, though nothing was looked up", status="empty")
                     cited = moves.cite(reply.answer, reply.numbers, ids)
                     return {"text": reply.answer, "citations": cited, "known": known}
             if replies:
@@ -156,7 +167,7 @@ class React(Planning):
                 act = {**act, "passages": [next(results) for _ in act["queries"]]}
             found += act["passages"]
             acts.append(act)
-        return {"turns": [*state.get("turns", []), Acted(said=turn["said"], acts=acts)], "found": found}
+        return {"turns": [*state.get("turns", []), {**turn, "acts": acts}], "found": found}
 
     async def _after_thinking(self, state: _ReactState) -> str:
         if state["text"]:
@@ -164,7 +175,14 @@ class React(Planning):
         return "act" if not state["stop"] and state.get("acted") else "answer"
 
     async def _after_acting(self, state: _ReactState) -> str:
-        return "answer" if state["stop"] or len(state["turns"]) >= self.turns else "think"
+        if state["stop"]:  # it may have had no turn to its end
+            return "answer"
+        return "answer" if sum(not turn["told"] for turn in state["turns"]) >= self.turns else "think"
+
+
+def _searched(turns: list[Acted]) -> bool:
+    """Whether any turn has searched."""
+    return any(act["queries"] for turn in turns for act in turn["acts"])
 
 
 def _checked(acts: list[Act], turns: list[Acted], ids: list[str], most: int) -> tuple[list[Act], list[str]]:
