@@ -42,28 +42,28 @@ def fit(
 
 
 def _show(report: dict[str, Any], path: Path) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
+
+    from ragscale.view.columns import Column, FittedTable
 
     n, documents = counted(report["questions"], "question"), counted(report["documents"], "document")
     gate = "f1" in report
     title = f"{n} of {documents}{', out of fold' if gate else ''}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("", overflow="fold")
-    for title in ("F1", "tokens", *(["auto at these tokens: F1", "difference"] if gate else [])):
-        table.add_column(title, justify="right", no_wrap=True)
+    columns = [Column("", kind="name"), Column("F1"), Column("tokens", 1)]
+    columns += [Column("auto's F1", 3), Column("difference", 2)] if gate else []
+    rows: list[list[str | Text]] = []
     beside = {one["cell"]: one for one in report.get("at_equal_tokens", [])}
     for cell in report["cells"]:
         one = beside.get(cell["cell"])
-        other = [f"{one['f1']:.3f}", f"{_limits(one['difference'], '+')} {one['verdict']}"] if one else []
-        table.add_row(Text(cell["cell"]), _limits(cell["f1"]), f"{cell['tokens']:,.0f}", *other)
-    console = Console()
+        other = [f"{one['f1']:.3f}", f"{_limits(one['difference'], '+')} {one['verdict']}"] if one else ["", ""]
+        rows.append([cell["cell"], _limits(cell["f1"]), f"{cell['tokens']:,.0f}", *other])
     if gate:
-        table.add_row(Text("auto", style="bold"), _limits(report["f1"]), f"{report['mean_tokens']:,.0f}")
-        table.add_row(Text("oracle: a limit, chosen with gold", style="dim"), _limits(report["oracle"]["f1"]))
-    console.print(table)
+        rows.append([Text("auto", "bold"), _limits(report["f1"]), f"{report['mean_tokens']:,.0f}", "", ""])
+        rows.append([Text("oracle", "dim"), _limits(report["oracle"]["f1"]), "", "", ""])
+    note = "auto's F1, difference: at the tokens of the line. oracle: a limit, chosen with gold." if gate else ""
+    console = Console()
+    console.print(FittedTable(columns, [row[: len(columns)] for row in rows], title=title, note=note))
     for line in _words(report):
         console.print(Text(line), soft_wrap=True)
     if report["fallback"]:

@@ -60,16 +60,20 @@ def _show(progress: Progress, task: TaskID, done: int) -> None:
 def list_models() -> None:
     """Show the packaged models, and whether they are in the cache and whole."""
     from rich.console import Console
-    from rich.table import Table
 
+    from ragscale.view.columns import Column, FittedTable
     from ragscale.weights import pinned
 
-    table = Table("name", "model", "licence", "size", "state")
+    columns = [
+        Column("name", kind="label"), Column("model", kind="name"), Column("licence", 2, "label"), Column("size", 1),
+        Column("state", kind="label"),
+    ]  # fmt: skip
+    rows = []
     problems = {name: pinned.damage(name) for name in pinned.MODELS}
     for name, model in pinned.MODELS.items():
         state = "not usable" if problems[name] else "ready"
-        table.add_row(name, model.title, model.licence, f"{model.size / 1e6:,.0f} MB", state)
-    Console().print(table)
+        rows.append([name, model.title, model.licence, f"{model.size / 1e6:,.0f} MB", state])
+    Console().print(FittedTable(columns, rows))
     for name, problem in problems.items():
         typer.echo(problem or f"{name}: {pinned.path(name)}")
     if any(problems.values()):

@@ -156,16 +156,16 @@ def _own_docs(cls: type) -> dict[str, str]:
 
 
 def _table(described: list[dict[str, Any]]) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("does; when it pays", ratio=1)
-    for title in ("calls", "in a row", "queries", "rounds"):
-        table.add_column(title, justify="right")
+    from ragscale.view.columns import Column, FittedTable
+
+    columns = [
+        Column("", kind="label"), Column("does; when it pays", kind="words", least=28), Column("calls"),
+        Column("in a row", 1), Column("queries", 3), Column("rounds", 2),
+    ]  # fmt: skip
+    rows: list[list[str | Text]] = []
     for mode in described:
         words = Text(mode["summary"])
         if mode["source"]:
@@ -173,9 +173,9 @@ def _table(described: list[dict[str, Any]]) -> None:
         if mode["pays"]:
             words.append(f" Pays {mode['pays']}.", style="italic")
         numbers = [f"{mode[name]:,}" for name in ("calls", "serial_calls", "queries", "rounds")]
-        table.add_row(Text(mode["name"], style="bold"), words, *numbers)
+        rows.append([Text(mode["name"], "bold"), words, *numbers])
     console = Console()
-    console.print(table)
+    console.print(FittedTable(columns, rows))
     console.print("Parameters: ragscale modes NAME. At a budget: ragscale plan NAME --tokens 4000.", style="dim")
 
 

@@ -190,24 +190,25 @@ def _passage_tokens(folder: Path) -> int:
 
 
 def _show(planned: list[dict[str, Any]], *, costly: bool) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("")
-    for title in (*_COLUMNS, "at least", "in full", *(("minutes", "dollars") if costly else ())):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("shape")
+    from ragscale.view.columns import Column, FittedTable
+
+    leaves = {"rounds": 7, "queries": 6, "calls": 5, "serial": 4}
+    columns = [
+        Column("", kind="name"), *(Column(title, leaves.get(title, 0)) for title in _COLUMNS), Column("at least", 1),
+        Column("in full", 2), *((Column("minutes"), Column("dollars")) if costly else ()),
+        Column("shape", 3, kind="words"),
+    ]  # fmt: skip
+    rows = []
     for row in planned:
         tokens = [row[name]["tokens"] for name in ("least", "full")]
         numbers = [f"{number:,}" for number in (*map(row["expected"].get, _COLUMNS.values()), *tokens)]
         if costly:
             numbers += planned_cost(row["all"]["seconds"], row["all"]["usd"])
         shape = _words(row["shape"]) if row["expected"]["llm_calls"] else "nothing: the budget pays for no answer"
-        table.add_row(Text(row["mode"]), *numbers, Text(shape))
-    Console().print(table)
+        rows.append([row["mode"], *numbers, shape])
+    Console().print(FittedTable(columns, rows))
 
 
 def _words(shape: dict[str, Any]) -> str:

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 
 from ragscale.cli.terminal import plain
 from ragscale.measure.report.phrases import interval, score
+from ragscale.view.columns import Column, FittedTable
 from ragscale.view.report import Comparison, EqualCost, Estimate, Report, Stopped, Strata
 from ragscale.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
 __all__ = ["show_report"]
 
-_ACROSS = 4
-"""Modes that have a column of their own."""
 _VERDICTS = {"better": "green", "worse": "red", "equivalent": "cyan", "undecided": "yellow"}
 
 
@@ -37,7 +35,6 @@ def show_report(console: Console, report: Report) -> None:
     _problem(console, report)
     console.print(_heading("Ends and costs"))
     console.print(_ends(report))
-    console.print(_dim("ended: by itself; cut: by a limit; over: charged more than a limit; the rest are tokens"))
     for drop in report["dropped"]:
         console.print(_worded(f"{_name(report, drop['cell'])} was dropped after {drop['after']}: {drop['words']}"))
     for run in report["runs"]:
@@ -57,29 +54,35 @@ def _title(report: Report) -> Text:
     return _dim(f"{told}, {report['score']} with {100 * report['level']:g} % intervals\n")
 
 
-def _cells(report: Report) -> Table:
+def _cells(report: Report) -> FittedTable:
     """Scores and costs of all cells."""
     priced = any("usd" in cell["cost"] for cell in report["cells"])
-    table = _table("cell", report["score"], "n", "tokens", "serial", "rounds", "s", *(["$"] if priced else []), "front")
+    columns = [
+        Column("cell", kind="name"), Column(report["score"]), Column("n", 5), Column("tokens"), Column("serial", 2),
+        Column("rounds", 3), Column("s", 4), *([Column("$", 1)] if priced else []), Column("front"),
+    ]  # fmt: skip
+    rows = []
     points = {point["cell"]: point for chart in report["charts"][:1] for point in chart["points"]}
     for at, cell in enumerate(report["cells"]):
         cost = {axis: found["value"] for axis, found in cell["cost"].items()}
         point = points.get(at)
         share = "" if point is None or point["share"] is None else f"{100 * point['share']:.0f}%"
-        table.add_row(
+        rows.append([
             plain(_name(report, at)), _interval(cell["score"]), f"{cell['score']['n']}", _count(cost.get("tokens")),
             _count(cost.get("serial_tokens")), _number(cost.get("rounds"), 1), _number(cost.get("seconds"), 1),
             *([_number(cost.get("usd"), 4)] if priced else []), share,
-        )  # fmt: skip
-    return table
+        ])  # fmt: skip
+    return FittedTable(columns, rows)
 
 
 def _equal(console: Console, report: Report, table: EqualCost) -> None:
     names = {"tokens": "total", "serial_tokens": "serial"}
     console.print(_heading(f"At equal {names.get(table['axis'], table['axis'])} cost"))
     for level in table["levels"]:
-        shown = _table("", report["score"], "difference", "verdict (more needed)")
-        shown.title, shown.title_justify, shown.title_style = plain(level["label"]), "left", "italic"
+        columns = [
+            Column("", kind="name"), Column(report["score"], 1), Column("difference"), Column("verdict (needed)"),
+        ]  # fmt: skip
+        rows: list[list[str | Text]] = []
         reference = level["reference"]
         modes = [report["cells"][cell]["mode"] for cell in level["cells"]]
         for cell in level["cells"]:
@@ -88,12 +91,12 @@ def _equal(console: Console, report: Report, table: EqualCost) -> None:
             found = _found(level["comparisons"], cell, reference)
             mean = _interval(report["cells"][cell]["score"])
             if cell == reference:
-                shown.add_row(name, mean, "", "compared with")
+                rows.append([name, mean, "", "compared with"])
             elif found is not None:
                 verdict = found["verdict"]
                 more = f", {found['needed']:,}" if found["needed"] is not None else ""
-                shown.add_row(name, mean, _interval(found["difference"]), _styled(verdict, more))
-        console.print(shown)
+                rows.append([name, mean, _interval(found["difference"]), _styled(verdict, more)])
+        console.print(FittedTable(columns, rows, title=plain(level["label"])))
     told = f"{table['method']} Equivalent: within ±{score(table['margin'])}. {table['note']}"
     console.print(_dim(plain(told)))
 
@@ -106,44 +109,74 @@ def _problem(console: Console, report: Report) -> None:
     if problem["words"]:
         console.print(_worded(problem["words"]))
     for strata in problem["strata"]:
-        console.print(_strata(report, strata))
+        console.print(_strata(console, report, strata))
         if strata["interaction"] is not None:
             console.print(_worded(strata["interaction"]["words"]))
     if problem["recall"]:
-        rates = _table("all gold passages found", *(f"{one['gold']} (n={one['n']})" for one in problem["recall"]))
-        for at, cell in enumerate(problem["recall_cells"]):
-            rates.add_row(plain(_name(report, cell)), *(_interval(one["rates"][at]) for one in problem["recall"]))
-        console.print(rates)
+        groups = [str(one["gold"]) for one in problem["recall"]]
+        numbers = [one["n"] for one in problem["recall"]]
+        names = [plain(_name(report, cell)) for cell in problem["recall_cells"]]
+        rates = [[_interval(rate) for rate in one["rates"]] for one in problem["recall"]]
+        title = "Share of questions with all gold passages found, by their number"
+        console.print(_grid(console, ("gold", "found"), groups, numbers, names, rates, title=title))
     oracle = problem["oracle"]
     if oracle is not None:
         told = f"Oracle, a bound and no result: {_interval(oracle['score'])}. {oracle['words']}"
         console.print(_dim(plain(told)))
 
 
-def _strata(report: Report, strata: Strata) -> Table:
-    """A line a group with a column a mode; of many modes a line each."""
+def _strata(console: Console, report: Report, strata: Strata) -> FittedTable:
     names = [plain(report["cells"][cell]["mode"]) for cell in strata["cells"]]
-    wide = len(names) <= _ACROSS
-    table = _table(strata["by"], "n", *(names if wide else ("mode", report["score"])))
-    for one in strata["strata"]:
-        marks = ["*" if cell == one["best"] else "" for cell in strata["cells"]]
-        means = [f"{_interval(mean)}{mark}" for mean, mark in zip(one["scores"], marks, strict=True)]
-        label = (plain(one["label"]), str(one["n"]))
-        if wide:
-            table.add_row(*label, *means)
-            continue
-        for at, (name, mean) in enumerate(zip(names, means, strict=True)):
-            table.add_row(*(label if at == 0 else ("", "")), name, mean)
-    if any(one["best"] is not None for one in strata["strata"]):
-        table.caption, table.caption_justify = "* better than all others", "left"
-    return table
+    groups = [plain(one["label"]) for one in strata["strata"]]
+    numbers = [one["n"] for one in strata["strata"]]
+    means = [
+        [
+            f"{_interval(mean)}{'*' if cell == one['best'] else ''}"
+            for cell, mean in zip(strata["cells"], one["scores"], strict=True)
+        ]
+        for one in strata["strata"]
+    ]
+    sure = any(one["best"] is not None for one in strata["strata"])
+    note = "* better than all others" if sure else ""
+    return _grid(console, (strata["by"], report["score"]), groups, numbers, names, means, note=note)
 
 
-def _ends(report: Report) -> Table:
-    table = _table("cell", "ended", "failed", "cut", "over", "per answer", "charged", "paid")
-    for one in report["stopped"]:
-        table.add_row(plain(_name(report, one["cell"])), *_end(one))
-    return table
+def _grid(
+    console: Console,
+    titles: tuple[str, str],
+    groups: Sequence[str],
+    numbers: Sequence[int],
+    names: Sequence[str],
+    values: Sequence[Sequence[str]],
+    **texts: str,
+) -> FittedTable:
+    """A line a group with a column a mode where there is room for that; else a line for each mode of a group.
+
+    `titles` are those of the groups and of the values.
+    """
+    labels = [[group, f"{n:,}"] for group, n in zip(groups, numbers, strict=True)]
+    first = [Column(titles[0], kind="label"), Column("n")]
+    rows = [[*label, *line] for label, line in zip(labels, values, strict=True)]
+    wide = FittedTable([*first, *(Column(name) for name in names)], rows, **texts)
+    if wide.fits(console.width):
+        return wide
+    rows = [
+        [*(label if at == 0 else ["", ""]), name, value]
+        for label, line in zip(labels, values, strict=True)
+        for at, (name, value) in enumerate(zip(names, line, strict=True))
+    ]
+    return FittedTable([*first, Column("mode", kind="name"), Column(titles[1])], rows, **texts)
+
+
+def _ends(report: Report) -> FittedTable:
+    columns = [
+        Column("cell", kind="name"), Column("ended", 3), Column("failed"), Column("cut"), Column("over", 4),
+        Column("per answer", 2), Column("charged", 1), Column("paid"),
+    ]  # fmt: skip
+    note = "ended: by itself; cut: by a limit; over: charged more than a limit; the rest are tokens"
+    return FittedTable(
+        columns, [[plain(_name(report, one["cell"])), *_end(one)] for one in report["stopped"]], note=note
+    )
 
 
 def _end(one: Stopped) -> Iterable[str]:
@@ -187,17 +220,6 @@ def _shared(report: Report) -> str:
     """Limits and seed, as keys have them, where those of all cells are the same; else empty."""
     ends = {one["key"].removeprefix(one["mode"]).removeprefix("@") for one in report["cells"]}
     return ends.pop() if len(ends) == 1 else ""
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for at, column in enumerate(columns):
-        left = at == 0 or column == "mode"
-        table.add_column(column, overflow="fold", justify="left" if left else "right", no_wrap=not left)
-    return table
 
 
 def _worded(text: str) -> Text:

@@ -311,27 +311,26 @@ def _show_plan(planned: list[Planned], as_json: bool) -> None:
     """A row a cell, and all of them together."""
     from dataclasses import asdict
 
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     from ragscale.measure.plan import total
+    from ragscale.view.columns import Column, FittedTable
 
     whole = total(planned)
     if as_json:
         print_json({"cells": [asdict(cell) for cell in planned], "total": asdict(whole)})
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("cell", overflow="fold", min_width=9)
-    for title in ("questions", "calls", "tokens", "minutes", "dollars"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for name, questions, cost in (
-        *((cell.cell, cell.questions, cell.all) for cell in planned),
-        ("all", sum(cell.questions for cell in planned), whole),
-    ):
-        numbers = (f"{questions:,}", f"{cost.llm_calls:,.0f}", f"{cost.tokens:,.0f}")
-        table.add_row(name, *numbers, *planned_cost(cost.seconds, cost.usd))
-    Console().print(table)
+    columns = [
+        Column("cell", kind="name"), Column("questions", 1), Column("calls", 2), Column("tokens"), Column("minutes"),
+        Column("dollars"),
+    ]  # fmt: skip
+    costs = [(cell.cell, cell.questions, cell.all) for cell in planned]
+    costs.append(("all", sum(cell.questions for cell in planned), whole))
+    rows = [
+        [name, f"{n:,}", f"{cost.llm_calls:,.0f}", f"{cost.tokens:,.0f}", *planned_cost(cost.seconds, cost.usd)]
+        for name, n, cost in costs
+    ]
+    Console().print(FittedTable(columns, rows))
     typer.echo("At most, where the model always finds more to ask; calls that cells share are paid once.", err=True)
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from ragscale.answer import Answer
 from ragscale.types import Event, Spend
+from ragscale.view.columns import Column, FittedTable
 from ragscale.view.trace import Branch, branches, cost, line, remark
 from ragscale.words import dollars
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
     from rich.tree import Tree
 
@@ -138,19 +138,17 @@ def _grow(tree: Tree, branch: Branch) -> None:
             tree.add(event_text(item, with_branch=False))
 
 
-def _spends(answer: Answer) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("")
+def _spends(answer: Answer) -> FittedTable:
     total = answer.spend.total
-    columns = {**_COLUMNS, "usd": "dollars"} if total.usd else _COLUMNS
-    for title in columns.values():
-        table.add_column(title, justify="right")
-    for title, spend in (("total", total), ("serial", answer.spend.serial)):
-        table.add_row(title, *(_cell(spend, column) for column in columns))
-    return table
+    names = {**_COLUMNS, "usd": "dollars"} if total.usd else _COLUMNS
+    leaves = {"cached_tokens": 3, "passages": 2, "queries": 1}
+    return FittedTable(
+        [Column("", kind="label"), *(Column(title, leaves.get(name, 0)) for name, title in names.items())],
+        [
+            [title, *(_cell(spend, name) for name in names)]
+            for title, spend in (("total", total), ("serial", answer.spend.serial))
+        ],
+    )
 
 
 def _cell(spend: Spend, column: str) -> str:

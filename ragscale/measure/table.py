@@ -6,14 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ragscale.measure.store import Row
 from ragscale.types import Spend
+from ragscale.view.columns import Column, FittedTable
 from ragscale.words import counted, dollars
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 __all__ = ["ModeReport", "summarise", "table", "to_json"]
 
@@ -77,7 +75,7 @@ def summarise(rows: Sequence[Row]) -> ModeReport:
         em_se=_standard_error(em),
         f1_se=_standard_error(f1),
         failed=sum(row.failed for row in rows),
-        cut_short=sum(row.stop_reason.startswith("budget:") for row in rows),
+        cut_short=sum(row.cut_short for row in rows),
         versions=len({row.code for row in rows}),
     )
 
@@ -87,37 +85,50 @@ def to_json(reports: Mapping[str, ModeReport]) -> dict[str, Any]:
     return {"cells": {name: asdict(report) for name, report in reports.items()}}
 
 
-def table(reports: Mapping[str, ModeReport]) -> Table:
-    """The reports as a table for a terminal, a row a cell."""
-    from rich import box
-    from rich.table import Table
+_COLUMNS = (
+    Column("cell", kind="name"), Column("n", 9), Column("EM", 2), Column("F1"), Column("gold", 4), Column("tokens"),
+    Column("serial", 3), Column("rounds", 5), Column("queries", 8), Column("calls", 7), Column("$", 1), Column("s", 6),
+    Column("cut"), Column("failed"),
+)  # fmt: skip
+"""Queries leave a narrow terminal first; cell, F1, tokens, cut and failed never do."""
 
+
+def table(reports: Mapping[str, ModeReport]) -> FittedTable:
+    """The reports as a table for a terminal, a row a cell; ``cut`` counts questions that a limit ended."""
     n = max((report.n for report in reports.values()), default=0)
     limits = {name.partition(")@" if ")@" in name else "@")[2] for name in reports}
     shared = limits.pop() if len(limits) == 1 else ""  # told once, where all cells have it
-    at = f" at {shared}" if shared else ""
-    title = f"Means over {counted(n, 'question')}{at}; EM, F1 and gold in % (± standard error)"
-    shown = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    shown.add_column("cell", overflow="fold", min_width=9)
-    priced = any(report.usd for report in reports.values())
-    for name in ("EM", "F1", "gold", "tokens", "serial", "rounds", "queries", "calls", *(["$"] if priced else []), "s"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for key, report in reports.items():
-        name = key.removesuffix(f"@{shared}") if shared else key
-        shown.add_row(
-            f"{name} ({report.failed} failed)" if report.failed else name,
-            _percent(report.em, report.em_se),
-            _percent(report.f1, report.f1_se),
-            _percent(report.gold_recall, None),
-            f"{report.tokens:,.0f}",
-            f"{report.serial_tokens:,.0f}",
-            f"{report.rounds:.1f}",
-            f"{report.queries:.1f}",
-            f"{report.llm_calls:.1f}",
-            *(["-" if report.usd is None else dollars(report.usd)] if priced else []),
-            f"{report.seconds:.1f}",
-        )
-    return shown
+    left_out = {
+        *({"$"} if not any(report.usd for report in reports.values()) else ()),
+        *({"n"} if all(report.n == n for report in reports.values()) else ()),
+    }
+    kept = [at for at, column in enumerate(_COLUMNS) if column.title not in left_out]
+    rows = [_cells(key.removesuffix(f"@{shared}") if shared else key, report) for key, report in reports.items()]
+    return FittedTable(
+        [_COLUMNS[at] for at in kept],
+        [[row[at] for at in kept] for row in rows],
+        title=f"Means over {counted(n, 'question')}{f' at {shared}' if shared else ''}; EM, F1 and gold in % "
+        "(± standard error); cut: ended by a limit",
+    )
+
+
+def _cells(name: str, report: ModeReport) -> list[str]:
+    return [
+        name,
+        f"{report.n:,}",
+        _percent(report.em, report.em_se),
+        _percent(report.f1, report.f1_se),
+        _percent(report.gold_recall, None),
+        f"{report.tokens:,.0f}",
+        f"{report.serial_tokens:,.0f}",
+        f"{report.rounds:.1f}",
+        f"{report.queries:.1f}",
+        f"{report.llm_calls:.1f}",
+        "-" if report.usd is None else dollars(report.usd),
+        f"{report.seconds:.1f}",
+        f"{report.cut_short:,}",
+        f"{report.failed:,}",
+    ]
 
 
 def _mean(spends: Sequence[Spend], dimension: str) -> float:

@@ -27,7 +27,8 @@ def test_the_policy_is_written_used_and_told_of(tmp_path: Path) -> None:
     assert get(f"auto(policy='{out}')").name == "auto"
     said = " ".join(result.output.split())
     for words in (
-        "120 questions of 120 documents, out of fold", "auto at these tokens", "oracle: a limit, chosen with gold",
+        "120 questions of 120 documents, out of fold", "difference: at the tokens of the line",
+            "oracle: a limit, chosen with gold",
         "Over fixed modes at equal mean tokens", "It chooses: stop", "It looks at: spread", "Use it: --mode",
     ):  # fmt: skip
         assert words in said

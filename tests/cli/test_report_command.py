@@ -28,8 +28,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base / "run"
 
 
-def invoke(*words: str | Path) -> Any:
-    return CliRunner().invoke(app, ["report", *map(str, words)], env={"COLUMNS": "80", "TERM": "dumb"})
+def invoke(*words: str | Path, columns: int = 80) -> Any:
+    return CliRunner().invoke(app, ["report", *map(str, words)], env={"COLUMNS": str(columns), "TERM": "dumb"})
 
 
 def test_the_answer_comes_first_and_all_fits_80_columns(run: Path) -> None:
@@ -37,6 +37,10 @@ def test_the_answer_comes_first_and_all_fits_80_columns(run: Path) -> None:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
+    assert [line.split() for line in lines if line.startswith("cell ")] == [
+        ["cell", "F1", "tokens", "serial", "rounds", "s", "front"],
+        ["cell", "ended", "failed", "cut", "over", "per", "answer", "charged", "paid"],
+    ]
     told = " ".join(result.stdout.split())
     assert told.startswith(
         "run: 3 questions, 4 cells, F1 with 95 % intervals With 1,000 tokens 3 questions cannot tell"
@@ -47,6 +51,16 @@ def test_the_answer_comes_first_and_all_fits_80_columns(run: Path) -> None:
     ]  # fmt: skip
     assert sorted(order, key=told.index) == order
     assert "`" not in told
+
+
+def test_a_terminal_of_60_columns_has_whole_names_and_what_matters_most(run: Path) -> None:
+    lines = invoke(run, columns=60).stdout.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert [line.split() for line in lines if line.startswith("cell ")] == [
+        ["cell", "F1", "tokens", "front"],
+        ["cell", "failed", "cut", "charged", "paid"],
+    ]
+    assert sum(line.startswith("chain(steps=1)@tokens=4000 ") for line in lines) == 2
 
 
 def test_json_is_what_the_page_shows(run: Path, tmp_path: Path) -> None:

@@ -32,12 +32,12 @@ def test_a_grid(world: tuple[str, str], tmp_path: Path) -> None:
     again = invoke(*words, "--seed", "0,3", "--out", f"{tmp_path}/run", "--json")
     assert again.stdout == result.stdout
     table = invoke(*words, "--out", f"{tmp_path}/run")
-    assert table.stdout.startswith("        Means over 3 questions; ")
+    assert table.stdout.startswith("Means over 3 questions; ")
     one = invoke(
         "eval", *world, "--mode", "once,chain(steps=1)", "--tokens", "1500", "--rounds", "1", "--out", f"{tmp_path}/run"
     )
     assert "Means over 3 questions at rounds=1,tokens=1500; " in " ".join(one.stdout.split())
-    assert {"once", "chain(ste"} <= {line.split()[0] for line in one.stdout.splitlines() if line.strip()}
+    assert {"once", "chain(steps=1)"} <= {line.split()[0] for line in one.stdout.splitlines() if line.strip()}
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,27 @@ def test_json_has_the_documented_keys() -> None:
     assert data["cells"]["once"]["em_se"] is None
 
 
-def test_the_table_names_failures_and_copes_without_gold() -> None:
-    shown = Console(width=80)
+def test_the_table_counts_what_was_cut_and_failed_and_copes_without_gold() -> None:
+    reports = {"chain": summarise(ROWS), "tree(expand=2)": summarise([row(1, 1, None, Spend(), Spend())] * 3)}
+    for width, chain, tree in (
+        (100, "33.3 ±33 50.0 ±29 75.0 507 327 1.0 2.7 2.0 2.3 1 1", "100.0 ±0 100.0 ±0 - 0 0 0.0 0.0 0.0 0.0 0 0"),
+        (80, "33.3 ±33 50.0 ±29 75.0 507 327 1.0 1 1", "100.0 ±0 100.0 ±0 - 0 0 0.0 0 0"),
+        (60, "33.3 ±33 50.0 ±29 507 1 1", "100.0 ±0 100.0 ±0 0 0 0"),
+    ):
+        shown = Console(width=width)
+        with shown.capture() as text:
+            shown.print(table(reports))
+        lines = [" ".join(line.split()) for line in text.get().splitlines()]
+        assert f"chain {chain}" in lines
+        assert f"tree(expand=2) {tree}" in lines
+    assert lines[-1] == "No room for: gold, serial, rounds, queries, calls, s."
+
+
+def test_the_table_tells_how_many_questions_where_cells_differ() -> None:
+    shown = Console(width=120)
     with shown.capture() as text:
-        shown.print(table({"chain": summarise(ROWS), "tree(expand=2)": summarise([row(1, 1, None, Spend(), Spend())])}))
-    lines = [" ".join(line.split()) for line in text.get().splitlines()]
-    assert "chain (1 33.3 ±33 50.0 ±29 75.0 507 327 1.0 2.7 2.0 2.3" in lines
-    assert "tree(expa 100.0 100.0 - 0 0 0.0 0.0 0.0 0.0" in lines
+        shown.print(table({"chain": summarise(ROWS), "once": summarise(ROWS[:2])}))
+    lines = [line.split() for line in text.get().splitlines()]
+    assert [line[:2] for line in lines if line[0] in ("cell", "chain", "once")] == [
+        ["cell", "n"], ["chain", "3"], ["once", "2"]
+    ]  # fmt: skip
