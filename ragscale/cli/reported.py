@@ -93,9 +93,7 @@ def _equal(console: Console, report: Report, table: EqualCost) -> None:
             if cell == reference:
                 rows.append([name, mean, "", "compared with"])
             elif found is not None:
-                verdict = found["verdict"]
-                more = f", {found['needed']:,}" if found["needed"] is not None else ""
-                rows.append([name, mean, _interval(found["difference"]), _styled(verdict, more)])
+                rows.append([name, mean, _interval(found["difference"]), _verdict(found)])
         console.print(FittedTable(columns, rows, title=plain(level["label"])))
     told = f"{table['method']} Equivalent: within ±{score(table['margin'])}. {table['note']}"
     console.print(_dim(plain(told)))
@@ -204,7 +202,7 @@ def _found(comparisons: Sequence[Comparison], first: int, second: int) -> Compar
             verdict = verdicts.get(one["verdict"], one["verdict"])
             return Comparison(
                 first=first, second=second, difference=turned, p=one["p"], verdict=verdict,  # type: ignore[typeddict-item]
-                needed=one["needed"],
+                needed=one["needed"], differ=one["differ"], same=one["same"],
             )  # fmt: skip
     return None
 
@@ -238,11 +236,13 @@ def _heading(text: str) -> Text:
     return Text(f"\n{text}", style="bold underline")
 
 
-def _styled(verdict: str, more: str) -> Text:
+def _verdict(found: Comparison) -> Text:
     from rich.text import Text
 
-    shown = Text(verdict, style=_VERDICTS[verdict])
-    shown.append(more, style="dim")
+    if found["same"]:
+        return Text(f"the same {found['same']}", "cyan")
+    shown = Text(found["verdict"], style=_VERDICTS[found["verdict"]])
+    shown.append("" if found["needed"] is None else f", {found['needed']:,}", style="dim")
     return shown
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ragscale.errors import InvalidInput
+from ragscale.text import normalise_answer
 
-__all__ = ["LEFT_OUT", "Question", "load_questions", "shuffled", "without_texts"]
+__all__ = ["LEFT_OUT", "Question", "left_out", "load_questions", "shuffled", "without_texts"]
 
 LEFT_OUT = "(text left out)"
 """Stands for every question, answer and reason of what is published without texts."""
@@ -72,6 +73,16 @@ def load_questions(path: str | Path) -> list[Question]:
 def shuffled(questions: Iterable[Question]) -> list[Question]:
     """The questions in an order that depends on nothing but their ids, so that any first part is a random sample."""
     return sorted(questions, key=lambda question: hashlib.sha256(question.id.encode()).digest())
+
+
+def left_out(answer: str) -> str:
+    """A mark in place of an answer, the same for answers that are the same after normalisation; empty for none.
+
+    Of a mark it is the mark itself.
+    """
+    if not answer.strip() or answer.startswith(LEFT_OUT):
+        return answer.strip()
+    return f"{LEFT_OUT} {hashlib.sha256(normalise_answer(answer).encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 def without_texts(question: Question) -> Question:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragscale.errors import InvalidInput
 from ragscale.measure.cell import MeasuredCell
-from ragscale.measure.questions import LEFT_OUT, Question, without_texts
+from ragscale.measure.questions import LEFT_OUT, Question, left_out, without_texts
 from ragscale.measure.racing import Drop
 from ragscale.measure.store import Row, Store
 from ragscale.measure.table import ModeReport, summarise
@@ -131,7 +131,8 @@ class Run:
         Args:
             out: Its folder, empty or not there yet.
             texts: Whether it has the texts of questions, answers and reasons. False for what is published: ids, scores,
-                spends and marks are left, and gold passages are numbered.
+                spends and marks are left, gold passages are numbered, and a short mark tells which answers are the
+                same.
 
         Returns:
             The run that was written. It has no traces and no model calls.
@@ -163,7 +164,7 @@ class Run:
 
 
 def _without_texts(row: Row) -> Row:
-    return replace(row, answer=LEFT_OUT if row.answer.strip() else "", reason=LEFT_OUT if row.reason else "")
+    return replace(row, answer=left_out(row.answer), reason=LEFT_OUT if row.reason else "")
 
 
 def _line(cell: MeasuredCell, question: Question, row: Row) -> dict[str, Any]:

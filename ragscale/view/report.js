@@ -189,6 +189,7 @@ class ReportPage {
 
   verdict(c) {
     if (!c) return h("span", {class: "soft"}, "not compared");
+    if (c.same) return h("span", {class: "verdict equivalent"}, `the same ${c.same}`);
     return [h("span", {class: `verdict ${c.verdict}`}, c.verdict), known(c.needed) && c.verdict === "undecided" ? h("span", {class: "soft small"}, `; about ${many(c.needed, "more question")} would tell`) : null];
   }
 

@@ -168,6 +168,10 @@ class Comparison(TypedDict):
     """On `first`."""
     needed: int | None
     """About as many questions more would decide; None where it is decided, or where nobody can say."""
+    differ: int
+    """Questions on which the scores differ."""
+    same: Literal["answers", "scores"] | None
+    """Whether all answers are the same (after normalisation), or else all scores; None where some differ."""
 
 
 class Level(TypedDict):

@@ -109,7 +109,11 @@ def test_two_runs(run: Path) -> None:
     result = invoke(run, run)
     assert result.exit_code == 0, result.output
     told = " ".join(result.stdout.split())
-    assert re.search(r"run \(2\) against run \(1\), on 3 questions of both: 0 of 4 cells changed for certain\.", told)
+    assert re.search(
+        r"run \(2\) against run \(1\), on 3 questions of both: 0 of 4 cells changed for certain\. 4 cells: "
+        r"the same answers on all 3 questions: of others like them at most 63 % have another one \(95 % certain\)",
+        told,
+    )
 
 
 def test_open_shows_the_page(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ class Made:
     stop: str = "answered"
     recall: float | None = None
     code: str = "c0de"
+    text: str = ""
+    """Of every answer; empty for one by the mode."""
 
 
 def questions(
@@ -67,7 +69,7 @@ def _row(question: Question, score: float, one: Made) -> Row:
     serial = total if one.serial is None else Spend(2, one.serial - 10, 10, queries=1, rounds=1, seconds=1.0, usd=None)
     failed = one.stop == "failed"
     return Row(
-        id=question.id, answer="" if failed else f"answer of {one.mode}", em=float(score == 1), f1=score,
+        id=question.id, answer="" if failed else one.text or f"answer of {one.mode}", em=float(score == 1), f1=score,
         gold_recall=one.recall if question.supporting else None, stop_reason=one.stop,
         reason="ModelError: the endpoint is gone" if failed else "",
         spend=AnswerSpend(total, serial), paid=total, wall_seconds=2.5, code=one.code, settings="set", trace=None,

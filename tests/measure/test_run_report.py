@@ -135,7 +135,7 @@ def test_equal_modes_are_a_tie_and_the_cheaper_one_is_enough(tmp_path: Path) -> 
     cells = [Made("once", scores, 1000, budget=TOKENS), Made("chain", scores, 4000, budget=TOKENS)]
     report = write(tmp_path / "run", questions(300), cells).report()
     assert report["answer"][0].startswith("With 4,000 tokens use `once`: ")
-    assert "; equivalent to `chain` (a difference of .00 [" in report["answer"][0]
+    assert "; equivalent to `chain`: the same scores on all 300 questions: of others " in report["answer"][0]
     tie = write(
         tmp_path / "tie", questions(20),
         [Made("once", [1.0, 0.0] * 10, budget=TOKENS), Made("chain", [0.0, 1.0] * 10, budget=TOKENS)],
@@ -379,3 +379,60 @@ def test_equal_modes_are_seldom_called_better(tmp_path: Path) -> None:
         claimed["hops"] += "is better than" in words or "is the best" in words
     print(claimed)
     assert max(claimed.values()) / 200 <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+
+
+def alike(base: Path, number: int, changed: int = 0, text: str = "") -> tuple[rs.Run, rs.Run]:
+    """Two runs of the same cells: the same scores, but for the first `changed` questions, where chain loses a tenth."""
+    scores = [1.0, 0.5, 0.0, 0.25] * (number // 4)
+    lost = [score - 0.1 if at < changed else score for at, score in enumerate([1.0] * number)]
+    before = [Made("once", scores, budget=TOKENS), Made("chain", [1.0] * number, budget=TOKENS)]
+    after = [Made("once", scores, budget=TOKENS), Made("chain", lost, budget=TOKENS, text=text)]
+    asked = questions(number)
+    return write(base / "a", asked, before), write(base / "b", asked, after)
+
+
+def test_runs_with_the_same_answers_are_said_to_be_the_same(tmp_path: Path) -> None:
+    before, after = alike(tmp_path, 40)
+    report = before.report(after)
+    assert report["answer"][0] == (
+        "`b` against `a`, on 40 questions of both: 0 of 2 cells changed for certain. 2 cells: the same answers on all "
+        "40 questions: of others like them at most 7 % have another one (95 % certain)."
+    )
+    assert [(one["comparison"]["same"], one["comparison"]["differ"]) for one in report["changes"]] == [
+        ("answers", 0)
+    ] * 2  # fmt: skip
+    assert "more questions would tell" not in report["answer"][0]
+
+
+def test_runs_with_the_same_scores_and_other_answers(tmp_path: Path) -> None:
+    before, after = alike(tmp_path, 8, text="other words")
+    words = before.report(after)["answer"][0]
+    assert "`once@tokens=4000` the same answers on all 8 questions: of others like them at most 31 % have" in words
+    assert "`chain@tokens=4000` the same scores on all 8 questions: of others like them at most 31 % have" in words
+    published = [run.keep(tmp_path / f"{run.folder.name}-kept", texts=False) for run in (before, after)]
+    for one, other in (published, (before, published[1]), (published[0], after)):
+        changes = one.report(other)["changes"]
+        assert [change["comparison"]["same"] for change in changes] == ["answers", "scores"]
+
+
+@pytest.mark.parametrize("changed", [1, 2])
+def test_runs_that_are_nearly_the_same_say_on_how_many_questions_they_differ(changed: int, tmp_path: Path) -> None:
+    before, after = alike(tmp_path, 40, changed)
+    words = before.report(after)["answer"][0]
+    assert "`once@tokens=4000` the same answers on all 40 questions" in words
+    told = words.partition("`chain@tokens=4000` ")[2]
+    assert told.startswith(".00 [-.0")
+    assert told.endswith(f", another score on {changed} of 40 questions.")
+    [_, change] = before.report(after)["changes"]
+    assert (change["comparison"]["same"], change["comparison"]["differ"]) == (None, changed)
+
+
+def test_modes_with_the_same_scores_are_not_said_to_need_more_questions(tmp_path: Path) -> None:
+    scores = noisy(0.5, 20)
+    cells = [Made(mode, scores, budget=TOKENS) for mode in ("once", "chain", "parallel")]
+    report = write(tmp_path / "run", questions(20), cells).report()
+    [first, *_] = report["answer"]
+    assert "; `chain` has the same scores on all 20 questions: of others like them at most 14 % have another" in first
+    assert first.endswith(" The same scores as `parallel`.")
+    [level] = report["equal"][0]["levels"]
+    assert {one["same"] for one in level["comparisons"]} == {"scores"}

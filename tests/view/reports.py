@@ -49,7 +49,16 @@ def made_up(cells: int = 12, questions: int = 40, *, text: str = "", runs: int =
             "better" if low > 0 else "worse" if high < 0 else "equivalent" if high - low < 0.1 else "undecided"
         )
         needed = 90 if verdict == "undecided" else None
-        return Comparison(first=first, second=second, difference=difference, p=0.04, verdict=verdict, needed=needed)
+        return Comparison(
+            first=first,
+            second=second,
+            difference=difference,
+            p=0.04,
+            verdict=verdict,
+            needed=needed,
+            differ=sum(a != b for a, b in zip(one, other, strict=True)),
+            same=None,
+        )
 
     best = max(everything, key=lambda c: shown[c]["score"]["value"] or 0)
     order = sorted(everything, key=lambda c: -(shown[c]["score"]["value"] or 0))

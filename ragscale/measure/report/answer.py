@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ragscale.measure.report import phrases
-from ragscale.measure.report.levels import Group, Pairs
+from ragscale.measure.report.levels import Group, Pairs, shown
 from ragscale.measure.report.measured import AXES, Measured
 from ragscale.measure.statistics import Comparison, compare, holm
 from ragscale.view import report as view
@@ -71,25 +71,27 @@ def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> 
     elif _documents(measured, group) < FEWEST:
         words = (
             f"{at}{asked} cannot tell which mode to use: {FEWEST} are the least for an advice. The highest mean has "
-            f"{name(best)}, {phrases.interval(data[best]['score'])}{_rival(best, against, name)}"
+            f"{name(best)}, {phrases.interval(data[best]['score'])}{_rival(measured, best, against, name)}"
         )
     elif chosen != best:
         found, share = against[chosen], phrases.ratio(cost[chosen], cost[best])
+        others = _others(measured, chosen, {best, chosen}, group, name)
         saving = f", at {phrases.percent(share)} of its {phrases.unit(group.axis)}" if share is not None else ""
         words = (
             f"{at}use {name(chosen)}: {of}; equivalent to {name(best)}, which has the highest mean "
             f"({phrases.score(data[best]['score']['value'])}, ahead by "
-            f"{phrases.interval(phrases.of(found.difference))}){saving}.{_others(chosen, {best, chosen}, group, name)}"
+            f"{phrases.interval(phrases.of(found.difference))}){saving}.{others}"
         )
-    elif any(found.verdict in ("better", "equivalent") for found in against.values()):
-        rival = _nearest(against)
-        words = f"{at}use {name(best)}: {of}{_rival(best, against, name)}{_others(best, {best, rival}, group, name)}"
     else:
-        rival = _nearest(against)
-        words = (
-            f"{at}no mode is shown to be better than the others ({asked}). The highest mean has {name(best)}, "
-            f"{of}{_rival(best, against, name)}{_others(best, {best, rival}, group, name)}"
-        )
+        others = _others(measured, best, {best, _nearest(against)}, group, name)
+        rest = f"{of}{_rival(measured, best, against, name)}{others}"
+        if any(found.verdict in ("better", "equivalent") for found in against.values()):
+            words = f"{at}use {name(best)}: {rest}"
+        else:
+            words = (
+                f"{at}no mode is shown to be better than the others ({asked}). The highest mean has {name(best)}, "
+                f"{rest}"
+            )
     return Advice(group, best, chosen, words)
 
 
@@ -99,7 +101,8 @@ def steps(measured: Measured, advice: Sequence[Advice], pairs: Pairs) -> list[st
     both = [(one, two) for one, two in pairwise(limited) if pairs.overlap(two.chosen, one.chosen)]
     found = holm([pairs.of(two.chosen, one.chosen) for one, two in both])
     told = [
-        f"{_limit(two.group)} instead of {phrases.number(one.group.axis, one.group.limit or 0.0)}: {_gain(step)}"
+        f"{_limit(two.group)} instead of {phrases.number(one.group.axis, one.group.limit or 0.0)}: "
+        f"{_gain(measured, two.chosen, one.chosen, step)}"
         for (one, two), step in zip(both, found, strict=True)
     ]
     return [f"More budget: {'; '.join(told)}."] if told else []
@@ -154,16 +157,11 @@ def changed(measured: Measured, pairs: Pairs, level: float) -> tuple[list[view.C
             if (difference == difference).any():
                 spent = compare(values[:, later], values[:, earlier], measured.clusters, level=level, bounds=None)
                 cost[axis] = phrases.of(spent.difference)
-        changes.append(
-            view.Change(
-                comparison=view.Comparison(
-                    first=later, second=earlier, difference=phrases.of(one.difference), p=one.p, verdict=one.verdict,
-                    needed=one.further,
-                ),
-                cost=cost,
-            )
-        )  # fmt: skip
-        told.append(f"{phrases.code(measured.cells[later].key)} {_gain(one)}")
+        changes.append(view.Change(comparison=shown(measured, later, earlier, one), cost=cost))
+        told.append(f"{phrases.code(measured.cells[later].key)} {_gain(measured, later, earlier, one)}")
+    same = {change["comparison"]["same"] for change in changes}
+    if len(changes) > 1 and len(same) == 1 and (what := same.pop()):
+        told = [f"{counted(len(changes), 'cell')}: {phrases.same(what, found[0].difference)}"]
     decided = sum(one.verdict in ("better", "worse") for one in found)
     lead = (
         f"{phrases.code(measured.runs[1])} against {phrases.code(measured.runs[0])}, on "
@@ -193,11 +191,15 @@ def _nearest(against: dict[int, Comparison]) -> int:
     return min(against, key=lambda cell: against[cell].difference.value)
 
 
-def _rival(best: int, against: dict[int, Comparison], name: Callable[[int], str]) -> str:
+def _rival(measured: Measured, best: int, against: dict[int, Comparison], name: Callable[[int], str]) -> str:
     """Rest of a sentence on the best cell: how far it is ahead of the next one."""
     rival = _nearest(against)
     found = against[rival]
     difference = phrases.interval(phrases.of(found.difference))
+    what = measured.same(best, rival)
+    if what:
+        lead = f"equivalent to {name(rival)}:" if found.verdict == "equivalent" else f"{name(rival)} has"
+        return f"; {lead} {phrases.same(what, found.difference)}."
     if found.verdict == "equivalent":
         return f"; equivalent to {name(rival)} (a difference of {difference})."
     if found.verdict == "better":
@@ -207,23 +209,27 @@ def _rival(best: int, against: dict[int, Comparison], name: Callable[[int], str]
     return f"; ahead of {name(rival)} by {difference}{phrases.needed(found)}."
 
 
-def _others(cell: int, told: set[int], group: Group, name: Callable[[int], str]) -> str:
+def _others(measured: Measured, cell: int, told: set[int], group: Group, name: Callable[[int], str]) -> str:
     """A further sentence on all cells that were not named before, by their verdicts."""
+    ways = {
+        "better": "better than", "equivalent": "equivalent to", "undecided": "undecided too against",
+        "worse": "worse than", "answers": "the same answers as", "scores": "the same scores as",
+    }  # fmt: skip
     by: dict[str, list[str]] = {}
     for other in group.cells:
         found = None if other in told else group.between(cell, other)
         if found is not None:
-            by.setdefault(found.verdict, []).append(name(other))
-    ways = {
-        "better": "better than", "equivalent": "equivalent to", "undecided": "undecided too against",
-        "worse": "worse than",
-    }  # fmt: skip
-    parts = [f"{way} {phrases.listing(by[verdict])}" for verdict, way in ways.items() if verdict in by]
+            by.setdefault(measured.same(cell, other) or found.verdict, []).append(name(other))
+    parts = [f"{way} {phrases.listing(by[key])}" for key, way in ways.items() if key in by]
     return f" {parts[0][0].upper()}{'; '.join(parts)[1:]}." if parts else ""
 
 
-def _gain(found: Comparison) -> str:
-    """``+.12 [.02, .22], better``."""
+def _gain(measured: Measured, first: int, second: int, found: Comparison) -> str:
+    """``+.12 [.02, .22], better, another score on 9 of 40 questions``."""
+    what = measured.same(first, second)
+    if what:
+        return phrases.same(what, found.difference)
     value = found.difference
     limits = "" if value.low is None else f" [{phrases.score(value.low)}, {phrases.score(value.high)}]"
-    return f"{phrases.signed(value.value)}{limits}{phrases.needed(found) or f', {found.verdict}'}".replace(";", ",")
+    told = f"{phrases.signed(value.value)}{limits}{phrases.needed(found) or f', {found.verdict}'}".replace(";", ",")
+    return f"{told}, another score on {measured.differing(first, second):,} of {counted(value.n, 'question')}"

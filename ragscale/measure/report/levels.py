@@ -17,7 +17,7 @@ from ragscale.measure.statistics.arrays import Array
 from ragscale.view import report as view
 from ragscale.view.report import Axis
 
-__all__ = ["SPREAD", "Group", "Levels", "Pairs", "turned"]
+__all__ = ["SPREAD", "Group", "Levels", "Pairs", "shown", "turned"]
 
 SPREAD = 1.5
 """Cells without a limit are of about equal cost where none costs more than so many times the cheapest, on average."""
@@ -205,14 +205,14 @@ def _level(measured: Measured, group: Group) -> view.Level:
     return view.Level(
         label=label,
         cells=group.cells,
-        comparisons=[shown(first, second, found) for (first, second), found in group.comparisons.items()],
+        comparisons=[shown(measured, first, second, found) for (first, second), found in group.comparisons.items()],
         reference=group.cells[0],
     )
 
 
-def shown(first: int, second: int, found: Comparison) -> view.Comparison:
+def shown(measured: Measured, first: int, second: int, found: Comparison) -> view.Comparison:
     """A comparison as the page shows it."""
     return view.Comparison(
         first=first, second=second, difference=phrases.of(found.difference), p=found.p, verdict=found.verdict,
-        needed=found.further,
+        needed=found.further, differ=measured.differing(first, second), same=measured.same(first, second),
     )  # fmt: skip

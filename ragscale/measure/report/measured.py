@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput
 from ragscale.measure.cell import MeasuredCell
-from ragscale.measure.questions import LEFT_OUT, Question
+from ragscale.measure.questions import LEFT_OUT, Question, left_out
 from ragscale.measure.statistics.arrays import Array
 from ragscale.view.report import Axis
 
@@ -33,6 +33,7 @@ DIMENSIONS = {
 }  # fmt: skip
 """Limits of a budget, and the column of what is charged to each."""
 
+_EQUAL = 1e-12
 _SCORES = ("f1", "em", "full_recall", "gold_recall")
 _TEXTS = ("answer", "stop_reason", "reason", "code", "settings")
 
@@ -95,6 +96,19 @@ class Measured:
         values = self.values(column)[:, cell]
         known = values[~np.isnan(values)]
         return float(known.mean()) if len(known) else float("nan")
+
+    def differing(self, first: int, second: int) -> int:
+        """Questions that count on which the scores of two cells differ."""
+        values = self.values("f1")
+        return int((np.abs(values[:, first] - values[:, second]) > _EQUAL).sum())
+
+    def same(self, first: int, second: int) -> Literal["answers", "scores"] | None:
+        """Whether two cells have the same answers to all questions that count, or else the same scores."""
+        if self.differing(first, second):
+            return None
+        lines = ~np.isnan(self.values("f1")[:, [first, second]]).any(axis=1)
+        one, other = (self.texts["answer"][lines, cell].tolist() for cell in (first, second))
+        return "answers" if [*map(left_out, one)] == [*map(left_out, other)] else "scores"
 
     def together(self, cells: Sequence[int]) -> list[int]:
         """Those of the cells that belong to the core."""

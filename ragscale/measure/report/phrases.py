@@ -11,7 +11,7 @@ from ragscale.words import counted
 
 __all__ = [
     "amount", "at_cost", "code", "estimate", "interval", "listing", "needed", "number", "of", "percent", "plenty",
-    "ratio", "score", "signed", "unit",
+    "ratio", "same", "score", "signed", "unit",
 ]  # fmt: skip
 
 _UNITS: dict[Axis, str] = {
@@ -108,6 +108,16 @@ def plenty(number: int) -> str:
         return counted(number, "more question")
     digits = 10 ** (len(str(number)) - 2)
     return counted(round(number / digits) * digits, "more question")
+
+
+def same(what: str, found: Interval) -> str:
+    """That two cells have the same answers (or scores) to all questions, and how much of that others may have."""
+    level = found.level
+    share = 1 - (1 - level) ** (1 / found.clusters)  # the largest that would show none of its kind by chance
+    return (
+        f"the same {what} on all {counted(found.n, 'question')}: of others like them at most {percent(share)} have "
+        f"another one ({percent(level)} certain)"
+    )
 
 
 def needed(found: Comparison) -> str:
