@@ -15,11 +15,11 @@ from ragscale.index.dense.factory import require_faiss
 from ragscale.index.encoders.embedder import refuse_other_name
 from ragscale.index.options import (
     AddOptions,
-    Backend,
     BuildOptions,
     Gpus,
     How,
     Progress,
+    QueryBackend,
     SearchOptions,
     UpdateOptions,
 )
@@ -56,7 +56,7 @@ class Index(Searchable):
         path: Path,
         *,
         embedder: str | Path | None = None,
-        backend: Backend = "torch",
+        backend: QueryBackend = "auto",
         gpus: Gpus | None = None,
     ) -> None:
         snapshot = Snapshot(path)
@@ -127,13 +127,13 @@ class Index(Searchable):
     @overload
     @classmethod
     def open(
-        cls, path: Path, *, embedder: str | Path | None = None, backend: Backend = "torch", gpus: Gpus | None = None
+        cls, path: Path, *, embedder: str | Path | None = None, backend: QueryBackend = "auto", gpus: Gpus | None = None
     ) -> Index: ...
 
     @overload
     @classmethod
     def open(
-        cls, path: str, *, embedder: str | Path | None = None, backend: Backend = "torch", gpus: Gpus | None = None
+        cls, path: str, *, embedder: str | Path | None = None, backend: QueryBackend = "auto", gpus: Gpus | None = None
     ) -> Index | RemoteIndex: ...
 
     @classmethod
@@ -142,7 +142,7 @@ class Index(Searchable):
         path: str | Path,
         *,
         embedder: str | Path | None = None,
-        backend: Backend = "torch",
+        backend: QueryBackend = "auto",
         gpus: Gpus | None = None,
     ) -> Index | RemoteIndex:
         """Open an index for searching; the embedder is loaded by the first search that needs it.
@@ -155,7 +155,9 @@ class Index(Searchable):
             path: The index folder, or the URL of a server.
             embedder: Name of the embedder that the index must have, or the folder where it lies on this machine, or the
                 endpoint that serves it now; by default the one that the manifest names.
-            backend: Computes the vectors of queries: ``"torch"``, ``"openvino"`` or ``"onnx"``.
+            backend: Computes the vectors of queries: ``"torch"``, ``"openvino"``, ``"onnx"`` or ``"auto"``: NumPy for a
+                plain BERT where there is no GPU, which starts at once, and is up to twice as slow for many queries at a
+                time; else torch.
             gpus: How several GPUs share the vectors: ``"shard"`` (a part each, for more vectors) or ``"replicate"`` (a
                 copy each, for more searches); None for the first GPU alone, or the CPU where there is none.
 
@@ -167,7 +169,7 @@ class Index(Searchable):
             MissingDependency: The index has vectors and no faiss is installed.
         """
         if is_url(path):
-            if embedder is not None or backend != "torch" or gpus is not None:
+            if embedder is not None or backend != "auto" or gpus is not None:
                 raise InvalidInput(f"embedder, backend or gpus for {path}", "Leave them out: the server has its own.")
             from ragscale.index.remote.index import RemoteIndex  # the HTTP client loads where it is used
 

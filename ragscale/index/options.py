@@ -21,6 +21,7 @@ __all__ = [
     "How",
     "LexicalKind",
     "Progress",
+    "QueryBackend",
     "SearchOptions",
     "UpdateOptions",
     "WriteOptions",
@@ -37,6 +38,9 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 """Number formats in which passages are encoded."""
 Backend = Literal["torch", "openvino", "onnx"]
 """Libraries that compute vectors; see `ragscale.index.encoders.backends`."""
+QueryBackend = Literal["auto", "torch", "openvino", "onnx"]
+"""Libraries that compute vectors of queries: auto is NumPy for a plain BERT on a machine without a GPU, which starts at
+once and keeps up with torch for some queries at a time; else torch. See `ragscale.index.encoders.bert`."""
 BuildEngine = Literal["local", "ray"]
 """Places where passages are read and embedded: this process, or Ray; see `ragscale.index.write.ray`."""
 Gpus = Literal["shard", "replicate"]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ragscale.errors import IndexMismatch, InvalidInput, MissingDependency
 from ragscale.index.encoders.backends import accelerate, check_backend
-from ragscale.index.encoders.endpoint import Endpoint, is_endpoint
-from ragscale.index.encoders.loading import device, load, locate, units
-from ragscale.index.options import Backend, Dtype
+from ragscale.index.encoders.bert import may_have_gpu, plain_bert
+from ragscale.index.encoders.loading import device, is_endpoint, load, locate, units
+from ragscale.index.options import Backend, Dtype, QueryBackend
 from ragscale.index.storage.manifest import EmbedderInfo
 from ragscale.weights import pinned
 
@@ -183,20 +183,22 @@ class Embedder:
 
     @classmethod
     def for_queries(
-        cls, info: EmbedderInfo, *, source: str | Path | None = None, backend: Backend = "torch"
+        cls, info: EmbedderInfo, *, source: str | Path | None = None, backend: QueryBackend = "auto"
     ) -> Embedder:
         """Load the model of an index, in float32, to encode queries with.
 
         Args:
             info: The embedder of the index.
             source: Where the same model lies on this machine, or is served, if not under its recorded name.
-            backend: Computes the vectors.
+            backend: Computes the vectors; ``"auto"`` is NumPy where that will do (see `encoders.bert`), else torch.
 
         Raises:
             EndpointError: The endpoint cannot be reached.
             IndexMismatch: The model found has other weights.
         """
         if is_endpoint(info.name):
+            from ragscale.index.encoders.endpoint import Endpoint  # and with it the HTTP client
+
             served = Endpoint(str(source or info.name))
             served.check(info)
             return cls(served, info)
@@ -206,6 +208,11 @@ class Embedder:
                 f"the index was built with {info.name} at {info.revision}, found {revision} in {folder.name}",
                 "Restore that model, or build the index again with this one.",
             )
+        if backend == "auto":
+            bert = None if may_have_gpu() else plain_bert(folder, info.max_tokens)
+            if bert is not None:
+                return cls(bert, info)
+            backend = "torch"
         check_backend(backend)
         model = _load(folder)
         accelerate(model, backend, half=False)
@@ -266,6 +273,8 @@ def _encode(model: Encoder, texts: Sequence[str], *, prompt: str, query: bool, b
 
 
 def _served(name: str, query_prompt: str, document_prompt: str) -> Embedder:
+    from ragscale.index.encoders.endpoint import Endpoint
+
     served = Endpoint(name)
     return Embedder(served, served.info(query_prompt, document_prompt))
 

@@ -13,7 +13,6 @@ import threading
 import weakref
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,13 +22,12 @@ from ragscale.endpoint.replies import Entry, ModelList, read
 from ragscale.endpoint.retry import attempts
 from ragscale.endpoint.transport import RefusedError, Transport
 from ragscale.errors import EndpointError, IndexMismatch, ModelError
-from ragscale.index.encoders.loading import units
+from ragscale.index.encoders.loading import PREFIX, units
 from ragscale.index.storage.manifest import EmbedderInfo
 from ragscale.words import counted
 
-__all__ = ["Endpoint", "is_endpoint"]
+__all__ = ["Endpoint"]
 
-PREFIX = "endpoint:"
 _PROBE = "The quick brown fox jumps over the lazy dog."
 _NUMBERS = 32
 _IN_FLIGHT = 8
@@ -39,11 +37,6 @@ _MOST_NUMBERS = 2**18  # that are asked for at once, at up to 32 bytes each
 _TOO_LONG = re.compile(r"length|too (?:long|large|many)|context|exceed|maximum", re.IGNORECASE)
 
 T = TypeVar("T")
-
-
-def is_endpoint(name: str | Path) -> bool:
-    """Whether an embedder's name is that of an endpoint."""
-    return str(name).startswith(PREFIX)
 
 
 class Endpoint:

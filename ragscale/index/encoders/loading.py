@@ -15,8 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from ragscale.errors import InvalidInput, MissingDependency, ModelError, ModelFileError
 from ragscale.weights import pinned
 
-__all__ = ["device", "drawn_weights", "load", "locate", "units"]
+__all__ = ["PREFIX", "device", "drawn_weights", "is_endpoint", "load", "locate", "units"]
 
+PREFIX = "endpoint:"
+"""Begins the name of an embedder that is an endpoint."""
 LOCAL = "sha256:"
 # pickled weights and exports of other frameworks are never fetched
 _NOT_FETCHED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.ot", "*.onnx", "onnx/*", "openvino/*", "*.pkl"]
@@ -31,6 +33,11 @@ _ABOUT_PREFIXES = ("LICENSE", "NOTICE", "README", "train", "eval", "all_results"
 _SHOWN = 60  # characters of a text in a message
 
 Model = TypeVar("Model")
+
+
+def is_endpoint(name: str | Path) -> bool:
+    """Whether an embedder's name is that of an endpoint."""
+    return str(name).startswith(PREFIX)
 
 
 def locate(name: str, recorded: str | None = None, *, role: str, remedy: str = "Check the path.") -> tuple[Path, str]:

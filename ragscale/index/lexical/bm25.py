@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ __all__ = ["KINDS", "Lexical", "TermCounter", "open_lexical", "settings", "token
 KINDS: tuple[LexicalKind, ...] = ("bm25s", "rank-bm25")
 _STOPWORDS = "english"
 _STEMMER = "english"
+_PATIENCE = 20_000_000
+"""Rows that numpy scores, over all queries, before numba is imported: about the second that the import takes."""
 _log = logging.getLogger(__name__)
 
 
@@ -119,33 +122,38 @@ class _Nothing:
 
 
 class _Bm25s:
-    """The Lucene variant, whose term weights are above 0 however frequent the term."""
+    """The Lucene variant, whose term weights are above 0 however frequent the term; the files are those of bm25s.
+
+    They are read without bm25s, which imports SciPy and numba for a search that needs neither.
+    """
 
     def __init__(self, folder: Path, terms: int, rows: int | None) -> None:
-        import bm25s
-
         self._folder = folder
         with reading(folder):
-            self._model = bm25s.BM25.load(folder, mmap=True, show_progress=False, backend="numpy")
-            scores = self._model.scores
-            data, indices, indptr = (np.asarray(scores[name]) for name in ("data", "indices", "indptr"))
+            self._numbers: dict[str, int] = json.loads((folder / "vocab.index.json").read_text(encoding="utf-8"))
+            documents = json.loads((folder / "params.index.json").read_text(encoding="utf-8"))["num_docs"]
+            data, indices, indptr = (
+                np.asarray(np.load(folder / f"{name}.csc.index.npy", mmap_mode="r", allow_pickle=False))
+                for name in ("data", "indices", "indptr")
+            )
             fits = [array.ndim for array in (data, indices, indptr)] == [1, 1, 1]
             fits = fits and [array.dtype.str for array in (data, indices, indptr)] == ["<f4", "<i4", "<i8"]
             fits = fits and len(data) == len(indices) and len(indptr) == terms + 1
             fits = fits and indptr[0] == 0 and indptr[-1] == len(data) and bool((np.diff(indptr) >= 0).all())
-            numbers = self._model.vocab_dict.values()
+            numbers = self._numbers.values()
             fits = fits and len(numbers) == terms and 0 <= min(numbers) <= max(numbers) < terms
-            if not fits or (rows is not None and scores["num_docs"] != rows):
+            if not fits or (rows is not None and documents != rows):
                 raise damaged(folder, "its files do not fit each other")
         self._postings = (data, indices, indptr)
-        self._scores = np.zeros(scores["num_docs"], dtype=np.float32)
-        self._kernel = _kernel()
+        self._scores = np.zeros(documents, dtype=np.float32)
+        self._kernel: Any = None
+        self._patience: int | None = _PATIENCE
         self._whole: set[int] = set()
 
     def search(self, queries: Sequence[str], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
-        terms = [self._model.get_tokens_ids(tokens) for tokens in tokenize(queries)]
+        terms = [[self._numbers[token] for token in tokens if token in self._numbers] for tokens in tokenize(queries)]
         self._check(terms)
-        if self._kernel is None:
+        if not self._compiled(len(queries)):
             return [self._slowly(numbers, k, allowed) for numbers in terms]
         k = min(k, len(self._scores))
         rows, values = np.empty((len(terms), k), dtype=np.int64), np.empty((len(terms), k), dtype=np.float32)
@@ -168,10 +176,23 @@ class _Bm25s:
                 raise damaged(self._folder, f"row {rows.min()} or {rows.max()} of {len(self._scores)}")
             self._whole.add(term)
 
+    def _compiled(self, queries: int) -> bool:
+        """Whether the compiled search is at hand; it is loaded once numpy has looked at so much that it would pay."""
+        if self._patience is not None:
+            self._patience -= queries * len(self._scores)
+            if self._patience <= 0:
+                self._kernel, self._patience = _kernel(), None
+        return self._kernel is not None
+
     def _slowly(self, terms: list[int], k: int, allowed: Mask | None) -> Ranking:
         if not terms:
             return []
-        return best_rows(_masked(self._model.get_scores_from_ids(terms), allowed), k)
+        data, indices, indptr = self._postings
+        scores = np.zeros_like(self._scores)
+        for term in terms:  # one after the other, as the kernel adds them
+            rows = slice(indptr[term], indptr[term + 1])
+            scores[indices[rows]] += data[rows]
+        return best_rows(_masked(scores, allowed), k)
 
 
 def _kernel() -> Any:

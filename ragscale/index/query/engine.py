@@ -14,7 +14,7 @@ from ragscale.index.dense.search import DenseIndex, open_dense
 from ragscale.index.encoders.embedder import Embedder
 from ragscale.index.encoders.reranker import Reranker
 from ragscale.index.lexical.bm25 import Lexical, open_lexical
-from ragscale.index.options import Backend, Gpus, How
+from ragscale.index.options import Gpus, How, QueryBackend
 from ragscale.index.query.filters import compile_filter
 from ragscale.index.query.mmr import diversify
 from ragscale.index.query.request import SearchRequest
@@ -50,7 +50,7 @@ class Engine:
         snapshot: Snapshot,
         *,
         embedder: str | Path | None = None,
-        backend: Backend = "torch",
+        backend: QueryBackend = "auto",
         gpus: Gpus | None = None,
     ) -> None:
         self.snapshot = snapshot

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ragscale import errors
 from ragscale.corpus import STDIN, Chunking, Columns, FieldTypes, Piece, Problems, Reader, Record, checked
 from ragscale.errors import BadDocument, InvalidInput, MissingDependency, RagscaleError
-from ragscale.index.encoders.endpoint import is_endpoint
+from ragscale.index.encoders.loading import is_endpoint
 from ragscale.index.options import Backend
 from ragscale.index.storage.manifest import EmbedderInfo
 from ragscale.index.write.embedding import EncodeSlabs, Tell

@@ -86,12 +86,10 @@ def test_the_files_of_bm25s(tmp_path: Path, deleted: bool, monkeypatch: pytest.M
 def test_rankings_are_those_of_bm25s(
     tmp_path: Path, compiled: bool, filtered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not compiled:
-        monkeypatch.setitem(sys.modules, "ragscale.index.lexical.kernel", None)
+    monkeypatch.setattr(bm25, "_PATIENCE", 0 if compiled else 10**9)
     texts = made_up(400)
     terms = build_postings(tmp_path / "bm25", segments_of(tmp_path, texts))
     index = open_lexical(tmp_path / "bm25", "bm25s", terms)
-    assert (index._kernel is not None) is compiled  # type: ignore[attr-defined]
     allowed = np.random.default_rng(2).random(400) < 0.2 if filtered else None
     model = model_of(texts)
     queries = [*made_up(60, seed=5), "", "nothing known here", "zorka zorka miplo zorka"]
@@ -103,9 +101,12 @@ def test_rankings_are_those_of_bm25s(
                 scores = np.where(allowed, scores, 0)
             rows = [row for row in np.lexsort((np.arange(400), -scores)) if scores[row] > 0][:k]
             assert ranking == [(row, float(scores[row])) for row in rows]
+    assert (index._kernel is not None) is compiled  # type: ignore[attr-defined]
 
 
-def test_equal_scores_come_in_row_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+def test_equal_scores_come_in_row_order(tmp_path: Path, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bm25, "_PATIENCE", 0 if compiled else 10**9)
     texts = ["alpha beta", "beta alpha", "gamma", "alpha beta"] * 50
     terms = build_postings(tmp_path / "bm25", [write_segment(tmp_path / "0", [texts])])
     index = open_lexical(tmp_path / "bm25", "bm25s", terms)
@@ -126,6 +127,8 @@ def test_any_small_corpus(tmp_path_factory: pytest.TempPathFactory, rows: list[l
         terms = build_postings(folder / kind, segments, gone)
         assert terms == len({token for tokens in tokenize(live) for token in tokens})
         both[kind] = open_lexical(folder / kind, kind, terms, segments=segments, deleted=gone)  # type: ignore[arg-type]
+    if draw.draw(st.booleans()):
+        both["bm25s"]._patience = 0  # type: ignore[attr-defined]  # the compiled search, from the first query on
     query = " ".join(draw.draw(st.lists(st.sampled_from(WORDS[:6]), max_size=4)))
     asked = set(tokenize([query])[0])
     wanted = {row for row, tokens in enumerate(tokenize(texts)) if asked & set(tokens) and not gone[row]}
