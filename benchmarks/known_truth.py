@@ -225,9 +225,7 @@ def racing(n: int, runs: int, *, clustered: bool = False) -> dict[str, float]:
         if clustered:
             first = np.unique(docs, return_index=True)[1][docs]
             y = np.where(rng.random((n, 1)) < 0.5, y[first], y)
-        found = replay(
-            cells, y[order], {"tokens": costs}, baseline=cells[0], clusters=docs[order] if clustered else None
-        )
+        found = replay(cells, y[order], {"tokens": costs}, kept=[cells[0]], clusters=docs[order] if clustered else None)
         out = {drop.cell for drop in found.drops}
         kept.append(cells[int(means.argmax())] not in out)
         wrong.append(any(means[cells.index(d.by)] < means[cells.index(d.cell)] for d in found.drops))

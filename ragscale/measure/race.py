@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ragscale.errors import InvalidInput
 from ragscale.measure.cell import Cell
 from ragscale.measure.questions import Question
-from ragscale.measure.racing import Drop, race
+from ragscale.measure.racing import COSTS, Drop, race
 from ragscale.measure.store import Row, Store
 
 __all__ = ["Race", "Rows"]
@@ -58,20 +58,14 @@ class Race:
             return []
         part = self._taken[:rung]
         found = [[rows[key].get(question.id) for key in self._keys] for question in part]
-        costs = {
-            "tokens": _values(found, lambda row: row.spend.total.tokens),
-            "serial_tokens": _values(found, lambda row: row.spend.serial.tokens),
-            "rounds": _values(found, lambda row: row.spend.serial.rounds),
-            "usd": _values(found, lambda row: row.spend.total.usd),
-        }
+        costs = {name: _values(found, _cost(column)) for name, column in COSTS.items()}
         asked = [at for at, key in enumerate(self._keys) if key in racing]
         if np.isnan(costs["usd"][:, asked]).any():  # a price is not known
             del costs["usd"]
         drops = race(
-            self._keys, _values(found, lambda row: row.f1), costs, dropped=self.dropped,
+            self._keys, _values(found, lambda row: row.f1), costs, kept=self._kept, dropped=self.dropped,
             clusters=[question.cluster or question.id for question in part], rung=len(self._looks) + 1,
         )  # fmt: skip
-        drops = [drop for drop in drops if drop.cell not in self._kept]
         look = {
             "questions": rung,
             "mark": self._mark(rung),
@@ -86,6 +80,12 @@ class Race:
     def _mark(self, number: int) -> str:
         ids = "\n".join(question.id for question in self._taken[:number])
         return hashlib.sha256(ids.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _cost(column: str) -> Callable[[Row], float | None]:
+    """The cost of a row that `Run.rows` has in this column."""
+    kind, _, dimension = column.partition("_")
+    return lambda row: getattr(getattr(row.spend, kind), dimension)
 
 
 def _values(rows: Sequence[Sequence[Row | None]], of: Callable[[Row], float | None]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ time. All pairs of cells share the error rate (Bonferroni): with probability 1 -
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,15 @@ from ragscale.errors import InvalidInput
 from ragscale.measure.statistics.arrays import Array, Labels, best, by_cluster, checked, labelled
 from ragscale.measure.statistics.costs import undominated
 
-__all__ = ["RUNGS", "Drop", "Replay", "race", "replay", "rungs"]
+__all__ = ["COSTS", "RUNGS", "Drop", "Replay", "race", "replay", "rungs"]
 
 RUNGS = 16
 """Questions of the first rung; each further one doubles them."""
+
+COSTS = {
+    "tokens": "total_tokens", "serial_tokens": "serial_tokens", "rounds": "serial_rounds", "usd": "total_usd",
+}  # fmt: skip
+"""Costs that a sweep races by, and the column of `Run.rows` of each: none of them may be higher."""
 
 _STEPS = np.linspace(0, 1, 201)[:-1]
 _CAUTION = 0.75  # largest share of the wealth in one bet; the paper's c is 1/2 or 3/4
@@ -86,7 +91,7 @@ def race(
     scores: ArrayLike,
     costs: Mapping[str, ArrayLike],
     *,
-    baseline: str | None = None,
+    kept: Collection[str] = (),
     dropped: Sequence[str] = (),
     clusters: Labels | None = None,
     rung: int = 1,
@@ -97,7 +102,7 @@ def race(
 
     A cell is dropped where another one that is still in the race has no higher mean cost in any of `costs`, and a
     higher mean score by a lower confidence limit of 0 or more. So a cell on the front of any cost is never dropped, nor
-    is the baseline. Questions of one document count as one observation, their mean; the limit is then that of the mean
+    is one of `kept`. Questions of one document count as one observation, their mean; the limit is then that of the mean
     over documents, and the error rate is dealt out over the rungs, ``alpha / (rung * (rung + 1))`` each, as later
     questions change the means.
 
@@ -105,7 +110,7 @@ def race(
         cells: Keys of all cells of the run, dropped ones included: their number corrects the error rate.
         scores: Matrix: questions, in the order in which they were run, by cells; NaN where there is none.
         costs: For each dimension (tokens, serial tokens, ...) a matrix of the same shape.
-        baseline: Cell that is never dropped.
+        kept: Cells that are never dropped, such as a baseline.
         dropped: Cells that were dropped before.
         clusters: The source document of each question; None: each question is its own.
         rung: Number of this look, from 1.
@@ -119,7 +124,7 @@ def race(
         InvalidInput: An unknown cell, shapes that differ, no cost, a score out of `bounds`, or numbers out of range.
     """
     y, spent, labels, scale = _checked(cells, scores, costs, clusters, bounds)
-    for name in {*dropped, *({baseline} if baseline is not None else ())}:
+    for name in {*dropped, *kept}:
         if name not in cells:
             raise InvalidInput(f"cell {name!r} is not in the race", f"Cells: {', '.join(cells)}.")
     if not 0 < alpha < 1 or rung < 1:
@@ -132,7 +137,7 @@ def race(
         evidence = [
             drop
             for by in racing
-            if by != at and cells[at] != baseline
+            if by != at and cells[at] not in kept
             if (drop := _dominates(cells, by, at, y, spent, labels, scale, error, rung)) is not None
         ]
         if evidence:
@@ -145,7 +150,7 @@ def replay(
     scores: ArrayLike,
     costs: Mapping[str, ArrayLike],
     *,
-    baseline: str | None = None,
+    kept: Collection[str] = (),
     clusters: Labels | None = None,
     first: int = RUNGS,
     alpha: float = 0.05,
@@ -158,7 +163,7 @@ def replay(
         scores: Matrix: questions, in the order in which they were run, by cells; questions that a cell lacks are left
             out for all.
         costs: For each dimension a matrix of the same shape; the first one is what racing saves.
-        baseline: As for `race`.
+        kept: As for `race`.
         clusters: As for `race`.
         first: Questions of the first rung.
         alpha: As for `race`.
@@ -182,7 +187,7 @@ def replay(
             cells,
             y[:seen],
             {name: cost[:seen] for name, cost in spent.items()},
-            baseline=baseline,
+            kept=kept,
             dropped=[drop.cell for drop in drops],
             clusters=labels[:seen],
             rung=rung,
@@ -192,9 +197,9 @@ def replay(
         ran[[cells.index(drop.cell) for drop in new]] = seen
         drops += new
     out = {drop.cell for drop in drops}
-    kept = [at for at, name in enumerate(cells) if name not in out]
+    left = [at for at, name in enumerate(cells) if name not in out]
     score, cost = y.mean(axis=0), paid.mean(axis=0)
-    raced = kept[int(best(cost[None, kept], score[None, kept])[0])]
+    raced = left[int(best(cost[None, left], score[None, left])[0])]
     saved = sum(float(paid[ran[at] :, at].sum()) for at in range(len(cells)))
     fronts = np.any([undominated(one.mean(axis=0)[None], score[None])[0] for one in spent.values()], axis=0)
     return Replay(

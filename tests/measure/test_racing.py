@@ -43,7 +43,7 @@ def test_a_cell_that_is_cheaper_in_any_way_stays() -> None:
 def test_the_baseline_is_never_dropped() -> None:
     y, spent = scores(200, 0.1, 0.9, 0.1), costs(200, 4, 4, 4)
     assert [drop.cell for drop in race(CELLS, y, {"tokens": spent})] == ["once", "tree"]
-    assert [drop.cell for drop in race(CELLS, y, {"tokens": spent}, baseline="once")] == ["tree"]
+    assert [drop.cell for drop in race(CELLS, y, {"tokens": spent}, kept={"once"})] == ["tree"]
 
 
 def test_what_was_dropped_neither_drops_nor_is_dropped_again() -> None:
@@ -88,7 +88,7 @@ def test_rungs_double(n: int, expected: list[int]) -> None:
 
 def test_a_replay_says_what_racing_would_have_saved() -> None:
     y, spent = scores(200, 0.3, 0.9, 0.2), costs(200, 1, 4, 5)
-    found = replay(CELLS, y, {"tokens": spent}, baseline="once")
+    found = replay(CELLS, y, {"tokens": spent}, kept={"once"})
     [drop] = found.drops
     assert isinstance(drop, Drop)
     assert (drop.cell, found.best_full, found.best_raced, found.same) == ("tree", "chain", "chain", True)
@@ -98,7 +98,7 @@ def test_a_replay_says_what_racing_would_have_saved() -> None:
 
 def test_a_replay_tells_what_racing_lost() -> None:
     y = np.vstack([scores(64, 0.0, 1.0, 0.0), scores(600, 0.0, 0.0, 1.0)])  # the questions are in no random order
-    found = replay(CELLS, y, {"tokens": costs(664, 1, 4, 5)}, baseline="once")
+    found = replay(CELLS, y, {"tokens": costs(664, 1, 4, 5)}, kept={"once"})
     assert not found.same
     assert (found.best_full, found.front_lost) == ("tree", ("tree",))
 
@@ -111,7 +111,7 @@ def test_a_replay_tells_what_racing_lost() -> None:
         ({"costs": {}}, "at least one cost"),
         ({"costs": {"tokens": [[1.0]]}}, "with costs"),
         ({"scores": [[2.0, 0.0]]}, "the bounds are 0 and 1"),
-        ({"baseline": "z"}, "'z' is not in the race"),
+        ({"kept": ["z"]}, "'z' is not in the race"),
         ({"dropped": ["z"]}, "'z' is not in the race"),
         ({"alpha": 0}, "alpha 0"),
         ({"rung": 0}, "rung 0"),
