@@ -22,6 +22,7 @@ from ragscale.types import Spend
 
 __all__ = ["ALONG", "Budget", "Ledger", "Reservation", "unpriced"]
 
+_PARTS = ("seconds", "usd")  # of which there are fractions
 _SUMMED = ("queries", "tokens", "llm_calls", "usd")
 ALONG = {"rounds": "rounds", "serial_tokens": "tokens", "serial_calls": "llm_calls"}
 """Limits along the critical path, and the dimension of a branch's clock that each of them holds."""
@@ -32,7 +33,8 @@ class Budget:
     """Upper limits of a run; ``None`` leaves a dimension open.
 
     Raises:
-        InvalidInput: A limit is negative, not a number, or beyond every float.
+        InvalidInput: A limit is negative, not a number, beyond every float, or a fraction of what only comes whole:
+            all but seconds and dollars.
     """
 
     rounds: int | None = None
@@ -60,6 +62,8 @@ class Budget:
                 continue
             if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 0:
                 raise InvalidInput(f"budget {field.name}={limit!r} is not a number >= 0", "Leave it out for no limit.")
+            if field.name not in _PARTS and limit < math.inf and limit % 1:
+                raise InvalidInput(f"budget {field.name}={limit!r} is no whole number", f"Give {math.floor(limit)}.")
             if sys.float_info.max < limit < math.inf:  # not shown: Python writes no whole number of that length
                 raise InvalidInput(f"budget {field.name} is above {sys.float_info.max:g}", "Leave it out for no limit.")
 

@@ -39,6 +39,14 @@ def test_a_limit_beyond_every_float_is_refused() -> None:
         Budget(tokens=10**5000)
 
 
+@pytest.mark.parametrize("name", ["rounds", "queries", "tokens", "llm_calls", "serial_tokens", "serial_calls"])
+def test_there_is_no_part_of_a_token_a_call_or_a_round(name: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"budget {name}=1\.5 is no whole number\. Give 1\."):
+        Budget(**{name: 1.5})  # type: ignore[arg-type]
+    assert Budget(**{name: 2.0}) == Budget(**{name: 2})  # type: ignore[arg-type]
+    assert getattr(Budget(**{name: float("inf")}), name) == float("inf")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(Budget)])
 def test_zero_infinity_and_none_are_limits(name: str) -> None:
     assert Ledger(Budget(**{name: 0})).limit(name) == 0
