@@ -202,6 +202,14 @@ def test_questions_needed_are_those_of_the_textbook() -> None:
     assert found.further == math.ceil(needed) - 40
 
 
+def test_two_documents_do_not_tell_how_many_questions_are_needed_beyond_a_few_documents() -> None:
+    a = [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.9]  # as much better in one document as in the other, nearly
+    found = compare(a * 2, [0.0, 0.9] * 9, ["one"] * 9 + ["two"] * 9)
+    assert found.verdict == "undecided"
+    assert found.further is not None
+    assert found.further >= 8 * 9  # ten documents
+
+
 def test_one_question_decides_nothing() -> None:
     found = compare([1], [0])
     assert (found.verdict, found.p, found.further) == ("undecided", 1.0, None)

@@ -30,6 +30,7 @@ Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 _EQUAL = 1e-12
 _POWER = 0.8
+_DOCUMENTS = 10  # fewest from which a deviation is known well enough to plan by
 _SWAPS = 2 * RESAMPLES
 
 
@@ -49,7 +50,7 @@ class Comparison:
     """``equivalent`` goes before ``better``: a difference that is surely smaller than the margin does not matter."""
     further: int | None
     """Questions to add, for ``undecided``: if the difference seen is the true one, four of five runs of that size are
-    decided. None where decided, and where no number would do."""
+    decided. At least as many as make ten documents. None where decided, and where no number would do."""
     margin: float
     deviation: float
     """Standard deviation of a question's difference, raised for dependence within documents; NaN for one document."""
@@ -237,4 +238,5 @@ def _further(found: Comparison) -> int | None:
         within = normal_sample_size_one_tail(found.margin - distance, _POWER, tail, std_null=found.deviation)
         clear = math.log(tail) / math.log1p(-found.unseen) if found.unseen < 1 else 1.0
         ways.append(max(within, clear * n / found.difference.clusters))
-    return max(1, math.ceil(min(ways)) - n) if ways else None
+    least = math.ceil(_DOCUMENTS * n / found.difference.clusters)
+    return max(1, max(least, math.ceil(min(ways))) - n) if ways else None
