@@ -61,7 +61,7 @@ def _say(text: str, style: str) -> None:
 
 @contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """Show a `ModelWarning` as one line, above whatever is live; the place in the source says nothing to the user."""
+    """Show a warning of ragscale as a line, above whatever is live; its place in the source tells the user nothing."""
     with warnings.catch_warnings():
         usual = warnings.showwarning
 
@@ -73,9 +73,7 @@ def _warnings_as_lines() -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            from ragscale.llm import ModelWarning
-
-            if issubclass(category, ModelWarning):
+            if category.__module__.startswith("ragscale."):
                 _say(f"Warning: {message}", "yellow")
             else:
                 usual(message, category, filename, lineno, file, line)

@@ -53,7 +53,17 @@ _BARS = 12
 """Cells that have a bar of their own; more share one."""
 
 Questions = Annotated[
-    Path, typer.Argument(metavar="QUESTIONS.jsonl", help="id, question, answers and, if known, supporting.")
+    Path,
+    typer.Argument(metavar="QUESTIONS", help=".jsonl, .json, .csv or .parquet: question, answers and, if known, gold."),
+]
+ColumnNames = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="FIELD=COLUMN,...",
+        help="Names of columns that are not the usual ones: question=query,answers=gold.",
+        show_default=False,
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; extended if it is there.")]
 Modes = Annotated[
@@ -121,6 +131,7 @@ def evaluate(
     questions: Questions,
     out: Out,
     mode: Modes = None,
+    columns: ColumnNames = None,
     limit: Limit = None,
     skip: Skip = 0,
     llm: Llm = "embedded",
@@ -155,7 +166,8 @@ def evaluate(
         serial_tokens=serial_tokens, serial_calls=serial_calls,
     )  # fmt: skip
     _measure(
-        source, questions, out, mode, [budget], [seed], llm=llm, prices=prices, how=how, limit=limit, skip=skip,
+        source, questions, out, mode, [budget], [seed], llm=llm, prices=prices, how=how, columns=columns, limit=limit,
+        skip=skip,
         concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
         replay=replay, engine=engine, as_json=as_json,
     )  # fmt: skip
@@ -166,6 +178,7 @@ def sweep(
     questions: Questions,
     out: Out,
     mode: Modes = None,
+    columns: ColumnNames = None,
     limit: Limit = None,
     skip: Skip = 0,
     llm: Llm = "embedded",
@@ -215,7 +228,8 @@ def sweep(
     budgets = [budget_of(calls=limits.pop("calls", None), **limits) for limits in grid]
     seeds = amounts("seed", seed)
     _measure(
-        source, questions, out, mode, budgets, seeds, llm=llm, prices=prices, how=how, limit=limit, skip=skip,
+        source, questions, out, mode, budgets, seeds, llm=llm, prices=prices, how=how, columns=columns, limit=limit,
+        skip=skip,
         concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
         replay=replay, engine=engine, race=race, baseline=baseline, as_json=as_json,
     )  # fmt: skip
@@ -252,6 +266,7 @@ def _measure(
     llm: str,
     prices: str | None,
     how: How | None,
+    columns: str | None,
     record: Path | None,
     replay: Path | None,
     concurrency: int | None,
@@ -268,14 +283,14 @@ def _measure(
     from rich.console import Console
 
     from ragscale import measure
-    from ragscale.measure import load_questions, sweep, table, to_json
+    from ragscale.measure import QuestionColumns, in_full, load_questions, sweep, table, to_json
     from ragscale.measure.plan import total
     from ragscale.modes import built_in, spec
 
     if record and replay:
         raise InvalidInput("--record and --replay together", "Give one: a replay makes no calls.")
     chosen = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
-    loaded = load_questions(questions)
+    loaded = load_questions(questions, QuestionColumns.parse(columns) if columns else None)
     errors = Console(stderr=True)
     at_once = (2 if llm.startswith("embedded") else 8) if concurrency is None else concurrency
     bars = len(chosen) * len(budgets) * len(seeds) <= _BARS
@@ -295,6 +310,8 @@ def _measure(
         print_json(to_json(reports))
     else:
         Console().print(table(reports))
+        if (gold := in_full(reports)) is not None:
+            Console().print(gold)
     _warn(errors, reports)
     for drop in run.drops if race else ():
         errors.print(

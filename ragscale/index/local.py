@@ -6,7 +6,7 @@ import asyncio
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
@@ -271,6 +271,10 @@ class Index(Searchable):
     def passage(self, identity: str) -> Passage:
         """The passage with this id. Raises `InvalidInput` where there is none."""
         return self._snapshot.passages.get(identity)
+
+    def known(self, names: Collection[str]) -> set[str]:
+        """Those of some names that are the id, the document or the title of a passage; see `Searchable.known`."""
+        return self._snapshot.passages.named(names)
 
     @property
     def load(self) -> Load:

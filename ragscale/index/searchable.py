@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -71,6 +71,13 @@ class Searchable(ABC):
     @abstractmethod
     def passage(self, identity: str) -> Passage:
         """The passage with this id. Raises `InvalidInput` where there is none."""
+
+    @abstractmethod
+    def known(self, names: Collection[str]) -> set[str] | None:
+        """Those of some names that are the id, the document or the title of a passage; None where nobody can tell.
+
+        Reads the names of all passages: for gold passages of a set of questions, not for each search.
+        """
 
     @abstractmethod
     def reranker_revision(self, name: str | Path) -> str:
@@ -191,6 +198,10 @@ class Searching(Searchable):
     def passage(self, identity: str) -> Passage:
         """The passage with this id. Raises `InvalidInput` where there is none."""
         return self.index.passage(identity)
+
+    def known(self, names: Collection[str]) -> set[str] | None:
+        """The index's."""
+        return self.index.known(names)
 
     def reranker_revision(self, name: str | Path) -> str:
         """Revision of the weights of a cross-encoder that the index uses."""

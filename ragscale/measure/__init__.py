@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from ragscale.measure.allocation import Allocation, fit
 from ragscale.measure.cell import Cell, MeasuredCell
-from ragscale.measure.metrics import exact_match, f1, gold_recall
+from ragscale.measure.metrics import exact_match, f1
 from ragscale.measure.plan import Estimate, Planned, means, plan, total
-from ragscale.measure.questions import Question, load_questions
+from ragscale.measure.questions import Question, QuestionColumns, load_questions
 from ragscale.measure.run import Run
 from ragscale.measure.runner import SweepProgress, asweep, dry_run, sweep
+from ragscale.measure.scoring import recall, score
 from ragscale.measure.store import Row, Store
-from ragscale.measure.table import ModeReport, summarise, table, to_json
+from ragscale.measure.table import ModeReport, in_full, summarise, table, to_json
 
 __all__ = [
     "Allocation",
@@ -20,6 +21,7 @@ __all__ = [
     "ModeReport",
     "Planned",
     "Question",
+    "QuestionColumns",
     "Row",
     "Run",
     "Store",
@@ -29,10 +31,12 @@ __all__ = [
     "exact_match",
     "f1",
     "fit",
-    "gold_recall",
+    "in_full",
     "load_questions",
     "means",
     "plan",
+    "recall",
+    "score",
     "summarise",
     "sweep",
     "table",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sys
 import time
@@ -17,8 +18,8 @@ from ragscale.answer import AnswerSpend
 from ragscale.budget import Ledger
 from ragscale.errors import CallStoreError, EndpointError
 from ragscale.measure.cell import Cell
-from ragscale.measure.metrics import exact_match, f1, gold_recall
 from ragscale.measure.questions import Question
+from ragscale.measure.scoring import recall, score
 from ragscale.measure.store import Row
 
 __all__ = ["attempt", "code_mark"]
@@ -30,7 +31,8 @@ async def attempt(agent: Agent, cell: Cell, question: Question, settings: str) -
     Args:
         agent: Its model keeps its calls.
         cell: Mode, budget and seed.
-        question: Its gold answers are compared here; the mode does not see them.
+        question: Its gold answers are compared here; the mode does not see them. Gold passages are names that the
+            index knows.
         settings: Mark of the run's settings.
 
     Returns:
@@ -43,7 +45,7 @@ async def attempt(agent: Agent, cell: Cell, question: Question, settings: str) -
     """
     started = time.perf_counter()
     ledger = Ledger()  # knows what a run had spent that raised an error
-    text, stop, reason, spend, recall, whole = "", "failed", "", None, None, None
+    text, stop, reason, spend, found, whole = "", "failed", "", None, None, None
     try:
         answer = await agent.aask(question.question, mode=cell.mode, budget=cell.budget, seed=cell.seed, parent=ledger)
     except (CallStoreError, EndpointError):
@@ -52,16 +54,19 @@ async def attempt(agent: Agent, cell: Cell, question: Question, settings: str) -
         reason = f"{type(problem).__name__}: {problem}"
     else:
         text, stop, reason, spend = answer.text, answer.stop_reason, answer.reason, answer.spend
-        recall = gold_recall(question.supporting, answer.trace)
+        found = await asyncio.to_thread(recall, question.supporting, answer.trace, agent.index)  # may ask a server
         whole = answer.to_dict()
     spend = spend or AnswerSpend(ledger.spent, ledger.spent, stored=ledger.stored)
-    failed = stop == "failed"
+    em, f1 = score(question, text, stop)
     row = Row(
         id=question.id,
         answer=text,
-        em=0.0 if failed else exact_match(text, question.answers),
-        f1=0.0 if failed else f1(text, question.answers),
-        gold_recall=recall,
+        type=question.type,
+        hops=question.hops,
+        em=em,
+        f1=f1,
+        gold_recall=found,
+        gold_passages=len(question.supporting),
         stop_reason=stop,
         reason=reason,
         spend=spend,

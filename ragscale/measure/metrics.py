@@ -1,4 +1,4 @@
-"""Exact match, F1 and recall of gold passages, as the published scripts compute them."""
+"""Exact match and F1, as the published scripts compute them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ragscale.text import normalise_answer
 from ragscale.types import Event
 
-__all__ = ["exact_match", "f1", "gold_recall", "retrieved"]
+__all__ = ["exact_match", "f1", "retrieved"]
 
 _CLOSED = frozenset({"yes", "no", "noanswer"})
 
@@ -44,11 +44,3 @@ def _f1(answer: str, gold: str) -> float:
 def retrieved(trace: Iterable[Event]) -> list[str]:
     """Ids of all passages that a run's searches returned, on every branch, in the order of the trace."""
     return list(dict.fromkeys(id for event in trace if event.move == "retrieve" for id in event.passages))
-
-
-def gold_recall(supporting: Sequence[str], trace: Iterable[Event]) -> float | None:
-    """Share of the gold passages among everything that the run retrieved; None where no gold passages are known."""
-    if not supporting:
-        return None
-    found = set(retrieved(trace))
-    return sum(id in found for id in supporting) / len(supporting)

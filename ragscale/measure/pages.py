@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ragscale.errors import InvalidInput
-from ragscale.measure.metrics import exact_match, f1, gold_recall
 from ragscale.measure.run import Run
-from ragscale.types import Event
 
 __all__ = ["cell_of", "page_data", "pages"]
 
@@ -26,15 +24,9 @@ def page_data(run: Run, cell: str, question: str) -> dict[str, Any]:
     """
     data = run.trace(cell, question)
     asked = run.questions[question]
-    answer = data.get("answer", "")
-    trace = [Event.from_dict(event) for event in data.get("trace", [])]
-    gold = {
-        "answers": list(asked.answers),
-        "supporting": list(asked.supporting),
-        "em": exact_match(answer, asked.answers),
-        "f1": f1(answer, asked.answers),
-        "gold_recall": gold_recall(asked.supporting, trace),
-    }
+    row = run.row(cell, question)
+    scores = {name: getattr(row, name) for name in ("em", "f1", "gold_recall")}
+    gold = {"answers": list(asked.answers), "supporting": list(asked.supporting), **scores}
     return {**data, "gold": gold}
 
 

@@ -1,25 +1,23 @@
-"""Question files: one JSON object a line with ``id``, ``question``, ``answers`` and, if known, ``supporting``,
-``type``, ``hops``, ``breadth`` and ``cluster``."""
+"""Questions with gold answers, read from the files of data sets (`ragscale.measure.shapes`) or from one's own."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ragscale.errors import InvalidInput
+from ragscale.measure.shapes import FIELDS, SHAPE, QuestionColumns, answers_of, identity_of, rows, supporting_of
 from ragscale.text import normalise_answer
 
-__all__ = ["LEFT_OUT", "Question", "left_out", "load_questions", "shuffled", "without_texts"]
+__all__ = ["LEFT_OUT", "Question", "QuestionColumns", "left_out", "load_questions", "shuffled", "without_texts"]
 
 LEFT_OUT = "(text left out)"
 """Stands for every question, answer and reason of what is published without texts."""
 
-_KINDS: dict[type, str] = {str: "a text", int: "a whole number"}
-_SHAPE = 'Each line is {"id": "...", "question": "...", "answers": ["...", ...], "supporting": ["passage id", ...]}.'
+_KINDS: dict[type, str] = {str: "a text", int: "a whole number", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +28,10 @@ class Question:
     """Unique within the file."""
     question: str
     answers: tuple[str, ...]
-    """Any of them is right."""
+    """Any of them is right; all of them together where `all_answers`. None at all: the question cannot be answered."""
     supporting: tuple[str, ...] = ()
-    """Ids of the passages that hold the answer together; empty where they are not known."""
+    """Ids of the passages that hold the answer together, or of their documents, or their titles; empty where they are
+    not known."""
     type: str | None = None
     """Kind, as the data set has it (``"bridge"``); None where it tells none."""
     hops: int | None = None
@@ -41,33 +40,42 @@ class Question:
     """Independent facts side by side; None where it is not known."""
     cluster: str = ""
     """Source document that the question was made from: questions of one are not independent. Empty where unknown."""
+    all_answers: bool = False
+    """Whether all answers are wanted, as in PhantomWiki; scored as sets."""
 
 
-def load_questions(path: str | Path) -> list[Question]:
+def load_questions(path: str | Path, columns: QuestionColumns | Mapping[str, str] | None = None) -> list[Question]:
     """All questions of a file, in order; other keys are ignored, blank lines skipped.
 
+    Args:
+        path: Lines of JSON, an array (.json), .csv, .tsv or .parquet, in the shape of any data set that
+            `ragscale.measure.shapes` names.
+        columns: Names of fields that have others there, as in ``{"answers": "gold"}``.
+
     Raises:
-        InvalidInput: The file is absent, empty, not UTF-8, or has a line that is not a question, with file and line.
+        InvalidInput: The file is absent, empty, not UTF-8, or has a row that is not a question, with file and line.
     """
     file = Path(path)
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        raise InvalidInput(f"{file}: cannot be read ({error.strerror})", "Check the path of the questions.") from error
+    named = columns if isinstance(columns, QuestionColumns) else _columns(columns or {})
     found: dict[str, Question] = {}
-    first: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        question = _question(line, f"{file}:{number}")
+    first: dict[str, str] = {}
+    for place, row in rows(file):
+        question = _question(row, place, named)
         if question.id in found:
-            raise InvalidInput(
-                f"{file}:{number}: id {question.id!r} is that of line {first[question.id]}", "Make ids unique."
-            )
-        found[question.id], first[question.id] = question, number
+            before = first[question.id].removeprefix(str(file)).strip(":[]")
+            raise InvalidInput(f"{place}: id {question.id!r} is that of line {before}", "Make ids unique.")
+        found[question.id], first[question.id] = question, place
     if not found:
-        raise InvalidInput(f"{file}: no questions", _SHAPE)
+        raise InvalidInput(f"{file}: no questions", SHAPE)
     return list(found.values())
+
+
+def _columns(given: Mapping[str, str]) -> QuestionColumns:
+    try:
+        return QuestionColumns(**given)
+    except TypeError:
+        text = ",".join(f"{name}={column}" for name, column in given.items())
+        return QuestionColumns.parse(text)  # which says what is wrong
 
 
 def shuffled(questions: Iterable[Question]) -> list[Question]:
@@ -88,36 +96,49 @@ def left_out(answer: str) -> str:
 def without_texts(question: Question) -> Question:
     """The question without its own words: its answers are left out, and its gold passages are numbered."""
     numbered = tuple(map(str, range(1, len(question.supporting) + 1)))
-    return replace(question, question=LEFT_OUT, answers=(LEFT_OUT,), supporting=numbered)
+    answers = (LEFT_OUT,) if question.answers else ()
+    return replace(question, question=LEFT_OUT, answers=answers, supporting=numbered)
 
 
-def _question(line: bytes, place: str) -> Question:
-    try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"{place}: invalid UTF-8 at byte {error.start} of the line", "Convert it to UTF-8."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{place}: not JSON ({error})", _SHAPE) from error
+def _question(row: Any, place: str, columns: QuestionColumns) -> Question:
     if not isinstance(row, dict):
-        raise InvalidInput(f"{place}: a {type(row).__name__}, not an object", _SHAPE)
-    for key in ("id", "question"):
-        if not isinstance(row.get(key), str) or not row[key].strip():
-            raise InvalidInput(f"{place}: {key} is {row.get(key)!r}, not a text", _SHAPE)
-    answers = _texts(row.get("answers"), "answers", place)
-    if not answers:
-        raise InvalidInput(f"{place}: answers is empty", _SHAPE)
-    for key, kind in (("type", str), ("hops", int), ("breadth", int), ("cluster", str)):
-        if row.get(key) is not None and (not isinstance(row[key], kind) or isinstance(row[key], bool)):
-            raise InvalidInput(f"{place}: {key} is {row[key]!r}, not {_KINDS[kind]}", _SHAPE)
-    return Question(
-        row["id"], row["question"], answers, _texts(row.get("supporting") or [], "supporting", place),
-        type=row.get("type"), hops=row.get("hops"), breadth=row.get("breadth"), cluster=row.get("cluster") or "",
-    )  # fmt: skip
+        raise InvalidInput(f"{place}: a {type(row).__name__}, not an object", SHAPE)
+    try:
+        given = {field: columns.value(row, field) for field in FIELDS}
+    except InvalidInput as error:
+        raise InvalidInput(f"{place}: {error.problem}", error.remedy) from None
+    name, question = given["question"]
+    if not isinstance(question, str) or not question.strip():
+        raise InvalidInput(f"{place}: {name} is {question!r}, not a text", SHAPE)
+    name, identity = given["id"]
+    identity = identity_of(identity, question)
+    if not isinstance(identity, str) or not identity.strip():
+        raise InvalidInput(f"{place}: {name} is {identity!r}, not a text", SHAPE)
+    name, value = given["answers"]
+    answers = answers_of(row, value)
+    if answers is None:
+        raise InvalidInput(f"{place}: {name} is {value!r}, not a text, a number or a list of them", SHAPE)
+    name, value = given["supporting"]
+    supporting = supporting_of(name, [] if value is None else value)
+    if supporting is None:
+        raise InvalidInput(f"{place}: {name} is {value!r}, not a list of texts", SHAPE)
+    known = {field: _known(*given[field], kind, place) for field, kind in _OTHERS.items()}
+    return Question(identity, question, tuple(answers), tuple(supporting), **known)
 
 
-def _texts(value: Any, key: str, place: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
-        raise InvalidInput(f"{place}: {key} is {value!r}, not a list of texts", _SHAPE)
-    return tuple(dict.fromkeys(value))
+_OTHERS: Mapping[str, type] = {"type": str, "hops": int, "breadth": int, "cluster": str, "all_answers": bool}
+_NONE: Mapping[type, Any] = {str: "", bool: False}
+_TRUTH = {"true": True, "false": False}
+
+
+def _known(name: str, value: Any, kind: type, place: str) -> Any:
+    """A value of a field that may be absent; one in a csv cell is text at first."""
+    if value is None:
+        return None if name == "type" else _NONE.get(kind)
+    if kind is not str and isinstance(value, str):
+        value = _TRUTH.get(value.lower(), value) if kind is bool else int(value) if value.isdecimal() else value
+    if kind is str and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InvalidInput(f"{place}: {name} is {value!r}, not {_KINDS[kind]}", SHAPE)
+    return value

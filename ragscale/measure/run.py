@@ -69,8 +69,8 @@ class Run:
         """The finished questions, a line each, sorted by cell and question.
 
         ``cell``, ``mode``, ``budget`` (JSON) and ``seed``; ``id``, ``cluster`` (source document of the question; its id
-        where that is unknown), ``type``, ``hops``, ``breadth`` and ``gold_passages`` (their number; 0 where they are
-        unknown); ``answer``, ``em``, ``f1``, ``gold_recall`` and ``full_recall`` (whether all gold passages were
+        where that is unknown), ``type``, ``hops``, ``breadth`` and ``gold_passages`` (number of those that the index
+        knows); ``answer``, ``em``, ``f1``, ``gold_recall`` and ``full_recall`` (whether all gold passages were
         retrieved); ``stop_reason``, ``reason``, ``failed``, ``cut_short``, ``wall_seconds``; marks of the ``code`` and
         of the ``settings``; and for each dimension of `Spend`, and for ``tokens``, what was charged in total
         (``total_tokens``) and along the critical path (``serial_tokens``), and what this run paid (``paid_tokens``).
@@ -80,6 +80,10 @@ class Run:
         lines = [_line(cell, self.questions[row.id], row) for cell in self.cells.values() for row in self._rows(cell)]
         lines.sort(key=lambda line: (line["cell"], line["id"]))
         return pa.Table.from_pylist(lines, schema=_schema())
+
+    def row(self, cell: str, question: str) -> Row | None:
+        """The row of a question; None where the cell has not finished it."""
+        return self._found(self.cells[cell]).get(question)
 
     def trace(self, cell: str, question: str) -> dict[str, Any]:
         """The whole answer to a question, as `Answer.to_dict` gives it.
@@ -179,7 +183,7 @@ def _line(cell: MeasuredCell, question: Question, row: Row) -> dict[str, Any]:
         "type": question.type,
         "hops": question.hops,
         "breadth": question.breadth,
-        "gold_passages": len(question.supporting),
+        "gold_passages": len(question.supporting) if row.gold_passages is None else row.gold_passages,
         **{name: getattr(row, name) for name in ("answer", "em", "f1", "gold_recall")},
         "full_recall": None if row.gold_recall is None else row.gold_recall == 1.0,
         **{name: getattr(row, name) for name in ("stop_reason", "reason", "failed", "cut_short", "wall_seconds")},

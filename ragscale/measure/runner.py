@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import warnings
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -29,14 +30,21 @@ from ragscale.measure.store import CALLS_FILE, CONFIG_FILE, Row, Store
 from ragscale.modes.spec import label
 from ragscale.types import Spend
 from ragscale.version import __version__
+from ragscale.words import counted
 
-__all__ = ["Engine", "SweepProgress", "asweep", "dry_run", "sweep"]
+__all__ = ["Engine", "GoldWarning", "SweepProgress", "asweep", "dry_run", "sweep"]
+
+
+class GoldWarning(UserWarning):
+    """Gold passages that the index does not know."""
+
 
 Engine = Literal["local", "ray"]
 
 SweepProgress = Callable[[Cell, Row | None, int, int], None]
 """Called with a cell, the row that was just finished (None at the start), rows done and rows in all."""
 
+_SHOWN = 5
 HEALTH = 2
 """Questions of each cell that are asked before the bulk."""
 
@@ -79,7 +87,8 @@ async def asweep(
 
     Args:
         agent: Index, model and search; its mode is not used. Pinned in ``out/config.json``.
-        questions: Questions, or a file of them.
+        questions: Questions, or a file of them. Gold passages are ids of passages or documents of the index, or titles;
+            names that it does not know are warned of, and left out of recall.
         chosen: The modes, as objects or by name, with parameters where needed (``"tree(expand=2)"``).
         out: Folder of the run.
         budgets: Limits of a question, one or more; None for the agent's.
@@ -122,9 +131,10 @@ async def asweep(
         settings = await asyncio.to_thread(_settings, agent)  # may load a reranker
         store.pin(settings, cells)
         store.add_questions(taken)
+        asked = await asyncio.to_thread(_with_known_gold, taken, agent)  # may read the whole index
         mark = _mark_of(settings)
         async with _askers(agent, Path(calls or store.folder / CALLS_FILE), mark, engine, concurrency) as askers:
-            sweep = _Sweep(askers, store, cells, taken, progress, Race(store, cells, taken, kept) if race else None)
+            sweep = _Sweep(askers, store, cells, asked, progress, Race(store, cells, taken, kept) if race else None)
             await sweep.work(concurrency, health)
     return Run(store.folder, [cell.key for cell in cells], [question.id for question in taken])
 
@@ -186,6 +196,31 @@ def _taken(questions: Sequence[Question] | str | Path, limit: int | None, skip: 
             f"no questions left: skip {skip}, limit {limit}, {len(given)} in the file", "Take at least one."
         )
     return taken
+
+
+def _with_known_gold(taken: Sequence[Question], agent: Agent) -> list[Question]:
+    """The questions with those gold passages that the index knows; others would count as missed by every search.
+
+    Warns of the others, by name.
+    """
+    names = dict.fromkeys(name for question in taken for name in question.supporting)
+    known = agent.index.known(names) if names else set()
+    unknown = [name for name in names if known is not None and name not in known]
+    if not unknown:
+        return list(taken)
+    without = set(unknown)
+    of = [question for question in taken if without.intersection(question.supporting)]
+    shown = ", ".join(map(repr, unknown[:_SHOWN])) + ", ..." * (len(unknown) > _SHOWN)
+    warnings.warn(
+        f"the index has no passage, document or title {shown}: {counted(len(unknown), 'gold passage')} of "
+        f"{counted(len(of), 'question')} {'does' if len(unknown) == 1 else 'do'} not count in recall.",
+        GoldWarning,
+        stacklevel=2,
+    )
+    return [
+        replace(question, supporting=tuple(name for name in question.supporting if name not in without))
+        for question in taken
+    ]
 
 
 def _cells(

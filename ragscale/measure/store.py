@@ -54,7 +54,7 @@ class Row:
     f1: float
     """Token F1, 0 to 1."""
     gold_recall: float | None
-    """Share of gold passages among all that were retrieved; None where the question names none."""
+    """Share of gold passages among all that were retrieved; None where the question names none that the index knows."""
     stop_reason: str
     """As `Answer.stop_reason`; ``"failed"`` also where the run raised an error."""
     reason: str
@@ -72,6 +72,12 @@ class Row:
     trace: tuple[int, int] | None
     """Place of the whole answer in the cell's file of traces: its first byte and its length. None for a run that raised
     an error."""
+    type: str | None = None
+    """Kind of the question, as `Question.type`."""
+    hops: int | None = None
+    """As `Question.hops`."""
+    gold_passages: int | None = None
+    """Number of gold passages that the index knows; None in rows that were written before it was kept."""
     version: int = VERSION
 
     @property

@@ -13,7 +13,7 @@ from ragscale.types import Spend
 from ragscale.view.columns import Column, FittedTable
 from ragscale.words import counted, dollars
 
-__all__ = ["ModeReport", "summarise", "table", "to_json"]
+__all__ = ["ModeReport", "in_full", "summarise", "table", "to_json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,8 @@ class ModeReport:
     """Questions that a limit of the budget ended."""
     versions: int
     """Versions of the modes' and prompts' source among the rows; above 1, the rows are not comparable."""
+    full_recall: dict[int, tuple[int, int]]
+    """By the number of gold passages: questions of which a run retrieved all of them, and questions with so many."""
 
 
 def summarise(rows: Sequence[Row]) -> ModeReport:
@@ -65,6 +67,7 @@ def summarise(rows: Sequence[Row]) -> ModeReport:
         em=fmean(em),
         f1=fmean(f1),
         gold_recall=fmean(recalls) if recalls else None,
+        full_recall=_full(rows),
         tokens=_mean(total, "tokens"),
         serial_tokens=_mean(serial, "tokens"),
         rounds=_mean(serial, "rounds"),
@@ -129,6 +132,35 @@ def _cells(name: str, report: ModeReport) -> list[str]:
         f"{report.cut_short:,}",
         f"{report.failed:,}",
     ]
+
+
+def _full(rows: Sequence[Row]) -> dict[int, tuple[int, int]]:
+    found: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        if row.gold_passages and row.gold_recall is not None:
+            whole, n = found.get(row.gold_passages, (0, 0))
+            found[row.gold_passages] = whole + (row.gold_recall == 1), n + 1
+    return dict(sorted(found.items()))
+
+
+def in_full(reports: Mapping[str, ModeReport]) -> FittedTable | None:
+    """Shares of questions of which all gold passages were retrieved, a row a cell, a column a number of them.
+
+    None where no question has any. The mean of `gold_recall` hides that one of two passages answers nothing.
+    """
+    sizes = sorted({size for report in reports.values() for size in report.full_recall})
+    if not sizes:
+        return None
+    most = {size: max(report.full_recall.get(size, (0, 0))[1] for report in reports.values()) for size in sizes}
+    return FittedTable(
+        [Column("cell", kind="name"), *(Column(f"{size} (n={most[size]})") for size in sizes)],
+        [[key, *(_share(report.full_recall.get(size)) for size in sizes)] for key, report in reports.items()],
+        title="All gold passages retrieved, in % of the questions that have so many of them",
+    )
+
+
+def _share(of: tuple[int, int] | None) -> str:
+    return "-" if of is None else f"{100 * of[0] / of[1]:.0f}"
 
 
 def _mean(spends: Sequence[Spend], dimension: str) -> float:

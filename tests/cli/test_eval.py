@@ -47,6 +47,23 @@ def test_json_holds_every_mode_and_the_documented_keys(world: tuple[str, str], t
     assert [cell["budget"] for cell in config["cells"].values()] == [{"rounds": 3, "tokens": 4000}] * 4
 
 
+@pytest.mark.usefixtures("model")
+def test_questions_of_a_csv_file_with_columns_of_its_own(world: tuple[str, str], tmp_path: Path) -> None:
+    questions = tmp_path / "mine.csv"
+    questions.write_text('text,gold,docs\nWhere was the discoverer of polonium born?,"Warsaw, Poland",Polonium\n')
+    words = ["eval", world[0], str(questions), "--mode", "once", "--out", f"{tmp_path}/run"]
+    columns = ["--columns", "question=text,answers=gold,supporting=docs"]
+    shown = CliRunner().invoke(app, [*words, *columns], env={"COLUMNS": "80"})
+    assert shown.exit_code == 0, shown.stderr
+    assert "All gold passages retrieved" in shown.stdout
+    result = CliRunner().invoke(app, [*words, *columns, "--json"])
+    assert json.loads(result.stdout)["cells"]["once"]["full_recall"] == {"1": [1, 1]}
+    assert json.loads(result.stdout)["cells"]["once"]["em"] == 1.0
+    refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 1
+    assert "mine.csv:2: question is None" in " ".join(refused.stderr.split())
+
+
 def _loaded(spec: Any, model: ScriptedLLM, specs: list[str]) -> Any:
     """`load`, with a model that every specification means; a model object is itself."""
     if not isinstance(spec, str):

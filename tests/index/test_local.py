@@ -272,3 +272,21 @@ def test_dense_recall_on_real_passages(data: Path, minilm: Path, tmp_path: Path)
         for q, hits in zip(questions, found, strict=True)
     ]
     assert sum(shares) / len(shares) > 0.8
+
+
+def test_names_of_passages_documents_and_titles_are_known(tmp_path: Path) -> None:
+    (tmp_path / "guide.md").write_text("# Install\n\n" + "Turn the key. " * 200)
+    rows = [
+        {"id": "rhodium", "title": "Rhodium", "text": "It is rare."},
+        {"id": "gone", "title": "Gone", "text": "Old."},
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Index.build([tmp_path / "guide.md", tmp_path / "rows.jsonl"], tmp_path / "index", embedder=None) as index:
+        [[hit]] = index.search(["turn the key"], k=1)
+        document = hit.passage.document
+        names = [hit.passage.id, document, hit.passage.title, "rhodium", "Rhodium", "Gone", "nothing", "\ud800", ""]
+        assert hit.passage.id != document
+        assert index.known(names) == {hit.passage.id, document, hit.passage.title, "rhodium", "Rhodium", "Gone"}
+        assert index.searching(depth=20).known(["rhodium", "no"]) == {"rhodium"}
+        index.remove(["gone"])
+        assert index.known(["gone", "Gone", "rhodium"]) == {"rhodium"}

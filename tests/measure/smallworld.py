@@ -25,7 +25,7 @@ QUESTIONS = [
     {"id": "q1", "question": "Where was the discoverer of polonium born?", "answers": ["Warsaw"],
      "supporting": ["polonium", "warsaw"]},
     {"id": "q2", "question": "Which river flows through the capital of France?", "answers": ["the Seine", "Seine"],
-     "supporting": ["paris", "nowhere"]},
+     "supporting": ["paris", "polonium"]},
     {"id": "q3", "question": "Does radium glow?", "answers": ["yes"]},
 ]  # fmt: skip
 ANSWERS = {"polonium": "Warsaw, Poland", "river": "The Seine", "radium": "no"}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
-from ragscale.measure.metrics import exact_match, f1, gold_recall, retrieved
+from ragscale.measure.metrics import exact_match, f1, retrieved
+from ragscale.measure.questions import Question
+from ragscale.measure.scoring import recall, score
 from ragscale.text import normalise_answer
-from ragscale.types import Event
+from ragscale.types import Event, Passage
 
 
 @pytest.mark.parametrize(
@@ -57,15 +61,86 @@ def test_scores(answer: str, gold: list[str], em: float, expected_f1: float) -> 
     assert f1(answer, gold) == pytest.approx(expected_f1)
 
 
-def test_gold_recall_counts_what_any_branch_retrieved_and_nothing_else() -> None:
+class Names:
+    """An index of a document in two chunks, and a passage of its own with a title."""
+
+    passages: ClassVar = {
+        "guide#1": Passage("guide#1", "Guide", "One.", document="guide.md"),
+        "guide#2": Passage("guide#2", "Guide > Install", "Two.", document="guide.md"),
+        "rhodium": Passage("rhodium", "Rhodium", "An element."),
+    }
+
+    def passage(self, identity: str) -> Passage:
+        return self.passages[identity]
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self.passages
+
+
+def test_recall_counts_what_any_branch_retrieved_and_nothing_else() -> None:
     trace = [
-        Event("retrieve", "", passages=["a", "b"]),
-        Event("retrieve", "1.0", passages=["b", "c"]),
-        Event("answer", "", passages=["a", "shown but never retrieved"]),
+        Event("retrieve", "", passages=["guide#1"]),
+        Event("retrieve", "1.0", passages=["guide#1", "rhodium"]),
+        Event("answer", "", passages=["guide#1", "guide#2"]),  # shown, but never retrieved
     ]
-    assert retrieved(trace) == ["a", "b", "c"]
-    assert gold_recall(["a", "c"], trace) == 1.0
-    assert gold_recall(["a", "shown but never retrieved"], trace) == 0.5
-    assert gold_recall(["x", "y", "c"], trace) == pytest.approx(1 / 3)
-    assert gold_recall(["a"], []) == 0.0
-    assert gold_recall([], trace) is None
+    assert retrieved(trace) == ["guide#1", "rhodium"]
+    assert recall(["guide#1", "rhodium"], trace, Names()) == 1.0
+    assert recall(["guide#1", "guide#2"], trace, Names()) == 0.5
+    assert recall(["rhodium"], [], Names()) == 0.0
+    assert recall([], trace, Names()) is None
+
+
+def test_a_document_or_a_title_is_found_by_any_of_its_passages() -> None:
+    trace = [Event("retrieve", "", passages=["guide#2"])]
+    assert recall(["guide.md"], trace, Names()) == 1.0
+    assert recall(["Guide > Install", "guide.md", "Rhodium"], trace, Names()) == pytest.approx(2 / 3)
+    assert recall(["rhodium"], [Event("retrieve", "", passages=["guide#1"])], Names()) == 0.0
+
+
+def asked(*answers: str, all_answers: bool = False) -> Question:
+    return Question("q", "Who?", answers, all_answers=all_answers)
+
+
+@pytest.mark.parametrize(
+    ("answer", "stop", "right"),
+    [
+        ("", "answered", 1.0),
+        ("", "budget:tokens", 0.0),  # it had no answer because it could not pay for one
+        ("", "failed", 0.0),
+        ("Unanswerable.", "budget:tokens", 1.0),
+        ("No answer", "answered", 1.0),
+        ("Not enough information", "answered", 1.0),
+        ("Wollaston", "answered", 0.0),
+        ("The unknown soldier", "answered", 0.0),
+    ],
+)
+def test_without_an_answer_the_right_one_is_none(answer: str, stop: str, right: float) -> None:
+    assert score(asked(), answer, stop) == (right, right)
+
+
+@pytest.mark.parametrize(
+    ("answer", "em", "expected_f1"),
+    [
+        ("Ann Lee, Bob Roe", 1.0, 1.0),
+        ("bob roe and Ann Lee.", 1.0, 1.0),
+        ("Ann Lee; Bob Roe\nAnn Lee", 1.0, 1.0),
+        ("Ann Lee", 0.0, 2 / 3),  # P 1/1, R 1/2
+        ("Ann Lee, Cy Day, Bob Roe", 0.0, 4 / 5),  # P 2/3, R 2/2
+        ("Cy Day", 0.0, 0.0),
+        ("", 0.0, 0.0),
+    ],
+)
+def test_all_of_several_answers_are_compared_as_sets(answer: str, em: float, expected_f1: float) -> None:
+    assert score(asked("Ann Lee", "Bob Roe", all_answers=True), answer, "answered") == (em, pytest.approx(expected_f1))
+
+
+def test_items_of_gold_answers_are_cut_as_those_of_the_answer() -> None:
+    assert score(asked("Lille, France", "Bang & Olufsen", all_answers=True), "Bang and Olufsen, Lille, France", "") == (
+        1,
+        1,
+    )
+
+
+def test_else_the_best_gold_answer_counts_and_a_failure_does_not() -> None:
+    assert score(asked("Ann Lee", "Bob Roe"), "Ann Lee", "answered") == (1.0, 1.0)
+    assert score(asked("Ann Lee", "Bob Roe"), "Ann Lee", "failed") == (0.0, 0.0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from ragscale.errors import InvalidInput
-from ragscale.measure.questions import Question, load_questions, shuffled
+from ragscale.measure.questions import Question, QuestionColumns, load_questions, shuffled
 
 GOOD = '{"id": "q1", "question": "Who?", "answers": ["Curie", "Curie"], "supporting": ["p1"], "type": "bridge", "x": 1}'
 
@@ -34,14 +35,14 @@ def test_reads_what_it_needs_and_ignores_the_rest(tmp_path: Path) -> None:
         (b"{", "not JSON"),
         (b"[1]", "a list, not an object"),
         (b"\xff{}", "invalid UTF-8 at byte 0"),
-        (b'{"question": "Who?", "answers": ["x"]}', "id is None"),
-        (b'{"id": 7, "question": "Who?", "answers": ["x"]}', "id is 7"),
+        (b'{"id": "", "question": "Who?", "answers": ["x"]}', "id is ''"),
+        (b'{"id": 7.5, "question": "Who?", "answers": ["x"]}', r"id is 7\.5"),
         (b'{"id": "q2", "question": " ", "answers": ["x"]}', "question is ' '"),
         (b'{"id": "q2", "question": "Who?"}', "answers is None"),
-        (b'{"id": "q2", "question": "Who?", "answers": "x"}', "answers is 'x'"),
-        (b'{"id": "q2", "question": "Who?", "answers": []}', "answers is empty"),
-        (b'{"id": "q2", "question": "Who?", "answers": ["x", 1]}', r"answers is \['x', 1\]"),
-        (b'{"id": "q2", "question": "Who?", "answers": ["x"], "supporting": "p"}', "supporting is 'p'"),
+        (b'{"id": "q2", "question": "Who?", "answers": " "}', "answers is ' '"),
+        (b'{"id": "q2", "question": "Who?", "answers": ["x", ""]}', r"answers is \['x', ''\]"),
+        (b'{"id": "q2", "question": "Who?", "answers": {"x": 1}}', r"answers is \{'x': 1\}"),
+        (b'{"id": "q2", "question": "Who?", "answers": ["x"], "supporting": [true]}', r"supporting is \[True\]"),
         (GOOD.encode(), "id 'q1' is that of line 1"),
     ],
 )
@@ -63,11 +64,113 @@ def test_what_else_is_known_is_read(tmp_path: Path) -> None:
     [question] = load_questions(write(tmp_path, f"{GOOD[:-1]}, {more}}}"))
     assert (question.type, question.hops, question.breadth, question.cluster) == ("bridge", 2, 1, "d1")
     for bad, problem in (
-        ('"hops": "2"', "hops is '2', not a whole number"),
-        ('"cluster": 5', "cluster is 5, not a text"),
+        ('"hops": "two"', "hops is 'two', not a whole number"),
+        ('"cluster": [5]', r"cluster is \[5\], not a text"),
+        ('"all_answers": 1', "all_answers is 1, not true or false"),
     ):
         with pytest.raises(InvalidInput, match=problem):
             load_questions(write(tmp_path, f"{GOOD[:-1]}, {bad}}}"))
+
+
+SHAPES: list[tuple[str, str, Question]] = [
+    ("flashrag.jsonl", '{"id":"t0","question":"Who?","golden_answers":["Ann"]}', Question("t0", "Who?", ("Ann",))),
+    ("text.jsonl", '{"id":"1","question":"Who?","answers":"Ann"}', Question("1", "Who?", ("Ann",))),
+    ("numbers.jsonl", '{"id":1,"question":"When?","answers":[1804],"supporting":[3]}',
+     Question("1", "When?", ("1804",), ("3",))),
+    ("truth.jsonl", '{"id":1,"question":"Is it?","answer":true}', Question("1", "Is it?", ("yes",))),
+    ("none.jsonl", '{"id":"1","question":"Who?","answers":[]}', Question("1", "Who?", ())),
+    ("hotpot.json",
+     '[{"_id":"5a","question":"Who?","answer":"Ann","supporting_facts":[["Rho",0],["Rho",1],["Pd",0]],"type":"bridge"}]',
+     Question("5a", "Who?", ("Ann",), ("Rho", "Pd"), "bridge")),
+    ("columns.json",
+     '[{"id":"5a","question":"Who?","answer":"Ann","supporting_facts":{"title":["Rho","Pd"],"sent_id":[0,1]}}]',
+     Question("5a", "Who?", ("Ann",), ("Rho", "Pd"))),
+    ("musique.jsonl",
+     '{"id":"2hop","question":"Who?","answer":"Ann","answer_aliases":["Anne"],"answerable":true,"paragraphs":'
+     '[{"idx":0,"title":"Rho","is_supporting":true},{"idx":1,"title":"Pd","is_supporting":false}]}',
+     Question("2hop", "Who?", ("Ann", "Anne"), ("Rho",))),
+    ("musique-none.jsonl", '{"id":"2hop","question":"Who?","answer":"Ann","answerable":false,"paragraphs":[]}',
+     Question("2hop", "Who?", ())),
+    ("contexts.jsonl", '{"id":"1","question":"Who?","answer":"Ann","paragraphs":[{"title":"Rho","text":"It is."}]}',
+     Question("1", "Who?", ("Ann",))),
+    ("squad.json",
+     '{"version":"v2.0","data":[{"title":"Rho","paragraphs":[{"context":"It is.","qas":[{"id":"a","question":"Who?",'
+     '"answers":[{"text":"Ann","answer_start":0}],"is_impossible":false}]}]}]}',
+     Question("a", "Who?", ("Ann",), cluster="Rho")),
+    ("squad-none.json",
+     '{"data":[{"title":"Rho","paragraphs":[{"qas":[{"id":"a","question":"Who?","answers":[],"is_impossible":true}]}]}]}',
+     Question("a", "Who?", (), cluster="Rho")),
+    ("squad-rows.jsonl", '{"id":"a","question":"Who?","answers":{"text":["Ann","Ann"],"answer_start":[1,2]}}',
+     Question("a", "Who?", ("Ann",))),
+    ("trivia.jsonl", '{"question_id":"a","question":"Who?","answer":{"value":"Ann","aliases":["Anne"],"type":"x"}}',
+     Question("a", "Who?", ("Ann", "Anne"))),
+    ("popqa.jsonl", r'{"id":9,"question":"Who?","possible_answers":"[\"Ann\", \"Anne\"]"}',
+     Question("9", "Who?", ("Ann", "Anne"))),
+    ("phantom.jsonl", '{"id":"p","question":"Who?","answers":["Ann","Bob"],"all_answers_required":true,"type":3,'
+     '"hops":2}', Question("p", "Who?", ("Ann", "Bob"), type="3", hops=2, all_answers=True)),
+    ("object.json", '{"questions":[{"id":"1","question":"Who?","answer":"Ann"}]}', Question("1", "Who?", ("Ann",))),
+    ("array.jsonl", '\ufeff[\n{"id":"1","question":"Who?","answer":"Ann"}\n]', Question("1", "Who?", ("Ann",))),
+    ("lines.json", '{"id":"1","question":"Who?","answer":"Ann"}\n', Question("1", "Who?", ("Ann",))),
+    ("qa.csv", "id,question,answers\n1,Who?,Ann Lee\n", Question("1", "Who?", ("Ann Lee",))),
+    ("more.csv", 'id;question;answers;supporting;hops;all_answers\n1;"Who; and why?";"[""Ann"", ""Bob""]";p1;2;true\n',
+     Question("1", "Who; and why?", ("Ann", "Bob"), ("p1",), hops=2, all_answers=True)),
+    ("qa.tsv", 'question\tanswer\n"Who, then?"\tAnn\n',
+     Question(hashlib.sha256(b"Who, then?").hexdigest()[:12], "Who, then?", ("Ann",))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "question"), SHAPES, ids=[name for name, _, _ in SHAPES])
+def test_every_shape_of_the_field_is_read(tmp_path: Path, name: str, text: str, question: Question) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert load_questions(tmp_path / name) == [question]
+
+
+def test_a_parquet_file(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        {"id": 1, "question": "Who?", "golden_answers": ["Ann"]},
+        {"id": 2, "question": "Who else?", "golden_answers": []},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "qa.parquet")
+    assert load_questions(tmp_path / "qa.parquet") == [Question("1", "Who?", ("Ann",)), Question("2", "Who else?", ())]
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InvalidInput, match=r"bad\.parquet: no parquet file"):
+        load_questions(tmp_path / "bad.parquet")
+    with pytest.raises(InvalidInput, match=r"absent\.parquet: cannot be read"):
+        load_questions(tmp_path / "absent.parquet")
+
+
+def test_columns_are_named(tmp_path: Path) -> None:
+    file = write(tmp_path, '{"key": 4, "text": "Who?", "gold": "Ann", "docs": ["p"], "answers": ["not these"]}')
+    named = QuestionColumns.parse("id=key, question=text,answers=gold,supporting=docs")
+    assert load_questions(file, named) == [Question("4", "Who?", ("Ann",), ("p",))]
+    assert load_questions(file, {"id": "key", "question": "text"})[0].answers == ("not these",)
+    with pytest.raises(InvalidInput, match=r"questions\.jsonl:1: no column 'label'; there are 'key', 'text', 'gold'"):
+        load_questions(file, {"question": "text", "answers": "label"})
+    for wrong in ("gold", "gold=", "colour=gold"):
+        with pytest.raises(InvalidInput, match=r"cannot read .* the fields are id, question, answers, supporting"):
+            QuestionColumns.parse(wrong)
+    with pytest.raises(InvalidInput, match="cannot read 'colour=gold'"):
+        load_questions(file, {"colour": "gold"})
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("a.json", b"[{]", "not JSON"),
+        ("a.json", b"[1]", r"a\.json\[1\]: a int, not an object"),
+        ("a.csv", b"id,question,answers\n1,Who?\n", r"a\.csv:2: not as many cells as the header has columns \(3\)"),
+        ("a.csv", b"id,question,answers\n1,Who?,a,b\n", r"a\.csv:2: not as many cells"),
+        ("a.csv", b"id,question,answers\n1,Who?,\n", "answers is None"),
+        ("a.csv", b"id,question,answers\n1,\xff,x\n", "invalid UTF-8 at byte 22"),
+    ],
+)
+def test_what_is_wrong_with_other_files_is_said(tmp_path: Path, name: str, data: bytes, problem: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InvalidInput, match=problem):
+        load_questions(tmp_path / name)
 
 
 def test_the_order_depends_on_the_ids_alone() -> None:

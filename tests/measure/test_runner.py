@@ -23,6 +23,7 @@ from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.measure import Cell, ModeReport, Question, Run, Store, asweep, attempt, sweep
 from ragscale.measure.questions import shuffled
+from ragscale.measure.runner import GoldWarning
 from ragscale.modes import Chain, Mode, Once, Parallel, spec
 
 
@@ -49,7 +50,7 @@ async def test_scores_and_spends_of_two_modes(make_agent: MakeAgent, questions: 
     once, chain = reports["once"], reports["chain(steps=2)"]
     # q1 "Warsaw, Poland" against "Warsaw": F1 2/3; q2 right; q3 "no" against "yes": 0
     assert (once.n, once.em, once.f1) == (3, pytest.approx(1 / 3), pytest.approx((2 / 3 + 1 + 0) / 3))
-    # five passages a query: all of a five-passage corpus that share a word; "nowhere" does not exist; q3 has no gold
+    # five passages a query: all of a five-passage corpus that share a word; "polonium" shares none; q3 has no gold
     assert once.gold_recall == pytest.approx((1.0 + 0.5) / 2)
     assert (once.rounds, once.queries, once.llm_calls, once.failed, once.cut_short) == (1, 1, 1, 0, 0)
     assert (chain.rounds, chain.queries, chain.llm_calls, chain.failed) == (3, 3, 5, 0)
@@ -379,7 +380,7 @@ async def test_budgets_and_seeds_are_cells_of_one_run(
             (mean.em, mean.tokens) for mean in report.values()
         ]
     [row, *_] = lines(tmp_path / "run" / "rows" / "once@tokens=500,seed=7.jsonl")
-    assert (row["id"], row["version"], row["paid"]["llm_calls"]) == ("q3", 2, 0)
+    assert (row["id"], row["version"], row["paid"].get("llm_calls", 0)) == ("q3", 2, 0)
     [cell] = [cell for cell in Run(tmp_path / "run").cells.values() if cell.key == "once@tokens=500,seed=7"]
     assert (cell.mode, cell.budget, cell.seed) == ("once", {"tokens": 500}, 7)
 
@@ -557,3 +558,21 @@ async def test_what_a_run_does_not_have(make_agent: MakeAgent, questions: list[Q
     await asweep(make_agent(), questions, ["chain"], tmp_path, limit=3)
     with pytest.raises(InvalidInput, match="it has not been asked yet"):
         Run(tmp_path).trace("once", "q1")
+
+
+async def test_gold_that_the_index_does_not_know_is_named_and_no_miss(make_agent: MakeAgent, tmp_path: Path) -> None:
+    asked = [
+        Question("q1", "Where was the discoverer of polonium born?", ("Warsaw",), ("Polonium", "nowhere"), "bridge", 2),
+        Question("q2", "Which river flows through the capital of France?", ("the Seine",), ("gone",)),
+    ]
+    with pytest.warns(GoldWarning, match=r"no passage, document or title 'nowhere', 'gone'|'gone', 'nowhere'"):
+        await asweep(make_agent(), asked, [Once()], tmp_path / "run")
+    rows = Run(tmp_path / "run").rows().to_pylist()
+    # "Polonium" is the title of a passage that is found; what is left of q1 has one gold passage, of q2 none
+    assert [(row["gold_recall"], row["full_recall"], row["gold_passages"]) for row in rows] == [
+        (1.0, True, 1),
+        (None, None, 0),
+    ]
+    kept = lines(tmp_path / "run" / "rows" / "once.jsonl")
+    assert {row["id"]: (row["type"], row["hops"]) for row in kept} == {"q1": ("bridge", 2), "q2": (None, None)}
+    assert Run(tmp_path / "run").questions["q1"] == asked[0]

@@ -7,12 +7,15 @@ from rich.console import Console
 
 from ragscale.answer import AnswerSpend
 from ragscale.measure.store import Row
-from ragscale.measure.table import summarise, table, to_json
+from ragscale.measure.table import in_full, summarise, table, to_json
 from ragscale.types import Spend
 
 
-def row(em: float, f1: float, recall: float | None, total: Spend, serial: Spend, stop: str = "answered") -> Row:
+def row(
+    em: float, f1: float, recall: float | None, total: Spend, serial: Spend, stop: str = "answered", gold: int = 0
+) -> Row:
     return Row(
+        gold_passages=gold,
         id="q", answer="", em=em, f1=f1, gold_recall=recall, stop_reason=stop, reason="",
         spend=AnswerSpend(total, serial), paid=total, wall_seconds=0.0, code="x", settings="y", trace=None,
     )  # fmt: skip
@@ -55,6 +58,24 @@ def test_json_has_the_documented_keys() -> None:
     ]
     assert list(data["cells"]["chain"])[: len(documented)] == documented
     assert data["cells"]["once"]["em_se"] is None
+
+
+def test_recall_in_full_is_told_by_the_number_of_gold_passages() -> None:
+    recalls = [(1.0, 2), (0.5, 2), (0.5, 2), (1.0, 1), (None, 0)]
+    report = summarise([row(1.0, 1.0, recall, Spend(), Spend(), gold=gold) for recall, gold in recalls])
+    assert report.full_recall == {1: (1, 1), 2: (1, 3)}
+    assert report.gold_recall == 0.75  # of which nobody sees that two of three chains were broken
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(in_full({"chain": report, "direct": summarise(ROWS[:1])}))
+    lines = shown.get().splitlines()
+    assert lines[0].startswith("All gold passages retrieved, in %")
+    assert "1 (n=1)  2 (n=3)" in lines[1]
+    assert [line.split() for line in lines if line.startswith(("chain", "direct"))] == [
+        ["chain", "100", "33"],
+        ["direct", "-", "-"],
+    ]
+    assert in_full({"direct": summarise(ROWS[:1])}) is None
 
 
 def test_the_table_counts_what_was_cut_and_failed_and_copes_without_gold() -> None:

@@ -8,7 +8,7 @@ import json
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Unpack
@@ -124,6 +124,11 @@ class RemoteIndex(Searchable):
     def passage(self, identity: str) -> Passage:
         """The passage with this id; asks the server unless a search brought it. Raises `InvalidInput` as `Index`."""
         return self._served.passage(identity)
+
+    def known(self, names: Collection[str]) -> set[str] | None:
+        """None where one is no passage's id: the server does not tell documents and titles."""
+        found = {name for name in names if name in self}
+        return found if len(found) == len(set(names)) else None
 
     @property
     def load(self) -> Load:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from ragscale.index.storage.damage import damaged, reading
 from ragscale.index.storage.fields import Fields, FieldWriter
 from ragscale.index.storage.hashes import id_hash, row_hashes
 from ragscale.index.storage.layout import HASHES_FILE, PASSAGES_FILE
+from ragscale.text import encodable
 from ragscale.types import Passage
 
 __all__ = ["BATCH_SIZE", "PassageStore", "PassageWriter", "full_text", "id_table"]
@@ -255,6 +256,28 @@ class PassageStore:
             count = len(self._hashes)
             raise InvalidInput(f"no passage {identity!r} among {count:,}", "Use an id that a search returned.")
         return self[row]
+
+    def named(self, names: Iterable[str]) -> set[str]:
+        """Those of some names that are the id, the document or the title of a passage; reads all of these columns once.
+
+        Names that are ids are found without reading.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        wanted = dict.fromkeys(filter(None, names))
+        found = {name for name in wanted if self.row(name) is not None}
+        rest = pa.array([name for name in wanted if name not in found and encodable(name) == name], pa.large_string())
+        for number, batch in enumerate(self._batches if len(rest) else ()):
+            for column in ("document", "title"):
+                with reading(self._paths[number]):
+                    cells = batch.column(column)
+                    rows = pc.indices_nonzero(pc.is_in(cells, value_set=rest)).to_pylist()
+                    there = {row: cells[row].as_py() for row in rows}
+                start = self._starts[number]
+                # rows of removed documents have no id any more
+                found |= {name for row, name in there.items() if self.row(self.id(start + row)) == start + row}
+        return found
 
     def _find(self, row: int) -> tuple[_Batch, int]:
         number = bisect_right(self._starts, row) - 1

@@ -1,0 +1,90 @@
+"""Scores of an answer by its kind of question: one of several answers, all of them, or none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from ragscale.measure.metrics import exact_match, f1, retrieved
+from ragscale.measure.questions import Question
+from ragscale.text import normalise_answer
+from ragscale.types import Event, Passage
+
+__all__ = ["ABSTENTIONS", "Names", "recall", "score"]
+
+ABSTENTIONS = frozenset(
+    map(
+        normalise_answer,
+        (
+            "", "no answer", "noanswer", "unanswerable", "unknown", "I don't know", "not enough information",
+            "insufficient information", "no relevant information found", "cannot be answered", "none", "n/a",
+        ),
+    )
+)  # fmt: skip
+"""Answers that say that there is none, normalised. Only these: a sentence around them is an answer like any other."""
+
+_BETWEEN = re.compile(r"[,;\n]|\band\b|&")
+
+
+def score(question: Question, answer: str, stop_reason: str) -> tuple[float, float]:
+    """Exact match and F1 of an answer.
+
+    A question without gold answers wants one of `ABSTENTIONS`, all or nothing (SQuAD 2.0's rule for its empty answer);
+    an empty answer counts where the run ended by itself, not where its budget did. One that wants all answers compares
+    sets, as PhantomWiki does: both sides are cut at commas, semicolons, line ends and "and", exact match is equality of
+    the sets, F1 that of their items. Else the best of the gold answers counts; see `ragscale.measure.metrics`.
+
+    Args:
+        question: With its gold answers.
+        answer: Text of the answer.
+        stop_reason: Of the run; a failed one scores 0.
+    """
+    if stop_reason == "failed":
+        return 0.0, 0.0
+    if not question.answers:
+        right = normalise_answer(answer) in ABSTENTIONS and bool(answer.strip() or stop_reason == "answered")
+        return float(right), float(right)
+    if question.all_answers:
+        return _of_sets(_items([answer]), _items(question.answers))
+    return exact_match(answer, question.answers), f1(answer, question.answers)
+
+
+def _items(texts: Iterable[str]) -> set[str]:
+    return {item for text in texts for item in map(normalise_answer, _BETWEEN.split(text)) if item}
+
+
+def _of_sets(said: set[str], wanted: set[str]) -> tuple[float, float]:
+    common = len(said & wanted)
+    if not common:
+        return 0.0, 0.0
+    precision, recall = common / len(said), common / len(wanted)
+    return float(said == wanted), 2 * precision * recall / (precision + recall)
+
+
+class Names(Protocol):
+    """An index, as far as names of passages go."""
+
+    def passage(self, identity: str) -> Passage:
+        """The passage of an id."""
+        ...
+
+    def __contains__(self, identity: object) -> bool:
+        """Whether a passage has this id."""
+        ...
+
+
+def recall(gold: Sequence[str], trace: Iterable[Event], index: Names) -> float | None:
+    """Share of the gold passages among everything that the run retrieved; None where no gold passages are known.
+
+    A name that is no passage's id is found by any passage of the document, or with the title, of that name.
+    """
+    if not gold:
+        return None
+    ids = retrieved(trace)
+    found = set(ids) & set(gold)
+    others = {name for name in gold if name not in found and name not in index}
+    if others:
+        passages = [index.passage(identity) for identity in ids]
+        found |= others & {name for passage in passages for name in (passage.document, passage.title)}
+    return sum(name in found for name in gold) / len(gold)
