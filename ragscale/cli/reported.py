@@ -10,7 +10,7 @@ from ragscale.cli.terminal import plain
 from ragscale.measure.report.phrases import interval, score
 from ragscale.view.columns import Column, FittedTable
 from ragscale.view.report import Comparison, EqualCost, Estimate, Report, Stopped, Strata
-from ragscale.words import counted
+from ragscale.words import counted, dollars
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +70,7 @@ def _cells(report: Report) -> FittedTable:
         rows.append([
             plain(_name(report, at)), _interval(cell["score"]), f"{cell['score']['n']}", _count(cost.get("tokens")),
             _count(cost.get("serial_tokens")), _number(cost.get("rounds"), 1), _number(cost.get("seconds"), 1),
-            *([_number(cost.get("usd"), 4)] if priced else []), share,
+            *([_dollars(cost.get("usd"))] if priced else []), share,
         ])  # fmt: skip
     return FittedTable(columns, rows)
 
@@ -167,23 +167,25 @@ def _grid(
 
 
 def _ends(report: Report) -> FittedTable:
+    priced = any(one["charged"].get("usd") is not None for one in report["stopped"])
     columns = [
-        Column("cell", kind="name"), Column("ended", 3), Column("failed"), Column("cut"), Column("over", 4),
-        Column("per answer", 2), Column("charged", 1), Column("paid"),
+        Column("cell", kind="name"), Column("ended", 5), Column("failed"), Column("cut"), Column("over", 6),
+        Column("per answer", 3), *([Column("$ an answer", 4)] if priced else []), Column("charged", 2), Column("paid"),
+        *([Column("$ paid", 1)] if priced else []),
     ]  # fmt: skip
     note = "ended: by itself; cut: by a limit; over: charged more than a limit; the rest are tokens"
-    return FittedTable(
-        columns, [[plain(_name(report, one["cell"])), *_end(one)] for one in report["stopped"]], note=note
-    )
+    rows = [[plain(_name(report, one["cell"])), *_end(one, priced)] for one in report["stopped"]]
+    return FittedTable(columns, rows, note=note)
 
 
-def _end(one: Stopped) -> Iterable[str]:
+def _end(one: Stopped, priced: bool) -> Iterable[str]:
     stops = one["stops"]
     cut = sum(n for stop, n in stops.items() if stop.startswith("budget:"))
     told = stops.get("answered", 0), stops.get("failed", 0), cut, one["overruns"]
     return (
-        *map(str, told), _count(one["answered_tokens"]), _count(one["charged"].get("tokens")),
-        _count(one["paid"].get("tokens")),
+        *map(str, told), _count(one["answered_tokens"]), *([_dollars(one["answered_usd"])] if priced else []),
+        _count(one["charged"].get("tokens")), _count(one["paid"].get("tokens")),
+        *([_dollars(one["paid"].get("usd"))] if priced else []),
     )  # fmt: skip
 
 
@@ -263,6 +265,10 @@ def _interval(found: Estimate | None) -> str:
 
 def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
+
+
+def _dollars(value: float | None) -> str:
+    return "-" if value is None else dollars(value)
 
 
 def _number(value: float | None, digits: int) -> str:

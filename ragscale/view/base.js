@@ -39,7 +39,11 @@ const known = (value) => typeof value === "number" && Number.isFinite(value);
 const count = (value) => known(value) ? value.toLocaleString("en-US", {maximumFractionDigits: 0}) : "–";
 const many = (n, one, several) => `${count(n)} ${n === 1 ? one : several || one + "s"}`;
 const seconds = (value) => !known(value) ? "–" : value >= 100 ? `${count(value)} s` : `${value.toFixed(value < 10 ? 2 : 1)} s`;
-const dollars = (value) => !known(value) ? "–" : `$${value >= 1 ? value.toFixed(2) : value.toPrecision(2)}`;
+const dollars = (value) => {  // to the cent, or to two digits: $1.50, $0.0012, $0.000000079
+  if (!known(value)) return "–";
+  const digits = value > 0 ? Math.min(20, Math.max(2, 1 - Math.floor(Math.log10(value)))) : 2;
+  return `$${value.toLocaleString("en", {minimumFractionDigits: digits, maximumFractionDigits: digits})}`;
+};
 const percent = (value) => known(value) ? `${Math.round(100 * value)} %` : "–";
 const short = (text, most) => { text = plain(text); return text.length > most ? `${text.slice(0, most - 1)}…` : text; };
 const list = (value) => Array.isArray(value) ? value : [];

@@ -252,7 +252,7 @@ class ReportPage {
     return h("div", {class: "card apart"}, h("h3", {}, "The oracle: a bound, not a result"),
       h("p", {}, `The best cell of each question, chosen after the fact, has ${interval(o.score)}; the best single cell is `, h("code", {}, this.name(o.best)), `, ${interval(this.cells[o.best].score)}.`),
       h("p", {class: "small"}, worded(o.words)),
-      h("p", {class: "small soft"}, "Cost a question: ", Object.entries(o.cost).filter(([, v]) => known(v)).map(([axis, v]) => `${AXES[axis] ? AXES[axis][2](v) : count(v)} ${AXES[axis] ? AXES[axis][0] : axis}`).join(", ")),
+      h("p", {class: "small soft"}, "Cost a question: ", Object.entries(o.cost).filter(([, v]) => known(v)).map(([axis, v]) => axis === "seconds" || axis === "usd" ? AXES[axis][2](v) : `${AXES[axis] ? AXES[axis][2](v) : count(v)} ${AXES[axis] ? AXES[axis][0] : axis}`.replace(/^1 rounds$/, "1 round")).join(", ")),
       o.picks.length ? h("p", {class: "small soft"}, "It picks ", o.picks.map((pick) => `${plain(pick.name)}: ${plain(pick.value)}`).join(", "), ".") : null);
   }
 
@@ -276,12 +276,12 @@ class ReportPage {
     const overruns = d.stopped.reduce((sum, s) => sum + s.overruns, 0);
     return [
       h("p", {class: "small"}, reasons.map((r) => [h("i", {class: "key", style: {background: colour(r)}}), stopWords(plain(r))]), h("span", {class: overruns ? "verdict worse" : "soft"}, ` · ${overruns ? many(overruns, "question") : "no question"} was charged more than its limit.`)),
-      h("div", {class: "scroll"}, h("table", {class: "figures small num"}, h("thead", {}, h("tr", {}, ["cell", "ends", "answered", "failed", "overruns", "tokens an answered question", money ? "dollars an answered question" : null, "charged", "paid"].filter(Boolean).map((t) => h("th", {}, t)))),
+      h("div", {class: "scroll"}, h("table", {class: "figures small num"}, h("thead", {}, h("tr", {}, ["cell", "ends", "answered", "failed", "overruns", "an answered question", "charged", "paid"].map((t) => h("th", {}, t)))),
         h("tbody", {}, d.stopped.map((s) => h("tr", {}, h("td", {class: "name"}, this.name(s.cell)),
           h("td", {}, h("div", {class: "stack", role: "img", "aria-label": Object.entries(s.stops).map(([r, n]) => `${stopWords(r)} ${n}`).join(", "), title: Object.entries(s.stops).map(([r, n]) => `${stopWords(r)}: ${n}`).join("\n")}, reasons.map((r) => s.stops[r] ? h("i", {style: {width: `${100 * s.stops[r] / (s.n || 1)}%`, background: colour(r)}}) : null))),
           h("td", {}, `${count(s.stops.answered || 0)} of ${count(s.n)}`), h("td", {class: s.stops.failed ? "verdict worse" : ""}, count(s.stops.failed || 0)), h("td", {class: s.overruns ? "verdict worse" : ""}, count(s.overruns)),
-          h("td", {}, count(s.answered_tokens)), money ? h("td", {}, dollars(s.answered_usd)) : null,
-          h("td", {}, `${paid(s, "tokens")} tokens, ${paid(s, "seconds")}${money ? `, ${paid(s, "usd")}` : ""}`), h("td", {}, `${bought(s, "tokens")} tokens, ${bought(s, "seconds")}${money ? `, ${bought(s, "usd")}` : ""}`)))))),
+          h("td", {class: "amounts"}, `${count(s.answered_tokens)} tokens${money ? `, ${dollars(s.answered_usd)}` : ""}`),
+          h("td", {class: "amounts"}, `${paid(s, "tokens")} tokens, ${paid(s, "seconds")}${money ? `, ${paid(s, "usd")}` : ""}`), h("td", {class: "amounts"}, `${bought(s, "tokens")} tokens, ${bought(s, "seconds")}${money ? `, ${bought(s, "usd")}` : ""}`)))))),
       d.dropped.length ? [h("h3", {}, "Dropped by racing"), h("ul", {class: "cannot small"}, d.dropped.map((x) => h("li", {}, h("code", {}, this.name(x.cell)), ` after ${many(x.after, "question")}${x.by === null ? "" : `, dominated by ${this.name(x.by)}`}. `, worded(x.words))))] : null,
       d.runs.map((run) => [h("h3", {class: "text"}, this.several ? `Run ${plain(run.name)}` : "Settings"),
         run.codes.length > 1 ? h("p", {class: "warning"}, `Rows of ${run.codes.length} versions of the source: they are not comparable.`) : null,

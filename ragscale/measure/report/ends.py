@@ -12,7 +12,7 @@ import numpy as np
 from ragscale.measure.report import phrases
 from ragscale.measure.report.measured import DIMENSIONS, Measured, Source
 from ragscale.view import report as view
-from ragscale.words import counted
+from ragscale.words import counted, dollars
 
 __all__ = ["limits", "run_info", "stopped"]
 
@@ -68,7 +68,8 @@ def run_info(measured: Measured, run: Source, at: int) -> view.RunInfo:
             mark = mark.partition("+")[0] if same else mark
             marks.setdefault(mark, []).append(measured.cells[cell].key)
             rows[mark] += number
-    settings = [view.Pair(name=name, value=str(value)) for name, value in run.settings.items() if name != "version"]
+    told = {**run.settings, **({"price": _price(run.settings["price"])} if "price" in run.settings else {})}
+    settings = [view.Pair(name=name, value=str(value)) for name, value in told.items() if name != "version"]
     return view.RunInfo(
         name=measured.runs[at],
         path=str(run.folder),
@@ -199,6 +200,17 @@ def _rows(measured: Measured, ends: Sequence[view.Stopped]) -> list[str]:
             where = f"run {name}" if len(measured.runs) > 1 else "the run"
             found.append(f"The source of modes or prompts changed during {where}: its rows are not comparable.")
     return found
+
+
+def _price(price: dict[str, Any] | None) -> str:
+    """The fields of a `Price` in words."""
+    if price is None:
+        return "not known"
+    if price.get("hour") is not None:
+        return f"{dollars(price['hour'])} an hour"
+    kinds = [f"{name} {dollars(price[name])}" for name in ("input", "output", "cached") if price.get(name) is not None]
+    longer = f"; beyond {price['beyond']:,} prompt tokens {_price(price['longer'])}" if price.get("longer") else ""
+    return f"{', '.join(kinds)} a million tokens{longer}"
 
 
 def _same_code(measured: Measured, run: int) -> bool:

@@ -204,9 +204,11 @@ def _matrices(
                 numbers[name][at] = values.cast(pa.float64()).to_numpy()[kept]
         for name in texts:
             texts[name][at] = np.array(table[name].to_pylist(), dtype=object)[kept]
-    for name in ("total_usd", "serial_usd", "paid_usd"):  # no price is known
-        if name in numbers and np.isnan(numbers[name]).all():
-            del numbers[name]
+    for name in ("total_usd", "serial_usd", "paid_usd"):
+        if name in numbers:  # of a cell, all or none: a mean over what is known would say 0 for what is not
+            numbers[name][:, (np.isnan(numbers[name]) & known).any(axis=0)] = np.nan
+            if np.isnan(numbers[name]).all():
+                del numbers[name]
     return numbers, texts, known
 
 

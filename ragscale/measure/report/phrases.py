@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ragscale.measure.statistics import Comparison, Interval
 from ragscale.view.report import Axis, Estimate
-from ragscale.words import counted
+from ragscale.words import counted, dollars
 
 __all__ = [
     "amount", "at_cost", "code", "estimate", "interval", "listing", "needed", "number", "of", "percent", "plenty",
@@ -58,7 +58,7 @@ def estimate(value: float | None, n: int) -> Estimate:
 def number(axis: Axis, value: float) -> str:
     """A cost without its unit: ``4,000``, ``$0.012``."""
     if axis == "usd":
-        return f"${value:,.2f}" if value >= 1 else f"${value:.2g}"
+        return dollars(value)
     return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:.1f}"
 
 
