@@ -63,7 +63,8 @@ Llm = Annotated[
     typer.Option(
         metavar="SPEC",
         help="openai:URL#MODEL, a service by name (ollama:MODEL), vllm:MODEL (starts a server), with options "
-        "(?window=N&...), embedded (the packaged weights) or embedded:PATH (a GGUF file); docs/models.md has them all.",
+        "(?window=N&...), embedded (the packaged weights) or embedded:PATH (a GGUF file), openvino or openvino:PATH "
+        "(the same, faster on CPUs with AVX-512); docs/models.md has them all.",
         envvar="RAGSCALE_LLM",
     ),
 ]

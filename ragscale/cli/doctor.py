@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -23,6 +24,7 @@ __all__ = [
     "Finding",
     "check_faiss",
     "check_model",
+    "check_openvino",
     "check_runtime",
     "check_torch",
     "check_weights",
@@ -107,12 +109,39 @@ def check_torch(load: Callable[[str], Any] = import_module) -> Finding:
 
 
 def check_runtime(needed: bool, find: Callable[[str], str | None] = installed) -> Finding:
-    """The embedded model's runtime; its absence is a problem only where it is needed."""
+    """llama.cpp, the embedded model's runtime; its absence is a problem only where it is needed."""
     found = find("xllamacpp")
     if found:
         return Finding("xllamacpp", "ok", found)
     state: State = "problem" if needed else "warning"
     return Finding("xllamacpp", state, "not installed: no embedded model", "pip install 'ragscale[embedded]'")
+
+
+def cpu_flags() -> frozenset[str] | None:
+    """Names of what the CPU can, as Linux gives them; None on other systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    return next((frozenset(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), None)
+
+
+def check_openvino(
+    needed: bool,
+    find: Callable[[str], str | None] = installed,
+    flags: Callable[[], frozenset[str] | None] = cpu_flags,
+) -> Finding:
+    """The other runtime of GGUF models, and whether it is the faster one on this CPU."""
+    found, can = find("openvino-genai"), flags()
+    here = {
+        None: "whether it is faster than embedded depends on the CPU: it is on those with AVX-512 VNNI",
+        True: "this CPU has AVX-512 VNNI: openvino reads prompts nearly twice as fast as embedded",
+        False: "this CPU has no AVX-512 VNNI, so embedded may be as fast",
+    }[None if can is None else "avx512_vnni" in can]
+    if found:
+        return Finding("openvino-genai", "ok", f"{found}; {here}")
+    state: State = "problem" if needed else "ok"
+    return Finding("openvino-genai", state, f"not installed; {here}", "pip install 'ragscale[openvino]'")
 
 
 def check_weights(name: str, needed: bool) -> Finding:
@@ -249,19 +278,15 @@ def examine(llm: str | None = None) -> list[Finding]:
     """
     import_module("ragscale.weights")  # before torch: it sets how threads wait
 
-    embedded = llm is not None and llm.partition(":")[0] == "embedded"
-    findings = [
-        check_faiss(),
-        check_torch(),
-        check_weights("embedder", needed=False),
-        check_weights("llm", needed=llm == "embedded"),
-        check_runtime(needed=embedded),
-    ]
-    usable = all(finding.state == "ok" for finding in findings[-2:])
-    if llm is not None and (llm != "embedded" or usable):
-        findings += check_model(llm)
-    elif usable:
-        findings += check_model("embedded")
+    kind = (llm or "").partition(":")[0]
+    weights = check_weights("llm", needed=llm in ("embedded", "openvino"))
+    runtimes = {
+        "embedded": check_runtime(needed=kind == "embedded"), "openvino": check_openvino(needed=kind == "openvino"),
+    }  # fmt: skip
+    findings = [check_faiss(), check_torch(), check_weights("embedder", needed=False), weights, *runtimes.values()]
+    tried = llm or "embedded"
+    if tried not in runtimes or weights.state == runtimes[tried].state == "ok":
+        findings += check_model(tried)
     return findings
 
 

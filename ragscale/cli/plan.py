@@ -142,7 +142,7 @@ def _model(
     known = read_prices(prices)
     if llm is None:
         return known.get("*"), speed
-    if not measure and llm.partition(":")[0] in ("embedded", "vllm"):  # would be started for nothing
+    if not measure and llm.partition(":")[0] in ("embedded", "openvino", "vllm"):  # would be started for nothing
         return price_of(SimpleNamespace(name=llm.partition(":")[2]), known), speed
     model = load(llm)
     try:

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "sweep"]
 
+_AT_ONCE = {"embedded": 2, "openvino": 4}
+"""Questions in flight of models that share this machine's cores; OpenVINO reads and decodes theirs together."""
 _BARS = 12
 """Cells that have a bar of their own; more share one."""
 
@@ -78,7 +80,9 @@ Limit = Annotated[int | None, typer.Option(help="Number of questions to take, of
 Skip = Annotated[int, typer.Option(help="Number of shuffled questions to leave out at the beginning.")]
 Concurrency = Annotated[
     int | None,
-    typer.Option(help="Questions in flight. Default: 2 for an embedded model, else 8.", show_default=False),
+    typer.Option(
+        help="Questions in flight. Default: 2 for an embedded model, 4 for openvino, else 8.", show_default=False
+    ),
 ]
 NoHealth = Annotated[
     bool, typer.Option("--no-health", help="Begin with the bulk, without two questions of each cell before.")
@@ -292,7 +296,7 @@ def _measure(
     chosen = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
     loaded = load_questions(questions, QuestionColumns.parse(columns) if columns else None)
     errors = Console(stderr=True)
-    at_once = (2 if llm.startswith("embedded") else 8) if concurrency is None else concurrency
+    at_once = _AT_ONCE.get(llm.partition(":")[0], 8) if concurrency is None else concurrency
     bars = len(chosen) * len(budgets) * len(seeds) <= _BARS
     options |= {"budgets": budgets, "seeds": seeds, "concurrency": at_once}
     with open_agent(source, llm, budgets[0], seed=seeds[0], how=how, prices=prices, replay=replay) as agent:

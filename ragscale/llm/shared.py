@@ -57,9 +57,13 @@ class Servers(Generic[Key, Server]):
             self._stop(held.server)
 
     def clear(self) -> None:
-        """Let go of all servers."""
+        """Stop all servers."""
         with self._lock:
+            held = [*self._held.values()]
             self._held.clear()
+        if self._stop:
+            for one in held:
+                self._stop(one.server)
 
 
 class Sharing(OpenAILLM):

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import functools
-import mmap
 import re
-import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ragscale.errors import ModelFileError
+from ragscale.weights.gguf import metadata, unreadable
 
 __all__ = ["neutral", "of_gguf", "of_tokenizer", "special_tokens"]
 
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
 _TOKENS, _TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 _CONTROL, _DEFINED = 3, 4  # types of tokens: those of the template, and further ones that are never split
 _PASSES = 4
@@ -65,60 +61,11 @@ def of_gguf(path: Path) -> frozenset[str]:
         ModelFileError: The metadata cannot be read.
     """
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            found = _Reader(data).values({_TOKENS, _TYPES})
-        tokens, types = found.get(_TOKENS, []), found.get(_TYPES, [])
+        found = metadata(path, _TOKENS, _TYPES)
         return _telling(
             token.decode("utf-8", "replace")
-            for token, kind in zip(tokens, types, strict=False)
+            for token, kind in zip(found.get(_TOKENS, []), found.get(_TYPES, []), strict=False)
             if kind in (_CONTROL, _DEFINED)
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise ModelFileError(
-            f"{path}: the metadata cannot be read ({type(error).__name__}: {error})", "Give another GGUF file."
-        ) from None
-
-
-class _Reader:
-    """Reads GGUF metadata: little-endian, keys with typed values, one behind the other."""
-
-    def __init__(self, data: mmap.mmap) -> None:
-        self._data, self._at = data, 0
-
-    def values(self, wanted: set[str]) -> dict[str, Any]:
-        magic, _, _, number = self._take("<4sIQQ")
-        if magic != b"GGUF":
-            raise ValueError("not a GGUF file")
-        found: dict[str, Any] = {}
-        for _ in range(number):
-            key = self._string().decode("utf-8", "replace")
-            value = self._value(self._take("<I")[0])
-            if key in wanted:
-                found[key] = value
-            if found.keys() == wanted:
-                break
-        return found
-
-    def _take(self, form: str) -> tuple[Any, ...]:
-        values = struct.unpack_from(form, self._data, self._at)
-        self._at += struct.calcsize(form)
-        return values
-
-    def _string(self) -> bytes:
-        (size,) = self._take("<Q")
-        self._at += size
-        if self._at > len(self._data):
-            raise ValueError("it ends too early")
-        return self._data[self._at - size : self._at]
-
-    def _value(self, kind: int) -> Any:
-        if kind == _STRING:
-            return self._string()
-        if kind != _ARRAY:
-            return self._take(f"<{_SCALARS[kind]}")[0]
-        inner, size = self._take("<IQ")
-        if inner in _SCALARS:
-            if size > len(self._data):
-                raise ValueError("it ends too early")
-            return self._take(f"<{size}{_SCALARS[inner]}")
-        return [self._value(inner) for _ in range(size)]
+    except (TypeError, AttributeError) as error:
+        raise unreadable(path, error) from None

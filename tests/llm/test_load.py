@@ -10,7 +10,7 @@ import pytest
 from fake_endpoint import FakeEndpoint, plain
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
-from ragscale.llm import ModelWarning, embedded, load
+from ragscale.llm import ModelWarning, embedded, load, openvino
 from ragscale.llm.openai import OpenAILLM
 from ragscale.weights import pinned
 
@@ -106,8 +106,9 @@ def test_model_names_may_hold_slashes_and_colons() -> None:
 
 def test_absent_weights_come_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("RAGSCALE_CACHE", str(tmp_path))
-    with pytest.raises(ModelFileError, match="ragscale model fetch"):
-        load("embedded")
+    for spec in ("embedded", "openvino"):
+        with pytest.raises(ModelFileError, match="ragscale model fetch"):
+            load(spec)
 
 
 def test_a_missing_runtime_comes_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +116,15 @@ def test_a_missing_runtime_comes_with_the_remedy(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(MissingDependency, match=r"ragscale\[embedded\]"):
         load("embedded:some.gguf")
+
+
+def test_another_missing_runtime_comes_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "gguf_file", Path)
+    monkeypatch.setattr(openvino, "metadata", lambda path, *names: {})
+    monkeypatch.setattr(openvino, "of_gguf", lambda path: frozenset())
+    monkeypatch.setitem(sys.modules, "openvino_genai", None)
+    with pytest.raises(MissingDependency, match=r"ragscale\[openvino\]"):
+        load("openvino:some.gguf")
 
 
 def test_a_warning_of_slow_threads_points_to_the_line_that_makes_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +137,7 @@ def test_a_warning_of_slow_threads_points_to_the_line_that_makes_the_model(monke
 
 
 def test_the_import_loads_nothing_heavy() -> None:
-    heavy = ["openai", "xllamacpp", "huggingface_hub", "langchain_core", "torch", "httpx"]
+    heavy = ["openai", "xllamacpp", "openvino", "openvino_genai", "huggingface_hub", "langchain_core", "torch", "httpx"]
     code = f"import sys, ragscale.llm; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

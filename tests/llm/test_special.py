@@ -9,7 +9,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models
 
 from ragscale.errors import ModelFileError
-from ragscale.llm import embedded, load, special_tokens
+from ragscale.llm import LLM, embedded, load, special_tokens
 from ragscale.llm.embedded import EmbeddedLLM
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.llm.special import neutral, of_gguf
@@ -78,15 +78,15 @@ async def test_a_file_without_readable_metadata_has_none_and_is_read_once(
     await model.aclose()
 
 
-async def test_those_of_the_real_model_cannot_be_written(smol: EmbeddedLLM) -> None:
+async def test_those_of_the_real_model_cannot_be_written(real: LLM) -> None:
     """As its own server tells: what is cleaned has no token that ends a turn."""
-    own = special_tokens(smol)
+    own = special_tokens(real)
     assert {"<|im_start|>", "<|im_end|>", "<|endoftext|>"} <= own
     text = " ".join(sorted(own))
-    plain = await smol.count_tokens([{"role": "user", "content": text}])
+    plain = await real.count_tokens([{"role": "user", "content": text}])
     for cleaned in (neutral(text, own), clean(text)):
         assert not any(token in cleaned for token in own)
-        assert await smol.count_tokens([{"role": "user", "content": cleaned}]) > plain + 2 * len(own)
+        assert await real.count_tokens([{"role": "user", "content": cleaned}]) > plain + 2 * len(own)
 
 
 @pytest.mark.parametrize(

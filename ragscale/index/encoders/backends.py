@@ -7,18 +7,18 @@ back under tokenizer, pooling and prompts of the model. Nothing but the engine's
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
 from ragscale.index.options import Backend
+from ragscale.weights.telemetry import silent_openvino
 
 __all__ = ["BACKENDS", "accelerate", "check_backend"]
 
@@ -103,29 +103,11 @@ def _plain(inner: Any, names: tuple[str, ...]) -> Any:
 
 
 def _openvino(plain: Any, sample: tuple[Any, ...], half: bool) -> _Run:
-    openvino = _silent_openvino()
+    openvino = silent_openvino()
     graph = openvino.convert_model(plain, example_input=sample)
     precision = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32"}
     compiled = openvino.Core().compile_model(graph, "CPU", precision)
     return lambda values: np.array(compiled(tuple(values))[0], dtype=np.float32)
-
-
-def _silent_openvino() -> Any:
-    """The module openvino, with the stub that it takes where `openvino_telemetry` is not installed.
-
-    With that package it tells its makers of each import and each conversion, unasked, by processes that it forks.
-    """
-    name, modules = "openvino_telemetry", cast("dict[str, Any]", sys.modules)
-    hidden = name not in modules
-    if hidden:
-        modules[name] = None  # an import of it fails
-    try:
-        import openvino
-        import openvino.tools.ovc
-    finally:
-        if hidden:
-            del modules[name]
-    return openvino
 
 
 def _onnx(plain: Any, sample: tuple[Any, ...], names: tuple[str, ...]) -> _Run:

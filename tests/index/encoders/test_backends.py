@@ -66,7 +66,7 @@ def test_an_index_grows_with_a_backend(
 def test_openvino_reports_to_nobody() -> None:
     need("openvino")
     code = (
-        "import sys; from ragscale.index.encoders.backends import _silent_openvino; silent = _silent_openvino(); "
+        "import sys; from ragscale.weights.telemetry import silent_openvino; silent = silent_openvino(); "
         "from openvino.tools.ovc import telemetry_utils; assert callable(silent.convert_model); "
         "print(telemetry_utils.tm.__name__, 'openvino_telemetry' in sys.modules)"
     )
