@@ -436,3 +436,15 @@ def test_modes_with_the_same_scores_are_not_said_to_need_more_questions(tmp_path
     assert first.endswith(" The same scores as `parallel`.")
     [level] = report["equal"][0]["levels"]
     assert {one["same"] for one in level["comparisons"]} == {"scores"}
+
+
+def test_many_modes_and_few_questions_can_show_nothing_and_that_is_said(tmp_path: Path) -> None:
+    modes = [f"once(k={k})" for k in range(1, 26)]
+    said = "No difference can be shown among 300 comparisons by fewer than 14 questions (or documents)"
+    for number, expected in ((13, True), (14, False)):
+        cells = [Made(mode, [float(mode == modes[0])] * number, budget=TOKENS) for mode in modes]
+        report = write(tmp_path / f"{number}", questions(number), cells).report()
+        assert any(limit.startswith(said) for limit in report["limits"]) == expected
+        [level, *_] = report["equal"][0]["levels"]
+        verdicts = {one["verdict"] for one in level["comparisons"] if 0 in (one["first"], one["second"])}
+        assert verdicts == ({"undecided"} if expected else {"better"})

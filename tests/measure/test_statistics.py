@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -192,6 +193,40 @@ def test_a_difference_surely_below_the_margin_is_equivalent_not_better() -> None
     assert compare(a, b, margin=0.05).verdict == "equivalent"
     assert compare(a, b, margin=0.01).verdict == "better"
     assert compare(a, b, margin=0).verdict == "better"
+
+
+def every_swap(d: np.ndarray) -> float:
+    """Exact two-sided p, from all swaps."""
+    signs = ((np.arange(2 ** len(d))[:, None] >> np.arange(len(d))) & 1) * 2 - 1
+    return float((np.abs(signs @ d) >= abs(d.sum()) - 1e-9).mean())
+
+
+@pytest.mark.parametrize(("shift", "seed"), [(0.2, 0), (0.3, 0), (0.2, 1), (0.2, 2)])
+def test_a_small_p_is_that_of_all_swaps(shift: float, seed: int) -> None:
+    """Fine enough for a family of hundreds: 4,000 swaps tell nothing below .00025."""
+    d = np.clip(np.random.default_rng(seed).normal(shift, 0.2, 16), -1, 1)
+    exact = every_swap(d)
+    assert 5e-5 < exact < 0.01
+    assert compare(np.maximum(d, 0), np.maximum(-d, 0)).p == pytest.approx(exact, rel=0.25)
+
+
+def test_beyond_any_sample_a_bound_stands_for_p() -> None:
+    d = np.full(40, 0.3)
+    found = compare(d, np.zeros(40))
+    assert 2 / 2**40 < found.p == pytest.approx(2 * math.exp(-20))
+
+
+def test_the_best_of_25_modes_is_found() -> None:
+    """300 comparisons: a p of .00025, the least of 4,000 swaps, would be corrected to .075."""
+    rng = np.random.default_rng(0)
+    worse = np.clip(rng.normal(0.3, 0.1, (30, 24)), 0, 1)
+    columns = [np.clip(rng.normal(0.6, 0.1, 30), 0, 1), *worse.T]
+    pairs = [(one, two) for one in range(25) for two in range(one + 1, 25)]
+    # pairs among the 24 say nothing here: their part is only to be many
+    first = [compare(columns[0], columns[two]) for two in range(1, 25)]
+    found = holm([*first, *[replace(first[0], p=1.0, p_equivalent=1.0)] * (len(pairs) - 24)])[:24]
+    assert {one.family for one in found} == {300}
+    assert {one.verdict for one in found} == {"better"}
 
 
 def test_questions_needed_are_those_of_the_textbook() -> None:

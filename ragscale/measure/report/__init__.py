@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import isnan
 
@@ -104,7 +104,7 @@ def report(
         stopped=stopped,
         dropped=_dropped(found, drops),
         changes=changes,
-        limits=ends.limits(found, runs, stopped, tuned_on_these, level, _deviation(head.group)),
+        limits=ends.limits(found, runs, stopped, tuned_on_these, level, _deviation(head.group), _family(levels)),
         questions=[
             view.QuestionData(
                 id=one.id,
@@ -168,6 +168,11 @@ def _deviation(group: Group) -> float | None:
     """Standard deviation of a question's difference, of the middle one of the comparisons."""
     known = [found.deviation for found in group.comparisons.values() if not isnan(found.deviation)]
     return statistics.median(known) if known else None
+
+
+def _family(levels: Mapping[Axis, Levels]) -> int:
+    """Comparisons of the level that has most of them."""
+    return max((len(group.comparisons) for one in levels.values() for group in one.groups), default=0)
 
 
 def _dropped(found: Measured, drops: Sequence[Drop]) -> list[view.Drop]:

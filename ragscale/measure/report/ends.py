@@ -92,10 +92,15 @@ def limits(
     tuned_on_these: bool,
     level: float,
     deviation: float | None,
+    family: int,
 ) -> list[str]:
-    """Limitations of the run, a sentence each; `deviation` is that of a question's difference between two cells."""
+    """Limitations of the run, a sentence each.
+
+    `deviation` is that of a question's difference between two cells; `family` the largest number of comparisons that
+    are corrected together.
+    """
     return [
-        *_sample(measured, level, deviation),
+        *_sample(measured, level, deviation, family),
         "The prompts were tuned on these questions: the scores are higher than they will be on others, and the order "
         "of the modes may be another one there."
         if tuned_on_these
@@ -106,13 +111,19 @@ def limits(
     ]
 
 
-def _sample(measured: Measured, level: float, deviation: float | None) -> list[str]:
+def _sample(measured: Measured, level: float, deviation: float | None, family: int) -> list[str]:
     n = int(measured.shared.sum())
     documents = len(set(measured.clusters[measured.shared].tolist()))
     found = []
     if documents < _FEW:
         of = "" if documents == n else f" of {counted(documents, 'document')}"
         found.append(f"{counted(n, 'question')}{of}: {_told(n, deviation)}.")
+    least = math.ceil(1 + math.log2(family / (1 - level))) if family else 0
+    if documents < least:  # a test that swaps two cells has 2**documents outcomes, and counts both sides
+        found.append(
+            f"No difference can be shown among {counted(family, 'comparison')} by fewer than {least} questions (or "
+            f"documents), however large it is: compare fewer modes, or ask more."
+        )
     if all(question.cluster == "" or question.cluster == question.id for question in measured.questions):
         found.append(
             "No source documents are known (`cluster` in the question file): questions count as independent. If "
