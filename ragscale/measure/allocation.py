@@ -21,7 +21,6 @@ from ragscale.errors import InvalidInput
 from ragscale.measure.questions import Question
 from ragscale.measure.run import Run
 from ragscale.measure.statistics import Comparison, Interval, compare, holm, interval
-from ragscale.measure.store import Store
 from ragscale.modes.auto.features import FEATURES, features
 from ragscale.modes.auto.policy import Action, CellOf, Fitted, Gain, Policy, Tree, within_auto
 from ragscale.words import counted
@@ -158,7 +157,10 @@ class _Data:
         ids = [id for id in ids if id in rows]
         names = [*cells]
         if not ids:
-            raise InvalidInput(f"{run.folder}: no question has a row in every cell", "Run the same sweep to its end.")
+            raise InvalidInput(
+                f"{run.folder}: no question has a row in every cell and the trace of its first answer",
+                "Run the same sweep to its end; of a run that was kept without traces, give the whole one.",
+            )
         means = np.array([[np.mean(found[name][id], axis=0) for name in names] for id in ids])
         questions = [run.questions[id] for id in ids]
         return cls(
@@ -189,12 +191,11 @@ def _first_answers(
         return float(score), -float(cost)
 
     first = max(firsts, key=worth)
-    store = Store(run.folder)
-    rows = store.read_rows(keys[first])
     told: dict[str, dict[str, float]] = {}
     for id in ids:
-        if id in rows and (place := rows[id].trace) is not None:
-            answer = store.read_trace(keys[first], place)
+        row = run.row(keys[first], id)
+        if row is not None and row.trace is not None:
+            answer = run.trace(keys[first], id)
             told[id] = features(answer["question"], answer["answer"], answer["citations"], answer["trace"])
     return first, told
 

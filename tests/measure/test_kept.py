@@ -11,7 +11,7 @@ from madeup import Made, questions, write
 from smallworld import MakeAgent
 
 from ragscale.errors import InvalidInput, RagscaleError
-from ragscale.measure import Question, Run, Store, asweep
+from ragscale.measure import Question, Run, Store, asweep, fit
 
 WORDS = ("Who was number", "answer 1", "answer of once", "p1-0", "endpoint is gone")
 
@@ -51,6 +51,8 @@ def test_a_run_without_texts_has_the_same_figures_and_none_of_the_words(run: Run
     assert [one["id"] for one in kept.rows().to_pylist()] == [one["id"] for one in run.rows().to_pylist()]
     with pytest.raises(InvalidInput, match=r"kept without traces\. Give the run that it was kept from"):
         kept.trace("once@tokens=4000", "q0001")
+    with pytest.raises(InvalidInput, match="of a run that was kept without traces, give the whole one"):
+        fit(kept.folder)
 
 
 def test_a_run_is_compared_with_one_whose_texts_are_left_out(run: Run, tmp_path: Path) -> None:

@@ -43,14 +43,6 @@ def world() -> World:
     return flower(petals=PETALS, questions=INSTANCES)
 
 
-@pytest.fixture(scope="module")
-def index(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    folder = tmp_path_factory.mktemp("flower")
-    world.save(folder / "world")
-    with Index.build([folder / "world" / "corpus.jsonl"], folder / "index", embedder=None) as built:
-        yield built
-
-
 def graph(world: World) -> dict[str, list[str]]:
     return dict(paths_from(row["text"]) for row in world.passages)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,14 +32,6 @@ def test_the_passages_of_the_page_are_written(world: World) -> None:
     texts = [row["text"] for row in [*world.passages, *flower(petals=3, questions=1).passages]]
     assert len(shown) == 5
     assert set(shown) <= set(texts)
-
-
-@pytest.fixture(scope="module")
-def index(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    folder = tmp_path_factory.mktemp("page")
-    world.save(folder / "world")
-    with Index.build([folder / "world" / "corpus.jsonl"], folder / "index", embedder=None) as built:
-        yield built
 
 
 def test_one_search_finds_what_is_broad_and_not_what_is_deep(world: World, index: Index) -> None:
