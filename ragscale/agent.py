@@ -34,11 +34,16 @@ from ragscale.modes.core.state import event_id, initial
 from ragscale.prompts import profile
 from ragscale.text import encodable
 from ragscale.types import Event, Passage, Spend, Usage
+from ragscale.view.life import in_notebook, life
 from ragscale.view.sent import Sent
+from ragscale.view.trace import cost, line
+from ragscale.words import counted
 
 __all__ = ["Agent"]
 
 _END = object()
+_TOLD = 100
+"""Characters of a move in the line below a notebook's cell."""
 
 
 class Agent:
@@ -121,10 +126,19 @@ class Agent:
         about: str | None = None,
         seed: int | None = None,
     ) -> Answer:
-        """Answer one question; blocks. See `aask`."""
-        return background.wait(
-            self.aask(question, mode=mode, budget=budget, thread_id=thread_id, about=about, seed=seed)
-        )
+        """Answer one question; blocks. See `aask`. In a notebook a line below the cell tells what it is doing."""
+        if not in_notebook():
+            return background.wait(
+                self.aask(question, mode=mode, budget=budget, thread_id=thread_id, about=about, seed=seed)
+            )
+        name, spent = spec.label(self.mode if mode is None else modes.get(mode)), Spend()
+        with life(f"{name}: opening the index, starting the model") as shown:
+            for item in self.stream(question, mode=mode, budget=budget, thread_id=thread_id, about=about, seed=seed):
+                if isinstance(item, Event):
+                    spent += item.spend
+                    told = f"{item.move} {line(item)}"
+                    shown.tell(f"{name}: {counted(spent.llm_calls, 'call')}, {cost(spent)} · {told[:_TOLD]}")
+        return cast(Answer, item)  # a stream always ends with its answer
 
     async def aask(
         self,
@@ -381,6 +395,11 @@ class Agent:
         if os.getpid() == self._process:
             background.wait(self.llm.aclose())
         self.index.close()
+
+    def __repr__(self) -> str:
+        model = self._given[0] or f"<{type(self.llm).__name__}>"  # a name would have to be asked for
+        limits = ", ".join(f"{name}={limit:,g}" for name, limit in _limits(self.budget).items()) or "no limits"
+        return f"Agent({self.index!r}, {model!s}, {spec.label(self.mode)}, {limits})"
 
     def __enter__(self) -> Self:
         return self

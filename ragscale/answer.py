@@ -14,6 +14,7 @@ from ragscale.version import __version__
 from ragscale.view import page
 from ragscale.view.notebook import answer_html
 from ragscale.view.sent import Sent
+from ragscale.words import counted
 
 __all__ = ["Answer", "AnswerSpend", "TraceForm"]
 
@@ -40,7 +41,7 @@ class AnswerSpend:
         return self.total - self.stored
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """The result of every run: an answer or an explicit empty one, and why it stopped."""
 
@@ -56,17 +57,17 @@ class Answer:
     stop_reason: str
     """``"answered"``, ``"budget:<dimension>"`` or ``"failed"``."""
     spend: AnswerSpend
-    trace: list[Event] = field(repr=False)
+    trace: list[Event]
     reason: str = ""
     """In plain words, the cause of an early stop and its remedy; empty for ``"answered"``."""
     caveat: str = ""
     """Basis of the token limit where some tokens are estimates; empty where the server counted all of them."""
     question: str = ""
-    passages: dict[str, Passage] = field(default_factory=dict, repr=False)
+    passages: dict[str, Passage] = field(default_factory=dict)
     """The cited passages by id, for display."""
-    retrieved: dict[str, Passage] = field(default_factory=dict, repr=False)
+    retrieved: dict[str, Passage] = field(default_factory=dict)
     """Passages that this process retrieved for the run, by id, where the agent keeps texts."""
-    prompts: Mapping[str, list[Message]] = field(default_factory=Sent, repr=False)
+    prompts: Mapping[str, list[Message]] = field(default_factory=Sent)
     """Exact messages of the model calls by `Event.prompt`, where the agent keeps texts."""
     limits: dict[str, float] = field(default_factory=dict)
     """The budget of the run by dimension; open dimensions are absent."""
@@ -86,6 +87,12 @@ class Answer:
         if not self.started or not self.ended:
             return 0.0
         return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds()
+
+    def __repr__(self) -> str:
+        cited = f", cites {self.citations}" if self.citations else ""
+        why = f" ({self.reason})" if self.reason else ""
+        spent = f"{counted(self.spend.total.llm_calls, 'call')}, {counted(self.spend.total.tokens, 'token')}"
+        return f"Answer({self.text!r}{cited}; {self.mode}: {self.stop_reason}{why}; {spent}, {self.seconds:.1f} s)"
 
     def to_dict(self, *, trace: TraceForm = "full") -> dict[str, Any]:
         """The stable JSON form that ``ragscale ask --json`` prints.

@@ -69,7 +69,16 @@ class ToolCall(NamedTuple):
     """A JSON object, if the model kept to it."""
 
 
-@dataclass(frozen=True, slots=True)
+_SHOWN = 60
+
+
+def _start(text: str) -> str:
+    """The beginning of a text as one quoted line, for a `repr`."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Passage:
     """A unit of retrieval: what is embedded, searched and shown to the model."""
 
@@ -84,8 +93,11 @@ class Passage:
     metadata: Mapping[str, Scalar] = field(default_factory=dict, hash=False)
     """Fields that a search can filter by; absent values are left out."""
 
+    def __repr__(self) -> str:
+        return f"Passage({self.id!r}, {self.title!r}: {_start(self.text)})"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Hit:
     """A passage that a search returned."""
 
@@ -96,6 +108,10 @@ class Hit:
     """Its rank among the candidates of the dense search, from 1; None where it is not among them, or nobody looked."""
     bm25: int | None = None
     """Its rank among those of BM25, likewise."""
+
+    def __repr__(self) -> str:
+        passage = self.passage
+        return f"Hit({self.score:.4f} [{passage.id}] {passage.title}: {_start(passage.text)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +249,7 @@ class Choice(NamedTuple):
     """``"kept"`` or ``"pruned"``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Event:
     """One move of a run, as it stands in the trace."""
 
@@ -276,6 +292,15 @@ class Event:
     """Sentences on what is known that were read from it."""
     choices: list[Choice] = field(default_factory=list)
     """Branches that a ``select`` move chose from, in their order."""
+
+    def __repr__(self) -> str:
+        told = [
+            _start(" | ".join(text) if isinstance(text, list) else text) for text in (self.input, self.output) if text
+        ]
+        if self.move == "retrieve":
+            told.append(f"{len(self.passages)} passages")
+        odd = [self.status] if self.status else []
+        return f"Event({' '.join([self.move, self.id, *odd])}: {' -> '.join(told)})"
 
     def to_dict(self, *, texts: bool = True) -> dict[str, Any]:
         """The event as JSON holds it.

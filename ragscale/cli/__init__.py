@@ -85,6 +85,7 @@ def _warnings_as_lines() -> Iterator[None]:
 app = typer.Typer(
     cls=_Root,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},  # of every command below, too
     pretty_exceptions_show_locals=False,  # a local variable may hold a key
     help="Retrieval-augmented multi-hop question answering, every strategy on one ledger.",
 )

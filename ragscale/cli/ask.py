@@ -12,10 +12,13 @@ from ragscale.cli.common import (
     Calls,
     HowOption,
     Llm,
+    Mmr,
+    PassagesK,
     PricesOption,
     Queries,
     Record,
     Replay,
+    Rerank,
     Rounds,
     Seconds,
     Seed,
@@ -24,9 +27,14 @@ from ragscale.cli.common import (
     Source,
     Tokens,
     Usd,
+    Weight,
+    Where,
     budget_of,
     open_agent,
+    piped,
     print_json,
+    searching_of,
+    with_k,
 )
 from ragscale.errors import InvalidInput
 from ragscale.words import counted
@@ -43,7 +51,7 @@ __all__ = ["ask"]
 
 def ask(
     source: Source,
-    question: Annotated[str, typer.Argument(help="In natural language.")],
+    question: Annotated[str, typer.Argument(help="In natural language; - reads it from standard input.")],
     mode: Annotated[str, typer.Option(help="A mode, with parameters where needed: tree(expand=2).")] = "chain",
     preset: Annotated[str, typer.Option(help="A published configuration of the mode: corag-paper, search-r1.")] = "",
     about: Annotated[
@@ -61,6 +69,11 @@ def ask(
     prices: PricesOption = None,
     seed: Seed = 0,
     how: HowOption = None,
+    k: PassagesK = None,
+    where: Where = None,
+    weight: Weight = None,
+    rerank: Rerank = None,
+    mmr: Mmr = None,
     record: Record = None,
     replay: Replay = None,
     show_trace: Annotated[bool, typer.Option("--show-trace", help="Print the whole trace after the answer.")] = False,
@@ -80,15 +93,17 @@ def ask(
 
     if trace and not as_json:
         raise InvalidInput(f"--trace {trace} without --json", "Add --json, or use --show-trace for text.")
-    chosen = spec.parse(mode, preset)
+    question = piped(question)
+    chosen = with_k(spec.parse(mode, preset), k)
     budget = budget_of(
         rounds=rounds, tokens=tokens, usd=usd, queries=queries, calls=calls, seconds=seconds,
         serial_tokens=serial_tokens, serial_calls=serial_calls,
     )  # fmt: skip
     errors = Console(stderr=True, quiet=as_json)
     with open_agent(
-        source, llm, budget, seed=seed, how=how, about=about, prices=prices, record=record, replay=replay
-    ) as agent:
+        source, llm, budget, seed=seed, how=how, about=about, prices=prices, record=record, replay=replay,
+        searching=searching_of(where=where, weight=weight, rerank=rerank, mmr=mmr),
+    ) as agent:  # fmt: skip
         answer = _watch(errors, agent, question, chosen)
         if as_json:
             print_json(answer.to_dict(trace=trace or "full"))
@@ -108,11 +123,11 @@ def _watch(console: Console, agent: Agent, question: str, mode: Mode) -> Answer:
     from ragscale.view.trace import cost
 
     spent = Spend()
-    with console.status("Starting the model") as status:
+    with console.status("Opening the index, starting the model") as status:
         for item in agent.stream(question, mode=mode):
             if isinstance(item, Event):
                 spent += item.spend
-                console.print(terminal.event_text(item), no_wrap=True, overflow="ellipsis")
+                console.print(terminal.event_text(item, width=console.width), no_wrap=True, overflow="ellipsis")
                 status.update(f"{mode.name}: {counted(spent.llm_calls, 'call')}, {cost(spent)}")
     probes = agent.probe_spend
     if probes.llm_calls:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -19,6 +20,8 @@ from ragscale.words import dollars
 if TYPE_CHECKING:
     from ragscale.agent import Agent
     from ragscale.budget import Budget
+    from ragscale.index.options import SearchOptions
+    from ragscale.modes import Mode
 
 __all__ = [
     "AsJson",
@@ -29,10 +32,13 @@ __all__ = [
     "HowOption",
     "Llm",
     "MaxCost",
+    "Mmr",
+    "PassagesK",
     "PricesOption",
     "Queries",
     "Record",
     "Replay",
+    "Rerank",
     "Rounds",
     "Seconds",
     "Seed",
@@ -41,12 +47,17 @@ __all__ = [
     "Source",
     "Tokens",
     "Usd",
+    "Weight",
+    "Where",
     "Yes",
     "budget_of",
     "consent",
     "open_agent",
+    "piped",
     "planned_cost",
     "print_json",
+    "searching_of",
+    "with_k",
 ]
 
 
@@ -79,8 +90,14 @@ PricesOption = Annotated[
         envvar="RAGSCALE_PRICES",
     ),
 ]
+_RETRIEVAL = "Retrieval"
 HowOption = Annotated[
-    How | None, typer.Option(help="Kind of search. Default: hybrid where the index has vectors.", show_default=False)
+    How | None,
+    typer.Option(
+        help="Kind of search. Default: hybrid where the index has vectors, else bm25.",
+        rich_help_panel=_RETRIEVAL,
+        show_default=False,
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Of sampled sub-queries.")]
 Record = Annotated[
@@ -93,6 +110,50 @@ Replay = Annotated[
         "--replay",
         metavar="FILE",
         help="Take the model's calls from here, without a model; one that is missing ends it.",
+    ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILTER",
+        help='Search only these, as in: year >= 1990 and lang = "en".',
+        rich_help_panel=_RETRIEVAL,
+        show_default=False,
+    ),
+]
+Weight = Annotated[
+    float | None,
+    typer.Option(
+        help="Hybrid: share of dense scores, 0 to 1. Default: reciprocal rank fusion.",
+        rich_help_panel=_RETRIEVAL,
+        show_default=False,
+    ),
+]
+Rerank = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Cross-encoder that orders the candidates: hub name or folder.",
+        rich_help_panel=_RETRIEVAL,
+        show_default=False,
+    ),
+]
+Mmr = Annotated[
+    float | None,
+    typer.Option(
+        help="Maximal marginal relevance, 1 (order stays) to 0 (unlike each other).",
+        rich_help_panel=_RETRIEVAL,
+        show_default=False,
+    ),
+]
+PassagesK = Annotated[
+    int | None,
+    typer.Option(
+        "-k",
+        "--k",
+        help="Passages a query, in every mode. Default: the mode's own.",
+        rich_help_panel=_RETRIEVAL,
+        show_default=False,
     ),
 ]
 _LIMITS = "Limits of a question"
@@ -119,6 +180,36 @@ MaxCost = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", help="Spend more than --max-cost without asking.")]
 
 
+def searching_of(**options: Any) -> SearchOptions:
+    """Settings of searches that the options of a command name; those that are None are not named."""
+    return cast("SearchOptions", {name: value for name, value in options.items() if value is not None})
+
+
+def with_k(mode: Mode, k: int | None) -> Mode:
+    """The mode with `k` passages a query, and the modes within it likewise; None changes nothing."""
+    from ragscale.modes import Mode
+
+    if k is None:
+        return mode
+    values = {field.name: getattr(mode, field.name) for field in fields(mode)}
+    inner: dict[str, Any] = {name: with_k(value, k) for name, value in values.items() if isinstance(value, Mode)}
+    return replace(mode, k=k, **inner)
+
+
+def piped(text: str) -> str:
+    """The text, or standard input in its place where it is ``-``.
+
+    Raises:
+        InvalidInput: Nothing is on standard input.
+    """
+    if text != "-":
+        return text
+    found = sys.stdin.read().strip()
+    if not found:
+        raise InvalidInput("- stands for standard input, and nothing is there", "Pipe a text into it, or write it.")
+    return found
+
+
 def budget_of(*, calls: int | None, **limits: Any) -> Budget:
     """The budget that the options of a command describe: fields of `Budget`, with ``calls`` for ``llm_calls``."""
     from ragscale.budget import Budget
@@ -138,9 +229,11 @@ def open_agent(
     prices: str | None = None,
     record: Path | None = None,
     replay: Path | None = None,
+    searching: SearchOptions | None = None,
 ) -> Iterator[Agent]:
     """An agent over the index, closed at the end; its model keeps its calls in `record`, or is read from `replay`."""
     from ragscale.agent import Agent
+    from ragscale.index import Index
     from ragscale.llm import LLM, load
 
     model: str | LLM = llm
@@ -150,7 +243,8 @@ def open_agent(
         from ragscale.llm.store import StoredLLM
 
         model = StoredLLM(record, load(llm)) if record else StoredLLM(cast(Path, replay))
-    agent = Agent(source, model, budget=budget, seed=seed, how=how, about=about, prices=prices)
+    index = source if not searching else Index.open(source).searching(how, **searching)
+    agent = Agent(index, model, budget=budget, seed=seed, how=how, about=about, prices=prices)
     try:
         yield agent
     finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragscale.cli.common import BackendOption, Device, Folder
+from ragscale.cli.common import AsJson, BackendOption, Device, Folder, print_json
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import ColumnNames, Corpora, KeepGoing, columns_of, problems_shown, show_left_out
 from ragscale.index.options import Backend
@@ -36,11 +37,12 @@ def add(
     batch_size: BatchSize = 64,
     backend: BackendOption = "torch",
     device: Device = None,
+    as_json: AsJson = False,
 ) -> None:
     """Add documents; those that are there with the same content are skipped. After a kill the same command goes on."""
     from ragscale.index.write.grow import add
 
-    _grow(add, folder, corpus, columns, keep_going, embedder, batch_size, backend, device)
+    _grow(add, folder, corpus, columns, keep_going, embedder, batch_size, backend, device, as_json)
 
 
 def update(
@@ -53,20 +55,37 @@ def update(
     batch_size: BatchSize = 64,
     backend: BackendOption = "torch",
     device: Device = None,
+    as_json: AsJson = False,
 ) -> None:
     """Add new documents and replace changed ones; nothing else is embedded. After a kill the same command goes on."""
     from ragscale.index.write.grow import update
 
-    _grow(partial(update, prune=prune), folder, corpus, columns, keep_going, embedder, batch_size, backend, device)
+    _grow(
+        partial(update, prune=prune),
+        folder,
+        corpus,
+        columns,
+        keep_going,
+        embedder,
+        batch_size,
+        backend,
+        device,
+        as_json,
+    )
 
 
 def remove(
-    folder: Folder, names: Annotated[list[str], typer.Argument(metavar="ID...", help="Documents or passages.")]
+    folder: Folder,
+    names: Annotated[list[str], typer.Argument(metavar="ID...", help="Documents or passages.")],
+    as_json: AsJson = False,
 ) -> None:
     """Remove documents or single passages from all searches."""
     from ragscale.index.write.maintain import remove
 
-    remove(folder, names)
+    changes = remove(folder, names)
+    if as_json:
+        print_json(asdict(changes))
+        return
     typer.echo(f"{folder}: {len(dict.fromkeys(names)):,} removed")
 
 
@@ -80,7 +99,7 @@ def describe(
     describe(folder, text)
 
 
-def compact(folder: Folder) -> None:
+def compact(folder: Folder, as_json: AsJson = False) -> None:
     """Drop the rows of removed documents; nothing is embedded."""
     from ragscale.index import Manifest
     from ragscale.index.write.maintain import compact
@@ -89,14 +108,20 @@ def compact(folder: Folder) -> None:
     with progress_bars() as progress:
         compact(folder, progress=progress)
     after = Manifest.read(folder).rows
+    if as_json:
+        print_json({"before": before, "rows": after})
+        return
     typer.echo(f"{folder}: {counted(before, 'row')} before, {after:,} now")
 
 
-def repair(folder: Folder) -> None:
+def repair(folder: Folder, as_json: AsJson = False) -> None:
     """Derive damaged files again, where that can be done: all but passages, fields and vectors. Nothing is embedded."""
     from ragscale.index.write.repair import repair
 
     damaged = repair(folder)
+    if as_json:
+        print_json({"derived": list(damaged)})
+        return
     if not damaged:
         typer.echo(f"{folder}: no file is damaged, nothing was changed")
     for name in damaged:
@@ -113,6 +138,7 @@ def _grow(
     batch_size: int,
     backend: Backend,
     device: list[str] | None,
+    as_json: bool,
 ) -> None:
     """Common part of `add` and `update`: progress bars, then a summary."""
     problems = problems_shown(keep_going)
@@ -129,6 +155,9 @@ def _grow(
             progress=progress,
         )
     show_left_out(problems)
+    if as_json:
+        print_json({**asdict(changes), "skipped": problems.count})
+        return
     counts = {
         "added": changes.added,
         "changed": changes.changed,

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ragscale.cli import grow, info
-from ragscale.cli.common import AsJson, BackendOption, Device, Folder, Source, print_json
+from ragscale.cli.common import (
+    AsJson,
+    BackendOption,
+    Device,
+    Folder,
+    HowOption,
+    Mmr,
+    Rerank,
+    Source,
+    Weight,
+    Where,
+    piped,
+    print_json,
+)
 from ragscale.cli.info import dense_text
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import (
@@ -23,7 +36,7 @@ from ragscale.cli.reading import (
     show_left_out,
 )
 from ragscale.cli.terminal import plain
-from ragscale.index.options import BuildEngine, Dtype, How, LexicalKind
+from ragscale.index.options import BuildEngine, Dtype, LexicalKind
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -79,6 +92,7 @@ def build(
         typer.Option(metavar="TEXT", help="Subject of the corpus, for prompts that name it.", show_default=False),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace an index that is there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Index a corpus. Nothing stands at DIR until the index is complete. After a kill the same command goes on."""
     from ragscale.index import Index
@@ -111,23 +125,30 @@ def build(
             progress=progress,
         ) as index,
     ):
+        built = index.manifest
         summary = f"{out}: {counted(len(index), 'passage')}, searched by {index.how}"
         if index.manifest.dense is not None:
             summary += f"\nvectors: {dense_text(index.manifest)}"
     show_left_out(problems)
-    typer.echo(summary)
+    if as_json:
+        print_json({**built.to_dict(), "skipped": problems.count})
+    else:
+        typer.echo(summary)
 
 
 app.command()(info.info)
 
 
 @app.command()
-def verify(folder: Folder) -> None:
+def verify(folder: Folder, as_json: AsJson = False) -> None:
     """Compute the checksum of every file of an index again; says what helps where one is damaged."""
     from ragscale.index import verify as check
 
     manifest = check(folder)
-    typer.echo(f"{folder}: {len(manifest.files)} files are as they were written")
+    if as_json:
+        print_json({"folder": str(folder), "files": len(manifest.files), "fingerprint": manifest.fingerprint})
+    else:
+        typer.echo(f"{folder}: {len(manifest.files)} files are as they were written")
 
 
 app.command()(grow.add)
@@ -140,23 +161,16 @@ app.command()(grow.repair)
 
 def search(
     source: Source,
-    queries: Annotated[list[str], typer.Argument(metavar="QUERY...", help="One or more queries.")],
-    how: Annotated[
-        How | None, typer.Option(help="Default: hybrid where the index has vectors, else bm25.", show_default=False)
-    ] = None,
+    queries: Annotated[
+        list[str],
+        typer.Argument(metavar="QUERY...", help="One or more; - reads them from standard input, a line each."),
+    ],
+    how: HowOption = None,
     k: Annotated[int, typer.Option("-k", "--k", help="Hits a query.")] = 10,
-    where: Annotated[
-        str | None, typer.Option(metavar="FILTER", help='Search only these, as in: year >= 1990 and lang = "en".')
-    ] = None,
-    weight: Annotated[
-        float | None, typer.Option(help="Hybrid: share of dense scores, 0 to 1. Default: reciprocal rank fusion.")
-    ] = None,
-    rerank: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Cross-encoder that orders the candidates: hub name or folder.")
-    ] = None,
-    mmr: Annotated[
-        float | None, typer.Option(help="Maximal marginal relevance, 1 (order stays) to 0 (unlike each other).")
-    ] = None,
+    where: Where = None,
+    weight: Weight = None,
+    rerank: Rerank = None,
+    mmr: Mmr = None,
     mmr_union: Annotated[bool, typer.Option("--mmr-union", help="With --mmr: over the hits of all queries.")] = False,
     depth: Annotated[int, typer.Option(help="Candidates that are fused, reranked and diversified.")] = 50,
     as_json: AsJson = False,
@@ -168,6 +182,7 @@ def search(
     """
     from ragscale.index import Index
 
+    queries = [line for query in queries for line in (piped(query).splitlines() if query == "-" else [query])]
     with Index.open(source) as index:
         found = index.search(
             queries,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ragscale.cli.common import AsJson, print_json
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -57,7 +59,7 @@ def _show(progress: Progress, task: TaskID, done: int) -> None:
 
 
 @app.command("list")
-def list_models() -> None:
+def list_models(as_json: AsJson = False) -> None:
     """Show the packaged models, and whether they are in the cache and whole."""
     from rich.console import Console
 
@@ -70,6 +72,20 @@ def list_models() -> None:
     ]  # fmt: skip
     rows = []
     problems = {name: pinned.damage(name) for name in pinned.MODELS}
+    if as_json:
+        print_json(
+            {
+                name: {
+                    "title": model.title,
+                    "licence": model.licence,
+                    "bytes": model.size,
+                    "path": None if problems[name] else str(pinned.path(name)),
+                    "problem": problems[name],
+                }
+                for name, model in pinned.MODELS.items()
+            }
+        )
+        return
     for name, model in pinned.MODELS.items():
         state = "not usable" if problems[name] else "ready"
         rows.append([name, model.title, model.licence, f"{model.size / 1e6:,.0f} MB", state])

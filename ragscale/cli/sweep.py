@@ -17,10 +17,13 @@ from ragscale.cli.common import (
     HowOption,
     Llm,
     MaxCost,
+    Mmr,
+    PassagesK,
     PricesOption,
     Queries,
     Record,
     Replay,
+    Rerank,
     Rounds,
     Seconds,
     Seed,
@@ -29,12 +32,16 @@ from ragscale.cli.common import (
     Source,
     Tokens,
     Usd,
+    Weight,
+    Where,
     Yes,
     budget_of,
     consent,
     open_agent,
     planned_cost,
     print_json,
+    searching_of,
+    with_k,
 )
 from ragscale.errors import InvalidInput
 from ragscale.words import counted
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
 
     from ragscale.budget import Budget
     from ragscale.index import How
+    from ragscale.index.options import SearchOptions
     from ragscale.measure import Cell, ModeReport, Row, SweepProgress
     from ragscale.measure.plan import Planned
 
@@ -151,6 +159,11 @@ def evaluate(
     prices: PricesOption = None,
     seed: Seed = 0,
     how: HowOption = None,
+    k: PassagesK = None,
+    where: Where = None,
+    weight: Weight = None,
+    rerank: Rerank = None,
+    mmr: Mmr = None,
     no_health: NoHealth = False,
     dry_run: DryRun = False,
     max_cost: MaxCost = None,
@@ -170,7 +183,8 @@ def evaluate(
         serial_tokens=serial_tokens, serial_calls=serial_calls,
     )  # fmt: skip
     _measure(
-        source, questions, out, mode, [budget], [seed], llm=llm, prices=prices, how=how, columns=columns, limit=limit,
+        source, questions, out, mode, [budget], [seed], llm=llm, prices=prices, how=how, k=k, columns=columns,
+        searching=searching_of(where=where, weight=weight, rerank=rerank, mmr=mmr), limit=limit,
         skip=skip,
         concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
         replay=replay, engine=engine, as_json=as_json,
@@ -198,6 +212,11 @@ def sweep(
     prices: PricesOption = None,
     seed: Annotated[str, typer.Option(metavar="N,...", help="Of sampled sub-queries; one or several.")] = "0",
     how: HowOption = None,
+    k: PassagesK = None,
+    where: Where = None,
+    weight: Weight = None,
+    rerank: Rerank = None,
+    mmr: Mmr = None,
     no_health: NoHealth = False,
     race: Annotated[
         bool, typer.Option("--race", help="Ask cells no further that another one surely beats at no more cost.")
@@ -232,7 +251,8 @@ def sweep(
     budgets = [budget_of(calls=limits.pop("calls", None), **limits) for limits in grid]
     seeds = amounts("seed", seed)
     _measure(
-        source, questions, out, mode, budgets, seeds, llm=llm, prices=prices, how=how, columns=columns, limit=limit,
+        source, questions, out, mode, budgets, seeds, llm=llm, prices=prices, how=how, k=k, columns=columns,
+        searching=searching_of(where=where, weight=weight, rerank=rerank, mmr=mmr), limit=limit,
         skip=skip,
         concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
         replay=replay, engine=engine, race=race, baseline=baseline, as_json=as_json,
@@ -270,6 +290,8 @@ def _measure(
     llm: str,
     prices: str | None,
     how: How | None,
+    k: int | None,
+    searching: SearchOptions,
     columns: str | None,
     record: Path | None,
     replay: Path | None,
@@ -293,13 +315,16 @@ def _measure(
 
     if record and replay:
         raise InvalidInput("--record and --replay together", "Give one: a replay makes no calls.")
-    chosen = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
+    named = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
+    chosen = [with_k(mode, k) for mode in named]
     loaded = load_questions(questions, QuestionColumns.parse(columns) if columns else None)
     errors = Console(stderr=True)
     at_once = _AT_ONCE.get(llm.partition(":")[0], 8) if concurrency is None else concurrency
     bars = len(chosen) * len(budgets) * len(seeds) <= _BARS
     options |= {"budgets": budgets, "seeds": seeds, "concurrency": at_once}
-    with open_agent(source, llm, budgets[0], seed=seeds[0], how=how, prices=prices, replay=replay) as agent:
+    with open_agent(
+        source, llm, budgets[0], seed=seeds[0], how=how, prices=prices, replay=replay, searching=searching
+    ) as agent:
         if dry_run or max_cost is not None:
             planned = measure.dry_run(agent, loaded, chosen, out, **options)
             if dry_run:

@@ -10,10 +10,12 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from ragscale.answer import Answer
 from ragscale.types import Event, Spend
 from ragscale.view.columns import Column, FittedTable
-from ragscale.view.trace import Branch, branches, cost, line, remark
+from ragscale.view.trace import Branch, branches, cost, parts, remark
 from ragscale.words import dollars
 
 if TYPE_CHECKING:
@@ -92,19 +94,52 @@ def _escape(found: re.Match[str]) -> str:
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
-def event_text(event: Event, *, with_branch: bool = True) -> Text:
-    """One move as one line, however long."""
+_LEAST = 12
+"""Cells that a part of a move has before its cost has to go."""
+_WAYS = {"retrieve": 1 / 2, "read": 1 / 2}
+"""Share of a line that belongs to what was asked; of other moves only the result tells."""
+
+
+def event_text(event: Event, *, with_branch: bool = True, width: int | None = None) -> Text:
+    """One move as one line, however long, or in `width` cells: question and result are cut, score and cost are kept."""
     from rich.text import Text
 
+    head = f"{plain(event.branch)} " if event.branch and with_branch else ""
+    odd, spent = plain(remark(event)), cost(event.spend)
+    shown = [plain(part) for part in parts(event)]
+    if width is not None:
+        odd = _cut(odd, max(_LEAST, width // 3))
+        room = width - 9 - cell_len(head) - (2 + cell_len(odd) if odd else 0)
+        if room - 2 - cell_len(spent) < (_LEAST + 3) * len(shown):
+            spent = ""
+        room -= 2 + cell_len(spent) if spent else 0
+        shown = _fitted(shown, room, _WAYS.get(event.move, 1 / 3), scored=event.score is not None)
     text = Text()
     text.append(f"{event.move:<8} ", style="bold")
-    text.append(f"{plain(event.branch)} " if event.branch and with_branch else "", style="cyan")
-    text.append(plain(line(event)))
-    odd = plain(remark(event))
+    text.append(head, style="cyan")
+    text.append(" → ".join(shown))
     text.append(f"  {odd}" if odd else "", style="yellow")
-    spent = cost(event.spend)
     text.append(f"  {spent}" if spent else "", style="dim")
     return text
+
+
+def _fitted(shown: list[str], room: int, share: float, *, scored: bool) -> list[str]:
+    """The parts of a line in `room` cells; the last one is kept where it is a score."""
+    room -= 3 * (len(shown) - 1) + (cell_len(shown[-1]) if scored else 0)
+    texts = shown[:-1] if scored else shown
+    if len(texts) == 2:
+        first = max(_LEAST, int(room * share), room - cell_len(texts[1]))
+        texts = [_cut(texts[0], first), texts[1]]
+        room -= cell_len(texts[0])
+    if texts:
+        texts = [*texts[:-1], _cut(texts[-1], max(_LEAST, room))]
+    return [*texts, shown[-1]] if scored else texts
+
+
+def _cut(text: str, room: int) -> str:
+    from rich.cells import set_cell_size
+
+    return text if cell_len(text) <= room else set_cell_size(text, room - 1).rstrip() + "…"
 
 
 def show_answer(console: Console, answer: Answer) -> None:

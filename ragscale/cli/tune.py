@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragscale.cli.common import Folder
+from ragscale.cli.common import AsJson, Folder, print_json
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -26,12 +27,16 @@ def tune(
     queries: Annotated[
         Path | None, typer.Option(metavar="FILE", help='Questions besides: a line each, or jsonl with "question".')
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure recall against exact search; keep the cheapest settings that reach the wanted recall."""
     from ragscale.index.write.tune import tune_index
 
     asked = _questions(queries) if queries else ()
-    found = tune_index(folder, recall=recall, k=k, sample=sample, queries=asked, report=_table(k))
+    found = tune_index(folder, recall=recall, k=k, sample=sample, queries=asked, report=None if as_json else _table(k))
+    if as_json:
+        print_json(asdict(found))
+        raise typer.Exit(0 if found.reached else 1)
     best = f"{_settings(found.chosen)}, refine {found.chosen.refine} (recall {found.chosen.recall:.4f})"
     if found.reached:
         typer.echo(f"kept: {best}, measured with {counted(found.queries, 'query')}")
@@ -51,13 +56,17 @@ def reindex(
     memory: Annotated[
         str | None, typer.Option(help="What auto may hold resident, as 8GB. Default: half of the machine's.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Index the stored vectors in another way; nothing is embedded again."""
     from ragscale.index import reindex as write
     from ragscale.index.dense.auto import parse_memory
 
     info = write(folder, factory, memory=None if memory is None else parse_memory(memory))
-    typer.echo(f"{folder}: {info.factory} ({info.reason})")
+    if as_json:
+        print_json(asdict(info))
+    else:
+        typer.echo(f"{folder}: {info.factory} ({info.reason})")
 
 
 def _questions(path: Path) -> list[str]:

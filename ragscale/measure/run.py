@@ -6,18 +6,20 @@ import functools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragscale.errors import InvalidInput
+from ragscale.errors import InvalidInput, MissingDependency
 from ragscale.measure.cell import MeasuredCell
 from ragscale.measure.questions import LEFT_OUT, Question, left_out, without_texts
 from ragscale.measure.racing import Drop
 from ragscale.measure.store import Row, Store
-from ragscale.measure.table import ModeReport, summarise
+from ragscale.measure.table import ModeReport, as_html, summarise, table
 from ragscale.types import Spend
 
 if TYPE_CHECKING:
+    import pandas
     import pyarrow
 
     from ragscale.view.report import Report
@@ -80,6 +82,24 @@ class Run:
         lines = [_line(cell, self.questions[row.id], row) for cell in self.cells.values() for row in self._rows(cell)]
         lines.sort(key=lambda line: (line["cell"], line["id"]))
         return pa.Table.from_pylist(lines, schema=_schema())
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """`rows` as a data frame.
+
+        Raises:
+            MissingDependency: pandas is not installed.
+        """
+        try:
+            return self.rows().to_pandas()
+        except ImportError as error:
+            raise MissingDependency(
+                f"pandas cannot be imported ({error})", "Install it: pip install pandas."
+            ) from error
+
+    def _repr_html_(self) -> str:
+        """The means of each cell, as a notebook shows them."""
+        reports = self.reports()
+        return as_html(table(reports)) if reports else f"<code>{escape(repr(self))}</code>"
 
     def row(self, cell: str, question: str) -> Row | None:
         """The row of a question; None where the cell has not finished it."""

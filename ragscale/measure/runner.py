@@ -17,7 +17,7 @@ from ragscale import background, modes
 from ragscale.agent import Agent
 from ragscale.arguments import listed, whole
 from ragscale.budget import Budget
-from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.errors import EndpointError, InvalidInput, RagscaleError
 from ragscale.llm.store import StoredLLM
 from ragscale.measure.attempt import attempt
 from ragscale.measure.cell import Cell
@@ -30,6 +30,7 @@ from ragscale.measure.store import CALLS_FILE, CONFIG_FILE, Row, Store
 from ragscale.modes.spec import label
 from ragscale.types import Spend
 from ragscale.version import __version__
+from ragscale.view.life import Life, in_notebook, life
 from ragscale.words import counted
 
 __all__ = ["Engine", "GoldWarning", "SweepProgress", "asweep", "dry_run", "sweep"]
@@ -116,8 +117,8 @@ async def asweep(
         CallStoreError: The same of the file of calls. `CallMissing` is one: the agent's model is a replay, which lacks
             a call.
         ModelFileError: The reranker of the agent's search cannot be loaded.
-        EndpointError: The model cannot be reached when the run begins. Where it goes away later, the questions left are
-            recorded as failed, and the same call tries them again.
+        EndpointError: The model cannot be reached when the run begins, and something is left to ask. Where it goes
+            away later, the questions left are recorded as failed, and the same call tries them again.
     """
     whole("concurrency", concurrency, "Use 1 or more.")
     if engine not in ("local", "ray"):
@@ -128,7 +129,12 @@ async def asweep(
     kept = _baseline(cells, baseline)
     store = Store(Path(out))
     with store.writing():
-        settings = await asyncio.to_thread(_settings, agent)  # may load a reranker
+        try:
+            settings = await asyncio.to_thread(_settings, agent)  # may load a reranker
+        except EndpointError:
+            if _is_finished(store, agent, cells, taken):  # the model's name is all that is missing
+                return Run(store.folder, [cell.key for cell in cells], [question.id for question in taken])
+            raise
         store.pin(settings, cells)
         store.add_questions(taken)
         asked = await asyncio.to_thread(_with_known_gold, taken, agent)  # may read the whole index
@@ -169,13 +175,33 @@ def dry_run(
 
 
 def sweep(*args: Any, **kwargs: Any) -> Run:
-    """`asweep`, blocking, also beside a running loop, as in a notebook; an interrupt cancels what is in flight."""
-    work = asweep(*args, **kwargs)
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)  # an interrupt lets its tasks come to an end
-    return background.wait(work)
+    """`asweep`, blocking, also beside a running loop, as in a notebook; an interrupt cancels what is in flight.
+
+    In a notebook a line below the cell tells how far it is, unless `progress` is given.
+    """
+    with life("sweep: opening the index, starting the model") as shown:
+        if in_notebook():
+            kwargs.setdefault("progress", _Told(shown))
+        work = asweep(*args, **kwargs)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(work)  # an interrupt lets its tasks come to an end
+        return background.wait(work)
+
+
+class _Told:
+    """A `SweepProgress` that tells the questions done of all cells, and the cell that finished last."""
+
+    def __init__(self, shown: Life) -> None:
+        self._shown = shown
+        self._counts: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, cell: Cell, row: Row | None, done: int, total: int) -> None:
+        self._counts[cell.key] = (done, total)
+        finished, everything = (sum(numbers) for numbers in zip(*self._counts.values(), strict=True))
+        last = f" · {cell.key}: {row.stop_reason}" if row else ""
+        self._shown.tell(f"{finished:,} of {everything:,} questions of all cells{last}")
 
 
 def _taken(questions: Sequence[Question] | str | Path, limit: int | None, skip: int) -> list[Question]:
@@ -196,6 +222,19 @@ def _taken(questions: Sequence[Question] | str | Path, limit: int | None, skip: 
             f"no questions left: skip {skip}, limit {limit}, {len(given)} in the file", "Take at least one."
         )
     return taken
+
+
+def _is_finished(store: Store, agent: Agent, cells: Sequence[Cell], taken: Sequence[Question]) -> bool:
+    """Whether a run of this index has every question of every cell, and nothing is left to ask."""
+    if not (store.folder / CONFIG_FILE).exists() or store.config()["index"] != agent.index.fingerprint:
+        return False
+    known = store.questions()
+    rows = [store.read_rows(cell.key) for cell in cells]
+    return all(
+        known.get(question.id) == question and question.id in cell and not cell[question.id].failed
+        for question in taken
+        for cell in rows
+    )
 
 
 def _with_known_gold(taken: Sequence[Question], agent: Agent) -> list[Question]:

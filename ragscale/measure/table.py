@@ -13,7 +13,7 @@ from ragscale.types import Spend
 from ragscale.view.columns import Column, FittedTable
 from ragscale.words import counted, dollars
 
-__all__ = ["ModeReport", "in_full", "summarise", "table", "to_json"]
+__all__ = ["ModeReport", "as_html", "in_full", "summarise", "table", "to_json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +88,8 @@ def to_json(reports: Mapping[str, ModeReport]) -> dict[str, Any]:
     return {"cells": {name: asdict(report) for name, report in reports.items()}}
 
 
+_WIDE = 120
+"""Cells of a notebook's output."""
 _COLUMNS = (
     Column("cell", kind="name"), Column("n", 9), Column("EM", 2), Column("F1"), Column("gold", 4), Column("tokens"),
     Column("serial", 3), Column("rounds", 5), Column("queries", 8), Column("calls", 7), Column("$", 1), Column("s", 6),
@@ -157,6 +159,17 @@ def in_full(reports: Mapping[str, ModeReport]) -> FittedTable | None:
         [[key, *(_share(report.full_recall.get(size)) for size in sizes)] for key, report in reports.items()],
         title="All gold passages retrieved, in % of the questions that have so many of them",
     )
+
+
+def as_html(shown: FittedTable) -> str:
+    """A table of a terminal as HTML, for notebooks."""
+    import io
+
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), record=True, width=_WIDE)
+    console.print(shown)
+    return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.3">{code}</pre>')
 
 
 def _share(of: tuple[int, int] | None) -> str:

@@ -8,7 +8,6 @@ import hashlib
 import html
 import json
 import re
-import sys
 import tempfile
 import webbrowser
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any
 from ragscale.errors import InvalidInput
 from ragscale.text import encodable
 from ragscale.types import Event, Spend
+from ragscale.view.life import in_notebook
 
 __all__ = ["compressed", "document", "lean", "read_trace", "save", "show", "source", "trace_page"]
 
@@ -140,8 +140,7 @@ def save(page: str, path: str | Path) -> Path:
 
 def show(page: str) -> None:
     """Show a page: in a frame below the cell of a notebook, else in the browser, from a temporary file."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is not None and hasattr(shell, "kernel"):
+    if in_notebook():
         from IPython.display import display
 
         frame = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ragscale.types import Event, Spend, Status
 from ragscale.words import counted, dollars
 
-__all__ = ["Branch", "branches", "cost", "line", "remark"]
+__all__ = ["Branch", "branches", "cost", "line", "parts", "remark"]
 
 _REMARKS: dict[Status, str] = {
     "repeat": "asks only what was asked before",
@@ -55,19 +56,37 @@ def branches(trace: Sequence[Event]) -> Branch:
 
 
 def line(event: Event) -> str:
-    """Input and result of a move, as one line of plain text; passages by their titles, where they have any."""
-    parts = []
+    """Input and result of a move, as one line of plain text: of a plan its queries, of passages their titles."""
+    return " → ".join(parts(event))
+
+
+def parts(event: Event) -> list[str]:
+    """The parts of `line`: input, result and score, each of which may be absent."""
+    found = []
     if event.input:
-        parts.append(_joined(event.input))
+        found.append(_joined(event.input))
     if event.move == "retrieve":
         titles = {hit.id: hit.title for hits in event.hits for hit in hits}
         shown = "; ".join(titles.get(id) or id for id in event.passages)
-        parts.append(f"{counted(len(event.passages), 'passage')}: {shown}")
+        found.append(f"{counted(len(event.passages), 'passage')}: {shown}")
+    elif event.move == "plan" and event.plan:
+        found.append(" | ".join(event.plan))
     elif event.output:
-        parts.append(_joined(event.output))
+        found.append(_said(event.output) if event.move == "answer" else _joined(event.output))
     if event.score is not None:
-        parts.append(f"{event.score:.3f}")
-    return " → ".join(" ".join(part.split()) for part in parts)
+        found.append(f"{event.score:.3f}")
+    return [" ".join(part.split()) for part in found]
+
+
+def _said(output: str | list[str]) -> str:
+    """The answer of a reply in JSON; any other reply as it is."""
+    text = _joined(output)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    answer = found.get("answer") if isinstance(found, dict) else None
+    return answer if isinstance(answer, str) and answer.strip() else text
 
 
 def remark(event: Event) -> str:
