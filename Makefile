@@ -5,15 +5,15 @@ BIN := $(VENV)/bin
 LANGGRAPH := $(CURDIR)/.langgraph
 INSTALLED := $(VENV)/.installed
 DEMO := indexes/demo/manifest.json
-MODES ?= once chain parallel
-QUESTION ?= Which optical drawing aid did the discoverer of rhodium invent?
+MODES ?= once,chain,parallel
+QUESTION ?= In what year was gold discovered at the town that yielded the mineral in which chromium was found?
+GOLD ?= 1745
 
 .PHONY: demo test slow langgraph graphs check models bench clean
 
 demo: $(DEMO)
-	@for mode in $(MODES); do \
-		$(BIN)/ragscale ask indexes/demo "$(QUESTION)" --mode $$mode --tokens 6000 || exit 1; \
-	done
+	@echo "$(QUESTION)"
+	@$(BIN)/ragscale ask indexes/demo "$(QUESTION)" --mode "$(MODES)" --tokens 4000 --gold "$(GOLD)"
 
 test: $(INSTALLED) models
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -52,7 +52,12 @@ __all__ = ["ask"]
 def ask(
     source: Source,
     question: Annotated[str, typer.Argument(help="In natural language; - reads it from standard input.")],
-    mode: Annotated[str, typer.Option(help="A mode, with parameters where needed: tree(expand=2).")] = "chain",
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="A mode, with parameters where needed: tree(expand=2); or several, side by side: once,chain."
+        ),
+    ] = "chain",
     preset: Annotated[str, typer.Option(help="A published configuration of the mode: corag-paper, search-r1.")] = "",
     about: Annotated[
         str | None, typer.Option(help="The corpus in words, for planners: pages of a manual; default: the index's own.")
@@ -76,6 +81,10 @@ def ask(
     mmr: Mmr = None,
     record: Record = None,
     replay: Replay = None,
+    gold: Annotated[
+        list[str] | None,
+        typer.Option(help="A right answer, to compare with; repeat it for several forms.", show_default=False),
+    ] = None,
     show_trace: Annotated[bool, typer.Option("--show-trace", help="Print the whole trace after the answer.")] = False,
     as_json: AsJson = False,
     trace: Annotated[
@@ -85,6 +94,7 @@ def ask(
     """Answer a question over an index.
 
     The steps are shown on standard error, the answer goes to standard output. Exit code 1 where there is no answer.
+    Of several modes a table shows answers and costs side by side; --json prints {"answers": [...]}, a value a mode.
     """
     from rich.console import Console
 
@@ -93,8 +103,10 @@ def ask(
 
     if trace and not as_json:
         raise InvalidInput(f"--trace {trace} without --json", "Add --json, or use --show-trace for text.")
+    if gold and as_json:
+        raise InvalidInput("--gold with --json", "Compare the answer of the JSON, or leave one of them out.")
     question = piped(question)
-    chosen = with_k(spec.parse(mode, preset), k)
+    chosen = [with_k(one, k) for one in ([spec.parse(mode, preset)] if preset else spec.parse_list(mode))]
     budget = budget_of(
         rounds=rounds, tokens=tokens, usd=usd, queries=queries, calls=calls, seconds=seconds,
         serial_tokens=serial_tokens, serial_calls=serial_calls,
@@ -104,33 +116,61 @@ def ask(
         source, llm, budget, seed=seed, how=how, about=about, prices=prices, record=record, replay=replay,
         searching=searching_of(where=where, weight=weight, rerank=rerank, mmr=mmr),
     ) as agent:  # fmt: skip
-        answer = _watch(errors, agent, question, chosen)
-        if as_json:
-            print_json(answer.to_dict(trace=trace or "full"))
-        else:
-            terminal.show_answer(Console(), answer)
-            if show_trace:
-                terminal.show_trace(Console(), answer)
-    if not answer.text:
-        Console(stderr=True).print(f"No answer ({answer.stop_reason}): {terminal.plain(answer.reason)}", markup=False)
+        several = len(chosen) > 1
+        answers = [_watch(errors, agent, question, one, brief=several) for one in chosen]
+        _tell_probes(errors, agent)
+    if as_json:
+        told = [answer.to_dict(trace=trace or "full") for answer in answers]
+        print_json({"answers": told} if several else told[0])
+    elif several:
+        Console().print(terminal.side_by_side(answers, _right(answers, gold)))
+    else:
+        terminal.show_answer(Console(), answers[0])
+        if gold:
+            Console().print(f"{'right' if _right(answers, gold)[0] else 'wrong'}: {' or '.join(gold)}", markup=False)
+    for answer in answers if show_trace and not as_json else ():
+        terminal.show_trace(Console(), answer)
+    for answer in answers:
+        if not answer.text:
+            why = f"{f'{answer.mode}: no' if several else 'No'} answer ({answer.stop_reason}): {answer.reason}"
+            Console(stderr=True).print(terminal.plain(why), markup=False)
+    if not any(answer.text for answer in answers):
         raise typer.Exit(1)
 
 
-def _watch(console: Console, agent: Agent, question: str, mode: Mode) -> Answer:
-    """Run the question, a line a step and the running cost below; the answer."""
+def _right(answers: list[Answer], gold: list[str] | None) -> list[bool]:
+    """Whether each answer is an exact match of a right one; empty where none is known."""
+    from ragscale.measure.metrics import exact_match
+
+    return [bool(exact_match(answer.text, gold)) for answer in answers] if gold else []
+
+
+def _watch(console: Console, agent: Agent, question: str, mode: Mode, *, brief: bool) -> Answer:
+    """Run the question, a line a step (or one in all) and the running cost below; the answer."""
     from ragscale.cli import terminal
+    from ragscale.modes.spec import label
     from ragscale.types import Event, Spend
     from ragscale.view.trace import cost
 
-    spent = Spend()
+    spent, name = Spend(), label(mode)
     with console.status("Opening the index, starting the model") as status:
         for item in agent.stream(question, mode=mode):
             if isinstance(item, Event):
                 spent += item.spend
-                console.print(terminal.event_text(item, width=console.width), no_wrap=True, overflow="ellipsis")
-                status.update(f"{mode.name}: {counted(spent.llm_calls, 'call')}, {cost(spent)}")
+                move = terminal.event_text(item, width=console.width)
+                if not brief:
+                    console.print(move, no_wrap=True, overflow="ellipsis")
+                status.update(f"{name}: {counted(spent.llm_calls, 'call')}, {cost(spent)}")
+    answer = cast("Answer", item)  # a stream always ends with its answer
+    if brief:
+        console.print(f"{name}: {counted(spent.llm_calls, 'call')}, {cost(spent)}", highlight=False, markup=False)
+    return answer
+
+
+def _tell_probes(console: Console, agent: Agent) -> None:
+    from ragscale.view.trace import cost
+
     probes = agent.probe_spend
     if probes.llm_calls:
         tried = f"apart: {counted(probes.llm_calls, 'call')} tried the model out, {cost(probes)}"
         console.print(tried, style="dim", highlight=False)
-    return cast("Answer", item)  # a stream always ends with its answer

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-__all__ = ["escaped", "event_text", "plain", "show_answer", "show_trace"]
+__all__ = ["escaped", "event_text", "plain", "show_answer", "show_trace", "side_by_side"]
 
 _COLUMNS = {
     "llm_calls": "calls", "prompt_tokens": "prompt", "completion_tokens": "written", "cached_tokens": "cached",
@@ -154,6 +155,28 @@ def show_answer(console: Console, answer: Answer) -> None:
     told = plain(f"{answer.reason} {answer.caveat}".strip())
     console.print(Text(f"\n{answer.mode}: {answer.stop_reason}. {told}".rstrip(), style="dim"))
     console.print(_spends(answer))
+
+
+def side_by_side(answers: Sequence[Answer], right: Sequence[bool] = ()) -> FittedTable:
+    """The answers of several modes to one question, a row a mode.
+
+    Args:
+        answers: One a mode.
+        right: Whether each is right; empty where that is not known.
+    """
+    branched = any(answer.spend.serial.tokens != answer.spend.total.tokens for answer in answers)
+    columns = [
+        Column("mode", kind="name"), Column("answer", kind="words", least=16),
+        *([Column("right", kind="label")] if right else []), Column("calls", 2), Column("tokens"),
+        *([Column("serial", 5)] if branched else []), Column("rounds", 4), Column("s", 3), Column("ended", 1, "label"),
+    ]  # fmt: skip
+    rows = []
+    for number, answer in enumerate(answers):
+        total, serial = answer.spend.total, answer.spend.serial
+        told = [answer.mode, plain(answer.text) or "-", *(["yes" if right[number] else "no"] if right else [])]
+        costs = (total.llm_calls, total.tokens, *([serial.tokens] if branched else []), serial.rounds)
+        rows.append([*told, *(f"{cost:,}" for cost in costs), f"{serial.seconds:.1f}", answer.stop_reason])
+    return FittedTable(columns, rows)
 
 
 def show_trace(console: Console, answer: Answer) -> None:

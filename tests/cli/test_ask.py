@@ -230,7 +230,8 @@ def test_no_answer_is_exit_code_1_with_the_reason(folder: str) -> None:
     ("arguments", "message"),
     [
         (["{index}", "Where?", "--mode", "treee"], "Did you mean 'tree'?"),
-        (["{index}", "Where?", "--mode", "once,tree"], "2 modes"),
+        (["{index}", "Where?", "--mode", "once,once"], "mode 'once' is given twice"),
+        (["{index}", "Where?", "--gold", "here", "--json"], "--gold with --json"),
         (["{index}", " "], "Ask something."),
         (["{index}", "Where?", "--tokens", "-1"], "budget tokens=-1"),
         (["{index}", "Where?", "--how", "dense"], "lexical-only index"),

@@ -76,6 +76,24 @@ def test_ask_and_eval_search_as_they_are_told(dated: str, tmp_path: Path) -> Non
     assert dense.exit_code == 1
 
 
+@pytest.mark.usefixtures("model")
+def test_several_modes_answer_side_by_side(world: tuple[str, str]) -> None:
+    words = ["ask", world[0], QUESTION, "--mode", "once,chain(steps=2)"]
+    shown = run(*words, "--gold", "Warsaw", "--gold", "warsaw poland", env={"COLUMNS": "80"})
+    assert shown.exit_code == 0, shown.stderr
+    lines = [row.split() for row in shown.stdout.splitlines()]
+    assert lines[0] == ["mode", "answer", "right", "calls", "tokens", "rounds", "s", "ended"]
+    assert [row[:5] for row in lines[2:4]] == [
+        ["once", "Warsaw,", "Poland", "yes", "1"],
+        ["chain(steps=2)", "Warsaw,", "Poland", "yes", "5"],
+    ]
+    assert [row.partition(":")[0] for row in shown.stderr.splitlines()] == ["once", "chain(steps=2)"]
+    answers = json.loads(run(*words, "--json").stdout)["answers"]
+    assert [answer["mode"] for answer in answers] == ["once", "chain(steps=2)"]
+    alone = run("ask", world[0], QUESTION, "--mode", "once", "--gold", "Kraków")
+    assert "wrong: Kraków" in alone.stdout
+
+
 def test_k_reaches_the_modes_within_a_mode() -> None:
     assert with_k(Vote(of=Chain(steps=2), n=3), 7) == Vote(of=Chain(steps=2, k=7), n=3, k=7)
     assert with_k(Once(k=3), None) == Once(k=3)
