@@ -788,7 +788,8 @@ class Page {
       h("button", {class: "small", onclick: () => download(`${name}.json`, "application/json", JSON.stringify(data, null, 1))}, "JSON"),
       h("button", {class: "small", onclick: () => download(`${name}.csv`, "text/csv", moves())}, "CSV of moves"),
       h("button", {class: "small", onclick: () => download(`${name}.mmd`, "text/plain", mermaid())}, "Mermaid"),
-      this.run.moves.length ? h("button", {class: "small", onclick: () => download(`${name}.svg`, "image/svg+xml", picture(this.fall.querySelector("svg")))}, "SVG of the timeline") : null);
+      this.run.boxes.length ? h("button", {class: "small", onclick: () => download(`${name}-tree.svg`, "image/svg+xml", treePicture(this.tree))}, "SVG of the tree") : null,
+      this.run.moves.length ? h("button", {class: "small", onclick: () => download(`${name}-timeline.svg`, "image/svg+xml", picture(this.fall.querySelector("svg")))}, "SVG of the timeline") : null);
   }
 }
 
@@ -801,6 +802,36 @@ function picture(drawn) {
     for (const name of ["fill", "stroke", "stroke-width", "opacity", "font-size", "font-family"]) to[at].setAttribute(name, style.getPropertyValue(name).replaceAll('"', "'"));
   });
   return new XMLSerializer().serializeToString(copied);
+}
+
+/** The tree as it is unfolded now, as a drawing of its own: lines, boxes, and their texts as they are broken here. */
+function treePicture(tree) {
+  const canvas = tree.querySelector(".canvas"), origin = canvas.getBoundingClientRect();
+  const look = (element, name) => getComputedStyle(element).getPropertyValue(name).replaceAll('"', "'");
+  const placed = (element) => { const r = element.getBoundingClientRect(); return {x: r.left - origin.left, y: r.top - origin.top, width: r.width, height: r.height}; };
+  const lines = [...canvas.querySelectorAll(".edge")].map((edge) => svg("path", {d: edge.getAttribute("d"), fill: "none", stroke: look(edge, "stroke"), "stroke-width": look(edge, "stroke-width")}));
+  const boxes = [...canvas.querySelectorAll(".box, .stub")].map((box) => svg("rect", {...placed(box), rx: 8, fill: look(box, "background-color"), stroke: look(box, "border-top-color"), "stroke-width": look(box, "border-top-width")}));
+  const bars = [...canvas.querySelectorAll(".meter i")].map((bar) => svg("rect", {...placed(bar), fill: look(bar, "background-color")}));
+  const words = [], range = document.createRange(), walker = document.createTreeWalker(canvas, NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode());) {
+    const parent = node.parentElement, end = parent.closest(".asked, .said, .costs, .chip, .stub, .round").getBoundingClientRect().bottom;
+    let line = null, at = 0;
+    for (const letter of node.data) {
+      range.setStart(node, at);
+      range.setEnd(node, at += letter.length);
+      const r = range.getBoundingClientRect();
+      if (r.bottom > end + 1 || !r.width) continue;  // beyond the last line that is shown
+      const begins = !line || Math.abs(line.bottom - r.bottom) > 2;
+      if (begins && !letter.trim()) continue;
+      if (begins) words.push(line = {parent, text: "", x: r.left - origin.left, bottom: r.bottom, high: r.height});
+      line.text += letter;
+    }
+  }
+  const [width, height] = [origin.width + 16, origin.height + 16];
+  const drawn = svg("svg", {width, height, viewBox: `-8 -8 ${width} ${height}`}, svg("rect", {x: -8, y: -8, width, height, fill: look(tree, "background-color")}), lines, boxes, bars,
+    words.map(({parent, text, x, bottom, high}) => svg("text", {x, y: bottom - origin.top - 0.24 * high, fill: look(parent, "color"), "font-size": look(parent, "font-size"),
+      "font-weight": look(parent, "font-weight"), "font-style": look(parent, "font-style"), "font-family": look(parent, "font-family")}, text)));
+  return new XMLSerializer().serializeToString(drawn);
 }
 
 function clamp(text, most) {

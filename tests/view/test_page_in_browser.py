@@ -223,19 +223,32 @@ def test_exports(browser: Browser) -> None:
         "window.made = {}; URL.createObjectURL = (blob) => { window.last = blob; return 'about:blank'; };"
         "HTMLAnchorElement.prototype.click = function () { window.made[this.download] = window.last; }"
     )
-    for at in range(4):
+    for at in range(5):
         browser.click("footer button", at)
     texts = browser.run(
-        "return Promise.all(Object.entries(window.made).map(async ([n, b]) => [n.split('.').at(-1), await b.text()]))"
+        "return Promise.all(Object.entries(window.made).map(async ([n, b]) => [n.split('-').at(-1), await b.text()]))"
     )
-    made = dict(texts)
+    made = {name.rpartition(".")[2] if not name.endswith(".svg") else name: text for name, text in texts}
     assert json.loads(made["json"])["question"] == answer.question
     rows = list(csv.reader(made["csv"].splitlines()))
     assert [row[0] for row in rows[1:]] == [str(n) for n in range(1, len(answer.trace) + 1)]
     assert made["mmd"].startswith("flowchart LR\n")
     assert "==>" in made["mmd"]
-    drawn = ElementTree.fromstring(made["svg"])
+    drawn = ElementTree.fromstring(made["timeline.svg"])
     assert len(drawn.findall(".//{*}g")) == len(answer.trace)
+    tree = ElementTree.fromstring(made["tree.svg"])
+    boxes = browser.texts(".box, .stub")
+    assert len(tree.findall("{*}path")) == browser.run("return document.querySelectorAll('.edges .edge').length")
+    meters = browser.run("return document.querySelectorAll('.meter i').length")
+    assert len(tree.findall("{*}rect")) == 1 + len(boxes) + meters
+    # what no box cuts off is in the drawing: names, branches, costs, rounds; and of the others how they begin
+    words = "".join("".join(line.itertext()) for line in tree.findall("{*}text"))
+    whole = browser.texts(".box .tag, .box .costs, .round, .stub")
+    begun = [text[:12] for text in browser.texts(".box .said")]
+    assert {word for text in [*whole, *begun] for word in text.split() if word not in words} == set()
+    width, height = (float(tree.get(name, "0")) for name in ("width", "height"))
+    assert all(0 <= float(line.get("x", "-1")) < width for line in tree.findall("{*}text"))
+    assert all(0 < float(line.get("y", "-1")) < height for line in tree.findall("{*}text"))
 
 
 def test_works_in_the_frame_of_a_notebook(browser: Browser) -> None:
