@@ -33,7 +33,7 @@ import retrieval_data as stored
 from retrieval_dense import measure_types, plot
 
 from ragscale.index import Index
-from ragscale.index.lexical.bm25 import open_lexical, tokenize
+from ragscale.index.lexical.bm25 import open_lexical
 from ragscale.index.storage.layout import BM25_FOLDER
 from ragscale.index.storage.manifest import Manifest
 from ragscale.ranking import best_rows
@@ -152,8 +152,8 @@ def measure_bm25(options: argparse.Namespace) -> dict[str, Any]:
     path = stored.lexical_index(options.work, options.data, options.passages)
     manifest, segments = Manifest.read(path), Manifest.read(path).segment_paths(path)
     terms = manifest.lexical["terms"]
-    ours = open_lexical(manifest.generation_path(path) / BM25_FOLDER, "bm25s", terms)
-    theirs: Any = open_lexical(path, "rank-bm25", terms, segments=segments)
+    ours = open_lexical(manifest.generation_path(path) / BM25_FOLDER, "bm25s", terms, manifest.lexical["language"])
+    theirs: Any = open_lexical(path, "rank-bm25", terms, manifest.lexical["language"], segments=segments)
     queries = stored.questions(options.data, options.queries)
     few = queries[: max(4, options.queries // 32)]
     fast = len(queries) / seconds(lambda: ours.search(queries, 10), options)
@@ -182,7 +182,7 @@ def agreement(ours: Any, theirs: Any, queries: Sequence[str]) -> float:
     model.idf = {term: float(np.log(1 + (count - n + 0.5) / (n + 0.5))) for term, n in frequency.items()}
     shares = []
     for query, ranking in zip(queries, ours.search(queries, 10), strict=True):
-        numbers = [theirs._numbers[token] for token in tokenize([query])[0] if token in theirs._numbers]
+        numbers = [theirs._numbers[token] for token in theirs._cut(query) if token in theirs._numbers]
         scores = np.asarray(model.get_scores(numbers))
         bound = min((score for _, score in best_rows(scores, len(ranking))), default=0.0)
         shares += [scores[row] >= bound * (1 - 1e-5) for row, _ in ranking]

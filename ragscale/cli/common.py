@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ragscale.modes import Mode
 
 __all__ = [
+    "LANGUAGE_HELP",
     "AsJson",
     "BackendOption",
     "Calls",
@@ -60,7 +61,7 @@ __all__ = [
     "with_k",
 ]
 
-
+LANGUAGE_HELP = "Stemmer and stop words: german or de, none, or auto (told from a sample)."
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 Source = Annotated[str, typer.Argument(metavar="DIR|URL", help="The index, or the URL of one that is served.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

@@ -8,6 +8,7 @@ import typer
 
 from ragscale.cli import grow, info
 from ragscale.cli.common import (
+    LANGUAGE_HELP,
     AsJson,
     BackendOption,
     Device,
@@ -21,7 +22,7 @@ from ragscale.cli.common import (
     piped,
     print_json,
 )
-from ragscale.cli.info import dense_text
+from ragscale.cli.info import dense_text, words_text
 from ragscale.cli.progress import progress_bars
 from ragscale.cli.reading import (
     ChunkBy,
@@ -40,6 +41,7 @@ from ragscale.index.options import BuildEngine, Dtype, LexicalKind
 from ragscale.words import counted
 
 if TYPE_CHECKING:
+    from ragscale.index import Searchable
     from ragscale.types import Hit
 
 __all__ = ["app", "search"]
@@ -66,6 +68,7 @@ def build(
         str | None, typer.Option(help="What auto may hold resident, as 8GB. Default: half of the machine's.")
     ] = None,
     lexical: Annotated[LexicalKind, typer.Option(help="Library of the BM25 index.")] = "bm25s",
+    language: Annotated[str, typer.Option(metavar="NAME", help=LANGUAGE_HELP)] = "auto",
     chunk_by: ChunkBy = "characters",
     chunk_size: ChunkSize = None,
     chunk_overlap: ChunkOverlap = None,
@@ -107,6 +110,7 @@ def build(
             factory=factory,
             memory=memory,
             lexical=lexical,
+            language=language,
             chunk_by=chunk_by,
             chunk_size=chunk_size,
             chunk_overlap=chunk_overlap,
@@ -127,6 +131,7 @@ def build(
     ):
         built = index.manifest
         summary = f"{out}: {counted(len(index), 'passage')}, searched by {index.how}"
+        summary += f"\nwords: {words_text(index.manifest)}"
         if index.manifest.dense is not None:
             summary += f"\nvectors: {dense_text(index.manifest)}"
     show_left_out(problems)
@@ -196,7 +201,7 @@ def search(
             depth=depth,
         )
         if (how or index.how) == "bm25":
-            _tell_wordless(queries)
+            _tell_wordless(queries, index)
     if not as_json:
         _show(queries, found)
     elif len(queries) == 1:
@@ -206,13 +211,15 @@ def search(
         print_json({"queries": [{"query": query, "hits": [_row(hit) for hit in hits]} for query, hits in pairs]})
 
 
-def _tell_wordless(queries: list[str]) -> None:
+def _tell_wordless(queries: list[str], index: Searchable) -> None:
     """Say of which queries BM25 reads nothing: their empty results would look like those of any other."""
-    from ragscale.index.lexical.bm25 import tokenize
+    from ragscale.index import Index
+    from ragscale.language.terms import NO_LANGUAGE, Terms
 
-    for query, words in zip(queries, tokenize(queries), strict=True):
-        if not words:
-            reason = "two or more characters, and no English stop word"
+    terms = Terms(index.manifest.lexical["language"] if isinstance(index, Index) else NO_LANGUAGE)
+    for query in queries:
+        if not terms(query):
+            reason = "a letter or a digit, and no stop word"
             typer.echo(f"{query!r} has no word that BM25 looks for: {reason}.", err=True)
 
 

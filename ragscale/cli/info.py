@@ -14,7 +14,7 @@ from ragscale.words import counted
 if TYPE_CHECKING:
     from ragscale.index import Manifest
 
-__all__ = ["dense_text", "info"]
+__all__ = ["dense_text", "info", "words_text"]
 
 
 def info(source: Source, as_json: AsJson = False) -> None:
@@ -65,13 +65,24 @@ def _rows(manifest: Manifest) -> dict[str, str]:
         "embedder": "none" if embedder is None else f"{embedder.name} ({embedder.revision}), {embedder.dtype}",
         "vectors": "none" if embedder is None else f"{embedder.dimension} dimensions, {manifest.metric}",
         "dense": dense_text(manifest),
-        "lexical": ", ".join(f"{name} {value}" for name, value in manifest.lexical.items()),
+        "lexical": "{kind}, {method}, k1 {k1}, b {b}, {terms:,} terms".format_map(manifest.lexical),
+        "words": words_text(manifest),
         "chunking": str(Chunking(**manifest.chunking)),
         "size": f"{sum(file.size for file in manifest.files.values()) / 1e6:,.1f} MB in {len(manifest.files)} files",
         "generation": f"{manifest.generation}",
         "format": f"{manifest.format} (ragscale {manifest.ragscale})",
         "fingerprint": manifest.fingerprint,
     }
+
+
+def words_text(manifest: Manifest) -> str:
+    """Language of the words that BM25 looks for, and the reason for it."""
+    found = manifest.lexical
+    if "words" not in found:
+        return "cut by rules of English for all languages; `ragscale index reindex DIR --language auto` mends it"
+    stemmer = "no stemmer" if found["stemmer"] is None else f"stemmer {found['stemmer']}"
+    reason = f" (auto: {found['chosen']})" if found["chosen"] else ""
+    return f"{found['language']}{reason}, {stemmer}, {counted(found['stopwords'], 'stop word')}"
 
 
 def dense_text(manifest: Manifest) -> str:

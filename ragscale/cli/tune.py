@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ragscale.cli.common import AsJson, Folder, print_json
+from ragscale.cli.common import LANGUAGE_HELP, AsJson, Folder, print_json
+from ragscale.cli.info import words_text
+from ragscale.cli.progress import progress_bars
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -52,21 +54,41 @@ def tune(
 
 def reindex(
     folder: Folder,
-    factory: Annotated[str, typer.Option(help="FAISS factory string, or auto.")] = "auto",
+    factory: Annotated[
+        str | None,
+        typer.Option(
+            help="FAISS factory string, or auto. Default: auto; with --language the vectors stay.", show_default=False
+        ),
+    ] = None,
     memory: Annotated[
         str | None, typer.Option(help="What auto may hold resident, as 8GB. Default: half of the machine's.")
     ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"Cut the words again, by this. {LANGUAGE_HELP}", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Index the stored vectors in another way; nothing is embedded again."""
+    """Index the stored vectors in another way, or the words by another language; nothing is embedded again."""
     from ragscale.index import reindex as write
-    from ragscale.index.dense.auto import parse_memory
+    from ragscale.index import reword
+    from ragscale.index.dense.auto import AUTO, parse_memory
 
-    info = write(folder, factory, memory=None if memory is None else parse_memory(memory))
+    told: dict[str, Any] = {}
+    lines = []
+    if language is not None:
+        with progress_bars() as progress:
+            manifest = reword(folder, language, progress=progress)
+        told["lexical"] = manifest.lexical
+        lines.append(f"{folder}: words {words_text(manifest)}")
+    if language is None or factory is not None or memory is not None:
+        info = write(folder, factory or AUTO, memory=None if memory is None else parse_memory(memory))
+        told |= asdict(info)
+        lines.append(f"{folder}: {info.factory} ({info.reason})")
     if as_json:
-        print_json(asdict(info))
+        print_json(told)
     else:
-        typer.echo(f"{folder}: {info.factory} ({info.reason})")
+        typer.echo("\n".join(lines))
 
 
 def _questions(path: Path) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ragscale.index.storage.checksums import check_files
     from ragscale.index.storage.manifest import Manifest
     from ragscale.index.storage.snapshot import verify
-    from ragscale.index.write.maintain import reindex, retune
+    from ragscale.index.write.maintain import reindex, retune, reword
     from ragscale.index.write.repair import repair
     from ragscale.index.write.session import Changes
 
@@ -45,6 +45,7 @@ __all__ = [
     "reindex",
     "repair",
     "retune",
+    "reword",
     "verify",
 ]
 
@@ -68,6 +69,7 @@ _LAZY = {
     "reindex": "write.maintain",
     "repair": "write.repair",
     "retune": "write.maintain",
+    "reword": "write.maintain",
     "verify": "storage.snapshot",
 }
 

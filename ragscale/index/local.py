@@ -110,9 +110,9 @@ class Index(Searchable):
             corpora: Files, folders and names of data sets; see `ragscale.corpus.KINDS`.
             out: Folder to write; appears complete or not at all.
             options: As `BuildOptions` describes them: `embedder`, `factory`, `memory`, `dtype`, `query_prompt`,
-                `document_prompt`, `batch_size`, `backend` and `devices` of the vectors; `lexical`; `chunk_by`,
-                `chunk_size`, `chunk_overlap` and `chunk_rows`; `columns` and `problems` of the corpora; `description`,
-                `segment_rows`, `engine`, `force` and `progress`.
+                `document_prompt`, `batch_size`, `backend` and `devices` of the vectors; `lexical` and `language`;
+                `chunk_by`, `chunk_size`, `chunk_overlap` and `chunk_rows`; `columns` and `problems` of the corpora;
+                `description`, `segment_rows`, `engine`, `force` and `progress`.
 
         Raises:
             CorpusError: The corpus cannot be indexed; names file and line.

@@ -125,6 +125,9 @@ class BuildOptions(WriteOptions, total=False):
     """Memory that searching may hold resident, for ``"auto"``: ``"8GB"`` or bytes; by default half of the machine's."""
     lexical: LexicalKind
     """``"bm25s"`` (the default), or ``"rank-bm25"``, the slow reference."""
+    language: str
+    """Language of the corpus, for stemmer and stop words of BM25: a name or a code (``"german"``, ``"de"``), ``"none"``
+    for words as they stand, or ``"auto"`` (the default), which tells it from a sample. Kept in the manifest."""
     chunk_by: By
     """Places where documents are cut: by ``"characters"`` (the default), ``"tokens"`` (of the embedder),
     ``"sentences"`` or ``"headings"``."""

@@ -33,6 +33,9 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(root, [str(word) for word in words])
 
 
+WORDS = "words: english (auto: 100% of a sample), stemmer english, 33 stop words\n"
+
+
 def load(result: Result) -> Any:
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -49,7 +52,7 @@ def corpus(tmp_path: Path) -> Path:
 def built(corpus: Path, tmp_path: Path) -> Path:
     result = run("index", "build", corpus, "--out", tmp_path / "index", "--embedder", "none")
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"{tmp_path / 'index'}: 3 passages, searched by bm25\n"
+    assert result.stdout == f"{tmp_path / 'index'}: 3 passages, searched by bm25\n{WORDS}"
     assert re.findall(r"^(\w+) .* 3/3\s+[\d,]+ passages/s", result.stderr, re.MULTILINE) == ["Reading", "Terms"]
     return tmp_path / "index"
 

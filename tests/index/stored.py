@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 
 from ragscale.index.lexical.bm25 import TermCounter
 from ragscale.index.storage.vectors import Vectors
+from ragscale.language.terms import Terms
+
+
+def tokenize(texts: Sequence[str]) -> list[list[str]]:
+    """Terms of each text, as those of `write_segment`."""
+    return list(map(Terms("english"), texts))
 
 
 def write_segment(folder: Path, slabs: Sequence[Sequence[str]]) -> Path:
     """A segment's three term files, written slab by slab."""
     folder.mkdir(parents=True)
-    counter = TermCounter()
+    counter = TermCounter("english")
     with (
         (folder / "terms.i32").open("wb") as terms,
         (folder / "lengths.i32").open("wb") as lengths,

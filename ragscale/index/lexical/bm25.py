@@ -16,13 +16,12 @@ from ragscale.errors import InvalidInput
 from ragscale.index.lexical.postings import K1, B, live_rows, merged_vocabulary
 from ragscale.index.options import LexicalKind
 from ragscale.index.storage.damage import damaged, reading
+from ragscale.language.terms import VERSION, Terms, stemmer_of, stopwords_of
 from ragscale.ranking import Mask, Ranking, best_rows
 
-__all__ = ["KINDS", "Lexical", "TermCounter", "open_lexical", "settings", "tokenize"]
+__all__ = ["KINDS", "Lexical", "TermCounter", "open_lexical", "settings"]
 
 KINDS: tuple[LexicalKind, ...] = ("bm25s", "rank-bm25")
-_STOPWORDS = "english"
-_STEMMER = "english"
 _PATIENCE = 20_000_000
 """Rows that numpy scores, over all queries, before numba is imported: about the second that the import takes."""
 _log = logging.getLogger(__name__)
@@ -42,29 +41,28 @@ class Lexical(Protocol):
         ...
 
 
-def settings(kind: LexicalKind, terms: int) -> dict[str, Any]:
-    """Settings of the lexical index, for the manifest."""
+def settings(kind: LexicalKind, language: str, chosen: str = "") -> dict[str, Any]:
+    """Settings of the lexical index, for the manifest.
+
+    Args:
+        kind: Which library.
+        language: See `ragscale.language.terms.Terms`.
+        chosen: Reason for the language, where it was told from the corpus.
+    """
     method = "lucene" if kind == "bm25s" else "okapi"
-    common = {"k1": K1, "b": B, "stopwords": _STOPWORDS, "stemmer": _STEMMER}
-    return {"kind": kind, "method": method, **common, "terms": terms}
-
-
-def tokenize(texts: Sequence[str]) -> list[list[str]]:
-    """Stems of each text: lower-cased words of two or more characters, English stop words left out."""
-    import bm25s
-    import Stemmer
-
-    stemmer = Stemmer.Stemmer(_STEMMER)
-    found: list[list[str]] = bm25s.tokenize(
-        list(texts), stopwords=_STOPWORDS, stemmer=stemmer, return_ids=False, show_progress=False
-    )
-    return found
+    cut = {"language": language, "stemmer": stemmer_of(language), "stopwords": len(stopwords_of(language))}
+    return {"kind": kind, "method": method, "k1": K1, "b": B, "words": VERSION, **cut, "chosen": chosen, "terms": 0}
 
 
 class TermCounter:
-    """Counts the terms of texts for a segment; its vocabulary grows in order of appearance."""
+    """Counts the terms of texts for a segment; its vocabulary grows in order of appearance.
 
-    def __init__(self) -> None:
+    Args:
+        language: See `ragscale.language.terms.Terms`.
+    """
+
+    def __init__(self, language: str) -> None:
+        self._terms = Terms(language)
         self._numbers: dict[str, int] = {}
 
     def count(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32], list[str]]:
@@ -77,8 +75,8 @@ class TermCounter:
         known = len(self._numbers)
         flat: list[int] = []
         lengths = []
-        for tokens in tokenize(texts):
-            counts = Counter(tokens)
+        for text in texts:
+            counts = Counter(self._terms(text))
             lengths.append(len(counts))
             for term, count in counts.items():
                 flat += (self._numbers.setdefault(term, len(self._numbers)), count)
@@ -90,6 +88,7 @@ def open_lexical(
     folder: Path,
     kind: LexicalKind,
     terms: int,
+    language: str,
     *,
     segments: Sequence[Path] = (),
     deleted: Mask | None = None,
@@ -101,6 +100,7 @@ def open_lexical(
         folder: What `build_postings` wrote, for ``"bm25s"``.
         kind: Which library.
         terms: Number of terms of live rows; with 0 (nothing but stop words) nothing is ever found.
+        language: Of the terms; see `ragscale.language.terms.Terms`.
         segments: The segments' folders; ``"rank-bm25"`` counts their terms anew.
         deleted: One bool a row, for ``"rank-bm25"``; the postings of ``"bm25s"`` have live rows only.
         rows: Of the index, deleted ones included; None where it is not known.
@@ -113,7 +113,8 @@ def open_lexical(
         raise InvalidInput(f"unknown lexical index {kind!r}", f"Choose one of: {', '.join(KINDS)}.")
     if terms == 0:
         return _Nothing()
-    return _Bm25s(folder, terms, rows) if kind == "bm25s" else _RankBm25(segments, deleted)
+    cut = Terms(language)
+    return _Bm25s(folder, terms, cut, rows) if kind == "bm25s" else _RankBm25(segments, cut, deleted)
 
 
 class _Nothing:
@@ -127,8 +128,8 @@ class _Bm25s:
     They are read without bm25s, which imports SciPy and numba for a search that needs neither.
     """
 
-    def __init__(self, folder: Path, terms: int, rows: int | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, terms: int, cut: Terms, rows: int | None) -> None:
+        self._folder, self._cut = folder, cut
         with reading(folder):
             self._numbers: dict[str, int] = json.loads((folder / "vocab.index.json").read_text(encoding="utf-8"))
             documents = json.loads((folder / "params.index.json").read_text(encoding="utf-8"))["num_docs"]
@@ -151,7 +152,7 @@ class _Bm25s:
         self._whole: set[int] = set()
 
     def search(self, queries: Sequence[str], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
-        terms = [[self._numbers[token] for token in tokens if token in self._numbers] for tokens in tokenize(queries)]
+        terms = [[self._numbers[term] for term in self._cut(query) if term in self._numbers] for query in queries]
         self._check(terms)
         if not self._compiled(len(queries)):
             return [self._slowly(numbers, k, allowed) for numbers in terms]
@@ -208,9 +209,10 @@ def _kernel() -> Any:
 class _RankBm25:
     """The Okapi variant of rank-bm25, counted anew from the stored terms: for comparison, not for size."""
 
-    def __init__(self, segments: Sequence[Path], deleted: Mask | None) -> None:
+    def __init__(self, segments: Sequence[Path], cut: Terms, deleted: Mask | None) -> None:
         import rank_bm25
 
+        self._cut = cut
         vocabulary, numbers = merged_vocabulary(segments)
         self._numbers = {term: number for number, term in enumerate(vocabulary)}
         documents: list[list[int]] = []
@@ -224,7 +226,7 @@ class _RankBm25:
     def search(self, queries: Sequence[str], k: int, *, allowed: Mask | None = None) -> list[Ranking]:
         mask = None if allowed is None else allowed[self._rows]
         found = []
-        for tokens in tokenize(queries):
+        for tokens in map(self._cut, queries):
             scores = self._model.get_scores([self._numbers[token] for token in tokens if token in self._numbers])
             ranking = best_rows(_masked(np.asarray(scores), mask), k)
             found.append([(int(self._rows[place]), score) for place, score in ranking])

@@ -245,6 +245,7 @@ class Engine:
             self.snapshot.generation / BM25_FOLDER,
             settings["kind"],
             settings["terms"],
+            settings["language"],
             segments=self._manifest.segment_paths(self.snapshot.folder),
             deleted=self.snapshot.deleted(),
             rows=self._manifest.rows,

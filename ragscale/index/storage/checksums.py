@@ -15,6 +15,7 @@ from ragscale.index.storage.layout import (
     PASSAGES_FILE,
     TERMS_FILE,
     VOCABULARY_FILE,
+    WORDS_FILE,
 )
 from ragscale.index.storage.manifest import REBUILD, FileInfo, Manifest
 from ragscale.words import counted
@@ -36,7 +37,7 @@ HASHED_TOTAL = 1 << 30
 """Most bytes of which opening an index computes checksums: about a second."""
 _OTHER_CHECKSUM = "its checksum is not that of the manifest"
 _checked: dict[tuple[int, int, int, int], str] = {}
-_COUNTED = (HASHES_FILE, TERMS_FILE, LENGTHS_FILE, VOCABULARY_FILE)
+_COUNTED = (HASHES_FILE, TERMS_FILE, LENGTHS_FILE, VOCABULARY_FILE, WORDS_FILE)
 
 
 def scan(folder: Path, part: Path, known: Mapping[str, FileInfo]) -> dict[str, FileInfo]:

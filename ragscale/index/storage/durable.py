@@ -14,7 +14,7 @@ from pathlib import Path
 from ragscale.errors import RagscaleError
 from ragscale.index.storage.locks import writing
 
-__all__ = ["put", "remove_folder", "removed_name", "settled", "storage_errors", "sync"]
+__all__ = ["link", "put", "remove_folder", "removed_name", "settled", "storage_errors", "sync"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -28,6 +28,15 @@ def settled(path: Path) -> Path:
     """
     real = path.resolve()
     return path if path.name not in ("", "..") and real == Path(os.path.abspath(path)) else real
+
+
+def link(path: Path, target: Path) -> None:
+    """Give a file that never changes a second name, or copy it where the file system has no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def put(folder: Path, out: Path, *, replace: bool) -> None:

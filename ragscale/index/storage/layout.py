@@ -7,7 +7,7 @@
     staging/                      a writer's scratch folder
     segments/000000/              rows that never change again; nothing else holds these data
         passages.arrow  fields.arrow  hashes.u64
-        terms.i32  lengths.i32  vocabulary.txt
+        terms.i32  lengths.i32  vocabulary.txt  words.json
         vectors.f32  journal.jsonl
     generations/000001/           files derived from the segments, for one commit
         ids.npy  deleted.npy  vectors.faiss  bm25/
@@ -35,6 +35,7 @@ __all__ = [
     "TERMS_FILE",
     "VECTORS_FILE",
     "VOCABULARY_FILE",
+    "WORDS_FILE",
     "building_folder",
     "numbered",
     "unfinished",
@@ -53,6 +54,8 @@ HASHES_FILE = "hashes.u64"
 TERMS_FILE = "terms.i32"
 LENGTHS_FILE = "lengths.i32"
 VOCABULARY_FILE = "vocabulary.txt"
+WORDS_FILE = "words.json"
+"""Rules by which the terms of the segment were cut: their version and the language."""
 RAW_FILE = "vectors.f32"
 """Stored vectors: float32, row after row."""
 JOURNAL_FILE = "journal.jsonl"

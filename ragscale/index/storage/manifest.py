@@ -158,7 +158,7 @@ class Manifest:
         was trained with them.
         """
         dense = None if self.dense is None else {**asdict(self.dense), "reason": ""}
-        lexical = {name: value for name, value in self.lexical.items() if name != "terms"}
+        lexical = {name: value for name, value in self.lexical.items() if name not in ("terms", "chosen")}
         embedder = None if self.embedder is None else asdict(self.embedder)
         trained = self.rows if self.dense is not None and self.dense.rows else 0
         if dense is not None:

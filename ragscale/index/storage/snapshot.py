@@ -17,8 +17,9 @@ from ragscale.index.storage.locks import Pin
 from ragscale.index.storage.manifest import FileInfo, Manifest
 from ragscale.index.storage.passages import PassageStore
 from ragscale.index.storage.vectors import Vectors
+from ragscale.language.terms import VERSION
 
-__all__ = ["Deleted", "Snapshot", "load_deleted", "open_passages", "open_vectors", "verify"]
+__all__ = ["Deleted", "Snapshot", "load_deleted", "open_passages", "open_vectors", "refuse_other_words", "verify"]
 
 _TRIES = 100
 Part = TypeVar("Part")
@@ -61,6 +62,17 @@ def open_vectors(folder: Path, manifest: Manifest) -> Vectors:
     return Vectors(files, [segment.rows for segment in manifest.segments], manifest.embedder.dimension)
 
 
+def refuse_other_words(folder: Path, manifest: Manifest) -> None:
+    """Raise an `IndexMismatch` where the terms of an index were cut by other rules than those of today's queries."""
+    version = manifest.lexical.get("words")
+    if version != VERSION:
+        rules = "rules of English for all languages" if version is None else f"rules {version}"
+        raise IndexMismatch(
+            f"{folder}: its words were cut by {rules}, this ragscale reads rules {VERSION}",
+            f"`ragscale index reindex {folder} --language auto` cuts them again; nothing is embedded.",
+        )
+
+
 class Snapshot:
     """A pinned commit: its manifest and passages, and what its engines are opened from; its files stay until `release`.
 
@@ -71,7 +83,7 @@ class Snapshot:
     Raises:
         InvalidInput: Not an index.
         IndexDamaged: A file is missing, cut short or changed.
-        IndexMismatch: Another format version, or another index was put in its place meanwhile.
+        IndexMismatch: Another format version, words cut by other rules, or another index was put in its place.
         IndexBusy: Writers replaced one commit after the other while this was being opened.
     """
 
@@ -79,6 +91,7 @@ class Snapshot:
         self.folder = folder
         self.manifest, self._pin = _pinned(folder)
         try:
+            refuse_other_words(folder, self.manifest)
             self.guarded(lambda: check_files(folder, self.manifest, at_open=True, known=known))
             self.passages = self.guarded(lambda: open_passages(folder, self.manifest))
         except BaseException:

@@ -29,8 +29,11 @@ from ragscale.index.storage.manifest import Manifest, Segment, described
 from ragscale.index.write import ray as on_ray
 from ragscale.index.write.commit import commit
 from ragscale.index.write.embedding import WriteSettings, embed_segments
+from ragscale.index.write.language import language_of
 from ragscale.index.write.segments import discard, drop_vectors, embedded, note_kept, write_texts
 from ragscale.index.write.staging import staged
+from ragscale.language.terms import AUTO as AUTO_LANGUAGE
+from ragscale.language.terms import known_language
 
 __all__ = ["build"]
 
@@ -45,6 +48,7 @@ class _Settings(WriteSettings):
     factory: str = AUTO
     memory: str | int | None = None
     lexical: LexicalKind = "bm25s"
+    language: str = AUTO_LANGUAGE
     chunk_by: By = "characters"
     chunk_size: int | None = None
     chunk_overlap: int | None = None
@@ -96,6 +100,7 @@ def build(corpora: Sequence[str | Path], out: str | Path, **given: Unpack[BuildO
     refuse_options("a build", given, BuildOptions.__annotations__)
     options = _Settings(**given)
     chunking, memory, description = options.chunking, options.bytes, described(options.description)
+    known_language(options.language)
     _check(paths, Path(out), options)
     out = settled(Path(out))  # a link to an index goes on pointing at it
     report = options.report
@@ -112,6 +117,7 @@ def build(corpora: Sequence[str | Path], out: str | Path, **given: Unpack[BuildO
         records = reading(paths, chunking, columns=columns, fields=types, problems=options.problems)
         with staged(folder, records, report) as found:
             count = len(found)
+            language, chosen = language_of(options.language, found.store, np.arange(count))
             segments = write_texts(
                 folder,
                 0,
@@ -119,6 +125,7 @@ def build(corpora: Sequence[str | Path], out: str | Path, **given: Unpack[BuildO
                 np.arange(count),
                 size=options.segment_rows,
                 fields=types.types,
+                language=language,
                 report=lambda done: report("bm25", done, count),
             )
         if embedder is not None:
@@ -131,7 +138,7 @@ def build(corpora: Sequence[str | Path], out: str | Path, **given: Unpack[BuildO
             segments=tuple(segments),
             passages=count,
             content="",
-            lexical=settings(options.lexical, 0),
+            lexical=settings(options.lexical, language, chosen),
             chunking=asdict(chunking),
             fields=types.types,
             embedder=embedder.info if embedder else None,

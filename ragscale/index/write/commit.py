@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
@@ -15,7 +14,7 @@ from ragscale.index.dense.auto import AUTO
 from ragscale.index.dense.factory import build_dense
 from ragscale.index.lexical.postings import build_postings
 from ragscale.index.storage.checksums import scan
-from ragscale.index.storage.durable import sync
+from ragscale.index.storage.durable import link, sync
 from ragscale.index.storage.hashes import load_hashes
 from ragscale.index.storage.layout import (
     BM25_FOLDER,
@@ -162,17 +161,9 @@ def _take_over(folder: Path, work: Path, draft: Manifest, old: Manifest, *, vect
         path = Path(name)
         if path.is_relative_to(before) and (path.name == VECTORS_FILE) == vectors:
             own = path.relative_to(before)
-            _link(folder / path, work / own)
+            link(folder / path, work / own)
             taken[(now / own).as_posix()] = info
     return replace(draft, files=taken)
-
-
-def _link(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, target)
 
 
 def _files(folder: Path, draft: Manifest, old: Manifest | None) -> dict[str, FileInfo]:

@@ -115,6 +115,7 @@ def _grow(index: Session, corpora: Sequence[str | Path], options: _Settings, *, 
             wanted,
             size=options.segment_rows,
             fields=fields.types,
+            language=old.lexical["language"],
             report=lambda done: report("bm25", done, len(wanted)),
         )
         if segments and old.embedder is not None:

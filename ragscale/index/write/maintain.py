@@ -1,4 +1,4 @@
-"""Maintenance: removing documents, compacting, reindexing stored vectors. Nothing is embedded."""
+"""Maintenance: removing documents, compacting, reindexing stored vectors and passages. Nothing is embedded."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ragscale.arguments import listed
 from ragscale.errors import IndexBusy, InvalidInput
 from ragscale.index.dense.auto import AUTO
 from ragscale.index.dense.factory import AS_ASKED, check_factory
+from ragscale.index.lexical.bm25 import settings
 from ragscale.index.options import Progress
 from ragscale.index.storage.checksums import check_files
 from ragscale.index.storage.durable import settled, storage_errors
@@ -23,10 +24,13 @@ from ragscale.index.storage.manifest import DenseInfo, Manifest, described
 from ragscale.index.storage.snapshot import open_vectors
 from ragscale.index.write.commit import commit, tidy
 from ragscale.index.write.embedding import SEGMENT_ROWS, silent
-from ragscale.index.write.segments import fill_vectors, missing, new_segments, write_texts
+from ragscale.index.write.language import language_of
+from ragscale.index.write.segments import fill_vectors, missing, new_segments, recount, write_texts
 from ragscale.index.write.session import SHOWN, Changes, Session, session
+from ragscale.language.terms import AUTO as AUTO_LANGUAGE
+from ragscale.language.terms import known_language
 
-__all__ = ["compact", "describe", "reindex", "remove", "retune", "sweep"]
+__all__ = ["compact", "describe", "reindex", "remove", "retune", "reword", "sweep"]
 
 
 def remove(path: str | Path, names: Sequence[str]) -> Changes:
@@ -114,6 +118,7 @@ def compact(path: str | Path, *, segment_rows: int = SEGMENT_ROWS, progress: Pro
                 rows,
                 size=segment_rows,
                 fields=fields,
+                language=old.lexical["language"],
                 report=lambda done: report("bm25", done, len(rows)),
             )
             if old.embedder is not None:
@@ -163,6 +168,44 @@ def reindex(path: str | Path, factory: str, *, memory: int | None = None) -> Den
         written = commit(index.folder, index.manifest, index.deleted, old=old, factory=factory, memory=memory)
         assert written.dense is not None
         return written.dense
+
+
+def reword(path: str | Path, language: str = AUTO_LANGUAGE, *, progress: Progress | None = None) -> Manifest:
+    """Cut the words of an index again, by another language or by today's rules; nothing is embedded.
+
+    Reads every file, as `Index.verify` does. Nothing is done where nothing would change.
+
+    Args:
+        path: The index folder.
+        language: See `BuildOptions`.
+        progress: Called with stage (``"bm25"``), passages done and passages in all.
+
+    Returns:
+        The manifest by now.
+
+    Raises:
+        InvalidInput: There is no stemmer for the language.
+        RagscaleError: See `add`.
+    """
+    known_language(language)
+    report = progress or silent
+    with session(path, any_words=True) as index:
+        folder, old, deleted, passages = index
+        choice = language_of(language, passages, np.flatnonzero(~deleted))
+        lexical = settings(old.lexical["kind"], *choice)
+        if lexical == {**old.lexical, "terms": 0, "chosen": choice.reason}:
+            return old
+        check_files(folder, old)  # the new segments will have checksums that fit
+        with new_segments(folder, index.next_segment):
+            segments = recount(
+                folder,
+                index.next_segment,
+                old.segments,
+                choice.language,
+                lambda done: report("bm25", done, old.rows),
+            )
+            draft = replace(old, segments=tuple(segments), lexical=lexical)
+            return commit(folder, draft, deleted, old=old)
 
 
 def describe(path: str | Path, description: str) -> None:

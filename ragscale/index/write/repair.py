@@ -15,7 +15,7 @@ from ragscale.index.storage.layout import DELETED_FILE, IDS_FILE, STAGING
 from ragscale.index.storage.locks import writing
 from ragscale.index.storage.manifest import REBUILD, Manifest
 from ragscale.index.storage.passages import PassageStore
-from ragscale.index.storage.snapshot import Deleted, load_deleted
+from ragscale.index.storage.snapshot import Deleted, load_deleted, refuse_other_words
 from ragscale.index.write.commit import commit
 from ragscale.index.write.segments import write_files
 
@@ -37,6 +37,7 @@ def repair(path: str | Path) -> list[str]:
     Raises:
         InvalidInput: Not an index.
         IndexBusy: Another process is writing the index.
+        IndexMismatch: Words have to be counted again that were cut by other rules.
         IndexDamaged: The manifest, or passages, fields or vectors of a segment are damaged, or its hashes or terms do
             not come out as they were; nothing was changed.
         RagscaleError: The disk is full; the index is as it was.
@@ -47,6 +48,8 @@ def repair(path: str | Path) -> list[str]:
         manifest = Manifest.read(folder)
         damaged = damaged_files(folder, manifest)
         again = recountable(damaged)
+        if again:
+            refuse_other_words(folder, manifest)
         refuse_lost(folder, manifest, damaged, but=again)
         if again:
             _count_again(folder, manifest, again)
@@ -64,7 +67,7 @@ def _count_again(folder: Path, manifest: Manifest, names: Collection[str]) -> No
         for segment in {(folder / name).parent for name in names}:
             with PassageStore([segment]) as store:
                 work = scratch / segment.relative_to(folder)
-                write_files(work, store, np.arange(len(store)), {}, lambda done: None)
+                write_files(work, store, np.arange(len(store)), {}, manifest.lexical["language"], lambda done: None)
         found = scan(scratch, scratch, {})
         for name in names:
             if found[name] != manifest.files[name]:  # other versions of the libraries may cut words otherwise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ragscale.errors import RagscaleError
 from ragscale.index.lexical.bm25 import TermCounter
-from ragscale.index.storage.durable import remove_folder, sync
+from ragscale.index.storage.durable import link, remove_folder, sync
 from ragscale.index.storage.hashes import load_hashes, take_hashes
 from ragscale.index.storage.layout import (
     JOURNAL_FILE,
@@ -26,11 +26,13 @@ from ragscale.index.storage.layout import (
     SEGMENTS,
     TERMS_FILE,
     VOCABULARY_FILE,
+    WORDS_FILE,
     numbered,
     unfinished,
 )
 from ragscale.index.storage.manifest import EmbedderInfo, Manifest, Segment
 from ragscale.index.storage.passages import BATCH_SIZE, PassageStore, PassageWriter, full_text
+from ragscale.language.terms import VERSION
 from ragscale.types import Passage
 from ragscale.words import counted
 
@@ -44,6 +46,7 @@ __all__ = [
     "missing",
     "new_segments",
     "note_kept",
+    "recount",
     "write_files",
     "write_texts",
 ]
@@ -62,6 +65,7 @@ class Slab(NamedTuple):
     """The row after the last one."""
 
 
+_COUNTED = (TERMS_FILE, LENGTHS_FILE, VOCABULARY_FILE)
 Report = Callable[[int], None]
 """Called with the rows done so far."""
 
@@ -74,6 +78,7 @@ def write_texts(
     *,
     size: int,
     fields: Mapping[str, str],
+    language: str,
     report: Report,
 ) -> list[Segment]:
     """Write passages and their terms to new segments; those that a killed process left with the same rows are kept.
@@ -85,6 +90,7 @@ def write_texts(
         rows: Which of them, in ascending order.
         size: Most rows of a segment.
         fields: Types of the metadata fields.
+        language: Of the terms; see `ragscale.language.terms.Terms`.
         report: Progress.
 
     Returns:
@@ -96,9 +102,10 @@ def write_texts(
         part = rows[start : start + size]
         segment = Segment(numbered(number), len(part))
         target = segment.path(folder)
-        if not (target.is_dir() and np.array_equal(load_hashes(target), take_hashes(store.folders, part))):
+        kept = target.is_dir() and np.array_equal(load_hashes(target), take_hashes(store.folders, part))
+        if not kept or _rules(target) != _words(language):
             discard(folder, number)
-            _write_text(target, store, part, fields, partial(_shifted, report, start))
+            _write_text(target, store, part, fields, language, partial(_shifted, report, start))
         report(start + len(part))
         found.append(segment)
     discard(folder, first + len(found))
@@ -116,19 +123,42 @@ def discard(folder: Path, first: int) -> None:
             remove_folder(path)
 
 
+def _rules(segment: Path) -> str:
+    path = segment / WORDS_FILE
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _words(language: str) -> str:
+    return json.dumps({"words": VERSION, "language": language}) + "\n"
+
+
 def _write_text(
-    target: Path, store: PassageStore, rows: NDArray[np.int64], fields: Mapping[str, str], report: Report
+    target: Path,
+    store: PassageStore,
+    rows: NDArray[np.int64],
+    fields: Mapping[str, str],
+    language: str,
+    report: Report,
 ) -> None:
     work = unfinished(target)
     shutil.rmtree(work, ignore_errors=True)
-    write_files(work, store, rows, fields, report)
+    write_files(work, store, rows, fields, language, report)
+    _seal(work, target)
+
+
+def _seal(work: Path, target: Path) -> None:
     sync(work)
     work.rename(target)
     sync(target.parent, deep=False)
 
 
 def write_files(
-    work: Path, store: PassageStore, rows: NDArray[np.int64], fields: Mapping[str, str], report: Report
+    work: Path,
+    store: PassageStore,
+    rows: NDArray[np.int64],
+    fields: Mapping[str, str],
+    language: str,
+    report: Report,
 ) -> None:
     """Write the files of one segment but for its vectors, unsealed.
 
@@ -137,22 +167,63 @@ def write_files(
         store: Where the passages are.
         rows: Which of them, in ascending order.
         fields: Types of the metadata fields; without any, they are not written as columns.
+        language: Of the terms.
         report: Progress.
     """
     work.mkdir(parents=True)
-    counter = TermCounter()
-    with ExitStack() as stack:
-        writer = stack.enter_context(PassageWriter(work, fields))
-        names = (TERMS_FILE, LENGTHS_FILE, VOCABULARY_FILE)
-        terms, lengths, vocabulary = (stack.enter_context((work / name).open("wb")) for name in names)
-        done = 0
-        for group in _groups(store.take(rows)):
+    (work / WORDS_FILE).write_text(_words(language), encoding="utf-8")
+    with PassageWriter(work, fields) as writer:
+        for group in _counted(work, store.take(rows), language, report):
             for passage in group:
                 writer.add(passage)
+
+
+def recount(folder: Path, first: int, segments: Sequence[Segment], language: str, report: Report) -> list[Segment]:
+    """Write segments of the same rows with terms by another language; all other files are linked.
+
+    Args:
+        folder: The index.
+        first: Number of the first new segment; all from there on are this writer's to overwrite.
+        segments: Those that are there.
+        language: Of the terms; see `ragscale.language.terms.Terms`.
+        report: Progress.
+
+    Returns:
+        The new segments, in the same order.
+    """
+    found, start = [], 0
+    discard(folder, first)
+    report(0)
+    for number, old in enumerate(segments, first):
+        segment = Segment(numbered(number), old.rows)
+        work = unfinished(segment.path(folder))
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        for path in sorted(old.path(folder).iterdir()):
+            if path.name not in (*_COUNTED, WORDS_FILE):
+                link(path, work / path.name)
+        (work / WORDS_FILE).write_text(_words(language), encoding="utf-8")
+        with PassageStore([old.path(folder)]) as store:
+            for _ in _counted(work, store.take(np.arange(old.rows)), language, partial(_shifted, report, start)):
+                pass
+        _seal(work, segment.path(folder))
+        start += old.rows
+        found.append(segment)
+    return found
+
+
+def _counted(work: Path, passages: Iterable[Passage], language: str, report: Report) -> Iterator[list[Passage]]:
+    """The passages in groups, whose terms are written."""
+    counter = TermCounter(language)
+    with ExitStack() as stack:
+        terms, lengths, vocabulary = (stack.enter_context((work / name).open("wb")) for name in _COUNTED)
+        done = 0
+        for group in _groups(passages):
             pairs, counts, new = counter.count([full_text(passage) for passage in group])
             terms.write(np.ascontiguousarray(pairs, dtype="<i4").tobytes())
             lengths.write(np.ascontiguousarray(counts, dtype="<i4").tobytes())
             vocabulary.write("".join(f"{term}\n" for term in new).encode("utf-8"))
+            yield group
             done += len(group)
             report(done)
 

@@ -16,7 +16,7 @@ from ragscale.index.storage.durable import settled, storage_errors
 from ragscale.index.storage.locks import writing
 from ragscale.index.storage.manifest import Manifest
 from ragscale.index.storage.passages import PassageStore
-from ragscale.index.storage.snapshot import load_deleted, open_passages
+from ragscale.index.storage.snapshot import load_deleted, open_passages, refuse_other_words
 from ragscale.index.write.commit import tidy
 
 __all__ = ["SHOWN", "Changes", "Session", "session"]
@@ -57,12 +57,19 @@ class Session(NamedTuple):
 
 
 @contextmanager
-def session(path: str | Path) -> Iterator[Session]:
-    """Lock an index and check it as `Index.open` does."""
+def session(path: str | Path, *, any_words: bool = False) -> Iterator[Session]:
+    """Lock an index and check it as `Index.open` does.
+
+    Args:
+        path: The index folder.
+        any_words: Whether its words may be cut by other rules than today's.
+    """
     folder = settled(Path(path))
     Manifest.read(folder)  # so that no lock file is made in what is no index
     with storage_errors(folder), writing(folder):
         manifest = Manifest.read(folder)
+        if not any_words:
+            refuse_other_words(folder, manifest)
         check_files(folder, manifest, at_open=True)
         tidy(folder, manifest)
         deleted = load_deleted(folder, manifest)

@@ -14,11 +14,11 @@ import pytest
 import rank_bm25
 from hypothesis import given
 from hypothesis import strategies as st
-from stored import write_segment
+from stored import tokenize, write_segment
 
 from ragscale.errors import IndexDamaged, InvalidInput
 from ragscale.index.lexical import bm25
-from ragscale.index.lexical.bm25 import TermCounter, open_lexical, tokenize
+from ragscale.index.lexical.bm25 import TermCounter, open_lexical
 from ragscale.index.lexical.postings import build_postings
 
 WORDS = [a + b for a in ("zor", "mip", "qux", "tal", "vex") for b in ("ka", "lo", "mu", "ni", "pe", "ro")]
@@ -47,7 +47,7 @@ def segments_of(folder: Path, texts: Sequence[str]) -> list[Path]:
 
 
 def test_terms_are_counted_in_order_of_appearance() -> None:
-    counter = TermCounter()
+    counter = TermCounter("english")
     pairs, lengths, new = counter.count(["A dog, a cat, two dogs!", "", "the cats"])
     assert (lengths.tolist(), new) == ([3, 0, 1], ["dog", "cat", "two"])
     assert pairs.tolist() == [[0, 2], [1, 1], [2, 1], [1, 1]]
@@ -89,7 +89,7 @@ def test_rankings_are_those_of_bm25s(
     monkeypatch.setattr(bm25, "_PATIENCE", 0 if compiled else 10**9)
     texts = made_up(400)
     terms = build_postings(tmp_path / "bm25", segments_of(tmp_path, texts))
-    index = open_lexical(tmp_path / "bm25", "bm25s", terms)
+    index = open_lexical(tmp_path / "bm25", "bm25s", terms, "english")
     allowed = np.random.default_rng(2).random(400) < 0.2 if filtered else None
     model = model_of(texts)
     queries = [*made_up(60, seed=5), "", "nothing known here", "zorka zorka miplo zorka"]
@@ -109,7 +109,7 @@ def test_equal_scores_come_in_row_order(tmp_path: Path, compiled: bool, monkeypa
     monkeypatch.setattr(bm25, "_PATIENCE", 0 if compiled else 10**9)
     texts = ["alpha beta", "beta alpha", "gamma", "alpha beta"] * 50
     terms = build_postings(tmp_path / "bm25", [write_segment(tmp_path / "0", [texts])])
-    index = open_lexical(tmp_path / "bm25", "bm25s", terms)
+    index = open_lexical(tmp_path / "bm25", "bm25s", terms, "english")
     for k in (1, 5, 150):
         wanted = [row for row in range(200) if row % 4 != 2][:k]
         assert [row for row, _ in index.search(["beta"], k)[0]] == wanted
@@ -126,7 +126,7 @@ def test_any_small_corpus(tmp_path_factory: pytest.TempPathFactory, rows: list[l
     for kind in ("bm25s", "rank-bm25"):
         terms = build_postings(folder / kind, segments, gone)
         assert terms == len({token for tokens in tokenize(live) for token in tokens})
-        both[kind] = open_lexical(folder / kind, kind, terms, segments=segments, deleted=gone)  # type: ignore[arg-type]
+        both[kind] = open_lexical(folder / kind, kind, terms, "english", segments=segments, deleted=gone)  # type: ignore[arg-type]
     if draw.draw(st.booleans()):
         both["bm25s"]._patience = 0  # type: ignore[attr-defined]  # the compiled search, from the first query on
     query = " ".join(draw.draw(st.lists(st.sampled_from(WORDS[:6]), max_size=4)))
@@ -144,7 +144,7 @@ def test_rank_bm25_is_the_library_on_live_rows(tmp_path: Path, filtered: bool) -
     allowed = np.random.default_rng(4).random(201) < 0.5 if filtered else np.ones(201, dtype=np.bool_)
     segments = segments_of(tmp_path, texts)
     terms = build_postings(tmp_path / "bm25", segments, gone)
-    index = open_lexical(tmp_path / "bm25", "rank-bm25", terms, segments=segments, deleted=gone)
+    index = open_lexical(tmp_path / "bm25", "rank-bm25", terms, "english", segments=segments, deleted=gone)
     rows = np.flatnonzero(~gone)
     reference = rank_bm25.BM25Okapi(tokenize([texts[row] for row in rows]))
     for query in made_up(20, seed=6):
@@ -158,10 +158,10 @@ def test_rank_bm25_is_the_library_on_live_rows(tmp_path: Path, filtered: bool) -
 
 
 def test_nothing_but_stop_words(tmp_path: Path) -> None:
-    segments = [write_segment(tmp_path / "0", [["the of and", "I", ""]]), write_segment(tmp_path / "1", [])]
+    segments = [write_segment(tmp_path / "0", [["the of and", "A", ""]]), write_segment(tmp_path / "1", [])]
     assert build_postings(tmp_path / "bm25", segments) == 0
     assert not (tmp_path / "bm25").exists()
-    assert open_lexical(tmp_path / "bm25", "bm25s", 0).search(["the cat", "a"], 5) == [[], []]
+    assert open_lexical(tmp_path / "bm25", "bm25s", 0, "english").search(["the cat", "a"], 5) == [[], []]
 
 
 def test_everything_deleted(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
 
 def test_unknown_kind(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="unknown lexical index 'lucene'"):
-        open_lexical(tmp_path, "lucene", 1)  # type: ignore[arg-type]
+        open_lexical(tmp_path, "lucene", 1, "english")  # type: ignore[arg-type]
 
 
 def test_numba_is_imported_by_the_first_index_only() -> None:

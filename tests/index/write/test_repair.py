@@ -19,7 +19,7 @@ from ragscale.types import Hit
 QUERIES = ["river ice", "violin string chain", "w45 metal", "capital"]
 DERIVED = ["ids.npy", "deleted.npy", "vectors.faiss", "bm25/data.csc.index.npy", "bm25/indices.csc.index.npy",
            "bm25/indptr.csc.index.npy", "bm25/params.index.json", "bm25/vocab.index.json"]  # fmt: skip
-COUNTED = ["hashes.u64", "lengths.i32", "terms.i32", "vocabulary.txt"]
+COUNTED = ["hashes.u64", "lengths.i32", "terms.i32", "vocabulary.txt", "words.json"]
 EMBEDDED = "embedded.log"
 
 
@@ -183,7 +183,7 @@ def test_words_that_are_counted_otherwise_by_now_change_nothing(index: Path, mon
     damage(index / "segments" / "000000" / "hashes.u64", "cut")
     damage(index / "segments" / "000001" / "vocabulary.txt", "cut")
     before = content(index)
-    monkeypatch.setattr("ragscale.index.lexical.bm25.tokenize", lambda texts: [text.split() for text in texts])
+    monkeypatch.setattr("ragscale.index.lexical.bm25.Terms.__call__", lambda terms, text: text.split())
     with pytest.raises(IndexDamaged, match=r"000001/vocabulary\.txt: does not come out as it was.*from a copy"):
         repair(index)
     assert content(index) == before

@@ -1,0 +1,143 @@
+"""Terms of a text for BM25: its words without stop words, stemmed by the language of the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+from ragscale.errors import InvalidInput
+from ragscale.language.words import folded, pairs, runs, together
+
+__all__ = ["AUTO", "CODES", "NO_LANGUAGE", "VERSION", "Terms", "known_language"]
+
+VERSION = 1
+"""Version of the rules that make terms: queries and passages must be cut by the same ones."""
+AUTO = "auto"
+NO_LANGUAGE = "none"
+CODES = {
+    "ar": "arabic", "hy": "armenian", "eu": "basque", "ca": "catalan", "zh": "chinese", "cs": "czech", "da": "danish",
+    "nl": "dutch", "en": "english", "eo": "esperanto", "et": "estonian", "fi": "finnish", "fr": "french",
+    "de": "german", "el": "greek", "hi": "hindi", "hu": "hungarian", "id": "indonesian", "ga": "irish",
+    "it": "italian", "ja": "japanese", "km": "khmer", "ko": "korean", "lo": "lao", "lt": "lithuanian", "my": "burmese",
+    "ne": "nepali", "no": "norwegian", "fa": "persian", "pl": "polish", "pt": "portuguese", "ro": "romanian",
+    "ru": "russian", "sr": "serbian", "es": "spanish", "sv": "swedish", "ta": "tamil", "th": "thai", "tr": "turkish",
+    "yi": "yiddish",
+}  # fmt: skip
+"""Languages by their codes (ISO 639-1): those of Snowball, and those whose letters are words."""
+_UNSTEMMED = ("burmese", "chinese", "japanese", "khmer", "korean", "lao", "thai")
+"""Their letters are words and need no stemmer; bm25s's stop words of two of them are words that nothing here finds."""
+_STROKES = str.maketrans({"\u0142": "l", "\u00f8": "o", "\u0111": "d", "\u0131": "i", "\u00e6": "ae", "\u0153": "oe"})
+_MEMORY = 1 << 17
+_LONG = 40
+
+
+def known_language(name: str) -> str:
+    """The name of a language that is given by name or code, such as ``de``; ``auto`` and ``none`` stay.
+
+    Raises:
+        InvalidInput: There is no stemmer for it.
+    """
+    given = name.strip().lower() if isinstance(name, str) else ""
+    found = CODES.get(given, given)
+    if found not in (AUTO, NO_LANGUAGE, *CODES.values()):
+        choices = ", ".join(sorted(CODES.values()))
+        raise InvalidInput(
+            f"language {name!r} has no stemmer",
+            f"Choose {AUTO}, {NO_LANGUAGE} (words as they stand) or one of: {choices}.",
+        )
+    return found
+
+
+class Terms:
+    """Makes the terms of texts; the same language gives the same terms in every process.
+
+    Args:
+        language: A name of `CODES`, or ``"none"`` for words as they stand.
+    """
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self._stopwords = stopwords_of(language)
+        self._stemmer = _snowball(stemmer_of(language))
+        self._known = _Known(self._made)
+
+    def __call__(self, text: str) -> list[str]:
+        """Terms in their order, repeated ones again."""
+        # no word goes across a space, and most chunks come again
+        return list(chain.from_iterable(map(self._known.__getitem__, text.split())))
+
+    def _made(self, chunk: str) -> tuple[str, ...]:
+        # the Turkish I has another small letter
+        text = chunk.replace("I", "\u0131").replace("\u0130", "i") if self.language == "turkish" else chunk
+        return tuple([term for run in runs(text) for term in self._of(run)])
+
+    def _of(self, run: str) -> Sequence[str]:
+        if run in self._stopwords:
+            return ()
+        if together(run):
+            return pairs(run)
+        bare = run.lstrip("-")  # who looks for a number does not write its sign
+        if self.language == "english" and not bare.isascii():
+            bare = _unaccented(bare)
+        return (bare if self._stemmer is None else self._stemmer.stemWord(bare),)
+
+
+class _Known(dict[str, Sequence[str]]):
+    """Terms of the chunks that came last; long ones, as of scripts without spaces, are not kept."""
+
+    def __init__(self, make: Callable[[str], Sequence[str]]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, chunk: str) -> Sequence[str]:
+        made = self._make(chunk)
+        if len(chunk) <= _LONG:
+            if len(self) >= _MEMORY:
+                self.clear()
+            self[chunk] = made
+        return made
+
+
+def stemmer_of(language: str) -> str | None:
+    """Snowball's algorithm for a language of `CODES`; None for words as they stand."""
+    return None if language in (NO_LANGUAGE, *_UNSTEMMED) else language
+
+
+def stopwords_of(language: str) -> frozenset[str]:
+    """Stop words of a language, as bm25s has them, in the normal form; none for most languages."""
+    listed = _listed().get(f"STOPWORDS_{'EN' if language == 'english' else language.upper()}", ())
+    return frozenset() if stemmer_of(language) is None else frozenset(map(folded, listed))
+
+
+@cache
+def _listed() -> dict[str, Any]:
+    """The lists of bm25s, by their file: to import bm25s loads SciPy and numba, which most searches do without."""
+    package = find_spec("bm25s")
+    assert package is not None
+    assert package.submodule_search_locations
+    spec = spec_from_file_location("stopwords", Path(package.submodule_search_locations[0]) / "stopwords.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return vars(module)
+
+
+def _unaccented(word: str) -> str:
+    """A word as it is typed on a keyboard without accents: those who search in English write ``Beyonce``."""
+    import regex
+
+    return normalize("NFC", regex.sub(r"(?<=\p{Latin}\p{M}*)\p{M}", "", normalize("NFD", word)).translate(_STROKES))
+
+
+def _snowball(algorithm: str | None) -> Any:
+    if algorithm is None:
+        return None
+    from Stemmer import Stemmer
+
+    return Stemmer(algorithm, maxCacheSize=0)

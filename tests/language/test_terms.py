@@ -1,0 +1,65 @@
+"""Terms: stop words and stemmers by language, letters in pairs, and the same terms however often a text comes."""
+
+# ruff: noqa: RUF001 - letters of other scripts that look like Latin ones
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from Stemmer import Stemmer, algorithms
+
+from ragscale.errors import InvalidInput
+from ragscale.language import terms as module
+from ragscale.language.terms import AUTO, CODES, NO_LANGUAGE, Terms, known_language, stemmer_of, stopwords_of
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("english", "The Runner was RUNNING to a cat's house!", ["runner", "run", "cat", "hous"]),
+        ("english", "Article 5 of C and C++, -5", ["articl", "5", "c", "c++", "5"]),
+        ("english", "Beyoncé Skłodowska", ["beyonc", "sklodowska"]),
+        ("english", "Beyonce Sklodowska", ["beyonc", "sklodowska"]),
+        ("none", "The Runner was RUNNING", ["the", "runner", "was", "running"]),
+        ("german", "Die Häuser der Stadt", ["haus", "stadt"]),
+        ("french", "l\u2019eau de la rivière", ["eau", "rivi"]),
+        ("italian", "dell'acqua", ["acqua"]),
+        ("turkish", "ISPARTA Isparta ısparta", ["ıspar"] * 3),
+        ("russian", "реки и река", ["рек"] * 2),
+        ("chinese", "长江", ["长", "江", "长江"]),
+        ("english", "हिन्दी", ["हिन्दी"]),  # marks of other scripts stay
+    ],
+)  # fmt: skip
+def test_terms_of(language: str, text: str, expected: list[str]) -> None:
+    assert Terms(language)(text) == expected
+
+
+def test_each_language_has_its_stemmer_or_needs_none() -> None:
+    stemmed = {stemmer_of(language) for language in CODES.values()} - {None}
+    assert stemmed <= set(algorithms())
+    assert {stemmer_of(name) for name in ("chinese", "japanese", "korean", "thai", NO_LANGUAGE)} == {None}
+    for language in stemmed:
+        assert isinstance(Stemmer(language).stemWord("x"), str)
+    assert {"and", "the"} <= stopwords_of("english")
+    assert not stopwords_of(NO_LANGUAGE) | stopwords_of("korean") | stopwords_of("finnish")
+
+
+def test_languages_are_known_by_name_and_code() -> None:
+    assert [known_language(name) for name in ("de", "German", AUTO, NO_LANGUAGE, "zh")] == [
+        "german", "german", AUTO, NO_LANGUAGE, "chinese",
+    ]  # fmt: skip
+    for wrong in ("klingon", "", 5):
+        with pytest.raises(InvalidInput, match=r"has no stemmer.*Choose auto, none"):
+            known_language(wrong)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.text()))
+def test_memory_changes_nothing(texts: list[str]) -> None:
+    several, size = Terms("english"), module._MEMORY
+    try:
+        module._MEMORY = 2
+        for text in texts:
+            assert several(text) == Terms("english")(text) == several(text)
+    finally:
+        module._MEMORY = size
