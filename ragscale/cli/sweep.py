@@ -44,6 +44,7 @@ from ragscale.cli.common import (
     with_k,
 )
 from ragscale.errors import InvalidInput
+from ragscale.language.answers import Normalisation
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -72,6 +73,15 @@ ColumnNames = Annotated[
         "--columns",
         metavar="FIELD=COLUMN,...",
         help="Names of columns that are not the usual ones: question=query,answers=gold.",
+        show_default=False,
+    ),
+]
+NormalisationOption = Annotated[
+    Normalisation | None,
+    typer.Option(
+        "--normalise",
+        help="How answers are compared: by words in any script, or as HotpotQA's script does for English. Default: "
+        "published for HotpotQA, 2WikiMultihopQA and MuSiQue, else unicode.",
         show_default=False,
     ),
 ]
@@ -144,6 +154,7 @@ def evaluate(
     out: Out,
     mode: Modes = None,
     columns: ColumnNames = None,
+    normalise: NormalisationOption = None,
     limit: Limit = None,
     skip: Skip = 0,
     llm: Llm = "embedded",
@@ -184,8 +195,8 @@ def evaluate(
     )  # fmt: skip
     _measure(
         source, questions, out, mode, [budget], [seed], llm=llm, prices=prices, how=how, k=k, columns=columns,
-        searching=searching_of(where=where, weight=weight, rerank=rerank, mmr=mmr), limit=limit,
-        skip=skip,
+        searching=searching_of(where=where, weight=weight, rerank=rerank, mmr=mmr), normalise=normalise,
+        limit=limit, skip=skip,
         concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
         replay=replay, engine=engine, as_json=as_json,
     )  # fmt: skip
@@ -197,6 +208,7 @@ def sweep(
     out: Out,
     mode: Modes = None,
     columns: ColumnNames = None,
+    normalise: NormalisationOption = None,
     limit: Limit = None,
     skip: Skip = 0,
     llm: Llm = "embedded",
@@ -252,8 +264,8 @@ def sweep(
     seeds = amounts("seed", seed)
     _measure(
         source, questions, out, mode, budgets, seeds, llm=llm, prices=prices, how=how, k=k, columns=columns,
-        searching=searching_of(where=where, weight=weight, rerank=rerank, mmr=mmr), limit=limit,
-        skip=skip,
+        searching=searching_of(where=where, weight=weight, rerank=rerank, mmr=mmr), normalise=normalise,
+        limit=limit, skip=skip,
         concurrency=concurrency, health=not no_health, dry_run=dry_run, max_cost=max_cost, yes=yes, record=record,
         replay=replay, engine=engine, race=race, baseline=baseline, as_json=as_json,
     )  # fmt: skip
@@ -293,6 +305,7 @@ def _measure(
     k: int | None,
     searching: SearchOptions,
     columns: str | None,
+    normalise: Normalisation | None,
     record: Path | None,
     replay: Path | None,
     concurrency: int | None,
@@ -311,13 +324,14 @@ def _measure(
     from ragscale import measure
     from ragscale.measure import QuestionColumns, in_full, load_questions, sweep, table, to_json
     from ragscale.measure.plan import total
+    from ragscale.measure.questions import compared
     from ragscale.modes import built_in, spec
 
     if record and replay:
         raise InvalidInput("--record and --replay together", "Give one: a replay makes no calls.")
     named = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
     chosen = [with_k(mode, k) for mode in named]
-    loaded = load_questions(questions, QuestionColumns.parse(columns) if columns else None)
+    loaded = load_questions(questions, QuestionColumns.parse(columns) if columns else None, normalise)
     errors = Console(stderr=True)
     at_once = _AT_ONCE.get(llm.partition(":")[0], 8) if concurrency is None else concurrency
     bars = len(chosen) * len(budgets) * len(seeds) <= _BARS
@@ -336,11 +350,13 @@ def _measure(
             run = sweep(agent, loaded, chosen, out, progress=progress, **options)
     reports = run.reports()
     if as_json:
-        print_json(to_json(reports))
+        print_json({**to_json(reports), "normalisation": compared(run.questions.values())})
     else:
         Console().print(table(reports))
         if (gold := in_full(reports)) is not None:
             Console().print(gold)
+        told = compared(run.questions.values())
+        typer.echo(f"EM and F1 compare answers by this normalisation: {told}.", err=True)
     _warn(errors, reports)
     for drop in run.drops if race else ():
         errors.print(

@@ -124,20 +124,23 @@ def words(text: str) -> list[str]:
 
 def runs(text: str) -> list[str]:
     """`words`, but neighbouring letters of a script without spaces stay together."""
-    return [run for chunk in text.split() for run in _runs(chunk)]
-
-
-def _runs(chunk: str) -> list[str]:
-    bare = chunk.strip(_AROUND)
-    if bare.isalnum() and bare.isascii() and "." not in chunk[: chunk.index(bare)]:
-        return [bare.lower()]  # as below, in a tenth of the time
-    return list(map(_plain, _compiled(_WORD).findall(folded(chunk))))
+    return [run for chunk in text.split() for run in _cut(chunk, _WORD)]
 
 
 def spelling(text: str) -> list[str]:
     """`words` with the signs by which names differ: ``.net``, ``%`` of ``5%``, ``$`` of ``$5``."""
-    found = (_plain(word) for chunk in text.split() for word in _compiled(_SPELT).findall(folded(chunk)))
-    return [word for run in found for word in characters(run)]
+    found: list[str] = []
+    for chunk in text.split():
+        for run in _cut(chunk, _SPELT):
+            found += characters(run)
+    return found
+
+
+def _cut(chunk: str, pattern: str) -> list[str]:
+    bare = chunk.strip(_AROUND)
+    if bare.isalnum() and bare.isascii() and "." not in chunk[: chunk.index(bare)]:
+        return [bare.lower()]  # as below, in a tenth of the time
+    return list(map(_plain, _compiled(pattern).findall(folded(chunk))))
 
 
 def characters(run: str) -> list[str]:

@@ -1,11 +1,11 @@
-"""Exact match and F1, as the published scripts compute them."""
+"""Exact match and F1: the published scripts' arithmetic over normalised words."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ragscale.text import normalise_answer
+from ragscale.language.answers import Normalisation, normal_answer
 from ragscale.types import Event
 
 __all__ = ["exact_match", "f1", "retrieved"]
@@ -13,22 +13,23 @@ __all__ = ["exact_match", "f1", "retrieved"]
 _CLOSED = frozenset({"yes", "no", "noanswer"})
 
 
-def exact_match(answer: str, gold: Sequence[str]) -> float:
+def exact_match(answer: str, gold: Sequence[str], normalisation: Normalisation = "unicode") -> float:
     """1.0 if the answer equals one of the gold answers after normalisation; an empty answer never does."""
-    return float(bool(answer.strip()) and normalise_answer(answer) in {normalise_answer(text) for text in gold})
+    said = normal_answer(answer, normalisation)
+    return float(bool(answer.strip()) and said in {normal_answer(text, normalisation) for text in gold})
 
 
-def f1(answer: str, gold: Sequence[str]) -> float:
+def f1(answer: str, gold: Sequence[str], normalisation: Normalisation = "unicode") -> float:
     """The best token F1 over the gold answers.
 
     As in HotpotQA's script, an answer to a yes/no question gets all or nothing: where one side is ``yes``, ``no`` or
     ``noanswer`` and the other differs, the value is 0.
     """
-    return max((_f1(answer, text) for text in gold), default=0.0)
+    return max((_f1(answer, text, normalisation) for text in gold), default=0.0)
 
 
-def _f1(answer: str, gold: str) -> float:
-    said, wanted = normalise_answer(answer), normalise_answer(gold)
+def _f1(answer: str, gold: str, normalisation: Normalisation) -> float:
+    said, wanted = normal_answer(answer, normalisation), normal_answer(gold, normalisation)
     if said == wanted:
         return float(bool(answer.strip()))
     if said in _CLOSED or wanted in _CLOSED:

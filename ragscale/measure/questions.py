@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ragscale.errors import InvalidInput
+from ragscale.language.answers import NORMALISATIONS, Normalisation
 from ragscale.measure.shapes import FIELDS, SHAPE, QuestionColumns, answers_of, identity_of, rows, supporting_of
 from ragscale.text import normalise_answer
 
-__all__ = ["LEFT_OUT", "Question", "QuestionColumns", "left_out", "load_questions", "shuffled", "without_texts"]
+__all__ = [
+    "LEFT_OUT",
+    "Question",
+    "QuestionColumns",
+    "compared",
+    "left_out",
+    "load_questions",
+    "shuffled",
+    "without_texts",
+]
 
 LEFT_OUT = "(text left out)"
 """Stands for every question, answer and reason of what is published without texts."""
@@ -42,15 +54,23 @@ class Question:
     """Source document that the question was made from: questions of one are not independent. Empty where unknown."""
     all_answers: bool = False
     """Whether all answers are wanted, as in PhantomWiki; scored as sets."""
+    normalisation: Normalisation = "unicode"
+    """How answers are compared: by words in any language, or ``"published"``, as HotpotQA's and SQuAD's scripts do."""
 
 
-def load_questions(path: str | Path, columns: QuestionColumns | Mapping[str, str] | None = None) -> list[Question]:
+def load_questions(
+    path: str | Path,
+    columns: QuestionColumns | Mapping[str, str] | None = None,
+    normalisation: Normalisation | None = None,
+) -> list[Question]:
     """All questions of a file, in order; other keys are ignored, blank lines skipped.
 
     Args:
         path: Lines of JSON, an array (.json), .csv, .tsv or .parquet, in the shape of any data set that
             `ragscale.measure.shapes` names.
         columns: Names of fields that have others there, as in ``{"answers": "gold"}``.
+        normalisation: See `Question`; None for what the file says, else ``"published"`` for questions with the ids
+            and types of HotpotQA, 2WikiMultihopQA or MuSiQue, whose figures are compared with published ones.
 
     Raises:
         InvalidInput: The file is absent, empty, not UTF-8, or has a row that is not a question, with file and line.
@@ -61,6 +81,8 @@ def load_questions(path: str | Path, columns: QuestionColumns | Mapping[str, str
     first: dict[str, str] = {}
     for place, row in rows(file):
         question = _question(row, place, named)
+        if normalisation is not None:
+            question = replace(question, normalisation=_normalisation(normalisation, question, str(file)))
         if question.id in found:
             before = first[question.id].removeprefix(str(file)).strip(":[]")
             raise InvalidInput(f"{place}: id {question.id!r} is that of line {before}", "Make ids unique.")
@@ -123,7 +145,34 @@ def _question(row: Any, place: str, columns: QuestionColumns) -> Question:
     if supporting is None:
         raise InvalidInput(f"{place}: {name} is {value!r}, not a list of texts", SHAPE)
     known = {field: _known(*given[field], kind, place) for field, kind in _OTHERS.items()}
-    return Question(identity, question, tuple(answers), tuple(supporting), **known)
+    found = Question(identity, question, tuple(answers), tuple(supporting), **known)
+    return replace(found, normalisation=_normalisation(given["normalisation"][1], found, place))
+
+
+def compared(questions: Iterable[Question]) -> str:
+    """How the answers of some questions are compared, for reports: ``unicode``, or with numbers where it differs."""
+    counts = Counter(question.normalisation for question in questions)
+    return ", ".join(name if len(counts) == 1 else f"{name} ({count:,})" for name, count in counts.most_common())
+
+
+_PUBLISHED = (
+    (re.compile(r"[0-9a-f]{24}"), {"bridge", "comparison"}),
+    (re.compile(r"[0-9a-f]{32}"), {"comparison", "bridge_comparison", "compositional", "inference"}),
+    (re.compile(r"[234]hop\d?__\d+(?:_\d+)+"), None),
+)
+"""Ids of HotpotQA, 2WikiMultihopQA and MuSiQue, and the types that the first two have beside them."""
+
+
+def _normalisation(given: Any, question: Question, place: str) -> Normalisation:
+    if given is None:
+        known = any(
+            form.fullmatch(question.id) and (types is None or question.type in types) for form, types in _PUBLISHED
+        )
+        return "published" if known else "unicode"
+    if given not in NORMALISATIONS:
+        choices = " or ".join(NORMALISATIONS)
+        raise InvalidInput(f"{place}: normalisation is {given!r}", f"Choose {choices}, or leave it out.")
+    return cast(Normalisation, given)
 
 
 _OTHERS: Mapping[str, type] = {"type": str, "hops": int, "breadth": int, "cluster": str, "all_answers": bool}

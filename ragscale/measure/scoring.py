@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from ragscale.language.answers import Normalisation, normal_answer
 from ragscale.measure.metrics import exact_match, f1, retrieved
 from ragscale.measure.questions import Question
 from ragscale.text import normalise_answer
@@ -45,13 +46,15 @@ def score(question: Question, answer: str, stop_reason: str) -> tuple[float, flo
     if not question.answers:
         right = normalise_answer(answer) in ABSTENTIONS and bool(answer.strip() or stop_reason == "answered")
         return float(right), float(right)
+    by = question.normalisation
     if question.all_answers:
-        return _of_sets(_items([answer]), _items(question.answers))
-    return exact_match(answer, question.answers), f1(answer, question.answers)
+        return _of_sets(_items([answer], by), _items(question.answers, by))
+    return exact_match(answer, question.answers, by), f1(answer, question.answers, by)
 
 
-def _items(texts: Iterable[str]) -> set[str]:
-    return {item for text in texts for item in map(normalise_answer, _BETWEEN.split(text)) if item}
+def _items(texts: Iterable[str], by: Normalisation) -> set[str]:
+    parts = (part for text in texts for part in _BETWEEN.split(text))
+    return {item for part in parts if (item := normal_answer(part, by))}
 
 
 def _of_sets(said: set[str], wanted: set[str]) -> tuple[float, float]:

@@ -47,6 +47,8 @@ class QuestionColumns:
     cluster: str | None = None
     all_answers: str | None = None
     """Whether all answers are wanted; usually all_answers, all_answers_required."""
+    normalisation: str | None = None
+    """How answers are compared: ``unicode`` or ``published``."""
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ragscale.language import words as module
 from ragscale.language.words import folded, pairs, runs, spelling, words
 
-WORD = module._compiled(module._WORD)
+WORD, SPELT = (module._compiled(pattern) for pattern in (module._WORD, module._SPELT))
 texts = st.text() | st.text(alphabet="aAbé .,-'&+#*_/19½²⁻\u0301\u00ad\u200b長江서울กำ\u0e49\u05d4\"()½İı\n%$")
 
 
@@ -99,6 +99,8 @@ def test_the_short_ways_of_ascii_are_the_same_way(text: str) -> None:
     """A text of ASCII alone is not folded by Unicode's tables, and most of its words are not searched for."""
     long = [word for chunk in text.split() for word in map(module._plain, WORD.findall(folded(chunk)))]
     assert runs(text) == long
+    spelt = [word for chunk in text.split() for word in map(module._plain, SPELT.findall(folded(chunk)))]
+    assert spelling(text) == spelt
     beside = text + " é"
     assert words(beside) == [*words(text), "é"]
     assert folded(f"{text}é")[:-1] == folded(text)

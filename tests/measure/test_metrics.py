@@ -1,11 +1,15 @@
-"""Values worked out by hand; the rules are those of the SQuAD and HotpotQA scripts."""
+"""Values worked out by hand; the rules are those of the SQuAD and HotpotQA scripts, over words of any language."""
 
 from __future__ import annotations
 
+import unicodedata
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ragscale.language.answers import NORMALISATIONS, Normalisation, normal_answer
 from ragscale.measure.metrics import exact_match, f1, retrieved
 from ragscale.measure.questions import Question
 from ragscale.measure.scoring import recall, score
@@ -56,9 +60,54 @@ def test_normalise(text: str, expected: str) -> None:
         ("anything", [], 0.0, 0.0),
     ],
 )
-def test_scores(answer: str, gold: list[str], em: float, expected_f1: float) -> None:
-    assert exact_match(answer, gold) == em
-    assert f1(answer, gold) == pytest.approx(expected_f1)
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_scores(answer: str, gold: list[str], em: float, expected_f1: float, normalisation: Normalisation) -> None:
+    assert exact_match(answer, gold, normalisation) == em
+    assert f1(answer, gold, normalisation) == pytest.approx(expected_f1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "em", "expected_f1"),
+    [
+        ("café", "cafe\u0301", 1, 1),
+        ("长江。", "长江", 1, 1),
+        ("《红楼梦》", "红楼梦", 1, 1),
+        ("中国的长江", "长江", 0, 4 / 7),  # another answer, with two of its five letters right
+        ("\uff11\uff19\uff19\uff18年", "1998年", 1, 1),
+        ("1998\u20132004", "1998-2004", 1, 1),
+        ("“The Who”", "The Who", 1, 1),
+        ("Côte d\u2019Ivoire", "Côte d'Ivoire", 1, 1),
+        ("«Война и мир»", "Война и мир", 1, 1),
+        ("¿Qué?", "Qué", 1, 1),
+        ("서울은", "서울", 0, 4 / 5),
+        ("H\u2082O", "h2o", 1, 1),
+        ("1,000 km\u00b2", "1000 km2", 1, 1),
+        ("U.S.A.", "USA", 1, 1),
+        ("AT&T", "at&t", 1, 1),
+        ("3.5", "35", 0, 0),
+        ("-5", "5", 0, 0),
+        ("10\u2076", "106", 0, 0),
+        ("C++", "C", 0, 0),
+        ("A", "An", 0, 0),
+        ("Vitamin A", "vitamin", 0, 2 / 3),
+        ("!!!", "...", 0, 0),
+        ("!!!", "!!!", 1, 1),
+        ("$", "€", 0, 0),
+    ],
+)
+def test_answers_in_any_language(one: str, other: str, em: float, expected_f1: float) -> None:
+    for answer, gold in ((one, other), (other, one)):
+        assert exact_match(answer, [gold]) == em
+        assert f1(answer, [gold]) == pytest.approx(expected_f1)
+
+
+@given(st.text(), st.text())
+def test_an_answer_is_itself_in_any_composition(one: str, other: str) -> None:
+    composed, parted = (unicodedata.normalize(form, one) for form in ("NFC", "NFD"))
+    assert normal_answer(composed) == normal_answer(parted)
+    assert exact_match(composed, [parted]) == float(bool(one.strip()))
+    assert f1(one, [other]) == pytest.approx(f1(other, [one])) or not (one.strip() and other.strip())
+    assert (exact_match(one, [other]) == 1) == (f1(one, [other]) == 1)
 
 
 class Names:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ragscale.errors import InvalidInput
-from ragscale.measure.questions import Question, QuestionColumns, load_questions, shuffled
+from ragscale.language.answers import NORMALISATIONS
+from ragscale.measure.questions import Question, QuestionColumns, compared, load_questions, shuffled
 
 GOOD = '{"id": "q1", "question": "Who?", "answers": ["Curie", "Curie"], "supporting": ["p1"], "type": "bridge", "x": 1}'
 
@@ -180,3 +183,32 @@ def test_the_order_depends_on_the_ids_alone() -> None:
     # a part of them keeps its order, and any first part is spread over all
     assert shuffled(questions[:100]) == [question for question in order if question in questions[:100]]
     assert 20 < sum(question in questions[:100] for question in order[:80]) < 60
+
+
+@pytest.mark.parametrize(
+    ("id", "type", "given", "expected"),
+    [
+        ("5a7d5c175542991319bc93b1", "comparison", None, "published"),
+        ("b088d3ca08e211ebbda4ac1f6bf848b6", "bridge_comparison", None, "published"),
+        ("2hop__574419_270105", None, None, "published"),
+        ("4hop1__1_2_3_4", "4hop", None, "published"),
+        ("5a7d5c175542991319bc93b1", None, None, "unicode"),  # the ids of many a database
+        ("q1", "bridge", None, "unicode"),
+        ("q1", None, "published", "published"),
+        ("2hop__574419_270105", None, "unicode", "unicode"),
+    ],
+)
+def test_published_sets_keep_their_normalisation(
+    tmp_path: Path, id: str, type: str | None, given: str | None, expected: str
+) -> None:
+    row = {"id": id, "question": "Who?", "answers": ["Ann"], "type": type, "normalisation": given}
+    path = tmp_path / "questions.jsonl"
+    path.write_text(json.dumps(row))
+    [question] = load_questions(path)
+    assert (question.normalisation, compared([question])) == (expected, expected)
+    for chosen in NORMALISATIONS:
+        assert load_questions(path, normalisation=chosen)[0].normalisation == chosen
+    with pytest.raises(InvalidInput, match="normalisation is 'squad'"):
+        load_questions(path, normalisation="squad")  # type: ignore[arg-type]
+    other = replace(question, id="other", normalisation="unicode" if expected == "published" else "published")
+    assert set(compared([question, question, other]).split(", ")) == {f"{expected} (2)", f"{other.normalisation} (1)"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ragscale.measure.questions import compared
 from ragscale.measure.report import phrases
 from ragscale.measure.report.measured import DIMENSIONS, Measured, Source
 from ragscale.view import report as view
@@ -70,6 +71,7 @@ def run_info(measured: Measured, run: Source, at: int) -> view.RunInfo:
             rows[mark] += number
     told = {**run.settings, **({"price": _price(run.settings["price"])} if "price" in run.settings else {})}
     settings = [view.Pair(name=name, value=str(value)) for name, value in told.items() if name != "version"]
+    settings.append(view.Pair(name="normalisation", value=compared(run.questions.values())))
     return view.RunInfo(
         name=measured.runs[at],
         path=str(run.folder),

@@ -1,0 +1,31 @@
+"""Answers normalised for comparison, in any language or as the published English sets have it."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from ragscale.language.words import folded, words
+from ragscale.text import normalise_answer
+
+__all__ = ["NORMALISATIONS", "Normalisation", "normal_answer"]
+
+Normalisation = Literal["unicode", "published"]
+"""Ways to normalise an answer: by the words of any language, or as SQuAD's and HotpotQA's scripts do for English."""
+NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+def normal_answer(text: str, normalisation: Normalisation = "unicode") -> str:
+    """The words of an answer with single spaces: equal results are the same answer.
+
+    Args:
+        text: The answer.
+        normalisation: ``"unicode"``: `ragscale.language.words.words`, without English articles before another word; of
+            an answer without words, the text itself in its normal form. ``"published"``: lower case, no ASCII
+            punctuation, no English articles.
+    """
+    if normalisation == "published":
+        return normalise_answer(text)
+    found = words(text)
+    kept = [word for word in found[:-1] if word not in _ARTICLES] + found[-1:]
+    return " ".join(kept) or " ".join(folded(text).split())
