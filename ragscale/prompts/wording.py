@@ -146,4 +146,5 @@ def informative(text: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    return re.sub(r"[^\w ]", " ", normalise(text)).split()
+    parted = text.replace(".", " ")  # "n.a." is "n a", as "n/a" is
+    return re.sub(r"[^\w ]", " ", normalise(parted)).split()
