@@ -65,7 +65,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("index/storage/layout.py", "from ragscale.index.storage import manifest", "of a room BROKEN"),
         ("index/attic.py", "", "ragscale.index.attic"),
         ("attic.py", "", "ragscale.attic"),
-        ("corpus/record.py", "from ragscale.corpus import formats", "No circles among the modules of a room BROKEN"),
+        ("corpus/record.py", "from ragscale.corpus import documents", "No circles among the modules of a room BROKEN"),
         ("endpoint/urls.py", "def f():\n    from ragscale.endpoint import transport", "of a room BROKEN"),
     ],
 )

@@ -115,7 +115,7 @@ class Cutter:
         from ragscale.corpus.splitters import split, split_sentences
 
         if self.chunking.by == "sentences":
-            return split_sentences(text, self._size, self._overlap)
+            return split_sentences(text, self._size, self._overlap, markdown=markdown)
         if self._count is None:
             return split(text, self._size, self._overlap, markdown=markdown)
         # at least half for the text: a title of that many tokens is none

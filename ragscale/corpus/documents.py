@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ragscale.corpus.chunks import Cutter
+from ragscale.corpus.encoding import marked, refuse_nul
 from ragscale.corpus.headings import headings
-from ragscale.corpus.lines import Line, blocks, reading_from
+from ragscale.corpus.lines import Line, blocks, reading_from, whole
 from ragscale.corpus.metadata import FieldTypes
 from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import TITLE_LIMIT, Place, Record, shortened, whole_text
@@ -96,9 +97,8 @@ def markdown_parts(source: Source) -> Iterator[Part]:
     Raises:
         BadDocument: Invalid UTF-8, or too large.
     """
-    data = source.read(DOCUMENT_LIMIT)
-    mark = b"\xef\xbb\xbf"
-    start = len(mark) if data.startswith(mark) else 0
+    data = whole(source, DOCUMENT_LIMIT)
+    _, start = marked(data)
     yield markdown_part(source, utf8(Line(1, start, data[start:]), source))
 
 
@@ -128,9 +128,12 @@ def utf8(block: Line, source: Source) -> str:
     """The text of a block of lines, their ends made ``\\n``.
 
     Raises:
-        BadDocument: Invalid UTF-8; names the line.
+        BadDocument: Invalid UTF-8, or a NUL; names the line.
     """
-    line = block.number
+    line, nul = block.number, block.data.find(b"\0")
+    if nul >= 0:
+        line += block.data.count(b"\n", 0, nul)
+        refuse_nul(block.data, f"{source.place}, line {line}", block.offset)
     try:
         return _NEWLINES.sub("\n", block.data.decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Headings of Markdown texts, found by markdown-it as CommonMark has it: none in code, underlined ones too."""
+"""Headings and tables of Markdown texts, found by markdown-it: none in code, underlined headings too."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ragscale.corpus.record import TITLE_LIMIT
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
-__all__ = ["Heading", "headings", "sections"]
+__all__ = ["Heading", "headings", "outline", "sections"]
 
+_ANY = re.compile(r"^ {0,3}#|^ {0,3}(?:=+|-+)[ \t]*$|\|", re.MULTILINE)  # of any other text there is nothing to find
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n.*?\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
@@ -34,15 +35,28 @@ class Heading:
 
 def headings(text: str) -> list[Heading]:
     """All headings of a text, in order; what lies between ``---`` lines at its top (front matter) holds none."""
+    return outline(text)[0]
+
+
+@lru_cache(maxsize=1)  # for its title, then for its chunks
+def outline(text: str) -> tuple[list[Heading], list[tuple[int, int]]]:
+    """All headings of a text, and of each table its first line and the line behind it, from 0.
+
+    Those in lists and quotations are left out.
+    """
+    if not _ANY.search(text):
+        return [], []
     matter = _FRONT_MATTER.match(text)
     if matter:
         text = "\n" * matter.group().count("\n") + text[matter.end() :]
     tokens = _parser().parse(text)
-    return [
-        Heading(int(token.tag[1:]), " ".join(tokens[at + 1].content.split()), *token.map)
-        for at, token in enumerate(tokens)
-        if token.type == "heading_open" and token.level == 0 and token.map
+    outer = [(at, token, token.map) for at, token in enumerate(tokens) if token.level == 0 and token.map]
+    found = [
+        Heading(int(token.tag[1:]), " ".join(tokens[at + 1].content.split()), *lines)
+        for at, token, lines in outer
+        if token.type == "heading_open"
     ]
+    return found, [(lines[0], lines[1]) for _, token, lines in outer if token.type == "table_open"]
 
 
 def sections(text: str) -> Iterator[tuple[str, str]]:
@@ -51,26 +65,37 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
     The part before the first heading has an empty path.
 
     A heading's own line is left to the path. A section without text is passed over where a section below it has its
-    heading in its path; any other one has its heading as text. Of a heading beyond `TITLE_LIMIT`, a path
-    has so much that it is beyond it too.
+    heading in its path; the heading of any other one stands before the text of the next, at the end behind that of the
+    last. Of a heading beyond `TITLE_LIMIT`, a path has so much that it is beyond it too.
     """
     rows = re.split(r"(?<=\n)", text)
     found = headings(text)
-    yield "", "".join(rows[: found[0].start if found else None])
     path: list[Heading] = []
+    last = "", "".join(rows[: found[0].start if found else None])
+    alone = ""  # headings that no text belongs to
     for at, heading in enumerate(found):
         after = found[at + 1] if at + 1 < len(found) else None
         path = [*(above for above in path if above.level < heading.level), heading]
         body = "".join(rows[heading.stop : after.start if after else None])
-        if not body.strip() and not (after and after.level > heading.level):
-            body = heading.text
-        yield " > ".join(part.text[: TITLE_LIMIT + 1] for part in path if part.text), body
+        if not body.strip():
+            if not (after and after.level > heading.level):
+                alone += f"{'#' * heading.level} {heading.text}\n\n"
+            continue
+        yield last
+        last, alone = (
+            (
+                " > ".join(part.text[: TITLE_LIMIT + 1] for part in path if part.text),
+                alone + (body.lstrip() if alone else body),
+            ),
+            "",
+        )
+    yield last[0], f"{last[1].rstrip()}\n\n{alone}" if alone else last[1]
 
 
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    parser = MarkdownIt("commonmark")
+    parser = MarkdownIt("commonmark").enable("table")
     parser.core.ruler.disable(["inline", "text_join"], ignoreInvalid=True)  # blocks alone: twice as fast
     return parser

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
-from ragscale.corpus.source import Source, unpacked_limit
+from ragscale.corpus.encoding import encoding_remedy, utf8_stream
+from ragscale.corpus.source import Source, refuse_size, unpacked_limit
 from ragscale.errors import BadDocument
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["DAMAGE", "LINE_LIMIT", "Line", "blocks", "lines", "reading_from"]
+__all__ = ["DAMAGE", "LINE_LIMIT", "Line", "blocks", "lines", "reading_from", "whole"]
 
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 """Errors raised by reading a file that is unreadable, truncated or changed since it was packed."""
@@ -57,24 +58,37 @@ class Line:
             raise BadDocument(
                 place,
                 f"invalid UTF-8, byte 0x{self.data[error.start]:02x} at offset {self.offset + error.start} of the file",
-                "Convert the file to UTF-8, for instance with iconv.",
+                encoding_remedy(self.data),
             ) from error
 
 
 @contextmanager
 def reading_from(source: Source) -> Iterator[IO[bytes]]:
-    """The stream of a source, unpacked if its name ends in ``.gz`` or ``.bz2``; reading it may raise `DAMAGE`.
+    """The stream of a source in UTF-8, unpacked if its name ends in ``.gz`` or ``.bz2``; reading may raise `DAMAGE`.
 
-    It raises a `BadDocument` where it unpacks to more than `unpacked_limit` bytes.
+    It raises a `BadDocument` where it unpacks to more than `unpacked_limit` bytes; see also `utf8_stream`.
     """
     name = source.name.lower()
     with source.open() as raw:
         if name.endswith(".gz"):
-            yield _bounded(cast("IO[bytes]", gzip.GzipFile(fileobj=raw)), source)
+            stream = _bounded(cast("IO[bytes]", gzip.GzipFile(fileobj=raw)), source)
         elif name.endswith(".bz2"):
-            yield _bounded(cast("IO[bytes]", bz2.BZ2File(raw)), source)
+            stream = _bounded(cast("IO[bytes]", bz2.BZ2File(raw)), source)
         else:
-            yield raw
+            stream = raw
+        yield utf8_stream(stream, source.place)
+
+
+def whole(source: Source, limit: int) -> bytes:
+    """All that `reading_from` a source yields.
+
+    Raises:
+        BadDocument: It has more than `limit` bytes.
+    """
+    with reading_from(source) as stream:
+        data = stream.read(limit + 1)
+    refuse_size(len(data), limit, source)
+    return data
 
 
 def _bounded(stream: IO[bytes], source: Source) -> IO[bytes]:

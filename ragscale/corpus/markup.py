@@ -1,97 +1,248 @@
-"""html to Markdown by markdownify, where that takes time and room in proportion to the page."""
+"""html to Markdown by html-to-markdown, after a pass over its tree for what that would glue, drop or change."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from markdownify import MarkdownConverter
+import html_to_markdown
+from lxml import etree, html
 
+from ragscale.corpus.grids import Grids
 from ragscale.errors import BadDocument
 
-__all__ = ["Converter"]
+__all__ = ["markdown_of", "parsed"]
 
-_DIGITS = 9
-"""Most of a number of a list item, as CommonMark has it: each line of the item is indented by its width."""
+_DEPTH = 1000
+"""Most elements within each other: html-to-markdown leaves out what lies deeper than some more."""
+_INDENT = 4 << 20
+"""Most characters that lists and quotations put before the lines within them, in all."""
+_ATTRIBUTES = 5000
+"""Most attributes of an element: the parser compares each one with all others."""
+_TAG = re.compile(r"""<[a-zA-Z](?:[^>"']+|"[^"]*"|'[^']*')*""")
+_QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
+
+_NOT_TEXT = ["script", "style", "noscript", "template", "svg", "nav", "iframe", "button", "select", "dialog"]
+_NOT_TEXT += ["annotation", "annotation-xml"]  # of equations: the same once more
+_EMPHASIS = ["b", "strong", "i", "em", "code", "kbd", "var", "samp", "tt"]
+_INLINE = [*_EMPHASIS, "span", "a", "font", "small", "big", "label", "abbr", "cite", "ins", "q", "sub", "sup"]
+_INDENTING = ("blockquote", "li", "dd")
+_LAID_OUT = re.compile(r"display\s*:\s*(none|block|flex|grid|table|list-item)", re.IGNORECASE)
+_TEXT_PICTURE = re.compile(r"\b(math|mwe-math|latex|tex|emoji|emoticon)", re.IGNORECASE)
+
+_WAS = "data-was"
+_BASE = re.compile(r"[\w)\]]+\Z")
+_SIMPLE = re.compile(r"[+\-\u2212]?\w+(?:[.,]\w+)*[+\-\u2212]?")  # \u2212: the minus sign
+_SLASHES = ("/", "\u2044")
+_ROMAN = [(1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")]
+_ROMAN += [(10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")]
+_ESCAPED = re.compile(r"(?m)^([ \t]*(?:- )?)(\d*)\\([-+*.)])(?=[ \t])")
+_BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
 
 
-_SPAN, _COLUMNS = 1000, 2_000_000
-"""Most columns of a cell, as html has it, and of all cells of a page."""
+def parsed(text: str, place: object) -> Any:
+    """The tree of an html page, None where there is nothing in it.
+
+    Raises:
+        BadDocument: An element has too many attributes.
+    """
+    for tag in _TAG.finditer(text):
+        if tag.end() - tag.start() > _ATTRIBUTES:
+            count = len(_QUOTED.sub("", tag.group()).split()) - 1
+            if count > _ATTRIBUTES:
+                reason = f"an element of {count:,} attributes, the limit is {_ATTRIBUTES:,}"
+                raise BadDocument(place, reason, "Save it in a simpler form, for instance as text.")
+    parser = html.HTMLParser(huge_tree=True, remove_comments=True, remove_pis=True)
+    try:
+        return html.document_fromstring(text, parser=parser)
+    except etree.ParserError:  # blank, or nothing but comments
+        return None
 
 
-class Converter(MarkdownConverter):
-    """Without links and pictures, and with text as it is.
+def markdown_of(root: Any, place: object, limit: int) -> str:
+    """The text of a page as a person reads it: its ``<main>`` parts if it has any, else its body.
+
+    Without navigation, scripts, hidden elements, links, pictures and, outside of articles, page headers and footers.
+    Numbers stay what they are: ``10^6``, ``1990[2]`` (a note), ``21st``, ``3 1/2``, ``101_2``. Cells over several rows
+    stand in each of them; see `Grids` for tables.
 
     Args:
-        place: Where the page is, for messages.
-        limit: Most characters in what comes of it, or of a part of it.
+        root: The page; it is changed.
+        place: Where it is, for messages.
+        limit: Most characters in its text.
+
+    Raises:
+        BadDocument: Its elements lie too deep, its tables or lines are too many, or the text is too long.
     """
+    _refuse_deep(root, place)
+    _leave_out(root)
+    for element in reversed(list(root.iter("sup", "sub"))):  # those within others first
+        _become_text(element, _script(element))
+    for element in reversed(list(root.iter("msup", "mfrac"))):
+        parts = (_grouped("".join(part.itertext()).strip()) for part in element)
+        apart = " " if element.tag == "mfrac" and _before(element)[-1:].isdigit() else ""
+        _become_text(element, apart + ("/" if element.tag == "mfrac" else "^").join(parts))
+    for equation in list(root.iter("math")):
+        equation.tag = "span"
+    for picture in list(root.iter("img")):
+        shows_text = _TEXT_PICTURE.search(picture.get("class") or "")
+        _become_text(picture, (picture.get("alt") or " ") if shows_text else " ")
+    for element in list(root.iter(*_EMPHASIS)):
+        text = "".join(element.itertext())
+        if _is_word(_before(element)[-1:] + text[:1]) or _is_word(text[-1:] + (element.tail or "")[:1]):
+            element.tag = "span"  # marks within a word would part it
+    for items in list(root.iter("ol")):
+        items.set("start", str(_whole(items.get("start"), 1)))
+        if items.get("type") or items.get("reversed") is not None or items.xpath("./li[@value]"):
+            _label(items)
+    Grids(place, limit).lay_out(root)
+    found = root.xpath("//main | //*[@role='main']")
+    inner = {id(part) for part in found if any(above.tag == "main" for above in part.iterancestors())}
+    bodies = [part for part in found if id(part) not in inner] or root.xpath("//body") or [root]
+    text = "\n\n".join(filter(None, (_markdown(body) for body in bodies)))
+    if len(text) > limit:
+        reason = f"it becomes {len(text):,} characters of text, the limit is {limit:,}"
+        raise BadDocument(place, reason, "Split the page into several files, or save it as text.")
+    return text
 
-    def __init__(self, place: object, limit: int) -> None:
-        super().__init__(
-            heading_style="ATX",
-            bullets="-",
-            strip=["a", "img", "title"],
-            escape_asterisks=False,
-            escape_underscores=False,
-            escape_misc=False,
-        )
-        self._place = place
-        self._limit = limit
-        self._items: dict[int, int] = {}
-        self._columns = 0
 
-    def process_tag(self, node: Any, parent_tags: Any = None) -> str:
-        """The Markdown of an element.
+def _markdown(body: Any) -> str:
+    options = html_to_markdown.ConversionOptions(
+        bullets="-",
+        autolinks=False,
+        extract_metadata=False,
+        skip_images=True,
+        compact_tables=True,
+        expand_abbreviations=False,
+        include_blockquote_citations=False,
+        highlight_style="none",
+        strip_tags=["a"],
+    )
+    made = html_to_markdown.convert(html.tostring(body, encoding="unicode", with_tail=False), options)
+    # a heading that is none stays escaped; the numbers of lists and clauses are read as they stand
+    text = _ESCAPED.sub(r"\1\2\3", (made.content or "").replace("\u00ad", ""))  # soft hyphens
+    return _BLANKS.sub("", text).strip()
 
-        Raises:
-            BadDocument: It is too long, as where lines are indented by all the lists that they stand in.
-        """
-        text: str = super().process_tag(node, parent_tags=parent_tags)  # type: ignore[misc] # not in its stubs
-        if len(text) > self._limit:
-            reason = f"a <{node.name}> becomes {len(text):,} characters of text, the limit is {self._limit:,}"
-            raise BadDocument(self._place, reason, "Split the page into several files, or save it as text.")
+
+def _refuse_deep(root: Any, place: object) -> None:
+    depth = quoted = indent = 0
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        step = 1 if event == "start" else -1
+        depth += step
+        if element.tag in _INDENTING:
+            quoted += step
+        if event == "start" and quoted:
+            indent += 2 * quoted * (1 + (element.text or "").count("\n"))
+        if depth > _DEPTH:
+            reason = "its html elements lie too deep within each other"
+            raise BadDocument(place, reason, "Save it in a simpler form, for instance as text.")
+    if indent > _INDENT:
+        reason = f"its lists and quotations indent lines by {indent:,} characters in all, the limit is {_INDENT:,}"
+        raise BadDocument(place, reason, "Save it in a simpler form, for instance as text.")
+
+
+def _leave_out(root: Any) -> None:
+    for element in list(root.iter(*_NOT_TEXT)):
+        element.drop_tree()
+    for element in list(root.iter("header", "footer")):
+        if not any(above.tag in ("main", "article", "section") for above in element.iterancestors()):
+            element.drop_tree()
+    for element in root.xpath("//a[contains(concat(' ', @class, ' '), ' headerlink ')]"):  # paragraph signs
+        element.drop_tree()
+    for element in root.xpath("//body//*[@hidden] | //body//*[@style]"):
+        found = _LAID_OUT.search(element.get("style") or "")
+        if element.get("hidden") not in (None, "until-found") or (found and found[1].lower() == "none"):
+            element.drop_tree()
+        elif found and element.tag in _INLINE:
+            element.tag = "div"
+
+
+def _become_text(element: Any, text: str) -> None:
+    for child in list(element):
+        element.remove(child)
+    element.text = text
+    element.set(_WAS, element.tag)
+    element.tag = "span"
+
+
+def _is_word(characters: str) -> bool:
+    return len(characters) == 2 and characters.isalnum()
+
+
+def _script(element: Any) -> str:
+    """Raised or lowered text as it is written on one line."""
+    text, before = " ".join("".join(element.itertext()).split()), _before(element)
+    if element.tag == "sub":
+        return f"_{text}" if text[:1].isdigit() and before[-1:].isdigit() else text
+    if _is_note(element):
+        return text if not text or text.startswith("[") else f"[{text}]"
+    follows = element.getnext()
+    if (element.tail or "").strip() in _SLASHES and follows is not None and follows.get(_WAS) == "sub":
+        return f" {text}" if before[-1:].isdigit() else text  # a fraction
+    base = _BASE.search(before)
+    if base is None or not (text[:1].isalnum() or text[:1] in "+-\u2212"):
         return text
+    if text.isalpha() and (before[-1].isdigit() or len(text) > 1 or len(base.group()) > 1):
+        return text  # 21st, XIXe, Mme
+    return f"^{_grouped(text)}"
 
-    def convert_li(self, el: Any, text: str, parent_tags: Any) -> str:
-        """As markdownify has it, but it counts all the items before each one."""
-        if el.parent is None or el.parent.name != "ol":
-            item: str = super().convert_li(el, text, parent_tags)  # type: ignore[misc] # not in its stubs
-            return item
-        before = self._items.get(id(el.parent), 0)
-        self._items[id(el.parent)] = before + 1
-        text = (text or "").strip()
-        if not text:
-            return "\n"
-        start = str(el.parent.get("start") or "")
-        first = int(start) if start.isascii() and start.isdigit() and len(start) <= _DIGITS else 1
-        bullet = f"{first + before}. "
-        lines = "\n".join(" " * len(bullet) + line if line else "" for line in text.split("\n"))
-        return f"{bullet}{lines[len(bullet) :]}\n"
 
-    def convert_td(self, el: Any, text: str, parent_tags: Any) -> str:
-        """As markdownify has it, for as many columns as pages have."""
-        self._add_columns(el)
-        cell: str = super().convert_td(el, text, parent_tags)  # type: ignore[misc] # not in its stubs
-        return cell
+def _grouped(text: str) -> str:
+    return text if _SIMPLE.fullmatch(text) else f"({text})"
 
-    def convert_th(self, el: Any, text: str, parent_tags: Any) -> str:
-        """As `convert_td`."""
-        self._add_columns(el)
-        cell: str = super().convert_th(el, text, parent_tags)  # type: ignore[misc] # not in its stubs
-        return cell
 
-    def _add_columns(self, cell: Any) -> None:
-        span = str(cell.get("colspan") or "")
-        columns = min(int(span[:4]), _SPAN) if span.isascii() and span.isdigit() else 1
-        cell["colspan"] = str(columns)
-        self._columns += columns
-        if self._columns > _COLUMNS:
-            reason = f"the cells of its tables go over more than {_COLUMNS:,} columns in all"
-            raise BadDocument(self._place, reason, "Split the page into several files, or save it as text.")
+def _label(items: Any) -> None:
+    """Write the labels of a list's items as text, where they are not one number after the other."""
+    own = items.xpath("./li")
+    step = -1 if items.get("reversed") is not None else 1
+    number = len(own) if step < 0 and items.get("start") == "1" else _whole(items.get("start"), 1)
+    for item in own:
+        number = _whole(item.get("value"), number)
+        item.text = f"{_shown(number, items.get('type') or '1')}. {item.text or ''}"
+        number += step
+    items.tag = "ul"
 
-    def convert_tr(self, el: Any, text: str, parent_tags: Any) -> str:
-        """As markdownify has it, but it looks for all rows of a table's head in each of them."""
-        if el.find_previous_sibling() is not None:  # only a first row has a line above or below it
-            return f"|{text}\n"
-        row: str = super().convert_tr(el, text, parent_tags)  # type: ignore[misc] # not in its stubs
-        return row
+
+def _whole(text: str | None, otherwise: int) -> int:
+    text = (text or "").strip()
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else otherwise
+
+
+def _shown(number: int, kind: str) -> str:
+    if kind in "aA" and 0 < number <= 26:
+        return chr(ord(kind) + number - 1)
+    if kind in "iI" and 0 < number < 4000:
+        made = ""
+        for value, letters in _ROMAN:
+            made += letters * (number // value)
+            number %= value
+        return made if kind == "i" else made.upper()
+    return str(number)
+
+
+def _is_note(raised: Any) -> bool:
+    """Whether it is a mark that leads to a note on the same page."""
+    around = raised.getparent()
+    alone = around.tag == "a" and len(around) == 1 and not (around.text or raised.tail)
+    links = [*raised.iter("a"), around] if alone else raised.iter("a")
+    return any("#" in (link.get("href") or "") for link in links)
+
+
+def _before(element: Any) -> str:
+    """The text right before an element within its block; empty where there is none, or where it is long ago."""
+    while True:
+        beside = element.getprevious()
+        if beside is None:
+            above = element.getparent()
+            if above is None or above.text or above.tag not in _INLINE:
+                return (above.text or "") if above is not None else ""
+            element = above
+            continue
+        if beside.tail:
+            return str(beside.tail)
+        while len(beside) and not beside[-1].tail:
+            beside = beside[-1]
+        text = str(beside[-1].tail if len(beside) else beside.text or "")
+        if text:
+            return text
+        element = beside

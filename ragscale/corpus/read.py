@@ -17,16 +17,18 @@ from ragscale.corpus.documents import (
     refuse_lines,
     text_parts,
 )
-from ragscale.corpus.formats import docx_parts, html_parts, pdf_parts
 from ragscale.corpus.hub import PREFIX, dataset_rows
 from ragscale.corpus.lines import DAMAGE, LINE_LIMIT
 from ragscale.corpus.metadata import FieldTypes
+from ragscale.corpus.pdf import pdf_parts
 from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import TITLE_LIMIT, Place, Record, shortened
 from ragscale.corpus.rows import Columns, Row, passage_of
 from ragscale.corpus.separated import csv_rows
 from ragscale.corpus.source import Source, file_source, nameable, stays_inside, walk
 from ragscale.corpus.tables import jsonl_rows, parquet_rows, wikipedia_rows
+from ragscale.corpus.webpage import html_parts
+from ragscale.corpus.word import docx_parts
 from ragscale.errors import BadDocument, CorpusError, InvalidInput
 from ragscale.types import Passage
 from ragscale.words import counted

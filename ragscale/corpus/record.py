@@ -39,13 +39,16 @@ class Record:
 
 
 def whole_text(text: str, name: str, place: object) -> str:
-    """The text itself, once it is known to fit in a UTF-8 file.
+    """The text itself, once it is known to fit in a UTF-8 file, and to be text.
 
     JSON and pdf can hold half a character (``\\ud83d``), csv cells read here stand for invalid bytes the same way.
 
     Raises:
-        BadDocument: Half a surrogate pair, or a byte that is not UTF-8.
+        BadDocument: Half a surrogate pair, a byte that is not UTF-8, or a NUL.
     """
+    if "\0" in text:
+        reason = f"`{name}` holds a NUL, which is no text, at character {text.index(chr(0))}"
+        raise BadDocument(place, reason, "Remove it; where there are many, the file is in UTF-16: convert it to UTF-8.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -14,7 +14,7 @@ from typing import IO
 from ragscale.corpus.problems import Problems
 from ragscale.errors import BadDocument
 
-__all__ = ["Source", "file_source", "nameable", "stays_inside", "unpacked_limit", "walk"]
+__all__ = ["Source", "file_source", "nameable", "refuse_size", "stays_inside", "unpacked_limit", "walk"]
 
 _SPOOL = 16 << 20
 _FREE = 256 << 20
@@ -54,8 +54,7 @@ class Source:
         """
         with self.open() as stream:
             data = stream.read(limit + 1)
-        if len(data) > limit:
-            raise BadDocument(self.place, f"more than {limit:,} bytes in one document", "Split it into several files.")
+        refuse_size(len(data), limit, self)
         return data
 
     @contextmanager
@@ -69,6 +68,12 @@ class Source:
                 shutil.copyfileobj(stream, copy)
                 copy.seek(0)
                 yield copy
+
+
+def refuse_size(size: int, limit: int, source: Source) -> None:
+    """Raise a `BadDocument` where a document that is taken apart as a whole has more than `limit` bytes."""
+    if size > limit:
+        raise BadDocument(source.place, f"more than {limit:,} bytes in one document", "Split it into several files.")
 
 
 def file_source(path: Path, name: str) -> Source:

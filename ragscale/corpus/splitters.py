@@ -1,8 +1,12 @@
-"""The splitters of langchain-text-splitters that we use, and one of whole sentences; imported at the first use."""
+"""The splitters of langchain-text-splitters that we use, and one of whole sentences; imported at the first use.
+
+Of Markdown, no heading is parted from the text below it, and each chunk of a table begins with the table's header.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -10,36 +14,55 @@ from langchain_text_splitters import MarkdownTextSplitter, RecursiveCharacterTex
 from langchain_text_splitters.base import TextSplitter
 from syntok import segmenter
 
+from ragscale.corpus.headings import outline
+
 __all__ = ["sentences", "split", "split_sentences"]
 
+_BOUND = "\0"
+"""Stands for line ends at which nothing may be cut: no text has it."""
+_PIPE = re.compile(r"(?<!\\)\|")
 
-def split(
-    text: str, size: int, overlap: int, *, markdown: bool = False, length: Callable[[str], int] = len
-) -> list[str]:
+Length = Callable[[str], int]
+
+
+def split(text: str, size: int, overlap: int, *, markdown: bool = False, length: Length = len) -> list[str]:
     """Chunks of at most `size`, cut at the coarsest border that fits: headings and blocks of Markdown, paragraphs,
     lines, words, characters.
 
     Args:
         text: What is cut.
         size: Most of what `length` counts.
-        overlap: Most that neighbours share.
+        overlap: Most that neighbours share; the rows of a table share nothing but the header.
         markdown: Whether to cut at the borders of Markdown first.
         length: Counts.
     """
     kind = MarkdownTextSplitter if markdown else RecursiveCharacterTextSplitter
-    return kind(chunk_size=size, chunk_overlap=overlap, length_function=length).split_text(text)
+    counted = length if length is len else lambda part: length(part.replace(_BOUND, "\n"))
+    prose = kind(chunk_size=size, chunk_overlap=overlap, length_function=counted).split_text
+    return _Structured(text, size, length, prose).chunks() if markdown else prose(text)
 
 
-def split_sentences(text: str, size: int, overlap: int) -> list[str]:
+def split_sentences(text: str, size: int, overlap: int, *, markdown: bool = False) -> list[str]:
     """Chunks of whole sentences, at most `size` characters; a longer sentence is cut between words."""
-    return _Sentences(chunk_size=size, chunk_overlap=overlap).split_text(text)
+    prose = _Sentences(chunk_size=size, chunk_overlap=overlap).split_text
+    return _Structured(text, size, len, prose).chunks() if markdown else prose(text)
 
 
 def sentences(text: str) -> list[str]:
     """Sentences with the white space behind them: joined, they are the text."""
-    starts = [found[0].offset for paragraph in segmenter.analyze(text) for found in paragraph if found]
-    borders = [0, *starts[1:], len(text)]
+    lines = text.replace(_BOUND, "\n")
+    starts = [found[0].offset for paragraph in segmenter.analyze(lines) for found in paragraph if found]
+    borders = [0, *(at for at in starts[1:] if not _inside(text, at)), len(text)]
     return [text[start:stop] for start, stop in pairwise(borders)]
+
+
+def _inside(text: str, at: int) -> bool:
+    """Whether a place lies in a line that ends in `_BOUND`, right behind one, or in the last row of a table."""
+    begun = max(text.rfind(_BOUND, 0, at), text.rfind("\n", 0, at))
+    ends = min((found for found in (text.find(_BOUND, at), text.find("\n", at)) if found >= 0), default=-1)
+    before = text[begun + 1 : at].strip()
+    bound = begun >= 0 and text[begun] == _BOUND and (not before or before.startswith("|"))
+    return bound or (ends >= 0 and text[ends] == _BOUND)
 
 
 class _Sentences(TextSplitter):
@@ -55,3 +78,134 @@ class _Sentences(TextSplitter):
 
     def _pieces(self, sentence: str) -> list[str]:
         return [sentence] if len(sentence) <= self._chunk_size else self._words.split_text(sentence)
+
+
+class _Structured:
+    """A Markdown text in its chunks.
+
+    Args:
+        text: The text.
+        size: Most of what `length` counts in a chunk.
+        length: Counts.
+        prose: Cuts what is no table, never at `_BOUND`.
+    """
+
+    def __init__(self, text: str, size: int, length: Length, prose: Callable[[str], list[str]]) -> None:
+        self._lines = re.split(r"(?<=\n)", text)
+        self._size = size
+        self._length = length
+        self._prose = prose
+        self._bound: set[int] = set()
+        """Lines whose ends are no borders."""
+
+    def chunks(self) -> list[str]:
+        """The chunks, none of them blank."""
+        headings, tables = outline("".join(self._lines))
+        if not headings and not tables:
+            return self._prose("".join(self._lines))
+        starts = {heading.stop: heading.start for heading in headings}
+        for heading in headings:
+            body = self._filled(heading.stop)
+            opens = body < len(self._lines) and self._lines[body].lstrip().startswith(("```", "~~~"))
+            self._bound.update(range(heading.start, body + opens))  # the line end of a fence is a border, too
+        cut: list[str] = []
+        begun = 0
+        for number, (start, stop) in enumerate(tables):
+            above = self._above(start, starts)
+            if self._length("".join(self._lines[above:stop])) <= self._size:
+                self._bound.update(range(above, stop - 1))
+                continue
+            cut += self._cut(begun, above)
+            below = "".join(self._lines[stop:]).strip() if number == len(tables) - 1 and headings else ""
+            alone = all(at in self._bound or not line.strip() for at, line in enumerate(self._lines[stop:], stop))
+            lines = [line.strip() for line in self._lines[start:stop]]
+            cut += self._rows("".join(self._lines[above:start]).strip(), lines, below if alone else "")
+            begun = len(self._lines) if alone else stop
+        return cut + self._cut(begun, len(self._lines))
+
+    def _filled(self, at: int) -> int:
+        """The first line from `at` on that is not blank; the end of the text where all are."""
+        while at < len(self._lines) and not self._lines[at].strip():
+            at += 1
+        return at
+
+    def _above(self, start: int, starts: dict[int, int]) -> int:
+        """The first of the headings right above a line; the line itself where there is none."""
+        at = start
+        while at > 0 and (at in starts or not self._lines[at - 1].strip()):
+            if at in starts:
+                at = start = starts[at]
+            else:
+                at -= 1
+        return start
+
+    def _cut(self, start: int, stop: int) -> list[str]:
+        last = stop - 1
+        while last > start and not self._lines[last].strip():
+            last -= 1
+        if last in self._bound and last > start:  # a heading at the end stays with the text above it
+            while last > start and (last in self._bound or not self._lines[last].strip()):
+                last -= 1
+            self._bound.update(range(last, stop))
+        text = "".join(
+            line.replace("\n", _BOUND) if at in self._bound else line
+            for at, line in enumerate(self._lines[start:stop], start)
+        )
+        found = (chunk.replace(_BOUND, "\n").strip() for chunk in self._prose(text))
+        return [chunk for chunk in found if chunk]
+
+    def _rows(self, above: str, table: list[str], below: str) -> Iterator[str]:
+        """A table in chunks of rows, each below the header; with the headings above it, and those at the end below."""
+        names = _cells(table[0])
+        header = "\n".join(table[:2]) if any(names) else ""
+        if above and self._length(above) > self._size // 4:
+            yield from self._prose(above)
+            above = ""
+        rows = table[2:]
+        if self._length(header) > self._size // 2:  # too many columns to repeat
+            rows, header = [line for row in rows for line in self._named(names, _cells(row))], ""
+        start = "\n\n".join(filter(None, (above, header)))
+        held, used = [start] if start else [], self._length(start)
+        for row in rows:
+            more = self._length(row)
+            if used + more + len(held) > self._size and len(held) > bool(start):
+                yield "\n".join(held)
+                start = header
+                held, used = [start] if start else [], self._length(start)
+            if used + more + len(held) > self._size:
+                for piece in self._words(row, self._size - used - len(held)):
+                    yield "\n".join([*held, piece])
+                    held, used = [header] if header else [], self._length(header)
+                start = header
+            else:
+                held.append(row)
+                used += more
+        if below and used + self._length(below) + len(held) + 1 > self._size and len(held) > 1 + bool(start):
+            yield "\n".join(held[:-1])
+            held = [*filter(None, [header]), held[-1]]
+        if below:
+            held.append(f"\n{below}")
+        if len(held) > bool(start):
+            yield "\n".join(held)
+
+    def _named(self, names: list[str], cells: list[str]) -> Iterator[str]:
+        """A row as pairs of column and value, in lines that fit; each begins with the first cell of the row."""
+        pairs = [f"{name}: {cell}" if name else cell for name, cell in zip(names, cells, strict=False) if cell]
+        line = pairs[0] if pairs else ""
+        for pair in pairs[1:]:
+            if self._length(f"{line}; {pair}") > self._size and line != pairs[0]:
+                yield line
+                line = pairs[0]
+            line = f"{line}; {pair}"
+        if line:
+            yield line
+
+    def _words(self, row: str, size: int) -> list[str]:
+        cutter = RecursiveCharacterTextSplitter(chunk_size=max(size, 1), chunk_overlap=0, length_function=self._length)
+        return cutter.split_text(row)
+
+
+def _cells(row: str) -> list[str]:
+    inner = row.strip().removeprefix("|")
+    inner = inner[:-1] if inner.endswith("|") and not inner.endswith("\\|") else inner
+    return [cell.strip() for cell in _PIPE.split(inner)]

@@ -46,7 +46,7 @@ class TestDocx:
     def test_a_cell_over_any_number_of_columns_is_one(self, tmp_path: Path, span: int) -> None:
         rows = [cell("wide", f'<w:gridSpan w:val="{span}"/>') + cell("next")] * 2
         path = written(tmp_path, "a.docx", docx_of(table(*rows)))
-        assert passages(path)[0].text == "wide | next\nwide | next"
+        assert passages(path)[0].text == "| wide | next |\n| --- | --- |\n| wide | next |"
 
     @pytest.mark.parametrize("name", ["gridBefore", "gridAfter"])
     def test_columns_that_are_left_out(self, tmp_path: Path, name: str) -> None:
@@ -56,7 +56,7 @@ class TestDocx:
     def test_a_huge_grid(self, tmp_path: Path) -> None:
         grid = f"<w:tblGrid>{'<w:gridCol/>' * 50_000}</w:tblGrid>"
         block = table(cell("x") + cell("y")).replace("<w:tblGrid/>", grid)
-        assert passages(written(tmp_path, "a.docx", docx_of(block)))[0].text == "x | y"
+        assert passages(written(tmp_path, "a.docx", docx_of(block)))[0].text == "| x | y |\n| --- | --- |"
 
     def test_a_cell_over_any_number_of_rows(self, tmp_path: Path) -> None:
         """Each row has it once, under the columns that it began in; one that begins nowhere is its own."""
@@ -66,7 +66,9 @@ class TestDocx:
         rows += [cell("alone") + cell("lost", "<w:vMerge/>")]
         path = written(tmp_path, "a.docx", docx_of(table(*rows)))
         lines = "\n".join(p.text for p in passages(path, chunking=Chunking(overlap=0))).split("\n")
-        assert lines == [f"first | {n}" for n in range(3000)] + ["alone | lost"]
+        assert lines[:2] == ["| first |  | 0 |", "| --- | --- | --- |"]
+        chunks = [line for line in lines[2:] if line not in lines[:2]]  # each chunk begins with the header
+        assert chunks == [f"| first |  | {n} |" for n in range(1, 3000)] + ["| alone | lost |  |"]
 
     def test_thousands_of_paragraphs_in_one_look_at_the_styles(self, tmp_path: Path) -> None:
         styled = '<w:p><w:pPr><w:pStyle w:val="Heading2"/></w:pPr>' + run("head") + "</w:p>"
@@ -74,7 +76,7 @@ class TestDocx:
         assert "".join(p.text + "\n\n" for p in passages(path, chunking=Chunking(overlap=0))).count("## head\n") == 5000
 
     def test_more_tags_than_a_document_has(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ragscale.corpus.formats._DOCX_TAGS", 20_000)
+        monkeypatch.setattr("ragscale.corpus.word._TAGS", 20_000)
         path = written(tmp_path, "a.docx", docx_of("<w:p/>" * 20_000))
         with pytest.raises(BadDocument, match=r"a\.docx: [0-9,]+ tags, the limit is 20,000\. Split it"):
             passages(path)
@@ -97,19 +99,26 @@ class TestHtml:
             passages(written(tmp_path, "a.html", page))
 
     def test_lines_within_a_hundred_lists(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ragscale.corpus.formats.DOCUMENT_LIMIT", 1_000_000)
-        page = b"<dl><dd>" * 100 + b"a<br>" * 5000
+        monkeypatch.setattr("ragscale.corpus.markup._INDENT", 1_000_000)
+        page = b"<blockquote><dl><dd>" * 50 + b"a<br>" * 6000
         with pytest.raises(
-            BadDocument, match=r"a\.html: a <d[dl]> becomes [0-9,]+ characters of text, the limit is 1,000"
+            BadDocument,
+            match=r"a\.html: its lists and quotations indent lines by 1,[0-9,]+ characters in all, the",
         ):
+            passages(written(tmp_path, "a.html", page))
+
+    def test_cells_over_many_rows_that_repeat_too_much(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ragscale.corpus.webpage.DOCUMENT_LIMIT", 1_000_000)
+        page = b"<table><tr><td rowspan=0>" + b"x" * 10_000 + b"<td>y" + b"<tr><td>z" * 200
+        with pytest.raises(BadDocument, match=r"a\.html: cells over several rows repeat 1,0[0-9,]+ characters, the"):
             passages(written(tmp_path, "a.html", page))
 
     @pytest.mark.parametrize(
         ("page", "found"),
         [
             (b"<ol>" + b"<li>x" * 20_000, "20000. x"),
-            (b"<ol start=7>" + b"<li>x" * 3 + b"<li><li>y<ol><li>in</ol>", "7. x\n8. x\n9. x\n11. y\n    1. in"),
-            (b"<table><thead>" + b"<tr><td>x" * 20_000, "| x |"),
+            (b"<ol start=7>" + b"<li>x" * 3 + b"<li><li>y<ol><li>in</ol>", "7. x\n8. x\n9. x\n10.\n11. y\n    1. in"),
+            (b"<table><thead>" + b"<tr><td>x<td>y" * 20_000, "| x | y |"),
             (b"<table><thead>" + b"<tr><th>x" * 3000 + b"</thead><tbody>" + b"<tr><td>y" * 3000, "| y |"),
         ],
     )
@@ -132,12 +141,16 @@ class TestHtml:
         assert "a.html: its html elements lie too deep within each other. Save it" in message
 
     def test_more_tags_than_a_document_has(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ragscale.corpus.formats._HTML_TAGS", 1000)
+        monkeypatch.setattr("ragscale.corpus.webpage._TAGS", 1000)
         with pytest.raises(BadDocument, match=r"a\.html: 1,001 tags, the limit is 1,000\. Split it"):
             passages(written(tmp_path, "a.html", b"<p>x" * 1001))
 
-    def test_an_element_of_any_number_of_attributes(self, tmp_path: Path) -> None:
-        page = "<p " + " ".join(f"a{n}" for n in range(50_000)) + " class='" + "c " * 100_000 + "'>x"
+    @pytest.mark.parametrize("quote", ["", "'", '"'])
+    def test_an_element_of_any_number_of_attributes(self, tmp_path: Path, quote: str) -> None:
+        page = "<p " + " ".join(f"a{n}={quote}>{quote}" if quote else f"a{n}" for n in range(50_000)) + ">x"
+        with pytest.raises(BadDocument, match=r"a\.html: an element of 50,000 attributes, the limit is 5,000\. Save"):
+            passages(written(tmp_path, "a.html", page.encode()))
+        page = "<p class='" + "c " * 100_000 + f"' style={'x' * 100_000}>x"
         assert passages(written(tmp_path, "a.html", page.encode()))[0].text == "x"
 
 
@@ -157,14 +170,14 @@ class TestMarkdown:
 
 class TestPdf:
     def test_a_page_that_is_there_many_times(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ragscale.corpus.formats._SECONDS", 0.5)
+        monkeypatch.setattr("ragscale.corpus.pdf._SECONDS", 0.5)
         page = pages_of(b"5 0 R " * 5000, b"(a) Tj 0 1 Td " * 5000)
         with pytest.raises(BadDocument, match=r"a\.pdf: page [0-9,]+ of 5,000 is not read after [0-9] s, the most for"):
             passages(written(tmp_path, "a.pdf", page))
 
     def test_forms_within_forms(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A page of ten, each of ten, and so on: stopped within it, though pypdf goes on after errors in forms."""
-        monkeypatch.setattr("ragscale.corpus.formats._SECONDS", 0.5)
+        monkeypatch.setattr("ragscale.corpus.pdf._SECONDS", 0.5)
         with pytest.raises(BadDocument, match=r"a\.pdf: page 1 of 1 is not read after [0-9] s"):
             passages(written(tmp_path, "a.pdf", forms(8, 10)))
 
@@ -182,7 +195,7 @@ class TestPdf:
         assert (found.text, found.metadata["page"]) == ("a", 1)
 
     def test_more_text_than_a_document_has(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ragscale.corpus.formats.DOCUMENT_LIMIT", 10_000)
+        monkeypatch.setattr("ragscale.corpus.pdf.DOCUMENT_LIMIT", 10_000)
         page = pages_of(b"5 0 R " * 20, b"(" + b"a" * 999 + b") Tj")
         with pytest.raises(
             BadDocument, match=r"a\.pdf: 10,[0-9]+ characters of text up to page 11, the limit is 10,000"

@@ -21,7 +21,7 @@ from ragscale.errors import InvalidInput, ModelFileError
 from ragscale.weights import pinned
 
 TEXT = st.text(st.sampled_from("aB.!? \n\t\u3000\"')🦆é1#`-"), max_size=200) | st.text(
-    st.characters(exclude_categories=["Cs"]), max_size=200
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200
 )
 STORY = (
     'Dr. Smith went to Washington. He met Mr. Fox at noon! "Really?" she said. It cost 3.5 dollars, i.e. nothing.\n\n'
@@ -225,3 +225,80 @@ def test_no_chunk_is_cut_off_by_the_default_embedder(minilm: Path) -> None:
     assert 128 < max(lengths) <= 256
     with pytest.raises(InvalidInput, match="chunk size 255 tokens, the model default reads 254"):
         Cutter(Chunking(255, 0, "tokens"))
+
+
+def rows(count: int) -> str:
+    return "| Metal | Year |\n|---|---|\n" + "".join(f"| metal{n} | {1700 + n} |\n" for n in range(count))
+
+
+@pytest.mark.parametrize("by", ["characters", "sentences", "headings"])
+def test_each_chunk_of_a_table_begins_with_its_header(by: By) -> None:
+    text = f"# Metals\n\nSome words.\n\n## List\n\n{rows(30)}\nWords behind it."
+    found = [chunk for _, chunk in cut(text, Chunking(120, 20, by), markdown=True)]
+    assert all(len(chunk) <= 120 for chunk in found)
+    tables = [chunk for chunk in found if "metal" in chunk]
+    assert len(tables) > 4
+    assert tables[0].startswith("| Metal | Year |" if by == "headings" else "## List\n\n| Metal | Year |")
+    assert all(chunk.startswith("| Metal | Year |\n|---|---|\n| metal") for chunk in tables[1:])
+    lines = [line for chunk in tables for line in chunk.split("\n") if line.startswith("| metal")]
+    assert lines == [f"| metal{n} | {1700 + n} |" for n in range(30)]
+    assert found[0].endswith("Some words.")
+    assert found[-1] == "Words behind it."
+
+
+def test_tables_by_tokens(tiny: Path) -> None:
+    head = "| k | v |\n| --- | --- |\n"
+    count = TokenCounter(str(tiny))
+    size = 3 * count(head)
+    (tiny / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 2 * size}))
+    chunking = Chunking(size, 0, "tokens", tokenizer=str(tiny))
+    found = [chunk for _, chunk in cut("a b\n\n" + head + "| x | y |\n" * 20, chunking, markdown=True)]
+    assert found[0] == "a b"
+    assert len(found) > 4
+    assert all(chunk.startswith(head) and size - 6 < count(chunk) <= size for chunk in found[1:-1])
+
+
+def test_a_small_table_stays_whole() -> None:
+    text = f"{words(0, 12)}\n\n{rows(2)}\n{words(20, 30)}"
+    found = [chunk for _, chunk in cut(text, Chunking(90, 0), markdown=True)]
+    assert found == [words(0, 12), rows(2).strip(), words(20, 30)]
+
+
+def test_a_row_longer_than_a_chunk_keeps_the_header() -> None:
+    found = [chunk for _, chunk in cut(f"| k | v |\n|---|---|\n| a | {words(0, 40)} |", Chunking(80, 0), markdown=True)]
+    assert len(found) > 2
+    assert all(chunk.startswith("| k | v |\n|---|---|\n") and len(chunk) <= 80 for chunk in found)
+    assert [word for chunk in found for word in chunk.split() if word.startswith("w")] == words(0, 40).split()
+
+
+def test_rows_of_very_wide_tables_name_each_value() -> None:
+    """The header alone would fill a chunk."""
+    names, values = ([f"{kind}{n}" for n in range(20)] for kind in ("column", "v"))
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in (names, ["---"] * 20, values))
+    found = [chunk for _, chunk in cut(text, Chunking(100, 0), markdown=True)]
+    assert all(chunk.startswith("column0: v0; column") and len(chunk) <= 100 for chunk in found)
+    pairs = dict(pair.split(": ") for chunk in found for pair in chunk.split("; "))
+    assert pairs == dict(zip(names, values, strict=True))
+
+
+@pytest.mark.parametrize("by", ["characters", "sentences", "headings"])
+@pytest.mark.parametrize("heading", ["## Model A", "Model A\n-------", "# Pumps\n\n## Model A"])
+@pytest.mark.parametrize(
+    "body", ["It is rated for water. " * 20, "- item\n" * 40, rows(20), "```\ncode\n" + "more code\n" * 20 + "```"]
+)
+def test_a_heading_is_in_no_chunk_alone(by: By, heading: str, body: str) -> None:
+    text = f"{words(0, 30)}\n\n{heading}\n\n{body}\n\n## End\n"
+    found = [chunk for _, chunk in cut(text, Chunking(150, 15, by), markdown=True)]
+    for chunk in found:
+        rest = chunk.replace(heading, "").replace("## End", "").strip()
+        assert rest, chunk
+    if by != "headings":
+        (first,) = [chunk for chunk in found if "Model A" in chunk]
+        assert first.startswith(heading)
+    assert found[-1].endswith("## End")
+
+
+def test_sentences_below_a_heading_stay_whole() -> None:
+    found = [chunk for _, chunk in cut(f"# Head\n\n{STORY}", Chunking(70, 0, "sentences"), markdown=True)]
+    assert found[0] == "# Head\n\nDr. Smith went to Washington. He met Mr. Fox at noon!"
+    assert all(chunk[-1] in '.!?"' for chunk in found)

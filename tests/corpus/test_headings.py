@@ -39,27 +39,28 @@ def test_which_lines_are_headings() -> None:
 def test_sections_lose_nothing_but_headings() -> None:
     found = list(sections(TEXT))
     assert found[0] == ("", "---\ntitle: not a heading\n---\n")
-    assert [path for path, _ in found[1:]] == [
-        "A",
-        "Under line",
-        "Under line > B [link](x) *em*",
-        "Under line > B [link](x) *em* > C",
-    ]
-    assert found[2][1] == "\n> # quoted\n\n- # in a list\n\n"
-    assert found[3][1].strip() == ""  # its heading is in the path of the next
-    assert found[4][1] == "C"  # nothing else holds it
+    assert [path for path, _ in found[1:]] == ["A", "Under line"]
+    # the heading of B is in the path of C, that of C nowhere else
+    assert found[2][1] == "\n> # quoted\n\n- # in a list\n\n### C\n\n"
+
+
+def test_a_heading_is_no_section_of_its_own() -> None:
+    found = list(sections("# A\n## B\n## C\n\ntext\n# D\n# E\n"))
+    assert found == [("", ""), ("A > C", "## B\n\ntext\n\n# D\n\n# E\n\n")]
+    assert list(sections("# A\n")) == [("", "\n\n# A\n\n")]
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from("abc"), st.booleans()), max_size=8))
 def test_paths_hold_the_headings_above(outline: list[tuple[int, str, bool]]) -> None:
     text = "".join(f"{'#' * level} {name}\n" + ("body\n" if body else "") for level, name, body in outline)
     paths = [path.split(" > ") for path, _ in sections(text)][1:]
-    assert [path[-1] for path in paths] == [name for _, name, _ in outline]
-    for at, (level, _, _) in enumerate(outline):
+    filled = [at for at, (_, _, body) in enumerate(outline) if body]
+    assert [path[-1] for path in paths] == [outline[at][1] for at in filled]
+    for path, at in zip(paths, filled, strict=True):
         above: list[str] = []
-        lowest = level
+        lowest = outline[at][0]
         for other, name, _ in reversed(outline[:at]):
             if other < lowest:
                 above.insert(0, name)
                 lowest = other
-        assert paths[at][:-1] == above
+        assert path[:-1] == above
