@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ragscale.corpus.chunks import By, Chunking
-from ragscale.corpus.metadata import FieldTypes
+from ragscale.corpus.metadata import FieldTypes, fitted
 from ragscale.corpus.problems import Problem, Problems
 from ragscale.corpus.read import KINDS, STDIN, Piece, Reader, checked, read, refuse_unknown
 from ragscale.corpus.record import Place, Record
@@ -23,6 +23,7 @@ __all__ = [
     "Reader",
     "Record",
     "checked",
+    "fitted",
     "read",
     "refuse_unknown",
 ]

@@ -66,9 +66,9 @@ def document_records(
             metadata: dict[str, Scalar] = {"path": source.name, **part.metadata}
             if heading:
                 metadata["heading"] = shortened(heading)
-            fields.add(metadata, place)
+            kept = fields.fitted(metadata, place, problems)
             named = shortened(heading) or title
-            yield Record(Passage(f"{source.name}#{number}", named, text, source.name, metadata), place)
+            yield Record(Passage(f"{source.name}#{number}", named, text, source.name, kept), place)
             number += 1
             long |= named != (heading or part.title)
     if long:

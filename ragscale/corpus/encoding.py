@@ -57,13 +57,14 @@ def utf8_stream(stream: IO[bytes], place: object) -> IO[bytes]:
     """The same text in UTF-8: a stream with a mark of UTF-16 or UTF-32 is converted, any other one is itself.
 
     Raises:
-        BadDocument: There is a NUL near its beginning; when it is read, bytes that are not in the encoding of its mark.
+        BadDocument: There are many NULs near its beginning; when it is read, bytes that are not in its encoding.
     """
     buffered = stream if hasattr(stream, "peek") else io.BufferedReader(cast("io.RawIOBase", stream), _BLOCK)
     sample: bytes = buffered.peek(_SAMPLE)[:_SAMPLE]
     name, length = marked(sample)
     if not name.startswith(("utf-16", "utf-32")):
-        refuse_nul(sample, place)
+        if 8 * sample.count(0) > len(sample):  # a few are of some rows or lines, which are bad by themselves
+            refuse_nul(sample, place)
         return buffered
     buffered.read(length)
     return cast("IO[bytes]", io.BufferedReader(_Converted(buffered, name, place), _BLOCK))

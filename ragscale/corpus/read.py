@@ -19,14 +19,14 @@ from ragscale.corpus.documents import (
 )
 from ragscale.corpus.hub import PREFIX, dataset_rows
 from ragscale.corpus.lines import DAMAGE, LINE_LIMIT
-from ragscale.corpus.metadata import FieldTypes
+from ragscale.corpus.metadata import FieldTypes, fitted
 from ragscale.corpus.pdf import pdf_parts
 from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import TITLE_LIMIT, Place, Record, shortened
 from ragscale.corpus.rows import Columns, Row, passage_of
 from ragscale.corpus.separated import csv_rows
 from ragscale.corpus.source import Source, file_source, nameable, stays_inside, walk
-from ragscale.corpus.tables import jsonl_rows, parquet_rows, wikipedia_rows
+from ragscale.corpus.tables import json_rows, jsonl_rows, parquet_rows, wikipedia_rows
 from ragscale.corpus.webpage import html_parts
 from ragscale.corpus.word import docx_parts
 from ragscale.errors import BadDocument, CorpusError, InvalidInput
@@ -40,6 +40,7 @@ STDIN = "-"
 
 _SUFFIXES = {
     "jsonl": (".jsonl", ".ndjson"),
+    "json": (".json",),
     "csv": (".csv", ".tsv"),
     "txt": (".txt",),
     "parquet": (".parquet",),
@@ -49,12 +50,12 @@ _SUFFIXES = {
     "docx": (".docx",),
     "zip": (".zip",),
 }
-_COMPRESSED = ("jsonl", "csv", "txt", "wikipedia")
+_COMPRESSED = ("jsonl", "json", "csv", "txt", "wikipedia")
 _WIKIPEDIA = re.compile(r"wiki_[0-9]+")
 
 KINDS = (
-    ".jsonl, .csv, .tsv, .txt and wikiextractor's wiki_00 (all also .gz or .bz2), .parquet, .md, .html, .pdf, .docx, "
-    ".zip of these, folders of these, - (jsonl on standard input), hf:NAME (a Hugging Face data set)"
+    ".jsonl, .json, .csv, .tsv, .txt and wikiextractor's wiki_00 (all also .gz or .bz2), .parquet, .md, .html, .pdf, "
+    ".docx, .zip of these, folders of these, - (jsonl on standard input), hf:NAME (a Hugging Face data set)"
 )
 """Kinds of corpora that can be read, in words."""
 
@@ -233,7 +234,7 @@ class Reader:
         try:
             if kind == "zip":
                 yield from self._archive(source, prefix)
-            elif kind in ("jsonl", "csv", "parquet", "wikipedia"):
+            elif kind in ("jsonl", "json", "csv", "parquet", "wikipedia"):
                 yield from self._rows(self._table(source, kind), source.name, articles=kind == "wikipedia")
             else:
                 parts = self._parts(source, kind)
@@ -255,7 +256,9 @@ class Reader:
             return csv_rows(source, self.columns, self.fields)
         if kind == "parquet":
             return parquet_rows(source, self.columns)
-        return wikipedia_rows(source, self.problems) if kind == "wikipedia" else jsonl_rows(source)
+        if kind == "jsonl":
+            return jsonl_rows(source)
+        return (json_rows if kind == "json" else wikipedia_rows)(source, self.problems)
 
     def _parts(self, source: Source, kind: str) -> Iterator[Part]:
         if kind == "pdf":
@@ -268,12 +271,11 @@ class Reader:
             try:
                 passage = passage_of(row, place, self.columns, name)
                 pieces = self._cut(passage, place, articles) if articles or self.cutter.chunking.rows else [passage]
-                for piece in pieces:
-                    self.fields.add(piece.metadata, place)
+                records = [fitted(Record(piece, place), self.fields, self.problems) for piece in pieces]
             except BadDocument as error:
                 self.problems.add(error)
             else:
-                yield from (Record(piece, place) for piece in pieces)
+                yield from records
 
     def _cut(self, whole: Passage, place: Place, articles: bool) -> list[Passage]:
         """Chunks of a row, which becomes their document unless it names another.

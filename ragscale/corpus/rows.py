@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 from ragscale.corpus.metadata import scalar
@@ -14,6 +14,8 @@ from ragscale.types import Passage, Scalar
 __all__ = ["Columns", "Row", "passage_of"]
 
 NUMBERED = "#"
+_OTHERS = {"id": ("_id", "docid", "doc_id"), "text": ("contents", "content")}
+"""Names under which well-known data sets hold ids and texts: BEIR, Pyserini, FlashRAG."""
 _SHOWN = 20
 _NUMBER = "make ids of line numbers by --columns id=#"
 
@@ -25,7 +27,9 @@ Row = tuple[Place, Any]
 class Columns:
     """Mapping of columns of a table (keys of a JSON object) to the fields of a passage; all others are metadata.
 
-    Except for those named id, title, text or document where another column is that: they are left out.
+    Except for those named id, title, text or document where another column is that: they are left out. Where there is
+    no column ``id`` or ``text``, and none was named instead, ``_id``, ``docid`` or ``doc_id``, and ``contents`` or
+    ``content``, are taken.
     """
 
     id: str = "id"
@@ -72,6 +76,14 @@ class Columns:
         """The columns that are not metadata."""
         return (self.id, self.title, self.text, self.document)
 
+    def among(self, present: Collection[Any]) -> Self:
+        """The same, with another usual name for the id or the text where only that one is there."""
+        found = {}
+        for meaning, others in _OTHERS.items():
+            if getattr(self, meaning) == meaning and meaning not in present:
+                found[meaning] = next((name for name in others if name in present), meaning)
+        return replace(self, **found) if found else self
+
     def check(self, present: Iterable[str], place: object) -> None:
         """Compare with the header of a table.
 
@@ -79,6 +91,7 @@ class Columns:
             BadDocument: No id, no text, or a column that was named otherwise than by default is missing.
         """
         there = list(present)
+        self = self.among(there)
         needed = [self.text] if self.numbered else [self.id, self.text]
         needed += [mine for mine, default in zip(self.names[1::2], _USUAL.names[1::2], strict=True) if mine != default]
         missing = [name for name in needed if name not in there]
@@ -115,14 +128,15 @@ def passage_of(row: Any, place: Place, columns: Columns, name: str) -> Passage:
     if not isinstance(row, dict):
         remedy = 'Write each row as {"id": ..., "title": ..., "text": ...}.'
         raise BadDocument(place, f"a JSON {type(row).__name__}, not an object", remedy)
+    columns = columns.among(row)
     identity = f"{name}#{place.number}" if columns.numbered else _identity(row.get(columns.id))
     if not identity:
-        reason = f"no {columns.id} ({shown(row.get(columns.id))})"
+        reason = f"no {columns.id} ({_value(row, columns.id)})"
         raise BadDocument(place, reason, f"Give every row an id, a non-empty text or a whole number, or {_NUMBER}.")
-    text = row.get(columns.text)
+    text = _joined(row.get(columns.text))
     if not isinstance(text, str) or not text.strip():
-        reason = f"the row with id {identity!r} has no {columns.text} ({shown(text)})"
-        remedy = f"Fill in `{columns.text}` or remove the row."
+        reason = f"the row with id {identity!r} has no {columns.text} ({_value(row, columns.text)})"
+        remedy = f"Fill in `{columns.text}` or remove the row; or name the column, as in --columns text=NAME."
         if text is None and isinstance(row.get("question"), str):
             remedy = "It is a question: name the files of the corpus, as in corpora/elements/passages.jsonl."
         raise BadDocument(place, reason, remedy)
@@ -140,6 +154,18 @@ def passage_of(row: Any, place: Place, columns: Columns, name: str) -> Passage:
     return Passage(
         identity, title, text, whole_text(_identity(document), "document", place), _extras(row, place, columns)
     )
+
+
+def _value(row: dict[Any, Any], name: str) -> str:
+    """A value, or the columns that are there where it is absent."""
+    return shown(row[name]) if name in row else f"there are: {_listed([str(key) for key in row])}"
+
+
+def _joined(text: Any) -> Any:
+    """A list of sentences or paragraphs as one text; any other value as it is."""
+    if not isinstance(text, list) or not all(isinstance(part, str) for part in text):
+        return text
+    return ("\n" if any("\n" in part for part in text) else " ").join(filter(None, map(str.strip, text)))
 
 
 def _identity(value: Any) -> str:

@@ -22,6 +22,8 @@ __all__ = ["csv_rows"]
 
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?=\.?[0-9])(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+_SAID = re.compile(r"\"?sep=(.)\"?\s*")
+"""A first line in which spreadsheets say the separator."""
 _COLUMNS = 10_000
 _REMEDY = "Quote the cell, or double the quotes in it; end lines with a line feed."
 _TRUTH = {"true": True, "false": False}
@@ -30,11 +32,12 @@ _TRUTH = {"true": True, "false": False}
 def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[Row]:
     """Rows of a csv or tsv file with a header.
 
-    The separator is the one of comma, semicolon, tab and bar (tab first, where the file is named .tsv) that finds the
-    text column in the header. Spaces around the names of columns do not belong to them, those around cells do. An empty
-    cell is an absent value, a column without a name is left out. A metadata column holds truth values, whole numbers or
-    numbers where all its cells do, else text, as where `fields` knows it as text; numbers with a sign + or leading
-    zeros, and those that would lose digits or become infinite, are text.
+    The separator is the one that a first line such as ``sep=;`` says, else the one of comma, semicolon, tab and bar
+    (tab first, where the file is named .tsv) that finds the text column in the header. Spaces around the names of
+    columns do not belong to them, those around cells do. An empty cell is an absent value, a column without a name is
+    left out. A metadata column holds truth values, whole numbers or numbers where all its cells do, else text, as where
+    `fields` knows it as text; numbers with a sign + or leading zeros, and those that would lose digits or become
+    infinite, are text.
 
     Raises:
         BadDocument: No header with the columns for ids and texts, or one that names a column twice.
@@ -42,6 +45,7 @@ def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[R
     csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
     separator = _separator(source, columns)
     header = _header(source, separator, columns)
+    columns = columns.among(header)
     kinds = _kinds(_rows(source, separator, header), header, columns)
     kinds = {name: "str" if fields.types.get(name) == "large_string" else kind for name, kind in kinds.items()}
     for place, cells in _rows(source, separator, header):
@@ -57,10 +61,14 @@ def _separator(source: Source, columns: Columns) -> str:
         filled = (line for line in lines(stream) if not line.whole or line.data.strip(b"\r\n"))
         first = next(filled, Line(1, 0, b""))
     text = first.decode(Place(source.place, "line", first.number))
+    said = _SAID.fullmatch(text)
+    if said:
+        return said[1]
     candidates = "\t,;|" if ".tsv" in source.name.lower() else ",;\t|"
     for mark in candidates:
         with suppress(csv.Error):  # where no separator does, reading the header says what is wrong
-            if columns.text in _names(next(csv.reader([text], delimiter=mark), [])):
+            names = _names(next(csv.reader([text], delimiter=mark), []))
+            if columns.among(names).text in names:
                 return mark
     return candidates[0]
 
@@ -146,6 +154,7 @@ class _Texts:
         self._lines = lines(stream)
         self._source = source
         self._row = 0
+        self._filled = False
 
     def begin_row(self) -> None:
         """The next line is the first of a row."""
@@ -164,4 +173,6 @@ class _Texts:
             reason = f"a row of more than {LINE_LIMIT:,} bytes"
             raise BadDocument(place, reason, "Is a quotation mark missing? Split the row's text into several rows.")
         # an invalid byte stays in its cell: then that row is bad and no other
-        return line.data.decode("utf-8", "surrogateescape")
+        text = line.data.decode("utf-8", "surrogateescape")
+        begins, self._filled = not self._filled and bool(text.strip()), self._filled or bool(text.strip())
+        return "\n" if begins and _SAID.fullmatch(text) else text

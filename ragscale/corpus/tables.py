@@ -6,36 +6,77 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any
 
-from ragscale.corpus.lines import DAMAGE, lines, reading_from
+from ragscale.corpus.lines import DAMAGE, lines, reading_from, whole
 from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import Place
 from ragscale.corpus.rows import Columns, Row
 from ragscale.corpus.source import Source, unpacked_limit
 from ragscale.errors import BadDocument
 
-__all__ = ["jsonl_rows", "parquet_rows", "wikipedia_rows"]
+__all__ = ["json_rows", "jsonl_rows", "parquet_rows", "wikipedia_rows"]
 
+_JSON_LIMIT = 64 << 20
 _ROWS_AT_ONCE = 1024
 _ROOM = 64 << 20
 _ROW, _VALUE = 64, 8
 """Minimum size in bytes of a row, and of a value that is not text."""
 
 
+def json_rows(source: Source, problems: Problems) -> Iterator[Row]:
+    """Rows of a json file, which may be compressed: the objects of an array, or of the only array in an object.
+
+    A file of one object a line is read as that. Other values, such as settings, are no rows: they are counted.
+
+    Raises:
+        BadDocument: Not JSON, too large to be read as a whole, or damaged.
+    """
+    try:
+        data = whole(source, _JSON_LIMIT)
+    except DAMAGE as error:
+        raise BadDocument(source.place, f"damaged or unreadable ({error})", "Check the file.") from error
+    except BadDocument as error:
+        remedy = f"{error.remedy} Or write one object a line, for instance with jq -c '.[]', and name it .jsonl."
+        raise BadDocument(source.place, error.reason, remedy) from None
+    try:
+        value = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        value = None
+        yield from jsonl_rows(source)  # names the line
+        return
+    except (ValueError, RecursionError) as error:
+        if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and b"\n" in data.strip():
+            yield from jsonl_rows(source)
+            return
+        raise BadDocument(source.place, f"not JSON ({error})", "Write an array of objects.") from error
+    if isinstance(value, dict):
+        arrays = [inner for inner in value.values() if isinstance(inner, list)]
+        value = arrays[0] if len(arrays) == 1 else None
+    if not isinstance(value, list) or not any(isinstance(row, dict) for row in value):
+        problems.leave_out("json files without an array of objects")
+        return
+    for number, row in enumerate(value, 1):
+        yield Place(source.place, "row", number), row
+
+
 def jsonl_rows(source: Source) -> Iterator[Row]:
-    """Rows of a jsonl file, which may be compressed; blank lines are skipped.
+    """Rows of a jsonl file, which may be compressed; blank lines are skipped, and so is what makes an array of lines.
 
     Raises:
         BadDocument: A compressed file that is damaged or cut short; says after which line.
     """
     number = 0
+    begins: bool | None = None
     try:
         with reading_from(source) as stream:
             for line in lines(stream):
                 number = line.number
                 place = Place(source.place, "line", number)
                 try:
-                    text = line.decode(place)
-                    if text.strip():
+                    text = line.decode(place).strip()
+                    begins = begins if begins is not None or not text else text[0] == "[" and not text.endswith("]")
+                    if begins:  # an array, an object a line
+                        text = text.removeprefix("[").removesuffix("]").removesuffix(",")
+                    if text:
                         yield place, _parse(text, place)
                 except BadDocument as error:
                     yield place, error
@@ -85,6 +126,7 @@ def parquet_rows(source: Source, columns: Columns) -> Iterator[Row]:
             groups = (file.metadata.row_group(at) for at in range(file.metadata.num_row_groups))
             _refuse_more(sum(group.total_byte_size for group in groups), limit, source.place)
             columns.check(schema.names, source.place)
+            columns = columns.among(schema.names)
             readable = _readable(schema)
             for name in (columns.text, columns.id):
                 if name in schema.names and name not in readable:

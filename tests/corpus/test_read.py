@@ -21,6 +21,7 @@ from ragscale.types import Passage
     ("name", "kind"),
     [
         ("a.jsonl", "jsonl"),
+        ("a.json.gz", "json"),
         ("A.JSONL.GZ", "jsonl"),
         ("a.ndjson.bz2", "jsonl"),
         ("a.csv", "csv"),
@@ -209,13 +210,11 @@ def test_rows_are_cut_when_asked(tmp_path: Path) -> None:
 def test_a_field_keeps_one_type_over_all_corpora(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl([{"id": "a", "text": "x", "year": 1990}]))
     (tmp_path / "b.jsonl").write_bytes(jsonl([{"id": "b", "text": "x", "year": "MCMXC"}, {"id": "c", "text": "x"}]))
-    message = r"b\.jsonl, line 1: field `year` is text here \('MCMXC'\) and was a whole number before"
-    with pytest.raises(BadDocument, match=message):
-        passages(tmp_path)
-    problems = Problems(keep_going=True)
-    assert [p.id for p in passages(tmp_path, problems=problems)] == ["a", "c"]
-    with pytest.raises(BadDocument, match="year"):
-        passages(tmp_path / "b.jsonl", fields=FieldTypes({"year": "int64"}))
+    problems = Problems()
+    found = passages(tmp_path, problems=problems)
+    assert [(p.id, dict(p.metadata)) for p in found] == [("a", {"year": 1990}), ("b", {}), ("c", {})]
+    assert problems.left_out == {"values of `year` that are text, not a whole number": 1}
+    assert passages(tmp_path / "b.jsonl", fields=FieldTypes({"year": "int64"}))[0].metadata == {}
 
 
 def test_columns_with_other_names(tmp_path: Path) -> None:

@@ -83,18 +83,21 @@ def test_members_of_a_metadata_object_are_columns(tmp_path: Path) -> None:
         (b'{"id":"a","text":"x"}\n{"id":', "line 2: not JSON"),
         (b"[1]", "line 1: a JSON list, not an object"),
         (b"[" * 100_000, "line 1: not JSON"),
-        (b'{"text":"x"}', "line 1: no id (None)"),
+        (b'{"text":"x"}', "line 1: no id (there are: 'text')"),
         (b'{"id":true,"text":"x"}', "line 1: no id (True)"),
         (b'{"id":" ","text":"x"}', "line 1: no id (' ')"),
-        (b'{"id":"a"}', "line 1: the row with id 'a' has no text (None)"),
+        (b'{"id":"a","body":"x"}', "line 1: the row with id 'a' has no text (there are: 'id', 'body')"),
         (b'{"id":"a","text":" \\n"}', "line 1: the row with id 'a' has no text (' \\n')"),
-        (b'{"id":"a","text":["x"]}', "has no text (['x'])"),
+        (b'{"id":"a","text":["x",1]}', "has no text (['x', 1])"),
+        (b'{"id":"a","text":[]}', "has no text ([])"),
+        (b'{"id":"a","text":"x\\u0000"}', "line 1: `text` holds a NUL, which is no text, at character 1"),
+        (b'{"id":"a","text":"x","n":"\\u0000"}', "line 1: `n` holds a NUL"),
+        (b'[\n{"id":"a","text":"x"},\n{"id":\n]', "line 3: not JSON"),
         (b'{"id":"a","text":"x","title":3}', "the title of 'a' is not text (3)"),
         (b'{"id":"a","text":"x","document":[1]}', "the document of 'a' is no id ([1])"),
         (b'{"id":"a","text":"x\\ud83d"}', "line 1: `text` holds half a surrogate pair ('\\ud83d') at character 1"),
         (b'{"id":"a","text":"x","n":"\\ud83d"}', "line 1: `n` holds half a surrogate pair"),
         (b'{"id":"a","text":"x","\\ud83d":1}', "line 1: `name of a field` holds half a surrogate pair"),
-        (b'{"id":"a","text":"x","n":9223372036854775808}', "field `n` is a number of 64 bits, 63 fit"),
         (b'{"id":"a","text":"x"}\n{"id":"b","text":"\xff"}', "line 2: invalid UTF-8, byte 0xff at offset 40 "),
         (b'\xef\xbb\xbf{"id":"a","text":"\xff"}', "line 1: invalid UTF-8, byte 0xff at offset 21 "),
     ],
@@ -217,3 +220,72 @@ def test_damaged_pages_of_a_parquet_file(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(BadDocument, match="damaged parquet file after row 0"):
         passages(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", b'[{"id": "1", "text": "x"}, {"id": "2", "text": "y"}]'),
+        ("a.json", b'\xef\xbb\xbf{"version": 2, "data": [\n{"id": 1, "text": "x"},\n{"id": 2, "text": "y"}\n]}'),
+        ("a.json", b'{"id": "1", "text": "x"}\n{"id": "2", "text": "y"}\n'),
+        ("a.jsonl", b'[\n{"id": "1", "text": "x"},\n{"id": "2", "text": "y"}\n]\n'),
+        ("a.jsonl", b'[{"id": "1", "text": "x"},\n\n{"id": "2", "text": "y"}]'),
+        ("a.jsonl", b'{"_id": "1", "contents": "x"}\n{"docid": 2, "content": ["y"]}'),
+        ("a.jsonl", '{"id": "1", "text": "x"}\n{"id": "2", "text": "y"}\n'.encode("utf-16")),
+        ("a.json.gz", gzip.compress(b'[{"id": "1", "text": "x"}, {"id": "2", "text": "y"}]')),
+        ("a.csv", b"_id,contents\n1,x\n2,y\n"),
+        ("a.csv", b"sep=;\r\nid;text\r\n1;x\r\n2;y\r\n"),
+        ("a.csv", '"sep=|"\nid|text\n1|x\n2|y\n'.encode("utf-16")),
+    ],
+)
+def test_shapes_of_other_tools(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert [(p.id, p.text) for p in passages(tmp_path / name)] == [("1", "x"), ("2", "y")]
+
+
+def test_lists_of_sentences_and_paragraphs(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(jsonl([{"id": 1, "text": ["A b.", " C d. ", ""]}, {"id": 2, "text": ["P\n", "Q\n"]}]))
+    assert [p.text for p in passages(path)] == ["A b. C d.", "P\nQ"]
+
+
+def test_json_that_holds_no_rows_is_counted(tmp_path: Path) -> None:
+    for name, content in (("a.json", '{"name": "settings", "list": [1]}'), ("b.json", "3"), ("c.txt", "text")):
+        (tmp_path / name).write_text(content)
+    problems = Problems()
+    assert [p.text for p in passages(tmp_path, problems=problems)] == ["text"]
+    assert problems.left_out == {"json files without an array of objects": 2}
+    (tmp_path / "d.json").write_text('{"a": ')
+    with pytest.raises(BadDocument, match=r"d\.json: not JSON .*Write an array of objects"):
+        passages(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json", "a.txt", "a.md", "a.html"])
+def test_utf_16_without_a_mark_is_named(tmp_path: Path, name: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes("id,text\n1,Some words of English text.\n".encode(encoding))
+    message = (
+        rf"{name}.*: a NUL, which is no text, at offset [01]\. Convert .* iconv -f {encoding.replace('6-', '6')} -t"
+    )
+    with pytest.raises(BadDocument, match=message):
+        passages(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html"])
+def test_marks_of_encodings(tmp_path: Path, name: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes("zażółć\n\n铑 🦆".encode(encoding))
+    assert passages(tmp_path)[0].text.split() == ["zażółć", "铑", "🦆"]
+    (tmp_path / name).write_bytes("zażółć".encode(encoding)[:-1])
+    with pytest.raises(BadDocument, match=r"a\..*(invalid utf|invalid UTF)"):
+        passages(tmp_path)
+
+
+def test_one_nul_is_of_one_row_or_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"id,text\n1,some words\n2,rho\0dium\n3,more words\n")
+    problems = Problems(keep_going=True)
+    assert [p.id for p in passages(tmp_path, problems=problems)] == ["1", "3"]
+    assert problems.first[0].reason == "`text` holds a NUL, which is no text, at character 3"
+    (tmp_path / "b.txt").write_bytes(b"some words\nand rho\0dium\n")
+    with pytest.raises(BadDocument, match=r"b\.txt, line 2: a NUL, which is no text, at offset 18"):
+        passages(tmp_path / "b.txt")

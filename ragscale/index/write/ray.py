@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale import errors
-from ragscale.corpus import STDIN, Chunking, Columns, FieldTypes, Piece, Problems, Reader, Record, checked
+from ragscale.corpus import STDIN, Chunking, Columns, FieldTypes, Piece, Problems, Reader, Record, checked, fitted
 from ragscale.errors import BadDocument, InvalidInput, MissingDependency, RagscaleError
 from ragscale.index.encoders.loading import is_endpoint
 from ragscale.index.options import Backend
@@ -122,7 +122,7 @@ def _records(rows: Iterator[Any], pieces: int, fields: FieldTypes, problems: Pro
             if bad is not None and _with(bad, record):
                 continue
             try:
-                fields.add(record.passage.metadata, record.place)
+                record = fitted(record, fields, problems)
             except BadDocument as error:
                 problems.add(error)
                 bad = record

@@ -67,8 +67,8 @@ def outcomes(pieces: list[Piece], chunking: Chunking, columns: Columns, keep_goi
 
 
 class _AnyTypes(FieldTypes):
-    def add(self, metadata: Mapping[str, Scalar], place: object) -> None:
-        pass
+    def fitted(self, metadata: Mapping[str, Scalar], place: object, problems: Problems) -> Mapping[str, Scalar]:
+        return metadata
 
 
 def _drained(told: list[Outcome]) -> Iterator[Outcome]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragscale.corpus import FieldTypes, Place, Record
+from ragscale.corpus import FieldTypes, Place, Problems, Record
 from ragscale.errors import CorpusError, InvalidInput
 from ragscale.index.storage import passages as module
 from ragscale.index.storage.hashes import load_hashes, row_hashes, take_hashes
@@ -33,7 +33,7 @@ SOMEWHERE = Place(Path("c.jsonl"), "line", 1)
 def types_of(found: Sequence[Passage]) -> dict[str, str]:
     fields = FieldTypes()
     for passage in found:
-        fields.add(passage.metadata, SOMEWHERE)
+        fields.fitted(passage.metadata, SOMEWHERE, Problems())
     return fields.types
 
 

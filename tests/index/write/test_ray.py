@@ -134,9 +134,11 @@ def test_bad_documents_are_told_as_locally(tmp_path: Path) -> None:
             Index.build(corpora, tmp_path / engine, embedder=None, engine=engine)
         problems = Problems(keep_going=True)
         with Index.build(corpora, tmp_path / engine, embedder=None, engine=engine, problems=problems) as index:
-            said.append((type(caught.value), str(caught.value), problems.first, problems.count, index.fingerprint))
+            told = problems.first, problems.count, dict(problems.left_out)
+            said.append((type(caught.value), str(caught.value), *told, index.fingerprint))
     assert said[0] == said[1]
-    assert [problem.place for problem in said[1][2]] == [f"{second}, line 4", f"{second}, line 5", str(damaged)]
+    assert [problem.place for problem in said[1][2]] == [f"{second}, line 4", str(damaged)]
+    assert said[1][4] == {"values of `year` that are text, not a whole number": 1}
 
 
 @pytest.mark.usefixtures("no_ray")
