@@ -56,6 +56,9 @@ class Grids:
                 _to_blocks(table, rows)
                 continue
             _rebuild(table, lines, columns, _headers(lines, head), texts)
+        for cell in list(root.iter("td", "th")):
+            if next(cell.iterancestors("table"), None) is None:
+                cell.tag = "div"
 
     def _grid(self, rows: list[Any], texts: dict[Any, str]) -> list[Line]:
         lines: list[Line] = []

@@ -24,6 +24,9 @@ _QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
 
 _NOT_TEXT = ["script", "style", "noscript", "template", "svg", "nav", "iframe", "button", "select", "dialog"]
 _NOT_TEXT += ["annotation", "annotation-xml"]  # of equations: the same once more
+_NOT_TEXT += ["input", "object", "video", "audio", "canvas"]
+_BOXES = ("button", "select", "iframe", "svg", "input", "object", "video", "audio", "canvas")
+"""Those that part the words beside them."""
 _EMPHASIS = ["b", "strong", "i", "em", "code", "kbd", "var", "samp", "tt"]
 _INLINE = [*_EMPHASIS, "span", "a", "font", "small", "big", "label", "abbr", "cite", "ins", "q", "sub", "sup"]
 _INDENTING = ("blockquote", "li", "dd")
@@ -37,6 +40,7 @@ _SLASHES = ("/", "\u2044")
 _ROMAN = [(1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")]
 _ROMAN += [(10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")]
 _ESCAPED = re.compile(r"(?m)^([ \t]*(?:- )?)(\d*)\\([-+*.)])(?=[ \t])")
+_UNSEEN = dict.fromkeys((0xAD, 0x2060, 0xFEFF))  # soft hyphens and joiners
 _BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
 
 
@@ -78,18 +82,24 @@ def markdown_of(root: Any, place: object, limit: int) -> str:
     _leave_out(root)
     for element in reversed(list(root.iter("sup", "sub"))):  # those within others first
         _become_text(element, _script(element))
-    for element in reversed(list(root.iter("msup", "mfrac"))):
-        parts = (_grouped("".join(part.itertext()).strip()) for part in element)
-        apart = " " if element.tag == "mfrac" and _before(element)[-1:].isdigit() else ""
-        _become_text(element, apart + ("/" if element.tag == "mfrac" else "^").join(parts))
+    for element in reversed(list(root.iter("msup", "mfrac", "msqrt"))):
+        parts = [_grouped("".join(part.itertext()).strip()) for part in element]
+        if element.tag == "msqrt":
+            line = f"\u221a{_grouped(''.join(parts))}"
+        elif element.tag == "mfrac":
+            line = (" " if _before(element)[-1:].isdigit() else "") + "/".join(parts)
+        else:
+            line = "^".join(parts)
+        _become_text(element, line)
     for equation in list(root.iter("math")):
         equation.tag = "span"
     for picture in list(root.iter("img")):
         shows_text = _TEXT_PICTURE.search(picture.get("class") or "")
         _become_text(picture, (picture.get("alt") or " ") if shows_text else " ")
     for element in list(root.iter(*_EMPHASIS)):
-        text = "".join(element.itertext())
-        if _is_word(_before(element)[-1:] + text[:1]) or _is_word(text[-1:] + (element.tail or "")[:1]):
+        text, follows = "".join(element.itertext()), element.getnext()
+        after = element.tail or ("".join(follows.itertext()) if follows is not None else "")
+        if _is_word(_before(element)[-1:] + text[:1]) or _is_word(text[-1:] + after[:1]):
             element.tag = "span"  # marks within a word would part it
     for items in list(root.iter("ol")):
         items.set("start", str(_whole(items.get("start"), 1)))
@@ -118,9 +128,10 @@ def _markdown(body: Any) -> str:
         highlight_style="none",
         strip_tags=["a"],
     )
+    body.attrib.clear()  # a body may be hidden until a script shows it
     made = html_to_markdown.convert(html.tostring(body, encoding="unicode", with_tail=False), options)
     # a heading that is none stays escaped; the numbers of lists and clauses are read as they stand
-    text = _ESCAPED.sub(r"\1\2\3", (made.content or "").replace("\u00ad", ""))  # soft hyphens
+    text = _ESCAPED.sub(r"\1\2\3", (made.content or "").translate(_UNSEEN))
     return _BLANKS.sub("", text).strip()
 
 
@@ -143,6 +154,8 @@ def _refuse_deep(root: Any, place: object) -> None:
 
 def _leave_out(root: Any) -> None:
     for element in list(root.iter(*_NOT_TEXT)):
+        if element.tag in _BOXES:
+            element.tail = f" {element.tail or ''}"
         element.drop_tree()
     for element in list(root.iter("header", "footer")):
         if not any(above.tag in ("main", "article", "section") for above in element.iterancestors()):
@@ -166,13 +179,13 @@ def _become_text(element: Any, text: str) -> None:
 
 
 def _is_word(characters: str) -> bool:
-    return len(characters) == 2 and characters.isalnum()
+    return len(characters) == 2 and characters.replace("^", "x").replace("_", "x").isalnum()
 
 
 def _script(element: Any) -> str:
     """Raised or lowered text as it is written on one line."""
     text, before = " ".join("".join(element.itertext()).split()), _before(element)
-    if element.tag == "sub":
+    if element.tag == "sub" or not text:
         return f"_{text}" if text[:1].isdigit() and before[-1:].isdigit() else text
     if _is_note(element):
         return text if not text or text.startswith("[") else f"[{text}]"

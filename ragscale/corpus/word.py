@@ -38,6 +38,11 @@ _NOT_TEXT = (
 )
 _TEXTS = (b":document ", b":footnotes ", b":endnotes ")
 """What stands in the parts of a package that hold text."""
+_STYLE_PARTS = (b":styles ", b":numbering ")
+_LOOKS = (
+    "//w:latentStyles | //w:docDefaults | //w:rPr | //w:pPr[not(w:numPr)] | //w:pPr/*[not(self::w:numPr)]"
+    " | //w:style/*[not(self::w:name or self::w:pPr)]"
+)
 _RUBY = ("./w:rubyBase//w:t/text()", "./w:rt//w:t/text()")
 _STYLES = """
 p[style-name='Title'] => h1:fresh
@@ -107,9 +112,13 @@ def _prepared(package: ZipFile) -> io.BytesIO:
             if not info.filename.endswith((".xml", ".rels")):
                 continue  # pictures and fonts
             data = package.read(info)
-            if info.filename.endswith(".xml") and any(name in data for name in _TEXTS):
+            texts, styles = (any(name in data for name in names) for names in (_TEXTS, _STYLE_PARTS))
+            if info.filename.endswith(".xml") and (texts or styles):
                 root = _tree(data)
                 _prepare(root)
+                if not texts:  # mammoth takes most of its time for what is none of its business
+                    for element in root.xpath(_LOOKS, namespaces=_NAMESPACES):
+                        element.getparent().remove(element)
                 data = etree.tostring(root, encoding="utf-8", xml_declaration=True)
             made.writestr(info.filename, data)
     copy.seek(0)

@@ -100,6 +100,12 @@ HTML = {
         '<p>if <img class="mwe-math-fallback-image-inline" alt="x^2"> is<img src=a.png>small',
         "if x^2 is small",
     ),
+    "nothing raised, bold bases, roots": (
+        "<p>a<sup></sup>b, <b>10</b><sup>6</sup>, <math><mi>x</mi><msqrt><mn>2</mn></msqrt></math>",
+        "ab, 10^6, x\u221a2",
+    ),
+    "cells without a table": ("<tr><td>a<td>b", "a\n\nb"),
+    "words parted by boxes": ("<p>from<input value=5>to<svg><text>x</text></svg>end", "from to end"),
     "labels of controls": (
         "<label>Size</label><select><option>S<option>M</select><button>Buy</button> big",
         "Size big",
