@@ -30,7 +30,7 @@ def marked(data: bytes) -> tuple[str, int]:
 
 
 def encoding_remedy(data: bytes) -> str:
-    """What to do with bytes that are not UTF-8. Names the encoding where it is one that is not taken for another.
+    """The remedy for bytes that are not UTF-8. Names the encoding where it is one that is not taken for another.
 
     charset-normalizer knows UTF-16 and the encodings of Chinese, Japanese and Korean from some words; of those with a
     byte a letter it says one or another.

@@ -37,7 +37,7 @@ _NOT_TEXT = (
     " | //w:r[w:rPr/w:vanish[not(@w:val='0' or @w:val='false')]]"
 )
 _TEXTS = (b":document ", b":footnotes ", b":endnotes ")
-"""What stands in the parts of a package that hold text."""
+"""Beginnings of the parts of a package that hold text."""
 _STYLE_PARTS = (b":styles ", b":numbering ")
 _LOOKS = (
     "//w:latentStyles | //w:docDefaults | //w:rPr | //w:pPr[not(w:numPr)] | //w:pPr/*[not(self::w:numPr)]"
