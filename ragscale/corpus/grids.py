@@ -117,7 +117,7 @@ def _cells(row: Any) -> list[Any]:
 
 
 def _headers(lines: list[Line], head: int) -> int:
-    """How many of the rows are headers; the first one is taken for one where none is marked."""
+    """The number of rows that are headers; the first row is taken for one where none is marked."""
     count = head
     if not head:
         while count < len(lines) and all(cell is None or cell.tag == "th" for cell in lines[count].values()):
