@@ -63,6 +63,8 @@ class Run:
         found = [Drop(**drop) for look in self._store.looks() for drop in look["drops"]]
         self.drops: list[Drop] = [drop for drop in found if drop.cell in self.cells]
         """Cells that a race dropped, in order, with the evidence."""
+        self.broken: int = self._store.broken()
+        """Times that a sweep of it was broken off and gone on with: `paid` lacks the calls of what was in flight."""
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}: {len(self.cells)} cells, {len(self.questions)} questions)"
@@ -172,7 +174,7 @@ class Run:
             questions = map(without_texts, questions)
             rows = {key: [_without_texts(row) for row in lines] for key, lines in rows.items()}
         cells = {key: self._known[key] for key in self.cells}
-        kept.copy({**self.settings, "cells": cells}, questions, rows, self._store.looks())
+        kept.copy({**self.settings, "cells": cells}, questions, rows, self._store.looks(), self.broken)
         return Run(kept.folder)
 
     def _rows(self, cell: MeasuredCell) -> Iterator[Row]:

@@ -141,7 +141,8 @@ async def asweep(
         mark = _mark_of(settings)
         async with _askers(agent, Path(calls or store.folder / CALLS_FILE), mark, engine, concurrency) as askers:
             sweep = _Sweep(askers, store, cells, asked, progress, Race(store, cells, taken, kept) if race else None)
-            await sweep.work(concurrency, health)
+            with store.asking():
+                await sweep.work(concurrency, health)
     return Run(store.folder, [cell.key for cell in cells], [question.id for question in taken])
 
 

@@ -2,7 +2,8 @@
 
 ``config.json`` holds the settings and the cells, ``questions.jsonl`` each question once, ``rows/CELL.jsonl`` a small
 line a finished question, ``traces/CELL.jsonl.gz`` its whole answer, and ``calls.sqlite`` the model calls
-(`ragscale.llm.store`). ``race.json`` holds the looks of a race and what they dropped.
+(`ragscale.llm.store`). ``race.json`` holds the looks of a race and what they dropped, ``broken.json`` how often a sweep
+was broken off.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ CONFIG_FILE = "config.json"
 QUESTIONS_FILE = "questions.jsonl"
 CALLS_FILE = "calls.sqlite"
 RACE_FILE = "race.json"
+BROKEN_FILE = "broken.json"
 ROWS, TRACES = "rows", "traces"
 LOCK_FILE = ".lock"
 _OTHER = "Give another --out, or go back to the settings of this one."
@@ -155,6 +157,39 @@ class Store:
         with held:
             yield
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Note that questions are being asked: a later call then knows whether this one was broken off."""
+        path = self.folder / BROKEN_FILE
+        times, asking = self._broken()
+        times += asking
+        _write(path, _indented({"times": times, "asking": True}))
+        yield
+        if times:
+            self._write_broken(times)
+        else:
+            with _writable(path):
+                path.unlink()
+
+    def broken(self) -> int:
+        """Times that a sweep was broken off (killed, interrupted, ended by an error) and gone on with.
+
+        Raises:
+            InvalidInput: The file is damaged.
+        """
+        return self._broken()[0]
+
+    def _broken(self) -> tuple[int, bool]:
+        path = self.folder / BROKEN_FILE
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"times": 0, "asking": False}
+            return int(found["times"]), bool(found["asking"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidInput(f"{path}: damaged ({error})", "Delete it: it counts broken sweeps.") from error
+
+    def _write_broken(self, times: int) -> None:
+        _write(self.folder / BROKEN_FILE, _indented({"times": times, "asking": False}))
+
     def pin(self, settings: dict[str, Any], cells: Iterable[Cell]) -> None:
         """Write `config.json`, or compare with the one that is there; further cells may be added to a run.
 
@@ -260,6 +295,7 @@ class Store:
         questions: Iterable[Question],
         rows: Mapping[str, Iterable[Row]],
         looks: Sequence[dict[str, Any]],
+        broken: int,
     ) -> None:
         """Write a whole run at once, into a folder that is empty or not there; its settings last.
 
@@ -276,6 +312,8 @@ class Store:
         self.add_questions(questions)
         if looks:
             self._write_looks(looks)
+        if broken:
+            self._write_broken(broken)
         _write(self.folder / CONFIG_FILE, _indented(config))
 
     def looks(self) -> list[dict[str, Any]]:

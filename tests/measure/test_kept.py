@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ def run(tmp_path: Path) -> Run:
         "cell": "tree@tokens=4000", "by": "chain@tokens=4000", "rung": 1, "n": 8, "difference": 1.0, "bound": 0.1,
         "cost": 4000.0, "cost_by": 3000.0,
     }  # fmt: skip
+    for _ in range(2):
+        with contextlib.suppress(KeyboardInterrupt), Store(made.folder).asking():
+            raise KeyboardInterrupt
     Store(made.folder).add_look({"questions": 8, "mark": "x", "cells": list(made.cells), "drops": [drop]})
     return Run(made.folder)
 
@@ -43,11 +47,12 @@ def test_a_run_without_texts_has_the_same_figures_and_none_of_the_words(run: Run
     kept = run.keep(tmp_path / "kept" / "run", texts=False)
     assert figures(kept) == figures(run)
     assert sorted(path.name for path in kept.folder.iterdir()) == [
-        "config.json", "questions.jsonl", "race.json", "rows",
+        "broken.json", "config.json", "questions.jsonl", "race.json", "rows",
     ]  # fmt: skip
     text = "".join(path.read_text() for path in kept.folder.rglob("*.json*"))
     assert [word for word in WORDS if word in text] == []
     assert kept.drops == run.drops != []
+    assert kept.broken == run.broken == 1
     assert [one["id"] for one in kept.rows().to_pylist()] == [one["id"] for one in run.rows().to_pylist()]
     with pytest.raises(InvalidInput, match=r"kept without traces\. Give the run that it was kept from"):
         kept.trace("once@tokens=4000", "q0001")

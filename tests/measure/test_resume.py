@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from smallworld import build
 
+from ragscale.measure import Run
+
 _COUNT = 12
 # Every model call leaves a line in calls.log *before* it takes its time, so that a question asked twice shows.
 _PROGRAM = """
@@ -78,6 +80,10 @@ def test_kill_and_resume(tmp_path: Path) -> None:
     # One passage says it, so that both modes make the same call: it is made once, but for the two in flight.
     assert made < _COUNT <= len(asked) <= _COUNT + 2
     assert {q for q in ids if any(f"{q}?" in line for line in asked)} == set(ids)
+    run = Run(tmp_path / "run")
+    assert run.broken == 1
+    said = "The sweep was broken off once and gone on with: calls that questions in flight had made by then are"
+    assert any(limit.startswith(said) for limit in run.report()["limits"])
     report = json.loads(out)["cells"]
     assert {name: (mode["n"], mode["em"]) for name, mode in report.items()} == {
         "once": (_COUNT, 1.0),

@@ -129,6 +129,25 @@ def test_what_a_kill_left_behind_is_cut_off(tmp_path: Path) -> None:
     assert gzip.decompress(store.path(cell.key, traces=True).read_bytes()) == b'{"id":"q"}{"id":"r"}'
 
 
+def test_a_sweep_that_was_broken_off_is_counted_by_the_next_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.asking():
+        assert store.broken() == 0, "it is under way"
+    assert list(tmp_path.iterdir()) == [], "nothing is left of one that came to its end"
+    for times in (1, 2):
+        with pytest.raises(KeyboardInterrupt), store.asking():
+            raise KeyboardInterrupt
+        assert store.broken() == times - 1, "nothing is missing while nobody has gone on"
+    with store.asking():
+        assert store.broken() == 2
+    with store.asking():
+        pass
+    assert store.broken() == 2
+    (tmp_path / "broken.json").write_text("{}")
+    with pytest.raises(InvalidInput, match=r"broken\.json: damaged"):
+        store.broken()
+
+
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     store, cell = Store(tmp_path), Cell(Once())

@@ -109,6 +109,7 @@ def limits(
         else "Whether prompts or parameters were chosen by these questions is not recorded. If they were, the scores "
         "are too high: say so by --tuned-on-these.",
         *_settings(runs),
+        *_broken(measured, runs),
         *_rows(measured, ends),
     ]
 
@@ -180,6 +181,20 @@ def _settings(runs: Sequence[Source]) -> list[str]:
     else:
         found.append(f"{len(seeds)} seeds: modes are compared within a seed; the spread is in the table of cells.")
     return found
+
+
+def _broken(measured: Measured, runs: Sequence[Source]) -> list[str]:
+    """Of runs whose sweep was broken off: what was paid is more than the rows say."""
+    return [
+        f"{f'{phrases.code(name)} was' if len(runs) > 1 else 'The sweep was'} broken off {_times(run.broken)} and gone "
+        "on with: calls that questions in flight had made by then are charged in full, and missing in what was paid."
+        for name, run in zip(measured.runs, runs, strict=True)
+        if run.broken
+    ]
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
 
 
 def _rows(measured: Measured, ends: Sequence[view.Stopped]) -> list[str]:

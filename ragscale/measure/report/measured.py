@@ -45,6 +45,7 @@ class Source(Protocol):
     settings: dict[str, Any]
     cells: dict[str, MeasuredCell]
     questions: dict[str, Question]
+    broken: int
 
     def rows(self) -> pyarrow.Table:
         """As `ragscale.measure.Run.rows`."""
