@@ -284,14 +284,14 @@ def test_without_candidates_it_is_the_forward_direction(reply: str) -> None:
 
 def test_a_small_budget_has_fewer_candidates_and_each_is_checked_to_its_end() -> None:
     found = []
-    for tokens in (2_000, 4_000, 6_000, 8_000):
+    for tokens in (2_000, 5_000, 6_000, 8_000):
         answer, ledger = run(
             Bidirectional(), llm=proposing(*NAMES), index=StubIndex(words=100), budget=Budget(tokens=tokens)
         )  # fmt: skip
         check(answer, ledger, Budget(tokens=tokens))
         reads = [event.branch for event in answer.trace if event.move == "read"]
         found.append(sum(branch.startswith("backward") for branch in reads))
-        assert reads.count("forward") >= 1
+        assert reads.count("forward") >= (2 if found[-1] else 1)
         assert found[-1] == sum(e.branch.startswith("backward") and e.move == "plan" for e in answer.trace)
     assert (found[0], found[1], found[-1]) == (0, 1, 3)
     assert found == sorted(found)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from conformance import check
-from doubles import StubIndex, run, scripted
+from doubles import StubIndex, move_of, never_repeating, of, run, scripted
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget, Ledger
@@ -19,10 +21,14 @@ from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import (
     BestOfN,
+    Bidirectional,
     Chain,
     IRCoT,
     Mcts,
+    Mixture,
     Mode,
+    MultiChain,
+    Muse,
     Once,
     Parallel,
     Retry,
@@ -32,12 +38,14 @@ from ragscale.modes import (
     Vote,
     built_in,
 )
+from ragscale.modes.core import costs
+from ragscale.modes.core import moves as core_moves
 from ragscale.modes.core.costs import Costs, Room
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import outermost
 from ragscale.modes.ensemble.ensemble import Ensemble
 from ragscale.modes.search.levels import Shape
-from ragscale.types import Spend
+from ragscale.types import Event, Spend
 
 WORDS = 100
 """Of a passage: about what one of an encyclopedia has."""
@@ -140,6 +148,7 @@ def test_a_level_is_the_first_that_fits_of_all_that_there_are(seed: int) -> None
         "chain": [{}] * drawn.randint(0, tree.steps - 1),
         "trace": trace[: drawn.randint(0, 2)],
         "scope": outermost(),
+        "typical": {},
     }
     for _ in range(50):
         limits = {"tokens": 60_000, "llm_calls": 120, "queries": 60, "rounds": 8}
@@ -211,6 +220,8 @@ def turn(mode: Mode) -> int:
     """
     if isinstance(mode, Ensemble):
         return mode.n * turn(mode.of)
+    if isinstance(mode, Muse | Bidirectional):
+        return turn(mode.of)
     if isinstance(mode, Mcts | Retry):
         return mode.inner_cost(Costs())[0].tokens
     return {Chain: 1_300, SelfAsk: 1_300, IRCoT: 2_200, Revise: 2_700, Tree: 1_300, Parallel: 2_600}.get(type(mode), 0)
@@ -241,6 +252,74 @@ def test_no_inner_run_is_without_a_step_while_fewer_could_make_one(mode: Any, to
         )
     ]
     assert not idle or len(names) == 1 or mode.of.cost(Costs())[0].queries <= 1
+
+
+def two_hops(messages: Any, call: ScriptedCall) -> Any:
+    """A question of two steps: the planner says that nothing is missing once it has two sub-answers."""
+    if move_of(call) == "plan" and sum(message["content"].count("fact w") for message in messages) >= 2:
+        return [json.dumps({"known": "all", "missing": "nothing", "query": ""})] * call.n
+    return never_repeating(messages, call)
+
+
+@pytest.mark.parametrize("words", [30, 100, 300, 700])
+@pytest.mark.parametrize("mode", [Vote(), BestOfN(), MultiChain(), Mixture()], ids=str)
+def test_side_by_side_runs_take_both_steps_of_a_question_on_whole_passages(mode: Ensemble, words: int) -> None:
+    """However long passages are, there are as many runs as can: their sizes are counted in the first that are found."""
+    members = []
+    for tokens in SIZES:
+        budget = Budget(tokens=tokens)
+        answer, ledger = run(mode, llm=scripted(two_hops), index=StubIndex(words=words), budget=budget)
+        check(answer, ledger, budget)
+        runs: dict[str, list[Event]] = {}
+        for event in answer.trace:
+            if event.branch and event.spend.llm_calls:
+                runs.setdefault(event.branch, []).append(event)
+        members.append(len(runs))
+        for events in runs.values() if len(runs) > 1 else ():
+            reads = [event for event in events if event.move == "read"]
+            assert [len(event.passages) for event in reads] == [mode.of.k] * 2
+    assert members == sorted(members)
+    assert members[-1] == max(mode.n, members[-1])
+
+
+def test_what_is_counted_is_what_moves_cost() -> None:
+    """A passage, and prompts without any, under the model's own tokenizer."""
+    means: dict[str, Any] = {}
+
+    def counted(*sizes: Any) -> Any:
+        means.update(costs.counted(*sizes))
+        return costs.counted(*sizes)
+
+    with mock.patch.object(core_moves, "counted", counted):
+        answer, _ = run(Chain(), index=StubIndex(words=WORDS), budget=Budget(tokens=9_000))
+    known = Costs.by(means)
+    first = {move: next(event for event in answer.trace if event.move == move) for move in ("plan", "read", "answer")}
+    prompts = {move: event.spend.prompt_tokens for move, event in first.items()}
+    assert prompts["plan"] == means["plan"][0]
+    longer = 32 + 16  # what it writes, nominally, and how much longer a question is than a sub-query
+    assert prompts["read"] <= known.read(5).tokens <= prompts["read"] + longer
+    assert known.answer(8).tokens == pytest.approx(prompts["answer"], rel=0.05)
+
+
+def test_nothing_is_counted_where_no_tokens_are_limited() -> None:
+    with mock.patch.object(core_moves, "counted", side_effect=AssertionError):
+        run(Chain(steps=1), budget=Budget(queries=9))
+
+
+@pytest.mark.parametrize("tokens", range(2_000, 9_000, 500))
+@pytest.mark.parametrize("mode", [Chain(), SelfAsk()], ids=str)
+def test_no_step_is_begun_whose_passages_cannot_be_read_whole(mode: Mode, tokens: int) -> None:
+    """After the first, which tells what a step costs: a reading reserves its longest reply, too."""
+    answer = told(mode, tokens)
+    reads = [event for event in answer.trace if event.move == "read"]
+    assert [len(event.passages) for event in reads[1:]] == [mode.k] * (len(reads) - 1)
+
+
+def test_a_first_run_has_all_that_pays_for_no_second_one() -> None:
+    """Half of it was kept for branches that half a budget could not pay."""
+    answer = told(Muse(), 3_000)
+    alone = told(Chain(), 3_000)
+    assert len(of(answer, "read")) == len(of(alone, "read"))
 
 
 @pytest.mark.parametrize("calls", range(1, 8))

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from ragscale.budget import ALONG, Ledger
 from ragscale.llm.prices import Price
+from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.state import State
 from ragscale.types import Spend
 
@@ -24,6 +25,7 @@ __all__ = [
     "beside",
     "closing_tokens",
     "closing_usd",
+    "counted",
     "dollars_a_token",
     "floored",
     "series",
@@ -37,13 +39,17 @@ answer beside its passages, a score."""
 _LONGER = 1.15  # passages that are found later may have more words
 _LONGEST = 128  # tokens of a closing answer, with the margin of its prompt
 _EACH = "plan: a passage"
+_WHOLE, _CLOSING, _READING = "passage", "answer: alone", "read: alone"
+_SAID = 32  # tokens of a sub-answer or a closing answer, nominally
+_SPARE = 128  # tokens that a call reserves for its completion beyond what it writes
 _SUMMED = ("tokens", "llm_calls", "queries")
 _WRITTEN = 0.1  # typical share of completions in the tokens, until a run has a share of its own
 
 
 Means = dict[str, list[float]]
 """Mean prompt tokens and mean completion tokens a sample, by move; those of ``read`` are of one passage, and there are
-such of ``plan``, too."""
+such of ``plan``, too. Before a run has made such moves, those of their prompts as counted (`counted`): of a passage,
+and of a reading and a closing answer without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ def _summed(one: Spend, other: Spend, sign: int) -> Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """Mean tokens of each move: those of a run so far, typical ones before the first.
+    """Mean tokens of each move: those of a run so far; before the first those that were counted, or typical ones.
 
     Pure: the same means give the same costs.
     """
@@ -106,13 +112,24 @@ class Costs:
 
     @classmethod
     def of(cls, state: State, *, samples: bool = True) -> Costs:
-        """Measured by a run, before its first move of a kind by the run around it."""
-        return cls({**state["scope"]["typical"], **_measured(state["trace"])}, samples)
+        """Measured by a run, before its first move of a kind by the run around it, or counted."""
+        return cls.by({**state["scope"]["typical"], **state["typical"], **_measured(state["trace"])}, samples=samples)
+
+    @classmethod
+    def by(cls, means: Means, *, samples: bool = True) -> Costs:
+        """By those means, that of a passage among them."""
+        return cls(means, samples, math.ceil(means[_WHOLE][0]) if _WHOLE in means else _PASSAGE)
+
+    def spare(self, k: int) -> Cost:
+        """Tokens that a run must have beyond the costs of its moves, if its last reading is to have all `k` passages:
+        what this reserves and does not use."""
+        tokens = self.read(k).tokens
+        return Cost.of(Spend(prompt_tokens=_SPARE + with_margin(tokens) - tokens))
 
     def plan(self, glimpses: int = 0, n: int = 1) -> Cost:
         """A planner's turn: `n` samples, from the beginnings of so many passages."""
         calls, each = (1, n) if self.samples else (n, 1)
-        nominal = _PLAN + _GLIMPSE * glimpses + _SAMPLE * each
+        nominal = _PLAN + min(_GLIMPSE, self.passage) * glimpses + _SAMPLE * each
         return Cost.of(Spend(llm_calls=calls, prompt_tokens=calls * self._mean("plan", nominal, each)))
 
     def reason(self, k: int) -> Cost:
@@ -127,7 +144,7 @@ class Costs:
 
     def read(self, k: int) -> Cost:
         """A reading of `k` passages."""
-        return _call(k * self._mean("read", self.passage))
+        return _call(k * self._mean("read", self.passage) + (0 if "read" in self.means else self._mean(_READING, 0)))
 
     def retrieve(self, queries: int = 1) -> Cost:
         """A round of so many queries."""
@@ -141,7 +158,7 @@ class Costs:
 
     def answer(self, k: int) -> Cost:
         """A closing answer from `k` passages."""
-        return _call(self._mean("answer", k * self.passage + _ANSWER))
+        return _call(self._mean("answer", k * self.passage + self._mean(_CLOSING, _ANSWER)))
 
     def kept(self, k: int, total: float) -> Cost:
         """Share of `total` tokens that a run keeps for such an answer, once it has seen passages; see `Moves.hold`."""
@@ -151,6 +168,19 @@ class Costs:
     def _mean(self, move: str, nominal: int, samples: int = 1) -> int:
         prompt, completion = self.means.get(move, [nominal, 0])
         return math.ceil(prompt + completion * samples)
+
+
+def counted(passage: float, reading: int, closing: int, plan: int | None = None) -> Means:
+    """Means by what prompts were counted to have, with typical completions.
+
+    Args:
+        passage: Tokens of a whole passage in a prompt.
+        reading: Tokens of a reading without passages.
+        closing: Tokens of a closing answer without passages.
+        plan: Tokens of a planner's turn, with what it sees of passages; None where that is not known.
+    """
+    found: Means = {_WHOLE: [passage, 0], _READING: [reading, _SAID], _CLOSING: [closing, _SAID]}
+    return found if plan is None else {**found, "plan": [plan, _SAMPLE]}
 
 
 def _call(tokens: int) -> Cost:

@@ -50,7 +50,7 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         share, scored = outer["share"], scorer if state.get("scored", True) else None
         closing = closing_share(share, clock, thinking, context.price) if answers else {}
         if scored:
-            cost = scored.cost(Costs(outer["typical"], context.capabilities.samples), mode.context)
+            cost = scored.cost(Costs.by(outer["typical"], samples=context.capabilities.samples), mode.context)
             share = _less(share, cost, closing, dollars_a_token(context.price, Spend()))
         told = [*mode.asks.get("logprobs", ()), *outer["asks"].get("logprobs", ())]
         handed: dict[str, Any] = {"logprobs": list(dict.fromkeys(told))} if told else {}

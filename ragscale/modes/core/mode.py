@@ -17,7 +17,7 @@ from ragscale.modes.core.costs import Cost, Costs, Forecast, Room
 from ragscale.modes.core.moves import Context, Moves
 from ragscale.modes.core.nodes import Node, node, unless_stopped
 from ragscale.modes.core.state import State, Update, evidence
-from ragscale.prompts import Closing, Prompt
+from ragscale.prompts import Closing, Profile, Prompt
 from ragscale.types import Passage, Spend
 
 __all__ = ["Mode"]
@@ -188,6 +188,11 @@ class Mode(ABC):
         least, full = (cost - self.ends_cost(costs) for cost in self.cost(costs))
         return Forecast(room.within(full if room.pays(full) else least), {})
 
+    def planning(self, profile: Profile, question: str) -> Callable[[list[Passage]], Prompt[Any]] | None:
+        """Makes the prompt of its first planner's turn from the question's own passages, by which such turns are sized
+        before there is one; None where it has none of that kind."""
+        return None
+
     def begin(self, graph: StateGraph[Any, Context, Any, Any], first: str, look: Node | None = None) -> None:
         """Wire the beginning of a run: a look at the question's own passages where the mode `looks`, then node `first`.
 
@@ -207,7 +212,9 @@ class Mode(ABC):
         async def look(moves: Moves, state: State) -> Update:
             if state["seen"]:  # by the run around this one
                 return {}
-            return {"seen": (await moves.retrieve([state["question"]], k))[0]}
+            [seen] = await moves.retrieve([state["question"]], k)
+            plan = self.planning(moves.profile, state["question"])
+            return {"seen": seen, "typical": await moves.sizes(state["question"], seen, plan)}
 
         return node(look)
 

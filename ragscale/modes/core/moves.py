@@ -18,7 +18,16 @@ from ragscale.llm.base import Score
 from ragscale.llm.prices import Price
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.calls import Calls, Context, Retriever
-from ragscale.modes.core.costs import Cost, Costs, Room, closing_tokens, closing_usd, dollars_a_token
+from ragscale.modes.core.costs import (
+    Cost,
+    Costs,
+    Means,
+    Room,
+    closing_tokens,
+    closing_usd,
+    counted,
+    dollars_a_token,
+)
 from ragscale.modes.core.state import State
 from ragscale.prompts import NO_INFORMATION, Closing, Profile, Prompt, Step, with_budget
 from ragscale.text import encodable
@@ -193,6 +202,33 @@ class Moves(Calls):
         self.record(replace(event, score=score.logprob))
         return score.logprob
 
+    async def sizes(
+        self, question: str, ids: Sequence[str], plan: Callable[[list[Passage]], Prompt[Any]] | None = None
+    ) -> Means:
+        """Sizes of moves to come, as the model counts their prompts: the first passages found tell how long others are.
+
+        Empty where no tokens are limited, so that nothing is sized, and where they cannot be counted.
+
+        Args:
+            question: The user's question.
+            ids: Passages found for it.
+            plan: Makes the prompt of a planner's turn from them, where the mode has one of that kind.
+        """
+        if not ids or not self._limited:
+            return {}
+        with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
+            docs = [self.passage(id) for id in ids]
+            made: list[Prompt[Any]] = [self.profile.answer(question, docs), self.profile.answer(question, [])]
+            made += [self.profile.read(question, []), *([plan(docs)] if plan else [])]
+            full, closing, reading, *turn = [await self.count(prompt.messages) for prompt in made]
+            return counted((full - closing) / len(docs), reading, closing, *turn)
+        return {}
+
+    @property
+    def _limited(self) -> bool:
+        """Whether tokens are limited, or dollars, which pay for them."""
+        return min(map(self.ledger.limit, ("tokens", "serial_tokens", "usd"))) < math.inf
+
     async def hold(self, question: str, ids: Sequence[str], chain: Sequence[Step], known: Sequence[str]) -> int | None:
         """Hold for the closing answer what it needs by what was found (`ids`), were it shown as many as it may be.
 
@@ -203,8 +239,7 @@ class Moves(Calls):
         """
         outer, reserve = self.scope["share"] is None, self.scope["reserve"]
         holds = self.context.ledger.holds_closing if outer else self._holds
-        limited = min(map(self.ledger.limit, ("tokens", "serial_tokens", "usd"))) < math.inf
-        if not ids or not holds or not limited:
+        if not ids or not holds or not self._limited:
             return None
         with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
             shown = self.scope["shown"] or self.context.shown

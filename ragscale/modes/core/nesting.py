@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -10,7 +11,8 @@ from ragscale.errors import InvalidInput
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.scorers import Scorer
-from ragscale.types import Spend
+from ragscale.prompts import Profile, Prompt
+from ragscale.types import Passage, Spend
 
 __all__ = ["Continuing", "Nesting"]
 
@@ -42,6 +44,10 @@ class Nesting(Mode):
         """As of `of`."""
         return self.of.looks
 
+    def planning(self, profile: Profile, question: str) -> Callable[[list[Passage]], Prompt[Any]] | None:
+        """As of `of`."""
+        return self.of.planning(profile, question)
+
     @property
     def retrieves(self) -> bool:
         """As of `of`."""
@@ -67,10 +73,11 @@ class Nesting(Mode):
         return self.scoring.cost(costs, self.of.context) if self.scoring else Spend()
 
     def inner_cost(self, costs: Costs) -> tuple[Spend, Spend]:
-        """Cost of one inner run and its score, at its least and in full: the question is looked up outside, and where
-        inner runs write no answers, it is answered outside."""
+        """Cost of one inner run and its score, at its least, with what its last call reserves, and in full: the
+        question is looked up outside, and where inner runs write no answers, it is answered outside."""
         outside = self.look_cost(costs) if self.answered else self.of.ends_cost(costs)
         least, full = (spend - outside + self.score_cost(costs) for spend in self.of.cost(costs))
+        least += costs.spare(self.of.k)
         return replace(least, rounds=max(0, least.rounds)), replace(full, rounds=max(0, full.rounds))
 
 

@@ -101,7 +101,8 @@ class State(TypedDict, total=False):
     part: dict[str, float]
     """The share of each branch that is about to be sent."""
     typical: dict[str, list[float]]
-    """Mean tokens of moves so far, for the inner runs that are about to be sent."""
+    """Mean tokens of moves by which it sizes itself, beside those that its trace has: as counted when it had seen its
+    first passages (`Moves.sizes`); and those so far, for the inner runs that are about to be sent."""
     outcomes: Annotated[list[Outcome], operator.add]
     """Results of inner runs, in the order of the branches."""
     stop: Annotated[str, _first]

@@ -44,9 +44,9 @@ class Ensemble(Nesting):
 
     The question itself is looked up once for all members. The first member runs as `of` would alone; the others plan
     and answer at `temperature` at least. Seeds differ by the members' names, so members differ and repeat exactly.
-    Where the budget cannot pay the least that `of` needs (`Mode.cost`) `n` times, there are fewer members, one at
-    least; each gets an equal share of what is left in every dimension. Members may run in batches (`further`), which
-    get equal shares, too.
+    Where the budget cannot pay the least that `of` needs (`inner_cost`) `n` times, there are fewer members, one at
+    least: few that end on whole passages, sooner than many that are cut off. Each gets an equal share of what is left
+    in every dimension. Members may run in batches (`further`), which get equal shares, too.
     """
 
     most: ClassVar[dict[str, float]] = {"n": 256}  # each member is a subgraph: more take seconds to start

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 from ragscale.modes.core.asking import CAPS, Stepwise
 from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.moves import Moves
-from ragscale.types import Spend
+from ragscale.prompts import Profile, Prompt
+from ragscale.types import Passage, Spend
 
 __all__ = ["Levels", "Shape"]
 
@@ -72,10 +73,14 @@ class Levels(Stepwise):
         """`question_k`."""
         return self.question_k
 
+    def planning(self, profile: Profile, question: str) -> Callable[[list[Passage]], Prompt[Any]]:
+        """The first planner's turn, from as many passages as it sees."""
+        return lambda docs: profile.plan(question, docs[: self.plan_k], [])
+
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
-        """One greedy level; `steps` levels in full."""
-        ends = self.ends_cost(costs)
-        return ends + self._cost(self._thin, costs), ends + self._levels(costs)
+        """Two greedy levels, as one is a search by another query; `steps` levels in full."""
+        ends, thin = self.ends_cost(costs), self._cost(self._thin, costs)
+        return ends + series(thin, thin, min(2, self.steps)), ends + self._levels(costs)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """Level by level, each as wide as it may be."""

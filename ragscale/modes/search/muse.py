@@ -47,9 +47,9 @@ class Muse(Continuing):
     it costs 2 L + sum of 2 (L - p) + `branches` + 2 model calls, L + sum of (L - p) retrievals (one more for the
     question) and at most 2 L rounds: at most 47 and 21 by default, if the first steps are the least certain. Where
     the endpoint tells no log-probabilities, runs branch at evenly spaced steps, and the trace says so. A budget that
-    does not pay all of it gives half to the first run, and there are as many branches as the rest pays for. Unlike the
-    paper's agents, whose reasoning and tool calls are told apart, only the planner's turns count, each is branched at
-    in one round, and the aggregator sees documents, too, so that it can cite them.
+    does not pay all of it gives half to the first run, or all where half pays for none, and there are as many branches
+    as the rest pays for. Unlike the paper's agents, whose reasoning and tool calls are told apart, only the planner's
+    turns count, each is branched at in one round, and the aggregator sees documents, too, so that it can cite them.
     """
 
     name: ClassVar[str] = "muse"
@@ -181,8 +181,12 @@ class Muse(Continuing):
         return Cost.of(Spend(llm_calls=1, prompt_tokens=_REPORT))
 
     def _layers(self, costs: Costs, room: Room) -> int:
-        """1 where `room` pays for all runs in full; else 2, of which the first run has one."""
-        return 1 if room.pays(self.cost(costs)[1] - self.ends_cost(costs)) else 2
+        """Shares of `room`, of which the first run has one: 1 where that pays for all runs in full, or for no second
+        one; else 2."""
+        if room.pays(self.cost(costs)[1] - self.ends_cost(costs)):
+            return 1
+        least = Cost.of(self.inner_cost(costs)[0]) + self._report
+        return room.layers(least, 2)
 
     def _affordable(self, costs: Costs, room: Room) -> int:
         """Branches that `room` pays for at their least, with the reports of all runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar, Literal
@@ -16,8 +17,8 @@ from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
 from ragscale.modes.core.steps import FIRST, enough, reading, retrieving
-from ragscale.prompts import normalise
-from ragscale.types import Spend
+from ragscale.prompts import Profile, Prompt, normalise
+from ragscale.types import Passage, Spend
 
 __all__ = ["Chain"]
 
@@ -83,15 +84,19 @@ class Chain(Stepwise):
         """`question_k`."""
         return self.question_k
 
+    def planning(self, profile: Profile, question: str) -> Callable[[list[Passage]], Prompt[Any]]:
+        """The first planner's turn, from as many passages as it sees."""
+        return lambda docs: profile.plan(question, docs[: self.plan_k], [])
+
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
-        """One step; `steps` steps."""
+        """Two steps, as one is a search by another query; `steps` steps."""
         ends = self.ends_cost(costs)
-        return ends + self._steps(costs, 1), ends + self._steps(costs, self.steps)
+        return ends + self._steps(costs, min(2, self.steps)), ends + self._steps(costs, self.steps)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many steps as can be paid to their ends."""
         step = self._step(costs)
-        more = room.less(step).turns(step + self._check(costs))
+        more = room.less(step + costs.spare(self.k)).turns(step + self._check(costs))
         steps = int(min(self.steps, 1 + more)) if room.pays(FIRST) else 0
         return Forecast(room.within(self._steps(costs, steps)), {"steps": steps})
 
@@ -103,8 +108,8 @@ class Chain(Stepwise):
             steps, tries = state["chain"], state.get("tries", 0)
             seen, notes = state["seen"][: self.plan_k], state["known"]
             # Half a step is money lost: begin none that cannot be read to its end.
-            step = self._step(moves.costs(state)) if steps else FIRST
-            moves.need(step)
+            costs = moves.costs(state)
+            moves.need(self._step(costs) + costs.spare(self.k) if steps else FIRST)
             known = {normalise(step["query"], self.match) for step in steps}
             # The paper caps the attempts of a whole chain; a model that keeps repeating itself has nothing left to ask.
             most = min(tries + self.repeats + 1, 4 * self.steps)

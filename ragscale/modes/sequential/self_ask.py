@@ -53,14 +53,14 @@ class SelfAsk(Planning):
     says."""
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
-        """One follow-up; `steps` of them."""
+        """Two follow-ups, as one is a search by another query; `steps` of them."""
         ends, step = self.ends_cost(costs), self._step(costs)
-        return ends + step, ends + series(step, step, self.steps)
+        return ends + series(step, step, min(2, self.steps)), ends + series(step, step, self.steps)
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many follow-ups as can be paid to their ends."""
         step = self._step(costs)
-        steps = int(min(self.steps, max(1, room.turns(step)))) if room.pays(FIRST) else 0
+        steps = int(min(self.steps, max(1, room.less(costs.spare(self.k)).turns(step)))) if room.pays(FIRST) else 0
         return Forecast(room.within(series(step, step, steps)), {"steps": steps})
 
     def graph(self) -> ModeGraph:
@@ -70,7 +70,8 @@ class SelfAsk(Planning):
         async def ask(moves: Moves, state: _SelfAskState) -> Update:
             question, profile, steps = state["question"], moves.profile, state["chain"]
             # Half a step is money lost: begin none that cannot be read to its end.
-            moves.need(self._step(moves.costs(state)) if steps else FIRST)
+            costs = moves.costs(state)
+            moves.need(self._step(costs) + costs.spare(self.k) if steps else FIRST)
             replies = await moves.put(reasoning.follow_up(profile, question, steps))
             for reply in replies:
                 if reply.answer:
