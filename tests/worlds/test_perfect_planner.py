@@ -1,4 +1,4 @@
-"""The planner without a mistake of `benchmarks/perfect_planner.py`: where one search cannot do, chains and rounds can."""
+"""The planner of `benchmarks/perfect_planner.py` makes no mistake: where one search cannot do, chains and rounds can."""
 
 from __future__ import annotations
 
