@@ -1,4 +1,4 @@
-"""The planner of `benchmarks/perfect_planner.py` makes no mistake: where one search cannot do, chains and rounds can."""
+"""The planner of `benchmarks/perfect_planner.py` makes no mistake: where one search fails, chains and rounds do not."""
 
 from __future__ import annotations
 
