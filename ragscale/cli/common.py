@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -51,6 +52,7 @@ __all__ = [
     "Weight",
     "Where",
     "Yes",
+    "amounts",
     "budget_of",
     "consent",
     "open_agent",
@@ -157,9 +159,48 @@ PassagesK = Annotated[
         show_default=False,
     ),
 ]
+_SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
+
+
+def amounts(name: str, text: str, kind: Callable[[float], Any] = int) -> list[Any]:
+    """The numbers of an option, as in ``1k,2k,0.5m``, each once.
+
+    Raises:
+        InvalidInput: One is no number, or no whole one where it has to be.
+    """
+    found: dict[float, None] = {}
+    wanted = "a whole number" if kind is int else "a number"
+    for item in text.split(","):
+        match = re.fullmatch(r"(-?\d+(?:\.\d+)?)([km]?)", item.strip().lower())
+        number = round(float(match[1]) * _SCALES[match[2]], 9) if match else None
+        if number is None or kind(number) != number:
+            raise InvalidInput(
+                f"--{name.replace('_', '-')} {item!r} is not {wanted}", "Give it as in 4000, 4k or 0.5m."
+            )
+        found[kind(number)] = None
+    return list(found)
+
+
+def _one(name: str) -> Callable[[str], int]:
+    """Reads an option that is one whole number, as in ``4000`` or ``4k``."""
+
+    def number(text: str) -> int:
+        found = amounts(name, text)
+        if len(found) > 1:
+            raise InvalidInput(f"--{name} {text!r} is more than one number", "Give one: only a sweep takes several.")
+        return int(found[0])
+
+    return number
+
+
 _LIMITS = "Limits of a question"
 Rounds = Annotated[int | None, typer.Option(help="Retrievals one after another.", rich_help_panel=_LIMITS)]
-Tokens = Annotated[int | None, typer.Option(help="Prompt and completion tokens.", rich_help_panel=_LIMITS)]
+Tokens = Annotated[
+    int | None,
+    typer.Option(
+        parser=_one("tokens"), metavar="N", help="Prompt and completion tokens: 4000, 4k.", rich_help_panel=_LIMITS
+    ),
+]
 Usd = Annotated[
     float | None, typer.Option(help="Dollars; needs a price by the token (--prices).", rich_help_panel=_LIMITS)
 ]
@@ -167,7 +208,13 @@ Queries = Annotated[int | None, typer.Option(help="Sub-queries.", rich_help_pane
 Calls = Annotated[int | None, typer.Option(help="Model calls.", rich_help_panel=_LIMITS)]
 Seconds = Annotated[float | None, typer.Option(help="Wall-clock time.", rich_help_panel=_LIMITS)]
 SerialTokens = Annotated[
-    int | None, typer.Option(help="Tokens along the critical path: parallel ones count once.", rich_help_panel=_LIMITS)
+    int | None,
+    typer.Option(
+        parser=_one("serial-tokens"),
+        metavar="N",
+        help="Tokens along the critical path: parallel ones count once.",
+        rich_help_panel=_LIMITS,
+    ),
 ]
 SerialCalls = Annotated[int | None, typer.Option(help="Model calls along the critical path.", rich_help_panel=_LIMITS)]
 

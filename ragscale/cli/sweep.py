@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -35,6 +34,7 @@ from ragscale.cli.common import (
     Weight,
     Where,
     Yes,
+    amounts,
     budget_of,
     consent,
     open_agent,
@@ -271,26 +271,6 @@ def sweep(
     )  # fmt: skip
 
 
-_SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
-
-
-def amounts(name: str, text: str, kind: Callable[[float], Any] = int) -> list[Any]:
-    """The numbers of an option, as in ``1k,2k,0.5m``, each once.
-
-    Raises:
-        InvalidInput: One is no number, or no whole one where it has to be.
-    """
-    found: dict[float, None] = {}
-    wanted = "a whole number" if kind is int else "a number"
-    for item in text.split(","):
-        match = re.fullmatch(r"(-?\d+(?:\.\d+)?)([km]?)", item.strip().lower())
-        number = round(float(match[1]) * _SCALES[match[2]], 9) if match else None
-        if number is None or kind(number) != number:
-            raise InvalidInput(f"--{name.replace('_', '-')} {item!r} is not {wanted}", "Give numbers as in 1k,2k,4k.")
-        found[kind(number)] = None
-    return list(found)
-
-
 def _measure(
     source: str,
     questions: Path,
@@ -456,8 +436,12 @@ def _progress(console: Console, bars: bool) -> Iterator[SweepProgress]:
             if not shown.tasks[tasks[name]].started:
                 shown.start_task(tasks[name])
             scores[name].append((row.em, row.f1))
-            em, f1 = (sum(values) / len(scores[name]) for values in zip(*scores[name], strict=True))
-            shown.update(tasks[name], completed=finished, total=everything, scores=f"EM {em:.2f}  F1 {f1:.2f}")
+            new = len(scores[name])
+            em, f1 = (sum(values) / new for values in zip(*scores[name], strict=True))
+            said = f"EM {em:.2f}  F1 {f1:.2f}" + (
+                f" of {new} new" if new < finished else ""
+            )  # earlier ones are not read
+            shown.update(tasks[name], completed=finished, total=everything, scores=said)
 
         try:
             yield report

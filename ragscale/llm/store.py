@@ -415,7 +415,7 @@ class CallFile:
             self._db.close()
 
 
-_RECORD = "Record the run anew with the same settings: another prompt, seed or budget makes other calls."
+_RECORD = "Record the run anew with the same settings: another question, prompt, seed or budget makes other calls."
 _GENERATION: TypeAdapter[Generation] = TypeAdapter(Generation)
 _SCORE: TypeAdapter[Score] = TypeAdapter(Score)
 _CAPABILITIES: TypeAdapter[Capabilities] = TypeAdapter(Capabilities)

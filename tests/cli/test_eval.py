@@ -40,9 +40,9 @@ def test_json_holds_every_mode_and_the_documented_keys(world: tuple[str, str], t
         assert mode["rounds"] <= 3
         assert mode["tokens"] <= 4000
         assert mode["serial_tokens"] <= mode["tokens"]
-    # The question itself, and what the model planned: a round each; two children of the tree share one.
+    # The question itself, and what the model planned: a round each; the children of a level of the tree share one.
     asked = {name: (mode["queries"], mode["rounds"]) for name, mode in modes.items()}
-    assert asked == {"once": (1, 1), "chain(steps=2)": (3, 3), "parallel(max_queries=1)": (3, 3), "tree": (4, 3)}
+    assert asked == {"once": (1, 1), "chain(steps=2)": (3, 3), "parallel(max_queries=1)": (3, 3), "tree": (6, 3)}
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert [cell["budget"] for cell in config["cells"].values()] == [{"rounds": 3, "tokens": 4000}] * 4
 

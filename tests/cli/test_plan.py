@@ -25,6 +25,26 @@ def planned(*arguments: str) -> dict[str, Any]:
     return found
 
 
+def test_tokens_may_be_said_in_thousands() -> None:
+    assert planned("chain", "--tokens", "4k", "--serial-tokens", "2.5k") == planned(
+        "chain", "--tokens", "4000", "--serial-tokens", "2500"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("2.5", "--tokens '2.5' is not a whole number. Give it as in 4000, 4k or 0.5m."),
+        ("many", "--tokens 'many' is not a whole number. Give it as in 4000, 4k or 0.5m."),
+        ("1k,2k", "--tokens '1k,2k' is more than one number. Give one: only a sweep takes several."),
+    ],
+)
+def test_tokens_that_are_none_are_refused_with_a_remedy(given: str, said: str) -> None:
+    result = CliRunner().invoke(app, ["plan", "chain", "--tokens", given])
+    assert result.exit_code == 1
+    assert said in result.output
+
+
 @pytest.mark.parametrize(
     ("options", "budget"),
     [

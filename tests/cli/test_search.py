@@ -167,6 +167,5 @@ def test_a_query_without_a_word_for_bm25_is_told(built: Path) -> None:
     assert done.exit_code == 0
     assert [len(row["hits"]) for row in json.loads(done.stdout)["queries"]] == [0, 0, 3, 0]
     assert done.stderr.splitlines() == [
-        "'C++' has no word that BM25 looks for: two or more characters, and no English stop word.",
-        "'the' has no word that BM25 looks for: two or more characters, and no English stop word.",
+        "'the' has no word that BM25 looks for: a letter or a digit, and no stop word.",
     ]

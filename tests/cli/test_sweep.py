@@ -55,7 +55,7 @@ def test_amounts(text: str, kind: Any, numbers: list[float]) -> None:
 
 @pytest.mark.parametrize("text", ["", "1k,", "k", "1.5", "ten", "1e3", "--", "inf"])
 def test_what_is_no_amount(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"--serial-tokens '.*' is not a whole number\. Give numbers as in 1k,2k"):
+    with pytest.raises(InvalidInput, match=r"--serial-tokens '.*' is not a whole number\. Give it as in 4000, 4k"):
         amounts("serial_tokens", text)
 
 

@@ -211,8 +211,9 @@ def test_a_member_cannot_go_on_without_a_missing_call(tmp_path: Path) -> None:
     assert answer.stop_reason == "answered"
     with sqlite3.connect(tmp_path / "calls") as db:
         db.execute("DELETE FROM calls WHERE key IN (SELECT key FROM calls ORDER BY key LIMIT 1)")
-    with pytest.raises(CallMissing):
+    with pytest.raises(CallMissing) as missing:
         run(Vote(of=Chain(steps=1), n=3), llm=StoredLLM(tmp_path / "calls"))
+    assert not getattr(missing.value, "__notes__", ())  # no word of the graph's tasks
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

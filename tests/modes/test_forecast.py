@@ -89,7 +89,7 @@ MODES: list[Mode] = [
 ]
 LIMITS: list[dict[str, int]] = [
     {},
-    *({"tokens": tokens} for tokens in (1_000, 2_100, 4_000, 8_050)),
+    *({"tokens": tokens} for tokens in (1_000, 2_100, 4_050, 8_050)),
     *({"llm_calls": calls} for calls in (1, 2, 9, 30)),
     *({"queries": queries} for queries in (0, 1, 9, 40)),
     *({"rounds": rounds} for rounds in (0, 1, 4)),

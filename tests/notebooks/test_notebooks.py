@@ -39,8 +39,9 @@ def cell_of(notebook: NotebookNode, words: str) -> NotebookNode:
 
 
 def outputs(cells: Iterable[NotebookNode], kind: str) -> list[str]:
-    """All outputs of a MIME type."""
-    return [output.data[kind] for cell in cells for output in cell.outputs if kind in output.get("data", {})]
+    """All outputs of a MIME type; the place of a sign of life is empty at the end."""
+    found = (output.data.get(kind) for cell in cells for output in cell.outputs if "data" in output)
+    return [shown for shown in found if shown]
 
 
 def printed(cell: NotebookNode) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from servers import Served, started
-from smallworld import script, write_questions
+from smallworld import QUESTIONS, script
 from typer.testing import CliRunner
 
 import ragscale as rs
@@ -185,7 +185,11 @@ def test_ask_over_a_url(served: Served, folder: Path) -> None:
 
 @pytest.mark.usefixtures("model")
 def test_eval_over_a_url(served: Served, folder: Path, tmp_path: Path) -> None:
-    questions, rows = write_questions(tmp_path), []
+    questions, rows = tmp_path / "questions.jsonl", []
+    gold = [json.loads(line)["id"] for line in SHIPPED.read_text(encoding="utf-8").splitlines()[:3]]
+    # Gold that the index has: one that is served does not tell which names it knows.
+    asked = [{**row, "supporting": gold[n:]} for n, row in enumerate(QUESTIONS)]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
     for name, source in (("there", served.url), ("here", folder)):
         words = ["eval", str(source), str(questions), "--mode", "once", "--out", str(tmp_path / name)]
         result = CliRunner().invoke(app, [*words, "--json"])

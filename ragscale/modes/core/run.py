@@ -19,7 +19,7 @@ from langgraph.types import StateSnapshot
 
 from ragscale.budget import Ledger
 from ragscale.endpoint.retry import attempts
-from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleError
+from ragscale.errors import BudgetExceeded, CallStoreError, InvalidInput, ModelError, RagscaleError
 from ragscale.llm import LLM, Capabilities
 from ragscale.llm.prices import Price
 from ragscale.modes.core.calls import LEAST, Context, sleep_within
@@ -175,7 +175,7 @@ class Run:
                         self.finished = chunk
         except GraphRecursionError:
             pass  # the state has no answer, which is a failure
-        except RagscaleError as error:
+        except (RagscaleError, CallStoreError) as error:
             error.__notes__ = []  # LangGraph's, on the task that it was in
             raise
 

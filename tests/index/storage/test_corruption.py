@@ -19,7 +19,7 @@ from ragscale.index.write import grow, maintain
 from ragscale.index.write.build import build
 
 CASES = 1000  # flips and cuts; longer and missing files come on top
-COUNTED = {"hashes.u64", "terms.i32", "lengths.i32", "vocabulary.txt"}  # from passages
+COUNTED = {"hashes.u64", "terms.i32", "lengths.i32", "vocabulary.txt", "words.json"}  # from passages
 REFUSALS = (IndexDamaged, IndexMismatch, InvalidInput)
 
 
