@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakValueDictionary, finalize
 
 from pydantic import TypeAdapter, ValidationError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from ragscale.errors import CallMissing, CallStoreError, InvalidInput, RagscaleError
 from ragscale.llm.base import LLM, Capabilities, Generation, Score
@@ -33,7 +34,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["CallFile", "StoredLLM", "UnderWay"]
+__all__ = ["CallFile", "StoredLLM", "UnderWay", "while_locked"]
 
 VERSION = 1
 """Version of the file."""
@@ -325,6 +326,21 @@ class UnderWay:
         return True
 
 
+def while_locked() -> dict[str, Any]:
+    """Settings of `tenacity.Retrying` for what SQLite refuses at once, its time-out notwithstanding.
+
+    Changing the journal of a file is such a statement: two processes that open a new file at once both try.
+    """
+    return {
+        "retry": retry_if_exception(
+            lambda error: isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+        ),
+        "stop": stop_after_delay(_BUSY),
+        "wait": wait_random(0, 0.05),
+        "reraise": True,
+    }
+
+
 class CallFile:
     """The SQLite file. Its methods take microseconds and are safe from several threads and processes."""
 
@@ -344,14 +360,16 @@ class CallFile:
             raise RagscaleError(error.problem, error.remedy) from error
 
     def _prepare(self) -> None:
+        self._db.execute("BEGIN")  # one view of all three: another process may be making the file
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        self._db.execute("COMMIT")
         if tables and (application, version) != (_APPLICATION, VERSION):
             raise InvalidInput(
                 f"{self.path}: not a file of model calls, or of another version of ragscale", "Give another file."
             )
-        self._db.execute("PRAGMA journal_mode = WAL")
+        Retrying(**while_locked())(self._db.execute, "PRAGMA journal_mode = WAL")
         # A killed process loses nothing; a machine that loses its power may pay its last calls again.
         self._db.execute("PRAGMA synchronous = NORMAL")
         marks = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION};"

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,18 @@ def test_a_member_cannot_go_on_without_a_missing_call(tmp_path: Path) -> None:
     with pytest.raises(CallMissing) as missing:
         run(Vote(of=Chain(steps=1), n=3), llm=StoredLLM(tmp_path / "calls"))
     assert not getattr(missing.value, "__notes__", ())  # no word of the graph's tasks
+
+
+def test_a_file_that_several_processes_make_at_the_same_moment(tmp_path: Path) -> None:
+    """SQLite refuses the change of a journal at once, and marks read one by one are of two moments."""
+    work = (
+        "import sys, time; from pathlib import Path; from ragscale.llm.store import CallFile\n"
+        "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"
+        "for n in range(25): CallFile(Path(sys.argv[1], f'{n}.sqlite'), new=True).close()"
+    )
+    at = str(time.time() + 3)
+    makers = [subprocess.Popen([sys.executable, "-c", work, tmp_path, at], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [maker.communicate()[1].decode()[-300:] for maker in makers] == [""] * 4
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

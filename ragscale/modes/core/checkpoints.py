@@ -17,8 +17,10 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Send
+from tenacity import AsyncRetrying
 
 from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.llm.store import while_locked
 
 __all__ = ["Checkpoints", "PlainSerializer"]
 
@@ -108,6 +110,10 @@ class _WholeWrites(AsyncSqliteSaver):
     def __init__(self, conn: Any, **options: Any) -> None:
         super().__init__(conn, **options)
         self._writing: set[asyncio.Task[Any]] = set()
+
+    async def setup(self) -> None:
+        """As LangGraph's, but for a file that another call, or the remains of a killed one, holds for a moment."""
+        await AsyncRetrying(**while_locked())(super().setup)
 
     async def aput(self, *arguments: Any, **options: Any) -> RunnableConfig:
         """As LangGraph's."""
