@@ -42,21 +42,19 @@ class Planner:
         if "Query: " in prompt:
             return self._read(prompt)
         row = next(row for row in self._rows if f"Question: {row['question']}" in prompt)
-        if "queries" not in json.dumps(call.schema):
+        asks = (call.schema or {}).get("properties", {}).get("queries")
+        if asks is None:
             told = all(self._shown(step, prompt) or _said(step) in prompt for step in row["decomposition"])
             return json.dumps({"answer": row["answers"][0] if told else "not found", "documents": []})
-        most = call.schema["properties"]["queries"]["maxItems"] if call.schema else 1
         asked = prompt[prompt.index(row["question"]) + len(row["question"]) :]
         steps = [_filled(row, number) for number in range(len(row["decomposition"]))]
-        open_ = [
-            step
-            for step, needs in ((step, _needs(row, number)) for number, step in enumerate(steps))
-            if step not in asked and (needs is None or steps[needs] in asked)
-        ]
+        needs = [_needs(row, number) for number in range(len(steps))]
+        ready = (step for step, need in zip(steps, needs, strict=True) if need is None or steps[need] in asked)
+        queries = dict.fromkeys(step for step in ready if step not in asked)
         told = (step for step in row["decomposition"] if self._shown(step, prompt))
         pairs = (step for n, step in enumerate(row["decomposition"]) if f"{steps[n]} -> {_said(step)}" in asked)
         notes = dict.fromkeys(_said(step) for step in (*told, *pairs))
-        return json.dumps({"known": "; ".join(notes), "missing": "", "queries": list(dict.fromkeys(open_))[:most]})
+        return json.dumps({"known": "; ".join(notes), "missing": "", "queries": list(queries)[: asks["maxItems"]]})
 
     def _shown(self, step: Mapping[str, Any], prompt: str) -> bool:
         """Whether a prompt has the passage of a step, or its beginning."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ragscale.errors import InvalidInput
 
-__all__ = ["flag", "listed", "refuse_options", "share", "whole"]
+__all__ = ["flag", "listed", "named_columns", "refuse_options", "share", "whole"]
 
 
 def listed(name: str, given: Iterable[Any], kind: type | tuple[type, ...] = object) -> list[Any]:
@@ -68,3 +68,26 @@ def refuse_options(call: str, given: Iterable[str], known: Collection[str]) -> N
     for name in given:
         if name not in known:
             raise InvalidInput(f"unknown option {name!r} of {call}", f"There are: {', '.join(known)}.")
+
+
+def named_columns(text: str, known: Collection[str], kind: str) -> dict[str, str]:
+    """Columns of a table by what they hold, of an option such as ``text=contents,id=#``.
+
+    Args:
+        text: The option.
+        known: What a column may hold.
+        kind: Word for one of `known`, for the error: ``"field"``.
+
+    Raises:
+        InvalidInput: Not of that form, or something else than `known`.
+    """
+    found = {}
+    for part in text.split(","):
+        name, equals, column = (piece.strip() for piece in part.partition("="))
+        if name not in known or not equals or not column:
+            raise InvalidInput(
+                f"columns {text!r}: cannot read {part.strip()!r}",
+                f"Write {kind.upper()}=COLUMN, with commas between; the {kind}s are {', '.join(known)}.",
+            )
+        found[name] = column
+    return found

@@ -93,14 +93,15 @@ PricesOption = Annotated[
         envvar="RAGSCALE_PRICES",
     ),
 ]
-_RETRIEVAL = "Retrieval"
+
+
+def _retrieval(*names: str, help: str, metavar: str | None = None) -> Any:
+    """An option of how passages are searched for; its names are told by the parameter where none are given."""
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel="Retrieval", show_default=False)
+
+
 HowOption = Annotated[
-    How | None,
-    typer.Option(
-        help="Kind of search. Default: hybrid where the index has vectors, else bm25.",
-        rich_help_panel=_RETRIEVAL,
-        show_default=False,
-    ),
+    How | None, _retrieval(help="Kind of search. Default: hybrid where the index has vectors, else bm25.")
 ]
 Seed = Annotated[int, typer.Option(help="Of sampled sub-queries.")]
 Record = Annotated[
@@ -116,48 +117,17 @@ Replay = Annotated[
     ),
 ]
 Where = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILTER",
-        help='Search only these, as in: year >= 1990 and lang = "en".',
-        rich_help_panel=_RETRIEVAL,
-        show_default=False,
-    ),
+    str | None, _retrieval(help='Search only these, as in: year >= 1990 and lang = "en".', metavar="FILTER")
 ]
 Weight = Annotated[
-    float | None,
-    typer.Option(
-        help="Hybrid: share of dense scores, 0 to 1. Default: reciprocal rank fusion.",
-        rich_help_panel=_RETRIEVAL,
-        show_default=False,
-    ),
+    float | None, _retrieval(help="Hybrid: share of dense scores, 0 to 1. Default: reciprocal rank fusion.")
 ]
 Rerank = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL",
-        help="Cross-encoder that orders the candidates: hub name or folder.",
-        rich_help_panel=_RETRIEVAL,
-        show_default=False,
-    ),
+    str | None, _retrieval(help="Cross-encoder that orders the candidates: hub name or folder.", metavar="MODEL")
 ]
-Mmr = Annotated[
-    float | None,
-    typer.Option(
-        help="Maximal marginal relevance, 1 (order stays) to 0 (unlike each other).",
-        rich_help_panel=_RETRIEVAL,
-        show_default=False,
-    ),
-]
+Mmr = Annotated[float | None, _retrieval(help="Maximal marginal relevance, 1 (order stays) to 0 (unlike each other).")]
 PassagesK = Annotated[
-    int | None,
-    typer.Option(
-        "-k",
-        "--k",
-        help="Passages a query, in every mode. Default: the mode's own.",
-        rich_help_panel=_RETRIEVAL,
-        show_default=False,
-    ),
+    int | None, _retrieval("-k", "--k", help="Passages a query, in every mode. Default: the mode's own.")
 ]
 _SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
 

@@ -112,40 +112,22 @@ Engine = Literal["local", "ray"]
 EngineOption = Annotated[
     Engine, typer.Option(help="What asks the questions: this process, or workers on Ray (the cluster at RAY_ADDRESS).")
 ]
-_AXES = "Limits of a question, one or several of each: 1k,2k,4k"
-TokensAxis = Annotated[
-    str | None,
-    typer.Option(metavar="N,...", help="Prompt and completion tokens.", rich_help_panel=_AXES, show_default=False),
-]
-UsdAxis = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N,...", help="Dollars; needs a price by the token.", rich_help_panel=_AXES, show_default=False
-    ),
-]
-RoundsAxis = Annotated[
-    str | None,
-    typer.Option(metavar="N,...", help="Retrievals one after another.", rich_help_panel=_AXES, show_default=False),
-]
-QueriesAxis = Annotated[
-    str | None, typer.Option(metavar="N,...", help="Sub-queries.", rich_help_panel=_AXES, show_default=False)
-]
-CallsAxis = Annotated[
-    str | None, typer.Option(metavar="N,...", help="Model calls.", rich_help_panel=_AXES, show_default=False)
-]
-SecondsAxis = Annotated[
-    str | None, typer.Option(metavar="N,...", help="Wall-clock time.", rich_help_panel=_AXES, show_default=False)
-]
-SerialTokensAxis = Annotated[
-    str | None,
-    typer.Option(metavar="N,...", help="Tokens along the critical path.", rich_help_panel=_AXES, show_default=False),
-]
-SerialCallsAxis = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N,...", help="Model calls along the critical path.", rich_help_panel=_AXES, show_default=False
-    ),
-]
+
+
+def _axis(help: str) -> Any:
+    """An option that is a limit of each question, one or several."""
+    panel = "Limits of a question, one or several of each: 1k,2k,4k"
+    return typer.Option(metavar="N,...", help=help, rich_help_panel=panel, show_default=False)
+
+
+TokensAxis = Annotated[str | None, _axis("Prompt and completion tokens.")]
+UsdAxis = Annotated[str | None, _axis("Dollars; needs a price by the token.")]
+RoundsAxis = Annotated[str | None, _axis("Retrievals one after another.")]
+QueriesAxis = Annotated[str | None, _axis("Sub-queries.")]
+CallsAxis = Annotated[str | None, _axis("Model calls.")]
+SecondsAxis = Annotated[str | None, _axis("Wall-clock time.")]
+SerialTokensAxis = Annotated[str | None, _axis("Tokens along the critical path.")]
+SerialCallsAxis = Annotated[str | None, _axis("Model calls along the critical path.")]
 
 
 def evaluate(
@@ -438,10 +420,8 @@ def _progress(console: Console, bars: bool) -> Iterator[SweepProgress]:
             scores[name].append((row.em, row.f1))
             new = len(scores[name])
             em, f1 = (sum(values) / new for values in zip(*scores[name], strict=True))
-            said = f"EM {em:.2f}  F1 {f1:.2f}" + (
-                f" of {new} new" if new < finished else ""
-            )  # earlier ones are not read
-            shown.update(tasks[name], completed=finished, total=everything, scores=said)
+            of = f" of {new} new" if new < finished else ""  # earlier ones are not read
+            shown.update(tasks[name], completed=finished, total=everything, scores=f"EM {em:.2f}  F1 {f1:.2f}{of}")
 
         try:
             yield report

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+from ragscale.arguments import named_columns
 from ragscale.corpus.metadata import scalar
 from ragscale.corpus.record import Place, shown, whole_text
 from ragscale.errors import BadDocument, InvalidInput
@@ -48,16 +49,7 @@ class Columns:
         Raises:
             InvalidInput: Not of that form, an unknown meaning, or the text is named as another one too.
         """
-        known = [field.name for field in fields(cls)]
-        found = {}
-        for part in text.split(","):
-            meaning, equals, column = (piece.strip() for piece in part.partition("="))
-            if meaning not in known or not equals or not column:
-                raise InvalidInput(
-                    f"columns {text!r}: cannot read {part.strip()!r}",
-                    f"Write MEANING=COLUMN, with commas between; the meanings are {', '.join(known)}.",
-                )
-            found[meaning] = column
+        found = named_columns(text, [field.name for field in fields(cls)], "meaning")
         same = next((name for name, column in found.items() if name != "text" and column == found.get("text")), None)
         if same is not None:
             raise InvalidInput(

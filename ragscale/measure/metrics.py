@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ragscale.language.answers import Normalisation, normal_answer
 from ragscale.types import Event
 
-__all__ = ["exact_match", "f1", "retrieved"]
+__all__ = ["exact_match", "f1", "overlap", "retrieved"]
 
 _CLOSED = frozenset({"yes", "no", "noanswer"})
 
@@ -35,10 +35,14 @@ def _f1(answer: str, gold: str, normalisation: Normalisation) -> float:
     if said in _CLOSED or wanted in _CLOSED:
         return 0.0
     said_tokens, wanted_tokens = said.split(), wanted.split()
-    common = (Counter(said_tokens) & Counter(wanted_tokens)).total()
+    return overlap((Counter(said_tokens) & Counter(wanted_tokens)).total(), len(said_tokens), len(wanted_tokens))
+
+
+def overlap(common: int, said: int, wanted: int) -> float:
+    """F1 of two collections by the numbers of their items, and of those that they have in common."""
     if not common:
         return 0.0
-    precision, recall = common / len(said_tokens), common / len(wanted_tokens)
+    precision, recall = common / said, common / wanted
     return 2 * precision * recall / (precision + recall)
 
 

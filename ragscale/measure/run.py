@@ -121,7 +121,7 @@ class Run:
         for name, value, known in (("cell", cell, self.cells), ("question", question, self.questions)):
             if value not in known:
                 raise InvalidInput(f"{self.folder}: no {name} {value!r}", f"It has: {', '.join(list(known)[:20])}.")
-        row = self._found(self.cells[cell]).get(question)
+        row = self.row(cell, question)
         if row is None or row.trace is None:
             why = "it has not been asked yet" if row is None else row.reason if row.failed else "kept without traces"
             remedy = "Run it again." if row is None or row.failed else "Give the run that it was kept from."

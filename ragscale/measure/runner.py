@@ -8,7 +8,7 @@ import hashlib
 import json
 import warnings
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -232,10 +232,14 @@ def _is_finished(store: Store, agent: Agent, cells: Sequence[Cell], taken: Seque
     known = store.questions()
     rows = [store.read_rows(cell.key) for cell in cells]
     return all(
-        known.get(question.id) == question and question.id in cell and not cell[question.id].failed
-        for question in taken
-        for cell in rows
+        known.get(question.id) == question and not _is_open(cell, question) for question in taken for cell in rows
     )
+
+
+def _is_open(rows: Mapping[str, Row], question: Question) -> bool:
+    """Whether a cell with these rows is still to ask a question: it has not, or that failed."""
+    row = rows.get(question.id)
+    return row is None or row.failed
 
 
 def _with_known_gold(taken: Sequence[Question], agent: Agent) -> list[Question]:
@@ -397,15 +401,13 @@ class _Sweep:
         return len(self.taken) if cell in self._racing() else self._done(cell)
 
     def _done(self, cell: Cell) -> int:
-        return sum(not self._is_open(cell, question) for question in self.taken)
-
-    def _is_open(self, cell: Cell, question: Question) -> bool:
-        row = self.rows[cell.key].get(question.id)
-        return row is None or row.failed
+        return sum(not _is_open(self.rows[cell.key], question) for question in self.taken)
 
     async def _ask(self, questions: Sequence[Question], concurrency: int) -> None:
         cells = self._racing()
-        every = [[(cell, question) for cell in cells if self._is_open(cell, question)] for question in questions]
+        every = [
+            [(cell, question) for cell in cells if _is_open(self.rows[cell.key], question)] for question in questions
+        ]
         waiting = iter(every)
         left = sum(map(len, every))
         done = asyncio.Event()

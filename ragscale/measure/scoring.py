@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ragscale.language.answers import Normalisation, normal_answer
-from ragscale.measure.metrics import exact_match, f1, retrieved
+from ragscale.measure.metrics import exact_match, f1, overlap, retrieved
 from ragscale.measure.questions import Question
 from ragscale.text import normalise_answer
 from ragscale.types import Event, Passage
@@ -58,11 +58,7 @@ def _items(texts: Iterable[str], by: Normalisation) -> set[str]:
 
 
 def _of_sets(said: set[str], wanted: set[str]) -> tuple[float, float]:
-    common = len(said & wanted)
-    if not common:
-        return 0.0, 0.0
-    precision, recall = common / len(said), common / len(wanted)
-    return float(said == wanted), 2 * precision * recall / (precision + recall)
+    return float(bool(said) and said == wanted), overlap(len(said & wanted), len(said), len(wanted))
 
 
 class Names(Protocol):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from ragscale.arguments import named_columns
 from ragscale.errors import InvalidInput
 
 __all__ = ["FIELDS", "SHAPE", "QuestionColumns", "answers_of", "identity_of", "rows", "supporting_of"]
@@ -57,16 +58,7 @@ class QuestionColumns:
         Raises:
             InvalidInput: Not of that form, or an unknown field.
         """
-        found = {}
-        for part in text.split(","):
-            name, equals, column = (piece.strip() for piece in part.partition("="))
-            if name not in FIELDS or not equals or not column:
-                raise InvalidInput(
-                    f"columns {text!r}: cannot read {part.strip()!r}",
-                    f"Write FIELD=COLUMN, with commas between; the fields are {', '.join(FIELDS)}.",
-                )
-            found[name] = column
-        return cls(**found)
+        return cls(**named_columns(text, FIELDS, "field"))
 
     def value(self, row: Mapping[str, Any], field: str) -> tuple[str, Any]:
         """Name and value of a field in a row; the usual name and None where the row has none.
