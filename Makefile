@@ -6,8 +6,8 @@ LANGGRAPH := $(CURDIR)/.langgraph
 INSTALLED := $(VENV)/.installed
 DEMO := indexes/demo/manifest.json
 MODES ?= once,chain,parallel
-QUESTION ?= In what year was gold discovered at the town that yielded the mineral in which chromium was found?
-GOLD ?= 1745
+QUESTION ?= Which war ended with an embrace in the town where tungsten was isolated?
+GOLD ?= Carlist War
 
 .PHONY: demo test slow langgraph graphs check models bench clean
 
