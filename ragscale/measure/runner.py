@@ -249,7 +249,15 @@ def _with_known_gold(taken: Sequence[Question], agent: Agent) -> list[Question]:
     """
     names = dict.fromkeys(name for question in taken for name in question.supporting)
     known = agent.index.known(names) if names else set()
-    unknown = [name for name in names if known is not None and name not in known]
+    if known is None:
+        warnings.warn(
+            f"{agent.index!r} does not tell which passages it has: gold passages that it lacks count as missed in "
+            "recall. Serve it with this version of ragscale, or measure on the folder of the index.",
+            GoldWarning,
+            stacklevel=2,
+        )
+        return list(taken)
+    unknown = [name for name in names if name not in known]
     if not unknown:
         return list(taken)
     without = set(unknown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,8 @@ class Service:
         self._name = Path(os.path.abspath(index.path)).name  # "." has none of its own
         self._token = token
         self._filters = asyncio.Lock()
+        # to look names up reads two columns of all passages: one request at a time, and one given up before is dropped
+        self._lookups = ThreadPoolExecutor(1, thread_name_prefix="ragscale-names")
         self._told_once: set[str] = set()
         self._rerankers = {name: index.reranker_revision(name) for name in rerankers}
 
@@ -82,6 +85,7 @@ class Service:
             Route("/v1/search", self.search, methods=["POST"]),
             Route("/v1/batch", self.batch, methods=["POST"]),
             Route("/v1/passages", self.passages, methods=["GET"]),
+            Route("/v1/known", self.known, methods=["POST"]),
             Route("/v1/index", self.about, methods=["GET"]),
             Route("/health", self.health, methods=["GET"]),
             Route("/health/live", self.health, methods=["GET"]),
@@ -213,6 +217,23 @@ class Service:
 
     async def _passages(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         return [passage_to_json(self.index.passage(identity)) for identity in ids]
+
+    async def known(self, request: Request) -> Response:
+        """Those of some names that are the id, the document or the title of a passage, in the order sent."""
+        body = await read_json(request, self.limits)
+        refuse_unknown(body, ("names",))
+        names = body.get("names")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InvalidInput("names is no list of texts", 'Send {"names": ["...", "..."]}.')
+        if len(names) > self.limits.names:
+            raise InvalidInput(f"{len(names):,} names, the limit is {self.limits.names:,}", "Send several requests.")
+        fingerprint, found = await self._admitted(request, 1, partial(self._known, names))
+        return json_reply(
+            {"fingerprint": fingerprint, "known": [name for name in dict.fromkeys(names) if name in found]}
+        )
+
+    async def _known(self, names: Sequence[str]) -> set[str]:
+        return await asyncio.get_running_loop().run_in_executor(self._lookups, self.index.known, names)
 
     async def about(self, request: Request) -> Response:
         """Description of the index for clients: fingerprint, kinds of search, parameters, limits."""

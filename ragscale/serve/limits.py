@@ -38,6 +38,8 @@ class Limits:
     """Characters of a query or a filter."""
     ids: int = 256
     """Passages that one request may ask for."""
+    names: int = 4_096
+    """Names of passages, documents and titles that one request may look up."""
     head_seconds: int = 10
     """For a request's head to arrive whole, from its first byte or from the start of the connection."""
     body_seconds: int = 30

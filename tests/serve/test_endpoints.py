@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,44 @@ async def test_passages_by_id(client: Client, index: Index) -> None:
     assert [passage_from_json(passage) for passage in found] == [index.passage(identity) for identity in ids]
     assert absent == (404, "no passage 'no/such ö' among 415")
     assert (many, none) == ((422, "3 ids"), (422, "0 ids"))
+
+
+async def test_names_that_the_index_knows(client: Client, index: Index) -> None:
+    names = ["nobody", "Gold", "element-tin", "Gold", "", "\ud800"]
+    async with client(names=6) as http:
+        answer = (await http.post("/v1/known", content=json.dumps({"names": names}))).json()
+        none = (await http.post("/v1/known", json={"names": []})).json()
+        refused = [
+            error(await http.post("/v1/known", json=body))
+            for body in ({"names": ["a"] * 7}, {"names": "Gold"}, {"names": [1]}, {}, {"names": [], "where": "x"})
+        ]
+        limits = (await http.get("/v1/index")).json()["limits"]
+    assert answer == {"fingerprint": index.fingerprint, "known": ["Gold", "element-tin"]}
+    assert set(answer["known"]) == index.known(names)
+    assert none["known"] == []
+    assert limits["names"] == 6
+    wrong = (422, "names is no list of texts")
+    assert refused == [(422, "7 names, the limit is 6"), wrong, wrong, wrong, (422, "unknown parameter 'where'")]
+
+
+async def test_names_wait_in_the_queue_as_searches_do(client: Client, index: Index) -> None:
+    """One look-up at a time; those beyond the queue are sent away."""
+    inside = most = 0
+    known = index.known
+
+    def slow(names: Collection[str]) -> set[str]:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.05)
+        inside -= 1
+        return known(names)
+
+    index.known = slow  # type: ignore[method-assign]
+    async with client(queue=3) as http:
+        replies = await asyncio.gather(*(http.post("/v1/known", json={"names": ["Gold"]}) for _ in range(5)))
+    assert sorted(reply.status_code for reply in replies) == [200, 200, 200, 429, 429]
+    assert most == 1
 
 
 async def test_passages_are_of_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

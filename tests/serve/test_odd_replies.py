@@ -19,7 +19,7 @@ import ragscale as rs
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput, MissingDependency, RagscaleError
 from ragscale.index.remote import client as http
 
-LIMITS = {"queries": 4, "hits": 20, "pairs": 10, "body": 1000, "characters": 900}
+LIMITS = {"queries": 4, "hits": 20, "pairs": 10, "body": 1000, "characters": 900, "names": 3}
 PASSAGE = {"id": "a", "title": "A", "text": "a", "document": "d", "metadata": {"year": 1990}}
 HIT = {**PASSAGE, "score": 1.5}
 ABOUT: dict[str, Any] = {
@@ -36,6 +36,7 @@ REPLIES: dict[str, Any] = {
     "/v1/batch": {"fingerprint": "f" * 64, "results": [{"hits": [[HIT, HIT]]}]},
     "/v1/batch failed": {"fingerprint": "f" * 64, "results": [FAILED]},
     "/v1/passages": {"fingerprint": "f" * 64, "passages": [PASSAGE]},
+    "/v1/known": {"fingerprint": "f" * 64, "known": ["a"]},
     "422": {"error": FAILED["error"]},
 }
 MISSING = object()
@@ -128,6 +129,9 @@ def changed(whole: Any, path: tuple[Any, ...], odd: Any) -> bytes:
 
 
 def ask(remote: rs.RemoteIndex, name: str) -> Any:
+    if name == "/v1/known":
+        assert remote.known(["a", "x"]) <= {"a", "x"}  # type: ignore[operator]
+        return []
     return remote.passage("a") if name == "/v1/passages" else remote.search(["x"], 2)
 
 
@@ -155,7 +159,7 @@ def test_every_field_may_be_anything(raw: Raw, name: str) -> None:
             else:
                 raw.reply = reply(body, status)
                 found = ask(remote, name)
-                hits = found[0] if isinstance(found, list) else [rs.Hit(found, 0.0)]
+                hits = next(iter(found), []) if isinstance(found, list) else [rs.Hit(found, 0.0)]
                 for hit in hits:
                     assert {type(hit.passage.id), type(hit.passage.title), type(hit.passage.text)} == {str}
                     assert isinstance(hit.score, float)
@@ -309,6 +313,44 @@ def test_an_answer_to_something_else_is_refused(raw: Raw) -> None:
             raw.reply = reply({"fingerprint": "f" * 64, "passages": passages})
             with pytest.raises(IndexServerError, match="for the id 'a'"):
                 remote.passage("a")
+
+
+def test_names_are_sent_in_parts_within_the_limits(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three at a time, and never a body beyond the limit; a name that nobody can send is nowhere."""
+    sent: list[dict[str, Any]] = []
+
+    def answer(client: http.Client, path: str, body: dict[str, Any], *_: Any, **__: Any) -> Any:
+        sent.append(body)
+        raw.reply = reply({"fingerprint": "f" * 64, "known": [name for name in body["names"] if name < "n"]})
+        return post(client, path, body, *_, **__)
+
+    post = http.Client.post
+    monkeypatch.setattr(http.Client, "post", answer)
+    large = ["é" * 150, "m" * 600, "z" * 600]
+    with rs.RemoteIndex(raw.url, attempts=1) as remote:
+        names = ["a", "b", "", "a", "\ud800", "z", "c", *large]
+        assert remote.known(names) == {"a", "b", "c", large[1]}
+        assert [body["names"] for body in sent] == [["a", "b", "z"], ["c", large[0]], [large[1]], [large[2]]]
+        assert max(len(json.dumps(body)) for body in sent) <= LIMITS["body"]
+        assert remote.known([]) == set()
+        assert len(sent) == 4
+
+
+def test_a_server_that_takes_no_names_is_not_asked(raw: Raw) -> None:
+    raw.about = reply({**ABOUT, "limits": {name: LIMITS[name] for name in LIMITS if name != "names"}})
+    with rs.RemoteIndex(raw.url, attempts=1) as remote:
+        assert remote.known(["a"]) is None
+        assert remote.known([]) is None
+
+
+def test_names_of_another_index_or_that_nobody_asked_for(raw: Raw) -> None:
+    with rs.RemoteIndex(raw.url, attempts=1) as remote:
+        raw.reply = reply({"fingerprint": "f" * 64, "known": ["b"]})
+        with pytest.raises(IndexServerError, match="names that were not asked for"):
+            remote.known(["a"])
+        raw.reply = reply({"fingerprint": "e" * 64, "known": ["a"]})
+        with pytest.raises(IndexMismatch):
+            remote.known(["a"])
 
 
 PROXIES = ["ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy", "NO_PROXY", "no_proxy"]

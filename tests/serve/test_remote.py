@@ -21,6 +21,8 @@ from ragscale.cli import app
 from ragscale.errors import IndexMismatch, IndexServerError, InvalidInput
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedCall
+from ragscale.measure.questions import Question
+from ragscale.measure.runner import GoldWarning
 
 TOKEN = "a-token-of-some-length"
 WORDS = "gold silver discovered by camera lucida German chemist mine symbol".split()  # noqa: SIM905
@@ -116,6 +118,27 @@ def test_an_agent_over_a_server_does_the_same(served: Served, index: Index) -> N
             del event["start"]
         del answer["started"], answer["ended"]
     assert answers[0] == answers[1]
+
+
+def test_gold_passages_that_a_server_lacks_are_named(
+    served: Served, remote: rs.RemoteIndex, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on the folder: by id and by title, left out of recall; a server that cannot tell is said, once."""
+    names = ["element-tin", "Gold", "nowhere"]
+    assert remote.known(names) == index.known(names) == {"element-tin", "Gold"}
+    assert remote.searching(depth=20).known(["Gold", "no"]) == {"Gold"}
+    asked = [Question("q1", "Who found tin?", ("nobody",), ("Tin", "nowhere"))]
+    agent = rs.Agent(served.url, llm=scripted())
+    with pytest.warns(GoldWarning, match="no passage, document or title 'nowhere'") as told:
+        run = rs.sweep(agent, asked, ["once"], tmp_path / "run")
+    assert [row["gold_passages"] for row in run.rows().to_pylist()] == [1]
+    assert len(told) == 1
+    monkeypatch.setattr(remote._served, "_names", None)
+    old = rs.Agent(remote, llm=scripted())
+    with pytest.warns(GoldWarning, match=r"does not tell which passages it has: gold passages .* count as m") as told:
+        run = rs.sweep(old, asked, ["once", "direct"], tmp_path / "old")
+    assert [row["gold_passages"] for row in run.rows().to_pylist()] == [2, 2]
+    assert len(told) == 1
 
 
 def test_settings_for_an_agent(remote: rs.RemoteIndex, index: Index) -> None:

@@ -76,7 +76,14 @@ class Client:
         """GET `path`; see `post`."""
         return self._repeated("GET", path, reply, attempts=attempts, params=params)
 
-    def post(self, path: str, body: dict[str, Any], reply: TypeAdapter[T], *, unsettled: Callable[[T], bool]) -> T:
+    def post(
+        self,
+        path: str,
+        body: dict[str, Any],
+        reply: TypeAdapter[T],
+        *,
+        unsettled: Callable[[T], bool] = lambda answer: False,
+    ) -> T:
         """POST `body`; return the checked reply.
 
         Args:

@@ -18,9 +18,10 @@ from ragscale.index.options import How, SearchOptions
 from ragscale.index.query.broker import Broker, Load
 from ragscale.index.query.request import Size, cleaned
 from ragscale.index.remote.client import Client, TooLargeError
-from ragscale.index.remote.replies import ABOUT, PASSAGES, RESULTS, Failed, Found, Results
+from ragscale.index.remote.replies import ABOUT, KNOWN, PASSAGES, RESULTS, Failed, Found, Results
 from ragscale.index.remote.wire import hit_from_json, passage_from_json
 from ragscale.index.searchable import Searchable
+from ragscale.text import encodable
 from ragscale.types import Hit, Passage
 from ragscale.words import counted
 
@@ -28,6 +29,7 @@ __all__ = ["RemoteIndex"]
 
 _KEPT = 50_000  # passages, some 50 MB
 _AROUND = len('{"searches":[]}')
+_AROUND_NAMES = len('{"names":[]}')
 
 
 class RemoteIndex(Searchable):
@@ -126,9 +128,13 @@ class RemoteIndex(Searchable):
         return self._served.passage(identity)
 
     def known(self, names: Collection[str]) -> set[str] | None:
-        """None where one is no passage's id: the server does not tell documents and titles."""
-        found = {name for name in names if name in self}
-        return found if len(found) == len(set(names)) else None
+        """Those of some names that the server knows; None where it takes no names: an older one, or a foreign one.
+
+        Raises:
+            IndexMismatch: The server's index is not the one that was opened.
+            IndexServerError: See `search`.
+        """
+        return self._served.known(names)
 
     @property
     def load(self) -> Load:
@@ -201,6 +207,7 @@ class _Served:
             self._most = Size(limits["queries"], limits["hits"], limits["pairs"])
             self._body = limits["body"]
             self.longest_query = limits.get("characters")
+            self._names = limits.get("names")
 
     def passage(self, identity: str) -> Passage:
         """See `RemoteIndex.passage`."""
@@ -214,6 +221,28 @@ class _Served:
             raise self._client.odd(f"{counted(len(found), 'passage')} for the id {identity[:60]!r}, or another one")
         self._keep(answer["fingerprint"], found)
         return found[0]
+
+    def known(self, names: Collection[str]) -> set[str] | None:
+        """See `RemoteIndex.known`; as many requests as the server's limits ask for."""
+        if self._names is None:
+            return None
+        # half a surrogate pair is in no index, and cannot be sent
+        left = [name for name in dict.fromkeys(names) if name and encodable(name) == name]
+        found: set[str] = set()
+        while left:
+            size, most = _AROUND_NAMES, 0
+            for name in left[: self._names]:
+                size += len(json.dumps(name)) + 1
+                if most and size > self._body:
+                    break
+                most += 1
+            asked, left = left[:most], left[most:]
+            reply = self._client.post("/v1/known", {"names": asked}, KNOWN)
+            if not set(reply["known"]) <= set(asked):
+                raise self._client.odd("names that were not asked for")
+            self._keep(reply["fingerprint"], [])
+            found.update(reply["known"])
+        return found
 
     def run(self, searches: Sequence[dict[str, Any]]) -> list[list[list[Hit]] | RagscaleError]:
         """Send what waits in as few requests as the server's limits allow."""

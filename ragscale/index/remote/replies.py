@@ -13,7 +13,19 @@ from typing_extensions import TypedDict  # that of Python 3.11 does not tell pyd
 from ragscale.index.options import DESCRIPTION_LENGTH, How
 from ragscale.types import Scalar
 
-__all__ = ["ABOUT", "FAILURE", "PASSAGES", "RESULTS", "About", "Failed", "Found", "Passages", "Results"]
+__all__ = [
+    "ABOUT",
+    "FAILURE",
+    "KNOWN",
+    "PASSAGES",
+    "RESULTS",
+    "About",
+    "Failed",
+    "Found",
+    "Known",
+    "Passages",
+    "Results",
+]
 
 _strict = with_config(ConfigDict(strict=True))
 _open = with_config(ConfigDict(strict=True, extra="allow"))
@@ -28,6 +40,7 @@ class _Limits(TypedDict):
     pairs: _Count
     body: _Count
     characters: NotRequired[_Count]
+    names: NotRequired[_Count]
 
 
 @_open
@@ -101,8 +114,17 @@ class Passages(TypedDict):
     passages: list[_Passage]
 
 
+@_strict
+class Known(TypedDict):
+    """``POST /v1/known``."""
+
+    fingerprint: _Fingerprint
+    known: list[str]
+
+
 ABOUT: TypeAdapter[About] = TypeAdapter(About)
 RESULTS: TypeAdapter[Results] = TypeAdapter(Results)
 PASSAGES: TypeAdapter[Passages] = TypeAdapter(Passages)
+KNOWN: TypeAdapter[Known] = TypeAdapter(Known)
 FAILURE: TypeAdapter[Any] = TypeAdapter(_Failure)
 """Every error of the server."""

@@ -275,8 +275,10 @@ class PassageStore:
                     rows = pc.indices_nonzero(pc.is_in(cells, value_set=rest)).to_pylist()
                     there = {row: cells[row].as_py() for row in rows}
                 start = self._starts[number]
-                # rows of removed documents have no id any more
-                found |= {name for row, name in there.items() if self.row(self.id(start + row)) == start + row}
+                for row, name in there.items():  # all passages may be of one document
+                    # rows of removed documents have no id any more
+                    if name not in found and self.row(self.id(start + row)) == start + row:
+                        found.add(name)
         return found
 
     def _find(self, row: int) -> tuple[_Batch, int]:
