@@ -1,11 +1,12 @@
-"""Answers normalised for comparison, in any language or as the published English sets have it."""
+"""Answers normalised for comparison, by votes and metrics alike: in any language, or as the published scripts do."""
 
 from __future__ import annotations
 
+import re
+import string
 from typing import Literal, get_args
 
 from ragscale.language.words import folded, words
-from ragscale.text import normalise_answer
 
 __all__ = ["NORMALISATIONS", "Normalisation", "normal_answer"]
 
@@ -13,6 +14,8 @@ Normalisation = Literal["unicode", "published"]
 """Ways to normalise an answer: by the words of any language, or as SQuAD's and HotpotQA's scripts do for English."""
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 _ARTICLES = frozenset({"a", "an", "the"})
+_PUBLISHED_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normal_answer(text: str, normalisation: Normalisation = "unicode") -> str:
@@ -25,7 +28,7 @@ def normal_answer(text: str, normalisation: Normalisation = "unicode") -> str:
             punctuation, no English articles.
     """
     if normalisation == "published":
-        return normalise_answer(text)
+        return " ".join(_PUBLISHED_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
     found = words(text)
     kept = [word for word in found[:-1] if word not in _ARTICLES] + found[-1:]
     return " ".join(kept) or " ".join(folded(text).split())

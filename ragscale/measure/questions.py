@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from ragscale.errors import InvalidInput
-from ragscale.language.answers import NORMALISATIONS, Normalisation
+from ragscale.language.answers import NORMALISATIONS, Normalisation, normal_answer
 from ragscale.measure.shapes import FIELDS, SHAPE, QuestionColumns, answers_of, identity_of, rows, supporting_of
-from ragscale.text import normalise_answer
 
 __all__ = [
     "LEFT_OUT",
@@ -112,7 +111,7 @@ def left_out(answer: str) -> str:
     """
     if not answer.strip() or answer.startswith(LEFT_OUT):
         return answer.strip()
-    return f"{LEFT_OUT} {hashlib.sha256(normalise_answer(answer).encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return f"{LEFT_OUT} {hashlib.sha256(normal_answer(answer).encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 def without_texts(question: Question) -> Question:

@@ -9,14 +9,14 @@ from typing import Protocol
 from ragscale.language.answers import Normalisation, normal_answer
 from ragscale.measure.metrics import exact_match, f1, overlap, retrieved
 from ragscale.measure.questions import Question
-from ragscale.text import normalise_answer
+from ragscale.prompts.repeats import normalise
 from ragscale.types import Event, Passage
 
 __all__ = ["ABSTENTIONS", "Names", "recall", "score"]
 
 ABSTENTIONS = frozenset(
     map(
-        normalise_answer,
+        normal_answer,
         (
             "", "no answer", "noanswer", "unanswerable", "unknown", "I don't know", "not enough information",
             "insufficient information", "no relevant information found", "cannot be answered", "none", "n/a",
@@ -44,7 +44,8 @@ def score(question: Question, answer: str, stop_reason: str) -> tuple[float, flo
     if stop_reason == "failed":
         return 0.0, 0.0
     if not question.answers:
-        right = normalise_answer(answer) in ABSTENTIONS and bool(answer.strip() or stop_reason == "answered")
+        nothing = not normalise(answer) or normal_answer(answer) in ABSTENTIONS
+        right = nothing and bool(answer.strip() or stop_reason == "answered")
         return float(right), float(right)
     by = question.normalisation
     if question.all_answers:

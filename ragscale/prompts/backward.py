@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ragscale.language.answers import normal_answer
 from ragscale.prompts import parse
 from ragscale.prompts.generic import closing, plans
 from ragscale.prompts.instructions import instruction
@@ -11,7 +12,6 @@ from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import Closing, Plan, Prompt, Step
 from ragscale.prompts.text import documents, glimpses, note_lines, numbered_pairs, one_line
 from ragscale.prompts.wording import informative
-from ragscale.text import normalise_answer
 from ragscale.types import Passage
 
 __all__ = ["BACKWARD", "CANDIDATES", "VERIFY", "backward", "candidates", "verify"]
@@ -29,7 +29,7 @@ def _answers(text: str) -> list[str] | None:
         value = value.get("answers", value.get("answer"))
     items = value if isinstance(value, list) else [value]
     texts = [parse.short(parse.worded(item))[:_LONGEST] for item in items[:_MOST] if not isinstance(item, dict | list)]
-    distinct = {normalise_answer(said): said for said in reversed(texts) if informative(said)}
+    distinct = {normal_answer(said): said for said in reversed(texts) if informative(said)}
     return list(distinct.values())[::-1] or None
 
 

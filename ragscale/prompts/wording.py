@@ -7,6 +7,7 @@ The words are English; in other languages only signs (``N/A``, ``[]``, ``-``) ar
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from ragscale.prompts.repeats import normalise
 
@@ -62,6 +63,8 @@ _UNSURE = re.compile(
 _YES_NO = re.compile(r"\W*(?:yes|no)\s*[,.;:!\u2013\u2014-]", re.IGNORECASE)
 _LOWER = _set("none nothing unknown null nil na NA NULL NONE undefined unanswerable Unanswerable")
 _CAPITAL = _set("found information available mentioned specified provided known")
+
+_AROUND = re.compile(r"^[\W_]+|[\W_]+$")
 
 _VERB = re.compile(r"\b(?:is|was|are|were|died|has been|had been|has|had)\s+(?=\S)")
 _SAID = re.compile(
@@ -129,12 +132,13 @@ def informative(text: str) -> bool:
     found", "N/A". An answer that contains such words or is a name of one ("Unknown", "Nothing", "None", films all)
     says something.
     """
+    text = unicodedata.normalize("NFKC", text)  # full-width letters and punctuation
     words = _words(text)
     if not words:
         return bool(normalise(text))
     if len(words) == 1:
         # "None" and "Unknown" may be titles, "Na" is sodium; in one case they are a model's word for nothing
-        return text.strip(" .()[]*\"'") not in _LOWER
+        return _AROUND.sub("", text) not in _LOWER
     said = " ".join(words)
     told = _PRELUDE.sub("", said)
     if said == "n a" or any(_WITHOUT.match(part) or _UNSURE.match(part) for part in (said, told)):

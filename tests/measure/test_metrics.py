@@ -13,7 +13,6 @@ from ragscale.language.answers import NORMALISATIONS, Normalisation, normal_answ
 from ragscale.measure.metrics import exact_match, f1, retrieved
 from ragscale.measure.questions import Question
 from ragscale.measure.scoring import recall, score
-from ragscale.text import normalise_answer
 from ragscale.types import Event, Passage
 
 
@@ -29,7 +28,7 @@ from ragscale.types import Event, Passage
     ],
 )
 def test_normalise(text: str, expected: str) -> None:
-    assert normalise_answer(text) == expected
+    assert normal_answer(text, "published") == expected
 
 
 @pytest.mark.parametrize(

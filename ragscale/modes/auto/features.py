@@ -6,11 +6,13 @@ The same function makes them of a stored trace, when a policy is fitted, and of 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ragscale.language.answers import normal_answer
+from ragscale.language.words import words
 from ragscale.prompts.wording import informative
-from ragscale.text import normalise_answer
 from ragscale.types import TracedHit
 
 __all__ = ["FEATURES", "features"]
@@ -47,20 +49,20 @@ def features(
         citations: Ids of the passages that the answer rests on.
         events: Its trace, as of `Event.to_dict`.
     """
-    words = _WORD.findall(question)
-    names = _names(words)
+    parts = words(question)
+    names = _names(_WORD.findall(unicodedata.normalize("NFKC", question)))
     found: Sequence[Sequence[Any]] = next((event["hits"][0] for event in events if event["hits"]), [])
     hits = [TracedHit(*hit) for hit in found]
     scores = [hit.score for hit in hits if hit.score is not None]
-    titles = {word for hit in hits for word in normalise_answer(hit.title).split()}
-    named = [word for name in names for word in normalise_answer(name).split()]
-    said, asked = normalise_answer(answer).split(), set(normalise_answer(question).split())
+    titles = {word for hit in hits for word in normal_answer(hit.title).split()}
+    named = [word for name in names for word in normal_answer(name).split()]
+    said, asked = normal_answer(answer).split(), set(normal_answer(question).split())
     places = [place for place, hit in enumerate(hits, 1) if hit.id in set(citations)]
     sure = [event["score"] for event in events if event["move"] == "answer" and event["score"] is not None]
     values = {
-        "words": len(words),
+        "words": len(parts),
         "names": len(names),
-        "numbers": sum(any(char.isdigit() for char in word) for word in words),
+        "numbers": sum(any(char.isdigit() for char in word) for word in parts),
         "hits": len(hits),
         "lead": _drop(scores[:2]),
         "spread": _drop(scores),

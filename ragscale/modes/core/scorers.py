@@ -8,13 +8,13 @@ from collections import Counter
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+from ragscale.language.answers import normal_answer
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import Outcome
 from ragscale.modes.core.steps import penalty
 from ragscale.prompts.confidence import confidence
 from ragscale.prompts.wording import informative
-from ragscale.text import normalise_answer
 from ragscale.types import Spend
 
 __all__ = ["SCORERS", "Agreement", "Confidence", "Judge", "Penalty", "Scorer", "ScorerName"]
@@ -102,13 +102,13 @@ class Agreement(Scorer):
         return Spend(llm_calls=calls, prompt_tokens=calls * once.tokens + self.samples * _ANSWER_TOKENS)
 
     async def __call__(self, moves: Moves, question: str, outcome: Outcome) -> float:
-        """The share, from 0 to 1; 0 where all samples are empty."""
+        """The share, from 0 to 1; 0 where none says anything."""
         ids = outcome["passages"][: moves.scope["shown"]]
         said = await moves.ask(
             lambda docs: replace(moves.profile.answer(question, docs, outcome["known"]), move="score"), ids,
             n=self.samples, temperature=self.temperature,
         )  # fmt: skip
-        votes = Counter(filter(None, (normalise_answer(answer.text) for answer in said)))
+        votes = Counter(normal_answer(answer.text) for answer in said if informative(answer.text))
         return max(votes.values(), default=0) / self.samples
 
 

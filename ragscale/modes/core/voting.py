@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from ragscale.language.answers import normal_answer
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.state import Outcome, Update
 from ragscale.prompts.wording import informative
-from ragscale.text import normalise_answer
 from ragscale.types import Choice
 
 __all__ = ["Weigh", "best", "decided", "majority", "plurality", "stopped"]
@@ -20,7 +20,7 @@ _ALL = "All inner runs stopped early, each on its share of the limits"
 
 
 def plurality(moves: Moves, outcomes: Sequence[Outcome], weigh: Weigh | None = None) -> Update:
-    """The answer that most outcomes give, after SQuAD's normalisation, as an update of the state; traced.
+    """The answer that most outcomes give, by its words in any language, as an update of the state; traced.
 
     With `weigh`, the answer whose outcomes have the largest sum of weights, in the words of the one that weighs most.
     Ties go to the answer with the higher mean score, then to the earliest. An outcome without an answer, or one that
@@ -111,7 +111,7 @@ def _tally(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
     votes: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if informative(outcome["text"]):
-            votes.setdefault(normalise_answer(outcome["text"]), []).append(outcome)
+            votes.setdefault(normal_answer(outcome["text"]), []).append(outcome)
     return list(votes.values())
 
 

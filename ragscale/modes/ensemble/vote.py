@@ -19,7 +19,7 @@ __all__ = ["Vote"]
 
 @dataclass(frozen=True, kw_only=True)
 class Vote(Ensemble):
-    """`n` runs of `of`, each to its own answer; the answer that most of them give, after SQuAD's normalisation.
+    """`n` runs of `of`, each to its own answer; the answer that most of them give, by its words in any language.
 
     Ties go to the answer of the higher mean score, then to the earliest member. A member without an answer, or one that
     says that it has no information, abstains; where all abstain, the closing answer is written from all that was found.

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
+from ragscale.language.answers import normal_answer
 from ragscale.prompts import Step, normalise
 from ragscale.prompts.evolution import Told
-from ragscale.text import normalise_answer
 
 __all__ = ["Individual", "best", "drawn", "join", "name", "told"]
 
@@ -73,7 +73,7 @@ def drawn(source: random.Random, fitness: Sequence[float], most: int, temperatur
 
 def _identity(one: Individual) -> tuple[tuple[str, ...], str]:
     """Plan and answer, by which duplicates are told."""
-    return tuple(sorted(normalise(step["query"]) for step in one["chain"])), normalise_answer(one["answer"])
+    return tuple(sorted(normalise(step["query"]) for step in one["chain"])), normal_answer(one["answer"])
 
 
 def told(one: Individual) -> Told:
