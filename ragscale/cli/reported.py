@@ -29,6 +29,8 @@ def show_report(console: Console, report: Report) -> None:
     for text in report["answer"]:
         console.print(_worded(text))
         console.print()
+    if report["changes"]:
+        console.print(_changes(report))
     console.print(_cells(report))
     for table in report["equal"]:
         _equal(console, report, table)
@@ -52,6 +54,26 @@ def _title(report: Report) -> Text:
     shared = f" at {plain(_shared(report))}" if _shared(report) else ""
     told = f"{plain(report['title'])}: {questions}, {counted(len(report['cells']), 'cell')}{shared}"
     return _dim(f"{told}, {report['score']} with {100 * report['level']:g} % intervals\n")
+
+
+def _changes(report: Report) -> FittedTable:
+    """Scores of each cell before and after, with what the difference is worth."""
+    columns = [
+        Column("cell", kind="name"), Column("before", 2), Column("after", 2), Column("difference"),
+        Column("verdict (needed)"), Column("tokens", 1),
+    ]  # fmt: skip
+    rows: list[list[str | Text]] = []
+    cells = report["cells"]
+    for one in report["changes"]:
+        found = one["comparison"]
+        later, earlier = cells[found["first"]], cells[found["second"]]
+        tokens = one["cost"].get("tokens")
+        more = "-" if tokens is None or tokens["value"] is None else f"{tokens['value']:+,.0f}"
+        rows.append([
+            plain(later["key"].removesuffix(f"@{_shared(report)}")), score(earlier["score"]["value"]),
+            score(later["score"]["value"]), _interval(found["difference"]), _verdict(found), more,
+        ])  # fmt: skip
+    return FittedTable(columns, rows, title="What changed between the runs")
 
 
 def _cells(report: Report) -> FittedTable:

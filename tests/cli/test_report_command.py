@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from madeup import Made, questions, write
 from smallworld import build, script, write_questions
 from typer.testing import CliRunner
 
@@ -110,8 +111,9 @@ def test_two_runs(run: Path) -> None:
     assert result.exit_code == 0, result.output
     told = " ".join(result.stdout.split())
     assert re.search(
-        r"run \(2\) against run \(1\), on 3 questions of both: 0 of 4 cells changed for certain\. 4 cells: "
-        r"the same answers on all 3 questions: of others like them at most 63 % have another one \(95 % certain\)",
+        r"run \(2\) against run \(1\), on 3 questions of both: none of 4 cells is shown to be better or worse; 4 the "
+        r"same\. Verdicts are corrected for 4 comparisons, intervals are not\. The same: all 4 cells have the same "
+        r"answers on all 3 questions: of others like them at most 63 % have another one \(95 % certain\)",
         told,
     )
 
@@ -127,3 +129,21 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     result = invoke(tmp_path)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "no run (no config.json)" in result.stderr
+
+
+def test_two_runs_have_a_table_of_what_changed(tmp_path: Path) -> None:
+    asked = questions(40)
+    budget = {"tokens": 4000}
+    half = [0.0, 1.0] * 20
+    before = [Made("once", half, budget=budget), Made("chain(steps=2)", [0.0] * 40, 2000, budget=budget)]
+    after = [Made("once", half, budget=budget), Made("chain(steps=2)", [1.0] * 40, 3000, budget=budget)]
+    folders = [write(tmp_path / name, asked, cells).folder for name, cells in (("a", before), ("b", after))]
+    result = invoke(*folders)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    at = lines.index("What changed between the runs")
+    table = [line.split() for line in lines[at + 1 : at + 5]]
+    assert table[0] == ["cell", "before", "after", "difference", "verdict", "(needed)", "tokens"]
+    assert table[2][:3] == ["once", ".50", ".50"]
+    assert [*table[3][:4], *table[3][5:]] == ["chain(steps=2)", ".00", "1.00", "1.00", "1.00]", "better", "+1,000"]

@@ -248,16 +248,80 @@ def test_two_runs_of_the_same_questions(tmp_path: Path) -> None:
     assert (chain["comparison"]["verdict"], chain["comparison"]["difference"]["n"]) == ("better", 90)
     assert chain["cost"]["tokens"]["value"] == 1000
     assert changes["once@tokens=4000"]["comparison"]["verdict"] == "equivalent"
-    assert report["answer"][0].startswith(
-        "`second` against `first`, on 90 questions of both: 1 of 2 cells changed for certain. "
+    assert report["answer"][0] == (
+        "`second` against `first`, on 90 questions of both: of 2 cells 1 is better, none is worse; 1 the same. "
+        "Verdicts are corrected for 2 comparisons, intervals are not."
     )
-    assert report["answer"][1].startswith("In `second`, with 4,000 tokens use `chain`: ")
+    assert report["answer"][1] == (
+        "Better: `chain@tokens=4000` +.89 [.81, .96], better, another score on 80 of 90 questions, 1,000 more tokens a "
+        "question."
+    )
+    assert report["answer"][2].startswith("The same: `once@tokens=4000` has the same answers on all 90 questions")
+    assert report["answer"][3].startswith("In `second`, with 4,000 tokens use `chain`: ")
     assert "The runs differ in llm: a change has more than one cause." in report["limits"]
     with pytest.raises(InvalidInput, match="have no question in common"):
         first.report(write(tmp_path / "third", questions(120)[110:], [Made("once", [1.0] * 10)]))
     other = [Question(id="q0000", question="Another?", answers=("x",))]
     with pytest.raises(InvalidInput, match=r"question 'q0000' is another one in .*first"):
         first.report(write(tmp_path / "fourth", other, [Made("once", [1.0])]))
+
+
+def mixed(base: Path) -> tuple[rs.Run, rs.Run]:
+    """Two runs of 60 questions: one cell is better, two are worse, one open, one stays, one is new, one gone."""
+    asked = questions(60)
+    half, zero, one = [0.0, 1.0] * 30, [0.0] * 60, [1.0] * 60
+    open_ = [1.0 - value if at % 12 in (0, 3, 6) else value for at, value in enumerate(half)]
+    scores = {
+        "once": (half, half), "chain": (zero, one), "parallel": (one, zero), "ircot": (one, half),
+        "revise": (half, open_),
+    }  # fmt: skip
+    paid = {
+        "once": (600, 600),
+        "chain": (2000, 3000),
+        "parallel": (3000, 2500),
+        "ircot": (900, 900),
+        "revise": (900, 950),
+    }
+    runs = [
+        [Made(mode, two[run], paid[mode][run], budget=TOKENS) for mode, two in scores.items()]
+        + [Made(("direct", "self-ask")[run], half, budget=TOKENS)]
+        for run in (0, 1)
+    ]
+    return write(base / "a", asked, runs[0]), write(base / "b", asked, runs[1])
+
+
+def test_a_mixed_change_is_told_by_its_verdicts(tmp_path: Path) -> None:
+    before, after = mixed(tmp_path)
+    words = before.report(after)["answer"]
+    assert words[0] == (
+        "`b` against `a`, on 60 questions of both: a mixed change: of 5 cells 1 is better, 2 are worse; 1 undecided, 1 "
+        "the same. Verdicts are corrected for 5 comparisons, intervals are not."
+    )
+    assert [one.partition(":")[0] for one in words[1:6]] == [
+        "Better", "Worse", "Undecided, which does not show that nothing changed", "The same",
+        "Not compared, in `a` alone",
+    ]  # fmt: skip
+    assert words[1].startswith("Better: `chain@tokens=4000` +1.00 [.")
+    assert words[1].endswith("better, another score on 60 of 60 questions, 1,000 more tokens a question.")
+    assert "`parallel@tokens=4000` -1.00 [-1.00, -." in words[2]
+    assert "500 fewer tokens a question" in words[2]
+    assert "`ircot@tokens=4000` -.50 [" in words[2]
+    assert "`revise@tokens=4000` " in words[3]
+    assert "undecided" in words[3]
+    assert words[5] == "Not compared, in `a` alone: `direct@tokens=4000`; in `b` alone: `self-ask@tokens=4000`."
+
+
+def test_only_worse_and_only_undecided_changes(tmp_path: Path) -> None:
+    asked = questions(60)
+    half = [0.0, 1.0] * 30
+    cells = {"a": half, "b": [1 - value if at < 20 else value for at, value in enumerate(half)], "c": [0.0] * 60}
+    runs = {name: write(tmp_path / name, asked, [Made("once", scores)]) for name, scores in cells.items()}
+    assert runs["a"].report(runs["b"])["answer"][0] == (
+        "`b` against `a`, on 60 questions of both: none of 1 cell is shown to be better or worse; 1 undecided."
+    )
+    assert runs["a"].report(runs["c"])["answer"][0] == (
+        "`c` against `a`, on 60 questions of both: of 1 cell 1 is worse, none is better."
+    )
 
 
 def test_seeds_are_compared_apart(tmp_path: Path) -> None:
@@ -395,8 +459,12 @@ def test_runs_with_the_same_answers_are_said_to_be_the_same(tmp_path: Path) -> N
     before, after = alike(tmp_path, 40)
     report = before.report(after)
     assert report["answer"][0] == (
-        "`b` against `a`, on 40 questions of both: 0 of 2 cells changed for certain. 2 cells: the same answers on all "
-        "40 questions: of others like them at most 7 % have another one (95 % certain)."
+        "`b` against `a`, on 40 questions of both: none of 2 cells is shown to be better or worse; 2 the same. "
+        "Verdicts are corrected for 2 comparisons, intervals are not."
+    )
+    assert report["answer"][1] == (
+        "The same: all 2 cells have the same answers on all 40 questions: of others like them at most 7 % have another "
+        "one (95 % certain)."
     )
     assert [(one["comparison"]["same"], one["comparison"]["differ"]) for one in report["changes"]] == [
         ("answers", 0)
@@ -406,9 +474,9 @@ def test_runs_with_the_same_answers_are_said_to_be_the_same(tmp_path: Path) -> N
 
 def test_runs_with_the_same_scores_and_other_answers(tmp_path: Path) -> None:
     before, after = alike(tmp_path, 8, text="other words")
-    words = before.report(after)["answer"][0]
-    assert "`once@tokens=4000` the same answers on all 8 questions: of others like them at most 31 % have" in words
-    assert "`chain@tokens=4000` the same scores on all 8 questions: of others like them at most 31 % have" in words
+    words = text(before.report(after))
+    assert "`once@tokens=4000` has the same answers on all 8 questions: of others like them at most 31 % have" in words
+    assert "`chain@tokens=4000` has the same scores on all 8 questions: of others like them at most 31 % have" in words
     published = [run.keep(tmp_path / f"{run.folder.name}-kept", texts=False) for run in (before, after)]
     for one, other in (published, (before, published[1]), (published[0], after)):
         changes = one.report(other)["changes"]
@@ -418,11 +486,10 @@ def test_runs_with_the_same_scores_and_other_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("changed", [1, 2])
 def test_runs_that_are_nearly_the_same_say_on_how_many_questions_they_differ(changed: int, tmp_path: Path) -> None:
     before, after = alike(tmp_path, 40, changed)
-    words = before.report(after)["answer"][0]
-    assert "`once@tokens=4000` the same answers on all 40 questions" in words
-    told = words.partition("`chain@tokens=4000` ")[2]
-    assert told.startswith(".00 [-.0")
-    assert told.endswith(f", another score on {changed} of 40 questions.")
+    words = before.report(after)["answer"]
+    assert "`once@tokens=4000` has the same answers on all 40 questions" in "".join(words)
+    [told] = [one for one in words if "`chain@tokens=4000` .00 [-.0" in one]
+    assert told.endswith(f", another score on {changed} of 40 questions, at the same tokens.")
     [_, change] = before.report(after)["changes"]
     assert (change["comparison"]["same"], change["comparison"]["differ"]) == (None, changed)
 

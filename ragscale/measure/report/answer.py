@@ -134,7 +134,10 @@ def failed_alone(measured: Measured) -> str | None:
 
 
 def changed(measured: Measured, pairs: Pairs, level: float) -> tuple[list[view.Change], list[str]]:
-    """The cells that both of two runs have: the second run less the first one."""
+    """The cells that both of two runs have: the second run less the first one.
+
+    In words: first how many got better, got worse, stayed and are undecided, then each of them with its figures.
+    """
     keys = {(measured.run[at], cell.key): at for at, cell in enumerate(measured.cells)}
     both = [
         (keys[1, cell.key], at)
@@ -148,7 +151,9 @@ def changed(measured: Measured, pairs: Pairs, level: float) -> tuple[list[view.C
             f"{phrases.listing([phrases.code(key) for key in second])}."
         ]
     found = holm([pairs.of(*pair) for pair in both])
-    changes, told = [], []
+    changes: list[view.Change] = []
+    by: dict[str, list[str]] = {way: [] for way in _WAYS}
+    same: list[str] = []
     for (later, earlier), one in zip(both, found, strict=True):
         cost: dict[view.Axis, view.Estimate] = {}
         for axis in measured.axes:
@@ -158,17 +163,83 @@ def changed(measured: Measured, pairs: Pairs, level: float) -> tuple[list[view.C
                 spent = compare(values[:, later], values[:, earlier], measured.clusters, level=level, bounds=None)
                 cost[axis] = phrases.of(spent.difference)
         changes.append(view.Change(comparison=shown(measured, later, earlier, one), cost=cost))
-        told.append(f"{phrases.code(measured.cells[later].key)} {_gain(measured, later, earlier, one)}")
-    same = {change["comparison"]["same"] for change in changes}
-    if len(changes) > 1 and len(same) == 1 and (what := same.pop()):
-        told = [f"{counted(len(changes), 'cell')}: {phrases.same(what, found[0].difference)}"]
-    decided = sum(one.verdict in ("better", "worse") for one in found)
-    lead = (
+        name, what = phrases.code(measured.cells[later].key), measured.same(later, earlier)
+        if what:
+            same.append(f"{name} has {phrases.same(what, one.difference)}")
+        else:
+            by[one.verdict].append(f"{name} {_gain(measured, later, earlier, one)}{_paid(cost)}")
+    told = [_lead(measured, by, len(same), pairs.margin)]
+    told += [f"{_WAYS[way]}: {'; '.join(cells)}." for way, cells in by.items() if cells]
+    kinds = {change["comparison"]["same"] for change in changes}
+    if len(changes) == len(same) > 1 and len(kinds) == 1 and (what := kinds.pop()):
+        same = [f"all {counted(len(same), 'cell')} have {phrases.same(what, found[0].difference)}"]
+    told += [f"The same: {'; '.join(same)}."] if same else []
+    return changes, [*told, *_alone(measured, keys)]
+
+
+_WAYS = {
+    "better": "Better", "worse": "Worse", "undecided": "Undecided, which does not show that nothing changed",
+    "equivalent": "Equivalent",
+}  # fmt: skip
+"""Verdicts in the order in which they are told, and how their sentences begin."""
+
+
+def _lead(measured: Measured, by: dict[str, list[str]], same: int, margin: float) -> str:
+    """The number of cells of each verdict: what changed for certain first."""
+    better, worse, undecided, equivalent = (len(by[way]) for way in _WAYS)
+    total = better + worse + undecided + equivalent + same
+    rest = [
+        f"{number} {way}"
+        for number, way in (
+            (undecided, "undecided"), (equivalent, f"equivalent (within ±{phrases.score(margin)})"), (same, "the same"),
+        )
+        if number
+    ]  # fmt: skip
+    if better and worse:
+        said = f"a mixed change: of {counted(total, 'cell')} {_are(better)} better, {_are(worse)} worse"
+    elif better or worse:
+        way, other = ("better", "worse") if better else ("worse", "better")
+        said = f"of {counted(total, 'cell')} {_are(better + worse)} {way}, none is {other}"
+    else:
+        said = f"none of {counted(total, 'cell')} is shown to be better or worse"
+    left = f"; {', '.join(rest)}" if rest else ""
+    corrected = f" Verdicts are corrected for {total} comparisons, intervals are not." if total > 1 else ""
+    return (
         f"{phrases.code(measured.runs[1])} against {phrases.code(measured.runs[0])}, on "
-        f"{counted(int(measured.shared.sum()), 'question')} of both: {decided} of {counted(len(found), 'cell')} "
-        "changed for certain."
+        f"{counted(int(measured.shared.sum()), 'question')} of both: {said}{left}.{corrected}"
     )
-    return changes, [f"{lead} {'; '.join(told)}."]
+
+
+def _are(number: int) -> str:
+    return f"{number} {'is' if number == 1 else 'are'}"
+
+
+def _paid(cost: dict[view.Axis, view.Estimate]) -> str:
+    """``, 1,000 more tokens a question [900, 1,100]``; empty where tokens are not known."""
+    tokens = cost.get("tokens")
+    if tokens is None or tokens["value"] is None:
+        return ""
+    value, low, high = tokens["value"], tokens["low"], tokens["high"]
+    if round(value) == 0:
+        return ", at the same tokens"
+    limits = [limit for limit in (low, high) if limit is not None]
+    if value < 0:
+        limits = [-limit for limit in reversed(limits)]
+    told = f" [{', '.join(phrases.number('tokens', round(limit)) for limit in limits)}]" if limits else ""
+    more = "more" if value > 0 else "fewer"
+    return f", {phrases.number('tokens', round(abs(value)))} {more} tokens a question{told}"
+
+
+def _alone(measured: Measured, keys: dict[tuple[int, str], int]) -> list[str]:
+    """On cells that only one of the runs has: nothing is compared with them."""
+    only = [
+        (measured.runs[of], sorted(key for run, key in keys if run == of and (1 - of, key) not in keys))
+        for of in (0, 1)
+    ]
+    told = [
+        f"in {phrases.code(run)} alone: {phrases.listing([*map(phrases.code, names)])}" for run, names in only if names
+    ]
+    return [f"Not compared, {'; '.join(told)}."] if told else []
 
 
 def _at(measured: Measured, group: Group) -> str:
