@@ -2,12 +2,13 @@
 
 *intervals*: share of intervals that contain the true mean, those of `interval` and of BCa alone, and the mean width;
 scores are rates and F1-like (mass at 0 and 1), of single questions and of documents of 1 to 5 questions, which share a
-draw with probability 1/2. *verdicts*: equal modes; shares of comparisons that say better, worse and equivalent.
-*margins*: shares called equivalent of equal modes and, an error, of modes a margin apart. *family*: ten equal modes
-against one; share of runs with any better or worse, alone and by Holm. *interaction*: mode by hops; how often it is
-found where there is none and where there is one, and coverage of its size. *further*: a run of as many more questions
-as `further` said; share that is decided. *racing*: eight cells; share of runs in which the best one is kept, any is
-dropped by a worse one, the recommendation is that of the full grid, a cell of its front is lost; share of cost saved.
+draw with probability 1/2. *floor*: coverage and width of the interval of a difference with its floor and without, for
+few documents. *verdicts*: equal modes; shares of comparisons that say better, worse and equivalent. *margins*: shares
+called equivalent of equal modes and, an error, of modes a margin apart. *family*: ten equal modes against one; share of
+runs with any better or worse, alone and by Holm. *interaction*: mode by hops; how often it is found where there is none
+and where there is one, and coverage of its size. *further*: a run of as many more questions as `further` said; share
+that is decided. *racing*: eight cells; share of runs in which the best one is kept, any is dropped by a worse one, the
+recommendation is that of the full grid, a cell of its front is lost; share of cost saved.
 
     python benchmarks/known_truth.py --runs 500
 """
@@ -110,6 +111,38 @@ def intervals(shape: str, n: int, runs: int, *, clustered: bool = False, seed: i
         low, high = plain(values, docs)
         hit_plain.append(low <= mean <= high)
     return {"covers": float(np.mean(hit)), "plain_bca": float(np.mean(hit_plain)), "width": float(np.mean(width))}
+
+
+def floors(kind: str, n: int, runs: int, *, clustered: bool = False) -> dict[str, float]:
+    """Coverage and mean width of intervals of a difference with the floor of `interval` and without.
+
+    ``F1``: of equal modes. ``small``: of modes that are nearly alike, at each question, by less than .3. ``rare``: the
+    same, but for one question in ten, which one of them alone gets right.
+    """
+    rng = np.random.default_rng([9, n])
+    hit: dict[str, list[bool]] = {"with": [], "without": []}
+    width: dict[str, list[float]] = {"with": [], "without": []}
+    for _ in range(runs):
+        docs = documents(n, rng) if clustered else np.arange(n)
+        if kind == "F1":
+            a, b = pair("F1", n, rng)
+            values, mean = a - b, 0.0
+        else:
+            values, mean = np.clip(rng.normal(0, 0.1, n), -0.3, 0.3), 0.0
+            if kind == "rare":
+                values, mean = np.where(rng.random(n) < 0.1, 1.0, values), 0.1
+        if clustered:
+            values = in_documents(values, docs, rng)
+        for name, bounds in (("with", (-1.0, 1.0)), ("without", None)):
+            found = interval(values, docs if clustered else None, bounds=bounds)
+            low, high = (found.value if limit is None else limit for limit in (found.low, found.high))
+            hit[name].append(low <= mean <= high)
+            width[name].append(high - low)
+    return {
+        f"{what}_{name}": float(np.mean(values))
+        for name in hit
+        for what, values in (("covers", hit[name]), ("width", width[name]))
+    }
 
 
 def verdicts(kind: str, n: int, runs: int, *, clustered: bool = False) -> dict[str, float]:
@@ -266,6 +299,10 @@ def measure(runs: int, only: str = "") -> dict[str, dict[str, float]]:
         for told, clustered in both:
             for n in SIZES:
                 add(f"interval of {shape}{told}, n = {n}", intervals, shape, n, runs, clustered=clustered)
+    for kind in ("F1", "small", "rare"):
+        for told, clustered in both:
+            for n in (12, 20, 50):
+                add(f"floor of differences, {kind}{told}, n = {n}", floors, kind, n, runs, clustered=clustered)
     for n in SIZES:
         for kind, told, clustered in (("rate", *both[0]), ("F1", *both[0]), ("F1", *both[1]), ("skewed", *both[0])):
             add(f"verdicts on equal modes, {kind}{told}, n = {n}", verdicts, kind, n, runs, clustered=clustered)
@@ -289,7 +326,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=500, help="simulated runs of each kind (default: 500)")
     parser.add_argument("--json", help="also write the figures to this file")
     parser.add_argument(
-        "--only", default="", help="interval, verdicts, margins, family, interaction, further or racing"
+        "--only", default="", help="interval, floor, verdicts, margins, family, interaction, further or racing"
     )
     options = parser.parse_args()
     found = measure(options.runs, options.only)

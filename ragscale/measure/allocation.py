@@ -82,10 +82,11 @@ def fit(run: Run | str | Path, *, tokens: float | None = None, seed: int = 0) ->
         )
     fixed = _best(data, limit)
     n, documents = len(data.ids), len(set(data.clusters))
+    settings = {name: str(run.settings.get(name, "")) for name in ("llm", "index", "how", "ragscale")}
     report: dict[str, Any] = {
-        "questions": n, "documents": documents, "left_out": data.left_out, "folds": _FOLDS, "tokens": tokens,
-        "first": data.names[data.first], "fixed": data.names[fixed],
-        "cells": [_cell(data, column, seed) for column in range(len(data.names))],
+        "run": run.folder.resolve().name, "settings": settings, "questions": n, "documents": documents,
+        "left_out": data.left_out, "folds": _FOLDS, "tokens": tokens, "first": data.names[data.first],
+        "fixed": data.names[fixed], "cells": [_cell(data, column, seed) for column in range(len(data.names))],
     }  # fmt: skip
     actions: list[Action] = []
     price = 0.0
@@ -102,7 +103,6 @@ def fit(run: Run | str | Path, *, tokens: float | None = None, seed: int = 0) ->
         ]
         report["looks_at"] = _looks_at(models)
     report["fallback"] = why
-    settings = {name: str(run.settings.get(name, "")) for name in ("llm", "index", "how", "ragscale")}
     policy = Policy(
         first=CellOf(**data.cells[data.first]), fixed=CellOf(**data.cells[fixed]), actions=actions, price=price,
         fallback=why, fitted=Fitted(questions=n, documents=documents, settings=settings), report=_plain(report),
@@ -154,12 +154,14 @@ class _Data:
         every = set[str]().union(*found.values())
         ids = [id for id in run.questions if all(id in found.get(name, {}) for name in cells)]
         first, rows = _first_answers(run, cells, keys, found, ids)
-        ids = [id for id in ids if id in rows]
+        asked, ids = ids, [id for id in ids if id in rows]
         names = [*cells]
+        if not asked:
+            raise InvalidInput(f"{run.folder}: no question has a row in every cell", "Run the same sweep to its end.")
         if not ids:
             raise InvalidInput(
-                f"{run.folder}: no question has a row in every cell and the trace of its first answer",
-                "Run the same sweep to its end; of a run that was kept without traces, give the whole one.",
+                f"{run.folder}: its rows have no traces; a policy looks at hits and words of the answers of once",
+                "Give the folder of the sweep itself, not what report --rows kept of it.",
             )
         means = np.array([[np.mean(found[name][id], axis=0) for name in names] for id in ids])
         questions = [run.questions[id] for id in ids]
@@ -334,6 +336,7 @@ def _measured(data: _Data, gains: Array, folds: list[NDArray[np.int64]], tokens:
         "oracle": {
             "f1": _limits(interval(top, data.clusters, bounds=_UNIT, seed=seed)),
             "regret": _limits(interval(top - score, data.clusters, bounds=_UNIT, seed=seed)),
+            "regret_of_fixed": _limits(interval(top - data.score[:, fixed], data.clusters, bounds=_UNIT, seed=seed)),
         },
         "at_equal_tokens": _beside(data, gains, seed),
         "calibration": _calibration(data, gains, price, seed),
@@ -350,7 +353,8 @@ def _beside(data: _Data, gains: Array, seed: int) -> list[dict[str, Any]]:
         score, spent = _ended(data, _decided(data, gains, _at_tokens(data, gains, float(cost[column]))))
         compared.append(compare(score, data.score[:, column], data.clusters, bounds=_UNIT, seed=seed))
         told.append({
-            "cell": data.names[column], "f1": float(score.mean()), "tokens": float(spent.mean()),
+            "cell": data.names[column], "tokens": float(spent.mean()),
+            "f1": _limits(interval(score, data.clusters, bounds=_UNIT, seed=seed)),
         })  # fmt: skip
     return [{**one, **_compared(two)} for one, two in zip(told, holm(compared), strict=True)]
 

@@ -45,6 +45,13 @@ def test_a_few_intervals_of_twenty_questions_cover(known: ModuleType, shape: str
     assert known.intervals(shape, 20, 60, clustered=clustered)["covers"] >= at_least(0.95, 60)
 
 
+def test_the_floor_holds_where_rare_questions_decide_and_few_were_asked(known: ModuleType) -> None:
+    found = known.floors("rare", 12, 100)
+    assert found["covers_with"] >= at_least(0.95, 100)
+    assert found["covers_without"] < at_least(0.95, 100)
+    assert found["width_with"] < 0.7
+
+
 def test_a_few_comparisons_of_equal_modes(known: ModuleType) -> None:
     found = known.verdicts("F1", 30, 40)
     assert found["better"] + found["worse"] <= at_most(0.05, 40)
