@@ -79,15 +79,16 @@ def reading_from(source: Source) -> Iterator[IO[bytes]]:
         yield utf8_stream(stream, source.place)
 
 
-def whole(source: Source, limit: int) -> bytes:
+def whole(source: Source, limit: int | None) -> bytes:
     """All that `reading_from` a source yields.
 
     Raises:
-        BadDocument: It has more than `limit` bytes.
+        BadDocument: It has more than `limit` bytes; None for no limit.
     """
     with reading_from(source) as stream:
-        data = stream.read(limit + 1)
-    refuse_size(len(data), limit, source)
+        data = stream.read() if limit is None else stream.read(limit + 1)
+    if limit is not None:
+        refuse_size(len(data), limit, source)
     return data
 
 

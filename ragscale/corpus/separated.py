@@ -6,7 +6,7 @@ import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from ragscale.corpus.source import Source
 from ragscale.errors import BadDocument
 from ragscale.words import counted
 
-__all__ = ["csv_rows"]
+__all__ = ["cells_of", "csv_rows", "header_of", "separator_of"]
 
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?=\.?[0-9])(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
@@ -42,13 +42,13 @@ def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[R
     Raises:
         BadDocument: No header with the columns for ids and texts, or one that names a column twice.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
-    separator = _separator(source, columns)
-    header = _header(source, separator, columns)
+    separator = separator_of(source, lambda names: columns.among(names).text in names)
+    place, header = header_of(source, separator)
+    columns.check(header, place)
     columns = columns.among(header)
-    kinds = _kinds(_rows(source, separator, header), header, columns)
+    kinds = _kinds(cells_of(source, separator, header), header, columns)
     kinds = {name: "str" if fields.types.get(name) == "large_string" else kind for name, kind in kinds.items()}
-    for place, cells in _rows(source, separator, header):
+    for place, cells in cells_of(source, separator, header):
         if isinstance(cells, BadDocument):
             yield place, cells
         else:
@@ -56,7 +56,8 @@ def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[R
             yield place, {name: _value(cell, kinds.get(name, "str")) for name, cell in named if name and cell}
 
 
-def _separator(source: Source, columns: Columns) -> str:
+def separator_of(source: Source, wanted: Callable[[Collection[str]], bool]) -> str:
+    """The separator that a first line such as ``sep=;`` says, else the first one by which the header is `wanted`."""
     with reading_from(source) as stream:
         filled = (line for line in lines(stream) if not line.whole or line.data.strip(b"\r\n"))
         first = next(filled, Line(1, 0, b""))
@@ -68,24 +69,28 @@ def _separator(source: Source, columns: Columns) -> str:
     for mark in candidates:
         with suppress(csv.Error):  # where no separator does, reading the header says what is wrong
             names = _names(next(csv.reader([text], delimiter=mark), []))
-            if columns.among(names).text in names:
+            if wanted(names):
                 return mark
     return candidates[0]
 
 
-def _header(source: Source, separator: str, columns: Columns) -> list[str]:
-    place, header = next(_rows(source, separator), (Place(source.place, "line", 1), []))
+def header_of(source: Source, separator: str, *, spaced: bool = False) -> tuple[Place, list[str]]:
+    """Place and names of the columns; see `cells_of`.
+
+    Raises:
+        BadDocument: The header is not csv, names a column twice, or has too many.
+    """
+    place, header = next(cells_of(source, separator, spaced=spaced), (Place(source.place, "line", 1), []))
     if isinstance(header, BadDocument):
         raise header
     header = _names(header)
     if len(header) > _COLUMNS:
         reason = f"{len(header):,} columns, the limit is {_COLUMNS:,}"
         raise BadDocument(place, reason, "Is the first line really the header?")
-    columns.check(header, place)
     twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
     if twice is not None:
         raise BadDocument(place, f"two columns are named {twice!r}", "Rename one of them.")
-    return header
+    return place, header
 
 
 def _names(cells: list[str]) -> list[str]:
@@ -123,11 +128,16 @@ def _value(cell: str, kind: str) -> str | int | float | bool:
     return int(cell) if kind == "int" else float(cell) if kind == "float" else cell
 
 
-def _rows(source: Source, separator: str, header: list[str] | None = None) -> Iterator[Row]:
-    """All rows that are not blank; those after the header, and held to its width, where it is given."""
+def cells_of(source: Source, separator: str, header: list[str] | None = None, *, spaced: bool = False) -> Iterator[Row]:
+    """Cells of all rows that are not blank; of those after the header, and held to its width, where it is given.
+
+    A bad row comes as its `BadDocument`, and so it goes on. A byte that is not UTF-8 is half a surrogate pair in its
+    cell (`whole_text` refuses it). `spaced`: spaces behind a separator are no part of a cell.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
     with reading_from(source) as stream:
         texts = _Texts(stream, source)
-        reader = csv.reader(texts, delimiter=separator, strict=True)
+        reader = csv.reader(texts, delimiter=separator, strict=True, skipinitialspace=spaced)
         if header is not None:
             next(filter(None, reader), None)
         while True:

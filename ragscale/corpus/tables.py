@@ -13,7 +13,10 @@ from ragscale.corpus.rows import Columns, Row
 from ragscale.corpus.source import Source, unpacked_limit
 from ragscale.errors import BadDocument
 
-__all__ = ["json_rows", "jsonl_rows", "parquet_rows", "wikipedia_rows"]
+__all__ = ["LINES", "json_rows", "json_value", "jsonl_rows", "parquet_rows", "wikipedia_rows"]
+
+LINES: Any = object()
+"""Stands for the value of a json file that has an object on each line, in place of one value."""
 
 _JSON_LIMIT = 64 << 20
 _ROWS_AT_ONCE = 1024
@@ -31,23 +34,15 @@ def json_rows(source: Source, problems: Problems) -> Iterator[Row]:
         BadDocument: Not JSON, too large to be read as a whole, or damaged.
     """
     try:
-        data = whole(source, _JSON_LIMIT)
-    except DAMAGE as error:
-        raise BadDocument(source.place, f"damaged or unreadable ({error})", "Check the file.") from error
+        value = json_value(source, _JSON_LIMIT)
     except BadDocument as error:
+        if not error.reason.startswith("more than "):
+            raise
         remedy = f"{error.remedy} Or write one object a line, for instance with jq -c '.[]', and name it .jsonl."
         raise BadDocument(source.place, error.reason, remedy) from None
-    try:
-        value = json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        value = None
-        yield from jsonl_rows(source)  # names the line
+    if value is LINES:
+        yield from jsonl_rows(source)
         return
-    except (ValueError, RecursionError) as error:
-        if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and b"\n" in data.strip():
-            yield from jsonl_rows(source)
-            return
-        raise BadDocument(source.place, f"not JSON ({error})", "Write an array of objects.") from error
     if isinstance(value, dict):
         arrays = [inner for inner in value.values() if isinstance(inner, list)]
         value = arrays[0] if len(arrays) == 1 else None
@@ -56,6 +51,28 @@ def json_rows(source: Source, problems: Problems) -> Iterator[Row]:
         return
     for number, row in enumerate(value, 1):
         yield Place(source.place, "row", number), row
+
+
+def json_value(source: Source, limit: int | None) -> Any:
+    """The value of a json file, which may be compressed; `LINES` for one that has to be read by `jsonl_rows`.
+
+    That is one with an object on each line, and one that is not UTF-8, of which `jsonl_rows` names the line.
+
+    Raises:
+        BadDocument: Not JSON (with line and column), of more than `limit` bytes, or damaged.
+    """
+    try:
+        data = whole(source, limit)
+    except DAMAGE as error:
+        raise BadDocument(source.place, f"damaged or unreadable ({error})", "Check the file.") from error
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return LINES
+    except (ValueError, RecursionError) as error:
+        if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and b"\n" in data.strip():
+            return LINES
+        raise BadDocument(source.place, f"not JSON ({error})", "Write an array of objects.") from error
 
 
 def jsonl_rows(source: Source) -> Iterator[Row]:
@@ -89,7 +106,9 @@ def _parse(text: str, place: Place) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadDocument(place, f"not JSON ({error})", "Write one JSON object on each line.") from error
+        # the error's own line is 1, as it was given no other
+        what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise BadDocument(place, f"not JSON ({what})", "Write one JSON object on each line.") from error
 
 
 def wikipedia_rows(source: Source, problems: Problems) -> Iterator[Row]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from ragscale.corpus.record import Place
 from ragscale.errors import InvalidInput
 from ragscale.language.answers import NORMALISATIONS, Normalisation, normal_answer
 from ragscale.measure.shapes import FIELDS, SHAPE, QuestionColumns, answers_of, identity_of, rows, supporting_of
@@ -77,14 +78,15 @@ def load_questions(
     file = Path(path)
     named = columns if isinstance(columns, QuestionColumns) else _columns(columns or {})
     found: dict[str, Question] = {}
-    first: dict[str, str] = {}
-    for place, row in rows(file):
-        question = _question(row, place, named)
+    first: dict[str, Place] = {}
+    for place, row in rows(file, named):
+        question = _question(row, str(place), named)
         if normalisation is not None:
             question = replace(question, normalisation=_normalisation(normalisation, question, str(file)))
         if question.id in found:
-            before = first[question.id].removeprefix(str(file)).strip(":[]")
-            raise InvalidInput(f"{place}: id {question.id!r} is that of line {before}", "Make ids unique.")
+            before = first[question.id]
+            told = f"{place}: id {question.id!r} is that of {before.unit} {before.number}"
+            raise InvalidInput(told, "Make ids unique.")
         found[question.id], first[question.id] = question, place
     if not found:
         raise InvalidInput(f"{file}: no questions", SHAPE)

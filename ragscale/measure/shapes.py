@@ -6,7 +6,6 @@ TriviaQA, PopQA and PhantomWiki, as lines, as one JSON array, as csv and as parq
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -16,7 +15,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from ragscale.arguments import named_columns
-from ragscale.errors import InvalidInput
+from ragscale.corpus.lines import DAMAGE, reading_from
+from ragscale.corpus.record import Place, whole_text
+from ragscale.corpus.separated import cells_of, header_of, separator_of
+from ragscale.corpus.source import Source
+from ragscale.corpus.tables import LINES, json_value, jsonl_rows
+from ragscale.errors import BadDocument, InvalidInput
 
 __all__ = ["FIELDS", "SHAPE", "QuestionColumns", "answers_of", "identity_of", "rows", "supporting_of"]
 
@@ -25,7 +29,6 @@ SHAPE = (
     "where columns have other names, say which is which: --columns question=query,answers=gold."
 )
 _PARAGRAPHS = "paragraphs"
-_SEPARATORS = ",;\t|"
 _LISTS = ("data", "questions", "examples")
 """Keys under which an object holds its questions."""
 
@@ -85,67 +88,63 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """The rows of a file, each with its place for messages: ``file:3`` is a line, ``file[3]`` a row from 1.
+def rows(path: Path, columns: QuestionColumns) -> Iterator[tuple[Place, Any]]:
+    """The rows of a file, each with its place for messages: a line of lines and csv, a row of arrays and parquet.
 
     A .json file is an array, an object that holds one, or SQuAD's; .csv and .tsv have a header; .parquet has columns;
-    any other file has a JSON object on each line. A .jsonl file that is one array is read as that.
+    any other file has a JSON object on each line. A .jsonl file that is one array is read as that. Lines, arrays and
+    cells are those that corpora are read by (`ragscale.corpus`): compressed (``.gz``, ``.bz2``) and in UTF-16, too.
+    Parquet is not: questions have lists, which are no metadata of passages.
 
     Raises:
         InvalidInput: The file is absent, or is not what its name says, with the place.
     """
-    kind = path.suffix.lower()
-    if kind == ".parquet":
-        yield from _parquet(path)
-        return
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read ({error.strerror})", "Check the path of the questions.") from error
+    source = Source(path.name, path, len(data), lambda: io.BytesIO(data))  # a pipe can be read once
+    name = path.name.lower().removesuffix(".gz").removesuffix(".bz2")
+    kind = name[name.rfind(".") :] if "." in name else ""
+    try:
+        found = _parquet(path, data) if kind == ".parquet" else _texts(source, kind, columns)
+        for place, row in found:
+            if isinstance(row, BadDocument):
+                raise row
+            yield place, row
+    except BadDocument as error:
+        raise InvalidInput(f"{error.place}: {error.reason}", error.remedy or SHAPE) from error
+    except DAMAGE as error:
+        raise InvalidInput(f"{path}: damaged or unreadable ({error})", "Check the file, or pack it again.") from error
+
+
+def _texts(source: Source, kind: str, columns: QuestionColumns) -> Iterator[tuple[Place, Any]]:
     if kind in (".csv", ".tsv"):
-        yield from _csv(path, data)
-    elif kind == ".json" or (data.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"[" and _is_array(data)):
-        yield from _json(path, data)
-    else:
-        for number, line in enumerate(data.splitlines(), 1):
-            if line.strip():
-                yield f"{path}:{number}", _parse(line, f"{path}:{number}")
+        return _csv(source, columns)
+    value = json_value(source, None) if kind == ".json" else _array(source)
+    return jsonl_rows(source) if value is LINES else _values(source, value)
 
 
-def _is_array(data: bytes) -> bool:
-    """Whether a file is one array: lines may be arrays too, by mistake, and their error names the line."""
+def _array(source: Source) -> Any:
+    """The array that a file of lines is; `LINES` where it is none, so that errors name the line."""
+    with reading_from(source) as stream:
+        begins = stream.read(64).lstrip(b"\xef\xbb\xbf \r\n\t")[:1]
+    if begins != b"[":
+        return LINES
     try:
-        return all(isinstance(row, dict) for row in json.loads(data.decode("utf-8-sig")))
-    except (ValueError, RecursionError, TypeError):
-        return False
+        value = json_value(source, None)
+    except BadDocument:
+        return LINES
+    return value if isinstance(value, list) and all(isinstance(row, dict) for row in value) else LINES
 
 
-def _parse(data: bytes, place: str) -> Any:
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"{place}: invalid UTF-8 at byte {error.start} of the line", "Convert it to UTF-8."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{place}: not JSON ({error})", SHAPE) from error
-
-
-def _json(path: Path, data: bytes) -> Iterator[tuple[str, Any]]:
-    try:
-        found = _parse(data, str(path))
-    except InvalidInput:
-        lines = data.splitlines()
-        if len(lines) < 2:
-            raise
-        for number, line in enumerate(lines, 1):  # lines, under the name of an array
-            if line.strip():
-                yield f"{path}:{number}", _parse(line, f"{path}:{number}")
-        return
+def _values(source: Source, found: Any) -> Iterator[tuple[Place, Any]]:
     if isinstance(found, dict):
         found = next((found[key] for key in _LISTS if isinstance(found.get(key), list)), [found])
+    elif not isinstance(found, list):
+        found = [found]
     for number, row in enumerate(_of_squad(found), 1):
-        yield f"{path}[{number}]", row
+        yield Place(source.place, "row", number), row
 
 
 def _of_squad(found: list[Any]) -> Iterator[Any]:
@@ -159,27 +158,16 @@ def _of_squad(found: list[Any]) -> Iterator[Any]:
             yield row
 
 
-def _csv(path: Path, data: bytes) -> Iterator[tuple[str, Any]]:
+def _csv(source: Source, columns: QuestionColumns) -> Iterator[tuple[Place, Any]]:
     """Rows by the names of the header; a cell that is a JSON list or object is read as that, an empty one is absent."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path}: invalid UTF-8 at byte {error.start}", "Convert it to UTF-8.") from error
-    head = text.partition("\n")[0]
-    separator = "\t" if path.suffix.lower() == ".tsv" else max(_SEPARATORS, key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    try:
-        for row in reader:
-            place = f"{path}:{reader.line_num}"
-            if None in row or None in row.values():
-                told = f"{place}: not as many cells as the header has columns ({len(reader.fieldnames or ())})"
-                raise InvalidInput(told, "Quote cells that hold the separator.")
-            yield place, {name.strip(): _cell(cell) for name, cell in row.items() if name}
-    except csv.Error as error:
-        raise InvalidInput(
-            f"{path}:{reader.line_num}: {error}", "Quote the cell, or double the quotes in it."
-        ) from error
+    asked = {columns.question} if columns.question else {*_USUAL["question"]}
+    separator = separator_of(source, lambda names: not asked.isdisjoint(names))
+    _, header = header_of(source, separator, spaced=True)
+    for place, cells in cells_of(source, separator, header, spaced=True):
+        if isinstance(cells, BadDocument):
+            raise cells
+        named = zip(header, cells, strict=True)
+        yield place, {name: _cell(whole_text(cell, name, place)) for name, cell in named if name}
 
 
 def _cell(text: str) -> Any:
@@ -191,21 +179,19 @@ def _cell(text: str) -> Any:
     return text if text.strip() else None
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+def _parquet(path: Path, data: bytes) -> Iterator[tuple[Place, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
             number = 0
             for batch in file.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():
                     number += 1
-                    yield f"{path}[{number}]", row
-    except FileNotFoundError as error:
-        raise InvalidInput(f"{path}: cannot be read ({error.strerror})", "Check the path of the questions.") from error
+                    yield Place(path, "row", number), row
     except (pa.ArrowException, OSError) as error:
-        raise InvalidInput(f"{path}: no parquet file ({error})", "Check the file.") from error
+        raise BadDocument(path, f"no parquet file ({error})", "Check the file.") from error
 
 
 def identity_of(value: Any, question: str) -> Any:

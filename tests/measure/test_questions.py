@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import json
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +41,7 @@ def test_reads_what_it_needs_and_ignores_the_rest(tmp_path: Path) -> None:
     [
         (b"{", "not JSON"),
         (b"[1]", "a list, not an object"),
-        (b"\xff{}", "invalid UTF-8 at byte 0"),
+        (b"\xff{}", "invalid UTF-8, byte 0xff at offset 113 of the file"),
         (b'{"id": "", "question": "Who?", "answers": ["x"]}', "id is ''"),
         (b'{"id": 7.5, "question": "Who?", "answers": ["x"]}', r"id is 7\.5"),
         (b'{"id": "q2", "question": " ", "answers": ["x"]}', "question is ' '"),
@@ -51,7 +55,7 @@ def test_reads_what_it_needs_and_ignores_the_rest(tmp_path: Path) -> None:
 )
 def test_a_bad_line_is_named_by_file_and_number(tmp_path: Path, line: bytes, problem: str) -> None:
     file = write(tmp_path, GOOD, "", line)
-    with pytest.raises(InvalidInput, match=rf"questions\.jsonl:3: {problem}"):
+    with pytest.raises(InvalidInput, match=rf"questions\.jsonl, line 3: {problem}"):
         load_questions(file)
 
 
@@ -150,7 +154,9 @@ def test_columns_are_named(tmp_path: Path) -> None:
     named = QuestionColumns.parse("id=key, question=text,answers=gold,supporting=docs")
     assert load_questions(file, named) == [Question("4", "Who?", ("Ann",), ("p",))]
     assert load_questions(file, {"id": "key", "question": "text"})[0].answers == ("not these",)
-    with pytest.raises(InvalidInput, match=r"questions\.jsonl:1: no column 'label'; there are 'key', 'text', 'gold'"):
+    with pytest.raises(
+        InvalidInput, match=r"questions\.jsonl, line 1: no column 'label'; there are 'key', 'text', 'gold'"
+    ):
         load_questions(file, {"question": "text", "answers": "label"})
     for wrong in ("gold", "gold=", "colour=gold"):
         with pytest.raises(InvalidInput, match=r"cannot read .* the fields are id, question, answers, supporting"):
@@ -162,18 +168,56 @@ def test_columns_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "problem"),
     [
-        ("a.json", b"[{]", "not JSON"),
-        ("a.json", b"[1]", r"a\.json\[1\]: a int, not an object"),
-        ("a.csv", b"id,question,answers\n1,Who?\n", r"a\.csv:2: not as many cells as the header has columns \(3\)"),
-        ("a.csv", b"id,question,answers\n1,Who?,a,b\n", r"a\.csv:2: not as many cells"),
+        ("a.json", b"[{]", r"a\.json: not JSON \(.*line 1 column 3"),
+        ("a.json", b'[{"id": 1},\n {"id": 2,}]', r"a\.json: not JSON \(.*line 2 column \d+"),
+        ("a.json", b"[1]", r"a\.json, row 1: a int, not an object"),
+        ("a.jsonl.gz", gzip.compress(GOOD.encode())[:-9], r"a\.jsonl\.gz: damaged or unreadable"),
+        ("a.csv.gz", b"no gzip", r"a\.csv\.gz: damaged or unreadable"),
+        ("a.json", b"7", r"a\.json, row 1: a int, not an object"),
+        (
+            "a.jsonl",
+            b'{"id": 1, "question": "Who?", "answers": ["x"]}\n{"id": 2,}',
+            r"line 2: not JSON \(.* at column \d+",
+        ),
+        ("a.csv", b"id,question,answers\n1,Who?\n", r"a\.csv, line 2: 2 cells, the header has 3"),
+        ("a.csv", b"id,question,answers\n1,Who?,a,b\n", r"a\.csv, line 2: 4 cells, the header has 3"),
+        ("a.csv", b'id,question,answers\n1,"Who?\nIs it?",a\n2,"Who?,b\n', r"a\.csv, line 4: not csv"),
+        ("a.csv", b"id,question,question\n1,Who?,a\n", r"two columns are named 'question'"),
         ("a.csv", b"id,question,answers\n1,Who?,\n", "answers is None"),
-        ("a.csv", b"id,question,answers\n1,\xff,x\n", "invalid UTF-8 at byte 22"),
+        ("a.csv", b"id,question,answers\n1,\xff,x\n", r"line 2: invalid UTF-8 in `question`, byte 0xff at character 0"),
     ],
 )
 def test_what_is_wrong_with_other_files_is_said(tmp_path: Path, name: str, data: bytes, problem: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InvalidInput, match=problem):
         load_questions(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.jsonl.gz", gzip.compress(GOOD.encode())),
+        ("a.json.bz2", bz2.compress(f"[{GOOD}]".encode())),
+        ("a.jsonl", GOOD.encode("utf-16")),
+        ("a.jsonl", f"[\n{GOOD}\n]".encode()),
+        ("a.csv", '\ufeffid; question; answers; supporting; type\nq1; Who?; Curie; "p1"; bridge\n'.encode()),
+        ("a.csv", b"sep=|\nid|question|answers|supporting|type\nq1|Who?|Curie|p1|bridge\n"),
+    ],
+)
+def test_files_are_read_as_corpora_are(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    [question] = load_questions(tmp_path / name)
+    assert (question.id, question.question, question.answers, question.type) == ("q1", "Who?", ("Curie",), "bridge")
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"question,answers\nWho?,Curie\n",))
+    writer.start()
+    [question] = load_questions(pipe)
+    writer.join()
+    assert question.answers == ("Curie",)
 
 
 def test_the_order_depends_on_the_ids_alone() -> None:
