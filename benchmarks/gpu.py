@@ -5,7 +5,7 @@ with its figure, and the exit code is 1 where one fails; but the speed is only t
 
     python benchmarks/gpu.py --vectors 1000000
 
-Needs the extra ``ragscale[gpu]``. With several cards, shards and replicas are checked as well.
+Needs the extra ``gpu``. With several cards, shards and replicas are checked as well.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> int:
 
     cards = gpu.count(faiss)
     if not cards:
-        print("no GPU that this faiss can use: nothing was checked (install ragscale[gpu] on a machine with one)")
+        print("no GPU that this faiss can use: nothing was checked (install the extra gpu on a machine with one)")
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragscale.answer import Answer
 from ragscale.errors import RagscaleError
+from ragscale.extras import pip_install
 from ragscale.types import Event, Hit, Passage, Spend
 from ragscale.version import __version__
 
@@ -55,7 +56,7 @@ if importlib.util.find_spec("faiss") is None:
     # No error: indexes of BM25 alone, and those that a server shares, need none.
     warnings.warn(
         "No faiss is installed: indexes with vectors can neither be built nor opened. Install one of the extras: "
-        "pip install 'ragscale[cpu]', or pip install 'ragscale[gpu]' with an NVIDIA GPU.",
+        f"{pip_install('cpu')}, or [gpu] instead of [cpu] with an NVIDIA GPU.",
         stacklevel=2,
     )
 

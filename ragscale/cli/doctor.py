@@ -15,6 +15,7 @@ import typer
 
 from ragscale.cli.common import AsJson, print_json
 from ragscale.cli.terminal import plain
+from ragscale.extras import pip_install
 
 if TYPE_CHECKING:
     from ragscale.llm import LLM, Capabilities
@@ -58,6 +59,10 @@ def installed(package: str) -> str | None:
         return None
 
 
+def _install_faiss() -> str:
+    return f"{pip_install('cpu')}, or [gpu] instead of [cpu] with an NVIDIA GPU"
+
+
 def check_faiss(find: Callable[[str], str | None] = installed, load: Callable[[str], Any] = import_module) -> Finding:
     """Exactly one faiss wheel, that it loads, and that a GPU wheel sees a GPU.
 
@@ -71,12 +76,10 @@ def check_faiss(find: Callable[[str], str | None] = installed, load: Callable[[s
             "faiss",
             "problem",
             f"faiss-cpu {cpu} and faiss-gpu {gpu} are both installed and overwrite each other",
-            "pip uninstall -y faiss-cpu faiss-gpu, then pip install 'ragscale[cpu]' or 'ragscale[gpu]'",
+            f"pip uninstall -y faiss-cpu faiss-gpu, then {_install_faiss()}",
         )
     if not cpu and not gpu:
-        return Finding(
-            "faiss", "problem", "not installed", "pip install 'ragscale[cpu]', or 'ragscale[gpu]' with an NVIDIA GPU"
-        )
+        return Finding("faiss", "problem", "not installed", _install_faiss())
     try:
         faiss = load("faiss")
         # The gate: the name exists only in the GPU build, and that build also loads where there is no GPU.
@@ -86,14 +89,15 @@ def check_faiss(find: Callable[[str], str | None] = installed, load: Callable[[s
             "faiss",
             "problem",
             f"installed, but does not load: {error}",
-            "pip install --force-reinstall 'ragscale[cpu]'",
+            f"pip install --force-reinstall --no-deps {'faiss-cpu' if cpu else 'faiss-gpu'}",
         )
     if gpu and not sees_gpu:
         return Finding(
             "faiss",
             "warning",
             f"faiss-gpu {gpu} sees no GPU: searches run on the CPU",
-            "Check nvidia-smi and CUDA_VISIBLE_DEVICES, or use the smaller 'ragscale[cpu]'",
+            "Check nvidia-smi and CUDA_VISIBLE_DEVICES; or pip uninstall -y faiss-gpu, then the smaller "
+            + pip_install("cpu"),
         )
     return Finding("faiss", "ok", f"faiss-gpu {gpu}, {faiss.get_num_gpus()} GPU" if gpu else f"faiss-cpu {cpu}")
 
@@ -114,7 +118,7 @@ def check_runtime(needed: bool, find: Callable[[str], str | None] = installed) -
     if found:
         return Finding("xllamacpp", "ok", found)
     state: State = "problem" if needed else "warning"
-    return Finding("xllamacpp", state, "not installed: no embedded model", "pip install 'ragscale[embedded]'")
+    return Finding("xllamacpp", state, "not installed: no embedded model", pip_install("embedded"))
 
 
 def cpu_flags() -> frozenset[str] | None:
@@ -141,7 +145,7 @@ def check_openvino(
     if found:
         return Finding("openvino-genai", "ok", f"{found}; {here}")
     state: State = "problem" if needed else "ok"
-    return Finding("openvino-genai", state, f"not installed; {here}", "pip install 'ragscale[openvino]'")
+    return Finding("openvino-genai", state, f"not installed; {here}", pip_install("openvino"))
 
 
 def check_weights(name: str, needed: bool) -> Finding:

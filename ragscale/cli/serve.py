@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ragscale.errors import InvalidInput, MissingDependency
+from ragscale.extras import pip_install
 from ragscale.index.options import Backend, Gpus
 
 __all__ = ["serve"]
@@ -53,9 +54,7 @@ def serve(
         from ragscale.serve import Limits, read_token
         from ragscale.serve import serve as run
     except ImportError as error:
-        raise MissingDependency(
-            f"the server needs {error.name}", "Install it with: pip install 'ragscale[serve]'"
-        ) from None
+        raise MissingDependency(f"the server needs {error.name}", f"Install it: {pip_install('serve')}.") from None
     from ragscale.index import Index
 
     limits = Limits.parse(dict(_setting(word) for word in limit or []))

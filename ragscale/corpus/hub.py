@@ -11,6 +11,7 @@ from typing import Any, Self
 from ragscale.corpus.record import Place
 from ragscale.corpus.rows import Columns, Row
 from ragscale.errors import CorpusError, MissingDependency
+from ragscale.extras import pip_install
 
 __all__ = ["PREFIX", "DatasetName", "dataset_rows"]
 
@@ -62,7 +63,7 @@ def dataset_rows(text: str, columns: Columns) -> Iterator[Row]:
         import datasets  # noqa: F401
     except ImportError as error:
         raise MissingDependency(
-            f"{text} needs datasets, which is not installed", "Install it: pip install 'ragscale[datasets]'."
+            f"{text} needs datasets, which is not installed", f"Install it: {pip_install('datasets')}."
         ) from error
     with _quiet():
         data = _load(wanted, text)

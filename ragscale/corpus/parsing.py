@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from ragscale.corpus.source import Source
 from ragscale.errors import BadDocument, MissingDependency, RagscaleError
+from ragscale.extras import pip_install
 
 __all__ = ["parsing", "refuse_tags"]
 
@@ -24,7 +25,7 @@ def parsing(source: Source, kind: str) -> Iterator[None]:
     except ImportError as error:
         raise MissingDependency(
             f"{source.place}: reading {kind} needs {error.name}, which is not installed",
-            "Install it: pip install 'ragscale[documents]'.",
+            f"Install it: {pip_install('documents')}.",
         ) from error
     except (RagscaleError, MemoryError):
         raise

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
+from ragscale.extras import pip_install
 from ragscale.llm.notices import ModelWarning
 from ragscale.llm.semaphore import WeightedSemaphore
 from ragscale.llm.shared import Servers, Sharing
@@ -128,7 +129,7 @@ def _start(key: _Key) -> _Running:
         import xllamacpp
     except ImportError:
         raise MissingDependency(
-            "The embedded model needs xllamacpp", "Install it with: pip install 'ragscale[embedded]'"
+            "The embedded model needs xllamacpp", f"Install it: {pip_install('embedded')}."
         ) from None
     params = xllamacpp.CommonParams()
     params.model.path = path

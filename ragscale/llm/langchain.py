@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragscale.endpoint.replies import Completion, read
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
+from ragscale.extras import pip_install
 from ragscale.llm.answers import Asked, generation
 from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.continuing import is_open
@@ -71,7 +72,7 @@ class LangChainLLM:
             from langchain_core.runnables.retry import RunnableRetry
         except ImportError:
             raise MissingDependency(
-                "LangChain models need langchain-core", "Install it with: pip install 'ragscale[langchain]'"
+                "LangChain models need langchain-core", f"Install it: {pip_install('langchain')}."
             ) from None
         bare: Any = model
         while isinstance(bare, RunnableRetry):

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 from ragscale.endpoint.replies import Completion, read
 from ragscale.errors import InvalidInput, MissingDependency, ModelError, ModelFileError
+from ragscale.extras import pip_install
 from ragscale.llm import openvino_worker
 from ragscale.llm.answers import Asked, generation
 from ragscale.llm.base import Capabilities, Generation, Score
@@ -239,7 +240,7 @@ class _Engine:
             import openvino_genai
         except ImportError:
             raise MissingDependency(
-                "openvino:PATH needs openvino-genai", "Install it with: pip install 'ragscale[openvino]'"
+                "openvino:PATH needs openvino-genai", f"Install it: {pip_install('openvino')}."
             ) from None
         self._path = Path(path)
         self._settings = {"path": path, "cpus": cpus, "packages": str(Path(openvino_genai.__file__).parents[1])}

@@ -182,7 +182,7 @@ def _explained(error: EndpointError, key: _Key, log: Path | None) -> Exception:
     elif re.search("No module named '?vllm", error.problem):
         known = MissingDependency(
             f"vLLM is not installed for {key.python}",
-            "Install it with: pip install 'ragscale[gpu]'; or name the interpreter of an environment that has it "
+            f"Install it: {key.python} -m pip install vllm; or name the interpreter of an environment that has it "
             "(?python=PATH, or RAGSCALE_VLLM_PYTHON).",
         )
     else:

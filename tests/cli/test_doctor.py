@@ -26,6 +26,7 @@ from ragscale.cli.doctor import (
     check_torch,
     check_weights,
 )
+from ragscale.extras import pip_install
 from ragscale.llm import Capabilities
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.types import Spend
@@ -47,7 +48,7 @@ def fail(error: Exception) -> Callable[[str], Any]:
 @pytest.mark.parametrize(
     ("wheels", "load", "state", "detail", "remedy"),
     [
-        ({}, lambda name: CPU, "problem", "not installed", "ragscale[cpu]"),
+        ({}, lambda name: CPU, "problem", "not installed", "[cpu]"),
         ({"faiss-cpu": "1", "faiss-gpu": "2"}, lambda name: CPU, "problem", "overwrite each other", "pip uninstall"),
         ({"faiss-cpu": "1"}, lambda name: CPU, "ok", "faiss-cpu 1", ""),
         ({"faiss-gpu": "2"}, lambda name: TWO_GPUS, "ok", "faiss-gpu 2, 2 GPU", ""),
@@ -264,7 +265,7 @@ def test_which_runtime_is_the_faster_one(can: frozenset[str] | None, words: str)
     assert words in there.detail
     for needed, state in ((True, "problem"), (False, "ok")):
         absent = check_openvino(needed, lambda name: None, lambda: can)
-        assert (absent.state, absent.remedy) == (state, "pip install 'ragscale[openvino]'")
+        assert (absent.state, absent.remedy) == (state, pip_install("openvino"))
         assert words in absent.detail
 
 

@@ -147,7 +147,7 @@ def test_a_folder_is_served_under_its_name(tmp_path: Path) -> None:
         ("vllm:well?body.n=2", InvalidInput, "fields has n"),
         ("vllm:/nowhere/model", ModelFileError, "no folder /nowhere/model"),
         ("vllm:well?python=/nowhere/python", MissingDependency, "no interpreter /nowhere/python"),
-        (f"vllm:well?python={sys.executable}", MissingDependency, r"vLLM is not installed .*ragscale\[gpu\]"),
+        (f"vllm:well?python={sys.executable}", MissingDependency, r"vLLM is not installed .* -m pip install vllm"),
     ],
 )
 def test_settings_that_cannot_be_honoured_are_refused(

@@ -6,6 +6,7 @@ Ray takes its time to start: ``pytest tests/measure/test_cluster.py -m slow``, t
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,12 +21,13 @@ from smallworld import MakeAgent, script
 from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import CallMissing, InvalidInput, MissingDependency, RagscaleError
+from ragscale.extras import pip_install
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.llm.store import StoredLLM
 from ragscale.measure import Question, Row, Run, Store, sweep
 from ragscale.types import Spend
 
-needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (pip install 'ragscale[ray]')")
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (pip install '.[ray]')")
 MODES = ["once", "chain(steps=2)"]
 BUDGETS = [Budget(tokens=2_000), Budget(tokens=4_000)]
 
@@ -141,7 +143,7 @@ def test_without_ray(
     make_agent: MakeAgent, questions: list[Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingDependency, match=r"pip install 'ragscale\[ray\]'"):
+    with pytest.raises(MissingDependency, match=re.escape(pip_install("ray"))):
         sweep(make_agent(), questions, ["once"], tmp_path / "run", engine="ray")
     with pytest.raises(InvalidInput, match=r"unknown engine 'dask'\. Choose local or ray"):
         sweep(make_agent(), questions, ["once"], tmp_path / "run", engine="dask")

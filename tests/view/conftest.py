@@ -13,7 +13,7 @@ from browser import Browser, found, started
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Selenium's driver of a headless Chromium; skips where there is none."""
-    pytest.importorskip("selenium", reason="no selenium: pip install 'ragscale[dev]'")
+    pytest.importorskip("selenium", reason="no selenium: pip install '.[dev]'")
     if not found():
         pytest.skip("no Chromium with its driver: apt install chromium chromium-driver")
     opened = started()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput, MissingDependency
+from ragscale.extras import pip_install
 from ragscale.index.dense import gpu
 from ragscale.index.dense.auto import AUTO, FLAT, choose_factory, default_refine
 from ragscale.index.storage.manifest import DenseInfo
@@ -37,7 +38,7 @@ def require_faiss() -> None:
 def _missing(reason: object) -> MissingDependency:
     return MissingDependency(
         f"dense retrieval needs faiss ({reason})",
-        "Install one of the extras: pip install 'ragscale[cpu]', or pip install 'ragscale[gpu]' with an NVIDIA GPU.",
+        f"Install one of the extras: {pip_install('cpu')}, or [gpu] instead of [cpu] with an NVIDIA GPU.",
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
+from ragscale.extras import pip_install
 from ragscale.index.options import Backend
 from ragscale.weights.telemetry import silent_openvino
 
@@ -44,7 +45,7 @@ def check_backend(backend: Backend) -> None:
         if importlib.util.find_spec(package) is None:
             raise MissingDependency(
                 f"backend {backend} needs {package}, which is not installed",
-                f"Install the extra: pip install 'ragscale[{backend}]', or use the backend torch.",
+                f"Install the extra: {pip_install(backend)}; or use the backend torch.",
             )
 
 

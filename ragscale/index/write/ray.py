@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ragscale import errors
 from ragscale.corpus import STDIN, Chunking, Columns, FieldTypes, Piece, Problems, Reader, Record, checked, fitted
 from ragscale.errors import BadDocument, InvalidInput, MissingDependency, RagscaleError
+from ragscale.extras import pip_install
 from ragscale.index.encoders.loading import is_endpoint
 from ragscale.index.options import Backend
 from ragscale.index.storage.manifest import EmbedderInfo
@@ -55,7 +56,7 @@ def connected() -> Iterator[None]:
     except ImportError as error:
         raise MissingDependency(
             f"engine ray needs ray[data], which cannot be imported ({error})",
-            "Install it: pip install 'ragscale[ray]', or use the engine local.",
+            f"Install it: {pip_install('ray')}; or use the engine local.",
         ) from error
     if ray.is_initialized():
         yield

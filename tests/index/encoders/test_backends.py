@@ -13,6 +13,7 @@ import pytest
 import tiny
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelFileError
+from ragscale.extras import pip_install
 from ragscale.index import Index
 from ragscale.index.encoders import embedder
 from ragscale.index.encoders.backends import accelerate
@@ -27,7 +28,7 @@ PACKAGES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
 def need(backend: str) -> None:
     for package in PACKAGES[backend]:
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: pip install 'ragscale[{backend}]'")
+            pytest.skip(f"{package} is not installed: pip install '.[{backend}]'")
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
@@ -97,7 +98,7 @@ def test_absent_packages_are_named(model: Path, monkeypatch: pytest.MonkeyPatch)
         ):
             with pytest.raises(MissingDependency, match=f"backend {backend} needs") as caught:
                 load(backend)
-            assert f"ragscale[{backend}]" in caught.value.remedy
+            assert pip_install(backend) in caught.value.remedy
 
 
 def test_settings_that_exclude_each_other(model: Path) -> None:

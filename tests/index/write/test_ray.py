@@ -31,7 +31,7 @@ from ragscale.index.write import ray as ray_engine
 from ragscale.index.write import ray_tasks
 from ragscale.index.write import segments as segments_module
 
-needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (pip install 'ragscale[ray]')")
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (pip install '.[ray]')")
 
 
 def here(items: list[dict[str, Any]], task: Any, *, batch_size: int | None, **options: Any) -> Iterator[list[Any]]:
@@ -207,7 +207,7 @@ def test_without_ray(corpora: list[Path], tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependency, match="ray") as caught:
         Index.build(corpora, tmp_path / "index", embedder=None, engine="ray")
-    assert "ragscale[ray]" in caught.value.remedy
+    assert "[ray]" in caught.value.remedy
     assert list(tmp_path.iterdir()) == []
 
 
