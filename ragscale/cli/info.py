@@ -77,9 +77,14 @@ def _rows(manifest: Manifest) -> dict[str, str]:
 
 def words_text(manifest: Manifest) -> str:
     """Language of the words that BM25 looks for, and the reason for it."""
+    from ragscale.language.terms import VERSION
+
     found = manifest.lexical
     if "words" not in found:
         return "cut by rules of English for all languages; `ragscale index reindex DIR --language auto` mends it"
+    if found["words"] != VERSION:
+        mends = f"`ragscale index reindex DIR --language {found['language']}` mends it"
+        return f"{found['language']}, cut by rules {found['words']}, and today's are rules {VERSION}; {mends}"
     stemmer = "no stemmer" if found["stemmer"] is None else f"stemmer {found['stemmer']}"
     reason = f" (auto: {found['chosen']})" if found["chosen"] else ""
     return f"{found['language']}{reason}, {stemmer}, {counted(found['stopwords'], 'stop word')}"

@@ -1,8 +1,13 @@
-"""Terms of a text for BM25: its words without stop words, stemmed by the language of the corpus."""
+"""Terms of a text for BM25: its words without stop words, stemmed by the language of the corpus.
+
+A stop word that is written as a name stays: ``vitamin A``, ``IT department``, ``A-level``, ``vitamina E``. Capitals alone do
+not make it one where they are for another reason: at the beginning of a sentence, in a title, in a line of capitals.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import chain
@@ -15,7 +20,7 @@ from ragscale.language.words import folded, pairs, runs, together
 
 __all__ = ["AUTO", "CODES", "NO_LANGUAGE", "VERSION", "Terms", "known_language"]
 
-VERSION = 1
+VERSION = 2
 """Version of the rules that make terms: queries and passages must be cut by the same ones."""
 AUTO = "auto"
 NO_LANGUAGE = "none"
@@ -34,6 +39,11 @@ _UNSTEMMED = ("burmese", "chinese", "japanese", "khmer", "korean", "lao", "thai"
 _STROKES = str.maketrans({"\u0142": "l", "\u00f8": "o", "\u0111": "d", "\u0131": "i", "\u00e6": "ae", "\u0153": "oe"})
 _MEMORY = 1 << 17
 _LONG = 40
+_ENDS = (".", "?", "!", ":", ";", "\u2026", "\u3002")
+_FOLLOWED = re.compile(r"\w[.,;:?!]+")
+"""A letter with the punctuation of an ending after it: no article stands there."""
+_OUTSIDE = re.compile(r"^[\W_]+|[\W_]+$")
+_BETWEEN = re.compile(r"[\W_]+")
 
 
 def known_language(name: str) -> str:
@@ -63,28 +73,72 @@ class Terms:
     def __init__(self, language: str) -> None:
         self.language = language
         self._stopwords = stopwords_of(language)
+        self._capitals = frozenset(word.upper() for word in self._stopwords if word.isalpha() and not word.isupper())
+        # an English article comes before a word: at the end it is a letter
+        self._last = "a" if language == "english" else None
         self._stemmer = _snowball(stemmer_of(language))
         self._known = _Known(self._made)
 
     def __call__(self, text: str) -> list[str]:
         """Terms in their order, repeated ones again."""
         # no word goes across a space, and most chunks come again
-        return list(chain.from_iterable(map(self._known.__getitem__, text.split())))
+        chunks = text.split()
+        if self._capitals.isdisjoint(chunks) and chunks[-1:] != [self._last]:
+            return list(chain.from_iterable(map(self._known.__getitem__, chunks)))
+        return [term for line in text.splitlines() for term in self._of_line(line.split())]
 
-    def _made(self, chunk: str) -> tuple[str, ...]:
+    def _of_line(self, chunks: Sequence[str]) -> Iterator[str]:
+        for at, chunk in enumerate(chunks):
+            if chunk in self._capitals:
+                yield from self._made(chunk, kept=_is_name(chunks, at))
+            elif chunk == self._last and at + 1 == len(chunks):
+                yield from self._made(chunk, kept=True)
+            else:
+                yield from self._known[chunk]
+
+    def _made(self, chunk: str, *, kept: bool = False) -> tuple[str, ...]:
         # the Turkish I has another small letter
         text = chunk.replace("I", "\u0131").replace("\u0130", "i") if self.language == "turkish" else chunk
-        return tuple([term for run in runs(text) for term in self._of(run)])
+        return tuple(
+            [
+                term
+                for run in runs(text)
+                if kept or run not in self._stopwords or self._is_part(run, chunk)
+                for term in self._of(run)
+            ]
+        )
+
+    def _is_part(self, run: str, chunk: str) -> bool:
+        """Whether a stop word is a name by the signs around it, as in ``A-level``, ``I.T.``, ``(IT)`` and ``vitamin A,``."""
+        capital = run.upper()
+        if capital not in self._capitals:
+            return False
+        core = _OUTSIDE.sub("", chunk)
+        if core != capital:
+            parts = _BETWEEN.split(core.replace(".", ""))
+            if len(core) > len(run) and capital in parts and run not in parts:
+                return True
+            return run == self._last and core == run and _FOLLOWED.fullmatch(chunk) is not None
+        return chunk != core and (len(core) > 1 or chunk[-1] != core)  # a single letter after a quote or bracket begins
 
     def _of(self, run: str) -> Sequence[str]:
-        if run in self._stopwords:
-            return ()
         if together(run):
             return pairs(run)
         bare = run.lstrip("-")  # who looks for a number does not write its sign
         if self.language == "english" and not bare.isascii():
             bare = _unaccented(bare)
         return (bare if self._stemmer is None else self._stemmer.stemWord(bare),)
+
+
+def _is_name(chunks: Sequence[str], at: int) -> bool:
+    """Whether a stop word in capitals is a name, by the words of its line."""
+    before, after = chunks[at - 1] if at else "", chunks[at + 1] if at + 1 < len(chunks) else ""
+    if len(chunks[at]) == 1:
+        begins = not any(map(str.isalnum, before)) or before.rstrip("\"')]\u2019\u201d\u00bb").endswith(_ENDS)
+        # before a capital it is the article of a title: Drive A Crooked Road
+        return not after or not (begins or after[0].isupper())
+    around = [word for word in (before, after) if word]
+    return not around or not all(map(str.isupper, around))
 
 
 class _Known(dict[str, Sequence[str]]):

@@ -35,6 +35,37 @@ def test_terms_of(language: str, text: str, expected: list[str]) -> None:
     assert Terms(language)(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("english", "What does vitamin A do?", ["what", "doe", "vitamin", "a", "do"]),
+        ("english", "which foods have vitamin a", ["which", "food", "have", "vitamin", "a"]),
+        ("english", "vitamins a, b and c", ["vitamin", "a", "b", "c"]),
+        ("english", "Vitamin A\nVitamin A is rare. A lack of it", ["vitamin", "a", "vitamin", "a", "rare", "lack"]),
+        ("english", "Hepatitis\nA liver disease", ["hepat", "liver", "diseas"]),
+        ("english", "hepatitis B, plan B", ["hepat", "b", "plan", "b"]),
+        ("english", "type 2, group A", ["type", "2", "group", "a"]),
+        ("english", "X-ray, A-level, A*, C++, the U.S.", ["x", "ray", "a", "level", "a*", "c++", "us"]),
+        ("english", "the IT department", ["it", "depart"]),
+        ("english", "information technology (IT), I.T.", ["inform", "technolog", "it", "it"]),
+        ("english", "an AND gate or the OR gate", ["and", "gate", "or", "gate"]),
+        ("english", "Indianapolis, IN 46201", ["indianapoli", "in", "46201"]),
+        ("english", "vitamin A's use and A. Smith's", ["vitamin", "a", "use", "a", "smith"]),
+        ("english", 'A cat. A dog: "A man" (a plan)', ["cat", "dog", "man", "plan"]),
+        ("english", "THE MAKING OF A KING", ["make", "king"]),
+        ("english", "Drive A Crooked Road", ["drive", "crook", "road"]),
+        ("english", "HEPATITIS A", ["hepat", "a"]),
+        ("english", "state-of-the-art, and/or", ["state", "art"]),
+        ("english", "It is. No, not the one", ["one"]),
+        ("russian", "витамин С и витамин А", ["витамин", "с", "витамин", "а"]),
+        ("italian", "vitamina E e vino", ["vitamin", "e", "vin"]),
+        ("none", "THE vitamin A", ["the", "vitamin", "a"]),
+    ],
+)  # fmt: skip
+def test_a_stop_word_that_is_a_name_stays(language: str, text: str, expected: list[str]) -> None:
+    assert Terms(language)(text) == expected
+
+
 def test_each_language_has_its_stemmer_or_needs_none() -> None:
     stemmed = {stemmer_of(language) for language in CODES.values()} - {None}
     assert stemmed <= set(algorithms())

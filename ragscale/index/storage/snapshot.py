@@ -17,7 +17,7 @@ from ragscale.index.storage.locks import Pin
 from ragscale.index.storage.manifest import FileInfo, Manifest
 from ragscale.index.storage.passages import PassageStore
 from ragscale.index.storage.vectors import Vectors
-from ragscale.language.terms import VERSION
+from ragscale.language.terms import AUTO, VERSION
 
 __all__ = ["Deleted", "Snapshot", "load_deleted", "open_passages", "open_vectors", "refuse_other_words", "verify"]
 
@@ -67,9 +67,10 @@ def refuse_other_words(folder: Path, manifest: Manifest) -> None:
     version = manifest.lexical.get("words")
     if version != VERSION:
         rules = "rules of English for all languages" if version is None else f"rules {version}"
+        language = manifest.lexical.get("language", AUTO)
         raise IndexMismatch(
             f"{folder}: its words were cut by {rules}, this ragscale reads rules {VERSION}",
-            f"`ragscale index reindex {folder} --language auto` cuts them again; nothing is embedded.",
+            f"`ragscale index reindex {folder} --language {language}` cuts them again; nothing is embedded.",
         )
 
 

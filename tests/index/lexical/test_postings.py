@@ -158,10 +158,10 @@ def test_rank_bm25_is_the_library_on_live_rows(tmp_path: Path, filtered: bool) -
 
 
 def test_nothing_but_stop_words(tmp_path: Path) -> None:
-    segments = [write_segment(tmp_path / "0", [["the of and", "A", ""]]), write_segment(tmp_path / "1", [])]
+    segments = [write_segment(tmp_path / "0", [["the of and", "An", ""]]), write_segment(tmp_path / "1", [])]
     assert build_postings(tmp_path / "bm25", segments) == 0
     assert not (tmp_path / "bm25").exists()
-    assert open_lexical(tmp_path / "bm25", "bm25s", 0, "english").search(["the cat", "a"], 5) == [[], []]
+    assert open_lexical(tmp_path / "bm25", "bm25s", 0, "english").search(["the cat", "an"], 5) == [[], []]
 
 
 def test_everything_deleted(tmp_path: Path) -> None:

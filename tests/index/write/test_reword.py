@@ -16,6 +16,7 @@ from ragscale.cli import app
 from ragscale.errors import IndexMismatch, InvalidInput
 from ragscale.index import Index, Manifest, repair, reword
 from ragscale.index.write import segments
+from ragscale.language.terms import VERSION
 
 Build = Callable[..., Index]
 ROWS: list[tiny.Row] = [
@@ -97,6 +98,26 @@ def test_an_old_index_says_how_it_is_updated(build: Build, tmp_path: Path) -> No
         assert index.manifest.lexical["language"] == "german"
 
 
+def test_an_index_of_the_rules_before_keeps_its_language(build: Build, tmp_path: Path) -> None:
+    with build(language="german") as index:
+        path, hits, fingerprint = index.path, found(index, "Wasser"), index.fingerprint
+    manifest = Manifest.read(path)
+    replace(manifest, lexical={**manifest.lexical, "words": VERSION - 1}).write(path)
+    with pytest.raises(
+        IndexMismatch, match=rf"rules {VERSION - 1}, this ragscale reads rules {VERSION}.*--language german` cuts"
+    ):
+        Index.open(path)
+    shown = CliRunner().invoke(app, ["index", "info", str(path)])
+    assert f"cut by rules {VERSION - 1}" in shown.stdout
+    assert "--language german` mends it" in shown.stdout
+    (tmp_path / "embedded.log").unlink()
+    done = CliRunner().invoke(app, ["index", "reindex", str(path), "--language", "german"])
+    assert done.exit_code == 0, done.output
+    assert not (tmp_path / "embedded.log").exists()
+    with Index.open(path) as index:
+        assert (found(index, "Wasser"), index.fingerprint) == (hits, fingerprint)
+
+
 def test_damage_of_old_words_is_not_counted_again_by_new_rules(build: Build) -> None:
     with build() as index:
         path = index.path
@@ -126,7 +147,7 @@ def test_a_killed_build_is_not_continued_in_another_language(build: Build, monke
     with build(language="german") as index:
         assert set(found(index, "Haus")) == {"houses", "gone"}
         rules = [json.loads(path.read_text()) for path in index.path.rglob("words.json")]
-        assert rules == [{"words": 1, "language": "german"}] * 2
+        assert rules == [{"words": VERSION, "language": "german"}] * 2
 
 
 def _killed(*_: object) -> None:
