@@ -24,6 +24,7 @@ from ragscale.index import How, Index, Searching
 from ragscale.index.options import DESCRIPTION_LENGTH, HOWS
 from ragscale.index.remote.index import RemoteIndex
 from ragscale.llm import LLM, Capabilities, load
+from ragscale.llm.base import runtime
 from ragscale.llm.prices import Price, price_of, read_prices
 from ragscale.llm.special import neutral, special_tokens
 from ragscale.modes import spec
@@ -254,7 +255,7 @@ class Agent:
             )  # fmt: skip
             if run.finished is not None:
                 with contextlib.suppress(ModelError):  # a dead endpoint that has not told its model is no hindrance
-                    run.pin(model=await asyncio.to_thread(lambda: self.llm.name))
+                    run.pin(model=await asyncio.to_thread(lambda: self.llm.name), runtime=runtime(self.llm) or None)
                 index = self._identity(run.pins.get("index"))
                 yield self._answer(chosen, run, Ledger(limits), index, {}, Sent())
                 return
@@ -279,7 +280,7 @@ class Agent:
             try:
                 try:
                     capabilities = await prepare(ledger, self.llm, run.held, price=price, tools=chosen.calls_tools)
-                    run.pin(model=self.llm.name)
+                    run.pin(model=self.llm.name, runtime=runtime(self.llm) or None)
                     price = await asyncio.to_thread(lambda: self.price)
                     run.pin(price=None if price is None else price.to_dict())
                 except BudgetExceeded as limit:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from ragscale.errors import InvalidInput
 
-__all__ = ["flag", "listed", "named_columns", "refuse_options", "share", "whole"]
+__all__ = ["flag", "listed", "named_columns", "nearest", "refuse_options", "share", "whole"]
 
 
 def listed(name: str, given: Iterable[Any], kind: type | tuple[type, ...] = object) -> list[Any]:
@@ -57,17 +58,26 @@ def share(name: str, value: Any) -> float | None:
     return float(value)
 
 
-def refuse_options(call: str, given: Iterable[str], known: Collection[str]) -> None:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The beginning of a remedy for an unknown name: ``Did you mean 'tokens'? ``, or nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
+
+
+def refuse_options(call: str, given: Iterable[str], known: Collection[str], *, kind: str = "option") -> None:
     """Raise `InvalidInput` for the first keyword of a call that is not known.
 
     Args:
         call: The call, for the error: ``"a search"``.
         given: Names of the keywords given.
         known: Names of all keywords.
+        kind: Word for a keyword, for the error.
     """
     for name in given:
         if name not in known:
-            raise InvalidInput(f"unknown option {name!r} of {call}", f"There are: {', '.join(known)}.")
+            raise InvalidInput(
+                f"unknown {kind} {name!r} of {call}", f"{nearest(name, known)}There are: {', '.join(known)}."
+            )
 
 
 def named_columns(text: str, known: Collection[str], kind: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import Any, Self
 
+from ragscale.arguments import refuse_options
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.types import Spend
 
@@ -33,8 +34,8 @@ class Budget:
     """Upper limits of a run; ``None`` leaves a dimension open.
 
     Raises:
-        InvalidInput: A limit is negative, not a number, beyond every float, or a fraction of what only comes whole:
-            all but seconds and dollars.
+        InvalidInput: A limit does not exist; or it is negative, not a number, beyond every float, or a fraction of what
+            only comes whole: all but seconds and dollars.
     """
 
     rounds: int | None = None
@@ -54,6 +55,11 @@ class Budget:
     """Attempts at a model call along the critical path."""
     usd: float | None = None
     """Dollars of the model calls, over all branches. It needs a price by the token (`Price`)."""
+
+    def __new__(cls, *_: Any, **given: Any) -> Self:
+        """Refuse a limit that does not exist by name, before the fields are set."""
+        refuse_options("a budget", given, [field.name for field in fields(cls)], kind="limit")
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -43,7 +43,7 @@ def pip_install(extra: str) -> str:
 
 
 def _origin() -> dict[str, Any] | None:
-    """What pip noted about where this installation came from; None where it noted nothing."""
+    """The origin of this installation, as pip noted it; None where it noted nothing."""
     from importlib.metadata import PackageNotFoundError, distribution  # slow to import, and seldom needed
 
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
+import pickle
 from dataclasses import fields
 from typing import Any
 
@@ -55,6 +57,13 @@ def test_zero_infinity_and_none_are_limits(name: str) -> None:
 
 
 def test_a_budget_is_keyword_only_and_frozen() -> None:
+    with pytest.raises(
+        InvalidInput, match=r"unknown limit 'token' of a budget\. Did you mean 'tokens'\? There are: rounds, .*, usd\."
+    ):
+        Budget(token=5)  # type: ignore[call-arg]
+    with pytest.raises(InvalidInput, match=r"unknown limit 'xyz' of a budget\. There are: rounds"):
+        Budget(tokens=5, xyz=1)  # type: ignore[call-arg]
+    assert copy.copy(Budget(tokens=5)) == pickle.loads(pickle.dumps(Budget(tokens=5))) == Budget(tokens=5)
     with pytest.raises(TypeError):
         Budget(6)  # type: ignore[misc]
     with pytest.raises(AttributeError):

@@ -31,6 +31,7 @@ from smallworld import PASSAGES, build
 import ragscale as rs
 from ragscale.answer import Answer
 from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
 from ragscale.modes.core.checkpoints import PlainSerializer
 from ragscale.modes.core.moves import Moves
@@ -121,12 +122,15 @@ class Fingerprinted(StubIndex):
 
 
 OTHERS: dict[str, tuple[dict[str, Any], str]] = {
-    "seed": ({"seed": 2}, r"{'seed': 1}, not of {'seed': 2}"),
-    "how": ({"how": "dense"}, r"{'how': 'bm25'}, not of {'how': 'dense'}"),
-    "model": ({"llm": scripted(name="other")}, r"{'model': 'scripted'}, not of {'model': 'other'}"),
-    "index": ({"index": Fingerprinted("bb")}, r"{'index': 'aa'}, not of {'index': 'bb'}"),
-    "mode": ({"mode": Chain(steps=3)}, r"{'mode': .Chain\(.*steps=4.*, not of {'mode': .Chain\(.*steps=3"),
-    "question": ({"question": "Who else?"}, r"{'question': 'Who is older.*, not of {'question': 'Who else\?'}"),
+    "seed": ({"seed": 2}, "seed 1, not 2"),
+    "how": ({"how": "dense"}, "how 'bm25', not 'dense'"),
+    "model": ({"llm": scripted(name="other")}, "model 'scripted', not 'other'"),
+    "index": ({"index": Fingerprinted("bb")}, "index 'aa', not 'bb'"),
+    "mode": (
+        {"mode": Chain(steps=3)},
+        r"""mode "\.\.\. [^"]{,30}steps=4, [^"]{,60}\.\.\., not "\.\.\. [^"]{,30}steps=3, [^"]{,60}\.\.\.""",
+    ),
+    "question": ({"question": "Who else?"}, r"question 'Who is older.*, not 'Who else\?'"),
 }
 
 
@@ -576,3 +580,32 @@ class TestACancellation:
             assert outcome(answer) == outcome(whole)
             again = await asked.aask(QUESTION, thread_id="t")
             assert outcome(again) == outcome(whole)
+
+
+def test_what_differs_is_shown_and_little_more() -> None:
+    """Long questions, modes and settings: the words around the difference, not the whole of both."""
+    saver = InMemorySaver()
+    long = "Which of the directors of the two films " + "that were shown in that year " * 40 + "was born first"
+    ask(f"{long}, A?", checkpoints=saver)
+    with pytest.raises(InvalidInput) as caught:
+        ask(f"{long}, B?", checkpoints=saver)
+    assert caught.value.problem == (
+        "thread_id='t' is a run of question '... year was born first, A?', not '... year was born first, B?'"
+    )
+    with pytest.raises(InvalidInput) as caught:
+        ask("Who? " * 500, checkpoints=saver, mode=Chain(steps=3))
+    assert len(str(caught.value)) < 600
+
+
+def test_a_thread_belongs_to_the_program_that_computes_its_model() -> None:
+    saver = InMemorySaver()
+    ask(checkpoints=saver, llm=by("llama.cpp"))
+    with pytest.raises(InvalidInput, match=r"is a run of runtime 'llama\.cpp', not 'openvino'"):
+        ask(checkpoints=saver, llm=by("openvino"))
+    assert ask(checkpoints=saver, llm=by("llama.cpp")).text
+
+
+def by(runtime: str) -> ScriptedLLM:
+    model = scripted()
+    model.runtime = runtime  # type: ignore[attr-defined]
+    return model

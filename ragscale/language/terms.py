@@ -1,7 +1,7 @@
 """Terms of a text for BM25: its words without stop words, stemmed by the language of the corpus.
 
-A stop word that is written as a name stays: ``vitamin A``, ``IT department``, ``A-level``, ``vitamina E``. Capitals alone do
-not make it one where they are for another reason: at the beginning of a sentence, in a title, in a line of capitals.
+A stop word that is written as a name stays: ``vitamin A``, ``IT department``, ``A-level``, ``vitamina E``. Capitals
+that are there for another reason make no name: at the beginning of a sentence, in a title, in a line of capitals.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Terms:
         )
 
     def _is_part(self, run: str, chunk: str) -> bool:
-        """Whether a stop word is a name by the signs around it, as in ``A-level``, ``I.T.``, ``(IT)`` and ``vitamin A,``."""
+        """Whether a stop word is a name by the signs around it: ``A-level``, ``I.T.``, ``(IT)``, ``vitamin A,``."""
         capital = run.upper()
         if capital not in self._capitals:
             return False

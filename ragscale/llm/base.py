@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ragscale.types import Message, Tool, ToolCall, Usage
 
-__all__ = ["LLM", "Capabilities", "Generation", "Score"]
+__all__ = ["LLM", "Capabilities", "Generation", "Score", "runtime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +156,11 @@ class LLM(Protocol):
     async def aclose(self) -> None:
         """Release connections and, for an embedded model, its server. Idempotent."""
         ...
+
+
+def runtime(llm: LLM) -> str:
+    """Program that computes a model, where the model knows it (its attribute ``runtime``): ``"llama.cpp"``.
+
+    The same file gives other texts by another program. Empty for an endpoint, which does not tell what it runs on.
+    """
+    return str(getattr(llm, "runtime", ""))

@@ -47,6 +47,9 @@ class EmbeddedLLM(Sharing):
         ModelFileError: `path` is absent, not a GGUF file, or cannot be loaded.
     """
 
+    runtime = "llama.cpp"
+    """Program that computes the model."""
+
     _servers: ClassVar[Servers[_Key, _Running]] = Servers()
 
     def __init__(

@@ -433,7 +433,7 @@ class OpenAILLM:
         if exact and window is not None and prompt_tokens >= window:  # an estimate may be too high
             raise ModelError(
                 f"The prompt has {prompt_tokens} tokens, the window of {self.name} holds {window}, answer included",
-                "Retrieve or keep fewer passages, or serve the model with a longer context.",
+                "Shorten the question or show fewer passages (k, context), or serve the model with a larger window.",
                 spend=Spend(),
             )
 

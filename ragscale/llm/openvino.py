@@ -67,6 +67,9 @@ class OpenVinoLLM:
         ModelFileError: `path` is absent, not a GGUF file, cannot be loaded, or is a model that always thinks first.
     """
 
+    runtime = "openvino"
+    """Program that computes the model."""
+
     _engines: ClassVar[Servers[tuple[str, int | None], _Engine]] = Servers(lambda engine: engine.stop())
 
     def __init__(
@@ -151,7 +154,7 @@ class OpenVinoLLM:
         if size >= self._window:
             raise ModelError(
                 f"The prompt has {size} tokens, the window of {self.name} holds {self._window}, answer included",
-                "Retrieve or keep fewer passages, or use embedded:PATH.",
+                "Shorten the question or show fewer passages (k, context), or use embedded:PATH.",
                 spend=Spend(),
             )
         sampled, stop = temperature > 0, [mark for mark in stop if mark]

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from ragscale.errors import CallMissing, CallStoreError, InvalidInput, RagscaleError
-from ragscale.llm.base import LLM, Capabilities, Generation, Score
+from ragscale.llm.base import LLM, Capabilities, Generation, Score, runtime
 from ragscale.llm.memo import Memo
 from ragscale.types import Message, Tool
 
@@ -58,8 +58,10 @@ class StoredLLM:
 
     Greedy calls are shared, and sampled ones with the same seed; sampled ones without a seed are made anew each time.
     A completion that ended by itself serves any call with room for it, one that was cut only calls with the same room.
-    A call that two questions make at the same time is made once. Failures are not kept. Several processes of a machine
-    may share a file, also at the same time; on Windows, a call that two of them make at the same time is made twice.
+    A model is known by its name, its fields and its runtime (`ragscale.llm.base.runtime`), so servers with a model of
+    one name share calls. A call that two questions make at the same time is made once. Failures are not kept. Several
+    processes of a machine may share a file, also at the same time; on Windows, a call that two of them make at the same
+    time is made twice.
 
     Args:
         path: SQLite file of the calls, made where it is absent.
@@ -67,7 +69,8 @@ class StoredLLM:
         file: The opened file, where it is not opened here: another process has it.
 
     Raises:
-        InvalidInput: `path` is not a file of calls, or is one of another version; for a replay: it is absent, or holds
+        InvalidInput: `path` is not a file of calls, or is one of another version; its calls of this model do not tell
+            which runtime made them; for a replay: it is absent, or holds
             calls of no model or of several.
         RagscaleError: The file cannot be read or written. Later calls raise `CallStoreError` for that.
     """
@@ -78,6 +81,13 @@ class StoredLLM:
         self._file = file or CallFile(self.path, new=model is not None)
         self._facts: dict[str, Any] | None = self._file.only() if model is None else None
         self._counted: set[tuple[bytes, int]] = set()
+        if model is not None and self.runtime and "runtime" not in self._file.facts(_identity(model), {"runtime": ""}):
+            raise InvalidInput(
+                f"{self.path}: its calls of {model.name} do not tell which program made them, {self.runtime} or "
+                "another: an earlier ragscale kept them",
+                "Give another file, or move this one away: a run keeps its rows, and makes further calls anew. "
+                "A replay (--replay) still reads it.",
+            )
 
     def __repr__(self) -> str:
         return f"StoredLLM({str(self.path)!r}, {self.model!r})"
@@ -104,6 +114,11 @@ class StoredLLM:
         return frozenset(getattr(self.model, "special_tokens", ()) if self.model else self._known()["special_tokens"])
 
     @property
+    def runtime(self) -> str:
+        """Program that computes the model, where it is known (`ragscale.llm.base.runtime`); in a replay, as it was."""
+        return runtime(self.model) if self.model else str(self._known().get("runtime", ""))
+
+    @property
     def url(self) -> str:
         """Endpoint of the model, by which its price is found; in a replay, as it was then."""
         return str(getattr(self.model, "url", "") if self.model else self._known().get("url", ""))
@@ -123,6 +138,7 @@ class StoredLLM:
                 "context_window": self.model.context_window,
                 "special_tokens": sorted(self.special_tokens),
                 "url": self.url,
+                "runtime": self.runtime,
             }
             if known.get(name) != asdict(found):
                 self._facts = {**known, name: asdict(found)}
@@ -241,11 +257,11 @@ class StoredLLM:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
     def _identity(self) -> str:
-        """Name of the model and the fields that are sent along with each call, which may change what it replies."""
+        """Name of the model, the fields that are sent along with each call, and the program that computes it, where it
+        is known: they may change what it replies."""
         if self.model is None:
             return str(self._known()["identity"])
-        fields = getattr(self.model, "fields", {})
-        return json.dumps([self.model.name, fields], sort_keys=True, default=str)
+        return _identity(self.model, *[self.runtime] * bool(self.runtime))
 
     def _known(self) -> dict[str, Any]:
         assert self._facts is not None
@@ -395,12 +411,17 @@ class CallFile:
         """The facts of the only model whose calls it holds. Raises `InvalidInput` for none or several."""
         models = self._run("SELECT model, facts FROM models ORDER BY model")
         if len(models) != 1:
-            names = ", ".join(json.loads(model)[0] for model, _ in models)
+            names = ", ".join(_named(*json.loads(model)) for model, _ in models)
             raise InvalidInput(
                 f"{self.path}: calls of {f'several models ({names})' if models else 'no model'}",
                 "Replay a file of the calls of one model.",
             )
         return {"identity": models[0][0], **json.loads(models[0][1])}
+
+    def facts(self, model: str, absent: dict[str, Any]) -> dict[str, Any]:
+        """Facts of a model; `absent` where it has none of its calls."""
+        found = self._run("SELECT facts FROM models WHERE model = ?", model)
+        return dict(json.loads(found[0][0])) if found else absent
 
     def tell(self, model: str, facts: dict[str, Any]) -> None:
         """Keep the facts of a model."""
@@ -439,6 +460,10 @@ _SCORE: TypeAdapter[Score] = TypeAdapter(Score)
 _CAPABILITIES: TypeAdapter[Capabilities] = TypeAdapter(Capabilities)
 
 
+def _identity(model: LLM, *more: str) -> str:
+    return json.dumps([model.name, getattr(model, "fields", {}), *more], sort_keys=True, default=str)
+
+
 def _rooms(reply: Generation | Score, room: int) -> tuple[int, int]:
     """Room of the calls that a reply serves (`_ANY` where it ended by itself), and the tokens that one sample needs."""
     if isinstance(reply, Score):
@@ -448,6 +473,10 @@ def _rooms(reply: Generation | Score, room: int) -> tuple[int, int]:
         return room, room
     # Only the sum is known: the longest of several samples needs what the others, of a token each, leave of it.
     return _ANY, max(0, min(room, reply.usage.completion_tokens - len(reply.texts) + 1))
+
+
+def _named(name: str, fields: Any, runtime: str = "") -> str:
+    return f"{name} by {runtime}" if runtime else name
 
 
 def _read(reply: bytes, form: TypeAdapter[_R], path: Path) -> _R:

@@ -31,7 +31,7 @@ _CPUS = 4
 """CPUs of a worker, or those of the smallest node."""
 _TRIES = 3
 """Times that a question is asked again when its worker died."""
-_KEPT = ("only", "tell", "reply", "keep", "count", "keep_count")
+_KEPT = ("only", "facts", "tell", "reply", "keep", "count", "keep_count")
 T = TypeVar("T")
 
 

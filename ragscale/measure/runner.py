@@ -18,6 +18,7 @@ from ragscale.agent import Agent
 from ragscale.arguments import listed, whole
 from ragscale.budget import Budget
 from ragscale.errors import EndpointError, InvalidInput, RagscaleError
+from ragscale.llm.base import runtime
 from ragscale.llm.store import StoredLLM
 from ragscale.measure.attempt import attempt
 from ragscale.measure.cell import Cell
@@ -468,6 +469,7 @@ def _settings(agent: Agent) -> dict[str, Any]:
         "ragscale": __version__,
         "index": agent.index.fingerprint,
         "llm": agent.llm.name,
+        **({"runtime": runtime(agent.llm)} if runtime(agent.llm) else {}),
         "how": agent.how or agent.index.how,
         "price": None if agent.price is None else asdict(agent.price),
         **({} if agent.about is None else {"about": agent.about}),

@@ -144,7 +144,9 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             if new:
                 sync(self.folder.parent, deep=False)
-            others = [item for item in self.folder.iterdir() if item.suffix != ".part" and item.name != LOCK_FILE]
+            # a start that was broken off before its settings were written may have left the file of calls alone
+            ours = (LOCK_FILE, *(f"{CALLS_FILE}{end}" for end in ("", "-wal", "-shm", "-journal", "-lock")))
+            others = [item for item in self.folder.iterdir() if item.suffix != ".part" and item.name not in ours]
             if others and not (self.folder / CONFIG_FILE).exists():  # no lock file is made in what is no run
                 raise InvalidInput(f"{self.folder}: not empty and no run (no {CONFIG_FILE})", "Give another --out.")
             held = FileLock(self.folder / LOCK_FILE).acquire(timeout=0)

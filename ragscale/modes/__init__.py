@@ -5,11 +5,11 @@ A third party adds a mode by a `Mode` subclass and an entry point in the group `
 
 from __future__ import annotations
 
-import difflib
 import sys
 from importlib.metadata import entry_points
 from typing import Any
 
+from ragscale.arguments import nearest
 from ragscale.errors import InvalidInput
 from ragscale.modes.auto.mode import Auto
 from ragscale.modes.core import mode as mode_module
@@ -128,9 +128,7 @@ def get(mode: str | Mode | Any) -> Mode:
         return parse(mode)
     known = registered()
     if mode not in known:
-        near = difflib.get_close_matches(mode, known, n=1)
-        guess = f"Did you mean {near[0]!r}? " if near else ""
-        raise InvalidInput(f"Unknown mode {mode!r}", f"{guess}Modes: {', '.join(known)}.")
+        raise InvalidInput(f"Unknown mode {mode!r}", f"{nearest(mode, known)}Modes: {', '.join(known)}.")
     return known[mode]()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from dataclasses import MISSING, fields
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ragscale import modes
+from ragscale.arguments import nearest
 from ragscale.errors import InvalidInput
 from ragscale.modes.core.mode import Mode
 
@@ -107,8 +107,7 @@ def _mode(item: ast.expr, preset: str = "") -> Mode:
             preset = str(_value(keyword.value, name))
             continue
         if key not in accepted:
-            near = difflib.get_close_matches(key, accepted, n=1)
-            guess = f"Did you mean {near[0]!r}? " if near else ""
+            guess = nearest(key, accepted)
             raise InvalidInput(f"{name} has no parameter {key!r}", f"{guess}Parameters: {', '.join(accepted)}.")
         if key in values:
             raise InvalidInput(f"{name}: {key} is given twice", "Give it once.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypeVar
 
+from ragscale.arguments import nearest
 from ragscale.errors import InvalidInput
 from ragscale.prompts.instructions import Instruction
 from ragscale.prompts.prompt import Closing, Form, Plan, Prompt, Reply, Step, Turn
@@ -141,9 +141,9 @@ def profile(
     if name == "auto":
         name = next((trained for pattern, trained in _MODELS if pattern.search(model.lower())), "generic")
     if name not in PROFILES:
-        near = difflib.get_close_matches(name, PROFILES, n=1)
-        guess = f"Did you mean {near[0]!r}? " if near else ""
-        raise InvalidInput(f"profile={name!r} is unknown", f"{guess}Use {', '.join(PROFILES)} or auto.")
+        raise InvalidInput(
+            f"profile={name!r} is unknown", f"{nearest(name, PROFILES)}Use {', '.join(PROFILES)} or auto."
+        )
     made = PROFILES[name]
     known = {field.name for field in fields(made)} - {"name", "form", "sections", "hint"} | _FORM
     for key in settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import tomllib
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ragscale.arguments import nearest
 from ragscale.errors import InvalidInput
 from ragscale.prompts.instructions import INSTRUCTIONS, PLACEHOLDER
 
@@ -114,9 +114,7 @@ def _load(path: Path, changed: int, size: int) -> Sections:
 
 def _known(path: Path, kind: str, name: str, names: Mapping[str, Any]) -> None:
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        guess = f"Did you mean {near[0]!r}? " if near else ""
-        raise InvalidInput(f"{path}: {kind} {name!r} is unknown", f"{guess}Known: {', '.join(names)}.")
+        raise InvalidInput(f"{path}: {kind} {name!r} is unknown", f"{nearest(name, names)}Known: {', '.join(names)}.")
 
 
 def _known_keys() -> dict[str, dict[str, str]]:

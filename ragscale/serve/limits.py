@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 
+from ragscale.arguments import nearest
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.query.request import Size
 from ragscale.words import counted
@@ -76,7 +77,9 @@ class Limits:
         values: dict[str, int] = {}
         for name, value in settings.items():
             if name not in NAMES:
-                raise InvalidInput(f"unknown limit {name!r}", f"Choose one of: {', '.join(NAMES)}.")
+                raise InvalidInput(
+                    f"unknown limit {name!r}", f"{nearest(name, NAMES)}Choose one of: {', '.join(NAMES)}."
+                )
             try:
                 values[name] = int(value)
             except ValueError:

@@ -22,6 +22,8 @@ from ragscale import modes
 from ragscale.budget import Budget
 from ragscale.errors import CallMissing, CallStoreError, InvalidInput, ModelError, RagscaleError
 from ragscale.llm import LLM, special_tokens
+from ragscale.llm.embedded import EmbeddedLLM
+from ragscale.llm.openvino import OpenVinoLLM
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.llm.store import StoredLLM
 from ragscale.modes import Chain, Vote
@@ -121,6 +123,51 @@ async def test_other_models_and_other_fields_do_not_share(tmp_path: Path) -> Non
     for model in models:
         assert (await StoredLLM(tmp_path / "calls", model).generate(ASK, max_tokens=9)).texts == ["number 0 0"]
         assert len(model.calls) == 1
+
+
+async def test_other_programs_do_not_share_a_file_of_weights(tmp_path: Path) -> None:
+    """The packaged model by llama.cpp and by OpenVINO has one name, and gives other texts."""
+    models = [by("llama.cpp"), by("openvino"), Counter()]
+    for model in models:
+        stored = StoredLLM(tmp_path / "calls", model)
+        await stored.capabilities()
+        assert (await stored.generate(ASK, max_tokens=9)).texts == ["number 0 0"]
+        assert len(model.calls) == 1
+    with pytest.raises(InvalidInput, match=r"several models \(scripted by llama.cpp, scripted by openvino, scripted\)"):
+        StoredLLM(tmp_path / "calls")
+    assert (EmbeddedLLM.runtime, OpenVinoLLM.runtime) == ("llama.cpp", "openvino")
+
+
+async def test_a_replay_is_by_the_program_of_then(tmp_path: Path) -> None:
+    stored = StoredLLM(tmp_path / "calls", by("openvino"))
+    await stored.capabilities()
+    made = await stored.generate(ASK, max_tokens=9)
+    replay = StoredLLM(tmp_path / "calls")
+    assert (stored.runtime, replay.runtime) == ("openvino", "openvino")
+    assert (await replay.generate(ASK, max_tokens=9)).texts == made.texts
+    assert StoredLLM(tmp_path / "others", Counter()).runtime == ""
+
+
+async def test_a_file_from_before_programs_were_told_apart(tmp_path: Path) -> None:
+    """Refused for a model that knows its program, of whose calls nobody knows which made them; still replayed."""
+    old = StoredLLM(tmp_path / "calls", Counter())
+    await old.capabilities()
+    made = await old.generate(ASK, max_tokens=9)
+    assert StoredLLM(tmp_path / "calls", by("openvino")).runtime == "openvino"  # those are of an endpoint
+    with sqlite3.connect(tmp_path / "calls") as db:  # neither the keys nor the facts of then had a program
+        db.execute("UPDATE models SET facts = json_remove(facts, '$.runtime')")
+    with pytest.raises(InvalidInput, match=r"do not tell which program made them, openvino or another.*--replay"):
+        StoredLLM(tmp_path / "calls", by("openvino"))
+    replay = StoredLLM(tmp_path / "calls")
+    assert (await replay.generate(ASK, max_tokens=9)).texts == made.texts
+    assert (await StoredLLM(tmp_path / "calls", Counter()).generate(ASK, max_tokens=9)).seconds is not None
+
+
+def by(runtime: str) -> Counter:
+    """A model that knows its program."""
+    model = Counter()
+    model.runtime = runtime  # type: ignore[attr-defined]
+    return model
 
 
 async def test_calls_in_flight_are_joined(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -576,3 +577,21 @@ async def test_gold_that_the_index_does_not_know_is_named_and_no_miss(make_agent
     kept = lines(tmp_path / "run" / "rows" / "once.jsonl")
     assert {row["id"]: (row["type"], row["hops"]) for row in kept} == {"q1": ("bridge", 2), "q2": (None, None)}
     assert Run(tmp_path / "run").questions["q1"] == asked[0]
+
+
+async def test_a_folder_that_holds_the_calls_of_a_start_alone_is_gone_on_with(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    """As a start that was broken off before its settings were written leaves it: nothing is paid again."""
+    whole = await asweep(make_agent(), questions, ["once"], tmp_path / "whole", limit=1)
+    for name in ("run", "other"):
+        (tmp_path / name).mkdir()
+        shutil.copy(tmp_path / "whole" / "calls.sqlite", tmp_path / name)
+        (tmp_path / name / "calls.sqlite-lock").touch()
+    llm = ScriptedLLM(script)
+    run = await asweep(make_agent(llm), questions, ["once"], tmp_path / "run", limit=1)
+    assert llm.calls == []
+    assert run.rows().to_pylist()[0]["answer"] == whole.rows().to_pylist()[0]["answer"]
+    (tmp_path / "other" / "notes.txt").touch()
+    with pytest.raises(InvalidInput, match="not empty and no run"):
+        await asweep(make_agent(), questions, ["once"], tmp_path / "other")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,3 +64,15 @@ def test_every_cap_of_tokens_reaches_the_model(name: str, cap: str) -> None:
         "answer_tokens",
     ):  # the evaluator answers there
         assert any(call.max_tokens == 41 for call in llm.calls)
+
+
+@pytest.mark.parametrize(("cls", "name", "near"), [(Chain, "step", "steps"), (Parallel, "max_query", "max_queries")])
+def test_a_parameter_that_does_not_exist_is_named(cls: type[Mode], name: str, near: str) -> None:
+    with pytest.raises(
+        InvalidInput,
+        match=rf"unknown parameter '{name}' of the mode {cls.name}\. Did you mean '{near}'\? There are: k, c",
+    ):
+        cls(**{name: 3})
+    with pytest.raises(InvalidInput, match=rf"unknown parameter '{name}'"):
+        replace(cls(), **{name: 3})
+    assert pickle.loads(pickle.dumps(cls(k=3))) == cls(k=3) == replace(cls(), k=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -32,3 +33,28 @@ def test_every_mode_answers_and_says_what_it_does_without(mode: Mode) -> None:
     assert all("endpoint cannot score" in event.note for event in without)
     fallback = [event for event in answer.trace if event.status == "fallback" and event not in without]
     assert bool(fallback) == any(call.tools for call in able.calls)
+
+
+@pytest.mark.parametrize("mode", ["direct", "once", "chain", "parallel"])
+def test_a_question_longer_than_the_window_says_by_how_much(mode: str) -> None:
+    """Its length, the window and what to do; and a question as short as it says is answered."""
+    question = "Who discovered tin? " + "And what of all the others? " * 800
+    answer, _ = run(mode, llm=scripted(context_window=1500), question=question)
+    assert answer.stop_reason == "failed"
+    told = re.search(
+        r"the prompt has [\d,]+ tokens, and the context window of scripted has 1,500, \d+ of them for the reply\. "
+        rf"The question has {len(question.strip()):,} characters: shorten it to some ([\d,]+); or use a model with a",
+        answer.reason,
+    )
+    assert told, answer.reason
+    most = int(told[1].replace(",", ""))
+    assert 2000 < most < 7000
+    shorter, _ = run(mode, llm=scripted(context_window=1500), question=question[: most - 100])
+    if mode != "parallel":  # whose conversation grows with each round
+        assert shorter.stop_reason == "answered"
+
+
+def test_a_window_too_small_for_anything_does_not_blame_the_question() -> None:
+    answer, _ = run("once", llm=scripted(context_window=40), question="Who discovered tin?")
+    assert "context window of scripted has 40" in answer.reason
+    assert "Show fewer passages (k, context) or take fewer steps; or use a model with a larger window" in answer.reason

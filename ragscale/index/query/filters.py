@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ragscale.arguments import nearest
 from ragscale.errors import InvalidInput
 
 __all__ = ["Filter", "compile_filter"]
@@ -209,9 +209,9 @@ class _Compiler:
             raise self._refused(node)
         name = node.name
         if name not in self._schema.names:
-            near = [f"Did you mean {other!r}?" for other in difflib.get_close_matches(name, self._schema.names, n=1)]
+            near = nearest(name, self._schema.names)
             has = f"The passages have: {', '.join(sorted(self._schema.names)) or 'no metadata'}."
-            raise InvalidInput(f"filter {self._text!r}: no field {name!r}", " ".join([*near, has]))
+            raise InvalidInput(f"filter {self._text!r}: no field {name!r}", f"{near}{has}")
         kind = self._schema.field(name).type
         if pa.types.is_boolean(kind):
             return pc.field(name), "yes or no"

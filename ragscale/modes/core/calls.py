@@ -103,8 +103,10 @@ class Calls:
         spent: Spend,
         held: int | None,
         trace: Sequence[dict[str, Any]] = (),
+        question: str = "",
     ) -> None:
         self.context = runtime.context
+        self._question = question
         self.scope = scope
         self._emit = self.context.emit or runtime.stream_writer
         self._task = runtime.execution_info
@@ -128,7 +130,7 @@ class Calls:
         clock = Spend.from_dict(state["serial"])
         return cls(
             runtime, scope=state["scope"], clock=clock, spent=spent, held=state.get("held"),
-            trace=state.get("trace", ()),
+            trace=state.get("trace", ()), question=state.get("question", ""),
         )  # fmt: skip
 
     @property
@@ -390,7 +392,7 @@ class Calls:
 
         async def wait(seconds: float) -> None:
             # Nobody waits for an attempt that the budget cannot pay.
-            self._room(prompt, length, n)
+            self._room(prompt, length, n, messages)
             self.ledger.reserve(Spend(llm_calls=1), clock=self.clock).refund()
             await sleep_within(self.ledger, seconds)
 
@@ -398,7 +400,7 @@ class Calls:
             prompt = await self.count(messages, tools)
             async for attempt in attempts(sleep=wait):
                 with attempt:
-                    room = self._room(prompt, length, n)
+                    room = self._room(prompt, length, n, messages)
                     outcome, spent = await self._attempt(prompt, room, n, call)
                     self._attempted += spent
                     reserved = event.reserved + with_margin(prompt) + room * n
@@ -477,15 +479,16 @@ class Calls:
             raise _odd(self.context.llm, "context_window", window, "a number of tokens")
         return window
 
-    def _room(self, prompt: int, length: tuple[int, int], n: int) -> int:
+    def _room(self, prompt: int, length: tuple[int, int], n: int, messages: Sequence[Message]) -> int:
         """Completion tokens a sample that this call may have; raises where an answer of any use does not fit."""
         need = with_margin(prompt)
         window = self._window - prompt
         least, most = length
         if window < least:
             raise ModelError(
-                f"the prompt has {prompt} tokens, the context window of {self.context.llm.name} {self._window}",
-                "Show fewer passages (k, context) or use a model with a larger window.",
+                f"the prompt has {prompt:,} tokens, and the context window of {self.context.llm.name} has "
+                f"{self._window:,}, {least:,} of them for the reply",
+                self._shorter(prompt, self._window - least, messages),
             )
         if over := self._short(need, least * n, least * n):
             raise over
@@ -494,6 +497,19 @@ class Calls:
         if price and price.by_token and usd < math.inf:
             left = min(left, price.completion(need, usd) // n)
         return int(min(most, left, window))
+
+    def _shorter(self, prompt: int, room: int, messages: Sequence[Message]) -> str:
+        """Remedy for a prompt beyond the window, which passages were left out of before: by what it consists of."""
+        larger = "use a model with a larger window, or one served with a larger one"
+        texts = [str(message["content"]) for message in messages]
+        question, everything = len(self._question), sum(map(len, texts))
+        asked = question * max(1, sum(text.count(self._question) for text in texts if question))
+        if 2 * asked < everything:
+            return f"Show fewer passages (k, context) or take fewer steps; or {larger}."
+        tokens = prompt * asked / everything
+        most = int(question * (room - (prompt - tokens)) / tokens)
+        told = f"to some {most // 100 * 100:,}" if most >= 100 else "much"
+        return f"The question has {question:,} characters: shorten it {told}; or {larger}."
 
     def _short(self, prompt: int, completion: int, wanted: int) -> BudgetExceeded | None:
         """The error of a call that wants `wanted` completion tokens, where the budget does not even pay `completion`

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_
 
 from langgraph.graph import END, START, StateGraph
 
+from ragscale.arguments import refuse_options
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.modes.core.calls import LEAST
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room
@@ -48,7 +49,8 @@ class Mode(ABC):
     """A retrieval mode. The object *is* its configuration; `graph` wires it.
 
     Raises:
-        InvalidInput: A number is below the least that `least` allows, above 1,000,000,000, or none at all.
+        InvalidInput: There is no such parameter; a number is below the least that `least` allows, above 1,000,000,000,
+            or none at all.
     """
 
     name: ClassVar[str]
@@ -76,6 +78,11 @@ class Mode(ABC):
     """Passages retrieved a sub-query."""
     context: int = 8
     """Passages shown to the closing answer at most; fewer where the budget or the context window is short."""
+
+    def __new__(cls, *_: Any, **given: Any) -> Self:
+        """Refuse a parameter that does not exist by name, before the fields are set."""
+        refuse_options(f"the mode {cls.name}", given, [field.name for field in fields(cls)], kind="parameter")
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         for name, choices in _choices(type(self)).items():

@@ -34,6 +34,8 @@ __all__ = ["Run", "now", "prepare"]
 _STEPS = 1_000_000
 """Most steps of a graph. Every mode ends long before; one that never ends fails here."""
 _PINS = "ragscale"
+_SHOWN = 80  # characters of a value in a message
+_AROUND = 20  # of them before what differs
 """Key of the run's settings in a checkpoint's metadata: one text, since LangGraph changes other values."""
 _KINDS: dict[str, Any] = {
     "question": str, "text": str | None, "stop": str, "reason": str, "citations": list, "trace": list, "seen": list,
@@ -141,8 +143,8 @@ class Run:
         known = {name: self.pins.get(name) for name in settings}
         other = [name for name in settings if known[name] != settings[name]]
         if other:
-            was, now = ({name: values[name] for name in other} for values in (known, settings))
-            raise InvalidInput(f"thread_id={self.thread_id!r} is a run of {was}, not of {now}", "Use another id.")
+            apart = "; ".join(f"{name} " + ", not ".join(_apart(known[name], settings[name])) for name in other)
+            raise InvalidInput(f"thread_id={_short(self.thread_id)} is a run of {apart}", "Use another id.")
 
     def limit(self, limits: dict[str, float]) -> None:
         """Tie a run that is kept to its limits: one that is resumed may have higher, lower and further ones.
@@ -297,3 +299,22 @@ async def prepare(
     if held:
         ledger.fit_closing(held, closing_usd(price, held, found.thinking))
     return found
+
+
+def _apart(was: Any, now: Any) -> tuple[str, str]:
+    """Two values as messages show them: where they are long, what differs and a little around it."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        other = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+        pairs = [(key, *_apart(was.get(key), now.get(key))) for key in other]
+        return ", ".join(f"{key}={one}" for key, one, _ in pairs), ", ".join(f"{key}={two}" for key, _, two in pairs)
+    if isinstance(was, str) and isinstance(now, str) and max(len(was), len(now)) > _SHOWN:
+        start = next((at for at, (one, two) in enumerate(zip(was, now, strict=False)) if one != two), 0)
+        first = was.rfind(" ", 0, max(0, start - _AROUND)) + 1
+        # a beginning that both have says nothing, and the end is cut by `_short`
+        was, now = (("... " if first else "") + text[first:] for text in (was, now))
+    return _short(was), _short(now)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
