@@ -38,4 +38,4 @@ def test_the_json_of_ask_is_described_key_by_key() -> None:
     told = re.findall(r"`(\w+)`", rows["`spend.total`, `spend.serial`, `spend.lost`, `spend.stored`"])
     assert told == list(Spend().to_dict())
     assert len(told) == 11
-    assert "by eleven dimensions" in README
+    assert "Each sum has eleven numbers" in README
