@@ -12,7 +12,6 @@ The drawings beside this file show what happens inside; ``make graphs`` makes th
 from __future__ import annotations
 
 import asyncio
-import difflib
 import os
 import re
 import threading
@@ -72,21 +71,14 @@ class _State(Question, Result):
 
 
 class Limits(Budget):
-    """The context of a run: limits of its question, as in `Budget`; ``None`` leaves one open.
+    """The context of a run: limits of its question, as in `Budget`; ``None`` leaves one open. A mode's parameters are
+    set where it is deployed.
 
     Raises:
         InvalidInput: There is no such limit, or a value is none.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # for the JSON schema alone
-
-    def __init__(self, **limits: Any) -> None:
-        for name in limits:
-            if name not in LIMITS:
-                near = difflib.get_close_matches(name, LIMITS, n=1)
-                guess = f"Did you mean {near[0]!r}? " if near else "A mode's parameters are set where it is deployed. "
-                raise InvalidInput(f"no limit is called {name!r}", f"{guess}Limits: {', '.join(LIMITS)}.")
-        super().__init__(**limits)
 
 
 LIMITS = tuple(field.name for field in fields(Budget))

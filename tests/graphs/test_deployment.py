@@ -150,11 +150,11 @@ def test_a_modes_own_graph_tells_its_schemas(name: str) -> None:
 
 
 WRONG_LIMITS = [
-    ({"tokenz": 5}, r"no limit is called 'tokenz'. Did you mean 'tokens'\? Limits: rounds, queries, tokens, llm_calls"),
-    ({"tokens": 5, "max_queries": 1}, r"no limit is called 'max_queries'.* Limits: rounds, queries, tokens, llm_calls"),
-    ({"k": 3}, "no limit is called 'k'. A mode's parameters are set where it is deployed. Limits: rounds"),
-    ({"Tokens": 5}, r"no limit is called 'Tokens'. Did you mean 'tokens'"),
-    ({"budget": {"tokens": 5}}, "no limit is called 'budget'"),
+    ({"tokenz": 5}, r"unknown limit 'tokenz' of a budget. Did you mean 'tokens'\? There are: rounds, queries, tokens"),
+    ({"tokens": 5, "max_queries": 1}, r"unknown limit 'max_queries' .* There are: rounds, queries, tokens, llm_calls"),
+    ({"k": 3}, "unknown limit 'k' of a budget. There are: rounds"),
+    ({"Tokens": 5}, r"unknown limit 'Tokens' of a budget. Did you mean 'tokens'"),
+    ({"budget": {"tokens": 5}}, "unknown limit 'budget'"),
     ({"tokens": "5"}, "budget tokens='5' is not a number >= 0"),
     ({"tokens": -1}, "budget tokens=-1 is not a number >= 0"),
     ({"seconds": float("nan")}, "budget seconds=nan is not a number >= 0"),
