@@ -52,6 +52,13 @@ _MOST_PARTS = 2**18  # lists and objects of an answer, which cost more than thei
 _SENT = Spend(llm_calls=1)  # of a call that the server refused before it read the prompt
 # What servers call an account without money: waiting does not help.
 _QUOTA = re.compile(r"insufficient[_ ]quota|exceeded your current quota|billing|credit|payment|balance", re.IGNORECASE)
+# What servers call a prompt that is longer than their window: OpenAI, vLLM, llama.cpp, Claude, Gemini, Groq.
+_LENGTH = re.compile(
+    r"context[_ -]?(?:length|window|size)|maximum (?:model|sequence|input) length|"
+    r"(?:prompt|input|messages?|request)\b.{0,40}\btoo (?:long|large)|"
+    r"token count.{0,40}exceed|reduce (?:the|your) (?:length|message|prompt)",
+    re.IGNORECASE,
+)
 _SENTENCE = 3  # words
 _KEY = re.compile(r"\b(?:api[-_ ]?)?key\b|token|credential|authenticat|unauthori[sz]ed", re.IGNORECASE)
 
@@ -355,10 +362,14 @@ class Transport:
                 "See the server's log; the call may be repeated.",
                 retryable=True,
             )
+        remedy = "?body.NAME=null in the model's specification leaves a parameter out; see docs/models.md."
+        if _LENGTH.search(words):
+            remedy = (
+                "Shorten the question or show fewer passages (k, context). With ?window=TOKENS in the model's "
+                "specification prompts are kept within that."
+            )
         return RefusedError(
-            f"{self.shown} refused the request (HTTP {code}): {words or 'it did not say why'}",
-            "?body.NAME=null in the model's specification leaves a parameter out; see docs/models.md.",
-            spend=_SENT,
+            f"{self.shown} refused the request (HTTP {code}): {words or 'it did not say why'}", remedy, spend=_SENT
         )
 
     def _words(self, value: Any) -> str:

@@ -80,6 +80,27 @@ async def test_what_is_refused_otherwise_has_the_servers_words_and_a_remedy() ->
     assert await asked(Refusing("seed", {"error": {"message": "the moon is wrong"}}), "#m?body.seed=null") == "blue"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens (4872 in messages).",
+        "'max_tokens' or 'max_completion_tokens' is too large: 96. This model's maximum context length is 64 tokens.",
+        "The decoder prompt (length 5000) is longer than the maximum model length of 2048.",
+        "the request exceeds the available context size (4096 tokens), try increasing it",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+        "Please reduce the length of the messages or completion.",
+    ],
+)
+async def test_a_prompt_beyond_the_servers_window_says_to_shorten_it(said: str) -> None:
+    """The server's words have the lengths; `max_tokens` in them is no parameter that it does not take."""
+    with pytest.raises(ModelError, match="refused the request") as caught:
+        await asked(Refusing("max_tokens", {"error": {"message": said}}))
+    assert said.rstrip(".") in caught.value.problem
+    assert caught.value.remedy.startswith("Shorten the question or show fewer passages")
+    assert "?window=" in caught.value.remedy
+
+
 async def test_words_of_the_url_are_no_words_of_the_server() -> None:
     """A host or path may hold the name of a parameter."""
     fake = Refusing("temperature", {"error": {"message": "not supported"}})
