@@ -789,7 +789,9 @@ class Page {
       h("button", {class: "small", onclick: () => download(`${name}.csv`, "text/csv", moves())}, "CSV of moves"),
       h("button", {class: "small", onclick: () => download(`${name}.mmd`, "text/plain", mermaid())}, "Mermaid"),
       this.run.boxes.length ? h("button", {class: "small", onclick: () => download(`${name}-tree.svg`, "image/svg+xml", treePicture(this.tree))}, "SVG of the tree") : null,
-      this.run.moves.length ? h("button", {class: "small", onclick: () => download(`${name}-timeline.svg`, "image/svg+xml", picture(this.fall.querySelector("svg")))}, "SVG of the timeline") : null);
+      this.run.boxes.length ? h("button", {class: "small", onclick: () => pixels(`${name}-tree.png`, treePicture(this.tree))}, "PNG of the tree") : null,
+      this.run.moves.length ? h("button", {class: "small", onclick: () => download(`${name}-timeline.svg`, "image/svg+xml", picture(this.fall.querySelector("svg")))}, "SVG of the timeline") : null,
+      this.run.moves.length ? h("button", {class: "small", onclick: () => pixels(`${name}-timeline.png`, picture(this.fall.querySelector("svg")))}, "PNG of the timeline") : null);
   }
 }
 
@@ -802,6 +804,20 @@ function picture(drawn) {
     for (const name of ["fill", "stroke", "stroke-width", "opacity", "font-size", "font-family"]) to[at].setAttribute(name, style.getPropertyValue(name).replaceAll('"', "'"));
   });
   return new XMLSerializer().serializeToString(copied);
+}
+
+/** Downloads a drawing as PNG, two pixels wide and high for each of its own, fewer where browsers allow no more. */
+function pixels(name, drawing) {
+  const image = new Image();
+  image.onload = () => {
+    const {width, height} = image, scale = Math.min(2, 16000 / Math.max(width, height), Math.sqrt(1e8 / (width * height)));
+    const canvas = h("canvas", {width: Math.round(scale * width), height: Math.round(scale * height)}), pen = canvas.getContext("2d");
+    pen.fillStyle = getComputedStyle(document.body).backgroundColor;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob((made) => download(name, "image/png", made), "image/png");
+  };
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(drawing)}`;
 }
 
 /** The tree as it is unfolded now, as a drawing of its own: lines, boxes, and their texts as they are broken here. */

@@ -223,8 +223,9 @@ def test_exports(browser: Browser) -> None:
         "window.made = {}; URL.createObjectURL = (blob) => { window.last = blob; return 'about:blank'; };"
         "HTMLAnchorElement.prototype.click = function () { window.made[this.download] = window.last; }"
     )
-    for at in range(5):
-        browser.click("footer button", at)
+    for at, label in enumerate(browser.texts("footer button")):
+        if not label.startswith("PNG"):
+            browser.click("footer button", at)
     texts = browser.run(
         "return Promise.all(Object.entries(window.made).map(async ([n, b]) => [n.split('-').at(-1), await b.text()]))"
     )
@@ -249,6 +250,38 @@ def test_exports(browser: Browser) -> None:
     width, height = (float(tree.get(name, "0")) for name in ("width", "height"))
     assert all(0 <= float(line.get("x", "-1")) < width for line in tree.findall("{*}text"))
     assert all(0 < float(line.get("y", "-1")) < height for line in tree.findall("{*}text"))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_pictures_as_png_are_the_drawings(browser: Browser, dark: bool) -> None:
+    browser.open(trace_page(shown(Chain(steps=2)).to_dict()), dark=dark)
+    browser.run(
+        "window.made = {};"
+        "URL.createObjectURL = (blob) => { window.last = blob; return 'about:blank'; };"
+        "HTMLAnchorElement.prototype.click = function () {"
+        " createImageBitmap(window.last).then((found) => { window.made[this.download.split('-').at(-1)] = found; }); }"
+    )
+    sizes = {}
+    for name in ("tree", "timeline"):
+        [at] = [at for at, label in enumerate(browser.texts("footer button")) if label == f"PNG of the {name}"]
+        browser.click("footer button", at)
+        sizes[name] = browser.wait(f"const p = window.made['{name}.png']; return p && [p.width, p.height]")
+        corner, colours = browser.run(
+            "const p = window.made[arguments[0]], c = document.createElement('canvas');"
+            "c.width = p.width; c.height = p.height; const pen = c.getContext('2d'); pen.drawImage(p, 0, 0);"
+            "const d = pen.getImageData(0, 0, c.width, c.height).data, seen = new Set();"
+            "for (let i = 0; i < d.length; i += 4) seen.add(d.slice(i, i + 3).join());"
+            "return [[...d.slice(0, 4)], seen.size]",
+            f"{name}.png",
+        )
+        assert corner[3] == 255
+        assert (sum(corner[:3]) < 3 * 128) == dark
+        assert colours > 20  # lines, boxes and smoothed letters, not a blank sheet
+    width, height = browser.run(
+        "const s = document.querySelector('.fall svg'); return [s.getAttribute('width'), s.getAttribute('height')]"
+    )
+    assert sizes["timeline"] == [round(2 * float(width)), round(2 * float(height))]
+    browser.quiet()
 
 
 def test_works_in_the_frame_of_a_notebook(browser: Browser) -> None:
