@@ -13,6 +13,7 @@ from typing import Any
 
 from ragscale.cli.modes import describe, draw
 from ragscale.modes import Mode, built_in
+from ragscale.words import counted
 
 __all__ = ["files", "variable"]
 
@@ -82,8 +83,8 @@ def _section(cls: type[Mode], told: dict[str, Any], drawing: str) -> str:
     lines = [
         f"Source: {told['source']}." if told["source"] else "",
         f"Pays {told['pays']}." if told["pays"] else "",
-        f"In full, at the defaults: {told['calls']:,} model calls, {told['serial_calls']:,} of them in a row; "
-        f"{told['queries']:,} queries in {told['rounds']:,} rounds.",
+        f"In full, at the defaults: {counted(told['calls'], 'model call')}, {told['serial_calls']:,} in a row; "
+        f"{counted(told['queries'], 'query')} in {counted(told['rounds'], 'round')}.",
     ]
     shown = f"```mermaid\n{drawing.strip()}\n```"
     return f"## `{cls.name}`\n\n{about}\n\n{' '.join(filter(None, lines))}\n\n{shown}\n\n{table}\n"
