@@ -505,6 +505,13 @@ def test_modes_with_the_same_scores_are_not_said_to_need_more_questions(tmp_path
     assert {one["same"] for one in level["comparisons"]} == {"scores"}
 
 
+def test_few_questions_that_hardly_differ_tell_no_more_than_their_interval(tmp_path: Path) -> None:
+    once = [0.5 + 0.01 * (at % 3) for at in range(12)]
+    cells = [Made("once", once, budget=TOKENS), Made("chain", [0.6] * 12, budget=TOKENS)]
+    limits = "\n".join(write(tmp_path / "run", questions(12), cells).report()["limits"])
+    assert "12 questions: too few to tell modes apart that differ by less than about .36." in limits
+
+
 def test_many_modes_and_few_questions_can_show_nothing_and_that_is_said(tmp_path: Path) -> None:
     modes = [f"once(k={k})" for k in range(1, 26)]
     said = "No difference can be shown among 300 comparisons by fewer than 14 questions (or documents)"

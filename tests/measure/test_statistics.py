@@ -12,6 +12,7 @@ from scipy.stats import binomtest, ttest_1samp
 
 from ragscale.errors import InvalidInput
 from ragscale.measure.statistics import (
+    Comparison,
     choose,
     compare,
     front,
@@ -448,3 +449,20 @@ def test_a_document_is_in_one_fold() -> None:
 def test_rows_become_a_matrix() -> None:
     found = grid(["a", "b", "a", "x"], ["1", "1", "2", "1"], [0.5, 1, None, 9], cells=["b", "a"], ids=["2", "1"])
     np.testing.assert_equal(found, [[NAN, NAN], [1.0, 0.5]])
+
+
+@pytest.mark.parametrize(("n", "lead"), [(12, 0.1), (20, 0.06)])
+def test_further_questions_are_enough_for_the_floor_too(n: int, lead: float) -> None:
+    """Small differences that hardly vary: documents unlike all seen may reverse them, however small their error."""
+    rng = np.random.default_rng(3)
+
+    def drawn(number: int) -> Comparison:
+        a = 0.5 + lead + 0.02 * rng.standard_normal(number)
+        return compare(a, np.full(number, 0.5), margin=0.01)
+
+    found = drawn(n)
+    assert found.verdict == "undecided"
+    assert found.further is not None
+    assert found.further == pytest.approx(math.log(0.025) / math.log(1 / (1 + found.difference.value)) - n, abs=1)
+    assert sum(drawn(n + found.further).verdict == "better" for _ in range(5)) >= 3
+    assert drawn((n + found.further) // 2).verdict == "undecided"

@@ -120,7 +120,7 @@ def _sample(measured: Measured, level: float, deviation: float | None, family: i
     found = []
     if documents < _FEW:
         of = "" if documents == n else f" of {counted(documents, 'document')}"
-        found.append(f"{counted(n, 'question')}{of}: {_told(n, deviation)}.")
+        found.append(f"{counted(n, 'question')}{of}: {_told(n, documents, deviation, level)}.")
     least = math.ceil(1 + math.log2(family / (1 - level))) if family else 0
     if documents < least:  # a test that swaps two cells has 2**documents outcomes, and counts both sides
         found.append(
@@ -156,11 +156,15 @@ def _sample(measured: Measured, level: float, deviation: float | None, family: i
     return found
 
 
-def _told(documents: int, deviation: float | None) -> str:
-    """Differences that so many questions cannot tell: below 2.8 standard errors (power of .8 at a level of .05)."""
+def _told(questions: int, documents: int, deviation: float | None, level: float) -> str:
+    """Differences that so many questions cannot tell: below 2.8 standard errors (power of .8 at a level of .05).
+
+    Nor those that documents unlike all that were seen may reverse: the floor of `interval`.
+    """
     if deviation is None or deviation <= 0:
         return "too few to tell modes apart that are close"
-    least = min(1.0, 2.8 * deviation / math.sqrt(documents))
+    unseen = 1 - ((1 - level) / 2) ** (1 / documents)
+    least = min(1.0, max(2.8 * deviation / math.sqrt(questions), unseen / (1 - unseen)))
     return f"too few to tell modes apart that differ by less than about {phrases.score(least)}"
 
 

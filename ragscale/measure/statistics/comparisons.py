@@ -63,6 +63,8 @@ class Comparison:
     """Standard deviation of a question's difference, raised for dependence within documents; NaN for one document."""
     unseen: float
     """Share of documents unlike all seen that would move the difference out of the margin; 0 where it is outside."""
+    reversing: float
+    """Share of documents unlike all seen that would move the difference to 0; 1 without bounds."""
     family: int = 1
     """Comparisons among which this one was corrected."""
 
@@ -125,6 +127,7 @@ def compare(
         margin=margin,
         deviation=math.sqrt(z.var(ddof=1) / len(z) * len(a)) if len(z) > 1 else math.nan,
         unseen=unseen,
+        reversing=_reversing(difference.value, extreme),
     )
     return _judged(found)
 
@@ -220,6 +223,12 @@ def _unseen(difference: float, margin: float, extreme: Bounds) -> float:
     )
 
 
+def _reversing(difference: float, extreme: Bounds) -> float:
+    if extreme is None:
+        return 1.0
+    return difference / (difference - extreme[0 if difference > 0 else 1])
+
+
 def _p_equivalent(z: Array, difference: float, margin: float, unseen: float) -> float:
     """The larger p of the two one-sided t tests, and not below the chance to see no document of the unseen share."""
     if abs(difference) >= margin or len(z) < 2:
@@ -255,7 +264,10 @@ def _further(found: Comparison) -> int | None:
     if math.isnan(found.deviation):
         return None
     if distance > 0:
-        ways.append(normal_sample_size_one_tail(distance, _POWER, tail, std_null=found.deviation))
+        told = normal_sample_size_one_tail(distance, _POWER, tail, std_null=found.deviation)
+        alone = (1 - found.difference.level) / 2  # the interval is that of this comparison, whatever its family
+        floor = math.log(alone) / math.log1p(-found.reversing) if found.reversing < 1 else 1.0
+        ways.append(max(told, floor * n / found.difference.clusters))
     if found.unseen > 0:
         within = normal_sample_size_one_tail(found.margin - distance, _POWER, tail, std_null=found.deviation)
         clear = math.log(tail) / math.log1p(-found.unseen) if found.unseen < 1 else 1.0
