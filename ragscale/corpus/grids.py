@@ -23,8 +23,10 @@ Line = dict[int, Any | None]
 class Grids:
     """Rewrites the tables of a page.
 
-    A cell over several rows stands in each of them. Several rows of headers become one. Tables that hold headings or
-    other tables are there for their looks: they become blocks. So do tables of one column without a header.
+    A cell over several rows stands in each of them, to the end of its group of rows. Several rows of headers become
+    one; a header over all columns is none of them: above them it is the title of the table, below them a row. Tables
+    that hold headings or other tables are there for their looks: they become blocks. So do tables of one column without
+    a header.
 
     Args:
         place: Where the page is, for messages.
@@ -55,6 +57,9 @@ class Grids:
             if len(columns) == 1 and not any(cell.tag == "th" for cell in texts):
                 _to_blocks(table, rows)
                 continue
+            if _is_title(lines[0]) and len(lines) > 2 and _is_header(lines[1]) and not _is_title(lines[1]):
+                _move_before(table, next(iter(lines[0].values())))
+                lines, head = lines[1:], max(head - 1, 0)
             _rebuild(table, lines, columns, _headers(lines, head), texts)
         for cell in list(root.iter("td", "th")):
             if next(cell.iterancestors("table"), None) is None:
@@ -63,6 +68,7 @@ class Grids:
     def _grid(self, rows: list[Any], texts: dict[Any, str]) -> list[Line]:
         lines: list[Line] = []
         carried: dict[int, tuple[Any, int]] = {}  # cells that go on, and the row that they end before
+        ends = _ends(rows)
         for number, row in enumerate(rows):
             carried = {at: (cell, stop) for at, (cell, stop) in carried.items() if stop > number}
             line: Line = {at: cell for at, (cell, _) in carried.items()}
@@ -73,7 +79,7 @@ class Grids:
                 while at in line:
                     at += 1
                 width = _number(cell, "colspan", _SPAN) or 1
-                stop = number + (_number(cell, "rowspan", len(rows)) or len(rows))
+                stop = min(number + (_number(cell, "rowspan", len(rows)) or len(rows)), ends[number])
                 for column in range(at, at + width):
                     if column not in line:
                         line[column] = cell if cell.tag == "th" or column == at else None
@@ -116,13 +122,31 @@ def _cells(row: Any) -> list[Any]:
     return [child for child in row if child.tag in ("td", "th")]
 
 
+def _ends(rows: list[Any]) -> list[int]:
+    """For each row, the number of the first one behind its group (head, a body, foot): no cell goes on beyond that."""
+    ends = [len(rows)] * len(rows)
+    for number in range(len(rows) - 2, -1, -1):
+        same = rows[number].getparent() is rows[number + 1].getparent()
+        ends[number] = ends[number + 1] if same else number + 1
+    return ends
+
+
 def _headers(lines: list[Line], head: int) -> int:
     """The number of rows that are headers; the first row is taken for one where none is marked."""
     count = head
     if not head:
-        while count < len(lines) and all(cell is None or cell.tag == "th" for cell in lines[count].values()):
+        while count < len(lines) and _is_header(lines[count]) and not (count and _is_title(lines[count])):
             count += 1
     return count if 0 < count < len(lines) else 1
+
+
+def _is_header(line: Line) -> bool:
+    return all(cell is None or cell.tag == "th" for cell in line.values())
+
+
+def _is_title(line: Line) -> bool:
+    """Whether it is one header over several columns: of the table, or of a group of rows."""
+    return len(line) > 1 and _is_header(line) and len(set(line.values())) == 1
 
 
 def _rebuild(table: Any, lines: list[Line], columns: list[int], headers: int, texts: dict[Any, str]) -> None:
@@ -142,7 +166,7 @@ def _rebuild(table: Any, lines: list[Line], columns: list[int], headers: int, te
         row = etree.SubElement(table, "tr")
         for at in columns:
             cell = line.get(at)
-            if cell is None or (number and cell is line.get(at - 1)):
+            if cell is None or ((number or _is_title(line)) and cell is line.get(at - 1)):
                 etree.SubElement(row, "td")
                 continue
             copy = deepcopy(cell) if cell in used else cell

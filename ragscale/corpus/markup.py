@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from unicodedata import category
 
 import html_to_markdown
 from lxml import etree, html
 
+from ragscale.corpus.equations import gap, grouped, on_one_line
 from ragscale.corpus.grids import Grids
+from ragscale.corpus.wrapping import unwrapped
 from ragscale.errors import BadDocument
 
 __all__ = ["markdown_of", "parsed"]
@@ -30,12 +33,18 @@ _BOXES = ("button", "select", "iframe", "svg", "input", "object", "video", "audi
 _EMPHASIS = ["b", "strong", "i", "em", "code", "kbd", "var", "samp", "tt"]
 _INLINE = [*_EMPHASIS, "span", "a", "font", "small", "big", "label", "abbr", "cite", "ins", "q", "sub", "sup"]
 _INDENTING = ("blockquote", "li", "dd")
+_RAISED = re.compile(r"vertical-align\s*:\s*(super|sub)\b", re.IGNORECASE)
 _LAID_OUT = re.compile(r"display\s*:\s*(none|block|flex|grid|table|list-item)", re.IGNORECASE)
 _TEXT_PICTURE = re.compile(r"\b(math|mwe-math|latex|tex|emoji|emoticon)", re.IGNORECASE)
 
 _WAS = "data-was"
 _BASE = re.compile(r"[\w)\]]+\Z")
-_SIMPLE = re.compile(r"[+\-\u2212]?\w+(?:[.,]\w+)*[+\-\u2212]?")  # \u2212: the minus sign
+_ORDINALS = "aeo"
+_IN_WORDS = "^_\u200c\u200d"
+_LOGARITHM = re.compile(r"\b(?:log|lg)\Z")
+_MARK = re.compile(r"\[?(?:[0-9]{1,3}|[*\u2020\u2021])\]?")
+_NEAR = 100
+"""Most elements without text between two that stand side by side."""
 _SLASHES = ("/", "\u2044")
 _ROMAN = [(1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")]
 _ROMAN += [(10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")]
@@ -80,27 +89,26 @@ def markdown_of(root: Any, place: object, limit: int) -> str:
     """
     _refuse_deep(root, place)
     _leave_out(root)
+    _unwrap(root)
+    for link in root.iter("a"):
+        if _is_mark(link):
+            link.text = f"[{''.join(link.itertext()).strip().strip('[]')}]"
+            del link[:]
     for element in reversed(list(root.iter("sup", "sub"))):  # those within others first
         _become_text(element, _script(element))
-    for element in reversed(list(root.iter("msup", "mfrac", "msqrt"))):
-        parts = [_grouped("".join(part.itertext()).strip()) for part in element]
-        if element.tag == "msqrt":
-            line = f"\u221a{_grouped(''.join(parts))}"
-        elif element.tag == "mfrac":
-            line = (" " if _before(element)[-1:].isdigit() else "") + "/".join(parts)
-        else:
-            line = "^".join(parts)
-        _become_text(element, line)
     for equation in list(root.iter("math")):
-        equation.tag = "span"
+        line = on_one_line(equation)
+        _become_text(equation, f"{gap(_before(equation), line)}{line}{gap(line, _after(equation))}")
     for picture in list(root.iter("img")):
         shows_text = _TEXT_PICTURE.search(picture.get("class") or "")
         _become_text(picture, (picture.get("alt") or " ") if shows_text else " ")
     for element in list(root.iter(*_EMPHASIS)):
-        text, follows = "".join(element.itertext()), element.getnext()
-        after = element.tail or ("".join(follows.itertext()) if follows is not None else "")
-        if _is_word(_before(element)[-1:] + text[:1]) or _is_word(text[-1:] + after[:1]):
+        text = "".join(element.itertext())
+        if _is_word(_before(element)[-1:] + text[:1]) or _is_word(text[-1:] + _after(element)[:1]):
             element.tag = "span"  # marks within a word would part it
+    for summary in list(root.iter("summary")):
+        if any(True for _ in summary.iter("h1", "h2", "h3", "h4", "h5", "h6")):
+            summary.tag = "div"
     for items in list(root.iter("ol")):
         items.set("start", str(_whole(items.get("start"), 1)))
         if items.get("type") or items.get("reversed") is not None or items.xpath("./li[@value]"):
@@ -127,6 +135,7 @@ def _markdown(body: Any) -> str:
         include_blockquote_citations=False,
         highlight_style="none",
         strip_tags=["a"],
+        preprocessing=html_to_markdown.PreprocessingOptions(enabled=False),  # would drop forms, and what we keep
     )
     body.attrib.clear()  # a body may be hidden until a script shows it
     made = html_to_markdown.convert(html.tostring(body, encoding="unicode", with_tail=False), options)
@@ -168,6 +177,20 @@ def _leave_out(root: Any) -> None:
             element.drop_tree()
         elif found and element.tag in _INLINE:
             element.tag = "div"
+        elif element.tag in _INLINE and element.tag != "a":
+            moved = _RAISED.search(element.get("style") or "")
+            element.tag = {"super": "sup", "sub": "sub"}[moved[1].lower()] if moved else element.tag
+
+
+def _unwrap(root: Any) -> None:
+    """Join the lines of the source in scripts without spaces, where it is not shown as it is written."""
+    written = 0
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        written += (element.tag == "pre") * (1 if event == "start" else -1)
+        if not written and event == "start" and element.text:
+            element.text = unwrapped(element.text)
+        elif not written and event == "end" and element.tail:
+            element.tail = unwrapped(element.tail)
 
 
 def _become_text(element: Any, text: str) -> None:
@@ -179,29 +202,36 @@ def _become_text(element: Any, text: str) -> None:
 
 
 def _is_word(characters: str) -> bool:
-    return len(characters) == 2 and characters.replace("^", "x").replace("_", "x").isalnum()
+    """Whether two characters are of one word; marks over and under letters, and joiners, belong to theirs."""
+    return len(characters) == 2 and all(
+        sign.isalnum() or sign in _IN_WORDS or category(sign)[0] == "M" for sign in characters
+    )
 
 
 def _script(element: Any) -> str:
     """Raised or lowered text as it is written on one line."""
-    text, before = " ".join("".join(element.itertext()).split()), _before(element)
-    if element.tag == "sub" or not text:
-        return f"_{text}" if text[:1].isdigit() and before[-1:].isdigit() else text
+    text, before, after = " ".join("".join(element.itertext()).split()), _before(element), _after(element)
+    if not text:
+        return text
+    if element.tag == "sub":
+        logarithm = bool(_LOGARITHM.search(before))
+        number = text[0].isdigit() and (before[-1:].isdigit() or after[:1].isdigit())
+        if not before[-1:].isalnum() or not (logarithm or number):
+            return text
+        return f"_{text}{' ' if logarithm and after[:1].isalnum() else gap(text, after)}"
     if _is_note(element):
-        return text if not text or text.startswith("[") else f"[{text}]"
+        return text if text.startswith("[") else f"[{text}]"
     follows = element.getnext()
     if (element.tail or "").strip() in _SLASHES and follows is not None and follows.get(_WAS) == "sub":
         return f" {text}" if before[-1:].isdigit() else text  # a fraction
     base = _BASE.search(before)
     if base is None or not (text[:1].isalnum() or text[:1] in "+-\u2212"):
         return text
-    if text.isalpha() and (before[-1].isdigit() or len(text) > 1 or len(base.group()) > 1):
-        return text  # 21st, XIXe, Mme
-    return f"^{_grouped(text)}"
-
-
-def _grouped(text: str) -> str:
-    return text if _SIMPLE.fullmatch(text) else f"({text})"
+    if text.isalpha():
+        number = before[-1].isdigit()
+        if len(text) > 1 or (text in _ORDINALS if number else len(base.group()) > 1):
+            return text  # 21st, 2e, XIXe, Mme
+    return f"^{grouped(text)}{gap(grouped(text), after)}"
 
 
 def _label(items: Any) -> None:
@@ -241,9 +271,19 @@ def _is_note(raised: Any) -> bool:
     return any("#" in (link.get("href") or "") for link in links)
 
 
+def _is_mark(link: Any) -> bool:
+    """Whether a link that is not raised is the mark of a note: it says so, or is a number behind a word."""
+    if not _MARK.fullmatch("".join(link.itertext()).strip()) or next(link.iter("sup"), None) is not None:
+        return False
+    if next(link.iterancestors("sup"), None) is not None:
+        return False
+    said = "noteref" in f"{link.get('role')} {link.get('epub:type')}"
+    return said or ((link.get("href") or "").startswith("#") and _before(link)[-1:].isalnum())
+
+
 def _before(element: Any) -> str:
     """The text right before an element within its block; empty where there is none, or where it is long ago."""
-    while True:
+    for _ in range(_NEAR):
         beside = element.getprevious()
         if beside is None:
             above = element.getparent()
@@ -259,3 +299,24 @@ def _before(element: Any) -> str:
         if text:
             return text
         element = beside
+    return ""
+
+
+def _after(element: Any) -> str:
+    """The beginning of the text right behind an element within its block; empty where there is none."""
+    for _ in range(_NEAR):
+        if element.tail:
+            return str(element.tail)
+        follows = element.getnext()
+        if follows is not None:
+            if follows.tag not in _INLINE:
+                return ""
+            text = next(filter(None, follows.itertext()), "")
+            if text:
+                return str(text)
+            element = follows
+            continue
+        element = element.getparent()
+        if element is None or element.tag not in _INLINE:
+            return ""
+    return ""

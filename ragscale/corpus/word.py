@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipFile
 
 from ragscale.corpus.archive import open_zip
 from ragscale.corpus.documents import DOCUMENT_LIMIT, Part, markdown_part
+from ragscale.corpus.equations import gap, on_one_line
 from ragscale.corpus.parsing import parsing, refuse_tags
 from ragscale.corpus.source import Source
 from ragscale.errors import BadDocument
@@ -23,7 +24,11 @@ __all__ = ["docx_parts"]
 _TAGS = 1_000_000
 """Most tags in a document: a minute, and one or two gigabytes of memory. Large manuals have half a million."""
 _BLOCK = 1 << 18
-_SIMPLE = re.compile(r"-?\w+(?:[.,]\w+)*")
+_HEADING = re.compile(r"heading ([1-9])", re.IGNORECASE)
+_OUTLINE = "ragscale-outline-"
+"""Beginning of the ids of styles for paragraphs that have a level of the outline of their own."""
+_MOVED = 4
+"""Half points above or below the line from which on text is an exponent or an index."""
 _NAMESPACES = {
     "w": "http://schemas.openxmlformats.org/wordprocessingml/2006/main",
     "m": "http://schemas.openxmlformats.org/officeDocument/2006/math",
@@ -106,7 +111,7 @@ def _prepared(package: ZipFile) -> io.BytesIO:
     """The document without what is no text, and with what mammoth passes over as text."""
     from lxml import etree
 
-    copy = io.BytesIO()
+    copy, raised = io.BytesIO(), _raised_styles(package)
     with ZipFile(copy, "w", ZIP_STORED) as made:
         for info in package.infolist():
             if not info.filename.endswith((".xml", ".rels")):
@@ -115,8 +120,9 @@ def _prepared(package: ZipFile) -> io.BytesIO:
             texts, styles = (any(name in data for name in names) for names in (_TEXTS, _STYLE_PARTS))
             if info.filename.endswith(".xml") and (texts or styles):
                 root = _tree(data)
-                _prepare(root)
-                if not texts:  # mammoth takes most of its time for what is none of its business
+                _prepare(root, raised)
+                if not texts:
+                    _name_headings(root)  # mammoth takes most of its time for what is none of its business
                     for element in root.xpath(_LOOKS, namespaces=_NAMESPACES):
                         element.getparent().remove(element)
                 data = etree.tostring(root, encoding="utf-8", xml_declaration=True)
@@ -125,14 +131,83 @@ def _prepared(package: ZipFile) -> io.BytesIO:
     return copy
 
 
-def _prepare(root: Any) -> None:
+def _raised_styles(package: ZipFile) -> dict[str, str]:
+    """Styles of characters that raise or lower them: ids with ``superscript`` or ``subscript``."""
+    name = next((name for name in package.namelist() if name.endswith("/styles.xml")), "")
+    found: dict[str, str] = {}
+    for style in _tree(package.read(name)).iter(f"{_W}style") if name else ():
+        based = _value(style, "w:basedOn")  # Word writes a style behind the one that it is based on
+        kind = _value(style, "w:rPr/w:vertAlign") or _moved(_value(style, "w:rPr/w:position")) or found.get(based, "")
+        if kind:
+            found[style.get(f"{_W}styleId", "")] = kind
+    return found
+
+
+def _value(element: Any, path: str) -> str:
+    found = element.find(path, _NAMESPACES)
+    return "" if found is None else str(found.get(f"{_W}val", ""))
+
+
+def _moved(position: str) -> str:
+    points = int(position) if re.fullmatch(r"-?[0-9]{1,4}", position) else 0
+    return "superscript" if points >= _MOVED else "subscript" if points <= -_MOVED else ""
+
+
+def _name_headings(styles: Any) -> None:
+    """Give styles of headings a name that mammoth knows: those with a level of the outline, or based on one of them."""
+    from lxml import etree
+
+    levels: dict[str, str] = {}
+    for style in styles.iter(f"{_W}style"):
+        name = style.find("w:name", _NAMESPACES)
+        if style.get(f"{_W}type") != "paragraph" or name is None:
+            continue
+        known = _HEADING.fullmatch(name.get(f"{_W}val", ""))
+        level = _outline(style) or (known[1] if known else levels.get(_value(style, "w:basedOn"), ""))
+        levels[style.get(f"{_W}styleId", "")] = level
+        if level.isdigit() and not known:
+            name.set(f"{_W}val", f"heading {level}")
+    for level in range(1, 10) if styles.tag == f"{_W}styles" else ():
+        added = etree.SubElement(styles, f"{_W}style", {f"{_W}type": "paragraph", f"{_W}styleId": f"{_OUTLINE}{level}"})
+        etree.SubElement(added, f"{_W}name", {f"{_W}val": f"heading {level}"})
+
+
+def _outline(element: Any) -> str:
+    """Its level of the outline, from 1; ``body`` where it says that it has none, empty where it says nothing."""
+    value = _value(element, "w:pPr/w:outlineLvl")
+    return "" if not value else str(int(value) + 1) if value in set("012345678") else "body"
+
+
+def _prepare(root: Any, raised: Mapping[str, str]) -> None:
     from lxml import etree
 
     for element in root.xpath(_NOT_TEXT, namespaces=_NAMESPACES):
         element.getparent().remove(element)
+    for properties in root.xpath("//w:r/w:rPr[(w:rStyle or w:position) and not(w:vertAlign)]", namespaces=_NAMESPACES):
+        kind = _moved(_value(properties, "w:position")) or raised.get(_value(properties, "w:rStyle"))
+        if kind:
+            etree.SubElement(properties, f"{_W}vertAlign", {f"{_W}val": kind})
+    for stop in list(root.iter(f"{_W}br", f"{_W}cr", f"{_W}ptab")):  # ends of pages and columns too
+        stop.tag = f"{_W}tab" if stop.tag == f"{_W}ptab" else f"{_W}br"
+        stop.attrib.clear()
+    for skipped in root.xpath("//w:tr/w:trPr/w:gridBefore", namespaces=_NAMESPACES):
+        cell = etree.Element(f"{_W}tc")
+        span = etree.SubElement(etree.SubElement(cell, f"{_W}tcPr"), f"{_W}gridSpan")
+        span.set(f"{_W}val", skipped.get(f"{_W}val", "1"))
+        etree.SubElement(cell, f"{_W}p")
+        skipped.getparent().addnext(cell)
+    for paragraph in root.xpath("//w:p[w:pPr/w:outlineLvl][not(ancestor::w:tbl)]", namespaces=_NAMESPACES):
+        level, properties = _outline(paragraph), paragraph.find("w:pPr", _NAMESPACES)
+        if level.isdigit():
+            for style in properties.findall("w:pStyle", _NAMESPACES):
+                properties.remove(style)
+            properties.insert(0, etree.Element(f"{_W}pStyle", {f"{_W}val": f"{_OUTLINE}{level}"}))
     etree.strip_tags(root, *_WRAPPERS)
     for element in list(root.iter(f"{_M}oMath")):
-        _become_run(element, _line(element))
+        line = on_one_line(element)
+        beside = (element.getprevious(), element.getnext())
+        before, after = ("" if run is None else "".join(run.itertext()) for run in beside)
+        _become_run(element, f"{gap(before, line)}{line}{gap(line, after)}")
     for element in list(root.iter(f"{_W}ruby")):  # characters with their reading above
         base, above = ("".join(element.xpath(path, namespaces=_NAMESPACES)) for path in _RUBY)
         _become_run(element, f"{base}({above})" if above else base, run=False)
@@ -147,24 +222,3 @@ def _become_run(element: Any, text: str, *, run: bool = True) -> None:
     inner = etree.SubElement(element, f"{_W}t") if run else element
     element.tag, inner.tag = (f"{_W}r", f"{_W}t") if run else (f"{_W}t", f"{_W}t")
     inner.text = text
-
-
-def _line(element: Any) -> str:
-    """An equation on one line."""
-    tag = element.tag.removeprefix(_M)
-    if tag == "t":
-        return element.text or ""
-    parts = [_line(child) for child in element if isinstance(child.tag, str) and child.tag.startswith(_M)]
-    if tag in ("sup", "sub"):
-        return ("^" if tag == "sup" else "_") + _grouped("".join(parts))
-    if tag == "f":
-        return "/".join(_grouped(part) for part in parts if part)
-    if tag == "rad":
-        return f"\u221a{_grouped(parts[-1] if parts else '')}"  # the sign of a root
-    if tag == "d":
-        return f"({', '.join(parts)})"
-    return (" " if tag == "mr" else "").join(parts)
-
-
-def _grouped(text: str) -> str:
-    return text if _SIMPLE.fullmatch(text) else f"({text})"

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from docx import Document
 from made import passages, zipped
 from test_bounds import FONT, cell, pdf_of, table
 from test_formats import docx_of, run, written
@@ -106,6 +107,68 @@ HTML = {
     ),
     "cells without a table": ("<tr><td>a<td>b", "a\n\nb"),
     "words parted by boxes": ("<p>from<input value=5>to<svg><text>x</text></svg>end", "from to end"),
+    "forms": (
+        "<form><h2>Rhodium</h2><p>found 1804</p><fieldset>by <label>Wollaston<input></label></fieldset></form>"
+        "<header>Menu</header><div class=nav>kept</div>",
+        "## Rhodium\n\nfound 1804\n\nby Wollaston\n\nkept",
+    ),
+    "powers of a number": (
+        "<p>O(2<sup>n</sup>), 10<sup>x</sup>, 7<sup>2</sup>5<sup>3</sup>, la 2<sup>e</sup>, 3<sup>rd</sup>",
+        "O(2^n), 10^x, 7^2 5^3, la 2e, 3rd",
+    ),
+    "bases of logarithms": (
+        "<p>log<sub>2</sub>32 = 5, log<sub>b</sub>x, log<sub>10</sub>(100), <sup>12</sup><sub>6</sub>C",
+        "log_2 32 = 5, log_b x, log_10(100), 12_6C",
+    ),
+    "marks of notes that are not raised": (
+        '<p>in 1990<a href="#f2" role="doc-noteref">2</a> and 1991<a href="#f3">3</a>, see <a href="#c">4</a>',
+        "in 1990[2] and 1991[3], see 4",
+    ),
+    "raised by style": (
+        "<p>10<span style='font-size:70%;Vertical-Align: super'>6</span> H<span style='vertical-align:sub'>2</span>O",
+        "10^6 H2O",
+    ),
+    "mathml of every shape": (
+        "<p><math><mroot><mn>8</mn><mn>3</mn></mroot></math>, "
+        "<math><mroot><mi>y</mi><mn>5</mn></mroot></math>, "
+        "<math><msub><mn>101</mn><mn>2</mn></msub></math>, "
+        "<math><msubsup><mi>x</mi><mn>1</mn><mn>2</mn></msubsup><mn>4</mn></math>, "
+        "<math><msqrt><msup><mi>b</mi><mn>2</mn></msup><mo>-</mo><mn>4</mn><mi>a</mi><mi>c</mi></msqrt></math>, "
+        "<math><mmultiscripts><mi>U</mi><mprescripts/><mn>92</mn><mn>238</mn></mmultiscripts></math>, "
+        "<math><munderover><mo>\u2211</mo><mrow><mi>i</mi><mo>=</mo><mn>0</mn></mrow><mn>9</mn></munderover>"
+        "<mn>5</mn></math>, "
+        "<math><mo>(</mo><mtable><mtr><mtd><mn>1</mn></mtd><mtd><mn>2</mn></mtd></mtr>"
+        "<mtr><mtd><mn>3</mn></mtd><mtd><mn>4</mn></mtd></mtr></mtable><mo>)</mo></math>, "
+        "<math><mfenced open='['><mi>a</mi><mi>b</mi></mfenced></math>, "
+        "7<math><mfrac><mn>1</mn><mn>2</mn></mfrac></math>",
+        "\u221b8, y^(1/5), 101_2, x_1^2 4, \u221a(b^2-4ac), _92^238 U, \u2211_(i=0)^9 5, (1 2; 3 4), [a, b), 7 1/2",
+    ),
+    "scripts without spaces": (
+        "<p>\u6c5f\u6d41\n  \u7ecf\u5341\u3002\n\u7701 in\nall</p><pre>\u6c5f\n\u6d41</pre>",
+        "\u6c5f\u6d41\u7ecf\u5341\u3002\u7701 in\nall\n\n```\n\u6c5f\n\u6d41\n```",
+    ),
+    "rows that go on to the end of their group": (
+        "<table><thead><tr><th rowspan=2>Metal<th>Year<tbody><tr><td>Rh<td>1804<tr><td rowspan=3>Pd<td>1803"
+        "<tbody><tr><td>Os<td>1803</table>",
+        "| Metal | Year |\n| --- | --- |\n| Rh | 1804 |\n| Pd | 1803 |\n| Os | 1803 |",
+    ),
+    "headers of groups of rows": (
+        "<table><tr><th colspan=2>Squad<tr><th>Player<th>Age<tr><th colspan=2>Goalkeepers<tr><td>Ann<td>20"
+        "<tr><th colspan=2>Defenders<tr><td>Bob<td>30</table>",
+        "Squad\n\n| Player | Age |\n| --- | --- |\n| Goalkeepers |  |\n| Ann | 20 |\n| Defenders |  |\n| Bob | 30 |",
+    ),
+    "a box of facts": (
+        "<table><tr><th colspan=2>Rhodium<tr><th>Symbol<td>Rh<tr><th colspan=2>History<tr><th>Found<td>1804</table>",
+        "| Rhodium |  |\n| --- | --- |\n| Symbol | Rh |\n| History |  |\n| Found | 1804 |",
+    ),
+    "a heading in a summary": (
+        "<details><summary><h3>Warranty</h3></summary>Covers parts</details>",
+        "### Warranty\n\nCovers parts",
+    ),
+    "marks of emphasis at a combining mark": (
+        "<p><b>\u0939\u093f</b>\u0928\u094d\u0926\u0940 <i>Cafe</i>\u0301 <b>\u06a9\u062a</b>\u200c\u0647\u0627",
+        "\u0939\u093f\u0928\u094d\u0926\u0940 Cafe\u0301 \u06a9\u062a\u200c\u0647\u0627",
+    ),
     "labels of controls": (
         "<label>Size</label><select><option>S<option>M</select><button>Buy</button> big",
         "Size big",
@@ -145,6 +208,17 @@ def equation(inner: str) -> str:
 
 def sign(text: str) -> str:
     return f"<m:r><m:t>{text}</m:t></m:r>"
+
+
+def part(text: str) -> str:
+    return f"<m:e>{sign(text)}</m:e>"
+
+
+def fraction(above: str, below: str) -> str:
+    return f"<m:f><m:num>{sign(above)}</m:num><m:den>{sign(below)}</m:den></m:f>"
+
+
+STOPS = ('br w:type="page"', 'br w:type="column"', "cr", "ptab")
 
 
 def boxed(text: str) -> str:
@@ -210,6 +284,64 @@ DOCX = {
             )
         ],
         "E = 10^6 J or (a+b)/2",
+    ),
+    "equations of every shape": (
+        [
+            paragraph(run("7"), equation(fraction("1", "2")), run(" of "), equation(sign("7") + fraction("1", "2"))),
+            paragraph(
+                equation(f"<m:rad><m:deg>{sign('3')}</m:deg><m:e>{sign('8')}</m:e></m:rad>{sign('=2')}"),
+                run(" and "),
+                equation(
+                    f"<m:func><m:fName><m:sSub><m:e>{sign('log')}</m:e><m:sub>{sign('2')}</m:sub></m:sSub></m:fName>"
+                    f"<m:e>{sign('32')}</m:e></m:func>"
+                ),
+            ),
+            paragraph(
+                equation(
+                    f"<m:d><m:dPr><m:begChr m:val='['/></m:dPr><m:e><m:m><m:mr>{part('1')}{part('2')}</m:mr>"
+                    f"<m:mr>{part('3')}{part('4')}</m:mr></m:m></m:e></m:d>"
+                )
+            ),
+            paragraph(
+                equation(
+                    f"<m:nary><m:naryPr><m:chr m:val='\u2211'/></m:naryPr><m:sub>{sign('i=0')}</m:sub>"
+                    f"<m:sup>{sign('9')}</m:sup>{part('5')}</m:nary>"
+                )
+            ),
+        ],
+        "7 1/2 of 7 1/2\n\n\u221b8=2 and log_2 32\n\n[1 2; 3 4)\n\n\u2211_(i=0)^9 5",
+    ),
+    "ends of pages, columns and lines": (
+        [paragraph(run("one"), *(f"<w:r><w:{stop}/></w:r>{run(stop[:2])}" for stop in STOPS))],
+        "one\nbr\nbr\ncr\tpt",
+    ),
+    "raised and lowered by position": (
+        [
+            paragraph(
+                *(
+                    run("10"),
+                    styled("6", 'position w:val="8"'),
+                    run(" H"),
+                    styled("2", 'position w:val="-6"'),
+                    run("O"),
+                ),
+                *(run(" 199"), styled("1", 'position w:val="2"')),
+            )
+        ],
+        "10^6 H2O 1991",
+    ),
+    "rows that begin later": (
+        [
+            table(
+                cell("a") + cell("b") + cell("c"),
+                f'<w:trPr><w:gridBefore w:val="1"/></w:trPr>{cell("y")}{cell("z")}',
+            )
+        ],
+        "| a | b | c |\n| --- | --- | --- |\n|  | y | z |",
+    ),
+    "headings by their level": (
+        [f'<w:p><w:pPr><w:pStyle w:val="Quote"/><w:outlineLvl w:val="1"/></w:pPr>{run("Use")}</w:p>', run("x", "p")],
+        "## Use\n\nx",
     ),
     "numbered items": (
         [paragraph(run("first"), style="ListNumber"), paragraph(run("second"), style="ListNumber")],
@@ -336,3 +468,25 @@ def test_headings_of_a_docx_and_its_title(tmp_path: Path) -> None:
     blocks = [paragraph(run(text), style=style) for text, style in (("Pumps", "Title"), ("Use", "Heading1"), ("x", ""))]
     found = passages(written(tmp_path, "a.docx", docx_of(*blocks)), chunking=Chunking(by="headings"))
     assert [(p.title, p.text) for p in found] == [("Use", "# Pumps\n\nx")]
+
+
+def test_styles_of_a_docx(tmp_path: Path) -> None:
+    """What a style is based on tells that it makes headings, and exponents."""
+    made = Document()
+    for name, kind, base in (
+        ("Kapitel", 1, "Heading 2"),
+        ("Motto", 1, "Quote"),
+        ("Hoch", 2, None),
+        ("Hoch fett", 2, "Hoch"),
+    ):
+        style = made.styles.add_style(name, kind)
+        style.base_style = made.styles[base] if base else None
+    made.styles["Hoch"].font.superscript = True
+    made.add_paragraph("Werte", style="Kapitel")
+    made.add_paragraph("kurz", style="Motto")
+    text = made.add_paragraph("10")
+    text.add_run("6", style="Hoch fett")
+    text.add_run(" J")
+    made.save(tmp_path / "a.docx")
+    (found,) = passages(tmp_path / "a.docx")
+    assert (found.title, found.text) == ("Werte", "## Werte\n\nkurz\n\n10^6 J")
