@@ -56,7 +56,7 @@ def test_a_run_without_texts_has_the_same_figures_and_none_of_the_words(run: Run
     assert [one["id"] for one in kept.rows().to_pylist()] == [one["id"] for one in run.rows().to_pylist()]
     with pytest.raises(InvalidInput, match=r"kept without traces\. Give the run that it was kept from"):
         kept.trace("once@tokens=4000", "q0001")
-    with pytest.raises(InvalidInput, match="its rows have no traces; .* not what report --rows kept of it"):
+    with pytest.raises(InvalidInput, match=r"its rows have no traces; .* not what report --rows kept of it"):
         fit(kept.folder)
 
 
