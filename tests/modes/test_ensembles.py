@@ -8,17 +8,30 @@ from typing import Any
 
 import pytest
 from conformance import check
-from doubles import QUESTION, first_member_fails, move_of, never_repeating, run, scripted, section_of
+from doubles import (
+    QUESTION,
+    StubIndex,
+    first_member_fails,
+    instead,
+    move_of,
+    never_repeating,
+    of,
+    run,
+    score,
+    scripted,
+    section_of,
+)
 
 from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import ModelError
-from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
+from ragscale.llm.scripted import ScriptedCall, ScriptedLLM, count
 from ragscale.modes import BestOfN, Chain, Mixture, MultiChain, Once, Parallel, Retry, Vote
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.voting import majority
 from ragscale.prompts import NO_INFORMATION
 from ragscale.prompts.aggregation import META, MIXTURE, read_reasoned
+from ragscale.types import Usage
 
 
 def shown(call: ScriptedCall) -> str:
@@ -353,3 +366,50 @@ def test_nested_to_three_levels(mode: Any, calls: int, queries: int) -> None:
         answer, ledger = run(mode, budget=budget)
         check(answer, ledger, budget)
         assert answer.text
+
+
+class ByPieces(ScriptedLLM):
+    """Its words have 1.6 tokens, as those of real tokenizers."""
+
+    async def count_tokens(self, messages: Any, *, tools: Any = ()) -> int:
+        return math.ceil(1.6 * count(messages, tools))
+
+
+def in_pieces(script: Any) -> ByPieces:
+    return ByPieces(
+        script, score=score, context_window=100_000,
+        usage=lambda true, call: Usage(math.ceil(1.6 * true.prompt_tokens), math.ceil(1.3 * true.completion_tokens)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mode", "budget", "words"),
+    [
+        ("best-of-n(of=vote(of=once))", Budget(tokens=300), 80),
+        ("retry(of=auto)", Budget(tokens=300), 80),
+        ("vote(of=once)", Budget(tokens=300), 120),
+        ("vote", Budget(serial_tokens=1500), 60),
+        ("retry", Budget(serial_tokens=1500), 60),
+        ("mcts", Budget(serial_tokens=1500), 60),
+        ("vote", Budget(serial_tokens=300), 60),
+        ("vote(of=mixture(of=once, n=2, layers=2), n=2)", Budget(tokens=300), 60),
+    ],
+)
+def test_what_finds_nothing_ends_in_words_where_once_does(mode: str, budget: Budget, words: int) -> None:
+    """No member has an answer, and where nothing is left for a closing one, it is what the first one said."""
+    index, unsure = StubIndex(words=words), instead(answer={"documents": [1], "answer": "unknown"})
+    alone, _ = run("once", llm=in_pieces(unsure), index=index, budget=budget)
+    answer, ledger = run(mode, llm=in_pieces(unsure), index=index, budget=budget)
+    check(answer, ledger, budget)
+    assert alone.text == answer.text == "unknown"
+    said = [event for event in of(answer, "select") if event.note.startswith("no closing answer")]
+    assert len(said) <= 2
+    assert bool(answer.stop_reason == "answered") == (not answer.reason)
+
+
+def test_nothing_that_can_be_paid_is_an_explicit_empty_answer() -> None:
+    for mode in ("vote", "retry", "mcts", "best-of-n(of=vote(of=once))"):
+        answer, ledger = run(mode, llm=in_pieces(never_repeating), budget=Budget(tokens=100))
+        check(answer, ledger, Budget(tokens=100))
+        assert (answer.text, answer.stop_reason) == ("", "budget:tokens")
+        assert "Raise tokens in the budget" in answer.reason

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from ragscale.errors import InvalidInput
 from ragscale.modes.core.mode import Mode
-from ragscale.prompts import PROFILES, Match, ProfileName
+from ragscale.prompts import PROFILES, Match, Profile, ProfileName, Prompt
+from ragscale.types import Passage
 
 __all__ = ["CAPS", "CORAG", "Asking", "Planning", "Stepwise"]
 
@@ -74,7 +76,12 @@ class Stepwise(Planning):
 
     needs: ClassVar[tuple[str, ...]] = ("plan",)
     extends: ClassVar[bool] = True
+    least: ClassVar[dict[str, float]] = {**CAPS, "question_k": 0, "plan_k": 0}
 
+    question_k: int = 5
+    """Passages retrieved for the question itself, in a round before the first step; the answer sees them too."""
+    plan_k: int = 2
+    """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
     plan_tokens: int = 0
     """Most tokens of a planner's reply; 0: as the profile says (128; corag: 64)."""
     read_tokens: int = 0
@@ -90,3 +97,12 @@ class Stepwise(Planning):
     repeat, up to the last step."""
     match: Match = "words"
     """Repeats: by ``"words"`` in any case and composition, or by the ``"exact"`` text, as published."""
+
+    @property
+    def looks(self) -> int:
+        """`question_k`."""
+        return self.question_k
+
+    def planning(self, profile: Profile, question: str) -> Callable[[list[Passage]], Prompt[Any]]:
+        """The first planner's turn, from as many passages as it sees."""
+        return lambda docs: profile.plan(question, docs[: self.plan_k], [])

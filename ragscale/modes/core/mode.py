@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -17,7 +17,7 @@ from ragscale.modes.core.calls import LEAST
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room
 from ragscale.modes.core.moves import Context, Moves
 from ragscale.modes.core.nodes import Node, node, unless_stopped
-from ragscale.modes.core.state import State, Update, evidence
+from ragscale.modes.core.state import Outcome, State, Update, evidence
 from ragscale.prompts import Closing, Profile, Prompt
 from ragscale.types import Passage, Spend
 
@@ -238,7 +238,8 @@ class Mode(ABC):
             with contextlib.suppress(BudgetExceeded):
                 [ids] = await moves.retrieve([state["question"]], self.k)
         ids, make = ids[: self.context], self._asking(moves, state)
-        return await moves.close(state["question"], ids, state["chain"], state["known"], state["stop"], make)
+        update = await moves.close(state["question"], ids, state["chain"], state["known"], state["stop"], make)
+        return update if update["text"] else {**update, **_said(moves, state["outcomes"])}
 
     def _asking(self, moves: Moves, state: Any) -> Callable[[list[Passage]], Prompt[Closing]] | None:
         """Makes the closing answer's prompt from passages; None for the profile's own."""
@@ -265,3 +266,15 @@ class Mode(ABC):
             known = f"It is one of {', '.join(owners)}: give that as the mode. {known}" if owners else known
             raise InvalidInput(f"{cls.name}: preset={name!r} is unknown", known)
         return cls(**{**cls.presets[name], **changes})
+
+
+def _said(moves: Moves, outcomes: Sequence[Outcome]) -> Update:
+    """The first inner run's own words, for a run that could not write its closing answer; traced.
+
+    All of them have abstained then, and what they said of what was found is paid for: ``once`` would have said it, too.
+    """
+    for outcome in outcomes:
+        if said := outcome["said"]:
+            moves.note("select", "no closing answer: an inner run's own words", status="kept", output=said)
+            return {"text": said, "citations": outcome["citations"] or moves.cite(said, [], outcome["passages"])}
+    return {}

@@ -67,6 +67,8 @@ class Outcome(TypedDict):
     branch: str
     text: str
     """Its answer; empty where it has none, or was not to write one."""
+    said: str
+    """The same; where it has none, the words of the first run inside it that wrote one: an abstention, mostly."""
     citations: list[str]
     chain: list[Step]
     known: list[str]
@@ -197,7 +199,9 @@ def noted(known: list[str], said: str) -> list[str]:
 
 def outcome(end: dict[str, Any]) -> Outcome:
     """The result of an inner run, from its final state."""
+    said = [end["text"], *(inner["said"] for inner in end["outcomes"])]
     return Outcome(
-        branch=end["scope"]["branch"], text=end["text"] or "", citations=end["citations"], chain=end["chain"],
-        known=end["known"], passages=evidence(cast(State, end)), score=None, stop=end["stop"], reason=end["reason"],
+        branch=end["scope"]["branch"], text=end["text"] or "", said=next(filter(None, said), ""),
+        citations=end["citations"], chain=end["chain"], known=end["known"], passages=evidence(cast(State, end)),
+        score=None, stop=end["stop"], reason=end["reason"],
     )  # fmt: skip

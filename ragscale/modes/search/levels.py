@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from ragscale.modes.core.asking import CAPS, Stepwise
+from ragscale.modes.core.asking import Stepwise
 from ragscale.modes.core.costs import Costs, Forecast, Room, beside, series
 from ragscale.modes.core.moves import Moves
-from ragscale.prompts import Profile, Prompt
-from ragscale.types import Passage, Spend
+from ragscale.types import Spend
 
 __all__ = ["Levels", "Shape"]
 
@@ -38,7 +37,6 @@ class Levels(Stepwise):
     a greedy step of one chain.
     """
 
-    least: ClassVar[dict[str, float]] = {**CAPS, "question_k": 0, "plan_k": 0}
     most: ClassVar[dict[str, float]] = {"beam": 256}
 
     steps: int = 3
@@ -49,10 +47,6 @@ class Levels(Stepwise):
     """Children of each chain (E)."""
     samples: int = 4
     """Sub-queries sampled to find `expand` distinct ones."""
-    question_k: int = 5
-    """Passages retrieved for the question itself, in a round before the first level; the answer sees them too."""
-    plan_k: int = 2
-    """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
     temperature: float = 0.7
     """Of sampled sub-queries."""
 
@@ -67,15 +61,6 @@ class Levels(Stepwise):
     def compare_cost(self, costs: Costs, children: int) -> Spend:
         """Expected cost of a comparison of so many children, beside their scores."""
         return Spend()
-
-    @property
-    def looks(self) -> int:
-        """`question_k`."""
-        return self.question_k
-
-    def planning(self, profile: Profile, question: str) -> Callable[[list[Passage]], Prompt[Any]]:
-        """The first planner's turn, from as many passages as it sees."""
-        return lambda docs: profile.plan(question, docs[: self.plan_k], [])
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """Two greedy levels, as one is a search by another query; `steps` levels in full."""

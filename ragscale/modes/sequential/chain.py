@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar, Literal
@@ -10,15 +9,15 @@ from typing import Any, ClassVar, Literal
 from langgraph.graph import END
 
 from ragscale.errors import InvalidInput
-from ragscale.modes.core.asking import CAPS, CORAG, Stepwise
+from ragscale.modes.core.asking import CORAG, Stepwise
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room, series
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
 from ragscale.modes.core.steps import FIRST, enough, reading, retrieving
-from ragscale.prompts import Profile, Prompt, normalise
-from ragscale.types import Passage, Spend
+from ragscale.prompts import normalise
+from ragscale.types import Spend
 
 __all__ = ["Chain"]
 
@@ -49,16 +48,12 @@ class Chain(Stepwise):
     name: ClassVar[str] = "chain"
     source: ClassVar[str] = "CoRAG, arXiv 2501.14342"
     pays: ClassVar[str] = "where each fact is needed to ask for the next one"
-    least: ClassVar[dict[str, float]] = {**CAPS, "question_k": 0, "plan_k": 0, "repeats": 0, "bias": -100}
+    least: ClassVar[dict[str, float]] = {**Stepwise.least, "repeats": 0, "bias": -100}
     most: ClassVar[dict[str, float]] = {"bias": 100}
     presets: ClassVar[dict[str, dict[str, Any]]] = {"corag-paper": {**CORAG, "repeats": 24}}
 
     steps: int = 6
     """Longest chain (L)."""
-    question_k: int = 5
-    """Passages retrieved for the question itself, in a round before the first step; the answer sees them too."""
-    plan_k: int = 2
-    """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
     repeats: int = 1
     """Repeated sub-queries in a row after which the chain ends; over a whole chain there are 4 x `steps` attempts."""
     temperature: float = 0.7
@@ -78,15 +73,6 @@ class Chain(Stepwise):
                 f"{self.name}: bias={self.bias!r} has no effect with stop={self.stop!r}",
                 "Give stop='learned', or no bias.",
             )
-
-    @property
-    def looks(self) -> int:
-        """`question_k`."""
-        return self.question_k
-
-    def planning(self, profile: Profile, question: str) -> Callable[[list[Passage]], Prompt[Any]]:
-        """The first planner's turn, from as many passages as it sees."""
-        return lambda docs: profile.plan(question, docs[: self.plan_k], [])
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """Two steps, as one is a search by another query; `steps` steps."""
