@@ -477,13 +477,14 @@ class Agent:
                 f" Calls of killed processes count against the limits, too: {run.lost.llm_calls:,} with "
                 f"{run.lost.tokens:,} tokens, {run.lost.queries:,} queries."
             )
+        counted_by = _caveat(total, ledger.budget, getattr(self.llm, "most_off", None))
         return Answer(
             text=text,
             citations=citations,
             mode=spec.label(mode),
             stop_reason=stop or "answered",
             reason=reason,
-            caveat=_caveat(total, ledger.budget, getattr(self.llm, "most_off", None)),
+            caveat=" ".join(filter(None, [*dict.fromkeys(state["caveats"]), counted_by])),
             spend=AnswerSpend(total, serial, run.lost, ledger.stored),
             trace=trace,
             question=state["question"],

@@ -61,7 +61,8 @@ class Answer:
     reason: str = ""
     """In plain words, the cause of an early stop and its remedy; empty for ``"answered"``."""
     caveat: str = ""
-    """Basis of the token limit where some tokens are estimates; empty where the server counted all of them."""
+    """Basis of the token limit where some tokens are estimates, and of the mode's policy where it was fitted for
+    another run (``auto``); empty where the server counted all tokens and nothing else is to be said."""
     question: str = ""
     passages: dict[str, Passage] = field(default_factory=dict)
     """The cited passages by id, for display."""

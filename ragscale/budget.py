@@ -21,7 +21,7 @@ from ragscale.arguments import refuse_options
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.types import Spend
 
-__all__ = ["ALONG", "Budget", "Ledger", "Reservation", "unpriced"]
+__all__ = ["ALONG", "Budget", "Ledger", "Reservation", "Share", "unpriced"]
 
 _PARTS = ("seconds", "usd")  # of which there are fractions
 _SUMMED = ("queries", "tokens", "llm_calls", "usd")
@@ -87,6 +87,18 @@ class Budget:
         return given
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A branch's part of a run's limits: what its ledger tells where it is used up."""
+
+    branch: str
+    """By its full name."""
+    kept: Mapping[str, float]
+    """By dimension, the amounts of it that are kept for a closing answer, beside the ledger's own limits."""
+    fewer: str = ""
+    """Parameters that would leave it more of a summed limit if they were lower, in words; empty for none."""
+
+
 class Ledger:
     """Counts what a run spends against its budget. Safe under threads and asyncio.
 
@@ -98,6 +110,7 @@ class Ledger:
         lost: What killed processes had spent besides (a resumed run). It counts against the limits, but `left` does not
             show it, so that the run plans as it would have without a kill.
         elapsed: Seconds that the run had taken before (a resumed run).
+        share: The branch that has `budget` for its share of its parent's; None for one of a run or of a batch.
         clock: Seconds; only differences matter.
 
     Raises:
@@ -112,10 +125,12 @@ class Ledger:
         spent: Spend | None = None,
         lost: Spend | None = None,
         elapsed: float = 0.0,
+        share: Share | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget = Budget.of(budget)
         self.parent = parent
+        self._share = share
         self._clock: Callable[[], float] = parent._clock if parent else clock
         # One lock for the whole family: a reservation is granted by every ancestor or by none.
         self._lock: threading.Lock = parent._lock if parent else threading.Lock()
@@ -155,13 +170,8 @@ class Ledger:
 
         The closing answer's share is not counted as left while it is held; released, it is left to this ledger alone.
         """
-        if dimension == "seconds":
-            return self._seconds_left(clock)
         with self._lock:
-            own: float = getattr(self._own(), dimension)
-            lost: float = 0.0 if self._released else getattr(self._lost, dimension) or 0.0
-            left = min(led._left(dimension) + (lost if led is self else 0.0) for led in self._family()) + own
-            return round(left, 12) if dimension == "usd" and left < math.inf else left
+            return min((left for left, _ in self._lefts(dimension, clock)), default=math.inf)
 
     def limit(self, dimension: str) -> float:
         """The tightest limit of the family in one dimension; infinite if open."""
@@ -173,15 +183,7 @@ class Ledger:
     def path_left(self, dimension: str, clock: Spend) -> float:
         """Remainder of ``rounds``, ``serial_tokens`` or ``serial_calls`` for a branch whose critical path is at
         `clock`, without what the closing answer needs of it while its share is held; infinite if open."""
-        name = ALONG[dimension]
-        limits = (
-            getattr(led.budget, dimension)
-            - (getattr(led._closing.wanted, name) if led._closing and not led._released else 0)
-            for led in self._family()
-            if getattr(led.budget, dimension) is not None
-        )
-        left: float = min(limits, default=math.inf) - getattr(clock, name)
-        return left
+        return min((left for left, _ in self._lefts(dimension, clock)), default=math.inf)
 
     def check_path(self, wanted: Mapping[str, float], clock: Spend) -> None:
         """Make sure that amounts of the limits in `ALONG` are left for a branch whose critical path is at `clock`.
@@ -190,29 +192,59 @@ class Ledger:
             BudgetExceeded: The first limit that would be passed; what costs nothing passes none.
         """
         for dimension, amount in wanted.items():
-            left = self.path_left(dimension, clock)
-            if amount and amount > left:
-                raise self.exceeded(dimension, left, amount)
+            if amount and amount > self.path_left(dimension, clock):
+                raise self.exceeded(dimension, amount, clock)
 
-    def exceeded(self, dimension: str, left: float, wanted: float) -> BudgetExceeded:
-        """The error of a call that wants more of a dimension than is left of its limit."""
-        limit = self.limit(dimension)
-        return BudgetExceeded(dimension, limit, limit - left + wanted)
+    def exceeded(self, dimension: str, wanted: float, clock: Spend | None = None) -> BudgetExceeded:
+        """The error of a call that wants more of a dimension than is left of its tightest limit.
+
+        It names the limit as it was given, and the share of it where a branch has used that up.
+
+        Args:
+            dimension: The limit's.
+            wanted: Amount of the call.
+            clock: The critical path of the calling branch.
+        """
+        with self._lock:
+            left, led = min(self._lefts(dimension, clock), key=lambda found: found[0])
+        return self._refusal(led, dimension, getattr(led.budget, dimension) - left + wanted)
+
+    def _refusal(self, led: Ledger, dimension: str, spent: float) -> BudgetExceeded:
+        """The error of a call after which a ledger of the family would have `spent` so much."""
+        limit, share = getattr(led.budget, dimension), led._share
+        run = next(led for led in self._family() if not led._share)
+        if share is None:
+            closing = led is run and self.holds_closing and dimension != "seconds"
+            return BudgetExceeded(dimension, limit, spent, closing=closing, total=led is not run)
+        kept, given = share.kept.get(dimension, 0), run.limit(dimension)
+        part = limit + kept
+        return BudgetExceeded(
+            dimension, given if given < math.inf else part, spent + kept, closing=kept > 0, branch=share.branch,
+            share=part if part < given < math.inf else None, fewer=share.fewer if dimension in _SUMMED else "",
+        )  # fmt: skip
 
     def tokens_left(self, clock: Spend) -> tuple[float, str]:
         """Tokens that a branch whose critical path is at `clock` may still spend, and the limit that says so."""
         total, serial = self.left("tokens"), self.path_left("serial_tokens", clock)
         return (serial, "serial_tokens") if serial < total else (total, "tokens")
 
-    def child(self, budget: Budget | None = None, *, spent: Spend | None = None, elapsed: float = 0.0) -> Ledger:
+    def child(
+        self,
+        budget: Budget | None = None,
+        *,
+        spent: Spend | None = None,
+        elapsed: float = 0.0,
+        share: Share | None = None,
+    ) -> Ledger:
         """A ledger for a branch or a question: what it spends is charged here as well.
 
         Args:
             budget: Its own limits.
             spent: Charged before, against its own limits; here it is charged already.
             elapsed: Seconds that it had taken before.
+            share: The branch that has its own limits for a share of these.
         """
-        return Ledger(budget, parent=self, spent=spent, elapsed=elapsed)
+        return Ledger(budget, parent=self, spent=spent, elapsed=elapsed, share=share)
 
     def reserve(self, wanted: Spend, *, clock: Spend | None = None) -> Reservation:
         """Take `wanted` out of what is left, here and in every ancestor, or nothing at all.
@@ -227,8 +259,8 @@ class Ledger:
         """
         if wanted.usd is None and self.limit("usd") < math.inf:
             raise InvalidInput(*unpriced(self.limit("usd")))
-        if self._seconds_left(clock) <= 0:
-            raise BudgetExceeded("seconds", self.limit("seconds"), self.limit("seconds"))
+        if (left := self.left("seconds", clock)) <= 0:
+            raise self.exceeded("seconds", left, clock)
         if clock is not None:
             self.check_path({dimension: getattr(wanted, name) for dimension, name in ALONG.items()}, clock)
         with self._lock:
@@ -240,7 +272,7 @@ class Ledger:
                     # What costs nothing of an overrun dimension is still allowed.
                     if getattr(held, dimension) and amount > led._left(dimension):
                         limit = getattr(led.budget, dimension)
-                        raise BudgetExceeded(dimension, limit, limit - led._left(dimension) + amount)
+                        raise self._refusal(led, dimension, limit - led._left(dimension) + amount)
             for led in self._family():
                 led._held += more
             if self._released:
@@ -258,8 +290,7 @@ class Ledger:
         except TimeoutError:
             if not timer.expired():
                 raise
-            limit = self.limit("seconds")
-            raise BudgetExceeded("seconds", limit, limit) from None
+            raise self.exceeded("seconds", self.left("seconds", clock), clock) from None
 
     def hold_closing(self, wanted: Spend) -> None:
         """Set the closing answer's share aside until `release_closing`: as much of `wanted` as the budget has.
@@ -271,15 +302,15 @@ class Ledger:
             BudgetExceeded: Not even one model call or one token is left.
         """
         if self.limit("serial_calls") < wanted.llm_calls:
-            raise BudgetExceeded("serial_calls", self.limit("serial_calls"), wanted.llm_calls)
+            raise self.exceeded("serial_calls", wanted.llm_calls, Spend())
         self._most = wanted
         while self._closing is None:
             tokens = min(wanted.tokens, self.left("tokens") - self._lost.tokens)
             if tokens < 1:
-                raise BudgetExceeded("tokens", self.limit("tokens"), wanted.tokens)
+                raise self.exceeded("tokens", wanted.tokens)
             usd = min(wanted.usd or 0.0, round(self.left("usd") - (self._lost.usd or 0.0), 12))
             if usd < 0:
-                raise BudgetExceeded("usd", self.limit("usd"), wanted.usd or 0.0)
+                raise self.exceeded("usd", wanted.usd or 0.0)
             try:
                 self._closing = self.reserve(Spend(llm_calls=wanted.llm_calls, prompt_tokens=int(tokens), usd=usd))
             except BudgetExceeded as limit:
@@ -344,16 +375,30 @@ class Ledger:
             return 0.0
         return round(limit - gone, 12) if dimension == "usd" else float(limit - gone)
 
-    def _seconds_left(self, clock: Spend | None = None) -> float:
-        left = math.inf
-        for led in self._family():
-            if led.budget.seconds is not None:
-                kept = min(led.budget.seconds / 4, 30.0) if led._closing and not led._released else 0.0
-                gone = led._clock() - led._start
-                if clock is not None and led is self:  # a batch around it runs other questions meanwhile
-                    gone = max(gone, clock.seconds)
-                left = min(left, led.budget.seconds - kept - gone)
+    def _lefts(self, dimension: str, clock: Spend | None = None) -> list[tuple[float, Ledger]]:
+        """Remainder of a dimension that can be reserved, by each ledger of the family that limits it."""
+        left = {"seconds": self._seconds_left, **dict.fromkeys(ALONG, self._path_left)}.get(dimension, self._sum_left)
+        limited = [led for led in self._family() if getattr(led.budget, dimension) is not None]
+        return [(left(led, dimension, clock or Spend()), led) for led in limited]
+
+    def _sum_left(self, led: Ledger, dimension: str, _: Spend) -> float:
+        own: float = getattr(self._own(), dimension)
+        lost: float = getattr(self._lost, dimension) or 0.0
+        left = led._left(dimension) + own + (lost if led is self and not self._released else 0.0)
+        return round(left, 12) if dimension == "usd" else left
+
+    def _path_left(self, led: Ledger, dimension: str, clock: Spend) -> float:
+        name = ALONG[dimension]
+        kept = getattr(led._closing.wanted, name) if led._closing and not led._released else 0
+        left: float = getattr(led.budget, dimension) - kept - getattr(clock, name)
         return left
+
+    def _seconds_left(self, led: Ledger, _: str, clock: Spend) -> float:
+        limit: float = led.budget.seconds or 0.0
+        kept = min(limit / 4, 30.0) if led._closing and not led._released else 0.0
+        gone = led._clock() - led._start
+        # A batch around it runs other questions meanwhile.
+        return limit - kept - (max(gone, clock.seconds) if led is self else gone)
 
     def _settle(self, held: Spend, actual: Spend, stored: bool) -> None:
         with self._lock:

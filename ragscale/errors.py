@@ -103,19 +103,55 @@ class BudgetExceeded(RagscaleError):
 
     Args:
         dimension: The limit that was reached: a field name of `Budget`.
-        limit: That limit.
+        limit: That limit, as it was given.
         wanted: Spend that the refused reservation would have led to.
+        closing: Whether that includes what is kept for the closing answer.
+        branch: The branch that has a share of the limit; empty for a run's trunk.
+        share: That share; None where the whole limit is there for it.
+        fewer: Parameters that would leave the branch more if they were lower, in words; empty for none.
+        total: Whether the limit is one of all questions together.
         after: The failures before, which made another attempt necessary; no final full stop.
     """
 
-    def __init__(self, dimension: str, limit: float, wanted: float, *, after: str = "") -> None:
+    def __init__(
+        self,
+        dimension: str,
+        limit: float,
+        wanted: float,
+        *,
+        closing: bool = False,
+        branch: str = "",
+        share: float | None = None,
+        fewer: str = "",
+        total: bool = False,
+        after: str = "",
+    ) -> None:
         self.dimension = dimension
         self.limit = limit
         self.wanted = wanted
-        # Dollars of a call are small: 0.00006 rather than 6e-05.
-        told = [f"{x:.12f}".rstrip("0").rstrip(".") if dimension == "usd" else f"{x:g}" for x in (wanted, limit)]
-        beyond = f"{dimension}: {told[0]} would be spent, the limit is {told[1]}"
-        super().__init__(f"{beyond}; before: {after}" if after else beyond, f"Raise {dimension} in the budget.")
+        self._told: dict[str, Any] = {
+            "closing": closing, "branch": branch, "share": share, "fewer": fewer, "total": total
+        }  # fmt: skip
+        spent, whole = _amount(wanted, dimension), _amount(limit, dimension)
+        beyond = f"{dimension}: {spent} would be spent{' with the closing answer' if closing else ''}"
+        beyond += f" in branch {branch}" if branch else ""
+        if share is not None:
+            beyond += f", whose share is {_amount(share, dimension)} of your limit of {whole}"
+        else:
+            beyond += f", the limit {'of all questions together ' if total else ''}is {whole}"
+        lower = f", or lower {fewer}" if share is not None and fewer else ""
+        remedy = f"Raise {dimension} in the {'total ' if total else ''}budget{lower}."
+        super().__init__(f"{beyond}; before: {after}" if after else beyond, remedy)
+
+    def since(self, failures: str) -> BudgetExceeded:
+        """The same, of another attempt after those failures."""
+        return BudgetExceeded(self.dimension, self.limit, self.wanted, **self._told, after=failures)
+
+
+def _amount(amount: float, dimension: str) -> str:
+    if dimension == "usd":  # small: 0.00006 rather than 6e-05
+        return f"{amount:.12f}".rstrip("0").rstrip(".")
+    return f"{amount:,.0f}" if amount % 1 == 0 else f"{amount:,.2f}"
 
 
 class ModelError(RagscaleError):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ragscale.budget import Budget, Ledger
+from ragscale.budget import Budget, Ledger, Share
 from ragscale.errors import BudgetExceeded, InvalidInput
 from ragscale.types import Spend
 
@@ -197,8 +197,69 @@ class TestRounds:
         batch = Ledger(Budget(rounds=1))
         for _ in range(3):
             batch.child(Budget(rounds=5)).reserve(ROUND, clock=Spend()).settle(ROUND)
-        with pytest.raises(BudgetExceeded, match="the limit is 1"):
+        with pytest.raises(BudgetExceeded, match="the limit of all questions together is 1") as refused:
             batch.child(Budget(rounds=5)).reserve(ROUND, clock=Spend(rounds=1))
+        assert refused.value.remedy == "Raise rounds in the total budget."
+
+
+class TestShares:
+    """What a branch has used up is told by the limit that the user gave, and by its share of that."""
+
+    def test_name_the_branch_its_share_and_the_limit(self) -> None:
+        run = Ledger(Budget(tokens=4_000))
+        branch = run.child(Budget(tokens=1_033), share=Share("2", {"tokens": 300}, "n of vote"))
+        branch.reserve(Spend(prompt_tokens=900)).settle(Spend(prompt_tokens=900))
+        told = (
+            "tokens: 1,800 would be spent with the closing answer in branch 2, whose share is 1,333 of your limit of "
+            "4,000. Raise tokens in the budget, or lower n of vote."
+        )
+        for refuse in (
+            lambda: branch.reserve(Spend(prompt_tokens=600)),
+            lambda: raised(branch.exceeded("tokens", 600)),
+        ):
+            with pytest.raises(BudgetExceeded) as refused:
+                refuse()
+            assert str(refused.value) == told
+            assert (refused.value.limit, refused.value.wanted) == (4_000, 1_800)
+        assert str(refused.value.since("a time-out")) == told.replace(". Raise", "; before: a time-out. Raise")
+
+    def test_the_whole_limit_is_no_share_and_the_run_may_be_what_is_used_up(self) -> None:
+        run = Ledger(Budget(tokens=4_000, usd=0.5))
+        alone = run.child(Budget(tokens=4_000), share=Share("0", {}, "n of vote"))
+        assert str(alone.exceeded("tokens", 4_001)) == (
+            "tokens: 4,001 would be spent in branch 0, the limit is 4,000. Raise tokens in the budget."
+        )
+        run.reserve(Spend(prompt_tokens=3_900)).settle(Spend(prompt_tokens=3_900))
+        branch = run.child(Budget(tokens=2_000), share=Share("1", {}, ""))
+        assert str(branch.exceeded("tokens", 500)) == (
+            "tokens: 4,400 would be spent, the limit is 4,000. Raise tokens in the budget."
+        )
+        assert str(branch.exceeded("usd", 0.50006)) == (
+            "usd: 0.50006 would be spent, the limit is 0.5. Raise usd in the budget."
+        )
+
+    def test_what_is_dealt_along_the_path_is_not_more_with_fewer_branches(self) -> None:
+        run = Ledger(Budget(serial_tokens=4_000, seconds=10))
+        branch = run.child(Budget(serial_tokens=2_000), share=Share("1", {}, "rollouts of mcts"))
+        with pytest.raises(BudgetExceeded) as refused:
+            branch.reserve(Spend(prompt_tokens=600), clock=Spend(prompt_tokens=1_500))
+        assert str(refused.value) == (
+            "serial_tokens: 2,100 would be spent in branch 1, whose share is 2,000 of your limit of 4,000. Raise "
+            "serial_tokens in the budget."
+        )
+
+    def test_what_is_kept_for_the_closing_answer_is_said(self) -> None:
+        run = Ledger(Budget(tokens=1_000))
+        run.hold_closing(Spend(llm_calls=1, prompt_tokens=512))
+        assert "tokens: 1,112 would be spent with the closing answer, the limit is 1,000" in str(
+            run.exceeded("tokens", 600)
+        )
+        run.release_closing()
+        assert "tokens: 1,200 would be spent, the limit is 1,000" in str(run.exceeded("tokens", 1_200))
+
+
+def raised(error: Exception) -> None:
+    raise error
 
 
 class TestSeconds:

@@ -199,8 +199,9 @@ function verdict(run) {
   if (stop === "answered") return {tone: "good", words: `Answered${after}${spare ? `; ${spare} left` : ""}.`};
   if (stop.startsWith("budget:")) {
     const name = stop.slice(7), words = (DIMENSIONS.find(([key]) => key === name) || [0, name])[1];
-    const numbers = /: ([\d.e+]+) would be spent, the limit is ([\d.e+]+)/.exec(data.reason || "");
-    const more = numbers ? Number(numbers[1]) - Number(numbers[2]) : NaN;
+    const numbers = /: ([\d.,]+) would be spent(?: with the closing answer)?, the limit is ([\d.,]+)/.exec(data.reason || "");
+    const [wanted, limit] = (numbers || []).slice(1).map((number) => Number(number.replaceAll(",", "").replace(/\.$/, "")));
+    const more = numbers ? wanted - limit : NaN;
     const need = known(more) && more > 0 ? `: would have needed ${shown(name, more)} more` : "";
     return {tone: "warn", words: `Stopped by ${words}${after}${need}.${data.answer ? " It answered from what it had." : ""}`};
   }

@@ -177,27 +177,51 @@ def test_the_dearer_action_needs_the_larger_gain(tmp_path: Path) -> None:
         assert of(answer, "select")[0].output == chosen
 
 
-def test_each_run_is_held_to_the_budget_that_its_mode_was_measured_at(tmp_path: Path) -> None:
-    alone, _ = run(Chain(), budget=Budget(tokens=1_500))
-    answer, _ = run(saved(tmp_path, policy(mode="chain", budget={"tokens": 1_500.0})))
-    assert len(of(answer, "read")) == len(of(alone, "read")) == 2
-    assert answer.text == alone.text
-    assert (answer.stop_reason, alone.stop_reason) == ("budget:tokens", "budget:tokens")
-    assert answer.spend.total.tokens - run(Once())[0].spend.total.tokens == alone.spend.total.tokens
+@pytest.mark.parametrize("fallback", ["", "30 questions are too few"], ids=["goes on", "falls back"])
+def test_the_limit_is_that_of_the_run_and_another_one_of_the_fit_is_said(tmp_path: Path, fallback: str) -> None:
+    """Also where the fit had a smaller one: more tokens make longer chains, as the reason of a short one says."""
+    fitted = {"tokens": 4_000.0}
+    made = policy(
+        mode="chain", budget=fitted, first=CellOf(mode="once", budget=fitted),
+        fixed=CellOf(mode="chain", budget=fitted), fallback=fallback,
+    )  # fmt: skip
+    auto, reads = saved(tmp_path, made), []
+    for tokens in (4_000, 6_000, 20_000):
+        answer, _ = run(auto, index=StubIndex(words=100), budget=Budget(tokens=tokens))
+        reads.append(len(of(answer, "read")))
+        other = f"fitted at tokens=4,000, and this run is at tokens={tokens:,}"
+        assert (other in answer.caveat) == (tokens != 4_000)
+        assert (other in of(answer, "select")[0].note) == (tokens != 4_000)
+        assert (f"falls back to chain: {fallback}" in answer.caveat) == bool(fallback)
+        assert (
+            (f"of your limit of {tokens:,}" in answer.reason)
+            or (f"the limit is {tokens:,}" in answer.reason)
+            or (answer.stop_reason == "answered")
+        )
+    alone, _ = run(Chain(), index=StubIndex(words=100))
+    assert reads == sorted(set(reads))  # each budget takes it further
+    assert (answer.text, answer.stop_reason, reads[-1]) == (alone.text, "answered", len(of(alone, "read")))
 
 
-def test_limits_along_the_critical_path_begin_where_the_first_run_ended(tmp_path: Path) -> None:
-    limits = {"rounds": 2, "serial_calls": 5, "seconds": 60.0}
-    answer, _ = run(saved(tmp_path, policy(mode="chain(question_k=9)", budget=limits)))
-    assert answer.spend.serial.rounds == 1 + 2
-    assert answer.stop_reason == "budget:rounds"
+def test_a_fit_and_a_run_without_limits_have_nothing_to_say(tmp_path: Path) -> None:
+    answer, _ = run(saved(tmp_path, policy()))
+    assert answer.caveat == ""
+    answer, _ = run(saved(tmp_path, policy()), budget=Budget(tokens=9_000, rounds=9))
+    assert "The policy was fitted without limits, and this run is at rounds=9, tokens=9,000" in answer.caveat
+    answer, _ = run(Auto(), budget=Budget(tokens=9_000))
+    assert answer.caveat == ""  # nothing was fitted
+
+
+def test_what_an_inner_policy_says_is_in_the_caveat_of_the_run_around_it(tmp_path: Path) -> None:
+    answer, _ = run(Vote(of=saved(tmp_path, policy(fallback="too few")), n=2))
+    assert answer.caveat == "The policy falls back to chain(steps=3): too few."
 
 
 def test_what_the_budget_does_not_pay_is_not_begun(tmp_path: Path) -> None:
     once, _ = run(Once())
     answer, _ = run(saved(tmp_path, policy()), budget=Budget(llm_calls=3))
     assert answer.text == once.text
-    [gate] = of(answer, "select")
+    gate = of(answer, "select")[-1]
     assert (gate.status, gate.output) == ("narrowed", "stop")
     assert "does not pay chain" in gate.note
 

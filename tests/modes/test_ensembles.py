@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from doubles import (
     section_of,
 )
 
+from ragscale.agent import Agent
 from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import ModelError
@@ -413,3 +415,38 @@ def test_nothing_that_can_be_paid_is_an_explicit_empty_answer() -> None:
         check(answer, ledger, Budget(tokens=100))
         assert (answer.text, answer.stop_reason) == ("", "budget:tokens")
         assert "Raise tokens in the budget" in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("mode", "budget", "told"),
+    [
+        ("vote", Budget(tokens=4000), r"branch 0, whose share is 2,000 of your limit of 4,000\. Raise tokens in the "
+         r"budget, or lower n of vote\."),
+        ("vote(of=vote(n=2), n=2)", Budget(tokens=8000), r"branch 0\.0, whose share is 2,000 of your limit of 8,000\. "
+         r"Raise tokens in the budget, or lower n of vote or n of vote\."),
+        ("vote", Budget(serial_tokens=1500), r"branch 0, the limit is 1,500\. Raise serial_tokens in the budget\."),
+        ("retry", Budget(tokens=1500), r"branch 0, the limit is 1,500\. Raise tokens in the budget\."),
+        ("best-of-n(n=1)", Budget(tokens=3000), r"share is 2,673 of your limit of 3,000\. Raise tokens in the budg"),
+        ("tree", Budget(tokens=1500), r"1,686 would be spent with the closing answer, the limit is 1,500\. Raise"),
+        ("once", Budget(tokens=3), r"tokens: 17 would be spent, the limit is 3\. Raise tokens in the budget\."),
+    ],
+)  # fmt: skip
+def test_a_budget_that_ran_out_names_the_limit_that_was_given(mode: str, budget: Budget, told: str) -> None:
+    """Where it was a share of it that ran out, that too, with what would make the share larger."""
+    answer, _ = run(mode, budget=budget)
+    assert answer.stop_reason.startswith("budget:")
+    assert re.search(told, answer.reason), answer.reason
+
+
+def test_lowering_what_the_reason_names_takes_each_branch_further() -> None:
+    answer, _ = run(Vote(n=4), budget=Budget(tokens=4000))
+    assert "or lower n of vote" in answer.reason
+    fewer, _ = run(Vote(n=1), budget=Budget(tokens=4000))
+    assert len(of(fewer, "read")) > len([event for event in of(answer, "read") if event.branch == "0"])
+
+
+async def test_a_limit_of_all_questions_is_told_from_that_of_one() -> None:
+    agent = Agent(StubIndex(), scripted(), "once")
+    answers = await agent.abatch([QUESTION] * 3, budget=Budget(tokens=9_000), total=Budget(tokens=160), concurrency=1)
+    assert [answer.stop_reason for answer in answers] == ["answered", *["budget:tokens"] * 2]
+    assert "the limit of all questions together is 160. Raise tokens in the total budget." in answers[1].reason

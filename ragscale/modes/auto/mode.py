@@ -6,14 +6,14 @@ import functools
 import math
 import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from langgraph.graph import END, START
 from langgraph.types import Send
 
-from ragscale.budget import ALONG
+from ragscale.budget import Budget
 from ragscale.llm import ModelWarning
 from ragscale.modes.auto.features import features
 from ragscale.modes.auto.policy import PLAIN, CellOf, Policy
@@ -45,11 +45,12 @@ class Auto(Mode):
 
     The gate looks at numbers that the first answer leaves behind (`ragscale.modes.auto.features`): no call is made to
     decide. What was retrieved for the question is used again by a mode that would retrieve it, too. The answer is that
-    of the last run that has one. Each run is held to the budget that its mode had in the run of the fit, and to what is
-    left. Costs what ``once`` does, and where it goes on, what the chosen mode does besides: by default 14 calls, 7
-    retrievals and 7 rounds. Where the fit found no gain over the best fixed mode, that mode runs alone, and the trace
-    says so. Without a file nothing was learned: ``chain`` follows where ``once`` has no answer. Unlike RASER, which
-    decides between two ways, the gate expects the gain of each mode and charges each its tokens.
+    of the last run that has one. Limits are the run's own: each mode has what is left of them, and where the policy was
+    fitted at others, the answer's caveat says so. Costs what ``once`` does, and where it goes on, what the chosen mode
+    does besides: by default 14 calls, 7 retrievals and 7 rounds. Where the fit found no gain over the best fixed mode,
+    that mode runs alone, and the trace and the caveat say so. Without a file nothing was learned: ``chain`` follows
+    where ``once`` has no answer. Unlike RASER, which decides between two ways, the gate expects the gain of each mode
+    and charges each its tokens.
 
     Raises:
         InvalidInput: The file cannot be read or is no policy, or a mode of it is unknown.
@@ -132,15 +133,14 @@ class Auto(Mode):
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """The first mode and, where that can be paid, the dearest other one."""
-        _, cell, mode = self._first
-        first = mode.forecast(costs, _capped(room, cell.budget))
+        first = self._first[2].forecast(costs, room)
         left = room.less(first.spend)
         payable = {name: found for name, found in self._further.items() if left.pays(self._on(found[1], costs)[0])}
         if not payable:
             return Forecast(first.spend, {"runs": 1, **first.shape})
         then = max(payable, key=lambda name: self._on(payable[name][1], costs)[1].tokens)
-        cell, mode = payable[then]
-        each = mode.forecast(costs, _capped(left, cell.budget), looked=self._shares(mode))
+        _, mode = payable[then]
+        each = mode.forecast(costs, left, looked=self._shares(mode))
         return Forecast(first.spend + each.spend, {"runs": 2, **each.shape})
 
     def graph(self) -> ModeGraph:
@@ -174,9 +174,13 @@ class Auto(Mode):
         if other := _differs(policy.fitted.settings, moves):
             said.append(other)
             warnings.warn(f"{self.policy}: {other}", ModelWarning, stacklevel=2)
+        status: Status = "fallback" if said else ""
+        if self.policy and (other := _other_budget([cell for cell, _ in self._modes.values()], moves)):
+            said.append(other)
         if said:
-            moves.note("select", "; ".join(said), status="fallback", output=cell.mode)
-        return {"part": _part(moves, cell), "typical": moves.costs(state).means, "held": 0}
+            moves.note("select", "; ".join(said), status=status, output=cell.mode)
+        caveats = [f"{text[0].upper()}{text[1:]}." for text in said]
+        return {"part": share(moves, 1), "typical": moves.costs(state).means, "caveats": caveats, "held": 0}
 
     async def _to_first(self, state: _AutoState) -> list[Send] | str:
         # It looks at the question's own passages in any case: their scores are features.
@@ -199,8 +203,7 @@ class Auto(Mode):
             score=max(values.values()), input=[f"{name}={value:.6g}" for name, value in found.items()],
             output=self._modes[then][0].mode if then else "stop",
         )  # fmt: skip
-        part = _part(moves, self._modes[then][0]) if then else {}
-        return {"then": then, "part": part, "typical": costs.means}
+        return {"then": then, "part": share(moves, 1) if then else {}, "typical": costs.means}
 
     async def _to_further(self, state: _AutoState) -> list[Send] | str:
         if state["stop"] or not state["then"]:
@@ -242,21 +245,6 @@ def _worth(outcome: Outcome) -> tuple[bool, bool, bool]:
     return bool(outcome["text"]), outcome["stop"] != "failed", informative(outcome["text"])
 
 
-def _part(moves: Moves, cell: CellOf) -> dict[str, float]:
-    """The share of a run: all that is left, up to the limits that its mode was measured with."""
-    part, clock = share(moves, 1), moves.clock
-    for name, limit in cell.budget.items():
-        along = "seconds" if name == "seconds" else ALONG.get(name)
-        part[name] = min(part.get(name, math.inf), limit + (getattr(clock, along) if along else 0))
-    return part
-
-
-def _capped(room: Room, budget: Mapping[str, float]) -> Room:
-    """The room within limits; seconds are no part of it."""
-    known = {name: limit for name, limit in budget.items() if hasattr(room, name)}
-    return replace(room, **{name: min(getattr(room, name), limit) for name, limit in known.items()})
-
-
 def _differs(fitted: Mapping[str, str], moves: Moves) -> str:
     """In words, what the run has other than the run of the fit; empty where nothing is known to differ."""
     context = moves.context
@@ -269,3 +257,22 @@ def _differs(fitted: Mapping[str, str], moves: Moves) -> str:
         if then[name] and now[name] and then[name] != now[name]
     ]
     return f"the policy was fitted with {' and '.join(other)}: its gate is a guess here" if other else ""
+
+
+def _other_budget(cells: Sequence[CellOf], moves: Moves) -> str:
+    """In words, limits of the run that are others than those of the fit; empty where they are the same."""
+    limits = {name.name: moves.ledger.limit(name.name) for name in fields(Budget)}
+    now = {name: limit for name, limit in limits.items() if limit < math.inf}
+    other = [cell for cell in cells if cell.budget != now]
+    if not other:
+        return ""
+    same = all(cell.budget == other[0].budget for cell in cells)
+    fitted = [_limits(cell.budget) if same else f"{cell.mode} {_limits(cell.budget)}" for cell in other]
+    return (
+        f"the policy was fitted {', '.join(dict.fromkeys(fitted))}, and this run is {_limits(now)}: what it expects of "
+        "each mode was measured there"
+    )
+
+
+def _limits(budget: Mapping[str, float]) -> str:
+    return f"at {', '.join(f'{name}={limit:,.12g}' for name, limit in budget.items())}" if budget else "without limits"

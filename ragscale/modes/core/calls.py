@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from langgraph.runtime import Runtime
 
-from ragscale.budget import Budget, Ledger, Reservation
+from ragscale.budget import Budget, Ledger, Reservation, Share
 from ragscale.endpoint.retry import attempts
 from ragscale.errors import BudgetExceeded, ModelError, RagscaleError
 from ragscale.index import How
@@ -170,7 +170,10 @@ class Calls:
         self._holds = bool(keep.get("tokens"))
         limits = {name: max(0, limit - keep.get(name, 0)) for name, limit in share.items()}
         spent = self._spent + self._cost
-        return self.context.ledger.child(Budget(**limits), spent=spent, elapsed=self.clock.seconds)  # type: ignore[arg-type]
+        of = Share(
+            self.branch, {name: min(keep.get(name, 0), limit) for name, limit in share.items()}, self.scope["fewer"]
+        )
+        return self.context.ledger.child(Budget(**limits), spent=spent, elapsed=self.clock.seconds, share=of)  # type: ignore[arg-type]
 
     @contextlib.asynccontextmanager
     async def reserve(self, wanted: Spend) -> AsyncIterator[Reservation]:
@@ -413,8 +416,7 @@ class Calls:
             note = "; ".join(dict.fromkeys([*failures, error.problem]))
             self.record(replace(event, status="failed", note=note))
             if isinstance(error, BudgetExceeded) and failures and error.problem not in failures:
-                after = "; ".join(dict.fromkeys(failures))
-                raise BudgetExceeded(error.dimension, error.limit, error.wanted, after=after) from None
+                raise error.since("; ".join(dict.fromkeys(failures))) from None
             raise
         assert result is not None  # the loop ends with a result or an error
         return result, replace(event, note="; ".join(failures))
@@ -438,8 +440,7 @@ class Calls:
                     outcome = _checked(await call(room), n, self.context.llm)
                 spent, stored = outcome.usage.spend, outcome.seconds
                 if stored is not None and stored > (left := self.ledger.left("seconds", self.clock)):
-                    limit = self.ledger.limit("seconds")
-                    outcome, stored = BudgetExceeded("seconds", limit, limit - left + stored), left
+                    outcome, stored = self.ledger.exceeded("seconds", stored, self.clock), left
             except ModelError as error:
                 outcome, spent = error, error.spend or unknown
             except BudgetExceeded as limit:
@@ -516,10 +517,10 @@ class Calls:
         of them."""
         left, dimension = self.ledger.tokens_left(self.clock)
         if left < prompt + completion:
-            return self.ledger.exceeded(dimension, left, prompt + wanted)
+            return self.ledger.exceeded(dimension, prompt + wanted, self.clock)
         usd, most = self.ledger.left("usd"), self._most(prompt, completion)
         if most is not None and usd < most:
-            return self.ledger.exceeded("usd", usd, self._most(prompt, wanted) or most)
+            return self.ledger.exceeded("usd", self._most(prompt, wanted) or most)
         return None
 
     def record(self, event: Event) -> None:
@@ -622,6 +623,5 @@ async def sleep_within(ledger: Ledger, seconds: float) -> None:
     """Sleep, unless the seconds of the budget end before that. Raises `BudgetExceeded` then, at once."""
     left = ledger.left("seconds")
     if seconds >= left:
-        limit = ledger.limit("seconds")
-        raise BudgetExceeded("seconds", limit, limit - left + seconds)
+        raise ledger.exceeded("seconds", seconds)
     await asyncio.sleep(seconds)

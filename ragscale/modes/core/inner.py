@@ -59,7 +59,8 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         asks = {**mode.asks, **handed}
         scope = Scope(
             branch=outer["branch"], share=share, reserve=closing, answers=answers, temperature=outer["temperature"],
-            shown=mode.context, typical=outer["typical"], asks=asks, after=outer["after"], events=outer["events"],
+            shown=mode.context, typical=outer["typical"], asks=asks, fewer=outer["fewer"],
+            after=outer["after"], events=outer["events"],
         )  # fmt: skip
         given = {key: state[key] for key in _GOES_ON_FROM if key in state}
         start = {**initial(state["question"], scope, state["serial"]), **given}
@@ -68,7 +69,7 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         if context.line and runtime.execution_info:
             context.line.ended(runtime.execution_info)
         result = outcome(end)
-        update: Update = {name: end[name] for name in ("total", "serial", "trace")}
+        update: Update = {name: end[name] for name in ("total", "serial", "trace", "caveats")}
         if scored and not _lost(end):
             place = {"scope": {**outer, "shown": mode.context}, "held": None}
             moves = Moves.begin({**end, **place}, replace(runtime, context=context))
@@ -78,7 +79,7 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
                 moves.note("score", f"not scored: {error}", status="failed")
             last = moves.charged()
             total = (Spend.from_dict(update["total"]) + Spend.from_dict(last["total"])).to_dict()
-            update = {"total": total, "serial": last["serial"], "trace": update["trace"] + last["trace"]}
+            update |= {"total": total, "serial": last["serial"], "trace": update["trace"] + last["trace"]}
         return {**update, "outcomes": [result]}
 
     # LangGraph resolves annotations in the function's own module.

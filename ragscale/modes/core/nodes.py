@@ -45,7 +45,7 @@ def node(body: Body) -> Node:
 
 def branch(body: Body) -> Node:
     """Like `node`, for a node that runs in parallel by `send`: its failure is noted in ``failed`` and stops nothing."""
-    return charging(body, lambda stop, reason: {"failed": [[stop, f"In a branch, which has a share: {reason}"]]})
+    return charging(body, lambda stop, reason: {"failed": [[stop, reason]]})
 
 
 def charging(body: Body, on_failure: Callable[[str, str], Update]) -> Node:
@@ -73,7 +73,7 @@ def charging(body: Body, on_failure: Callable[[str, str], Update]) -> Node:
     return run
 
 
-def send(to: str, state: State, name: str, *, temperature: float = 0.0, **values: Any) -> Send:
+def send(to: str, state: State, name: str, *, temperature: float = 0.0, fewer: str = "", **values: Any) -> Send:
     """Start a branch: node `to` with a share of its own, ``state["part"]``.
 
     Args:
@@ -82,6 +82,8 @@ def send(to: str, state: State, name: str, *, temperature: float = 0.0, **values
         name: Of the branch, within this run: no other that runs at the same time has it. The seeds of its calls and the
             ids of its events depend on its full name.
         temperature: Least temperature of its planning and closing moves.
+        fewer: Parameter that would leave each branch more if it were lower (``"n of vote"``), which the reason of one
+            that runs out of its share says; empty where there is no other branch.
         values: Further keys of the branch's state.
     """
     outer = state["scope"]
@@ -90,7 +92,7 @@ def send(to: str, state: State, name: str, *, temperature: float = 0.0, **values
     scope = Scope(
         branch=branch, share=state["part"], reserve={}, answers=True,
         temperature=max(temperature, outer["temperature"]), shown=outer["shown"], typical=state["typical"],
-        asks=outer["asks"], after=after, events=events,
+        asks=outer["asks"], fewer=" or ".join(filter(None, [outer["fewer"], fewer])), after=after, events=events,
     )  # fmt: skip
     shared = {key: state[key] for key in ("question", "serial", "seen")}
     return Send(to, {**shared, "scope": scope, **values})

@@ -40,7 +40,7 @@ _AROUND = 20  # of them before what differs
 _KINDS: dict[str, Any] = {
     "question": str, "text": str | None, "stop": str, "reason": str, "citations": list, "trace": list, "seen": list,
     "found": list, "chain": list, "known": list, "failed": list, "scope": dict, "part": dict, "typical": dict,
-    "outcomes": list,
+    "outcomes": list, "caveats": list,
 }  # fmt: skip
 """Types of the state's values: a file may hold anything."""
 
@@ -268,12 +268,11 @@ async def prepare(
         ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=tokens, usd=closing_usd(price, tokens, thinking)))
 
     if serial <= LEAST:
-        raise BudgetExceeded("serial_tokens", serial, LEAST + 1)
+        raise ledger.exceeded("serial_tokens", LEAST + 1, Spend())
     if ledger.left("tokens") <= LEAST:
-        limit = ledger.limit("tokens")
-        raise BudgetExceeded("tokens", limit, limit - ledger.left("tokens") + LEAST + 1)
+        raise ledger.exceeded("tokens", LEAST + 1)
     if price and ledger.left("usd") < (least := price.most(1, LEAST)):
-        raise ledger.exceeded("usd", ledger.left("usd"), least)
+        raise ledger.exceeded("usd", least)
     if held != 0:
         hold(0)
     found = Capabilities()
@@ -290,7 +289,7 @@ async def prepare(
     except BudgetExceeded as over:
         if failure is None:
             raise
-        raise BudgetExceeded(over.dimension, over.limit, over.wanted, after=failure.problem) from None
+        raise over.since(failure.problem) from None
     if not isinstance(found, Capabilities):
         raise ModelError(f"{llm.name} told its capabilities as a {type(found).__name__}", "Return Capabilities.")
     if found.thinking and held != 0:

@@ -55,6 +55,8 @@ class Scope(TypedDict):
     """Mean tokens of moves in the run around it; see `Costs`."""
     asks: dict[str, Any]
     """Profile and settings by which its moves ask (`Mode.asks`); empty for the default ones."""
+    fewer: str
+    """Parameters of the runs around it that would leave it more if they were lower, in words; empty for none."""
     after: str
     """Id of the event that its first one follows (`Event.parent`)."""
     events: int
@@ -113,6 +115,8 @@ class State(TypedDict, total=False):
     """The same in plain words, with the remedy."""
     failed: Annotated[list[list[str]], operator.add]
     """(stop, reason) of every branch that failed: the run goes on with the others."""
+    caveats: Annotated[list[str], operator.add]
+    """Sentences on what the answer rests on, for `Answer.caveat`."""
     held: int | None
     """Tokens kept for the closing answer by the trunk's last node; None for the share that was cut at first, 0 where
     the run has given it up."""
@@ -125,7 +129,7 @@ def outermost(asks: dict[str, Any] | None = None) -> Scope:
     """Scope of a run that is inside no other; `asks` is its mode's."""
     return Scope(
         branch="", share=None, reserve={}, answers=True, temperature=0.0, shown=0, typical={}, asks=asks or {},
-        after="", events=0,
+        fewer="", after="", events=0,
     )  # fmt: skip
 
 
@@ -140,8 +144,8 @@ def initial(question: str, scope: Scope | None = None, serial: dict[str, Any] | 
     zero = Spend().to_dict()
     return State(
         question=question, scope=scope or outermost(), total=zero, serial=serial or zero, trace=[], seen=[], found=[],
-        chain=[], known=[], part={}, typical={}, outcomes=[], stop="", reason="", failed=[], held=None, text=None,
-        citations=[],
+        chain=[], known=[], part={}, typical={}, outcomes=[], stop="", reason="", failed=[], caveats=[], held=None,
+        text=None, citations=[],
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ __all__ = ["Weigh", "best", "decided", "majority", "plurality", "stopped"]
 Weigh = Callable[[Outcome], float]
 """Weight of a vote, from 0 to 1."""
 
-_ALL = "All inner runs stopped early, each on its share of the limits"
+_ALL = "All inner runs stopped early"
 
 
 def plurality(moves: Moves, outcomes: Sequence[Outcome], weigh: Weigh | None = None) -> Update:

@@ -148,7 +148,8 @@ class Ensemble(Nesting):
         first, given = len(state["outcomes"]), self.given(state)
         return [
             send(
-                "member", state, str(i), temperature=self.temperature if i else 0.0, scored=state["scored"], **given
+                "member", state, str(i), temperature=self.temperature if i else 0.0, scored=state["scored"], **given,
+                fewer=f"n of {self.name}" if state["members"] > 1 else "",
             )
             for i in range(first, first + state["members"])
         ] or decide  # fmt: skip

@@ -147,7 +147,9 @@ class Retry(Nesting):
         if state["stop"] or not state["further"]:
             return "select" if done else "answer"
         hot = self.temperature if done else 0.0
-        return [send("try", state, str(done), temperature=hot, scored=state["scored"], hint=self._hint(state))]
+        fewer = f"tries of {self.name}" if done or state["further"] > 1 else ""
+        handed: dict[str, Any] = {"scored": state["scored"], "hint": self._hint(state)}
+        return [send("try", state, str(done), temperature=hot, fewer=fewer, **handed)]
 
     async def _select(self, moves: Moves, state: _RetryState) -> Update:
         """The last try's answer where it is sure of it, else the one of the highest confidence."""

@@ -127,9 +127,10 @@ class Bidirectional(Nesting):
     async def _to_both(self, state: _BothState) -> list[Send] | str:
         if state["stop"]:
             return "answer"
-        ahead = send("forward", cast(State, {**state, "part": state["forward"]}), "forward")
+        fewer = f"candidates of {self.name}" if state["candidates"] else ""
+        ahead = send("forward", cast(State, {**state, "part": state["forward"]}), "forward", fewer=fewer)
         checks = [
-            send("backward", state, f"backward.{i}", candidate=candidate)
+            send("backward", state, f"backward.{i}", fewer=fewer, candidate=candidate)
             for i, candidate in enumerate(state["candidates"])
         ]  # fmt: skip
         return [ahead, *checks]

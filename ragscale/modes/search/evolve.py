@@ -276,9 +276,12 @@ class Evolve(Planning):
         if state["stop"] or not state["parents"]:
             return "select" if state.get("population") else "answer"
         generation, island, turn = state["at"]
+        fewer = f"conversations of {self.name}" if len(state["parents"]) > 1 else ""
         places = [[generation, island, conversation, turn] for conversation in range(len(state["parents"]))]
         return [
-            send("turn", state, name(place), place=place, parents=[state["population"][n] for n in parents])
+            send(
+                "turn", state, name(place), fewer=fewer, place=place, parents=[state["population"][n] for n in parents]
+            )
             for place, parents in zip(places, state["parents"], strict=True)
         ]
 

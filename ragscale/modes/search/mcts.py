@@ -159,6 +159,7 @@ class Mcts(Continuing):
                 state,
                 str(i),
                 temperature=self.temperature if i else 0.0,
+                fewer=f"rollouts of {self.name}" if first or len(state["leaves"]) > 1 else "",
                 chain=leaf,
                 scored=state["scored"],
             )

@@ -131,8 +131,9 @@ class Muse(Continuing):
             return "answer" if state["stop"] else [send("run", state, "0")]
         if len(done) == 1:
             chains = [done[0]["chain"][:at] for at in starts]
+            fewer = f"branches of {self.name}" if len(chains) > 1 else ""
             return [
-                send("run", state, str(i), temperature=self.temperature, chain=chain)
+                send("run", state, str(i), temperature=self.temperature, fewer=fewer, chain=chain)
                 for i, chain in enumerate(chains, 1)
             ] or "answer"
         return [

@@ -121,9 +121,12 @@ class Search(Levels):
         if len(going) == 1:
             return "join"
         return [
-            send("ask", state, f"{len(state['chain'])}.{at}", place=at, kept=kept, shape=state["shape"])
+            send(
+                "ask", state, f"{len(state['chain'])}.{at}", fewer=f"beam of {self.name}", place=at, kept=kept,
+                shape=state["shape"],
+            )
             for at, kept in enumerate(going)
-        ]
+        ]  # fmt: skip
 
     async def _ask(self, moves: Moves, state: Any) -> Update:
         """Plan for one of several chains."""
@@ -200,7 +203,10 @@ class Search(Levels):
         if state["stop"]:
             return "answer"
         children = [(name, query) for name, query, _ in state["queries"]]
-        return [send("child", state, n, child=n, query=q, shape=state["shape"]) for n, q in children] or "answer"
+        fewer = f"expand of {self.name}" if len(children) > 1 else ""
+        return [
+            send("child", state, n, fewer=fewer, child=n, query=q, shape=state["shape"]) for n, q in children
+        ] or "answer"  # fmt: skip
 
     async def _child(self, moves: Moves, state: Any) -> Update:
         """Answer one sub-query of the level."""
@@ -224,8 +230,8 @@ class Search(Levels):
         numbers: defaultdict[str, count[int]] = defaultdict(count)
         return [
             send(
-                "score", state, f"{name}.{next(numbers[name])}", child=name, place=at, shape=state["shape"],
-                chain=[*state["beam"][at]["chain"], step], known=state["beam"][at]["known"],
+                "score", state, f"{name}.{next(numbers[name])}", fewer=f"expand of {self.name}", child=name, place=at,
+                shape=state["shape"], chain=[*state["beam"][at]["chain"], step], known=state["beam"][at]["known"],
             )
             for at, name, step in children
             for _ in range(rollouts)

@@ -169,9 +169,9 @@ class Adaptive(Planning):
     async def _to_branches(self, state: _AdaptiveState) -> list[Send] | str:
         if state["stop"] or not state["queries"]:
             return "answer"
-        at = state["round"]
+        at, fewer = state["round"], f"width of {self.name}" if len(state["queries"]) > 1 else ""
         return [
-            send("branch", state, f"{at}.{place}", place=[at, place], query=query, known=state["known"])
+            send("branch", state, f"{at}.{place}", fewer=fewer, place=[at, place], query=query, known=state["known"])
             for place, query in enumerate(state["queries"])
         ]
 

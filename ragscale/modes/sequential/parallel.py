@@ -317,8 +317,9 @@ class Parallel(Planning):
             return "answer"
         at, notes, turn = len(state["turns"]) - 1, _so_far(state), state["turns"][-1]
         found = enumerate(zip(turn["queries"], turn["passages"], strict=True))
+        fewer = f"max_queries of {self.name}" if len(state["new"]) > 1 else ""
         return [
-            send("read", state, f"{at}.{place}", place=[at, place], query=query, ids=ids, notes=notes)
+            send("read", state, f"{at}.{place}", fewer=fewer, place=[at, place], query=query, ids=ids, notes=notes)
             for place, (query, ids) in found
             if query in state["new"]
         ] or "gather"
