@@ -90,14 +90,16 @@ def plan(
 ) -> None:
     """Say what each mode would do on a budget, and what that costs: by the sizing of the modes themselves.
 
-    A run whose model says that nothing is missing does less. No model is called, and nothing is retrieved.
+    A run whose model says that nothing is missing does less. No model is called, and nothing is retrieved. A mode that
+    does not fit answers all the same, from less than its least: that is said, with what fits.
 
     "Serial" are the tokens of the critical path, where those of parallel branches count once. Dollars need a price,
     minutes need tokens a second: by --speed, --measure, or --run. What is not known is shown as a dash.
 
-    --json prints {"budget", "modes": [{"mode", "shape", "expected", "least", "full", "basis", "each", "all"}]}: three
-    courses in calls, queries, rounds and tokens, and in calls and tokens of the critical path; and, of one question and
-    of all, "llm_calls", "tokens", "seconds" and "usd", by the rows of --run where these have the cell (the basis).
+    --json prints {"budget", "modes": [{"mode", "shape", "expected", "least", "full", "lacks", "basis", "each",
+    "all"}]}: three courses in calls, queries, rounds and tokens, and in calls and tokens of the critical path; what of
+    the least the budget does not have, by limit (empty where it fits); and, of one question and of all, "llm_calls",
+    "tokens", "seconds" and "usd", by the rows of --run where these have the cell (the basis).
     """
     from ragscale.budget import Ledger
     from ragscale.cli.common import budget_of
@@ -126,6 +128,7 @@ def plan(
         return
     asked = any(option is not None for option in (questions, llm, prices, speed, run, usd))
     _show(rows, costly=asked)
+    _tell_what_fits(rows, costs, room)
     if asked and price is None and all(row["all"]["usd"] is None for row in rows):
         typer.echo("Dollars are unknown: the model has no listed price. Give --prices.", err=True)
 
@@ -161,6 +164,7 @@ def _plan(mode: Mode, costs: Costs, room: Room, planned: Planned) -> dict[str, A
         "mode": spec.label(mode),
         "shape": course.shape,
         **{name: _dimensions(spend) for name, spend in spends.items()},
+        "lacks": room.lacks(least),
         "basis": planned.basis,
         "each": asdict(planned.each),
         "all": asdict(planned.all),
@@ -206,9 +210,34 @@ def _show(planned: list[dict[str, Any]], *, costly: bool) -> None:
         numbers = [f"{number:,}" for number in (*map(row["expected"].get, _COLUMNS.values()), *tokens)]
         if costly:
             numbers += planned_cost(row["all"]["seconds"], row["all"]["usd"])
-        shape = _words(row["shape"]) if row["expected"]["llm_calls"] else "nothing: the budget pays for no answer"
-        rows.append([row["mode"], *numbers, shape])
+        shape = ": ".join(filter(None, ["does not fit" if row["lacks"] else "", _words(row["shape"])]))
+        answers = row["expected"]["llm_calls"]
+        rows.append([row["mode"], *numbers, shape if answers else "nothing: the budget pays for no answer"])
     Console().print(FittedTable(columns, rows))
+
+
+def _tell_what_fits(planned: list[dict[str, Any]], costs: Costs, room: Room) -> None:
+    """Say below the table which modes the budget does not have the least for, what that is, and which modes it has."""
+    from ragscale.modes import registered
+
+    short = [row for row in planned if row["lacks"]]
+    if not short:
+        return
+    for row in short:
+        typer.echo(f"{row['mode']} does not fit: its least is {_amounts(row['lacks'])}.")
+    kinds = {name: kind() for name, kind in registered().items()}
+    fitting = [name for name, mode in kinds.items() if not room.lacks(mode.cost(costs)[0])]
+    least = min(kinds.values(), key=lambda mode: mode.cost(costs)[0].tokens)
+    needs = _amounts(room.lacks(least.cost(costs)[0]))
+    typer.echo(f"What fits: {', '.join(fitting)}." if fitting else f"No mode fits: {least.name} takes {needs}.")
+
+
+def _amounts(limits: dict[str, float]) -> str:
+    """Limits in words, as the options call them."""
+    words = {"llm_calls": "model calls", "serial_tokens": "tokens in a row", "serial_calls": "model calls in a row"}
+    told = {words.get(name, name): amount for name, amount in limits.items() if name != "usd"}
+    dollars = [f"${limits['usd']:.6f}".rstrip("0")] if "usd" in limits else []
+    return " and ".join([*(f"{amount:,.0f} {word}" for word, amount in told.items()), *dollars])
 
 
 def _words(shape: dict[str, Any]) -> str:

@@ -95,6 +95,36 @@ def test_shapes_are_told_in_words(mode: str, tokens: str, words: str) -> None:
     assert words in result.stdout
 
 
+def test_a_mode_that_does_not_fit_is_said_with_what_does() -> None:
+    result = CliRunner().invoke(app, ["plan", "once,chain", "--tokens", "1500"], env={"COLUMNS": "200"})
+    assert "does not fit: 1 step" in result.stdout
+    assert "chain does not fit: its least is 3,810 tokens." in result.stdout
+    assert "once does not fit" not in result.stdout
+    fitting = next(line for line in result.stdout.splitlines() if line.startswith("What fits: "))
+    assert {"once", "direct", "auto"} <= set(fitting.removeprefix("What fits: ").rstrip(".").split(", "))
+    assert {row["mode"]: row["lacks"] for row in planned("once,chain", "--tokens", "1500")["modes"]} == {
+        "once": {}, "chain": {"tokens": 3810},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--tokens", "3810"], None),
+        ([], None),
+        (["--tokens", "100"], "No mode fits: direct takes 150 tokens."),
+        (["--rounds", "1"], "chain does not fit: its least is 3 rounds."),
+        (["--calls", "2", "--queries", "1"], "chain does not fit: its least is 5 model calls and 3 queries."),
+        (["--serial-calls", "2"], "chain does not fit: its least is 5 model calls in a row."),
+        (["--usd", "0.0001", "--prices", "openai:gpt-4o-mini"], "chain does not fit: its least is $0.0007"),
+    ],
+)
+def test_what_a_mode_lacks_is_told_by_limit(options: list[str], told: str | None) -> None:
+    result = CliRunner().invoke(app, ["plan", "chain", *options], env={"COLUMNS": "200"})
+    assert (told or "chain") in result.stdout
+    assert ("fit" in result.stdout) == bool(told)
+
+
 def test_passages_of_an_index_stand_for_those_that_will_be_read(tmp_path: Path) -> None:
     chains = []
     for words in (20, 400):

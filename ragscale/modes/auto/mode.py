@@ -266,10 +266,10 @@ def _other_budget(cells: Sequence[CellOf], moves: Moves) -> str:
     other = [cell for cell in cells if cell.budget != now]
     if not other:
         return ""
-    same = all(cell.budget == other[0].budget for cell in cells)
+    same, here = all(cell.budget == other[0].budget for cell in cells), "its share here" if moves.branch else "this run"
     fitted = [_limits(cell.budget) if same else f"{cell.mode} {_limits(cell.budget)}" for cell in other]
     return (
-        f"the policy was fitted {', '.join(dict.fromkeys(fitted))}, and this run is {_limits(now)}: what it expects of "
+        f"the policy was fitted {', '.join(dict.fromkeys(fitted))}, and {here} is {_limits(now)}: what it expects of "
         "each mode was measured there"
     )
 

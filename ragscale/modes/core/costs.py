@@ -283,10 +283,15 @@ class Room:
         """Expected dollars of `need`, by its tokens."""
         return round(need.tokens * self.rate, 12)
 
+    def lacks(self, need: Spend) -> dict[str, float]:
+        """Amounts of `need` for which it has too little, by dimension; empty where it pays it."""
+        cost = Cost.of(need)
+        amounts = {name: getattr(cost, name) for name in (*_SUMMED, *ALONG)} | {"usd": self.dollars(cost)}
+        return {name: amount for name, amount in amounts.items() if amount > getattr(self, name)}
+
     def pays(self, need: Spend) -> bool:
         """Whether it has `need` in every dimension."""
-        summed = all(getattr(need, name) <= getattr(self, name) for name in _SUMMED)
-        return summed and self.dollars(need) <= self.usd and self.reaches(need)
+        return not self.lacks(need)
 
     def reaches(self, need: Spend) -> bool:
         """Whether it has `need` along the critical path."""
