@@ -126,10 +126,13 @@ class Costs:
         tokens = self.read(k).tokens
         return Cost.of(Spend(prompt_tokens=_SPARE + with_margin(tokens) - tokens))
 
-    def plan(self, glimpses: int = 0, n: int = 1) -> Cost:
-        """A planner's turn: `n` samples, from the beginnings of so many passages."""
+    def plan(self, glimpses: int = 0, n: int = 1, *, prompt: int | None = None) -> Cost:
+        """A planner's turn: `n` samples, from the beginnings of so many passages.
+
+        `prompt` are the tokens typical of its prompt where that is another one than a planner's.
+        """
         calls, each = (1, n) if self.samples else (n, 1)
-        nominal = _PLAN + min(_GLIMPSE, self.passage) * glimpses + _SAMPLE * each
+        nominal = (_PLAN if prompt is None else prompt) + min(_GLIMPSE, self.passage) * glimpses + _SAMPLE * each
         return Cost.of(Spend(llm_calls=calls, prompt_tokens=calls * self._mean("plan", nominal, each)))
 
     def reason(self, k: int) -> Cost:

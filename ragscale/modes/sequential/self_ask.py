@@ -19,6 +19,8 @@ from ragscale.types import Spend
 
 __all__ = ["SelfAsk"]
 
+_ASKED = 220  # tokens typical of a turn's prompt, which has no schema to fill and fewer examples than a planner's
+
 
 class _SelfAskState(State, total=False):
     query: str
@@ -105,4 +107,4 @@ class SelfAsk(Planning):
 
     def _step(self, costs: Costs) -> Cost:
         """A follow-up question, its passages and its answer."""
-        return costs.plan() + costs.step(self.k)
+        return costs.plan(prompt=_ASKED) + costs.step(self.k)
