@@ -106,7 +106,8 @@ class Agent:
         self.index = _opened(index)
         self.about = about
         self.keep_texts = keep_texts
-        self.llm = load(llm)
+        with life("agent: starting the model") if isinstance(llm, str) else contextlib.nullcontext():
+            self.llm = load(llm)
         if expect := getattr(self.llm, "expect", None):
             expect(profile(about=about or "").instructions())
         self._given = llm if isinstance(llm, str) else None, checkpoints

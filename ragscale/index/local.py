@@ -34,6 +34,7 @@ from ragscale.index.write import grow, maintain
 from ragscale.index.write.build import build
 from ragscale.index.write.session import Changes
 from ragscale.types import Hit, Passage
+from ragscale.view.life import in_notebook, life
 from ragscale.words import counted
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Index(Searchable):
 
     @classmethod
     def build(cls, corpora: Sequence[str | Path], out: str | Path, **options: Unpack[BuildOptions]) -> Index:
-        """Build an index and open it.
+        """Build an index and open it. In a notebook a line below the cell tells how far it is.
 
         Args:
             corpora: Files, folders and names of data sets; see `ragscale.corpus.KINDS`.
@@ -121,8 +122,11 @@ class Index(Searchable):
             ModelFileError: The embedder cannot be loaded.
             RagscaleError: The disk is full.
         """
-        build(corpora, out, **options)
-        return cls.open(Path(out))
+        with life("index: reading the corpus, loading the embedder") as shown:
+            if in_notebook():
+                options.setdefault("progress", lambda stage, done, total: shown.tell(_told(stage, done, total)))
+            build(corpora, out, **options)
+            return cls.open(Path(out))
 
     @overload
     @classmethod
@@ -331,3 +335,8 @@ class _Current:
 def _stop(broker: Broker[SearchRequest, list[list[Hit]]], current: _Current, seconds: float | None = None) -> None:
     broker.close(seconds)
     current.engine.snapshot.release()
+
+
+def _told(stage: str, done: int, total: int) -> str:
+    """A line on how far a build is; the total is 0 while it is unknown."""
+    return f"index: {stage}, {done:,}" + (f" of {total:,}" if total else "")

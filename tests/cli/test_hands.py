@@ -216,6 +216,15 @@ def test_a_notebook_shows_a_sign_of_life(
 
     monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
     monkeypatch.setattr(IPython.display, "display", display)
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text('{"id": "a", "text": "Warsaw is in Poland."}\n')
+    Index.build([corpus], tmp_path / "index", embedder=None)
+    assert told[:3] == ["index: reading the corpus, loading the embedder", "index: read, 0", "index: read, 1 of 1"]
+    assert told[-2:] == ["index: bm25, 1 of 1", ""]
+    told.clear()
+    Agent(tmp_path / "index", "openai:http://127.0.0.1:9/v1#none").close()
+    assert told == ["agent: starting the model", ""]
+    told.clear()
     with Agent(world[0], ScriptedLLM(script), "chain(steps=2)") as agent:
         assert agent.ask(QUESTION).text == "Warsaw, Poland"
         assert told[0] == "chain(steps=2): opening the index, starting the model"
