@@ -6,7 +6,7 @@ import re
 import string
 from typing import Literal, get_args
 
-from ragscale.language.words import folded, words
+from ragscale.language.words import folded, valued
 
 __all__ = ["NORMALISATIONS", "Normalisation", "normal_answer"]
 
@@ -23,12 +23,12 @@ def normal_answer(text: str, normalisation: Normalisation = "unicode") -> str:
 
     Args:
         text: The answer.
-        normalisation: ``"unicode"``: `ragscale.language.words.words`, without English articles before another word; of
+        normalisation: ``"unicode"``: `ragscale.language.words.valued`, without English articles before another word; of
             an answer without words, the text itself in its normal form. ``"published"``: lower case, no ASCII
             punctuation, no English articles.
     """
     if normalisation == "published":
         return " ".join(_PUBLISHED_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-    found = words(text)
+    found = valued(text)
     kept = [word for word in found[:-1] if word not in _ARTICLES] + found[-1:]
     return " ".join(kept) or " ".join(folded(text).split())

@@ -2,6 +2,9 @@
 
 A stop word that is written as a name stays: ``vitamin A``, ``IT department``, ``A-level``, ``vitamina E``. Capitals
 that are there for another reason make no name: at the beginning of a sentence, in a title, in a line of capitals.
+
+A word that a sign joins has its parts as terms too (``get_user_name``, ``R&D``), numbers that may be one (``10 000``)
+have the whole, and a number with a sign (``5%``, ``$5``) has both: all are found, the exact one first.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ from typing import Any
 from unicodedata import normalize
 
 from ragscale.errors import InvalidInput
-from ragscale.language.words import folded, pairs, runs, together
+from ragscale.language.words import amounts, closed, folded, grouped, pairs, runs, together
 
 __all__ = ["AUTO", "CODES", "NO_LANGUAGE", "VERSION", "Terms", "known_language"]
 
-VERSION = 2
+VERSION = 3
 """Version of the rules that make terms: queries and passages must be cut by the same ones."""
 AUTO = "auto"
 NO_LANGUAGE = "none"
@@ -44,6 +47,9 @@ _FOLLOWED = re.compile(r"\w[.,;:?!]+")
 """A letter with the punctuation of an ending after it: no article stands there."""
 _OUTSIDE = re.compile(r"^[\W_]+|[\W_]+$")
 _BETWEEN = re.compile(r"[\W_]+")
+_SIGN = re.compile(r"[&_]")
+_PERSIAN = str.maketrans("\u0643\u064a", "\u06a9\u06cc")
+"""Letters that Persian's stemmer knows, of those of the normal form."""
 
 
 def known_language(name: str) -> str:
@@ -81,7 +87,8 @@ class Terms:
 
     def __call__(self, text: str) -> list[str]:
         """Terms in their order, repeated ones again."""
-        # no word goes across a space, and most chunks come again
+        text = grouped(closed(text), parts=True)
+        # now no word goes across a space, and most chunks come again
         chunks = text.split()
         if self._capitals.isdisjoint(chunks) and chunks[-1:] != [self._last]:
             return list(chain.from_iterable(map(self._known.__getitem__, chunks)))
@@ -99,14 +106,14 @@ class Terms:
     def _made(self, chunk: str, *, kept: bool = False) -> tuple[str, ...]:
         # the Turkish I has another small letter
         text = chunk.replace("I", "\u0131").replace("\u0130", "i") if self.language == "turkish" else chunk
-        return tuple(
-            [
-                term
-                for run in runs(text)
-                if kept or run not in self._stopwords or self._is_part(run, chunk)
-                for term in self._of(run)
-            ]
-        )
+        found = [
+            term
+            for run in runs(text)
+            for word in _parted(run)
+            if kept or word not in self._stopwords or self._is_part(word, chunk)
+            for term in self._of(word)
+        ]
+        return tuple(found) if text.isalnum() else (*found, *amounts(text))
 
     def _is_part(self, run: str, chunk: str) -> bool:
         """Whether a stop word is a name by the signs around it: ``A-level``, ``I.T.``, ``(IT)``, ``vitamin A,``."""
@@ -127,7 +134,14 @@ class Terms:
         bare = run.lstrip("-")  # who looks for a number does not write its sign
         if self.language == "english" and not bare.isascii():
             bare = _unaccented(bare)
+        if self.language == "persian":
+            bare = bare.translate(_PERSIAN)
         return (bare if self._stemmer is None else self._stemmer.stemWord(bare),)
+
+
+def _parted(run: str) -> tuple[str, ...]:
+    """A word, and the parts that a sign joins in it."""
+    return (run, *_SIGN.split(run)) if "&" in run or "_" in run else (run,)
 
 
 def _is_name(chunks: Sequence[str], at: int) -> bool:

@@ -6,7 +6,10 @@ Word boundaries are those of Unicode (UAX 29), over a normal form without case, 
 - Letters of scripts that are written without spaces, and of Korean, whose particles join their nouns, are words each.
 - ``U.S.A.`` is ``usa``, other letters are parted by a full stop; ``1,000`` is ``1000`` and ``.5`` is ``0.5``.
 - A minus belongs to its number; ``C++``, ``C#``, ``A*``, ``AT&T`` and ``R&B`` are words.
-- A small number at a figure is a word of its own, so that neither ``10⁶`` is 106 nor ``1½`` is 11/2.
+- A small number at a figure is a word of its own, so that neither ``10⁶`` is 106 nor ``1½`` is 11/2; at a unit (up to
+  three letters) it belongs to it: ``km²`` and ``km^2`` are ``km2``.
+- Signs that stand for letters are apart (``Kinect™``, ``№5``, ``①Open``); marks that only help to read aloud are none:
+  Russian stress, Hebrew points, Arabic vowels. Arabic letters of Persian and Urdu are those of Arabic.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-__all__ = ["folded", "pairs", "runs", "spelling", "together", "words"]
+__all__ = ["amounts", "closed", "folded", "grouped", "pairs", "runs", "spelling", "together", "valued", "words"]
 
 _APOSTROPHES = "\u2018\u2019\u02bb\u02bc\u05f3"
 _REPLACED = {
@@ -27,10 +30,39 @@ _REPLACED = {
     "\u066b": ".",
     "\u066c": ",",
     **dict.fromkeys(_APOSTROPHES, "'"),
+    "\u0450": "\u0435",  # Cyrillic letters with a grave, which is a stress
+    "\u045d": "\u0438",
+    "\u06a9": "\u0643",  # letters of Persian and Urdu, often typed with an Arabic keyboard
+    "\u06cc": "\u064a",
+    "\u06c1": "\u0647",
 }
+_READ_ALOUD = re.compile(
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
+    "\u0640\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed]"
+)
+"""Hebrew points and accents, Arabic vowels and the stroke that makes a word longer."""
+_STRESS = re.compile(
+    "(?<=[\u0430\u0435\u0438\u043e\u0443\u044b\u044d\u044e\u044f\u0451\u0454\u0456\u0457\u0463])[\u0300\u0301]"
+)
+"""An accent over a Cyrillic vowel; that over a consonant is a letter of Macedonian."""
 _UNSEEN = r"[\p{Default_Ignorable_Code_Point}\p{Cf}]"
-_SMALL = r"(?<=[\p{Nd}\p{No}])(?=[\u207b\u208b]\p{No})|(?<=\p{Nd})(?=\p{No})"
-"""Between a figure and a small one: an exponent, a fraction, the mark of a note."""
+_RAISED = r"[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]"
+_SMALL = rf"""
+    (?<=[\p{{Nd}}\p{{No}}])(?=[\u207b\u208b]\p{{No}}) | (?<=\p{{Nd}})(?=\p{{No}})
+  | (?<=(?:\p{{L}}\p{{M}}*){{4}})(?=\u207b?{_RAISED})
+"""
+"""Between a figure, or a word that is no unit, and a small figure: an exponent, a fraction, the mark of a note."""
+_POWER = re.compile(r"(?<![^\W\d_])([^\W\d_]{1,3})\^(?:\{([-+]?[0-9]+)\}|([-+]?[0-9]+))")
+"""A power of a unit, as it is typed."""
+_PICTURED = r"[\p{So}\p{No}]"
+_SPACES = " \u00a0\u2009\u202f"
+_CURRENCY = "$\u00a2-\u00a5\u058f\u060b\u09f2\u09f3\u0e3f\u17db\u20a0-\u20c0"
+_OPEN = re.compile(rf"(?<=[0-9])[{_SPACES}](?=[%\u2030{_CURRENCY}](?!\w))")
+"""A space before the sign of a number."""
+_SIGNED_NUMBER = re.compile(rf"[0-9][%\u2030\uff05\uff04{_CURRENCY}]|[\uff04{_CURRENCY}][0-9.]")
+_AMPERSAND = re.compile(r"\b([a-z]{1,3}) & ([a-z]{1,3})\b", re.IGNORECASE)
+_GROUPED = re.compile(rf"[0-9][{_SPACES}][0-9]")
+_GROUPS = re.compile(rf"(?<![0-9.,])(?<![0-9][{_SPACES}])[0-9]{{1,3}}(?:[{_SPACES}][0-9]{{3}})+(?![0-9])")
 
 _AROUND = ".,;:!?()[]\"'"
 """Punctuation that is no part of a word that it precedes or follows; a full stop may begin a number."""
@@ -64,7 +96,13 @@ _SPACED = rf"(?:{_ANY}\p{{M}}*+(?:{_JOINED})?+)++(?:{_NAMED})?+"
 _RUN = rf"(?:{_TOGETHER}\p{{M}}*+)++"
 _WORD = rf"(?:{_SIGNED})?+{_SPACED}|{_RUN}"
 _SPELT = rf"(?:{_SIGNED}|{_BLANK}[.-])?+{_SPACED}|{_RUN}|[%&@/\#]|[\p{{S}}--[`\u00b4^|~\u00a8]]"
+_VALUED = rf"""
+    (?:{_SIGNED})?+{_SPACED}(?:(?<=(?<![{_INSIDE}&])(?:{_LETTER}\p{{M}}*){{1,2}})-(?![{_INSIDE}-]))?+
+  | {_RUN} | [%\u2030\p{{Sc}}]
+"""
 _CHARACTER = rf"{_TOGETHER}\p{{M}}*+"
+_TORN = rf"(?<={_TOGETHER}\p{{M}}*)[^\S\n]*\n[^\S\n]*(?={_TOGETHER})"
+"""A line end within a run of a script without spaces."""
 _THOUSANDS = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 
 
@@ -82,12 +120,14 @@ class _Characters(dict[int, str]):
     def __missing__(self, code: int) -> str:
         char = chr(code)
         category = unicodedata.category(char)
-        if _compiled(_UNSEEN).match(char):
+        if _compiled(_UNSEEN).match(char) or _READ_ALOUD.match(char):
             form = ""
         elif category == "Nd":
             form = str(unicodedata.decimal(char))
         elif category == "Pd":
             form = "-"
+        elif category == "Pc":
+            form = "_"
         else:
             form = _REPLACED.get(char, char)
         self[code] = form
@@ -103,15 +143,52 @@ def folded(text: str) -> str:
     Decimal digits of all scripts become ASCII ones, dashes a hyphen, apostrophes straight ones.
     """
     if text.isascii():
-        return text.lower()
+        return _with_powers(text.lower())
     form = _compiled(_SMALL).sub(" ", unicodedata.normalize("NFD", text))
+    form = _compiled(_PICTURED).sub(lambda found: _apart(found[0]), form)
     for _ in range(3):  # twice is enough but where unseen characters part what composes
         before = form
         form = unicodedata.normalize("NFKC", form.casefold()).translate(_CHARACTERS)
-        form = unicodedata.normalize("NFKC", form).replace("i\u0307", "i")  # of the Turkish capital
+        form = unicodedata.normalize("NFKC", _STRESS.sub("", form)).replace("i\u0307", "i")  # of the Turkish capital
         if form == before:
             break
-    return str(form)
+    return _with_powers(str(form))
+
+
+def _apart(char: str) -> str:
+    """A sign that is drawn of letters or figures, not to be read as part of the word beside it; of others, itself."""
+    kind = unicodedata.decomposition(char).partition(" ")[0]
+    if kind == "<super>" and unicodedata.category(char) == "So":  # trade mark, service mark
+        return " "
+    return f" {char} " if kind in ("<circle>", "<compat>") else char
+
+
+def _with_powers(form: str) -> str:
+    return _POWER.sub(r"\1\2\3", form) if "^" in form else form
+
+
+def closed(text: str) -> str:
+    """A text without the white space that is within its words.
+
+    Of ``AT & T`` and ``5 %``, and line ends between two letters of a script that is written without spaces.
+    """
+    if "\n" in text and not text.isascii():
+        text = _compiled(_TORN).sub("", text)
+    if " & " in text:
+        text = _AMPERSAND.sub(
+            lambda found: f"{found[1]}&{found[2]}" if 1 in map(len, found.groups()) else found[0], text
+        )
+    return _OPEN.sub("", text)
+
+
+def grouped(text: str, *, parts: bool = False) -> str:
+    """A text with numbers such as ``10 000`` in one; with `parts`, after what stands there: it may be two numbers."""
+
+    def whole(found: re.Match[str]) -> str:
+        number = "".join(found[0].split())
+        return f"{found[0]} {number}" if parts else number
+
+    return _GROUPS.sub(whole, text) if _GROUPED.search(text) else text
 
 
 def words(text: str) -> list[str]:
@@ -134,6 +211,28 @@ def spelling(text: str) -> list[str]:
         for run in _cut(chunk, _SPELT):
             found += characters(run)
     return found
+
+
+def valued(text: str) -> list[str]:
+    """`words` with the signs that make another value of them: ``5 %``, ``5 $`` (of ``$5`` too), ``A-``.
+
+    A sign stands after its number.
+    """
+    found = [run for chunk in grouped(closed(text)).split() for run in _cut(chunk, _VALUED)]
+    for at, sign in enumerate(found[:-1]):
+        if unicodedata.category(sign[0]) == "Sc" and found[at + 1][-1].isdecimal():
+            found[at : at + 2] = [found[at + 1], sign]
+    return [word for run in found for word in characters(run)]
+
+
+def amounts(text: str) -> list[str]:
+    """Numbers of a text together with their signs, as ``5%`` and ``5$``; those without one are left out."""
+    found = valued(text) if _SIGNED_NUMBER.search(text) else []
+    return [number.lstrip("-") + sign for number, sign in pairwise(found) if _is_sign(sign) and number[-1].isdecimal()]
+
+
+def _is_sign(word: str) -> bool:
+    return len(word) == 1 and (word in "%\u2030" or unicodedata.category(word) == "Sc")
 
 
 def _cut(chunk: str, pattern: str) -> list[str]:

@@ -29,6 +29,12 @@ from ragscale.language.terms import AUTO, CODES, NO_LANGUAGE, Terms, known_langu
         ("russian", "реки и река", ["рек"] * 2),
         ("chinese", "长江", ["长", "江", "长江"]),
         ("english", "हिन्दी", ["हिन्दी"]),  # marks of other scripts stay
+        ("english", "set_max_size", ["set_max_s", "set", "max", "size"]),
+        ("english", "Q & A by P&O", ["q&a", "q", "a", "p&o", "p", "o"]),
+        ("english", "25 300 km", ["25", "300", "25300", "km"]),
+        ("english", "7 % of $20", ["7", "7%", "20", "20$"]),
+        ("chinese", "黄\n河", ["黄", "河", "黄河"]),
+        ("persian", "كتابها کتابها", ["کتاب"] * 2),
     ],
 )  # fmt: skip
 def test_terms_of(language: str, text: str, expected: list[str]) -> None:

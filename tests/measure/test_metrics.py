@@ -192,3 +192,24 @@ def test_items_of_gold_answers_are_cut_as_those_of_the_answer() -> None:
 def test_else_the_best_gold_answer_counts_and_a_failure_does_not() -> None:
     assert score(asked("Ann Lee", "Bob Roe"), "Ann Lee", "answered") == (1.0, 1.0)
     assert score(asked("Ann Lee", "Bob Roe"), "Ann Lee", "failed") == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "same"),
+    [
+        ("25 m^2", "25 m\u00b2", True),
+        ("Lego\u2122", "Lego", True),
+        ("Москва\u0301", "Москва", True),
+        ("25 300", "25,300", True),
+        ("25\u202f300", "25300", True),
+        ("P & O", "P&O", True),
+        ("7 %", "7%", True),
+        ("7 $", "$7", True),
+        ("B-", "B", False),
+        ("AB+", "AB-", False),
+        ("\u00a37", "$7", False),
+        ("7%", "7", False),
+    ],
+)
+def test_answers_that_differ_in_writing_alone_are_the_same(answer: str, gold: str, same: bool) -> None:
+    assert exact_match(answer, [gold]) == same

@@ -43,6 +43,16 @@ NAMES = {
     "full width": ("1998", "1999", "\uff11\uff19\uff19\uff18\u5e74"),
     "full stops": ("USA", "Us, a and b.", "The U.S.A. is large."),
     "thousands": ("1,000 years", "1 year and 000 years", "1000 years"),
+    "a line end within a word": ("黄河", "河水很黄。黄色的河马。", "中国第二长的河是黄\n河。"),
+    "a stress": ("Москва", "Московит.", "Москва\u0301 стоит."),
+    "letters of Persian": ("پاكي", "پاک", "پاکی"),
+    "a trade mark": ("Lego", "Legolas", "Lego\u2122 bricks"),
+    "a power": ("25 m\u00b2", "25 m", "A room of 25 m^2"),
+    "a part of a name of code": ("max_size", "The max is 5.", "call set_max_size first"),
+    "an ampersand with spaces": ("P&O", "P or O", "P & O ferries"),
+    "thousands by a space": ("25,300", "25 and 300 and 25", "25 300 people"),
+    "a percent sign": ("5%", "5 of them", "5 % of them"),
+    "a currency": ("$5", "\u20ac5", "5 $"),
     "an accent that nobody types": ("Sklodowska", "Sklodow", "Marie Skłodowska"),
 }  # fmt: skip
 
