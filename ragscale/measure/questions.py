@@ -13,7 +13,18 @@ from typing import Any, cast
 from ragscale.corpus.record import Place
 from ragscale.errors import InvalidInput
 from ragscale.language.answers import NORMALISATIONS, Normalisation, normal_answer
-from ragscale.measure.shapes import FIELDS, SHAPE, QuestionColumns, answers_of, identity_of, rows, supporting_of
+from ragscale.measure.shapes import (
+    FIELDS,
+    SHAPE,
+    QuestionColumns,
+    answers_of,
+    identity_of,
+    refuse_unread,
+    rows,
+    supporting_of,
+    truth_of,
+    whole,
+)
 
 __all__ = [
     "LEFT_OUT",
@@ -29,7 +40,7 @@ __all__ = [
 LEFT_OUT = "(text left out)"
 """Stands for every question, answer and reason of what is published without texts."""
 
-_KINDS: dict[type, str] = {str: "a text", int: "a whole number", bool: "true or false"}
+_KINDS: dict[type, str] = {str: "a text", int: "a whole number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +91,12 @@ def load_questions(
     found: dict[str, Question] = {}
     first: dict[str, Place] = {}
     for place, row in rows(file, named):
-        question = _question(row, str(place), named)
-        if normalisation is not None:
-            question = replace(question, normalisation=_normalisation(normalisation, question, str(file)))
+        try:
+            question = _question(row, named)
+            if normalisation is not None:
+                question = replace(question, normalisation=_normalisation(normalisation, question))
+        except InvalidInput as error:
+            raise InvalidInput(f"{place}: {error.problem}", error.remedy) from None
         if question.id in found:
             before = first[question.id]
             told = f"{place}: id {question.id!r} is that of {before.unit} {before.number}"
@@ -123,31 +137,40 @@ def without_texts(question: Question) -> Question:
     return replace(question, question=LEFT_OUT, answers=answers, supporting=numbered)
 
 
-def _question(row: Any, place: str, columns: QuestionColumns) -> Question:
+def _question(row: Any, columns: QuestionColumns) -> Question:
     if not isinstance(row, dict):
-        raise InvalidInput(f"{place}: a {type(row).__name__}, not an object", SHAPE)
-    try:
-        given = {field: columns.value(row, field) for field in FIELDS}
-    except InvalidInput as error:
-        raise InvalidInput(f"{place}: {error.problem}", error.remedy) from None
+        raise InvalidInput(f"a {type(row).__name__}, not an object", SHAPE)
+    given = {field: columns.value(row, field) for field in FIELDS}
     name, question = given["question"]
+    if name not in row:
+        raise _absent("question", row)
     if not isinstance(question, str) or not question.strip():
-        raise InvalidInput(f"{place}: {name} is {question!r}, not a text", SHAPE)
+        raise InvalidInput(f"{name} is {question!r}, not a text", SHAPE)
     name, identity = given["id"]
     identity = identity_of(identity, question)
     if not isinstance(identity, str) or not identity.strip():
-        raise InvalidInput(f"{place}: {name} is {identity!r}, not a text", SHAPE)
+        raise InvalidInput(f"{name} is {identity!r}, not a text", SHAPE)
     name, value = given["answers"]
+    refuse_unread(name, value)
     answers = answers_of(row, value)
     if answers is None:
-        raise InvalidInput(f"{place}: {name} is {value!r}, not a text, a number or a list of them", SHAPE)
+        if name not in row:
+            raise _absent("answers", row)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise InvalidInput(f"{name} is empty", _NO_ANSWER)
+        raise InvalidInput(f"{name} is {value!r}, not a text, a number or a list of them", SHAPE)
     name, value = given["supporting"]
+    refuse_unread(name, value)
     supporting = supporting_of(name, [] if value is None else value)
     if supporting is None:
-        raise InvalidInput(f"{place}: {name} is {value!r}, not a list of texts", SHAPE)
-    known = {field: _known(*given[field], kind, place) for field, kind in _OTHERS.items()}
+        raise InvalidInput(f"{name} is {value!r}, not a list of texts", SHAPE)
+    known = {field: _known(*given[field], kind) for field, kind in _OTHERS.items()}
     found = Question(identity, question, tuple(answers), tuple(supporting), **known)
-    return replace(found, normalisation=_normalisation(given["normalisation"][1], found, place))
+    return replace(found, normalisation=_normalisation(given["normalisation"][1], found))
+
+
+def _absent(field: str, row: Mapping[str, Any]) -> InvalidInput:
+    return InvalidInput(f"no column {field!r}; there are {', '.join(map(repr, row))}", SHAPE)
 
 
 def compared(questions: Iterable[Question]) -> str:
@@ -164,7 +187,7 @@ _PUBLISHED = (
 """Ids of HotpotQA, 2WikiMultihopQA and MuSiQue, and the types that the first two have beside them."""
 
 
-def _normalisation(given: Any, question: Question, place: str) -> Normalisation:
+def _normalisation(given: Any, question: Question) -> Normalisation:
     if given is None:
         known = any(
             form.fullmatch(question.id) and (types is None or question.type in types) for form, types in _PUBLISHED
@@ -172,23 +195,26 @@ def _normalisation(given: Any, question: Question, place: str) -> Normalisation:
         return "published" if known else "unicode"
     if given not in NORMALISATIONS:
         choices = " or ".join(NORMALISATIONS)
-        raise InvalidInput(f"{place}: normalisation is {given!r}", f"Choose {choices}, or leave it out.")
+        raise InvalidInput(f"normalisation is {given!r}", f"Choose {choices}, or leave it out.")
     return cast(Normalisation, given)
 
 
 _OTHERS: Mapping[str, type] = {"type": str, "hops": int, "breadth": int, "cluster": str, "all_answers": bool}
-_NONE: Mapping[type, Any] = {str: "", bool: False}
-_TRUTH = {"true": True, "false": False}
+_NONE: Mapping[type, Any] = {str: ""}
+_NO_ANSWER = "For a question without an answer write [], or is_impossible = true; else write its answer."
 
 
-def _known(name: str, value: Any, kind: type, place: str) -> Any:
+def _known(name: str, value: Any, kind: type) -> Any:
     """A value of a field that may be absent; one in a csv cell is text at first."""
+    if kind is bool:
+        return truth_of(name, value) or False
+    value = whole(value)
     if value is None:
         return None if name == "type" else _NONE.get(kind)
-    if kind is not str and isinstance(value, str):
-        value = _TRUTH.get(value.lower(), value) if kind is bool else int(value) if value.isdecimal() else value
+    if kind is int and isinstance(value, str) and value.isdecimal():
+        value = int(value)
     if kind is str and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InvalidInput(f"{place}: {name} is {value!r}, not {_KINDS[kind]}", SHAPE)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise InvalidInput(f"{name} is {value!r}, not {_KINDS[kind]}", SHAPE)
     return value

@@ -25,7 +25,12 @@ ABSTENTIONS = frozenset(
 )  # fmt: skip
 """Answers that say that there is none, normalised. Only these: a sentence around them is an answer like any other."""
 
-_BETWEEN = re.compile(r"[,;\n]|\band\b|&")
+_BETWEEN = re.compile(
+    r"(?<![0-9]),|,(?![0-9]{3}(?![0-9]))|[;\n\u3001\uff0c\uff1b\u060c\u061b]|\band\b|&", re.IGNORECASE
+)
+"""Between two answers; a comma within a number, ``1,000``, is none."""
+_MARK = re.compile(r"^\s*(?:\(?[0-9]{1,2}[.)](?![0-9])\s*|[-*\u2022]\s+)(?=\S)")
+"""Before an answer of a list: ``1.``, ``(2)``, ``-``."""
 
 
 def score(question: Question, answer: str, stop_reason: str) -> tuple[float, float]:
@@ -33,8 +38,9 @@ def score(question: Question, answer: str, stop_reason: str) -> tuple[float, flo
 
     A question without gold answers wants one of `ABSTENTIONS`, all or nothing (SQuAD 2.0's rule for its empty answer);
     an empty answer counts where the run ended by itself, not where its budget did. One that wants all answers compares
-    sets, as PhantomWiki does: both sides are cut at commas, semicolons, line ends and "and", exact match is equality of
-    the sets, F1 that of their items. Else the best of the gold answers counts; see `ragscale.measure.metrics`.
+    sets, as PhantomWiki does: both sides are cut at commas and semicolons of any script, line ends and "and", not
+    within a number, and without the numbers of a list (``1.``); exact match is equality of the sets, F1 that of their
+    items. Else the best of the gold answers counts; see `ragscale.measure.metrics`.
 
     Args:
         question: With its gold answers.
@@ -55,7 +61,7 @@ def score(question: Question, answer: str, stop_reason: str) -> tuple[float, flo
 
 def _items(texts: Iterable[str], by: Normalisation) -> set[str]:
     parts = (part for text in texts for part in _BETWEEN.split(text))
-    return {item for part in parts if (item := normal_answer(part, by))}
+    return {item for part in parts if (item := normal_answer(_MARK.sub("", part), by))}
 
 
 def _of_sets(said: set[str], wanted: set[str]) -> tuple[float, float]:

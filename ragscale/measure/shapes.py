@@ -6,11 +6,17 @@ TriviaQA, PopQA and PhantomWiki, as lines, as one JSON array, as csv and as parq
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
+import math
+import re
+import sys
+import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,13 +28,29 @@ from ragscale.corpus.source import Source
 from ragscale.corpus.tables import LINES, json_value, jsonl_rows
 from ragscale.errors import BadDocument, InvalidInput
 
-__all__ = ["FIELDS", "SHAPE", "QuestionColumns", "answers_of", "identity_of", "rows", "supporting_of"]
+__all__ = [
+    "FIELDS",
+    "SHAPE",
+    "QuestionColumns",
+    "answers_of",
+    "identity_of",
+    "rows",
+    "supporting_of",
+    "truth_of",
+    "whole",
+]
 
 SHAPE = (
     'A question is {"id": "...", "question": "...", "answers": ["...", ...], "supporting": ["passage id", ...]}; '
     "where columns have other names, say which is which: --columns question=query,answers=gold."
 )
 _PARAGRAPHS = "paragraphs"
+_STDIN = Path("-")
+_WHOLE = re.compile(r"-?[0-9]+\.0")
+"""A whole number as pandas writes it in a column that has an empty cell."""
+_TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False, "yes": True, "no": False}
+_ENDS = {"[": "]", "{": "}", "(": ")"}
+_AS_JSON = 'Write lists as JSON, ["a", "b"], for instance by json.dumps(list(values)).'
 _LISTS = ("data", "questions", "examples")
 """Keys under which an object holds its questions."""
 
@@ -94,13 +116,13 @@ def rows(path: Path, columns: QuestionColumns) -> Iterator[tuple[Place, Any]]:
     A .json file is an array, an object that holds one, or SQuAD's; .csv and .tsv have a header; .parquet has columns;
     any other file has a JSON object on each line. A .jsonl file that is one array is read as that. Lines, arrays and
     cells are those that corpora are read by (`ragscale.corpus`): compressed (``.gz``, ``.bz2``) and in UTF-16, too.
-    Parquet is not: questions have lists, which are no metadata of passages.
+    Parquet is not: questions have lists, which are no metadata of passages. ``-`` is lines on standard input.
 
     Raises:
         InvalidInput: The file is absent, or is not what its name says, with the place.
     """
     try:
-        data = path.read_bytes()
+        data = sys.stdin.buffer.read() if path == _STDIN else path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read ({error.strerror})", "Check the path of the questions.") from error
     source = Source(path.name, path, len(data), lambda: io.BytesIO(data))  # a pipe can be read once
@@ -159,24 +181,69 @@ def _of_squad(found: list[Any]) -> Iterator[Any]:
 
 
 def _csv(source: Source, columns: QuestionColumns) -> Iterator[tuple[Place, Any]]:
-    """Rows by the names of the header; a cell that is a JSON list or object is read as that, an empty one is absent."""
+    """Rows by the names of the header; a cell that is a list or an object is read as that, an empty one is absent."""
     asked = {columns.question} if columns.question else {*_USUAL["question"]}
     separator = separator_of(source, lambda names: not asked.isdisjoint(names))
     _, header = header_of(source, separator, spaced=True)
+    whole_numbers = _whole_numbers(source, separator, header)
     for place, cells in cells_of(source, separator, header, spaced=True):
         if isinstance(cells, BadDocument):
             raise cells
         named = zip(header, cells, strict=True)
-        yield place, {name: _cell(whole_text(cell, name, place)) for name, cell in named if name}
+        texts = {name: whole_text(cell, name, place) for name, cell in named if name}
+        yield (
+            place,
+            {
+                name: _cell(text.strip().removesuffix(".0") if name in whole_numbers else text)
+                for name, text in texts.items()
+            },
+        )
+
+
+def _whole_numbers(source: Source, separator: str, header: list[str]) -> set[str]:
+    """Columns of whole numbers that pandas wrote as floats: each cell ends in ``.0`` or is empty."""
+    found, filled = set(header), set[str]()
+    for _, cells in cells_of(source, separator, header, spaced=True):
+        if not isinstance(cells, BadDocument):
+            named = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
+            filled |= named.keys()
+            found -= {name for name, cell in named.items() if not _WHOLE.fullmatch(cell)}
+    return found & filled
 
 
 def _cell(text: str) -> Any:
-    if text.strip()[:1] in ("[", "{"):
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
+    if text.strip()[:1] in _ENDS:
+        found = _listed(text)
+        return text if found is None else found
     return text if text.strip() else None
+
+
+def _listed(text: str) -> Any:
+    """The list or object that a text is, as JSON or as Python writes it; None where it is neither.
+
+    NumPy's ``['a' 'b']`` is neither: Python would read it as the one text ``ab``.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        tokens = [token.type for token in tokenize.generate_tokens(io.StringIO(text.strip()).readline)]
+        beside = pairwise(kind for kind in tokens if kind != tokenize.NL)
+        value = None if (tokenize.STRING, tokenize.STRING) in beside else ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
+        return None
+    if isinstance(value, tuple | set):
+        return list(value)
+    return value if isinstance(value, list | dict) else None
+
+
+def refuse_unread(name: str, value: Any) -> None:
+    """Raise `InvalidInput` where a text looks like a list, and nothing can read it."""
+    text = value.strip() if isinstance(value, str) else ""
+    listed = text.startswith("array(") or (text[:1] in ("[", "{") and text[-1:] == _ENDS[text[0]])
+    if listed and _listed(text) is None:
+        raise InvalidInput(f"{name} is {value!r}, a list that is neither JSON nor Python's", _AS_JSON)
 
 
 def _parquet(path: Path, data: bytes) -> Iterator[tuple[Place, Any]]:
@@ -194,8 +261,31 @@ def _parquet(path: Path, data: bytes) -> Iterator[tuple[Place, Any]]:
         raise BadDocument(path, f"no parquet file ({error})", "Check the file.") from error
 
 
+def whole(value: Any) -> Any:
+    """The whole number that a float is; None for NaN; any other value itself."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else int(value) if value.is_integer() else value
+    return value
+
+
+def truth_of(name: str, value: Any) -> bool | None:
+    """A truth value, in a cell too: true, 1 or yes, false, 0 or no; None where there is none.
+
+    Raises:
+        InvalidInput: Anything else.
+    """
+    value = whole(value)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    found = _TRUTH.get(str(value).strip().lower()) if isinstance(value, bool | int | str) else None
+    if found is None:
+        raise InvalidInput(f"{name} is {value!r}, not true or false", "Write true or false, or leave it empty.")
+    return found
+
+
 def identity_of(value: Any, question: str) -> Any:
     """An id as text: whole numbers are written out; where there is none, a mark of the question's own words."""
+    value = whole(value)
     if value is None:
         return hashlib.sha256(question.encode()).hexdigest()[:12]
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -211,8 +301,12 @@ def answers_of(row: Mapping[str, Any], value: Any) -> list[str] | None:
     Returns:
         None where it is nothing of the kind. An empty list, ``"is_impossible": true`` (SQuAD 2.0) and ``"answerable":
         false`` (MuSiQue) mean that the question has no answer.
+
+    Raises:
+        InvalidInput: ``is_impossible`` or ``answerable`` is no truth value.
     """
-    if row.get("is_impossible") is True or row.get("answerable") is False:
+    impossible, answerable = (truth_of(name, row.get(name)) for name in ("is_impossible", "answerable"))
+    if impossible or answerable is False:
         return []
     if isinstance(value, str) and value.strip()[:1] == "[":  # PopQA's, in a cell
         value = _cell(value)
@@ -226,6 +320,7 @@ def answers_of(row: Mapping[str, Any], value: Any) -> list[str] | None:
 def _flat(value: Any) -> list[str] | None:
     if isinstance(value, bool):
         return ["yes" if value else "no"]
+    value = whole(value)
     if isinstance(value, int | float):
         return [str(value)]
     if isinstance(value, str):
@@ -249,6 +344,7 @@ def supporting_of(name: str, value: Any) -> list[str] | None:
     Returns:
         Each once, in order; None where it is nothing of the kind.
     """
+    value = whole(value)
     if isinstance(value, dict) and isinstance(value.get("title"), list):
         value = value["title"]
     if isinstance(value, str | int) and not isinstance(value, bool):
@@ -263,6 +359,7 @@ def supporting_of(name: str, value: Any) -> list[str] | None:
             item = item.get("id", item.get("title"))
         elif isinstance(item, list) and len(item) == 2:
             item = item[0]
+        item = whole(item)
         if isinstance(item, bool) or not isinstance(item, str | int) or not str(item).strip():
             return None
         found.append(str(item))

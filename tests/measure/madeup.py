@@ -29,6 +29,8 @@ class Made:
     stop: str = "answered"
     recall: float | None = None
     code: str = "c0de"
+    known: int | None = None
+    """Gold passages that the index has; None for all of them."""
     text: str = ""
     """Of every answer; empty for one by the mode."""
 
@@ -71,6 +73,6 @@ def _row(question: Question, score: float, one: Made) -> Row:
     return Row(
         id=question.id, answer="" if failed else one.text or f"answer of {one.mode}", em=float(score == 1), f1=score,
         gold_recall=one.recall if question.supporting else None, stop_reason=one.stop,
-        reason="ModelError: the endpoint is gone" if failed else "",
+        reason="ModelError: the endpoint is gone" if failed else "", gold_passages=one.known,
         spend=AnswerSpend(total, serial), paid=total, wall_seconds=2.5, code=one.code, settings="set", trace=None,
     )  # fmt: skip

@@ -189,6 +189,27 @@ def test_items_of_gold_answers_are_cut_as_those_of_the_answer() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("gold", "answer", "em"),
+    [
+        (["2,500", "7,000"], "7,000 and 2500", 1.0),
+        (["2,500", "7,000"], "2,000 and 7", 0.0),
+        (["3", "1", "2"], "1,2,3", 1.0),
+        (["1995", "2001"], "1995,2001", 1.0),
+        (["\u5317\u4eac", "\u4e0a\u6d77"], "\u4e0a\u6d77\u3001\u5317\u4eac", 1.0),
+        (["\u5317\u4eac", "\u4e0a\u6d77"], "\u4e0a\u6d77\uff0c\u5317\u4eac\uff1b", 1.0),
+        (["\u0639\u0645", "\u0645\u0633"], "\u0645\u0633\u060c \u0639\u0645", 1.0),
+        (["Bonn", "Kiel"], "1. Kiel\n2) Bonn", 1.0),
+        (["Bonn", "Kiel"], "- Kiel\n\u2022 Bonn", 1.0),
+        (["Bonn", "Kiel"], "KIEL AND BONN", 1.0),
+        (["12", "5"], "12. and 5.", 1.0),
+        (["-5", "3"], "5, 3", 0.0),
+    ],
+)  # fmt: skip
+def test_sets_are_cut_between_answers_and_not_within_numbers(gold: list[str], answer: str, em: float) -> None:
+    assert score(asked(*gold, all_answers=True), answer, "answered")[0] == em
+
+
 def test_else_the_best_gold_answer_counts_and_a_failure_does_not() -> None:
     assert score(asked("Ann Lee", "Bob Roe"), "Ann Lee", "answered") == (1.0, 1.0)
     assert score(asked("Ann Lee", "Bob Roe"), "Ann Lee", "failed") == (0.0, 0.0)

@@ -45,8 +45,15 @@ def test_reads_what_it_needs_and_ignores_the_rest(tmp_path: Path) -> None:
         (b'{"id": "", "question": "Who?", "answers": ["x"]}', "id is ''"),
         (b'{"id": 7.5, "question": "Who?", "answers": ["x"]}', r"id is 7\.5"),
         (b'{"id": "q2", "question": " ", "answers": ["x"]}', "question is ' '"),
-        (b'{"id": "q2", "question": "Who?"}', "answers is None"),
-        (b'{"id": "q2", "question": "Who?", "answers": " "}', "answers is ' '"),
+        (b'{"id": "q2", "question": "Who?"}', "no column 'answers'; there are 'id', 'question'"),
+        (b'{"id": "q2", "answers": ["x"]}', "no column 'question'; there are 'id', 'answers'"),
+        (b'{"id": "q2", "question": "Who?", "answers": null}', r"answers is empty.*write \[\], or is_impossible"),
+        (b'{"id": "q2", "question": "Who?", "answers": NaN}', "answers is "),
+        (
+            b'{"id": "q2", "question": "Who?", "answers": "[\'x\' \'y\']"}',
+            "answers is .*neither JSON nor Python's.*Write lists",
+        ),
+        (b'{"id": "q2", "question": "Who?", "answers": " "}', r"answers is empty.*write \[\]"),
         (b'{"id": "q2", "question": "Who?", "answers": ["x", ""]}', r"answers is \['x', ''\]"),
         (b'{"id": "q2", "question": "Who?", "answers": {"x": 1}}', r"answers is \{'x': 1\}"),
         (b'{"id": "q2", "question": "Who?", "answers": ["x"], "supporting": [true]}', r"supporting is \[True\]"),
@@ -73,7 +80,8 @@ def test_what_else_is_known_is_read(tmp_path: Path) -> None:
     for bad, problem in (
         ('"hops": "two"', "hops is 'two', not a whole number"),
         ('"cluster": [5]', r"cluster is \[5\], not a text"),
-        ('"all_answers": 1', "all_answers is 1, not true or false"),
+        ('"all_answers": 2', "all_answers is 2, not true or false"),
+        ('"is_impossible": "maybe"', "is_impossible is 'maybe', not true or false"),
     ):
         with pytest.raises(InvalidInput, match=problem):
             load_questions(write(tmp_path, f"{GOOD[:-1]}, {bad}}}"))
@@ -118,6 +126,18 @@ SHAPES: list[tuple[str, str, Question]] = [
     ("object.json", '{"questions":[{"id":"1","question":"Who?","answer":"Ann"}]}', Question("1", "Who?", ("Ann",))),
     ("array.jsonl", '\ufeff[\n{"id":"1","question":"Who?","answer":"Ann"}\n]', Question("1", "Who?", ("Ann",))),
     ("lines.json", '{"id":"1","question":"Who?","answer":"Ann"}\n', Question("1", "Who?", ("Ann",))),
+    ("whole.jsonl", '{"id":3.0,"question":"When?","answers":1789.0,"supporting":[4.0],"hops":2.0,"type":NaN}',
+     Question("3", "When?", ("1789",), ("4",), hops=2)),
+    ("pandas.csv", 'id,question,answers,hops\n1,When?,1789.0,2.0\n', Question("1", "When?", ("1789",), hops=2)),
+    ("list.csv", "id,question,answers,supporting\n1,Who?,\"['Lee, Ann', \"\"O'Hara\"\"]\",\"('p1', 'p2')\"\n",
+     Question("1", "Who?", ("Lee, Ann", "O'Hara"), ("p1", "p2"))),
+    ("squad.csv", "id,question,answers\n1,Who?,\"{'text': ['Ann'], 'answer_start': [3]}\"\n",
+     Question("1", "Who?", ("Ann",))),
+    ("header.csv", '"id, as text";id;question;answers\nx;1;Who?;Ann\n', Question("1", "Who?", ("Ann",))),
+    ("none.csv", 'id,question,answers,is_impossible\n1,Who?,Ann,True\n', Question("1", "Who?", ())),
+    ("none-1.csv", 'id,question,answers,is_impossible\n1,Who?,,1\n', Question("1", "Who?", ())),
+    ("some.csv", 'id,question,answers,answerable\n1,Who?,Ann,true\n', Question("1", "Who?", ("Ann",))),
+    ("empty.csv", 'id,question,answers\n1,Who?,[]\n', Question("1", "Who?", ())),
     ("qa.csv", "id,question,answers\n1,Who?,Ann Lee\n", Question("1", "Who?", ("Ann Lee",))),
     ("more.csv", 'id;question;answers;supporting;hops;all_answers\n1;"Who; and why?";"[""Ann"", ""Bob""]";p1;2;true\n',
      Question("1", "Who; and why?", ("Ann", "Bob"), ("p1",), hops=2, all_answers=True)),
@@ -183,7 +203,11 @@ def test_columns_are_named(tmp_path: Path) -> None:
         ("a.csv", b"id,question,answers\n1,Who?,a,b\n", r"a\.csv, line 2: 4 cells, the header has 3"),
         ("a.csv", b'id,question,answers\n1,"Who?\nIs it?",a\n2,"Who?,b\n', r"a\.csv, line 4: not csv"),
         ("a.csv", b"id,question,question\n1,Who?,a\n", r"two columns are named 'question'"),
-        ("a.csv", b"id,question,answers\n1,Who?,\n", "answers is None"),
+        ("a.csv", b"id,question,answers\n1,Who?,\n", r"line 2: answers is empty.*write \[\]"),
+        ("a.csv", b"id;Frage;Antwort\n1;Wo?;Bonn\n", r"line 2: no column 'question'; there are .*Frage"),
+        ("a.csv", b"id,question,answers\n1,Who?,\"['Ann' 'Bob']\"\n", r"\['Ann' 'Bob'\].*neither JSON nor Python"),
+        ("a.csv", b"id,question,answers\n1,Who?,\"array(['Ann'], dtype=object)\"\n", "neither JSON nor Python"),
+        ("a.csv", b"id,question,answers,supporting\n1,Who?,Ann,\"['p1'\n 'p2']\"\n", "neither JSON nor Python"),
         ("a.csv", b"id,question,answers\n1,\xff,x\n", r"line 2: invalid UTF-8 in `question`, byte 0xff at character 0"),
     ],
 )
@@ -218,6 +242,14 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     [question] = load_questions(pipe)
     writer.join()
     assert question.answers == ("Curie",)
+
+
+def test_numbers_with_a_point_are_whole_ones_where_the_whole_column_is_so(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("question,answers\nWhich version?,2.0\nWhich next?,Web 3\n", encoding="utf-8")
+    assert [question.answers for question in load_questions(file)] == [("2.0",), ("Web 3",)]
+    file.write_text("question,answers,is_impossible\nWhen?,1815.0,False\nWhich?,,True\n", encoding="utf-8")
+    assert [question.answers for question in load_questions(file)] == [("1815",), ()]
 
 
 def test_the_order_depends_on_the_ids_alone() -> None:

@@ -522,3 +522,10 @@ def test_many_modes_and_few_questions_can_show_nothing_and_that_is_said(tmp_path
         [level, *_] = report["equal"][0]["levels"]
         verdicts = {one["verdict"] for one in level["comparisons"] if 0 in (one["first"], one["second"])}
         assert verdicts == ({"undecided"} if expected else {"better"})
+
+
+def test_gold_passages_that_the_index_lacks_are_not_counted(tmp_path: Path) -> None:
+    asked = questions(4, gold=3)
+    cells = [Made(mode, [1.0, 0.0, 1.0, 0.0], recall=1.0, known=2) for mode in ("once", "chain")]
+    [recall] = write(tmp_path / "run", asked, cells).report()["problem"]["recall"]
+    assert (recall["gold"], recall["n"]) == (2, 4)

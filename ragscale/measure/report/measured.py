@@ -34,7 +34,7 @@ DIMENSIONS = {
 """Limits of a budget, and the column of what is charged to each."""
 
 _EQUAL = 1e-12
-_SCORES = ("f1", "em", "full_recall", "gold_recall")
+_SCORES = ("f1", "em", "full_recall", "gold_recall", "gold_passages")
 _TEXTS = ("answer", "stop_reason", "reason", "code", "settings")
 
 
@@ -114,6 +114,11 @@ class Measured:
     def together(self, cells: Sequence[int]) -> list[int]:
         """Those of the cells that belong to the core."""
         return [cell for cell in cells if self.core[cell]]
+
+    @property
+    def gold(self) -> NDArray[np.int64]:
+        """Number of gold passages of each question that the index knows, as its rows have it."""
+        return np.nan_to_num(np.where(self.known, self.numbers["gold_passages"], 0)).max(axis=1).astype(np.int64)
 
     def seeds(self) -> list[int]:
         """Different seeds, in order."""

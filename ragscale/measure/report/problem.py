@@ -111,7 +111,7 @@ class _Part:
 
     def recall(self) -> list[view.Recall]:
         """Share of questions all of whose gold passages were retrieved, by their number."""
-        gold = np.array([len(question.supporting) for question in self.measured.questions])
+        gold = self.measured.gold
         values = self.measured.values("full_recall")[:, self.cells]
         found = []
         for number in sorted({int(n) for n in gold if n}):
