@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ragscale.errors import InvalidInput
-from ragscale.types import Event, Message, Passage, Spend
+from ragscale.types import Event, Message, Passage, Spend, brief
 from ragscale.version import __version__
 from ragscale.view import page
 from ragscale.view.notebook import answer_html
@@ -22,7 +22,7 @@ TraceForm = Literal["full", "moves", "none"]
 """Form of the trace in JSON: whole events, events without texts, or none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class AnswerSpend:
     """The two spends of a run."""
 
@@ -34,6 +34,9 @@ class AnswerSpend:
     """Charged to the limits beside `total`: calls of killed processes, which the resumed run made again."""
     stored: Spend = field(default_factory=Spend)
     """The part of `total` that calls from a call store are charged: what they had cost when they were made."""
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @property
     def paid(self) -> Spend:

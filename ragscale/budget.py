@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from ragscale.arguments import refuse_options
 from ragscale.errors import BudgetExceeded, InvalidInput
-from ragscale.types import Spend
+from ragscale.types import Spend, brief
 
 __all__ = ["ALONG", "Budget", "Ledger", "Reservation", "Share", "unpriced"]
 
@@ -29,7 +29,7 @@ ALONG = {"rounds": "rounds", "serial_tokens": "tokens", "serial_calls": "llm_cal
 """Limits along the critical path, and the dimension of a branch's clock that each of them holds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Budget:
     """Upper limits of a run; ``None`` leaves a dimension open.
 
@@ -55,6 +55,9 @@ class Budget:
     """Attempts at a model call along the critical path."""
     usd: float | None = None
     """Dollars of the model calls, over all branches. It needs a price by the token (`Price`)."""
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def __new__(cls, *_: Any, **given: Any) -> Self:
         """Refuse a limit that does not exist by name, before the fields are set."""

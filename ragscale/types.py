@@ -6,12 +6,12 @@ Plain frozen values without behaviour beyond arithmetic and conversion; every fl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 __all__ = [
     "Choice", "Event", "Hit", "Message", "Move", "Passage", "Scalar", "Spend", "Status", "Tool", "ToolCall",
-    "TracedHit", "Usage", "added",
+    "TracedHit", "Usage", "added", "brief",
 ]  # fmt: skip
 
 Scalar = str | int | float | bool
@@ -114,7 +114,7 @@ class Hit:
         return f"Hit({self.score:.4f} [{passage.id}] {passage.title}: {_start(passage.text)})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Spend:
     """Costs in eleven dimensions: in total, or along the critical path (serial).
 
@@ -143,6 +143,9 @@ class Spend:
     """The part of the tokens that is charged by an estimate, as the server reports no usage."""
     usd: float | None = 0.0
     """Dollars of the model calls; None where the price of one of them is unknown, and so in every sum with it."""
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @property
     def tokens(self) -> int:
@@ -184,6 +187,17 @@ class Spend:
             TypeError: It has other dimensions.
         """
         return Spend(**({"usd": None, **data} if data else {}))
+
+
+def brief(value: Any) -> str:
+    """A dataclass for a `repr`: the fields that are not defaults; Python reads it back."""
+    shown = []
+    for one in fields(value):
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        held = getattr(value, one.name)
+        if held != default:
+            shown.append(f"{one.name}={held!r}")
+    return f"{type(value).__name__}({', '.join(shown)})"
 
 
 def added(one: float | None, other: float | None) -> float | None:

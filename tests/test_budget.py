@@ -418,3 +418,9 @@ class TestTheCriticalPath:
         with pytest.raises(BudgetExceeded) as error:
             Ledger(Budget(serial_calls=0)).hold_closing(Spend(llm_calls=1, prompt_tokens=300))
         assert error.value.dimension == "serial_calls"
+
+
+def test_a_budget_shows_the_limits_that_are_set() -> None:
+    assert repr(Budget()) == "Budget()"
+    assert repr(Budget(usd=0.5, queries=0)) == "Budget(queries=0, usd=0.5)"
+    assert eval(repr(Budget(tokens=300))) == Budget(tokens=300)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ragscale.answer import AnswerSpend
 from ragscale.types import Event, Passage, Spend
 
 NAMES = [field.name for field in fields(Spend)]
@@ -129,3 +130,10 @@ def test_from_dict_leaves_its_argument_alone() -> None:
 def test_values_are_frozen(value: Any) -> None:
     with pytest.raises((FrozenInstanceError, AttributeError)):
         setattr(value, fields(value)[0].name, 1)
+
+
+def test_a_spend_shows_what_was_spent() -> None:
+    assert repr(Spend()) == "Spend()"
+    assert repr(Spend(queries=2, usd=None)) == "Spend(queries=2, usd=None)"
+    spend = AnswerSpend(Spend(queries=2), Spend(queries=1))
+    assert repr(spend) == "AnswerSpend(total=Spend(queries=2), serial=Spend(queries=1))"

@@ -127,7 +127,9 @@ def ask(
     else:
         terminal.show_answer(Console(), answers[0])
         if gold:
-            Console().print(f"{'right' if _right(answers, gold)[0] else 'wrong'}: {' or '.join(gold)}", markup=False)
+            Console().print(
+                f"{'right' if _right(answers, gold)[0] else 'wrong'}: {' or '.join(gold)}", markup=False, soft_wrap=True
+            )
     for answer in answers if show_trace and not as_json else ():
         terminal.show_trace(Console(), answer)
     for answer in answers:

@@ -217,12 +217,28 @@ def with_k(mode: Mode, k: int | None) -> Mode:
 def piped(text: str) -> str:
     """The text, or standard input in its place where it is ``-``.
 
+    It is UTF-8, or what a byte order mark says, which is no part of it.
+
     Raises:
-        InvalidInput: Nothing is on standard input.
+        InvalidInput: Nothing is on standard input, or no text is.
     """
+    from ragscale.corpus.encoding import encoding_remedy, marked
+
     if text != "-":
         return text
-    found = sys.stdin.read().strip()
+    data = sys.stdin.buffer.read()
+    name, length = marked(data)
+    try:
+        found = data[length:].decode(name or "utf-8").strip()
+    except UnicodeDecodeError as error:
+        told = (
+            f"standard input is no {name or 'utf-8'}, byte 0x{error.object[error.start]:02x} at {length + error.start}"
+        )
+        raise InvalidInput(told, encoding_remedy(data).replace("the file", "it")) from error
+    if "\0" in found:
+        raise InvalidInput(
+            "standard input has a NUL, which is no text", encoding_remedy(data).replace("the file", "it")
+        )
     if not found:
         raise InvalidInput("- stands for standard input, and nothing is there", "Pipe a text into it, or write it.")
     return found

@@ -187,7 +187,7 @@ def search(
     """
     from ragscale.index import Index
 
-    queries = [line for query in queries for line in (piped(query).splitlines() if query == "-" else [query])]
+    queries = [one for query in queries for one in (_lines(piped(query)) if query == "-" else [query])]
     with Index.open(source) as index:
         found = index.search(
             queries,
@@ -209,6 +209,11 @@ def search(
     else:
         pairs = zip(queries, found, strict=True)
         print_json({"queries": [{"query": query, "hits": [_row(hit) for hit in hits]} for query, hits in pairs]})
+
+
+def _lines(text: str) -> list[str]:
+    """Lines that are not blank."""
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _tell_wordless(queries: list[str], index: Searchable) -> None:

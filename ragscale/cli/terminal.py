@@ -144,16 +144,18 @@ def _cut(text: str, room: int) -> str:
 
 
 def show_answer(console: Console, answer: Answer) -> None:
-    """The answer, what it cites, why it stopped and what it cost."""
+    """The answer, what it cites, why it stopped and what it cost; lines of texts are whole where it is no terminal."""
     from rich.text import Text
 
+    whole = not console.is_terminal
     if answer.text:
-        console.print(Text(plain(answer.text), style="bold"))
+        console.print(Text(plain(answer.text), style="bold"), soft_wrap=whole)
     for id in answer.citations:
         passage = answer.passages.get(id)
-        console.print(Text(f"  [{plain(id)}] {plain(' '.join(passage.title.split())) if passage else ''}"))
+        title = plain(" ".join(passage.title.split())) if passage else ""
+        console.print(Text(f"  [{plain(id)}] {title}"), soft_wrap=whole)
     told = plain(f"{answer.reason} {answer.caveat}".strip())
-    console.print(Text(f"\n{answer.mode}: {answer.stop_reason}. {told}".rstrip(), style="dim"))
+    console.print(Text(f"\n{answer.mode}: {answer.stop_reason}. {told}".rstrip(), style="dim"), soft_wrap=whole)
     console.print(_spends(answer))
 
 
@@ -167,8 +169,9 @@ def side_by_side(answers: Sequence[Answer], right: Sequence[bool] = ()) -> Fitte
     branched = any(answer.spend.serial.tokens != answer.spend.total.tokens for answer in answers)
     columns = [
         Column("mode", kind="name"), Column("answer", kind="words", least=16),
-        *([Column("right", kind="label")] if right else []), Column("calls", 2), Column("tokens"),
-        *([Column("serial", 5)] if branched else []), Column("rounds", 4), Column("s", 3), Column("ended", 1, "label"),
+        *([Column("right", kind="label")] if right else []), Column("calls", 2), Column("tokens", 1),
+        *([Column("serial", 5)] if branched else []), Column("rounds", 4), Column("s", 3),
+        Column("ended", kind="label"),
     ]  # fmt: skip
     rows = []
     for number, answer in enumerate(answers):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ragscale.errors import InvalidInput, MissingDependency
 from ragscale.measure.cell import MeasuredCell
@@ -133,12 +133,14 @@ class Run:
         return {id for id, row in self._found(self.cells[cell]).items() if not row.failed}
 
     def reports(self) -> dict[str, ModeReport]:
-        """Means of each cell that has finished questions, by its key."""
+        """Means of each cell that has finished questions, by its key; a notebook shows them as a table."""
         found = {key: list(self._rows(cell)) for key, cell in self.cells.items()}
-        return {key: summarise(rows) for key, rows in found.items() if rows}
+        return _Means({key: summarise(rows) for key, rows in found.items() if rows})
 
     def report(self, other: Run | None = None, **options: Any) -> Report:
         """The report: what the run says, and what it does not, as one JSON value: `ragscale.measure.report.report`.
+
+        Shown, it is its answer in words, in a notebook with the table of means.
 
         Args:
             other: A later run of the same questions, to compare with.
@@ -149,7 +151,9 @@ class Run:
         """
         from ragscale.measure.report import report
 
-        return report(self, other, **{"drops": self.drops, **options})
+        found = _Words(report(self, other, **{"drops": self.drops, **options}))
+        found.means = self._repr_html_()
+        return cast("Report", found)
 
     def keep(self, out: str | Path, *, texts: bool = True) -> Run:
         """Write what reports are made of as a run of its own: settings, questions and rows.
@@ -187,6 +191,30 @@ class Run:
         if cell.key not in self._read or self._read[cell.key][0] != size:
             self._read[cell.key] = size, self._store.read_rows(cell.key)
         return self._read[cell.key][1]
+
+
+class _Means(dict[str, ModeReport]):
+    """Means by cell, short where they are shown."""
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(f"{key!r}: F1 {one.f1:.2f} of {one.n}" for key, one in self.items()) + "}"
+
+    def _repr_html_(self) -> str:
+        return as_html(table(self)) if self else ""
+
+
+class _Words(dict[str, Any]):
+    """A report, short where it is shown."""
+
+    means = ""
+    """HTML of the table of means."""
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Report of {self['title']}", *self["answer"]])
+
+    def _repr_html_(self) -> str:
+        told = "".join(f"<p>{escape(line)}</p>" for line in self["answer"])
+        return f"<div><h4>{escape(self['title'])}</h4>{told}{self.means}</div>"
 
 
 def _without_texts(row: Row) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 from smallworld import PASSAGES, QUESTIONS, build, script, write_questions
 from typer.testing import CliRunner
 
 from ragscale.agent import Agent
+from ragscale.answer import Answer, AnswerSpend
 from ragscale.cli import app
 from ragscale.cli.common import with_k
-from ragscale.cli.terminal import event_text
+from ragscale.cli.terminal import event_text, show_answer, side_by_side
 from ragscale.errors import EndpointError
 from ragscale.index import Index
 from ragscale.llm.scripted import ScriptedLLM
@@ -51,6 +54,39 @@ def test_a_question_and_queries_come_from_standard_input(world: tuple[str, str])
     nothing = run("ask", world[0], "-", input="  \n")
     assert nothing.exit_code == 1
     assert "nothing is there" in nothing.stderr
+
+
+@pytest.mark.usefixtures("model")
+def test_standard_input_is_text_or_refused_before_anything_is_asked(
+    world: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked = run("ask", world[0], "-", "--mode", "once", "--json", input=f"{QUESTION}\n".encode("utf-16"))
+    assert json.loads(marked.stdout)["question"] == QUESTION
+    lines = run("search", world[0], "-", "-k", "1", "--json", input="\ufeffradium\n \n\nseine\n")
+    assert [query["query"] for query in json.loads(lines.stdout)["queries"]] == ["radium", "seine"]
+    rows = Path(world[1]).read_bytes()
+    measured = run("eval", world[0], "-", "--mode", "once", "--json", "--out", f"{tmp_path}/run", input=rows)
+    assert json.loads(measured.stdout)["cells"]["once"]["n"] == 3
+    monkeypatch.setattr(Agent, "stream", lambda *_, **__: pytest.fail("was asked"))
+    for data, problem in (("Zo\u00eb?".encode("latin-1"), "no utf-8, byte 0xeb at 2"), (b"Who\0?", "has a NUL")):
+        refused = run("ask", world[0], "-", input=data)
+        assert refused.exit_code == 1
+        assert problem in " ".join(refused.stderr.split())
+        assert "iconv" in refused.stderr
+
+
+def test_answers_in_a_pipe_are_whole_and_a_narrow_table_says_how_each_ended() -> None:
+    text = "word " * 40 + "end"
+    answer = Answer(text, [], "once", "answered", AnswerSpend(Spend(llm_calls=2), Spend(llm_calls=2)), [])
+    pipe = Console(file=io.StringIO(), width=80)
+    show_answer(pipe, answer)
+    assert pipe.file.getvalue().splitlines()[0] == text
+    narrow = Console(file=io.StringIO(), width=40)
+    narrow.print(side_by_side([answer, replace(answer, mode="parallel", stop_reason="budget:tokens")]))
+    shown = narrow.file.getvalue()
+    assert "ended" in shown
+    assert "budget:tokens" in shown
+    assert all(cell_len(line) <= 40 for line in shown.splitlines())
 
 
 @pytest.mark.usefixtures("model")

@@ -529,3 +529,16 @@ def test_gold_passages_that_the_index_lacks_are_not_counted(tmp_path: Path) -> N
     cells = [Made(mode, [1.0, 0.0, 1.0, 0.0], recall=1.0, known=2) for mode in ("once", "chain")]
     [recall] = write(tmp_path / "run", asked, cells).report()["problem"]["recall"]
     assert (recall["gold"], recall["n"]) == (2, 4)
+
+
+def test_a_report_and_means_are_short_where_they_are_shown(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", questions(4), [Made(mode, [1.0, 0.0, 1.0, 0.0]) for mode in ("once", "chain")])
+    report, means = run.report(), run.reports()
+    assert repr(report) == "\n".join(["Report of run", *report["answer"]])
+    shown = report._repr_html_()  # type: ignore[attr-defined]
+    assert "<p>" in shown
+    assert "chain" in shown.partition("<pre")[2]
+    assert json.loads(json.dumps(report)) == report
+    assert repr(means) == "{" + ", ".join(f"{key!r}: F1 0.50 of 4" for key in run.cells) + "}"
+    assert "chain" in means._repr_html_()  # type: ignore[attr-defined]
+    assert write(tmp_path / "none", questions(1), [Made("once", [])]).reports() == {}

@@ -118,7 +118,8 @@ class Measured:
     @property
     def gold(self) -> NDArray[np.int64]:
         """Number of gold passages of each question that the index knows, as its rows have it."""
-        return np.nan_to_num(np.where(self.known, self.numbers["gold_passages"], 0)).max(axis=1).astype(np.int64)
+        found: Array = np.nan_to_num(np.where(self.known, self.numbers["gold_passages"], 0)).max(axis=1)
+        return found.astype(np.int64)
 
     def seeds(self) -> list[int]:
         """Different seeds, in order."""

@@ -19,7 +19,7 @@ from ragscale.modes.core.moves import Context, Moves
 from ragscale.modes.core.nodes import Node, node, unless_stopped
 from ragscale.modes.core.state import Outcome, State, Update, evidence
 from ragscale.prompts import Closing, Profile, Prompt
-from ragscale.types import Passage, Spend
+from ragscale.types import Passage, Spend, brief
 
 __all__ = ["Mode"]
 
@@ -78,6 +78,10 @@ class Mode(ABC):
     """Passages retrieved a sub-query."""
     context: int = 8
     """Passages shown to the closing answer at most; fewer where the budget or the context window is short."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Shown in a notebook: the parameters that are not defaults. `repr` has all, since runs are pinned to it."""
+        printer.text(brief(self))
 
     def __new__(cls, *_: Any, **given: Any) -> Self:
         """Refuse a parameter that does not exist by name, before the fields are set."""
