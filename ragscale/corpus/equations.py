@@ -6,9 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["gap", "grouped", "on_one_line"]
+__all__ = ["SLASHES", "gap", "grouped", "lowered", "on_one_line", "raised"]
 
 _SIMPLE = re.compile(r"[+\-\u2212]?[\u221a-\u221c]?\w+(?:[.,]\w+)*[+\-\u2212]?")  # \u2212: the minus sign
+_BASE = re.compile(r"[\w)\]]+\Z")
+_LOGARITHM = re.compile(r"\b(?:log|lg)\Z")
+_ORDINALS = "aeo"
+SLASHES = ("/", "\u2044")
+"""Between raised and lowered text they make a fraction."""
 _ROOTS = {"": "\u221a", "2": "\u221a", "3": "\u221b", "4": "\u221c"}
 _OPENS, _CLOSES = "\x02", "\x03"
 """Stand around what is more than letters side by side, until the equation is whole."""
@@ -33,6 +38,27 @@ def on_one_line(equation: Any) -> str:
 def grouped(text: str) -> str:
     """A text in parentheses, unless it is one word or number."""
     return text if not text or _SIMPLE.fullmatch(text) else f"({text})"
+
+
+def raised(before: str, text: str, after: str) -> str:
+    """Raised text on the line: ``^2``, or as it is where it belongs to a word or a number (``st``, ``e``)."""
+    base = _BASE.search(before)
+    if base is None or not (text[:1].isalnum() or text[:1] in "+-\u2212"):
+        return text
+    if text.isalpha():
+        number = before[-1].isdigit()
+        if len(text) > 1 or (text in _ORDINALS if number else len(base.group()) > 1):
+            return text  # 21st, 2e, XIXe, Mme
+    return f"^{grouped(text)}{gap(grouped(text), after)}"
+
+
+def lowered(before: str, text: str, after: str) -> str:
+    """Lowered text on the line: as it is (``H2O``), but ``_2`` beside a number, and for the base of a logarithm."""
+    logarithm = bool(_LOGARITHM.search(before))
+    number = text[:1].isdigit() and (before[-1:].isdigit() or after[:1].isdigit())
+    if not before[-1:].isalnum() or not (logarithm or number):
+        return text
+    return f"_{text}{' ' if logarithm and after[:1].isalnum() else gap(text, after)}"
 
 
 def gap(before: str, after: str) -> str:

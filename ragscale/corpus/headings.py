@@ -42,7 +42,7 @@ def headings(text: str) -> list[Heading]:
 def outline(text: str) -> tuple[list[Heading], list[tuple[int, int]]]:
     """All headings of a text, and of each table its first line and the line behind it, from 0.
 
-    Those in lists and quotations are left out.
+    Headings in lists and quotations are left out, tables are not.
     """
     if not _ANY.search(text):
         return [], []
@@ -50,13 +50,13 @@ def outline(text: str) -> tuple[list[Heading], list[tuple[int, int]]]:
     if matter:
         text = "\n" * matter.group().count("\n") + text[matter.end() :]
     tokens = _parser().parse(text)
-    outer = [(at, token, token.map) for at, token in enumerate(tokens) if token.level == 0 and token.map]
+    placed = [(at, token, token.map) for at, token in enumerate(tokens) if token.map]
     found = [
         Heading(int(token.tag[1:]), " ".join(tokens[at + 1].content.split()), *lines)
-        for at, token, lines in outer
-        if token.type == "heading_open"
+        for at, token, lines in placed
+        if token.type == "heading_open" and token.level == 0
     ]
-    return found, [(lines[0], lines[1]) for _, token, lines in outer if token.type == "table_open"]
+    return found, [(lines[0], lines[1]) for _, token, lines in placed if token.type == "table_open"]
 
 
 def sections(text: str) -> Iterator[tuple[str, str]]:

@@ -70,7 +70,8 @@ def dataset_rows(text: str, columns: Columns) -> Iterator[Row]:
         present = list(data.features) if data.features else None
         if present is not None:
             columns.check(present, text)
-            data = data.select_columns([name for name in present if _readable(name, data.features[name])])
+            text_column = columns.among(present).text
+            data = data.select_columns([name for name in present if _readable(name, data.features[name], text_column)])
         number = 0
         try:
             for number, row in enumerate(data, 1):
@@ -122,14 +123,18 @@ def _load(wanted: DatasetName, text: str) -> Any:
         ) from error
 
 
-def _readable(name: str, feature: Any) -> bool:
-    """Whether a column holds one plain value a row, or metadata as an object."""
+def _readable(name: str, feature: Any, text: str) -> bool:
+    """Whether a column holds one plain value a row, or metadata as an object, or the text in sentences."""
     import datasets
 
     if isinstance(feature, dict):
         return name == "metadata"
     if isinstance(feature, datasets.Value):
         return "binary" not in feature.dtype
+    if name == text:
+        while hasattr(feature, "feature"):
+            feature = feature.feature
+        return isinstance(feature, datasets.Value) and "string" in feature.dtype
     return isinstance(feature, datasets.ClassLabel)
 
 

@@ -9,7 +9,7 @@ from unicodedata import category
 import html_to_markdown
 from lxml import etree, html
 
-from ragscale.corpus.equations import gap, grouped, on_one_line
+from ragscale.corpus.equations import SLASHES, gap, lowered, on_one_line, raised
 from ragscale.corpus.grids import Grids
 from ragscale.corpus.wrapping import unwrapped
 from ragscale.errors import BadDocument
@@ -30,6 +30,7 @@ _NOT_TEXT += ["annotation", "annotation-xml"]  # of equations: the same once mor
 _NOT_TEXT += ["input", "object", "video", "audio", "canvas"]
 _BOXES = ("button", "select", "iframe", "svg", "input", "object", "video", "audio", "canvas")
 """Those that part the words beside them."""
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _EMPHASIS = ["b", "strong", "i", "em", "code", "kbd", "var", "samp", "tt"]
 _INLINE = [*_EMPHASIS, "span", "a", "font", "small", "big", "label", "abbr", "cite", "ins", "q", "sub", "sup"]
 _INDENTING = ("blockquote", "li", "dd")
@@ -38,14 +39,10 @@ _LAID_OUT = re.compile(r"display\s*:\s*(none|block|flex|grid|table|list-item)", 
 _TEXT_PICTURE = re.compile(r"\b(math|mwe-math|latex|tex|emoji|emoticon)", re.IGNORECASE)
 
 _WAS = "data-was"
-_BASE = re.compile(r"[\w)\]]+\Z")
-_ORDINALS = "aeo"
 _IN_WORDS = "^_\u200c\u200d"
-_LOGARITHM = re.compile(r"\b(?:log|lg)\Z")
 _MARK = re.compile(r"\[?(?:[0-9]{1,3}|[*\u2020\u2021])\]?")
 _NEAR = 100
 """Most elements without text between two that stand side by side."""
-_SLASHES = ("/", "\u2044")
 _ROMAN = [(1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")]
 _ROMAN += [(10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")]
 _ESCAPED = re.compile(r"(?m)^([ \t]*(?:- )?)(\d*)\\([-+*.)])(?=[ \t])")
@@ -107,7 +104,7 @@ def markdown_of(root: Any, place: object, limit: int) -> str:
         if _is_word(_before(element)[-1:] + text[:1]) or _is_word(text[-1:] + _after(element)[:1]):
             element.tag = "span"  # marks within a word would part it
     for summary in list(root.iter("summary")):
-        if any(True for _ in summary.iter("h1", "h2", "h3", "h4", "h5", "h6")):
+        if next(summary.iter(*_HEADINGS), None) is not None:
             summary.tag = "div"
     for items in list(root.iter("ol")):
         items.set("start", str(_whole(items.get("start"), 1)))
@@ -163,6 +160,10 @@ def _refuse_deep(root: Any, place: object) -> None:
 
 def _leave_out(root: Any) -> None:
     for element in list(root.iter(*_NOT_TEXT)):
+        if element.tag == "button" and any(above.tag in _HEADINGS for above in element.iterancestors()):
+            element.tag = "span"  # opens what is below the heading
+        if element.tag == "span" or (element.tag == "dialog" and element.get("open") is not None):
+            continue
         if element.tag in _BOXES:
             element.tail = f" {element.tail or ''}"
         element.drop_tree()
@@ -214,24 +215,13 @@ def _script(element: Any) -> str:
     if not text:
         return text
     if element.tag == "sub":
-        logarithm = bool(_LOGARITHM.search(before))
-        number = text[0].isdigit() and (before[-1:].isdigit() or after[:1].isdigit())
-        if not before[-1:].isalnum() or not (logarithm or number):
-            return text
-        return f"_{text}{' ' if logarithm and after[:1].isalnum() else gap(text, after)}"
+        return lowered(before, text, after)
     if _is_note(element):
         return text if text.startswith("[") else f"[{text}]"
     follows = element.getnext()
-    if (element.tail or "").strip() in _SLASHES and follows is not None and follows.get(_WAS) == "sub":
+    if (element.tail or "").strip() in SLASHES and follows is not None and follows.get(_WAS) == "sub":
         return f" {text}" if before[-1:].isdigit() else text  # a fraction
-    base = _BASE.search(before)
-    if base is None or not (text[:1].isalnum() or text[:1] in "+-\u2212"):
-        return text
-    if text.isalpha():
-        number = before[-1].isdigit()
-        if len(text) > 1 or (text in _ORDINALS if number else len(base.group()) > 1):
-            return text  # 21st, 2e, XIXe, Mme
-    return f"^{grouped(text)}{gap(grouped(text), after)}"
+    return raised(before, text, after)
 
 
 def _label(items: Any) -> None:

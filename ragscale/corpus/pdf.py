@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ragscale.corpus.documents import DOCUMENT_LIMIT, Part
+from ragscale.corpus.equations import SLASHES, gap, lowered, raised
 from ragscale.corpus.parsing import parsing
 from ragscale.corpus.problems import Problems
 from ragscale.corpus.record import whole_text
 from ragscale.corpus.source import Source
+from ragscale.corpus.wrapping import unwrapped
 from ragscale.errors import BadDocument
 from ragscale.words import counted
 
@@ -29,14 +32,32 @@ __all__ = ["pdf_parts"]
 
 _SECONDS, _SECONDS_A_MIB = 30, 30
 """Most processor time for the pages of a file, and for each MiB of it; a page of text takes 0.02 s."""
-_SMALL, _RAISED, _TWICE = 0.85, 0.15, 0.1
-"""Of the size of the text: an exponent is smaller than that, and higher by that; layers of bold text are nearer."""
+_SMALL, _LEAST, _RAISED, _TWICE = 0.85, 0.4, 0.1, 0.1
+"""Of the size of the text: an exponent is smaller than that, but no letter beside an initial, and so far off the line;
+layers of bold text are nearer to each other."""
+_WIDTH = 0.6
+"""Of a letter, in sizes: a little more than most."""
+_LONG = 8
+"""Most characters of an exponent."""
 _EXPONENT = re.compile(r"[+\-\u2212]?[0-9]+")
+_COLUMN = "\x02"
+"""Stands behind the end of a line that the next text does not go on with."""
+_UNNAMED = re.compile(
+    r"\W*(?:untitled|anonymous|unknown|unspecified|no title|title)\W*\d*"
+    r"|microsoft (?:word|powerpoint|excel)\b.*|.*\.(?:docx?|rtf|odt|pptx?|xlsx?|dvi|tex|indd|qxd|ps|eps|pdf)",
+    re.IGNORECASE,
+)
+"""Titles that programs write where nobody gave one."""
+_CONJUNCTIONS = {"and", "or", "und", "oder", "bzw", "sowie", "et", "ou", "och", "og"}
 _BREAK = re.compile(r"([-\u2010\u00ad])[ \t]*\n[ \t]*")
 _BROKEN = re.compile(rf"\w+(?:{_BREAK.pattern}\w+)+")
 _HYPHENED = re.compile(r"\w+-\w+")
 _SPACES = re.compile(r"[ \t]{2,}")
 _LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}  # ff to st
+_UNSEEN = {**_LIGATURES, 0xAD: None, ord(_COLUMN): None}
+_INNER = 3
+"""Most letters of a word within a compound: mother-in-law, state-of-the-art."""
+_TEXT = (b"Tj", b"TJ", b"'", b'"')
 _SHOWS = re.compile(rb"T[jJ]|['\"]|Do")
 
 
@@ -54,7 +75,7 @@ def pdf_parts(source: Source, problems: Problems) -> Iterator[Part]:
         reader = PdfReader(stream)
         _decrypt(reader, source)
         title = " ".join(str(reader.metadata.title or "").split()) if reader.metadata else ""
-        title = whole_text(title, "title", source.place) or source.stem
+        title = whole_text("" if _UNNAMED.fullmatch(title) else title, "title", source.place) or source.stem
         texts = [_whole(text, number, source) for number, text in enumerate(_pages(reader, source), 1)]
     texts = list(_rejoined(texts))
     if not any(texts):
@@ -79,11 +100,12 @@ def _pages(reader: PdfReader, source: Source) -> Iterator[str]:
 
     remedy = "Split it into several files, or make it a text file, for instance with `pdftotext`."
     seconds = _SECONDS + _SECONDS_A_MIB * source.size / (1 << 20)
-    begun, number, size = time.thread_time(), 0, 0
+    begun, number, size, rise = time.thread_time(), 0, 0, _Rise()
 
-    def on_time(*operation: Any) -> None:
+    def on_time(operator: bytes = b"", operands: Any = (), *matrices: Any) -> None:
         if time.thread_time() - begun > seconds:
             raise _Late
+        rise.follow(operator, operands)
 
     try:
         for number, page in enumerate(reader.pages, 1):
@@ -92,8 +114,9 @@ def _pages(reader: PdfReader, source: Source) -> Iterator[str]:
             # figures are long: where no operator shows text, or a thing that may have some, none is looked at
             shows = content is not None and _SHOWS.search(content.get_data())
             pieces: list[_Piece] = []
+            rise = _Rise()
             if shows:
-                page.extract_text(visitor_operand_before=on_time, visitor_text=partial(_add_piece, pieces))
+                page.extract_text(visitor_operand_before=on_time, visitor_text=partial(_add_piece, pieces, rise))
             text = _joined(pieces)
             size += len(text)
             if size > DOCUMENT_LIMIT:
@@ -116,51 +139,117 @@ class _Piece:
     y: float
     size: float
 
+    def beside(self, other: _Piece) -> bool:
+        return (other.size, other.y) == (self.size, self.y)
 
-def _add_piece(pieces: list[_Piece], text: str, around: Any, matrix: Any, font: Any, size: Any) -> None:
+    def right_of(self, other: _Piece) -> bool:
+        return abs(self.y - other.y) < other.size / 2 and self.x > other.x
+
+    def reach(self) -> float:
+        """About as far to the right as it and a space may go."""
+        return self.x + self.size * (_WIDTH * len(self.text) + 1)
+
+    def moved_from(self, line: _Piece) -> bool:
+        """Whether it is small, and above or below that text."""
+        small = _LEAST * line.size < self.size < _SMALL * line.size
+        return small and abs(self.y - line.y) > _RAISED * line.size
+
+
+class _Rise:
+    """How far above its line a text stands, which pypdf does not tell."""
+
+    def __init__(self) -> None:
+        self._set = 0.0
+        self.shown = 0.0
+        """That of the text that was shown last."""
+
+    def follow(self, operator: bytes, operands: Any) -> None:
+        if operator == b"Ts":
+            self._set = float(operands[0]) if operands and isinstance(operands[0], int | float) else 0.0
+        elif operator in _TEXT:
+            self.shown = self._set
+
+
+def _add_piece(pieces: list[_Piece], rise: _Rise, text: str, around: Any, matrix: Any, font: Any, size: Any) -> None:
     """A visitor of pypdf, which gives positions by two matrices, one within the other."""
     if text:
         x = matrix[4] * around[0] + matrix[5] * around[2] + around[4]
         y = matrix[4] * around[1] + matrix[5] * around[3] + around[5]
         scale = math.hypot(matrix[2], matrix[3]) * math.hypot(around[2], around[3])
-        pieces.append(_Piece(text, x, y, (size or 0) * scale))
+        pieces.append(_Piece(text, x, y + rise.shown * scale, (size or 0) * scale))
 
 
 def _joined(pieces: list[_Piece]) -> str:
-    """The text of a page: small raised numbers behind digits are exponents, letters printed twice stand once."""
+    """The text of a page: small text off the line is an exponent or an index, letters printed twice stand once."""
+    pieces = [piece for piece in pieces if piece.text]
     found: list[str] = []
-    before: _Piece | None = None
-    for piece in pieces:
-        text = piece.text
-        if before is not None and text.strip():
+    line = before = None  # line: the last text that is neither raised nor lowered
+    at, aside = 0, False
+    while at < len(pieces):
+        piece, text = pieces[at], pieces[at].text
+        at += 1
+        script = False
+        if before is not None and line is not None and text.strip():
             if text == before.text and abs(piece.x - before.x) < _TWICE * piece.size and piece.y == before.y:
                 continue  # bold, made of two layers
-            small = 0 < piece.size < _SMALL * before.size
-            raised = small and piece.y > before.y + _RAISED * before.size
-            if raised and _EXPONENT.fullmatch(text.strip()) and not before.text[-1:].isspace():
-                text = "^" + text.lstrip()
+            ended = found[-1].endswith("\n")
+            beside = piece.right_of(before) and (ended or piece.x > before.reach())
+            if beside or (ended and aside and piece.x < before.x):
+                found.append(_COLUMN)
+            aside = beside or (aside and not ended)
+            script = not ended and piece.moved_from(line) and not line.text[-1:].isspace()
+            if script:
+                more = [other.text for other in takewhile(piece.beside, pieces[at : at + _LONG])]
+                at += len(more)
+                text = _on_line(found[-1], "".join([text, *more]), pieces[at : at + 1], piece.y > line.y)
         found.append(text)
-        before = piece if text.strip() else before
+        if text.strip():
+            before = piece
+            line = line if script else piece
     return "".join(found)
+
+
+def _on_line(before: str, text: str, behind: list[_Piece], above: bool) -> str:
+    """Raised or lowered text as it is written on one line."""
+    body, after = text.strip(), behind[0].text if behind and not text.endswith("\n") else ""
+    if len(body) > _LONG or " " in body:
+        return text
+    if above and body.isdigit() and after.strip() in SLASHES:
+        return f" {body}" if before[-1:].isdigit() else body
+    if above and _EXPONENT.fullmatch(body):
+        made = f"^{body}{gap(body, after)}"
+    else:
+        made = (raised if above else lowered)(before, body, after)
+    return made + text[len(text.rstrip()) :]
 
 
 def _rejoined(pages: list[str]) -> Iterator[str]:
     """The pages with the words whole that are broken at the ends of lines.
 
-    A hyphen stays where the file has the word with it elsewhere, and before a capital, before and behind a digit.
+    A hyphen stays where the file has the word with it elsewhere, before a capital, behind capitals alone, before and
+    behind a digit, within a compound of three words, and before a conjunction.
     """
     known = Counter(word for page in pages for word in _HYPHENED.findall(page))
 
     def whole(broken: re.Match[str]) -> str:
-        word, *rest = _BREAK.split(broken.group())
-        for hyphen, part in zip(rest[::2], rest[1::2], strict=True):
-            letters = word[-1].isalpha() and part[0].islower()
-            kept = hyphen != "\u00ad" and (not letters or f"{word}-{part}" in known)
-            word += f"-{part}" if kept else part
+        text, (word, *rest) = broken.string, _BREAK.split(broken.group())
+        goes_on = text[broken.end() : broken.end() + 1] == "-"
+        compound = text[max(broken.start() - 1, 0) : broken.start()] == "-" and len(word) <= _INNER
+        for at, (hyphen, part) in enumerate(zip(rest[::2], rest[1::2], strict=True), 1):
+            last = 2 * at == len(rest)
+            if hyphen == "\u00ad":
+                word += part
+            elif last and not goes_on and part in _CONJUNCTIONS and word not in _CONJUNCTIONS:
+                word += f"- {part}"  # pre- and post-war
+            else:
+                letters = word[-1].isalpha() and part[0].islower() and not (len(word) > 1 and word.isupper())
+                kept = not letters or compound or (last and goes_on) or f"{word}-{part}" in known
+                word += f"-{part}" if kept or word in _CONJUNCTIONS else part
         return word
 
     for page in pages:
-        yield _SPACES.sub(" ", _BROKEN.sub(whole, page)).replace("\u00ad", "").translate(_LIGATURES)
+        text = _SPACES.sub(" ", _BROKEN.sub(whole, page)).translate(_UNSEEN)
+        yield unwrapped(text, short=False)
 
 
 class _Late(BaseException):

@@ -132,14 +132,14 @@ def checked(corpora: Sequence[str | Path], found: Iterable[Iterator[Record]], pr
     """
     found_any = False
     for corpus, records in zip(corpora, found, strict=True):
-        empty, skipped = True, problems.count
+        empty, skipped, left_out = True, problems.count, problems.left_out.copy()
         for record in records:
             empty, found_any = False, True
             yield record
         if empty and problems.count == skipped:
-            raise CorpusError(
-                f"{corpus}: the corpus is empty", f"Give one with at least one passage. Read are {KINDS}."
-            )
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in (problems.left_out - left_out).items())
+            reason = f"the corpus is empty{f' (left out: {kinds})' if kinds else ''}"
+            raise CorpusError(f"{corpus}: {reason}", f"Give one with at least one passage. Read are {KINDS}.")
     if not found_any and problems.count:
         raise CorpusError(
             f"no passage in all: {counted(problems.count, 'bad document')} skipped", str(problems.first[0])
@@ -258,7 +258,9 @@ class Reader:
             return parquet_rows(source, self.columns)
         if kind == "jsonl":
             return jsonl_rows(source)
-        return (json_rows if kind == "json" else wikipedia_rows)(source, self.problems)
+        if kind == "json":
+            return json_rows(source, self.columns, self.problems)
+        return wikipedia_rows(source, self.problems)
 
     def _parts(self, source: Source, kind: str) -> Iterator[Part]:
         if kind == "pdf":

@@ -68,6 +68,11 @@ class Columns:
         """The columns that are not metadata."""
         return (self.id, self.title, self.text, self.document)
 
+    def are_in(self, row: Collection[Any]) -> bool:
+        """Whether an object has an id (unless they are numbered) and a text."""
+        found = self.among(row)
+        return found.text in row and (found.numbered or found.id in row)
+
     def among(self, present: Collection[Any]) -> Self:
         """The same, with another usual name for the id or the text where only that one is there."""
         found = {}
@@ -135,6 +140,8 @@ def passage_of(row: Any, place: Place, columns: Columns, name: str) -> Passage:
     title = row.get(columns.title)
     if title is None:
         title = ""
+    if isinstance(title, int | float) and not isinstance(title, bool):
+        title = str(title)  # 1984
     if not isinstance(title, str):
         raise BadDocument(place, f"the title of {identity!r} is not text ({shown(title)})", "Make it a string.")
     document = row.get(columns.document)
@@ -154,10 +161,18 @@ def _value(row: dict[Any, Any], name: str) -> str:
 
 
 def _joined(text: Any) -> Any:
-    """A list of sentences or paragraphs as one text; any other value as it is."""
-    if not isinstance(text, list) or not all(isinstance(part, str) for part in text):
+    """A list of sentences or paragraphs as one text, so one of lists of sentences; any other value as it is."""
+    if not isinstance(text, list):
         return text
-    return ("\n" if any("\n" in part for part in text) else " ").join(filter(None, map(str.strip, text)))
+    parts: list[Any] = [_sentences(part) if isinstance(part, list) else part for part in text]
+    if not all(isinstance(part, str) for part in parts):
+        return text
+    apart = any("\n" in part for part in parts) or any(isinstance(part, list) for part in text)
+    return ("\n" if apart else " ").join(filter(None, map(str.strip, parts)))
+
+
+def _sentences(parts: list[Any]) -> str | None:
+    return " ".join(map(str.strip, parts)) if all(isinstance(part, str) for part in parts) else None
 
 
 def _identity(value: Any) -> str:

@@ -20,6 +20,13 @@ __all__ = ["sentences", "split", "split_sentences"]
 
 _BOUND = "\0"
 """Stands for line ends at which nothing may be cut: no text has it."""
+_RULE = re.compile(r" {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}\n?")
+_MARGIN = re.compile(r"(?:\s|>|[-*+] |\d{1,9}[.)] )*(?=\S)")
+"""Marks of quotations and items before a row."""
+_LEAD = re.compile(r"[^\W_]|[*_(\"\u00ab\u201c\u300c]")
+_SENTENCE_END = re.compile(r"[.!?;,:\u2026\u0964\u06d4\u061f\u3002\uff01\uff1f][)\"'*_\u00bb\u201d\u300d]*\Z")
+_LEAD_LENGTH = 80
+"""Most characters of a line that looks like a heading."""
 _PIPE = re.compile(r"(?<!\\)\|")
 
 Length = Callable[[str], int]
@@ -101,11 +108,16 @@ class _Structured:
     def chunks(self) -> list[str]:
         """The chunks, none of them blank."""
         headings, tables = outline("".join(self._lines))
-        if not headings and not tables:
-            return self._prose("".join(self._lines))
         starts = {heading.stop: heading.start for heading in headings}
+        for at in self._leads({heading.start for heading in headings}):
+            starts.setdefault(at + 1, at)
+            self._bound.update(range(at, self._filled(at + 1)))
+        if not starts and not tables:
+            return self._cut(0, len(self._lines))
         for heading in headings:
             body = self._filled(heading.stop)
+            while body < len(self._lines) and _RULE.fullmatch(self._lines[body]):
+                body = self._filled(body + 1)
             opens = body < len(self._lines) and self._lines[body].lstrip().startswith(("```", "~~~"))
             self._bound.update(range(heading.start, body + opens))  # the line end of a fence is a border, too
         cut: list[str] = []
@@ -118,10 +130,23 @@ class _Structured:
             cut += self._cut(begun, above)
             below = "".join(self._lines[stop:]).strip() if number == len(tables) - 1 and headings else ""
             alone = all(at in self._bound or not line.strip() for at, line in enumerate(self._lines[stop:], stop))
-            lines = [line.strip() for line in self._lines[start:stop]]
+            lines = [_MARGIN.sub("", line.strip(), count=1) for line in self._lines[start:stop]]
             cut += self._rows("".join(self._lines[above:start]).strip(), lines, below if alone else "")
             begun = len(self._lines) if alone else stop
         return cut + self._cut(begun, len(self._lines))
+
+    def _leads(self, headings: set[int]) -> Iterator[int]:
+        """Lines that look like headings of what is below: short, alone between blank ones, without a full stop."""
+        used = -1
+        for at, line in enumerate(self._lines[:-1]):
+            alone = not self._lines[at + 1].strip() and (at == 0 or not self._lines[at - 1].strip())
+            text = line.strip()
+            if not text or not alone or at == used or len(text) > _LEAD_LENGTH or not _LEAD.match(line):
+                continue
+            below = self._filled(at + 1)
+            if not _SENTENCE_END.search(text) and below < len(self._lines) and below not in headings:
+                used = below
+                yield at
 
     def _filled(self, at: int) -> int:
         """The first line from `at` on that is not blank; the end of the text where all are."""
@@ -148,11 +173,11 @@ class _Structured:
                 last -= 1
             self._bound.update(range(last, stop))
         text = "".join(
-            line.replace("\n", _BOUND) if at in self._bound else line
+            line.rstrip() + _BOUND if at in self._bound else line
             for at, line in enumerate(self._lines[start:stop], start)
         )
         found = (chunk.replace(_BOUND, "\n").strip() for chunk in self._prose(text))
-        return [chunk for chunk in found if chunk]
+        return [chunk for chunk in found if chunk and not _RULE.fullmatch(chunk)]
 
     def _rows(self, above: str, table: list[str], below: str) -> Iterator[str]:
         """A table in chunks of rows, each below the header; with the headings above it, and those at the end below."""

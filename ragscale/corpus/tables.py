@@ -25,8 +25,8 @@ _ROW, _VALUE = 64, 8
 """Minimum size in bytes of a row, and of a value that is not text."""
 
 
-def json_rows(source: Source, problems: Problems) -> Iterator[Row]:
-    """Rows of a json file, which may be compressed: the objects of an array, or of the only array in an object.
+def json_rows(source: Source, columns: Columns, problems: Problems) -> Iterator[Row]:
+    """Rows of a json file, which may be compressed: one, those of an array, or of the only array in an object.
 
     A file of one object a line is read as that. Other values, such as settings, are no rows: they are counted.
 
@@ -43,9 +43,14 @@ def json_rows(source: Source, problems: Problems) -> Iterator[Row]:
     if value is LINES:
         yield from jsonl_rows(source)
         return
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not columns.are_in(value):
         arrays = [inner for inner in value.values() if isinstance(inner, list)]
-        value = arrays[0] if len(arrays) == 1 else None
+        if len(arrays) > 1 or (value and all(isinstance(inner, dict) for inner in value.values())):
+            problems.leave_out("json files of several arrays or of an object of objects, which may be no rows")
+            return
+        value = arrays[0] if arrays else None
+    elif isinstance(value, dict):
+        value = [value]
     if not isinstance(value, list) or not any(isinstance(row, dict) for row in value):
         problems.leave_out("json files without an array of objects")
         return
@@ -126,7 +131,8 @@ def wikipedia_rows(source: Source, problems: Problems) -> Iterator[Row]:
 def parquet_rows(source: Source, columns: Columns) -> Iterator[Row]:
     """Rows of a parquet file, a few in memory at a time.
 
-    Columns of lists, bytes and objects (but one named ``metadata``, without lists and objects in it) are not read.
+    Columns of lists (but a text may be one of texts), bytes and objects (but one named ``metadata``, without lists and
+    objects in it) are not read.
 
     Raises:
         BadDocument: Not a parquet file, damaged, without columns for ids and texts that can hold them, or unpacking to
@@ -146,14 +152,14 @@ def parquet_rows(source: Source, columns: Columns) -> Iterator[Row]:
             _refuse_more(sum(group.total_byte_size for group in groups), limit, source.place)
             columns.check(schema.names, source.place)
             columns = columns.among(schema.names)
-            readable = _readable(schema)
+            readable = _readable(schema, columns.text)
             for name in (columns.text, columns.id):
                 if name in schema.names and name not in readable:
                     reason = f"`{name}` is {schema.field(name).type}, not text"
                     raise BadDocument(source.place, reason, "Write it as text, or name another column by --columns.")
             number = 0
             try:
-                for batch in file.iter_batches(batch_size=_rows_at_once(file), columns=readable):
+                for batch in file.iter_batches(batch_size=_rows_at_once(file, columns.text), columns=readable):
                     for row in range(batch.num_rows):
                         number += 1
                         place = Place(source.place, "row", number)
@@ -183,9 +189,11 @@ def _texts(file: Any) -> list[tuple[int, Any]]:
     return [(at, leaf) for at, leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
 
 
-def _rows_at_once(file: Any) -> int:
-    """So few that texts in ``metadata`` fit in memory, were each as long as all that its column holds."""
-    inner = [at for at, leaf in _texts(file) if leaf.path != leaf.name and leaf.path.startswith("metadata.")]
+def _rows_at_once(file: Any, text: str) -> int:
+    """So few that texts in ``metadata`` and in lists fit in memory, were each as long as all that its column holds."""
+    inner = [
+        at for at, leaf in _texts(file) if leaf.path != leaf.name and leaf.path.startswith(("metadata.", f"{text}."))
+    ]
     groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
     longest = max((group.column(at).total_uncompressed_size for group in groups for at in inner), default=0)
     return max(1, min(_ROWS_AT_ONCE, _ROOM // max(longest, 1)))
@@ -200,7 +208,7 @@ def _refuse_more(size: int, limit: int, place: object) -> None:
         )
 
 
-def _readable(schema: Any) -> list[str]:
+def _readable(schema: Any, text: str) -> list[str]:
     """Names of the columns that can hold text, numbers, truth values or times, and of those within metadata."""
     from pyarrow import types
 
@@ -209,7 +217,7 @@ def _readable(schema: Any) -> list[str]:
         if field.name == "metadata" and types.is_struct(field.type):
             inner = [field.type.field(at) for at in range(field.type.num_fields)]
             names += [f"metadata.{part.name}" for part in inner if _is_plain(part.type)]
-        elif _is_plain(field.type):
+        elif _is_plain(field.type) or (field.name == text and _is_texts(field.type)):
             names.append(field.name)
     return names
 
@@ -220,6 +228,19 @@ def _is_plain(kind: Any) -> bool:
     kind = kind.value_type if types.is_dictionary(kind) else kind
     binary = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
     return not any(test(kind) for test in (types.is_nested, *binary))
+
+
+def _is_texts(kind: Any) -> bool:
+    """Whether it is lists of texts, or lists of them."""
+    from pyarrow import types
+
+    for _ in range(2):
+        if not (types.is_list(kind) or types.is_large_list(kind)):
+            return False
+        kind = kind.value_type
+        if types.is_string(kind) or types.is_large_string(kind):
+            return True
+    return False
 
 
 def _values(batch: Any, row: int, place: Place) -> dict[str, Any] | BadDocument:
@@ -240,4 +261,6 @@ def _size(values: Any) -> int:
     """Bytes that the values of a row take at least."""
     if isinstance(values, dict):
         return sum(map(_size, values.values()))
+    if isinstance(values, list):
+        return sum(map(_size, values))
     return len(values) if isinstance(values, str) else _VALUE

@@ -43,6 +43,15 @@ def html_parts(source: Source) -> Iterator[Part]:
     yield part
 
 
+def _codec(declared: str) -> str:
+    """Python's name of an encoding as the web reads it: ``ascii`` is cp1252, ``gb2312`` is gb18030."""
+    import webencodings
+
+    found = webencodings.lookup(declared) or webencodings.lookup(declared.replace("-", ""))
+    codec = str(found.codec_info.name) if found else declared
+    return "gb18030" if codec == "gbk" else codec
+
+
 def _decoded(source: Source) -> str:
     data = source.read(DOCUMENT_LIMIT)
     mark, length = marked(data)
@@ -53,8 +62,7 @@ def _decoded(source: Source) -> str:
     if declared.startswith(("utf-16", "utf16")):
         declared = "utf-8"  # as the web has it: what can be read byte by byte is not in UTF-16
     encoding = mark or declared
-    # as the web has it
-    codec = "cp1252" if encoding in ("iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii") else encoding
+    codec = mark or _codec(declared)
     if not mark:
         refuse_nul(data, source.place)
     try:

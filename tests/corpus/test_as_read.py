@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 from docx import Document
-from made import passages, zipped
+from made import passages, pdf, zipped
 from test_bounds import FONT, cell, pdf_of, table
 from test_formats import docx_of, run, written
 
 from ragscale.corpus import Chunking
+from ragscale.corpus.splitters import split
 
 HTML = {
     "exponents": (
@@ -111,6 +113,11 @@ HTML = {
         "<form><h2>Rhodium</h2><p>found 1804</p><fieldset>by <label>Wollaston<input></label></fieldset></form>"
         "<header>Menu</header><div class=nav>kept</div>",
         "## Rhodium\n\nfound 1804\n\nby Wollaston\n\nkept",
+    ),
+    "buttons that are headings, dialogs that are open": (
+        "<h3><button>Warranty</button></h3><button>Buy</button><dialog open>Read this</dialog>"
+        "<dialog>not this</dialog>",
+        "### Warranty\n\nRead this",
     ),
     "powers of a number": (
         "<p>O(2<sup>n</sup>), 10<sup>x</sup>, 7<sup>2</sup>5<sup>3</sup>, la 2<sup>e</sup>, 3<sup>rd</sup>",
@@ -392,6 +399,8 @@ def page(content: bytes, font: bytes = FONT) -> bytes:
 
 LATIN = FONT.replace(b">>", b"/Encoding/WinAnsiEncoding>>")
 LIGATURE = FONT.replace(b">>", b"/Encoding<</Type/Encoding/Differences[1/ffi]>>>>")
+RISING = b"10|6| J, 5 km|2|, x|n+1|, the 21|st| and 3|1|/|2| cups, log|2|32, 101|2| of H|2|O, 7|2|5"
+RISES = (0, 5, 0, 5, 0, 5, 0, 5, 0, 5, 0, -3, 0, -3, 0, -3, 0, -3, 0, 5, 0)
 PDF = {
     "words broken at the ends of lines": (
         page(lines(b"The inter-", b"national in-", b"ter-", b"planetary office")),
@@ -422,6 +431,57 @@ PDF = {
         "in 1990.^12 Then",
     ),
     "lowered numbers": (page(at(50, 700, b"H") + at(58.7, 697, b"2", 7) + at(62.7, 700, b"O")), "H2O"),
+    "raised and lowered by rise": (
+        page(
+            b"1 0 0 1 50 700 Tm "
+            + b"".join(
+                b"/F %d Tf %d Ts (%s) Tj " % (7 if rise else 12, rise, text)
+                for rise, text in zip(RISES, RISING.split(b"|"), strict=True)
+            )
+        ),
+        "10^6 J, 5 km^2, x^(n+1), the 21st and 3 1/2 cups, log_2 32, 101_2 of H2O, 7^2 5",
+    ),
+    "small capitals": (page(at(50, 700, b"R") + at(59, 700, b"HODIUM", 9)), "RHODIUM"),
+    "hyphens of compounds": (
+        page(
+            lines(
+                b"The pre-",
+                b"and post-war lab, a state-",
+                b"of-the-art mother-in-",
+                b"law, UNESCO-",
+                b"led, Nord-",
+                b"und Ostsee, one-",
+                b"to-one, and-",
+                b"or, inter-",
+                b"national",
+            )
+        ),
+        "The pre- and post-war lab, a state-of-the-art mother-in-law, UNESCO-led, Nord- und Ostsee, one-to-one, "
+        "and-or, international",
+    ),
+    "columns line by line": (
+        page(
+            at(50, 700, b"He lived in Lon-")
+            + at(320, 700, b"Palladium, pal-")
+            + at(50, 686, b"don for years")
+            + at(320, 686, b"las of old")
+        ),
+        "He lived in Lon- Palladium, pal-\ndon for years las of old",
+    ),
+    "columns line by line, each with an end": (
+        page(
+            b"14 TL "
+            + b"T* ".join(
+                (
+                    at(50, 700, b"He lived in Lon-"),
+                    at(320, 700, b"Palladium, pal-"),
+                    at(50, 686, b"don for years"),
+                    at(320, 686, b"las of old"),
+                )
+            )
+        ),
+        "He lived in Lon-\nPalladium, pal-\ndon for years\nlas of old",
+    ),
     "words one by one": (
         page(at(50, 700, b"Hello") + at(83, 700, b"world") + at(120, 700, b"again")),
         "Hello world again",
@@ -447,6 +507,27 @@ def test_pdf(tmp_path: Path, name: str) -> None:
     assert found.text == text
 
 
+def test_chinese_lines_of_a_pdf(tmp_path: Path) -> None:
+    """Full lines go on, short ones end."""
+    cid = (
+        "<</Type/Font/Subtype/Type0/BaseFont/F/Encoding/UniGB-UCS2-H/DescendantFonts[<</Type/Font/Subtype/CIDFontType0/"
+    )
+    cid += "BaseFont/F/CIDSystemInfo<</Registry(Adobe)/Ordering(GB1)/Supplement 2>>>>]>>"
+    texts = ("\u6c5f\u6d41", "\u4e2d\u56fd\u6700\u957f\u7684\u6cb3", "\u6d41\u662f\u957f\u6c5f\u3002")
+    shown = b"".join(
+        b"/F 12 Tf 1 0 0 1 50 %d Tm <%s> Tj " % (700 - 14 * n, text.encode("utf-16-be").hex().encode())
+        for n, text in enumerate(texts)
+    )
+    (found,) = passages(written(tmp_path, "a.pdf", page(shown, cid.encode())))
+    assert found.text == f"{texts[0]}\n{texts[1]}{texts[2]}"
+
+
+@pytest.mark.parametrize("title", ["untitled", "(anonymous)", "Microsoft Word - x.doc", "paper_v2.dvi", "Untitled-1"])
+def test_titles_that_nobody_gave(tmp_path: Path, title: str) -> None:
+    (found,) = passages(written(tmp_path, "rhodium.pdf", pdf(["text"], title=title)))
+    assert found.title == "rhodium"
+
+
 def test_notes_of_a_docx(tmp_path: Path) -> None:
     """They stand at its end, under the numbers in the text."""
     note = '<w:r><w:footnoteReference w:id="2"/></w:r>'
@@ -462,6 +543,45 @@ def test_notes_of_a_docx(tmp_path: Path) -> None:
     )
     (found,) = passages(written(tmp_path, "a.docx", zipped(parts)))
     assert found.text == "In 1990[1] he\n\n1. Some say 199^1"
+
+
+def test_no_heading_is_alone(tmp_path: Path) -> None:
+    """Summaries, terms and lines of their own stay with the text below them, whatever its length."""
+    long = "It covers all parts for two years. " * 40
+    for page in (
+        f"<details><summary>Warranty</summary>{long}</details>",
+        f"<dl><dt>Rhodium<dd>{long}<dt>Iron<dd>{long}</dl>",
+        f"<p><b>Note</b></p><p>{long}</p>",
+        f"<h1>Guide</h1><hr><p>{long}</p>",
+    ):
+        path = written(tmp_path, "a.html", f"<title>t</title><body>{page}".encode())
+        for size in (100, 113, 500):
+            assert all(
+                re.search("covers|parts|years", found.text) for found in passages(path, chunking=Chunking(size=size))
+            )
+
+
+def test_closing_headings_at_every_length() -> None:
+    for words in range(1, 60):
+        for size in (60, 61, 100):
+            chunks = split(f"{'word ' * words}\n\n# End\n", size, 0, markdown=True)
+            assert "# End" not in chunks
+
+
+@pytest.mark.parametrize("margin", ["    ", "> ", "- "])
+def test_tables_within_lists_and_quotations(tmp_path: Path, margin: str) -> None:
+    """Each chunk begins with the header, as of any other table."""
+    rows = [f"| metal{n} | {1800 + n} |" for n in range(40)]
+    head = ["| Metal | Year |", "| --- | --- |"]
+    inner = margin if margin != "- " else "  "
+    text = "\n".join(
+        [*(["- Metals"] if margin == "    " else []), margin + head[0], *(inner + row for row in [head[1], *rows])]
+    )
+    chunks = [p.text for p in passages(written(tmp_path, "a.md", text.encode()), chunking=Chunking(size=200))]
+    tables = [chunk for chunk in chunks if "|" in chunk]
+    assert len(tables) > 3
+    assert all(chunk.startswith("\n".join(head)) for chunk in tables)
+    assert [row for chunk in tables for row in chunk.split("\n")[2:]] == rows
 
 
 def test_headings_of_a_docx_and_its_title(tmp_path: Path) -> None:

@@ -252,8 +252,8 @@ def test_tables_by_tokens(tiny: Path) -> None:
     size = 3 * count(head)
     (tiny / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 2 * size}))
     chunking = Chunking(size, 0, "tokens", tokenizer=str(tiny))
-    found = [chunk for _, chunk in cut("a b\n\n" + head + "| x | y |\n" * 20, chunking, markdown=True)]
-    assert found[0] == "a b"
+    found = [chunk for _, chunk in cut("a b.\n\n" + head + "| x | y |\n" * 20, chunking, markdown=True)]
+    assert found[0] == "a b."
     assert len(found) > 4
     assert all(chunk.startswith(head) and size - 6 < count(chunk) <= size for chunk in found[1:-1])
 

@@ -66,6 +66,11 @@ def test_html_of_a_page_with_a_main_part(tmp_path: Path) -> None:
         ('<meta charset="UTF-16LE"><p>éé'.encode(), "éé"),
         ('<?xml version="1.0" encoding="utf16"?><p>é'.encode(), "é"),
         ('<meta charset="utf-16"><p>é'.encode("utf-16"), "é"),
+        ('<meta charset="gb2312"><p>镕€'.encode("gb18030"), "镕€"),
+        ('<meta charset="shift_jis"><p>①髙'.encode("cp932"), "①髙"),
+        ('<meta charset="x-sjis"><p>①'.encode("cp932"), "①"),
+        ('<meta charset="euc-kr"><p>똠방'.encode("cp949"), "똠방"),
+        ('<meta charset="latin-1"><p>“'.encode("cp1252"), "“"),
         (b"<p>&#55357; &euro;", "\ufffd €"),
     ],
 )

@@ -93,7 +93,9 @@ def test_members_of_a_metadata_object_are_columns(tmp_path: Path) -> None:
         (b'{"id":"a","text":"x\\u0000"}', "line 1: `text` holds a NUL, which is no text, at character 1"),
         (b'{"id":"a","text":"x","n":"\\u0000"}', "line 1: `n` holds a NUL"),
         (b'[\n{"id":"a","text":"x"},\n{"id":\n]', "line 3: not JSON"),
-        (b'{"id":"a","text":"x","title":3}', "the title of 'a' is not text (3)"),
+        (b'{"id":"a","text":"x","title":[3]}', "the title of 'a' is not text ([3])"),
+        (b'{"id":"a","text":"x","title":true}', "the title of 'a' is not text (True)"),
+        (b'{"id":"a","text":[["x"],[1]]}', "has no text ([['x'], [1]])"),
         (b'{"id":"a","text":"x","document":[1]}', "the document of 'a' is no id ([1])"),
         (b'{"id":"a","text":"x\\ud83d"}', "line 1: `text` holds half a surrogate pair ('\\ud83d') at character 1"),
         (b'{"id":"a","text":"x","n":"\\ud83d"}', "line 1: `n` holds half a surrogate pair"),
@@ -193,8 +195,8 @@ def test_bad_parquet(tmp_path: Path) -> None:
     assert passages(path, columns=Columns(text="body"))[0].text == "x"
     with pytest.raises(CorpusError, match="no column 'headline'"):
         passages(path, columns=Columns(text="body", title="headline"))
-    pq.write_table(pa.table({"id": ["1"], "text": [["x", "y"]]}), path)
-    with pytest.raises(CorpusError, match=r"c\.parquet: `text` is list<.*string>, not text\. Write it as"):
+    pq.write_table(pa.table({"id": ["1"], "text": [[1, 2]]}), path)
+    with pytest.raises(CorpusError, match=r"c\.parquet: `text` is list<.*int64>, not text\. Write it as"):
         passages(path)
     pq.write_table(pa.table({"key": [b"1"], "text": ["x"]}), path)
     with pytest.raises(CorpusError, match=r"c\.parquet: `key` is binary, not text"):
@@ -247,6 +249,31 @@ def test_lists_of_sentences_and_paragraphs(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     path.write_bytes(jsonl([{"id": 1, "text": ["A b.", " C d. ", ""]}, {"id": 2, "text": ["P\n", "Q\n"]}]))
     assert [p.text for p in passages(path)] == ["A b. C d.", "P\nQ"]
+    nested = [["A b.", " C d."], ["E."]]
+    path.write_bytes(jsonl([{"id": 1, "title": 1984, "text": nested}]))
+    assert [(p.title, p.text) for p in passages(path)] == [("1984", "A b. C d.\nE.")]
+    for name, texts in (("flat", [["A.", "B."], ["C."]]), ("nested", [nested, []])):
+        table = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.table({"id": [1, 2], "title": [1984, 5], "text": texts}).slice(0, 1), table)
+        assert [(p.title, p.text) for p in passages(table)] == [
+            ("1984", "A. B." if name == "flat" else "A b. C d.\nE.")
+        ]
+
+
+def test_json_of_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"id": 7, "text": ["one", "two"], "tags": [1]}')
+    assert [(p.id, p.text) for p in passages(path)] == [("7", "one two")]
+
+
+@pytest.mark.parametrize("content", ['{"train": [{"id": 1}], "test": []}', '{"a": {"text": "x"}, "b": {"text": "y"}}'])
+def test_json_whose_rows_are_not_told(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(
+        CorpusError, match=r"empty \(left out: 1 json files of several arrays or of an object of objects"
+    ):
+        passages(path)
 
 
 def test_json_that_holds_no_rows_is_counted(tmp_path: Path) -> None:
