@@ -62,7 +62,8 @@ class Answer:
     spend: AnswerSpend
     trace: list[Event]
     reason: str = ""
-    """In plain words, the cause of an early stop and its remedy; empty for ``"answered"``."""
+    """In plain words, the cause of an early stop and its remedy; for ``"answered"`` empty, unless the server ended the
+    closing answer by itself, as a filter of contents does: it may be a part then."""
     caveat: str = ""
     """Basis of the token limit where some tokens are estimates, and of the mode's policy where it was fitted for
     another run (``auto``); empty where the server counted all tokens and nothing else is to be said."""

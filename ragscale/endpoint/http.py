@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
-from ragscale.endpoint.urls import is_loopback
+from ragscale.endpoint.urls import is_here
 from ragscale.errors import InvalidInput, MissingDependency
 
 if TYPE_CHECKING:
@@ -68,7 +69,13 @@ def open_client(kind: type[Opened], url: str, **options: Any) -> Opened:
 
     parts = urlsplit(url)
     # a proxy cannot reach this machine's own loopback interface, and would be told the key
-    options["trust_env"] = not _here(parts.hostname or "")
+    options["trust_env"] = not is_here(parts.hostname or "")
+    for name in _used(url):
+        if not _has_port(os.environ[name]):  # httpx takes it, and fails at the first request with errors of any kind
+            raise InvalidInput(
+                f"{name}: the port of the proxy that stands there is not a number up to 65535",
+                "Write a proxy as in http://proxy.example:3128.",
+            )
     # without TLS there is nothing to verify, and reading the certificates takes its time
     options["verify"] = parts.scheme == "https"
     options["headers"] = {"Accept-Encoding": "identity", **options.get("headers", {})}
@@ -106,14 +113,27 @@ async def _amoved(response: httpx.Response) -> None:
     _moved(response)
 
 
-def _here(host: str) -> bool:
-    """Whether a host can only be reached directly; servers tell of themselves as 0.0.0.0, too."""
-    return is_loopback(host) or host in ("0.0.0.0", "::")
-
-
 def proxies_to(url: str) -> str:
-    """The environment variables of the proxies that lead to a URL; empty where it is reached directly."""
-    return "" if _here(urlsplit(url).hostname or "") or not _proxies() else proxy_variables()
+    """The environment variable of the proxy that leads to a URL; empty where it is reached directly (``NO_PROXY``)."""
+    return ", ".join(_used(url))
+
+
+def _used(url: str) -> list[str]:
+    """The environment variable of the proxy for a URL, in each case that it is written in; none where there is none."""
+    parts = urlsplit(url)
+    if is_here(parts.hostname or "") or proxy_bypass(parts.netloc):
+        return []
+    found = [[name for name in _proxies() if name.lower() == f"{of}_proxy"] for of in (parts.scheme, "all")]
+    return found[0] or found[1]
+
+
+def _has_port(proxy: str) -> bool:
+    """Whether the port of a proxy is one, or absent."""
+    try:
+        urlsplit(proxy if "://" in proxy else f"http://{proxy}").port  # noqa: B018  # it raises
+    except ValueError:
+        return False
+    return True
 
 
 def proxy_variables(scheme: str = "") -> str:

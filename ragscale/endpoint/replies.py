@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
@@ -17,7 +18,19 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from ragscale.text import encodable
 from ragscale.types import ToolCall, Usage
 
-__all__ = ["Choice", "Completion", "Entry", "ModelList", "Props", "Template", "Tokens", "UsageBlock", "read", "said"]
+__all__ = [
+    "Choice",
+    "Completion",
+    "Entry",
+    "ModelList",
+    "Props",
+    "Template",
+    "Tokens",
+    "UsageBlock",
+    "read",
+    "said",
+    "status",
+]
 
 _MOST = 2**53
 """Upper bound of a count: what every JSON implementation holds exactly."""
@@ -26,6 +39,16 @@ _NAME = 500  # characters of a name
 _MODELS, _SAMPLES, _PARTS, _CALLS = 10_000, 1000, 10_000, 100  # of a list, of a call, of a message
 _TEXTS = ("text", "output_text")  # types of content parts that are no thoughts
 _WORDS = ("error", "errors", "message", "Message", "detail", "msg", "error_description", "faultstring", "status_msg")
+_NUMBERED = ("code", "status", "status_code", "statusCode")
+_NAMED = (
+    (
+        re.compile(r"rate[_ -]?limit|too[_ -]?many[_ -]?requests|throttl|resource[_ -]?exhausted|quota", re.IGNORECASE),
+        429,
+    ),
+    (re.compile(r"overloaded", re.IGNORECASE), 529),
+    (re.compile(r"authentication|invalid[_ -]api[_ -]key", re.IGNORECASE), 401),
+)
+"""Names of errors, with the status that they stand for."""
 _DEEPEST = 8  # levels of an error that wraps another
 
 M = TypeVar("M", bound=BaseModel)
@@ -130,29 +153,46 @@ class UsageBlock(_Part):
     prompt_tokens: Count = Field(default=None, validation_alias=AliasChoices("prompt_tokens", "input_tokens"))
     completion_tokens: Count = Field(default=None, validation_alias=AliasChoices("completion_tokens", "output_tokens"))
     total_tokens: Count = None
+    reasoning_tokens: Count = None  # xAI, Perplexity: beside the details
     prompt_cache_hit_tokens: Count = None  # DeepSeek
     prompt_tokens_details: Annotated[_PromptDetails, BeforeValidator(_object)] = Field(
-        default=_PromptDetails(), validation_alias=AliasChoices("prompt_tokens_details", "input_token_details")
+        default=_PromptDetails(),
+        validation_alias=AliasChoices("prompt_tokens_details", "input_tokens_details", "input_token_details"),
     )
     completion_tokens_details: Annotated[_CompletionDetails, BeforeValidator(_object)] = Field(
         default=_CompletionDetails(),
-        validation_alias=AliasChoices("completion_tokens_details", "output_token_details"),
+        validation_alias=AliasChoices("completion_tokens_details", "output_tokens_details", "output_token_details"),
     )
 
     @property
+    def _thought(self) -> int:
+        """Tokens that the server calls thought."""
+        return max(self.completion_tokens_details.reasoning_tokens or 0, self.reasoning_tokens or 0)
+
+    @property
+    def counts_beside(self) -> bool:
+        """Whether thoughts are certain to stand beside `completion_tokens`: they are more than those."""
+        return self.completion_tokens is not None and self._thought > self.completion_tokens
+
+    @property
     def completion(self) -> int | None:
-        """Tokens written, those of hidden thoughts included: they may stand in the total alone."""
+        """Tokens written, thoughts included, which may stand beside the others or in the total alone."""
         if self.completion_tokens is None:
             return None
         hidden = (self.total_tokens or 0) - (self.prompt_tokens or 0) if self.prompt_tokens is not None else 0
-        return max(self.completion_tokens, hidden)
+        return max(self.completion_tokens + (self._thought if self.counts_beside else 0), hidden)
 
     @property
     def reasoning(self) -> int:
         """The part of `completion` that was thought: what the server calls so, or what it left out of the count."""
-        told = self.completion_tokens_details.reasoning_tokens or 0
         hidden = (self.completion or 0) - (self.completion_tokens or 0)
-        return min(max(told, hidden), self.completion or 0)
+        return min(max(self._thought, hidden), self.completion or 0)
+
+    def beside(self) -> UsageBlock:
+        """The report of a server that counts thoughts beside the completion, as one that counts them in it."""
+        if self.completion_tokens is None or self.counts_beside:
+            return self
+        return self.model_copy(update={"completion_tokens": self.completion_tokens + self._thought})
 
 
 class _LogProbs(_Part):
@@ -256,9 +296,19 @@ class Completion(_Part):
         written = sum(block.completion or 0 for block in blocks)
         return blocks[0].model_copy(update={"completion_tokens": written, "total_tokens": None})
 
+    @property
+    def counts_beside(self) -> bool:
+        """Whether its usage is certain to count thoughts beside the completion."""
+        return self._block.counts_beside
+
+    def beside(self) -> Completion:
+        """The answer of a server that was seen to count thoughts beside the completion: see `UsageBlock.beside`."""
+        choices = [choice.model_copy(update={"usage": choice.usage.beside()}) for choice in self.choices]
+        return self.model_copy(update={"usage": self.usage.beside(), "choices": choices})
+
     def written(self, prompt: int) -> int:
         """Completion tokens that even a report without one of its counts tells of, given those of the prompt."""
-        return max(self._block.completion_tokens or 0, (self._block.total_tokens or 0) - prompt)
+        return max(self._block.completion or 0, (self._block.total_tokens or 0) - prompt)
 
     def reported(self) -> Usage | None:
         """The usage that the server reports, here or in a choice; None unless prompt and completion are counts."""
@@ -375,3 +425,15 @@ def said(body: Any) -> tuple[str, str]:
     ]
     words += f" ({', '.join(more[:3])})" if words and more else ""
     return " ".join(words.split())[:_SAID].rstrip("."), code[:_SAID]
+
+
+def status(body: Any) -> int | None:
+    """The HTTP status of a failure that an answer tells in its body, by number or name; None where it tells none.
+
+    ``{"error": {"code": 429}}``, ``{"error": {"type": "rate_limit_error"}}``, ``{"status": 429, "message": "..."}``.
+    """
+    levels = [level for level in (_object(body).get("error"), body) if isinstance(level, dict)]
+    told = [_count(level.get(key)) for level in levels for key in _NUMBERED]
+    names = " ".join([said(body)[1], *(level["status"] for level in levels if isinstance(level.get("status"), str))])
+    named = [code for name, code in _NAMED if name.search(names)] if _object(body).get("error") else []
+    return next((code for code in (*told, *named) if code is not None and 400 <= code <= 599), None)

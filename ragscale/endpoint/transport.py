@@ -26,7 +26,7 @@ from ragscale.endpoint.http import (
     proxy_variables,
     retry_after,
 )
-from ragscale.endpoint.replies import said
+from ragscale.endpoint.replies import said, status
 from ragscale.endpoint.retry import attempts
 from ragscale.endpoint.urls import server_url
 from ragscale.errors import EndpointError, InvalidInput, ModelError
@@ -67,7 +67,7 @@ P = ParamSpec("P")
 
 
 class ThrottledError(ModelError):
-    """The endpoint asked to slow down (HTTP 429).
+    """The endpoint asked to slow down, or has no room now (HTTP 429, 503, 529); it did no work.
 
     Args:
         problem: What went wrong.
@@ -235,7 +235,7 @@ class Transport:
         if not response.is_success:
             place = response.extensions.get("location", "another address")
             raise self._failure(response.status_code, value, response.headers, place)
-        if isinstance(value, dict) and value.get("error") and not value.get("choices"):
+        if isinstance(value, dict) and not value.get("choices") and (value.get("error") or status(value)):
             raise self._told(value, response.headers)
         return value
 
@@ -275,7 +275,7 @@ class Transport:
     def _connection_error(self, error: httpx.RequestError) -> ModelError:
         if isinstance(error, httpx.ProxyError):
             return UnreachableError(
-                f"The proxy of {proxy_variables()} does not lead to {self.shown}",
+                f"The proxy of {proxies_to(self.shown) or proxy_variables()} does not lead to {self.shown}",
                 "Correct the variable, or put the host into NO_PROXY.",
                 spend=_SENT,
             )
@@ -305,12 +305,10 @@ class Transport:
 
     def _told(self, value: dict[str, Any], headers: Mapping[str, str]) -> ModelError:
         """The failure that an answer with HTTP 200 tells: by the status in it, where there is one."""
-        error = value["error"]
-        code = error.get("code", error.get("status")) if isinstance(error, dict) else None
-        code = int(code) if isinstance(code, str) and re.fullmatch(r"[45]\d\d", code) else code
-        if isinstance(code, int) and 400 <= code <= 599:
+        if code := status(value):
             failure = self._failure(code, value, headers)
-            failure.spend = None  # the request was taken: nobody knows how far it came
+            if not isinstance(failure, ThrottledError):
+                failure.spend = None  # the request was taken: nobody knows how far it came
             return failure
         return self.broken(f"an error: {self._words(value) or 'it did not say which'}")
 
@@ -318,13 +316,15 @@ class Transport:
         words, kind = self._words(value), said(value)[1]
         error = self._status_error(code, words, kind, headers, place)
         error.said = words
+        if isinstance(error, ThrottledError) and isinstance(value, dict) and value.get("usage"):
+            error.spend = None  # it did some work first
         return error
 
     def _status_error(self, code: int, words: str, kind: str, headers: Mapping[str, str], place: str) -> ModelError:
         told = f": {words}" if words else ""
-        if code == 429 and not _QUOTA.search(f"{words} {kind}"):
+        if code in (503, 529) or (code == 429 and not _QUOTA.search(f"{words} {kind}")):
             return ThrottledError(
-                f"{self.shown} refused the call for now (HTTP 429){told}",
+                f"{self.shown} refused the call for now (HTTP {code}){told}",
                 "Wait, or lower the number of questions in flight.",
                 retry_after=retry_after(headers.get("retry-after")),
                 spend=_SENT,

@@ -8,7 +8,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ragscale.errors import InvalidInput
 
-__all__ = ["is_loopback", "server_url"]
+__all__ = ["is_here", "is_loopback", "server_url"]
+
+_OWN_NAMES = {"localhost.localdomain", "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback"}
+"""Names of the loopback interface in the hosts files of Linux."""
 
 
 def is_loopback(host: str) -> bool:
@@ -20,16 +23,43 @@ def is_loopback(host: str) -> bool:
     Args:
         host: Without a port; an IPv6 address may stand in brackets.
     """
-    name = host.removeprefix("[").removesuffix("]").lower().removesuffix(".")
+    name = _name(host)
+    address = _address(name)
+    return name == "localhost" if address is None else address.is_loopback
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this machine, which no proxy leads to.
+
+    `is_loopback`, names below ``localhost`` (RFC 6761), the machine's own name, and the address that servers which
+    listen on all interfaces tell of themselves (``0.0.0.0``, ``0``, ``::``).
+
+    Args:
+        host: As of `is_loopback`.
+    """
+    name = _name(host)
+    address = _address(name)
+    if address is not None:
+        return address.is_loopback or address.is_unspecified
+    own = socket.gethostname().lower()
+    return name.rpartition(".")[2] == "localhost" or name in {*_OWN_NAMES, own, own.partition(".")[0]} - {""}
+
+
+def _name(host: str) -> str:
+    return host.removeprefix("[").removesuffix("]").lower().removesuffix(".")
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a resolver reads in `name`; None where it is a name."""
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
         try:
             # what stands behind a blank would not be read
-            address = ipaddress.IPv4Address(socket.inet_aton(name if name.split() == [name] else ""))
+            return ipaddress.IPv4Address(socket.inet_aton(name if name.split() == [name] else ""))
         except OSError:
-            return name == "localhost"
-    return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
+            return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def server_url(url: str, *, example: str, secret: str) -> str:

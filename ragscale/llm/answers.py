@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ragscale.endpoint.replies import Choice, Completion
 from ragscale.errors import ModelError
 from ragscale.llm.base import Generation
+from ragscale.llm.notations import begins, ends, one_form
 from ragscale.llm.tokens import floor
 from ragscale.types import Spend, ToolCall, Usage
 from ragscale.words import counted
@@ -18,12 +19,6 @@ __all__ = ["Asked", "Sample", "generation", "longest", "stopped", "within"]
 
 _LONGEST = 64  # characters of a token; runs of spaces aside, none in use has more
 _ENDS = {"stop", "length", "eos", "end_turn", "stop_sequence", "tool_calls", "function_call", ""}
-_NOTATIONS = (
-    ("<thinking>", "</thinking>"),
-    ("[THINK]", "[/THINK]"),
-    ("◁think▷", "◁/think▷"),
-    ("<thought>", "</thought>"),
-)
 _CUT = {"length", "max_tokens", "max_output_tokens"}
 
 
@@ -85,6 +80,8 @@ class Asked:
     """Counts or estimates the tokens of a text."""
     measured: bool = False
     """Whether it counts, by the server's tokenizer."""
+    believed: bool = True
+    """Whether the server's reports were seen to grow with what it is sent."""
 
     def sample(self, text: str, *, cut: bool, hidden: bool) -> Sample:
         """A sample of this text, as far as it could have been asked for."""
@@ -93,7 +90,7 @@ class Asked:
 
     def credible(self, told: Usage | None) -> bool:
         """Whether a reported usage can be true of this prompt: some servers report zeros, or the same always."""
-        return told is not None and told.prompt_tokens >= self.fewest
+        return told is not None and self.believed and told.prompt_tokens >= self.fewest
 
     def usage(self, told: Usage | None, samples: Sequence[Sample], *, seen: int = 0) -> Usage:
         """Tokens that the call is charged.
@@ -110,11 +107,12 @@ class Asked:
         if told and self.credible(told) and told.completion_tokens >= fewest:
             prompt = max(told.prompt_tokens, self.prompt if self.exact else 0)
             return replace(told, prompt_tokens=prompt, completion_tokens=max(told.completion_tokens, seen))
+        prompt = max(self.prompt, self.fewest, told.prompt_tokens if told and self.credible(told) else 0)
         told = told or Usage()
         written = max(told.completion_tokens, seen, sum(map(self._written, samples)))
         counted = self.measured and not any(sample.hidden for sample in samples)
-        guessed = (0 if counted else written) + (0 if self.exact else self.prompt)
-        return Usage(max(told.prompt_tokens, self.prompt), written, estimated_tokens=guessed)
+        guessed = (0 if counted else written) + (0 if self.exact else prompt)
+        return Usage(prompt, written, estimated_tokens=guessed)
 
     def _written(self, sample: Sample) -> int:
         """An estimate of a sample's tokens."""
@@ -163,30 +161,35 @@ def generation(
         raise broken("no choices", spend)
     if len(choices) < asked.n:
         raise broken(f"{counted(len(choices), 'choice')} instead of {asked.n}", spend)
-    texts, reasons, means, stops = [], [], [], []
+    texts, thoughts, reasons, means, stops = [], [], [], [], []
+    refusals: list[str] = []
     calls = [_bounded(choice.calls, asked.max_tokens) if tools else [] for choice in choices]
     for choice, called in zip(choices, calls, strict=True):
-        text, reason = _one_form(choice.spoken if tools else choice.text), (choice.finish_reason or "").lower()
-        if text is None and (choice.message.refusal or reason in ("content_filter", "refusal", "safety")):
-            said = " ".join((choice.message.refusal or f"finish_reason {reason}").split())[:300].rstrip(".")
-            raise ModelError(f"{name} refused to reply: {said}", "Ask otherwise, or use another model.", spend=spend)
+        sent, reason = choice.spoken if tools else choice.text, (choice.finish_reason or "").lower()
+        thought = choice.thought
         if reason == "error":
             raise broken("finish_reason 'error'", spend)
-        if text is None and not called and not choice.thought and reason not in _CUT:
-            raise broken("a choice without text", spend)
-        text = text or ""
-        if opened and ("</think>" in text or reason in _CUT) and "<think>" not in text:
-            text = f"<think>{text}"
+        if not (sent or "").strip() and not called:
+            if choice.message.refusal or reason not in _ENDS | _CUT:
+                refusals.append(choice.message.refusal or f"finish_reason {choice.finish_reason}")
+            elif sent is None and not thought and reason not in _CUT:
+                raise broken("a choice without text", spend)
+            elif ends(thought):  # the server's parser left the whole reply in the field for thoughts
+                sent, thought = one_form(thought, is_open=True), ""
+        text = one_form(sent or "", is_open=opened and (ends(sent or "") or reason in _CUT))
         if logprobs:
             if not choice.token_logprobs:
                 raise broken("no log-probabilities", spend)
             means.append(sum(value for _, value in choice.token_logprobs) / len(choice.token_logprobs))
         text, mark = stopped(text, stop, choice.stopped_by)
         texts.append(within(text, asked.max_tokens))
+        thoughts.append(within(thought, asked.max_tokens))
         stops.append(mark)
         cut = (reason in _CUT and not mark) or len(text) > len(texts[-1])
         reasons.append("length" if cut else "stop" if mark or reason in _ENDS else reason)
-    thoughts = [within(choice.thought, asked.max_tokens) for choice in choices]
+    if len(refusals) == len(choices):
+        told = " ".join(refusals[0].split())[:300].rstrip(".")
+        raise ModelError(f"{name} refused to reply: {told}", "Ask otherwise, or use another model.", spend=spend)
     usage = replace(usage, reasoning_tokens=usage.reasoning_tokens or _thought(usage, texts, thoughts))
     return Generation(
         texts, usage, reasons, means, thoughts if any(thoughts) else [], stops, calls if any(calls) else []
@@ -205,8 +208,8 @@ def _bounded(calls: Sequence[ToolCall], max_tokens: int) -> list[ToolCall]:
 
 def _sample(asked: Asked, choice: Choice, thinks: bool) -> Sample:
     text = choice.written
-    shown = bool(choice.thought) or _inline(text) > 0
-    return asked.sample(text, cut=choice.finish_reason in _CUT, hidden=thinks and not shown)
+    shown = bool(choice.thought) or begins(text) or ends(text)
+    return asked.sample(text, cut=(choice.finish_reason or "").lower() in _CUT, hidden=thinks and not shown)
 
 
 def _floor(sample: Sample) -> int:
@@ -218,19 +221,6 @@ def _thought(usage: Usage, texts: list[str], thoughts: list[str]) -> int:
     thought = sum(map(len, thoughts)) + sum(map(_inline, texts))
     written = sum(map(len, thoughts)) + sum(map(len, texts))
     return round(usage.completion_tokens * thought / written) if thought else 0
-
-
-def _one_form(text: str | None) -> str | None:
-    """The reply with a thought in any notation in use as ``<think>...</think>``."""
-    if text is None:
-        return None
-    thought, harmony, final = text.rpartition("<|channel|>final<|message|>")
-    if harmony:
-        return f"<think>{thought}</think>{final}"
-    for begin, end in _NOTATIONS:
-        if text.lstrip().startswith(begin):
-            return text.replace(begin, "<think>", 1).replace(end, "</think>", 1)
-    return text
 
 
 def _inline(text: str) -> int:

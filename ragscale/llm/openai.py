@@ -250,6 +250,12 @@ class OpenAILLM:
                 "count against the budget (?thinking=N sets how many; reasoning_effort or chat_template_kwargs may "
                 "switch thoughts off, see docs/models.md).",
             )
+        if probe.swallows:
+            self._notices.once(
+                "swallows",
+                f"{model} was seen to reply in the field for thoughts alone, where the server's parser put it: "
+                "serve it without the parser, or switch thoughts off (docs/models.md).",
+            )
         if not can["tokenizer"]:
             what = (
                 "they are planned by an estimate and charged by the usage that the server reports"
@@ -347,10 +353,12 @@ class OpenAILLM:
             max_tokens=max_tokens,
             n=n,
             measure=self._estimate.text,
+            believed=probe.reports,
         )
         async with self._admit(prompt_tokens, max_tokens, n):
             data = await self._chat({**body, **self.fields}, max_tokens * n, probe.continues if goes_on else None)
         answer = read(Completion, data)
+        answer = answer.beside() if probe.beside else answer
         if goes_on and probe.repeats:
             choices = [choice.after(messages[-1]["content"]) for choice in answer.choices]
             answer = answer.model_copy(update={"choices": choices})

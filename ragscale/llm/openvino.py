@@ -28,6 +28,7 @@ from ragscale.llm import openvino_worker
 from ragscale.llm.answers import Asked, generation
 from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.continuing import is_open
+from ragscale.llm.notations import opens
 from ragscale.llm.shared import Servers
 from ragscale.llm.special import of_gguf
 from ragscale.llm.tokens import CountMemo
@@ -269,7 +270,7 @@ class _Engine:
             except RuntimeError as error:
                 raise _unloadable(self._path, openvino_worker.said(error)) from None
         written = self._rendered(tokenizer, [{"role": "user", "content": "a"}])
-        if written.rstrip().endswith(("<think>", "<thinking>", "[THINK]")):
+        if opens(written):
             raise ModelFileError(
                 f"{self._path.name} always thinks before it replies, which openvino:PATH has no tokens for",
                 "Use embedded:PATH, or another model.",

@@ -25,6 +25,7 @@ from ragscale.errors import EndpointError, ModelError
 from ragscale.llm.base import Capabilities
 from ragscale.llm.continuing import WAYS, Way, adapt
 from ragscale.llm.manners import Manners
+from ragscale.llm.notations import begins, ends, one_form
 from ragscale.llm.scoring import GrammarScorer, PromptScorer, Scorer
 from ragscale.llm.tokens import SAMPLES, Estimate, LlamaTokenizer, VllmTokenizer, floor, offered
 from ragscale.types import Message, Spend, Tool, Usage
@@ -113,8 +114,12 @@ class Probe:
         """Whether a reply then begins with the turn that it continues."""
         self.opened = False
         """Whether the chat template opens a thought, so that a reply begins within it and shows only its end."""
-        self.reports = False
-        """Whether the server reports a usage that can be true."""
+        self.reports = True
+        """Whether the server reports a usage that can be true, as far as it was seen."""
+        self.beside = False
+        """Whether that counts thoughts beside the completion."""
+        self.swallows = False
+        """Whether all of a whole reply stood in the field for thoughts."""
         self._passed = False
         self._base = 0  # tokens of `_MESSAGES` as the server counts them
 
@@ -161,6 +166,8 @@ class Probe:
                     return None
                 raise
             answer = read(Completion, value)
+            self.beside = self.beside or answer.counts_beside
+            answer = answer.beside() if self.beside else answer
             self._charge(answer.reported())
             if not answer.choices:
                 raise self._transport.broken(f"no choices ({said(value)[0] or 'and no reason'})")
@@ -190,14 +197,19 @@ class Probe:
         thinks = any(_thinks(choice, usage) for choice in choices)
         if any(choice.finish_reason == "length" and choice.text and not _shows(choice) for choice in choices):
             longer = await self._call(max_tokens=_THINKING)
-            self.opened = any("</think>" in (choice.text or "") for choice in longer.choices) if longer else False
+            self.opened = any(ends(choice.text or "") for choice in longer.choices) if longer else False
+        self.swallows = any(map(_swallowed, choices))
         return exact, any(written), any(len(answer.choices) == 2 for answer in answers), thinks or self.opened
 
     async def _counts(self, usage: Usage | None) -> bool:
-        """Whether the tokenizer can be relied on; where it disagrees with the usage, that calibrates the estimate."""
+        """Whether the tokenizer can be relied on; where it disagrees with the usage, that calibrates the estimate.
+
+        A server that reports nothing to believe, or too little, has a tokenizer of its own all the same.
+        """
         fewest = sum(floor(message["content"]) for message in _MESSAGES)
         self.reports = usage is not None and usage.prompt_tokens >= fewest
         self._base = usage.prompt_tokens if usage else 0
+        count: int | None = None
         if self._tokenizer is not None:
             try:
                 count = len(await self._tokenizer.prompt(_MESSAGES))
@@ -205,13 +217,11 @@ class Probe:
             except ModelError as error:
                 if error.retryable and not isinstance(error, BrokenAnswerError):
                     raise
-            else:
-                # A server that reports nothing to believe, or too little, has a tokenizer of its own all the same.
-                if usage is None or not self.reports or count >= usage.prompt_tokens:
-                    return True
-        if usage is not None and self.reports:
+                count = None
+        if usage is not None and self.reports and (count is None or count < usage.prompt_tokens):
             await self._calibrate(usage.prompt_tokens)
-        return False
+            return count is not None and not self.reports
+        return count is not None
 
     async def _system(self) -> None:
         """Find out by the tokenizer's template whether there is a system role."""
@@ -225,15 +235,19 @@ class Probe:
                 raise
 
     async def _calibrate(self, base: int) -> None:
-        """Have the server count `SAMPLES`, each in a call of one token or few; they are sent together."""
-        self._estimate.base(_MESSAGES, base)
+        """Have the server count `SAMPLES`, each in a call of one token or few; they are sent together.
+
+        A report that does not grow with what is sent counts nothing, however large it is: the estimate then stays as it
+        was.
+        """
         brief = (await self._call(_BRIEF) or Completion()).reported()  # learns whether there is a system role, too
 
         async def one(name: str) -> None:
             answer = await self._call([{"role": "user", "content": SAMPLES[name]}])
             usage = answer.reported() if answer else None
-            if usage is None or usage.prompt_tokens < floor(SAMPLES[name]):
-                self.reports = False  # it reports the same whatever it is sent
+            fewest = floor(SAMPLES[name])
+            if usage is None or usage.prompt_tokens < fewest or usage.prompt_tokens - base < fewest - _NEAR:
+                self.reports = False
             else:
                 counts[name] = usage.prompt_tokens
 
@@ -242,6 +256,7 @@ class Probe:
             if isinstance(error, BaseException):
                 raise error
         if self.reports:
+            self._estimate.base(_MESSAGES, base)
             self._estimate.calibrate(counts, base)
             await self._know(brief)
 
@@ -259,8 +274,8 @@ class Probe:
         ways = (_vllm_fields, _openai_fields) if isinstance(self._tokenizer, VllmTokenizer) else (_openai_fields,)
         for way in ways:
             answer = await self._call(max_tokens=_LENGTH + thinking, **way(_SCHEMA))
-            text = answer.choices[0].text if answer and answer.choices else None
-            written = "".join((text or "").rpartition("</think>")[2].split())
+            text = (answer.choices[0].text if answer and answer.choices else None) or ""
+            written = "".join(one_form(text, is_open=ends(text)).rpartition("</think>")[2].split())
             # A beginning is enough: some servers put endless white space between the tokens of the JSON.
             if written and _OBEYED.startswith(written):
                 self.schema_fields = way
@@ -379,7 +394,12 @@ def _thinks(choice: Choice, usage: Usage | None) -> bool:
 
 
 def _shows(choice: Choice) -> bool:
-    return bool(choice.thought) or (choice.text or "").lstrip().startswith("<think")
+    return bool(choice.thought) or begins(choice.text or "")
+
+
+def _swallowed(choice: Choice) -> bool:
+    """Whether the server's parser took a whole reply for a thought."""
+    return bool(choice.thought) and not choice.text and choice.finish_reason == "stop"
 
 
 def _openai_fields(schema: dict[str, Any]) -> dict[str, Any]:

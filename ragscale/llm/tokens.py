@@ -16,6 +16,7 @@ from ragscale.endpoint import replies
 from ragscale.endpoint.transport import RefusedError, Transport, UnreachableError
 from ragscale.errors import InvalidInput, ModelError
 from ragscale.llm.continuing import adapt, is_open
+from ragscale.llm.notations import opens
 from ragscale.llm.special import of_tokenizer
 from ragscale.types import Message, Tool
 
@@ -85,7 +86,10 @@ def _sizes(text: str) -> dict[str, int]:
 
 def floor(text: str) -> int:
     """The fewest tokens that `text` can have in any tokenizer in use: what reports less did not count."""
-    sizes = _sizes(text)
+    return _fewest(_sizes(text))
+
+
+def _fewest(sizes: Mapping[str, int]) -> int:
     other = sum(sizes[name] for name in ("letters", "cjk", "others"))
     return int(_FLOOR["word"] * sizes["word"] + _FLOOR["other"] * other)
 
@@ -131,7 +135,7 @@ class Estimate:
         if self._measure is not None:
             return math.ceil(self._measure(text) * _LOCAL_MARGIN * self._scale)
         sizes, rates = _sizes(text), self._rates
-        return math.ceil(self._scale * sum(rates[name] * sizes[name] for name in rates))
+        return max(_fewest(sizes), math.ceil(self._scale * sum(rates[name] * sizes[name] for name in rates)))
 
     def know(self, text: str, count: int) -> None:
         """Remember what the server counted for a text that prompts begin with.
@@ -332,7 +336,7 @@ class LlamaTokenizer:
         if last and text.endswith(last):
             return text
         before = await self.rendered(messages[:-1])
-        if before.rstrip().endswith(("<think>", "<thinking>", "[THINK]")):
+        if opens(before):
             raise self._transport.broken("a chat template that opens a thought, and no turn can be continued behind it")
         return before + last
 

@@ -76,7 +76,8 @@ class Kind:
 
     # -- what it tells
     usage: str = "honest"
-    """How it reports what a call cost; see `HARD`, `PARTLY` and `BLIND`."""
+    """How it reports what a call cost; see `HARD`, `PARTLY` and `BLIND`; ``"beside"``: thoughts are not counted in the
+    completion; ``"constant"``: the same always."""
     route: str = ""
     """Its tokenizer route: ``""`` for none, ``"vllm"``, ``"llama"``, ``"sglang"`` (texts only, no chats)."""
     off: int = 0
@@ -102,6 +103,8 @@ class Kind:
     thought_in: str = "reasoning_content"
     """Where thoughts stand: a field of the message, ``"tags"``, ``"end_tag"`` (the template opened it) or ``"hidden"``
     (nowhere, though it is paid)."""
+    tags: tuple[str, str] = ("<think>", "</think>")
+    """Notation of thoughts in a text."""
     cut: Any = None
     """The content of a message that was cut within its thought."""
     switch: str = ""
@@ -620,8 +623,8 @@ class Fake:
             message |= {"content": None, "reasoning": sample.text}
         if sample.thinks:
             if kind.thought_in in ("tags", "end_tag"):
-                begin = "<think>" if kind.thought_in == "tags" else ""
-                message["content"] = begin + sample.thinks + ("" if sample.lost else f"</think>\n\n{sample.text}")
+                begin = kind.tags[0] if kind.thought_in == "tags" else ""
+                message["content"] = begin + sample.thinks + ("" if sample.lost else f"{kind.tags[1]}\n\n{sample.text}")
             elif sample.lost:
                 message["content"] = kind.cut
             if kind.thought_in not in ("tags", "end_tag", "hidden"):
@@ -653,6 +656,10 @@ class Fake:
         honest: Body = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
         if kind == "hidden":
             usage: Any = {**honest, "completion_tokens": completion - sum(thought)}
+        elif kind == "beside":
+            details = {"reasoning_tokens": sum(thought)}
+            usage = {"prompt_tokens": prompt, "completion_tokens": completion - sum(thought)}
+            usage |= {"completion_tokens_details": details} if any(thought) else {}
         elif kind == "low":
             usage = {"prompt_tokens": prompt // 2, "completion_tokens": completion // 2}
         elif kind == "first_sample":
@@ -668,6 +675,7 @@ class Fake:
                 "prompt_only": {"prompt_tokens": prompt},
                 "completion_only": {"completion_tokens": completion},
                 "total_only": {"total_tokens": prompt + completion},
+                "constant": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
                 "zeros": dict.fromkeys(honest, 0),
                 "negative": dict.fromkeys(honest, -1),
                 "nonsense": {"prompt_tokens": [prompt], "completion_tokens": {"n": completion}, "total_tokens": True},

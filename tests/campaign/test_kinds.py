@@ -147,6 +147,36 @@ def test_a_limit_of_tokens_holds_by_its_count(fakes: Fakes, name: str, tokens: i
     assert answer.stop_reason in ("answered", "budget:tokens")
 
 
+@pytest.mark.parametrize("name", ["openai gpt-5", "sglang qwen3", "openrouter thinking"])
+def test_thoughts_that_are_counted_beside_the_completion_are_charged(fakes: Fakes, name: str) -> None:
+    answer, truth, _ = ask(fakes, replace(ENDPOINTS[name], usage="beside"), "chain", Budget(tokens=8_000))
+    assert answer.stop_reason in ("answered", "budget:tokens")
+    assert truth.tokens == answer.spend.total.tokens <= 8_000
+    assert answer.spend.total.estimated_tokens == 0
+
+
+@pytest.mark.parametrize("mode", ["chain", "tree(steps=1,expand=2)"])
+@pytest.mark.parametrize("name", ["openai gpt-4o", "lm studio"])
+def test_a_report_that_is_always_the_same_is_found_out(fakes: Fakes, name: str, mode: str) -> None:
+    answer, truth, _ = ask(fakes, replace(ENDPOINTS[name], usage="constant"), mode, Budget(tokens=4_000))
+    assert answer.stop_reason in ("answered", "budget:tokens")
+    assert truth.tokens <= answer.spend.total.tokens <= 4_000
+    assert "are an estimate, on which the limit of 4,000 rests" in answer.caveat
+
+
+@pytest.mark.parametrize("where", ["tags", "end_tag"])
+@pytest.mark.parametrize(
+    "tags", [("[THINK]", "[/THINK]"), ("<Thought>", "</Thought>"), ("\u25c1think\u25b7", "\u25c1/think\u25b7")]
+)
+def test_thoughts_in_any_notation_are_found_out(fakes: Fakes, tags: tuple[str, str], where: str) -> None:
+    kind = replace(ENDPOINTS["sglang qwen3"], thought_in=where, tags=tags)
+    answer, truth, _ = ask(fakes, kind, "chain")
+    assert (answer.stop_reason, answer.reason) == ("answered", "")
+    assert answer.text.startswith("answer")
+    assert answer.spend.total.tokens == truth.tokens
+    assert answer.spend.total.reasoning_tokens > 0
+
+
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_what_it_is_sent_is_what_it_knows(fakes: Fakes, name: str) -> None:
     """After it was tried out, nothing is sent that it refuses: the first question costs what a later one does."""

@@ -26,6 +26,7 @@ from ragscale.endpoint.http import (
     UnknownEncoding,
     aread_bounded,
     open_client,
+    proxies_to,
     proxy_variables,
     read_bounded,
     retry_after,
@@ -237,7 +238,10 @@ def test_loopback_goes_direct_and_others_as_the_environment_says(
         ("ALL_PROXY", "socks5://127.0.0.1:1", MissingDependency, r"ALL_PROXY names a SOCKS proxy.*httpx\[socks\]"),
         ("https_proxy", "socks5h://me:secret@h:1", MissingDependency, "https_proxy names a SOCKS"),
         ("HTTP_PROXY", "ftp://me:secret@h:1", InvalidInput, "HTTP_PROXY: httpx cannot use"),
-        ("HTTP_PROXY", "http://me:secret@h:port", InvalidInput, "HTTP_PROXY: httpx cannot use"),
+        ("HTTP_PROXY", "http://me:secret@h:port", InvalidInput, "HTTP_PROXY: the port of the proxy .* up to 65535"),
+        ("HTTP_PROXY", "http://me:secret@h:65536", InvalidInput, "HTTP_PROXY: the port of the proxy .* up to 65535"),
+        ("all_proxy", "http://me:secret@h:99999", InvalidInput, "all_proxy: the port of the proxy .* up to 65535"),
+        ("HTTP_PROXY", "h:99999", InvalidInput, "HTTP_PROXY: the port of the proxy .* up to 65535"),
         ("HTTPS_PROXY", "http://[::1", InvalidInput, "HTTPS_PROXY: httpx cannot use"),
     ],
 )
@@ -250,6 +254,23 @@ def test_a_proxy_that_cannot_be_used_is_named(
         open_client(httpx.Client, "http://model.example/v1")
     assert "secret" not in str(caught.value)
     open_client(httpx.Client, "http://localhost:8000").close()
+
+
+def test_the_proxy_of_a_url_is_the_one_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert proxies_to("http://model.example/v1") == "HTTP_PROXY"
+    assert proxies_to("https://model.example/v1") == "ALL_PROXY"
+    for here in ("http://foo.localhost:80/v1", "http://0:80/v1", "http://localhost.localdomain/v1"):
+        assert proxies_to(here) == ""
+        assert not open_client(httpx.Client, here)._mounts
+    for beside in ("*", "other,model.example", ".example", "model.example:80"):
+        monkeypatch.setenv("NO_PROXY", beside)
+        assert proxies_to("http://model.example:80/v1") == "", beside
+    assert proxies_to("http://another.example:80/v1") == "HTTP_PROXY"
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("HTTP_PROXY", "http://h:99999")
+    assert not open_client(httpx.Client, "http://model.example")._mounts  # what is not used may be wrong
 
 
 def test_certificates_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
-from ragscale.endpoint.urls import is_loopback, server_url
+from ragscale.endpoint.urls import is_here, is_loopback, server_url
 from ragscale.errors import InvalidInput
 
 
@@ -74,3 +76,15 @@ def test_what_can_only_be_this_machine() -> None:
         "a.localhost",
     ):
         assert not is_loopback(host)
+
+
+def test_what_no_proxy_leads_to() -> None:
+    own = socket.gethostname()
+    for host in ("localhost", "127.1", "::1", "foo.localhost", "A.B.LOCALHOST.", "localhost.localdomain"):
+        assert is_here(host)
+    for host in ("ip6-localhost", "0", "0.0.0.0", "0x0", "::", "[::]", "::ffff:0.0.0.0"):
+        assert is_here(host)
+    for host in (own, own.upper(), own.partition(".")[0]):
+        assert is_here(host)
+    for host in ("", ".", "localhost.example", "notlocalhost", "10.0.0.1", "1", f"{own}.example", "127.0.0.1.nip.io"):
+        assert not is_here(host)

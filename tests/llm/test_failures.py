@@ -12,7 +12,7 @@ import pytest
 from fake_endpoint import Body, FakeEndpoint, Reply, Vllm, completion
 from fake_endpoint import completion as completion_of
 
-from ragscale.endpoint.transport import Transport
+from ragscale.endpoint.transport import ThrottledError, Transport
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm import load
 from ragscale.llm.openai import OpenAILLM
@@ -57,7 +57,7 @@ async def failure(reply: Reply, limit: float = 20.0) -> tuple[ModelError, int]:
     [
         (Reply({"error": {"message": "boom"}}, 500), r"failed \(HTTP 500\)"),
         (Reply(b"<html>Bad Gateway</html>", 502), r"failed \(HTTP 502\)"),
-        (Reply({}, 503), r"failed \(HTTP 503\)"),
+        (Reply({}, 504), r"failed \(HTTP 504\)"),
         (Reply(completion("x"), cut=True), "broke before the answer was complete"),
         (Reply(b"<html>hello</html>"), "not JSON"),
         (Reply(b'{"choices": [{"mess'), "not JSON"),
@@ -68,7 +68,8 @@ async def failure(reply: Reply, limit: float = 20.0) -> tuple[ModelError, int]:
         (Reply({"choices": [], "usage": {"prompt_tokens": 1}}), "no choices"),
         (Reply({"detail": "model is loading"}), r"no choices \(model is loading\)"),
         (Reply({"error": {"message": "overloaded, try again"}}), "an error: overloaded, try again"),
-        (Reply({"error": {"message": "overloaded", "code": 503}}), r"HTTP 503\): overloaded"),
+        (Reply({"error": {"message": "upstream failed", "code": 502}}), r"HTTP 502\): upstream failed"),
+        (Reply({"message": "upstream failed", "statusCode": 502}), r"HTTP 502\): upstream failed"),
         (Reply(without("choices")), "no choices"),
         (Reply(message(None)), "without text"),
         (Reply(message([{"type": "image"}])), "without text"),
@@ -163,15 +164,53 @@ async def test_time_outs_count_from_the_start_of_the_call(reply: Reply) -> None:
 @pytest.mark.parametrize(
     ("header", "seconds"), [("7", 7.0), ("0.5", 0.5), ("soon", None), (None, None), ("-3", 0.0), ("date", 30.0)]
 )
-async def test_429_tells_how_long_to_wait_and_costs_the_call_alone(header: str | None, seconds: float | None) -> None:
+@pytest.mark.parametrize("status", [429, 503, 529])
+async def test_a_server_without_room_tells_how_long_to_wait_and_costs_the_call_alone(
+    status: int, header: str | None, seconds: float | None
+) -> None:
     if header == "date":
         header = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    error, _ = await failure(Reply({}, 429, {"retry-after": header} if header else {}))
+    error, _ = await failure(Reply({}, status, {"retry-after": header} if header else {}))
     assert error.retryable
-    asked = error.retry_after  # type: ignore[attr-defined]
-    assert asked == (pytest.approx(seconds, abs=3) if seconds else seconds)
-    assert error.spend is not None
-    assert (error.spend.llm_calls, error.spend.prompt_tokens) == (1, 0)
+    assert f"refused the call for now (HTTP {status})" in error.problem
+    assert isinstance(error, ThrottledError)
+    assert error.retry_after == (pytest.approx(seconds, abs=3) if seconds else seconds)
+    assert error.spend == Spend(llm_calls=1)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"error": {"message": "slow down", "code": "rate_limit_exceeded", "type": "rate_limit_error"}},
+        {"error": {"message": "slow down", "type": "rate_limit_error"}},
+        {"error": {"message": "slow down", "code": 429.0}},
+        {"error": {"message": "slow down", "code": "429"}},
+        {"error": {"message": "slow down", "status": "RESOURCE_EXHAUSTED"}},
+        {"error": {"message": "slow down", "type": "overloaded_error"}},
+        {"error": "slow down", "code": 503},
+        {"status": 429, "message": "slow down"},
+        {"status": 429, "message": "slow down", "choices": []},
+    ],
+)
+async def test_a_server_without_room_may_say_so_in_a_reply(told: Body) -> None:
+    error, _ = await failure(Reply(told, 200, {"retry-after": "2"}))
+    assert isinstance(error, ThrottledError)
+    assert (error.retry_after, error.retryable, error.spend) == (2.0, True, Spend(llm_calls=1))
+    assert "slow down" in error.problem
+
+
+async def test_an_account_without_money_is_not_waited_for() -> None:
+    error, _ = await failure(Reply({"error": {"message": "No.", "code": "insufficient_quota"}}))
+    assert not error.retryable
+    assert "quota and credit" in error.remedy
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_what_was_done_first_is_not_free(status: int) -> None:
+    told = {"error": {"message": "gone", "code": 503}, "usage": {"prompt_tokens": 9, "completion_tokens": 9}}
+    error, _ = await failure(Reply(told, status))
+    assert error.retryable
+    assert error.spend is None
 
 
 @pytest.mark.parametrize(("status", "words"), [(401, "refused the key"), (403, "refused the key"), (404, "model")])
@@ -191,8 +230,8 @@ async def test_refusals_are_final(status: int, words: str) -> None:
 async def test_a_failure_is_told_by_its_status_whatever_its_body(body: bytes, headers: dict[str, str]) -> None:
     error, _ = await failure(Reply(body, 401, headers))
     assert "refused the key (HTTP 401)" in error.problem
-    error, _ = await failure(Reply(body, 503, headers))
-    assert error.problem.endswith("failed (HTTP 503)")
+    error, _ = await failure(Reply(body, 502, headers))
+    assert error.problem.endswith("failed (HTTP 502)")
 
 
 @pytest.mark.parametrize("place", ["http://xn--a/", "data:,x", "http://[", "/elsewhere?key=1"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("langchain_core")
@@ -115,7 +117,8 @@ async def test_a_tokenizer_that_counted_too_few_is_given_up() -> None:
     ("error", "retryable", "kind", "spend"),
     [
         (ProviderError(429), True, ModelError, Spend(llm_calls=1)),
-        (ProviderError(503), True, ModelError, None),  # nobody knows what it cost
+        (ProviderError(503), True, ModelError, Spend(llm_calls=1)),
+        (ProviderError(502), True, ModelError, None),  # nobody knows what it cost
         (TimeoutError(), True, ModelError, None),
         (ConnectionResetError(), True, ModelError, None),
         (ProviderError(400), False, ModelError, Spend(llm_calls=1)),
@@ -132,6 +135,30 @@ async def test_failures_become_ours_without_the_providers_keys(
     assert caught.value.retryable is retryable
     assert caught.value.spend == spend
     assert "sk-secret" not in f"{caught.value} {caught.value!r} {model!r}"
+
+
+@pytest.mark.parametrize("headers", [{"retry-after": "4"}, httpx.Headers({"Retry-After": "4"}), {}, None])
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_server_without_room_is_waited_for_as_it_asks(status: int, headers: Any) -> None:
+    error: Any = ProviderError(status)
+    error.response = SimpleNamespace(headers=headers, status_code=status)
+    with pytest.raises(ModelError) as caught:
+        await LangChainLLM(recorder(error)).generate(ASK, max_tokens=5)
+    assert getattr(caught.value, "retry_after", 0) == (4.0 if headers else None)
+    assert caught.value.retryable
+
+
+async def test_thoughts_beside_the_output_are_charged() -> None:
+    usage: Any = {
+        "input_tokens": 70,
+        "output_tokens": 3,
+        "total_tokens": 73,
+        "output_token_details": {"reasoning": 300},
+    }
+    done = await LangChainLLM(recorder(AIMessage("x", usage_metadata=usage)), thinking=512).generate(
+        ASK, max_tokens=600
+    )
+    assert (done.usage.completion_tokens, done.usage.reasoning_tokens) == (303, 300)
 
 
 @pytest.mark.parametrize(

@@ -171,14 +171,16 @@ async def test_usage_in_each_choice_is_summed() -> None:
     def answer(path: str, body: Body) -> Reply:
         reply = Refusing("nothing", None)(path, body)
         if "choices" in reply.body:
-            usage = reply.body.pop("usage") | {"completion_tokens": 9, "total_tokens": 49}
+            prompt = sum(len(message["content"]) for message in body["messages"])
+            usage = {"prompt_tokens": prompt, "completion_tokens": 9, "total_tokens": prompt + 9}
+            del reply.body["usage"]
             choice = reply.body["choices"][0] | {"usage": usage}
             reply.body["choices"] = [choice] * body.get("n", 1)
         return reply
 
     with FakeEndpoint(answer) as server:
         done = await load(f"openai:{server.url}").generate(ASK, max_tokens=50, n=3)
-    assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (40, 27)
+    assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (sum(len(each["content"]) for each in ASK), 27)
 
 
 @pytest.mark.parametrize("option", ["body.x=NaN", "body.x=[1e999]", "header.X-Ä=a", "header.X-A=ö", "header.X-A=a%0Ab"])

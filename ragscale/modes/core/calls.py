@@ -39,6 +39,11 @@ from ragscale.words import counted
 __all__ = ["LEAST", "Calls", "Context", "Retriever", "sleep_within"]
 
 _MOST = 2**53  # of a count: what a float holds exactly
+_SWALLOWED = (
+    "all of it stands in the field for thoughts, where the server's reasoning parser may have put a reply; serve the "
+    "model without the parser (vLLM: --reasoning-parser), or switch thoughts off "
+    '(?chat_template_kwargs={"enable_thinking":false})'
+)
 LEAST = 16
 """A completion of fewer tokens says little, and some services take no fewer."""
 
@@ -115,6 +120,8 @@ class Calls:
         self._cost = Spend()
         self._attempted = Spend()  # by the move under way, which is not recorded yet
         self._events: list[Event] = []
+        self.ending = ""
+        """How the last reply ended, in words, where that was neither by the model nor by a limit."""
         own = [event["id"] for event in trace if event["branch"] == scope["branch"]]
         self._last = own[-1] if own else scope["after"]
         self._number = scope["events"] + len(own)
@@ -275,6 +282,7 @@ class Calls:
         result, event = await self.charge(move, messages, lengths, n, call, tools)
         ends = [reason for reason in dict.fromkeys(result.finish_reasons) if reason != "stop"]
         cut = ["cut off at max_tokens" if end == "length" else f"ended by the server: {end[:80]}" for end in ends]
+        self.ending = "; ".join(words for end, words in zip(ends, cut, strict=True) if end != "length")
         written = result.usage.completion_tokens
         if written > given * n:
             cut.append(f"the server wrote {written:,} tokens of at most {given * n:,}")
@@ -286,6 +294,8 @@ class Calls:
         empty = not thoughts and not any(spoken(text).strip() for text in texts)
         if empty:
             cut.append("nothing but a thought" if result.usage.reasoning_tokens else "an empty reply")
+            if any(result.thoughts) and not ends:
+                self.ending = _SWALLOWED
         event = replace(
             event, input=input, output=texts[0] if n == 1 else texts, passages=list(passages),
             score=_mean(result.logprobs) if sure else None,

@@ -281,9 +281,11 @@ class Moves(Calls):
             reason = f"budget:{error.dimension}" if isinstance(error, BudgetExceeded) else "failed"
             return {**self._best_known(chain), "stop": stop or reason, "reason": str(error)}
         if not said:
-            return {**self._best_known(chain), "stop": stop or "failed", "reason": "The model wrote an empty answer."}
+            reason = f"The model wrote an empty answer{self.ending and f': {self.ending}'}."
+            return {**self._best_known(chain), "stop": stop or "failed", "reason": reason}
         [(text, numbers)] = said
-        return {"text": text, "citations": self.cite(text, numbers, shown)}
+        whole = {"text": text, "citations": self.cite(text, numbers, shown)}
+        return whole if stop or not self.ending else {**whole, "reason": f"A part of the answer: {self.ending}."}
 
     def cite(self, text: str, numbers: Sequence[int], shown: Sequence[str]) -> list[str]:
         """Ids of the documents that `text` rests on, out of those ``shown`` to the model (document 1 is ``shown[0]``).

@@ -1,0 +1,213 @@
+"""Reports of usage that mislead: the same always, or with thoughts beside the completion; and replies in odd places."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from doubles import StubIndex
+from fake_endpoint import Body, FakeEndpoint, Reply, completion
+from fake_tokens import count
+
+import ragscale as rs
+from ragscale.endpoint.replies import UsageBlock, read
+from ragscale.errors import ModelError
+from ragscale.llm import ModelWarning, load
+from ragscale.llm.answers import Asked
+from ragscale.llm.tokens import Estimate, floor
+from ragscale.types import Usage
+
+pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
+
+LONG = [{"role": "user", "content": "Name the colour of the sea at noon, in one word. " * 40}]
+THOUGHT = {"reasoning_tokens": 300}
+ASK = [{"role": "user", "content": "Name a colour, please."}]
+
+
+def true(body: Body) -> int:
+    return 3 + sum(count("words", message["content"]) + 4 for message in body["messages"])
+
+
+class Reporting:
+    """Writes "blue" and reports what it is told to of the true prompt."""
+
+    def __init__(self, usage: Callable[[int], Any]) -> None:
+        self.usage = usage
+
+    def __call__(self, path: str, body: Body) -> Reply:
+        if path == "/v1/models":
+            return Reply({"data": [{"id": "m", "max_model_len": 32_768}]})
+        if path != "/v1/chat/completions":
+            return Reply({"error": {"message": "Not Found"}}, 404)
+        return Reply(completion("blue") | {"usage": self.usage(true(body))})
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        *(lambda prompt, n=n: {"prompt_tokens": n, "completion_tokens": 1} for n in (28, 60, 100, 200, 5_000)),
+        lambda prompt: {"prompt_tokens": (prompt // 300 + 1) * 300, "completion_tokens": 1},
+    ],
+)
+async def test_a_report_that_does_not_grow_is_not_believed(usage: Callable[[int], Any]) -> None:
+    with FakeEndpoint(Reporting(usage)) as server:
+        model: Any = load(f"openai:{server.url}")
+        await model.capabilities()
+        assert not (await model.report()).usage
+        assert await model.count_tokens(LONG) == Estimate().prompt(LONG) > true({"messages": LONG})
+        done = await model.generate(LONG, max_tokens=5)
+    assert done.usage.prompt_tokens == Estimate().prompt(LONG)
+    assert done.usage.estimated_tokens == done.usage.prompt_tokens + done.usage.completion_tokens
+
+
+async def test_a_report_that_grows_up_to_a_bound_is_charged_by_the_calibrated_estimate() -> None:
+    with FakeEndpoint(Reporting(lambda prompt: {"prompt_tokens": min(prompt, 100), "completion_tokens": 1})) as server:
+        model = load(f"openai:{server.url}")
+        await model.capabilities()
+        done = await model.generate(LONG, max_tokens=5)
+    assert true({"messages": LONG}) <= done.usage.prompt_tokens < 2 * true({"messages": LONG})
+
+
+def test_an_answer_says_what_its_limit_rests_on() -> None:
+    fake = Reporting(lambda prompt: {"prompt_tokens": 100, "completion_tokens": 1})
+    with FakeEndpoint(fake) as server, rs.Agent(StubIndex(), f"openai:{server.url}", "once") as agent:
+        answer = agent.ask("Which colour?", budget=rs.Budget(tokens=4_000))
+    assert "tokens are an estimate, on which the limit of 4,000 rests" in answer.caveat
+
+
+@pytest.mark.parametrize("told", [None, Usage(0, 0), Usage(99, 9)])
+def test_no_prompt_is_charged_below_the_fewest_tokens_that_it_can_have(told: Usage | None) -> None:
+    asked = Asked(prompt=3, exact=False, fewest=250, max_tokens=5, measure=len)
+    charged = asked.usage(told, [])
+    assert charged.prompt_tokens == 250
+    assert charged.estimated_tokens == charged.prompt_tokens + charged.completion_tokens
+
+
+def test_no_estimate_is_below_the_fewest_tokens() -> None:
+    estimate = Estimate()
+    estimate.calibrate(dict.fromkeys(("long", "short", "marks", "codes", "letters", "cjk", "others"), 10), 10)
+    text = LONG[0]["content"]
+    assert estimate.text(text) >= floor(text) > 100
+
+
+@pytest.mark.parametrize(
+    ("usage", "written", "thought"),
+    [
+        ({"completion_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 300}}, 303, 300),
+        (
+            {"completion_tokens": 3, "total_tokens": 43, "completion_tokens_details": {"reasoning_tokens": 300}},
+            303,
+            300,
+        ),
+        (
+            {"completion_tokens": 3, "total_tokens": 343, "completion_tokens_details": {"reasoning_tokens": 300}},
+            303,
+            300,
+        ),
+        ({"completion_tokens": 3, "reasoning_tokens": 300}, 303, 300),
+        ({"completion_tokens": 0, "reasoning_tokens": 16}, 16, 16),
+        ({"output_tokens": 3, "output_tokens_details": {"reasoning_tokens": 300}}, 303, 300),
+        ({"output_tokens": 3, "output_token_details": {"reasoning": 300}}, 303, 300),
+        ({"completion_tokens": 303, "completion_tokens_details": {"reasoning_tokens": 300}}, 303, 300),
+        ({"completion_tokens": 30, "completion_tokens_details": {"reasoning_tokens": 30}}, 30, 30),
+    ],
+)
+def test_thoughts_that_are_more_than_the_completion_stand_beside_it(usage: Body, written: int, thought: int) -> None:
+    block = read(UsageBlock, {"prompt_tokens": 40, **usage})
+    assert (block.completion, block.reasoning) == (written, thought)
+
+
+@pytest.mark.parametrize("more", [{}, {"cached_tokens": 30}])
+def test_details_of_the_prompt_have_three_names(more: Body) -> None:
+    for name in ("prompt_tokens_details", "input_tokens_details"):
+        block = read(UsageBlock, {"prompt_tokens": 40, "completion_tokens": 1, name: more})
+        assert block.prompt_tokens_details.cached_tokens == more.get("cached_tokens")
+
+
+async def test_a_server_that_was_seen_to_count_them_beside_does_so_in_every_call() -> None:
+    """Also where they are fewer than the rest of the reply, which no single report tells."""
+    thought = [16]
+    usage = {"completion_tokens": 4}
+
+    def told(prompt: int) -> Body:
+        return {"prompt_tokens": prompt, **usage, "completion_tokens_details": {"reasoning_tokens": thought[0]}}
+
+    with FakeEndpoint(Reporting(told)) as server:
+        model = load(f"openai:{server.url}")
+        await model.capabilities()
+        thought[0], usage["completion_tokens"] = 20, 50
+        done = await model.generate(ASK, max_tokens=200)
+    assert (done.usage.completion_tokens, done.usage.reasoning_tokens) == (70, 20)
+
+
+class Saying(Reporting):
+    """Replies with this message and reason; the trial is answered as usual."""
+
+    def __init__(self, message: Body, reason: str = "stop", *, trial: bool = False) -> None:
+        super().__init__(lambda prompt: {"prompt_tokens": prompt, "completion_tokens": 40})
+        self.message, self.reason, self.trial, self.calls = message, reason, trial, 0
+
+    def __call__(self, path: str, body: Body) -> Reply:
+        reply = super().__call__(path, body)
+        own = "chat" in path and body["messages"][0]["content"] not in ("Say hello.", "Be brief.")
+        if "chat" in path and (own or self.trial):
+            self.calls += own
+            reply.body["choices"] = [{"index": 0, "message": self.message, "finish_reason": self.reason}]
+        return reply
+
+
+def asked(fake: Saying) -> rs.Answer:
+    with FakeEndpoint(fake) as server, rs.Agent(StubIndex(), f"openai:{server.url}", "once") as agent:
+        asyncio.run(agent.llm.capabilities())
+        fake.calls = 0
+        return agent.ask("Which colour?")
+
+
+@pytest.mark.parametrize("content", [None, "", " \n", []])
+@pytest.mark.parametrize(
+    ("reason", "refusal", "words"),
+    [
+        ("content_filter", None, "finish_reason content_filter"), ("SAFETY", None, "finish_reason SAFETY"),
+        ("RECITATION", None, "finish_reason RECITATION"), ("BLOCKLIST", None, "finish_reason BLOCKLIST"),
+        ("PROHIBITED_CONTENT", None, "finish_reason PROHIBITED_CONTENT"), ("abort", None, "finish_reason abort"),
+        ("stop", "I cannot help\nwith that.", "I cannot help with that"),
+    ],
+)  # fmt: skip
+async def test_a_refusal_without_text_has_the_servers_words_and_is_final(
+    reason: str, refusal: str | None, words: str, content: Any
+) -> None:
+    fake = Saying({"content": content, "refusal": refusal}, reason)
+    with FakeEndpoint(fake) as server, pytest.raises(ModelError, match=f"m refused to reply: {words}") as caught:
+        await load(f"openai:{server.url}").generate(ASK, max_tokens=50)
+    assert not caught.value.retryable
+
+
+def test_a_refusal_is_paid_once_and_is_the_reason_of_the_answer() -> None:
+    fake = Saying({"content": ""}, "PROHIBITED_CONTENT")
+    answer = asked(fake)
+    assert (answer.stop_reason, fake.calls) == ("failed", 1)
+    assert "refused to reply: finish_reason PROHIBITED_CONTENT" in answer.reason
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "abort"])
+def test_a_part_of_an_answer_is_said_to_be_one(reason: str) -> None:
+    answer = asked(Saying({"content": "The camera lu"}, reason))
+    assert (answer.stop_reason, answer.text) == ("answered", "The camera lu")
+    assert answer.reason == f"A part of the answer: ended by the server: {reason}."
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("end", ["</think>", "[/THINK]"])
+def test_a_reply_behind_the_thought_in_its_field_is_read(end: str, field: str) -> None:
+    answer = asked(Saying({"content": "", field: f"hm hm{end}blue"}))
+    assert (answer.stop_reason, answer.text, answer.reason) == ("answered", "blue", "")
+
+
+def test_a_reply_in_the_field_for_thoughts_alone_names_the_parser_and_the_switch() -> None:
+    with pytest.warns(ModelWarning, match="field for thoughts alone.*parser"):
+        answer = asked(Saying({"content": "", "reasoning_content": "blue"}, trial=True))
+    assert answer.stop_reason == "failed"
+    assert "--reasoning-parser" in answer.reason
+    assert "enable_thinking" in answer.reason
