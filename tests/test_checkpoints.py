@@ -128,7 +128,7 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "index": ({"index": Fingerprinted("bb")}, "index 'aa', not 'bb'"),
     "mode": (
         {"mode": Chain(steps=3)},
-        r"""mode "\.\.\. [^"]{,30}steps=4, [^"]{,60}\.\.\., not "\.\.\. [^"]{,30}steps=3, [^"]{,60}\.\.\.""",
+        r"""mode "\.\.\. [^"]{,30}steps=4, [^"]{,80}", not "\.\.\. [^"]{,30}steps=3, [^"]{,80}"\.""",
     ),
     "question": ({"question": "Who else?"}, r"question 'Who is older.*, not 'Who else\?'"),
 }
