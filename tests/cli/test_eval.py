@@ -61,7 +61,9 @@ def test_questions_of_a_csv_file_with_columns_of_its_own(world: tuple[str, str],
     assert json.loads(result.stdout)["cells"]["once"]["em"] == 1.0
     refused = CliRunner().invoke(app, words)
     assert refused.exit_code == 1
-    assert "mine.csv, line 2: question is None" in " ".join(refused.stderr.split())
+    assert "mine.csv, line 2: no column 'question'; there are 'text', 'gold', 'docs'" in " ".join(
+        refused.stderr.split()
+    )
 
 
 def _loaded(spec: Any, model: ScriptedLLM, specs: list[str]) -> Any:
