@@ -48,8 +48,9 @@ bench: $(INSTALLED) models
 models: $(INSTALLED)
 	$(BIN)/ragscale model fetch
 
-# The manifest's module has the number of the format: an index of an older one is built again.
-$(DEMO): corpora/elements/passages.jsonl ragscale/index/storage/manifest.py $(INSTALLED) | models
+# The manifest's module has the number of the format, the language's that of the rules for words: an index of older ones is
+# built again.
+$(DEMO): corpora/elements/passages.jsonl ragscale/index/storage/manifest.py $(wildcard ragscale/language/*.py) $(INSTALLED) | models
 	$(BIN)/ragscale index build corpora/elements/passages.jsonl --out indexes/demo --force \
 		--description "pages of an encyclopedia"
 
