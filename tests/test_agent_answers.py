@@ -66,15 +66,15 @@ class TestEndpoints:
         assert answer.spend.total.llm_calls == parent.spent.llm_calls == len(garbled.asked) == 4
 
     def test_failures_on_the_way_are_waited_out_charged_and_told(self) -> None:
-        """HTTP 503, a stream that breaks, HTTP 429, and then an answer: four attempts, the most that there are."""
-        busy, late = Reply({"error": {"message": "overloaded"}}, 503), Reply({}, 429, {"retry-after": "0"})
+        """HTTP 502, a stream that breaks, HTTP 429, and then an answer: four attempts, the most that there are."""
+        busy, late = Reply({"error": {"message": "overloaded"}}, 502), Reply({}, 429, {"retry-after": "0"})
         shaky = Faltering(busy, Reply(completion("half"), cut=True), late, None)
         answer, parent = asked(shaky)
         assert (answer.text, answer.stop_reason, answer.reason) == ("x", "answered", "")
         assert len(answer.citations) == 1
         last = answer.trace[-1]
         failed, broke, throttled = last.note.split("; ")
-        assert failed.endswith("failed (HTTP 503): overloaded")
+        assert failed.endswith("failed (HTTP 502): overloaded")
         assert broke.endswith("broke before the answer was complete")
         assert throttled.endswith("(HTTP 429)")
         # All attempts ask the same. Each is charged its prompt, but for the one that was turned away at the door; the

@@ -57,10 +57,10 @@ def test_so_it_is_while_the_model_is_tried_out() -> None:
         assert "HTTP 429" in answer.reason
 
 
-@pytest.mark.parametrize(("limit", "most"), [("llm_calls", 1), ("tokens", 700)])
-def test_nobody_waits_for_an_attempt_that_cannot_be_paid(limit: str, most: int) -> None:
+@pytest.mark.parametrize(("limit", "most", "status"), [("llm_calls", 1, 503), ("tokens", 700, 502)])
+def test_nobody_waits_for_an_attempt_that_cannot_be_paid(limit: str, most: int, status: int) -> None:
     """A failure of unknown cost takes the tokens that it may have cost."""
-    slow = Reply({"error": {"message": "overloaded"}}, 503, headers={"retry-after": "30"})
+    slow = Reply({"error": {"message": "overloaded"}}, status, headers={"retry-after": "30"})
     with FakeEndpoint(Faltering(forever=slow)) as server:
         agent = rs.Agent(StubIndex(), f"openai:{server.url}", "once")
         asyncio.run(agent.llm.capabilities())
