@@ -30,6 +30,7 @@ _NOT_TEXT += ["annotation", "annotation-xml"]  # of equations: the same once mor
 _NOT_TEXT += ["input", "object", "video", "audio", "canvas"]
 _BOXES = ("button", "select", "iframe", "svg", "input", "object", "video", "audio", "canvas")
 """Those that part the words beside them."""
+_OF_HEAD = ("title", "meta", "link", "base", "script", "style", "noscript", "template")
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _EMPHASIS = ["b", "strong", "i", "em", "code", "kbd", "var", "samp", "tt"]
 _INLINE = [*_EMPHASIS, "span", "a", "font", "small", "big", "label", "abbr", "cite", "ins", "q", "sub", "sup"]
@@ -64,9 +65,11 @@ def parsed(text: str, place: object) -> Any:
                 raise BadDocument(place, reason, "Save it in a simpler form, for instance as text.")
     parser = html.HTMLParser(huge_tree=True, remove_comments=True, remove_pis=True)
     try:
-        return html.document_fromstring(text, parser=parser)
+        root = html.document_fromstring(text, parser=parser)
     except etree.ParserError:  # blank, or nothing but comments
         return None
+    _open_body(root)
+    return root
 
 
 def markdown_of(root: Any, place: object, limit: int) -> str:
@@ -156,6 +159,19 @@ def _refuse_deep(root: Any, place: object) -> None:
     if indent > _INDENT:
         reason = f"its lists and quotations indent lines by {indent:,} characters in all, the limit is {_INDENT:,}"
         raise BadDocument(place, reason, "Save it in a simpler form, for instance as text.")
+
+
+def _open_body(root: Any) -> None:
+    """Move what is shown out of the head: without ``<body>``, the parser leaves elements newer than it there."""
+    head, body = root.find("head"), root.find("body")
+    shown = [child for child in head if child.tag not in _OF_HEAD] if head is not None else []
+    if not shown:
+        return
+    if body is None:
+        body = etree.SubElement(root, "body")
+    shown[-1].tail = (shown[-1].tail or "") + (body.text or "")
+    body.text = None
+    body[:0] = shown
 
 
 def _leave_out(root: Any) -> None:

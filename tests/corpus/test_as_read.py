@@ -190,6 +190,14 @@ def test_html(tmp_path: Path, name: str) -> None:
     assert found.text == text
 
 
+@pytest.mark.parametrize(
+    "page", ["<details>one</details>", "<article>one</article>two<p>three", "<my-x>one</my-x><p>two"]
+)
+def test_html_without_body_tag(tmp_path: Path, page: str) -> None:
+    (found,) = passages(written(tmp_path, "a.html", f"<title>t</title>{page}".encode()))
+    assert (found.title, found.text.split()) == ("t", re.findall(r"\b(?:one|two|three)\b", page))
+
+
 def styled(text: str, property: str) -> str:
     """A run in docx with one property."""
     return f"<w:r><w:rPr><w:{property}/></w:rPr><w:t>{text}</w:t></w:r>"

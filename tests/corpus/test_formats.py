@@ -236,5 +236,5 @@ def test_missing_libraries_stop_even_what_keeps_going(
     path = written(tmp_path, name, MADE[name])
     monkeypatch.delitem(sys.modules, "ragscale.corpus.markup", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingDependency, match=rf"{name}.* needs {library}.*ragscale\[documents\]"):
+    with pytest.raises(MissingDependency, match=rf"{name}.* needs {library}.*pip install .*\[documents\]"):
         passages(path, problems=Problems(keep_going=True))
