@@ -4,8 +4,9 @@ The server needs two environment variables: ``RAGSCALE_INDEX``, the folder of an
 as ``ragscale ask --llm`` takes it (default: ``embedded``). Both are opened by the first question, once for all modes.
 ``RAGSCALE_PRICES`` may have the model's price, as ``--prices`` takes it.
 
-A client sends ``{"question": "..."}``, and limits of the question as the run's context: ``{"tokens": 4000}``; any other
-key is refused. It gets what ``ragscale ask --json`` prints, and the steps as they happen in the stream mode ``custom``.
+A client sends ``{"question": "..."}``, and limits of the question as the run's context: ``{"tokens": 4000}``, or in the
+former ``config["configurable"]``; any key that is neither a limit nor LangGraph's own is refused. It gets what
+``ragscale ask --json`` prints, and the steps as they happen in the stream mode ``custom``.
 The drawings beside this file show what happens inside; ``make graphs`` makes them and ``langgraph.json`` anew.
 """
 
@@ -15,6 +16,7 @@ import asyncio
 import os
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, Self
@@ -102,10 +104,41 @@ class _Deployed(AsyncGraph):
     # The server knows by the parameter's type what to pass, and does not resolve the text of one.
     __call__.__annotations__["runtime"] = ServerRuntime
 
+    async def _checked(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, Any]:
+        """Also raises `InvalidInput` for a context that `Limits` refuses."""
+        if isinstance(context, dict):
+            context = Limits(**{str(name): value for name, value in context.items()})
+        return input, context
+
 
 def _of_langgraph(name: str) -> bool:
-    """Whether a key is one that clients put beside the limits, in ``config["configurable"]``, the former context."""
-    return name in ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id") or name.startswith("__")
+    """Whether a key is one that LangGraph, its server and its clients put beside the limits in
+    ``config["configurable"]``, the former context: ids, headers of the request, whose it is and where it is traced."""
+    return name in ("thread_id", "run_id", "graph_id", "assistant_id", "user_id", "cron_id") or name.startswith(
+        ("__", "checkpoint_", "langgraph_", "langsmith-", "x-")
+    )
+
+
+def _limits(context: Budget | None, configurable: Mapping[str, Any]) -> Budget:
+    """Limits of a run, from its context and from ``config["configurable"]``.
+
+    Raises:
+        InvalidInput: A key is no limit, a value is none, or both have the same limit with different values.
+    """
+    former = {name: value for name, value in configurable.items() if not _of_langgraph(name)}
+    if "|" in configurable.get("checkpoint_ns", ""):  # a node of another graph, which may have keys of its own
+        former = {name: former[name] for name in LIMITS if name in former}
+    given, before = Budget.of(context), Limits(**former)
+    limits = {}
+    for name in LIMITS:
+        one, other = getattr(given, name), getattr(before, name)
+        if None not in (one, other) and one != other:
+            raise InvalidInput(
+                f"{name}={one!r} in the context and {name}={other!r} in config['configurable']",
+                "Give it once, in the context.",
+            )
+        limits[name] = other if one is None else one
+    return Budget(**limits)
 
 
 def deploy(mode: str) -> AsyncGraph:
@@ -117,8 +150,7 @@ def deploy(mode: str) -> AsyncGraph:
     chosen = spec.parse(mode)
 
     async def run(state: Question, runtime: Runtime[Limits], config: RunnableConfig) -> dict[str, Any]:
-        given = config.get("configurable", {})
-        budget = runtime.context or Limits(**{name: given[name] for name in LIMITS if name in given})
+        budget = _limits(runtime.context, config.get("configurable", {}))
         agent = await asyncio.to_thread(_agent)
         result: dict[str, Any] = {}
         async for item in agent.astream(state.get("question", ""), mode=chosen, budget=budget):

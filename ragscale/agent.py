@@ -544,4 +544,5 @@ def _seed(given: Any) -> int:
 
 
 def _limits(budget: Budget) -> dict[str, float]:
-    return {name: limit for name, limit in asdict(budget).items() if limit is not None}
+    """The limits that there are; JSON has no infinite number."""
+    return {name: limit for name, limit in asdict(budget).items() if limit is not None and limit < math.inf}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Coroutine
@@ -22,18 +23,26 @@ def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
     with _lock:
         if _running is None:
             _running = asyncio.new_event_loop()
-            threading.Thread(target=_running.run_forever, name="ragscale", daemon=True).start()
+            threading.Thread(target=_serve, args=(_running,), name="ragscale", daemon=True).start()
         return asyncio.run_coroutine_threadsafe(work, _running)
 
 
 def wait(work: Coroutine[Any, Any, T]) -> T:
-    """Result of the work, which is cancelled if the wait is interrupted. Raises the errors of the work."""
+    """Result of the work, which is cancelled if the wait is interrupted. Raises the errors of the work, `SystemExit`
+    and `KeyboardInterrupt` too."""
     future = submit(work)
     try:
         return future.result()
     except BaseException:
         future.cancel()
         raise
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop for ever. What a task raises to end the program is its waiter's: others need the loop still."""
+    while True:
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):  # asyncio hands them on to whoever runs the loop
+            loop.run_forever()
 
 
 def _forget() -> None:

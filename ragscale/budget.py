@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
+import numbers
+import operator
 import sys
 import threading
 import time
@@ -24,6 +27,7 @@ from ragscale.types import Spend, brief
 __all__ = ["ALONG", "Budget", "Ledger", "Reservation", "Share", "unpriced"]
 
 _PARTS = ("seconds", "usd")  # of which there are fractions
+_ATTEMPTS = 1_000  # at a share of what is left
 _SUMMED = ("queries", "tokens", "llm_calls", "usd")
 ALONG = {"rounds": "rounds", "serial_tokens": "tokens", "serial_calls": "llm_calls"}
 """Limits along the critical path, and the dimension of a branch's clock that each of them holds."""
@@ -69,6 +73,12 @@ class Budget:
             limit = getattr(self, field.name)
             if limit is None:
                 continue
+            if isinstance(limit, numbers.Integral) and not isinstance(limit, int):  # one of NumPy's
+                limit = operator.index(limit)
+                object.__setattr__(self, field.name, limit)
+            if isinstance(limit, numbers.Number) and not isinstance(limit, int | float):
+                what = f"budget {field.name}={limit!r} is a {type(limit).__name__}, neither int nor float"
+                raise InvalidInput(what, "Give it as one of these, or leave it out for no limit.")
             if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 0:
                 raise InvalidInput(f"budget {field.name}={limit!r} is not a number >= 0", "Leave it out for no limit.")
             if field.name not in _PARTS and limit < math.inf and limit % 1:
@@ -307,7 +317,9 @@ class Ledger:
         if self.limit("serial_calls") < wanted.llm_calls:
             raise self.exceeded("serial_calls", wanted.llm_calls, Spend())
         self._most = wanted
-        while self._closing is None:
+        if self._closing is not None:
+            return
+        for attempt in itertools.count(1):
             tokens = min(wanted.tokens, self.left("tokens") - self._lost.tokens)
             if tokens < 1:
                 raise self.exceeded("tokens", wanted.tokens)
@@ -316,8 +328,9 @@ class Ledger:
                 raise self.exceeded("usd", wanted.usd or 0.0)
             try:
                 self._closing = self.reserve(Spend(llm_calls=wanted.llm_calls, prompt_tokens=int(tokens), usd=usd))
+                return
             except BudgetExceeded as limit:
-                if limit.dimension not in ("tokens", "usd"):
+                if limit.dimension not in ("tokens", "usd") or attempt == _ATTEMPTS:
                     raise  # else another thread took some since, and less may do
 
     @property

@@ -188,6 +188,24 @@ class Spend:
         """
         return Spend(**({"usd": None, **data} if data else {}))
 
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Spend:
+        """As `from_dict`, of a file, which may hold anything.
+
+        Raises:
+            TypeError: It has other dimensions.
+            ValueError: An amount is negative, not finite, beyond 2**53, or a fraction of what only comes whole: all but
+                seconds and dollars.
+        """
+        spend = cls.from_dict(data)
+        for name in _DIMENSIONS:
+            amount, parts = getattr(spend, name), name in ("seconds", "usd")
+            number = isinstance(amount, int | float if parts else int) and not isinstance(amount, bool)
+            if not (number and 0 <= amount <= _MOST) and not (name == "usd" and amount is None):
+                shown = f"{amount!r:.40}" if isinstance(amount, int | float | str) else f"a {type(amount).__name__}"
+                raise ValueError(f"{name} is {shown}, no {'number' if parts else 'whole number'} from 0 to 2**53")
+        return spend
+
 
 def brief(value: Any) -> str:
     """A dataclass for a `repr`: the fields that are not defaults; Python reads it back."""
@@ -205,6 +223,7 @@ def added(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else round(one + other, 12)
 
 
+_MOST = 2**53  # what a float holds exactly
 _DIMENSIONS = tuple(f.name for f in fields(Spend))
 _COUNTED = _DIMENSIONS[:-1]
 _TOKENS = tuple(name for name in _DIMENSIONS if name.endswith("_tokens"))

@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from conformance import check
+from conformance import check, crashing
 from doubles import QUESTION, StubIndex, never_repeating, run, scripted, virtually
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -22,12 +22,39 @@ from ragscale.answer import Answer
 from ragscale.errors import EndpointError, InvalidInput
 from ragscale.llm.base import Capabilities
 from ragscale.llm.scripted import ScriptedCall
-from ragscale.modes import Chain, Once, Parallel, Tree
+from ragscale.modes import Chain, Mode, Once, Parallel, Tree
 from ragscale.types import Event, Spend
 
 
 def agent(**options: Any) -> rs.Agent:
     return rs.Agent(options.pop("index", StubIndex()), options.pop("llm", scripted()), **options)
+
+
+class TestAModelThatEndsTheProgram:
+    """`sys.exit` and Ctrl-C inside a model object: the event loop of all blocking calls outlives them."""
+
+    @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "interrupt"])
+    @pytest.mark.parametrize("mode", [Once(), Parallel(rounds=2), Tree(steps=1)], ids=["once", "parallel", "tree"])
+    @pytest.mark.parametrize("how", ["ask", "stream", "batch"])
+    def test_ends_the_caller_and_no_other(self, error: BaseException, mode: Mode, how: str) -> None:
+        def asked(mine: rs.Agent) -> Answer:
+            if how == "stream":
+                return cast(Answer, list(mine.stream(QUESTION))[-1])
+            return mine.ask(QUESTION) if how == "ask" else mine.batch([QUESTION])[0]
+
+        found: list[BaseException | Answer] = []
+
+        def work() -> None:
+            try:
+                asked(agent(llm=crashing(0, error), mode=mode))
+            except BaseException as raised:
+                found.append(raised)
+            found.append(asked(agent(mode=mode)))
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(60)
+        assert [type(item) for item in found] == [type(error), Answer]
 
 
 class TestAsking:

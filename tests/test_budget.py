@@ -7,8 +7,11 @@ import copy
 import math
 import pickle
 from dataclasses import fields
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ragscale.budget import Budget, Ledger, Share
@@ -27,6 +30,25 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Budget)])
+def test_a_whole_number_of_numpy_is_one(name: str) -> None:
+    limit = getattr(Budget(**{name: np.int64(4000)}), name)
+    assert (limit, type(limit)) == (4000, int)
+
+
+@pytest.mark.parametrize("value", [Decimal(4000), Fraction(4000), np.float32(3.5), 1j])
+def test_another_kind_of_number_is_named(value: Any) -> None:
+    with pytest.raises(InvalidInput, match=rf"is a {type(value).__name__}, neither int nor float. Give it as one"):
+        Budget(seconds=value)
+
+
+def test_a_share_that_cannot_be_held_ends_the_search_for_it() -> None:
+    """Seen as an endless loop, where a file told of infinitely many tokens that were lost."""
+    ledger = Ledger(Budget(tokens=4000), lost=Spend(prompt_tokens=math.inf))  # type: ignore[arg-type]
+    with pytest.raises(BudgetExceeded):
+        ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=500))
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Budget)])

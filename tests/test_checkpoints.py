@@ -195,7 +195,21 @@ class TestAThread:
         assert (large.stop_reason, len(large.trace) > len(small.trace)) == ("answered", True)
         assert large.limits == {"tokens": 50_000, "queries": 99, "rounds": 99}
 
-    @pytest.mark.parametrize("thread", ["", " ", 5, b"t"])
+    def test_that_has_not_ended_is_of_its_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nodes and keys of its state may mean something else; an answer is one in any version."""
+        saver = crashed()
+        ended = InMemorySaver()
+        whole = ask(checkpoints=ended)
+        monkeypatch.setattr("ragscale.modes.core.run.__version__", "0.0.9")
+        with pytest.raises(
+            InvalidInput, match=r"unfinished run of ragscale 0\.1\.0, this is 0\.0\.9.*End it with that"
+        ):
+            ask(checkpoints=saver)
+        assert outcome(ask(checkpoints=ended)) == outcome(whole)
+        monkeypatch.undo()
+        assert ask(checkpoints=saver).text == whole.text
+
+    @pytest.mark.parametrize("thread", ["", " ", 5, b"t", "half \ud800"])
     def test_has_a_name(self, thread: Any) -> None:
         with pytest.raises(InvalidInput, match=r"thread_id=.* names no run"):
             ask(thread=thread, checkpoints=InMemorySaver())
@@ -435,6 +449,7 @@ def test_metadata_that_ragscale_did_not_write_is_refused(file: Path, metadata: s
     [
         {"total": "x"}, {"total": {"llm_calls": "x"}}, {"serial": {"nothing": 1}}, {"trace": [5]}, {"trace": {}},
         {"text": 5}, {"stop": None}, {"citations": "p1"}, {"total": {"seconds": None}},
+        {"total": {"prompt_tokens": float("inf")}}, {"serial": {"seconds": float("nan")}}, {"total": {"queries": -1}},
     ],
     ids=str,
 )  # fmt: skip
@@ -450,6 +465,32 @@ def test_values_that_make_no_answer_are_refused(file: Path, values: dict[str, An
     connection.close()
     with pytest.raises(RagscaleError, match="thread_id='t': its checkpoints cannot be read"):
         ask(mode=SMALL["tree"], checkpoints=file)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"lost": {"prompt_tokens": 1e999}, "open": {}}', "prompt_tokens is inf"),
+        ('{"lost": {"prompt_tokens": NaN}, "open": {}}', "prompt_tokens is nan"),
+        ('{"lost": {"prompt_tokens": -15000}, "open": {}}', "prompt_tokens is -15000"),
+        ('{"lost": {"queries": 0.5}, "open": {}}', "queries is 0.5"),
+        ('{"lost": {"llm_calls": 1e300}, "open": {}}', r"llm_calls is 1e\+300"),
+        ('{"lost": {"completion_tokens": "7"}, "open": {}}', "completion_tokens is '7'"),
+        ('{"lost": {"seconds": -1.5}, "open": {}}', "seconds is -1.5"),
+        ('{"lost": {"usd": Infinity}, "open": {}}', "usd is inf"),
+        ('{"lost": {"rounds": [1]}, "open": {}}', "rounds is a list"),
+        ('{"lost": {"rounds": true}, "open": {}}', "rounds is True"),
+        ("[]", "TypeError"),
+        ("{}", "KeyError"),
+    ],
+)
+def test_a_line_that_holds_no_costs_is_refused(file: Path, line: str, told: str) -> None:
+    metadata = json.dumps({"source": "update", "step": -1, "parents": {}, "ragscale_line": line})
+    changed(file, "UPDATE checkpoints SET metadata = ? WHERE checkpoint_ns = 'ragscale.line'", metadata)
+    llm = scripted()
+    with pytest.raises(RagscaleError, match=rf"thread_id='t': its checkpoints cannot be read \(.*{told}"):
+        ask(mode=SMALL["tree"], llm=llm, checkpoints=file, limits={"tokens": 4_000})
+    assert llm.calls == []
 
 
 def test_checkpoints_that_another_program_wrote_are_told(tmp_path: Path) -> None:
@@ -547,6 +588,75 @@ class TestSavers:
     def test_and_places_that_keep_nothing_are_refused(self, nowhere: Any) -> None:
         with pytest.raises(InvalidInput, match=r"checkpoints=.* keeps no runs. Give the path of an SQLite file"):
             agent(checkpoints=nowhere)
+
+    async def test_are_used_in_one_event_loop(self, tmp_path: Path) -> None:
+        """Their locks are of the loop in which they were used first: in another, they fail now and then."""
+        async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "x.sqlite")) as saver:
+            mine = agent(mode="once", checkpoints=saver)
+            answer = await mine.aask(QUESTION, thread_id="t")
+            for asked in (mine, agent(mode="once", checkpoints=saver)):
+                with pytest.raises(InvalidInput, match=r"AsyncSqliteSaver\(...\) belongs to the event loop.*Use aask"):
+                    await asyncio.to_thread(asked.ask, QUESTION, thread_id="u")
+            assert (await mine.aask(QUESTION, thread_id="t")).text == answer.text
+        async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "y.sqlite")) as saver:
+            mine = agent(mode="once", checkpoints=saver)
+            for thread in ("t", "u"):
+                assert (await asyncio.to_thread(mine.ask, QUESTION, thread_id=thread)).text == answer.text
+
+
+class Failing(InMemorySaver):
+    """Fails at one of its writes."""
+
+    def __init__(self, method: str, at: int, error: Exception) -> None:
+        super().__init__()
+        self.method, self.at, self.error = method, at, error
+        self.count = 0
+
+    def check(self, method: str) -> None:
+        self.count += method == self.method
+        if method == self.method and self.count == self.at:
+            raise self.error
+
+    async def aput(self, *arguments: Any, **options: Any) -> Any:
+        self.check("aput")
+        return await super().aput(*arguments, **options)
+
+    async def aput_writes(self, *arguments: Any, **options: Any) -> None:
+        self.check("aput_writes")
+        await super().aput_writes(*arguments, **options)
+
+
+class TestASaverThatFails:
+    """Its failure is neither a model's nor an index's, without which a mode goes on to an answer."""
+
+    @pytest.mark.parametrize("error", [TimeoutError("db slow"), RuntimeError("db odd")])
+    @pytest.mark.parametrize("method", ["aput", "aput_writes"])
+    @pytest.mark.parametrize("mode", [SMALL["chain"], SMALL["tree"]], ids=["chain", "tree"])
+    def test_is_told_and_the_same_call_goes_on(self, mode: Mode, method: str, error: Exception) -> None:
+        sound = Failing(method, 0, error)
+        whole = ask(mode=mode, checkpoints=sound)
+        for at in spread(sound.count, 4):
+            saver = Failing(method, at + 1, error)
+            with pytest.raises(
+                RagscaleError, match=rf"'t': checkpoints=Failing\(...\) failed \(.*{error}\).*same call"
+            ):
+                ask(mode=mode, checkpoints=saver)
+            again = ask(mode=mode, checkpoints=saver)
+            assert outcome(again) == outcome(whole)
+
+    def test_to_read_is_no_damage(self) -> None:
+        class Unread(InMemorySaver):
+            async def aget_tuple(self, config: Any) -> Any:
+                raise ConnectionError("db gone")
+
+        with pytest.raises(RagscaleError, match=r"checkpoints=Unread\(...\) failed \(ConnectionError: db gone\)"):
+            ask(checkpoints=Unread())
+
+    def test_or_a_place_that_takes_no_file_is_not_another_call(self) -> None:
+        if not Path("/proc/self").exists():
+            pytest.skip("no /proc")
+        with pytest.raises(RagscaleError, match=r"checkpoints '/proc/x.sqlite': .*Give a file"):
+            ask(checkpoints="/proc/x.sqlite")
 
 
 class TestACancellation:

@@ -26,9 +26,11 @@ from typing_extensions import TypedDict
 import ragscale as rs
 from ragscale import modes
 from ragscale.answer import AnswerSpend
+from ragscale.budget import Ledger
 from ragscale.cli.modes import draw
 from ragscale.errors import InvalidInput
 from ragscale.llm.scripted import ScriptedLLM
+from ragscale.modes.core.calls import Context
 from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.state import State
 
@@ -161,6 +163,7 @@ WRONG_LIMITS = [
     ({"llm_calls": True}, "budget llm_calls=True is not a number >= 0"),
     ({"rounds": [2]}, r"budget rounds=\[2\] is not a number >= 0"),
     ({"seconds": 10**400}, "budget seconds is above 1.79769e"),
+    ({1: 2}, "no limit is called '1'"),
 ]
 
 
@@ -197,11 +200,83 @@ def test_the_server_gets_the_graph_for_a_context_that_limits() -> None:
         {"context": {"llm_calls": 0}},
         {"context": rs.Budget(llm_calls=0)},
         {"config": {"configurable": {"llm_calls": 0}}},
+        {"config": {"configurable": {"llm_calls": 0}}, "context": {}},
+        {"config": {"configurable": {"llm_calls": 0}}, "context": {"seconds": 300}},
+        {"config": {"configurable": {"llm_calls": 0, "seconds": 300}}, "context": {"llm_calls": 0, "seconds": None}},
     ],
 )
 async def test_every_way_to_give_a_limit_limits(how: dict[str, Any], model: ScriptedLLM) -> None:
     result = await load(CONFIG["graphs"]["tree"]).ainvoke(QUESTION, **how)
     assert (result["stop_reason"], model.calls) == ("budget:llm_calls", [])
+
+
+async def test_a_limit_that_is_given_twice_is_one(model: ScriptedLLM) -> None:
+    graph = load(CONFIG["graphs"]["once"])
+    with pytest.raises(InvalidInput, match=r"tokens=700 in the context and tokens=800 in config\['configurable'\]"):
+        await graph.ainvoke(QUESTION, {"configurable": {"tokens": 800}}, context={"tokens": 700})
+    assert not model.calls
+    result = await graph.ainvoke(QUESTION, {"configurable": {"tokens": 5000, "rounds": 3}}, context={"queries": 4})
+    assert result["limits"] == {"tokens": 5000, "rounds": 3, "queries": 4}
+
+
+@pytest.mark.parametrize(("former", "problem"), WRONG_LIMITS)
+async def test_the_former_place_of_limits_is_as_strict(
+    former: dict[str, Any], problem: str, model: ScriptedLLM
+) -> None:
+    with pytest.raises(InvalidInput, match=problem):
+        await load(CONFIG["graphs"]["chain"]).ainvoke(QUESTION, {"configurable": former}, context={"seconds": 300})
+    assert not model.calls
+
+
+@pytest.mark.usefixtures("model")
+async def test_what_langgraph_puts_beside_the_limits_is_none() -> None:
+    """As its server of version 0.16 does (`models/run.py`, `utils/headers.py`)."""
+    beside = {
+        "thread_id": "t", "run_id": "r", "graph_id": "once", "assistant_id": "a", "user_id": "u", "cron_id": "c",
+        "checkpoint_id": None, "checkpoint_ns": "", "langgraph_auth_user": None, "langgraph_auth_permissions": [],
+        "langgraph_request_id": "q", "langsmith-trace": "l", "x-request-id": "x", "__after_seconds__": 0,
+    }  # fmt: skip
+    result = await load(CONFIG["graphs"]["once"]).ainvoke(QUESTION, {"configurable": {**beside, "tokens": 5000}})
+    assert result["limits"] == {"tokens": 5000}
+
+
+@pytest.mark.usefixtures("model")
+async def test_a_deployed_mode_inside_another_graph_lets_that_have_keys_of_its_own() -> None:
+    class Asked(TypedDict):
+        question: str
+        answer: str
+
+    parent = StateGraph(Asked)
+    parent.add_node("ask", load(CONFIG["graphs"]["once"]))
+    parent.add_edge(START, "ask")
+    config = {"configurable": {"tokens": 0, "voice": "low"}}
+    assert (await parent.compile().ainvoke(QUESTION, config))["answer"] == ""
+
+
+NO_QUESTION: list[tuple[Any, str]] = [
+    (None, "was run with nothing, and has no run to go on with"),
+    ("Who?", "was run with a str"),
+    ([QUESTION], "was run with a list"),
+]
+
+
+@pytest.mark.parametrize(("given", "problem"), NO_QUESTION)
+async def test_a_graph_that_is_given_no_dictionary_says_so(given: Any, problem: str, model: ScriptedLLM) -> None:
+    for graph in (load(CONFIG["graphs"]["once"]), modes.get("once").graph().compile()):
+        with pytest.raises(InvalidInput, match=rf'{problem}.*Give {{"question": "..."}}'):
+            await graph.ainvoke(given)
+    assert not model.calls
+
+
+async def test_a_graph_that_may_not_take_its_steps_says_so(folder: str, model: ScriptedLLM) -> None:
+    with rs.Index.open(folder) as index:
+        capabilities = await model.capabilities()
+        context = Context(index=index, llm=model, ledger=Ledger(), capabilities=capabilities)
+        graph = modes.get("chain").graph().compile().with_config(recursion_limit=3)
+        with pytest.raises(
+            rs.errors.RagscaleError, match=r"has not ended: Recursion limit of 3.*Raise recursion_limit"
+        ):
+            await graph.ainvoke(QUESTION, context=context)
 
 
 @pytest.mark.parametrize("question", [{"question": ""}, {"question": " "}, {"question": None}, {"answer": "x"}])

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
@@ -21,13 +22,18 @@ from tenacity import AsyncRetrying
 
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.llm.store import while_locked
+from ragscale.text import encodable
 
-__all__ = ["Checkpoints", "PlainSerializer"]
+__all__ = ["Checkpoints", "PlainSerializer", "SaverError"]
 
 _FOREIGN = "A file with such a value was not written by ragscale: do not resume from it."
 _SEND = 1  # the code by which LangGraph packs a constructor and its arguments; a `Send` is one
 _ERROR = "__error__"  # LangGraph's channel of failures
 _METHODS = ("aget_tuple", "aput", "aput_writes")
+
+
+class SaverError(Exception):
+    """A failure of a saver, which is its cause; of no class that a mode goes on without, as of a model or an index."""
 
 
 class PlainSerializer(JsonPlusSerializer):
@@ -136,20 +142,42 @@ class _WholeWrites(AsyncSqliteSaver):
 
 
 class _WholeTasks(BaseCheckpointSaver[Any]):
-    """Reads of a task that was cut off, as by a cancellation, that it failed, and none of its writes.
+    """Reads of a task that was cut off, as by a cancellation, that it failed, and none of its writes; and raises what
+    the saver fails at as `SaverError`.
 
     LangGraph keeps those which it had made by then, and takes it for done when the run goes on: a node that was cut off
     before its conditional edge would be the last one, and the run at its end without an answer.
     """
 
+    async def aput(self, *arguments: Any, **options: Any) -> RunnableConfig:
+        """As of the saver that this is made of."""
+        with _failing(Exception):
+            return await super().aput(*arguments, **options)
+
+    async def aput_writes(self, *arguments: Any, **options: Any) -> None:
+        """As of the saver that this is made of."""
+        with _failing(Exception):
+            await super().aput_writes(*arguments, **options)
+
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As of the saver that this is made of."""
-        saved = await super().aget_tuple(config)
+        with _failing(OSError, sqlite3.Error):  # others may come of what it holds
+            saved = await super().aget_tuple(config)
         if saved is None or not saved.pending_writes:
             return saved
         failed = {task for task, channel, _ in saved.pending_writes if channel == _ERROR}
         kept = [write for write in saved.pending_writes if write[0] not in failed or write[1] == _ERROR]
         return saved._replace(pending_writes=kept)
+
+
+@contextmanager
+def _failing(*kinds: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except RagscaleError:  # of the serialiser
+        raise
+    except kinds as error:
+        raise SaverError(f"{type(error).__name__}: {error}") from error
 
 
 def _whole_tasks(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
@@ -187,14 +215,24 @@ class Checkpoints:
         of this process are.
 
         Raises:
-            InvalidInput: `thread_id` is no name.
-            RagscaleError: Another call has the run; or the file cannot be opened, read or written.
+            InvalidInput: `thread_id` is no name; or the saver that was given belongs to another event loop.
+            RagscaleError: Another call has the run; or the saver failed, or the file cannot be opened, read or written.
         """
-        if not isinstance(thread_id, str) or not thread_id.strip():
-            raise InvalidInput(f"thread_id={thread_id!r} names no run", "Give a text that is not blank.")
+        if not isinstance(thread_id, str) or not thread_id.strip() or encodable(thread_id) != thread_id:
+            raise InvalidInput(
+                f"thread_id={thread_id!r} names no run",
+                "Give a text that is not blank and without halves of surrogates.",
+            )
         if self._saver is not None:
-            with _alone(id(self._saver), thread_id):
-                yield _whole_tasks(self._saver)
+            _check_loop(self._saver)
+            try:
+                with _alone(id(self._saver), thread_id):
+                    yield _whole_tasks(self._saver)
+            except SaverError as error:
+                raise RagscaleError(
+                    f"thread_id={thread_id!r}: checkpoints={type(self._saver).__name__}(...) failed ({error})",
+                    "The run is kept as far as it was written: the same call goes on from there.",
+                ) from error.__cause__
             return
         with _alone(self._path, thread_id), _alone_on_disk(self._path, thread_id):
             try:
@@ -205,8 +243,23 @@ class Checkpoints:
                         yield _whole_tasks(saver)
                     finally:
                         await saver.drain()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, SaverError) as error:
                 raise _unusable(self._path, error) from error
+
+
+_loops: WeakKeyDictionary[BaseCheckpointSaver[Any], asyncio.AbstractEventLoop] = WeakKeyDictionary()
+"""The event loop in which a saver was used first; for those that hold locks and connections of one."""
+
+
+def _check_loop(saver: BaseCheckpointSaver[Any]) -> None:
+    running = asyncio.get_running_loop()
+    if hasattr(saver, "loop") and _loops.setdefault(saver, running) is not running:
+        raise InvalidInput(
+            f"checkpoints={type(saver).__name__}(...) belongs to the event loop in which it was used first, and this "
+            "is another",
+            "Use aask, astream and abatch there; ask, stream and batch have a loop of their own. Or give the path of "
+            "an SQLite file, which works in all.",
+        )
 
 
 def _refuse_blocking(saver: BaseCheckpointSaver[Any]) -> None:
@@ -261,6 +314,10 @@ def _alone_on_disk(path: str, thread_id: str) -> Iterator[None]:
         os.stat(os.path.dirname(path))  # filelock would make the folder
         held = FileLock(lock, thread_local=False).acquire(timeout=0)
     except Timeout as error:
+        try:
+            open(lock, "ab").close()  # filelock says the same of a folder that takes no file
+        except OSError as refused:
+            raise _unusable(path, refused) from refused
         raise _busy(thread_id) from error
     except OSError as error:
         raise _unusable(path, error) from error

@@ -8,19 +8,25 @@ from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import BinaryOperatorAggregate
+from langgraph.errors import EmptyInputError, GraphRecursionError
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Overwrite
+from langgraph.types import Command, Overwrite
 
-from ragscale.errors import InvalidInput
+from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.modes.core.calls import Context
 from ragscale.modes.core.state import State, initial, outermost
 
-__all__ = ["AsyncGraph", "ModeGraph"]
+__all__ = ["AsyncGraph", "ModeGraph", "StepsExceeded"]
+
+
+class StepsExceeded(RagscaleError, GraphRecursionError):
+    """A graph that did not end within the steps that it was given."""
 
 
 class AsyncGraph(CompiledStateGraph[Any, Any, Any, Any]):
-    """A compiled graph whose nodes are asynchronous, and which says so where it is run without a loop."""
+    """A compiled graph whose nodes are asynchronous: it says so where it is run without a loop, and names what it is
+    run with that is none of its own."""
 
     @classmethod
     def of(cls, compiled: CompiledStateGraph[Any, Any, Any, Any]) -> Self:
@@ -32,6 +38,39 @@ class AsyncGraph(CompiledStateGraph[Any, Any, Any, Any]):
         raise InvalidInput(
             f"the graph {self.name!r} has asynchronous nodes only", "Use ainvoke or astream; Agent.ask blocks."
         )
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, *, context: Any = None, **options: Any
+    ) -> AsyncIterator[Any]:
+        """As LangGraph's; `ainvoke` comes here too.
+
+        Raises:
+            InvalidInput: `input` is no dictionary with a question; or it is None, and there is no run to go on with.
+            StepsExceeded: It did not end within its ``recursion_limit``.
+        """
+        right = 'Give {"question": "..."}'
+        if input is not None and not isinstance(input, dict | Command):
+            raise InvalidInput(f"the graph {self.name!r} was run with a {type(input).__name__}", f"{right}.")
+        input, context = await self._checked(input, config, context)
+        try:
+            stream = super().astream(input, config, context=context, **options)
+            async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    yield chunk
+        except EmptyInputError:
+            raise InvalidInput(
+                f"the graph {self.name!r} was run with nothing, and has no run to go on with",
+                f"{right}, or the thread_id of a run that has not ended, and its checkpointer.",
+            ) from None
+        except StepsExceeded:
+            raise
+        except GraphRecursionError as error:
+            problem = f"the graph {self.name!r} has not ended: {str(error).partition('. ')[0]}"
+            raise StepsExceeded(problem, "Raise recursion_limit in its config.") from error
+
+    async def _checked(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, Any]:
+        """Input and context as the graph takes them."""
+        return input, context
 
 
 class ModeGraph(StateGraph[Any, Context, Any, Any]):
@@ -57,24 +96,15 @@ class ModeGraph(StateGraph[Any, Context, Any, Any]):
 class _Compiled(AsyncGraph):
     """Checks what a run is given, and begins each question anew, also on a thread that holds another one."""
 
-    async def astream(
-        self, input: Any, config: RunnableConfig | None = None, *, context: Any = None, **options: Any
-    ) -> AsyncIterator[Any]:
-        """As LangGraph's; `ainvoke` comes here too.
-
-        Raises:
-            InvalidInput: There is no question, or `context` has other fields than a `Context`.
-        """
+    async def _checked(self, input: Any, config: RunnableConfig | None, context: Any) -> tuple[Any, Any]:
+        """Also raises `InvalidInput` where there is no question, or `context` has other fields than a `Context`."""
         if isinstance(context, dict):
             context = _context(context)
         if isinstance(input, dict):
             input = self._anew(
                 initial(_question(input), outermost(getattr(self.builder, "asks", None))), await self._held(config)
             )
-        stream = super().astream(input, config, context=context, **options)
-        async with contextlib.aclosing(stream) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield chunk
+        return input, context
 
     async def _held(self, config: RunnableConfig | None) -> dict[str, Any]:
         """The state that the thread is in; empty where no thread is kept."""

@@ -65,7 +65,7 @@ class Line:
             return
         line = json.loads(str(dict(saved.metadata)[_KEY]))
         costs = [line["lost"], *(cost for task, cost in line["open"].items() if task in unfinished)]
-        self.lost = sum(map(Spend.from_dict, costs), Spend())
+        self.lost = sum(map(Spend.read, costs), Spend())
         if len(costs) > 1:  # once they have been run again these tasks are unfinished no more
             self._changes += 1
             await self._write(self._changes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,11 +22,13 @@ from ragscale.errors import BudgetExceeded, CallStoreError, InvalidInput, ModelE
 from ragscale.llm import LLM, Capabilities
 from ragscale.llm.prices import Price
 from ragscale.modes.core.calls import LEAST, Context, sleep_within
+from ragscale.modes.core.checkpoints import SaverError
 from ragscale.modes.core.costs import closing_tokens, closing_usd, dollars_a_token
 from ragscale.modes.core.line import Line
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.state import initial, outermost
 from ragscale.types import Event, Spend
+from ragscale.version import __version__
 
 __all__ = ["Run", "now", "prepare"]
 
@@ -87,10 +88,12 @@ class Run:
             thread_id: Names the run in `saver`.
 
         Raises:
-            InvalidInput: The run of that name has another mode or another question.
+            InvalidInput: The run of that name has another mode or another question, or has not ended and is of another
+                version.
             RagscaleError: What `saver` has of it cannot be read.
+            SaverError: `saver` failed.
         """
-        start, pins = initial(question, outermost(mode.asks)), {"started": now()}
+        start, pins = initial(question, outermost(mode.asks)), {"started": now(), "version": __version__}
         if saver is None or thread_id is None:
             # An explicit place in the checkpoints is what makes LangGraph leave out the place of a graph around this.
             return cls(compiled(mode), _config(checkpoint_ns=""), start, pins=pins)
@@ -102,7 +105,7 @@ class Run:
             if saved.created_at:
                 run._go_on(saved)
                 await run.line.read(_unfinished(saved))
-        except sqlite3.Error:
+        except SaverError:
             raise
         except Exception as error:  # whatever LangGraph makes of a file that it did not write as it is
             problem = error.problem if isinstance(error, RagscaleError) else f"{type(error).__name__}: {error}"
@@ -111,6 +114,12 @@ class Run:
                 "They are damaged, or another program or version wrote them. Use another id, or another file.",
             ) from error
         run.pin(mode=repr(mode), question=question)
+        if run.finished is None and (was := run.pins.get("version")) != __version__:
+            raise InvalidInput(
+                f"thread_id={thread_id!r} is an unfinished run of ragscale {was or 'of an unknown version'}, this is "
+                f"{__version__}, whose graphs may be others",
+                "End it with that version, or use another id.",
+            )
         return run
 
     def _go_on(self, saved: StateSnapshot) -> None:
@@ -203,9 +212,8 @@ def _spent(saved: StateSnapshot) -> tuple[Spend, float]:
         if not isinstance(values[name], kind):
             raise TypeError(f"{name} is a {type(values[name]).__name__}")
     for event in values["trace"]:
-        Event.from_dict(event)
-    total = Spend.from_dict(values["total"]) + Spend()
-    seconds = (Spend.from_dict(values["serial"]) + Spend()).seconds
+        Spend.read(Event.from_dict(event).spend.to_dict())
+    total, seconds = Spend.read(values["total"]), Spend.read(values["serial"]).seconds
     for task in saved.tasks:
         # An inner run that has finished is in the values already.
         if task.result is None and isinstance(task.state, StateSnapshot):
