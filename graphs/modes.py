@@ -98,7 +98,7 @@ class _Deployed(AsyncGraph):
         execution = getattr(runtime, "execution_runtime", None)  # None where the graph is only looked at
         context = getattr(execution, "context", None)
         if isinstance(context, dict):
-            Limits(**{name: value for name, value in context.items() if not _of_langgraph(name)})
+            Limits(**{str(name): value for name, value in context.items() if not _of_langgraph(str(name))})
         return self
 
     # The server knows by the parameter's type what to pass, and does not resolve the text of one.

@@ -73,12 +73,12 @@ class Budget:
             limit = getattr(self, field.name)
             if limit is None:
                 continue
-            if isinstance(limit, numbers.Integral) and not isinstance(limit, int):  # one of NumPy's
-                limit = operator.index(limit)
+            if not isinstance(limit, int | float) and isinstance(limit, numbers.Number):
+                if not isinstance(limit, numbers.Integral):
+                    what = f"budget {field.name}={limit!r} is a {type(limit).__name__}, neither int nor float"
+                    raise InvalidInput(what, "Give it as one of these, or leave it out for no limit.")
+                limit = operator.index(limit)  # of NumPy, for one
                 object.__setattr__(self, field.name, limit)
-            if isinstance(limit, numbers.Number) and not isinstance(limit, int | float):
-                what = f"budget {field.name}={limit!r} is a {type(limit).__name__}, neither int nor float"
-                raise InvalidInput(what, "Give it as one of these, or leave it out for no limit.")
             if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 0:
                 raise InvalidInput(f"budget {field.name}={limit!r} is not a number >= 0", "Leave it out for no limit.")
             if field.name not in _PARTS and limit < math.inf and limit % 1:

@@ -36,6 +36,12 @@ _TOPK = 3  # of Search-R1's own server
 _PLAIN = 1 << 20  # bytes of a reply that is sent whole
 _BEAT = 5.0  # seconds; the clients' own patience with a silent server is 30 and more
 _PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two attempts at an embedder that fails; they double
+_NAMES = {
+    "queries": ("queries", "query"),  # SkyRL sends one
+    "topk": ("topk", "top_k", "k"),
+    "return_scores": ("return_scores", "return_score"),
+}
+"""Names of what is read; the first of each that is given."""
 _GIVEN_UP = "result: {count} of the lists empty, not searched: the time of {value} is over, or the server failed"
 _ODD = "queries: {count} of them no texts; null finds nothing, others are taken as they are written in JSON"
 _LONG = "queries: {count} of them longer than {value} characters, and cut to that"
@@ -44,6 +50,7 @@ _MANY = "topk: {value} are more hits than a query may have here"
 _NO_NUMBER = f"topk: {{value}} is no number of hits, {_TOPK} are taken"
 _NOT_WHOLE = "topk: {value} is no whole number, the part before the point is taken"
 _NO_FLAG = "return_scores: {value} is neither true nor false, which is taken"
+_IGNORED = f"ignored: {{value}}; read are {', '.join(name for names in _NAMES.values() for name in names)}"
 _YES = ("1", "on", "t", "true", "y", "yes")
 _NO = ("", "0", "off", "f", "false", "n", "no", "none", "null")
 _RIGHT = '{"queries": ["..."], "topk": 3, "return_scores": true}'
@@ -80,15 +87,17 @@ class Wanted:
     def read(cls, body: dict[str, Any], limits: Limits) -> Self:
         """Read a request's JSON. Raises `InvalidInput` where it has no queries."""
         notes = Notes()
-        items = body.get("queries")
-        if items is None:
-            items = body.get("query")  # SkyRL sends one
+        used = {
+            kind: next((name for name in names if body.get(name) is not None), kind) for kind, names in _NAMES.items()
+        }
+        items, topk, scores = (body.get(used[kind]) for kind in _NAMES)
         if items is None:
             raise InvalidInput("queries is missing or null", f"Send {_RIGHT}, or one text as query.")
         if not isinstance(items, list):
             items = [items]
-        topk = _topk(body.get("topk"), limits, notes)
-        return cls(items, topk, _flag(body.get("return_scores"), notes), notes)
+        if left := [name for name in body if name not in used.values() and body[name] is not None]:
+            notes.add(_IGNORED, value=_shown(left))
+        return cls(items, _topk(topk, limits, notes), _flag(scores, notes), notes)
 
     def slices(self, limits: Limits) -> Iterator[list[str]]:
         """The queries as texts, in parts; a blank one finds nothing."""

@@ -189,6 +189,29 @@ async def test_where_queries_may_stand(client: Client, body: Any, lists: int) ->
 
 
 @pytest.mark.parametrize(
+    ("other", "hits", "scores", "note"),
+    [
+        ({"top_k": 1}, 1, False, ""), ({"k": "2"}, 2, False, ""), ({"topk": None, "k": 2}, 2, False, ""),
+        ({"return_score": True}, 3, True, ""), ({"return_scores": False, "return_score": None}, 3, False, ""),
+        ({"topk": 1, "top_k": 2}, 1, False, 'ignored: ["top_k"]; read are queries, query, topk, top_k, k, '),
+        ({"top_n": 1, "rerank": "x", "n": None}, 3, False, 'ignored: ["top_n", "rerank"]; read are'),
+        ({"": 1}, 3, False, 'ignored: [""]'), ({"x" * 999: 1}, 3, False, 'ignored: ["xxx'),
+    ],
+)  # fmt: skip
+async def test_other_names_are_read_or_noted(
+    client: Client, other: dict[str, Any], hits: int, scores: bool, note: str
+) -> None:
+    async with client() as http:
+        answer = (await http.post("/retrieve", json={"queries": ["gold metal"], **other})).json()
+    assert [len(documents) for documents in answer["result"]] == [hits]
+    assert ("score" in answer["result"][0][0]) == scores
+    [told] = answer.get("notes", [""])
+    assert told.startswith(note)
+    assert bool(note) == bool(told)
+    assert len(told) < 200
+
+
+@pytest.mark.parametrize(
     ("content", "status", "problem"),
     [
         (b"{}", 422, "queries is missing"), (b'{"queries": null}', 422, "queries is missing"),

@@ -22,18 +22,15 @@ from tenacity import AsyncRetrying
 
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.llm.store import while_locked
+from ragscale.modes.core.line import SaverError
 from ragscale.text import encodable
 
-__all__ = ["Checkpoints", "PlainSerializer", "SaverError"]
+__all__ = ["Checkpoints", "PlainSerializer"]
 
 _FOREIGN = "A file with such a value was not written by ragscale: do not resume from it."
 _SEND = 1  # the code by which LangGraph packs a constructor and its arguments; a `Send` is one
 _ERROR = "__error__"  # LangGraph's channel of failures
 _METHODS = ("aget_tuple", "aput", "aput_writes")
-
-
-class SaverError(Exception):
-    """A failure of a saver, which is its cause; of no class that a mode goes on without, as of a model or an index."""
 
 
 class PlainSerializer(JsonPlusSerializer):

@@ -17,11 +17,15 @@ from langgraph.runtime import ExecutionInfo
 
 from ragscale.types import Spend
 
-__all__ = ["Line"]
+__all__ = ["Line", "SaverError"]
 
 _PLACE = "ragscale.line"
 """Checkpoint namespace and id of the line: one row, which each write replaces."""
 _KEY = "ragscale_line"
+
+
+class SaverError(Exception):
+    """A failure of a saver, which is its cause; of no class that a mode goes on without, as of a model or an index."""
 
 
 @dataclass

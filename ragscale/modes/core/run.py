@@ -22,9 +22,8 @@ from ragscale.errors import BudgetExceeded, CallStoreError, InvalidInput, ModelE
 from ragscale.llm import LLM, Capabilities
 from ragscale.llm.prices import Price
 from ragscale.modes.core.calls import LEAST, Context, sleep_within
-from ragscale.modes.core.checkpoints import SaverError
 from ragscale.modes.core.costs import closing_tokens, closing_usd, dollars_a_token
-from ragscale.modes.core.line import Line
+from ragscale.modes.core.line import Line, SaverError
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.state import initial, outermost
 from ragscale.types import Event, Spend
@@ -35,9 +34,9 @@ __all__ = ["Run", "now", "prepare"]
 _STEPS = 1_000_000
 """Most steps of a graph. Every mode ends long before; one that never ends fails here."""
 _PINS = "ragscale"
+"""Key of the run's settings in a checkpoint's metadata: one text, since LangGraph changes other values."""
 _SHOWN = 80  # characters of a value in a message
 _AROUND = 20  # of them before what differs
-"""Key of the run's settings in a checkpoint's metadata: one text, since LangGraph changes other values."""
 _KINDS: dict[str, Any] = {
     "question": str, "text": str | None, "stop": str, "reason": str, "citations": list, "trace": list, "seen": list,
     "found": list, "chain": list, "known": list, "failed": list, "scope": dict, "part": dict, "typical": dict,
