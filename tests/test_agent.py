@@ -122,7 +122,7 @@ class TestAsking:
         assert mine.ask("Who?").mode == "once"
         assert mine.ask("Who?", mode="chain").spend.total.llm_calls <= 5
         answer = mine.ask("Who?", mode=rs.modes.Chain(steps=2, question_k=0), budget=rs.Budget())
-        assert (answer.mode, answer.spend.total.llm_calls) == ("chain(steps=2, question_k=0)", 5)
+        assert (answer.mode, answer.spend.total.llm_calls) == ("chain(question_k=0, steps=2)", 5)
         assert mine.ask("Who?", budget=rs.Budget(llm_calls=0)).text == ""
 
     @pytest.mark.parametrize("question", ["", "  \n", None, 3])
