@@ -5,8 +5,9 @@ A third party adds a mode by a `Mode` subclass and an entry point in the group `
 
 from __future__ import annotations
 
+import functools
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from ragscale.arguments import nearest
@@ -94,6 +95,13 @@ _BUILT_IN: tuple[type[Mode], ...] = (
 """In the order in which they are listed everywhere."""
 
 
+@functools.lru_cache(maxsize=4)
+def _points(path: tuple[str, ...]) -> list[EntryPoint]:
+    """Entry points of modes by name, in the packages on `path`. To read the metadata of all of them takes longer than a
+    question of `once` does beside its model: a package that is installed meanwhile is found by the next process."""
+    return sorted(entry_points(group="ragscale.modes"), key=lambda point: point.name)
+
+
 def registered() -> dict[str, type[Mode]]:
     """Every mode class by name: built-in modes first, then those of entry points by name.
 
@@ -101,7 +109,7 @@ def registered() -> dict[str, type[Mode]]:
         InvalidInput: An entry point is not a `Mode` class, or takes a name that is taken.
     """
     modes: dict[str, type[Mode]] = {cls.name: cls for cls in _BUILT_IN}
-    for point in sorted(entry_points(group="ragscale.modes"), key=lambda point: point.name):
+    for point in _points(tuple(sys.path)):
         cls = point.load()
         if not (isinstance(cls, type) and issubclass(cls, Mode)):
             raise InvalidInput(f"Entry point {point.value} is no Mode class", "Subclass ragscale.modes.Mode.")
