@@ -65,9 +65,9 @@ def reply(messages: Sequence[Message], call: ScriptedCall) -> str:
 
 
 async def walk(graph: Any, context: Context) -> list[str]:
-    """The nodes that a run passes, in order."""
+    """The nodes that a run passes, those of inner runs included, in the order in which they end."""
     nodes: list[str] = []
-    async for step in graph.astream(initial(QUESTION), context=context, stream_mode="updates"):
+    async for _, step in graph.astream(initial(QUESTION), context=context, stream_mode="updates", subgraphs=True):
         nodes += step
     return nodes
 

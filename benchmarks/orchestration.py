@@ -1,10 +1,11 @@
-"""Questions a second of modes with a model and an index that answer at once, and memory over many questions.
+"""Processor time a question of modes with a model and an index that answer at once, and memory over many questions.
 
-Only ragscale's and LangGraph's own time is left. A row a mode: questions and model calls a second, eight questions in
-flight; questions a second of processor time, which hardly depends on what else runs; LangGraph's own share of
-that, as a bare graph of the same steps takes it (not of modes with parallel branches); the process's memory after the
-first tenth of the questions and at the end. Each mode runs in a process of its own, so that none inherits the memory of
-another.
+Only ragscale's and LangGraph's own time is left. A row a mode, from nine rounds in which the mode and a bare LangGraph
+graph take turns; the bare graph walks as many steps as a run of the mode has, those of inner runs included, one after
+another, and its nodes do nothing. Medians of the rounds: milliseconds of processor time of a question, of a bare run,
+their ratio, and the questions a second of processor time, which hardly depend on what else runs. Eight questions are in
+flight. *megabytes*: the process's memory after the first round and after the last. Each mode runs in a process of its
+own, so that none inherits the memory of another.
 
     python benchmarks/orchestration.py --questions 1000 --modes "chain,vote(of=chain, n=8),mcts,evolve"
 """
@@ -16,18 +17,20 @@ import asyncio
 import gc
 import json
 import multiprocessing
+import statistics
 import time
 from pathlib import Path
 from typing import Any
 
-from langgraph_overhead import QUESTION, Instant, bare, contexts, reply, supersteps, walk
+from langgraph_overhead import QUESTION, Instant, bare, contexts, reply, walk
 
 from ragscale.agent import Agent
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.modes import Mode, spec
+from ragscale.modes import spec
 
 _PAGE = 4096  # bytes, as /proc counts memory
-_MODES = "chain,vote(of=chain, n=8),mcts,evolve"
+_MODES = "once,chain,parallel,vote(of=chain, n=8),mcts,evolve"
+_ROUNDS = 9
 
 
 def measure(label: str, questions: int, flight: int) -> dict[str, Any]:
@@ -37,44 +40,36 @@ def measure(label: str, questions: int, flight: int) -> dict[str, Any]:
 
 async def _measure(label: str, questions: int, flight: int) -> dict[str, Any]:
     [mode] = spec.parse_list(label)
+    nodes = await walk(mode.graph().compile(), (await contexts())())
+    plain = bare(nodes)
     llm = ScriptedLLM(reply, score=lambda messages, text: -1.0)
-    megabytes, calls, done = [], 0, 0
+    each = max(1, questions // _ROUNDS)
+    mine, langgraph, megabytes = list[float](), list[float](), list[int]()
     with Agent(Instant(), llm, mode) as agent:  # type: ignore[arg-type]
-        await agent.abatch([QUESTION] * flight, concurrency=flight)
-        start, busy = time.perf_counter(), time.process_time()
-        for part in range(10):
-            for answer in await agent.abatch([f"{QUESTION} {part}"] * (questions // 10), concurrency=flight):
-                calls += answer.spend.total.llm_calls
-                done += 1
+        for part in range(-1, _ROUNDS):
+            busy = time.process_time()
+            await agent.abatch([f"{QUESTION} {part}"] * (each if part >= 0 else flight), concurrency=flight)
+            own = time.process_time() - busy
             llm.calls.clear()  # the model double keeps every call
             gc.collect()
-            megabytes.append(_memory())
-        seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    langgraph = await _langgraph(mode, max(10, questions // 10))
+            busy = time.process_time()
+            for _ in range(each):
+                async for _ in plain.astream({"at": 1}, stream_mode="values"):
+                    pass
+            if part >= 0:  # the first round warms up
+                langgraph.append(1000 * (time.process_time() - busy) / each)
+                mine.append(1000 * own / each)
+                megabytes.append(_memory())
     return {
         "mode": label,
-        "questions": done,
-        "questions_a_second": round(done / seconds, 2),
-        "questions_a_core_second": round(done / busy, 2),
-        "langgraph_share": langgraph and round(langgraph / (busy / done), 2),
-        "calls_a_second": round(calls / seconds),
+        "questions": each * _ROUNDS,
+        "steps": len(nodes),
+        "cpu_ms_a_question": round(statistics.median(mine), 2),
+        "cpu_ms_of_bare_langgraph": round(statistics.median(langgraph), 2),
+        "over_bare": round(statistics.median(own / bare for own, bare in zip(mine, langgraph, strict=True)), 2),
+        "questions_a_core_second": round(1000 / statistics.median(mine), 1),
         "megabytes": [megabytes[0], megabytes[-1]],
     }
-
-
-async def _langgraph(mode: Mode, runs: int) -> float | None:
-    """Processor seconds of a bare graph of the same steps; None where the mode has parallel branches."""
-    context, graph = await contexts(), mode.graph().compile()
-    nodes = await walk(graph, context())
-    if len(nodes) != await supersteps(graph, context()):
-        return None
-    plain = bare(nodes)
-    for run in range(-3, runs):
-        if run == 0:  # the first runs warm up
-            busy = time.process_time()
-        async for _ in plain.astream({"at": 1}, stream_mode="values"):
-            pass
-    return (time.process_time() - busy) / runs
 
 
 def _memory() -> int:
@@ -86,7 +81,7 @@ def main() -> None:
     """Print a row of JSON a mode."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--modes", default=_MODES, help="comma-separated")
-    parser.add_argument("--questions", type=int, default=1000)
+    parser.add_argument("--questions", type=int, default=1000, help="of each mode")
     parser.add_argument("--flight", type=int, default=8, help="questions at once")
     options = parser.parse_args()
     for mode in spec.parse_list(options.modes):

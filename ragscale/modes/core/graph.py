@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from typing import Any, Self
 
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.errors import EmptyInputError, GraphRecursionError
 from langgraph.graph import StateGraph
@@ -88,9 +88,32 @@ class ModeGraph(StateGraph[Any, Context, Any, Any]):
         super().__init__(state, Context)
         self.asks = asks or {}
 
+    def add_conditional_edges(
+        self, source: str, path: Any, path_map: dict[Hashable, str] | list[str] | None = None
+    ) -> Self:
+        """As LangGraph's, for an asynchronous `path`, which is no run of its own in LangChain's traces: one takes a
+        task of the loop and a set of callbacks a step."""
+        return super().add_conditional_edges(source, _Router(path), path_map)
+
     def compile(self, *args: Any, **options: Any) -> CompiledStateGraph[Any, Context, Any, Any]:
         """As `StateGraph.compile`."""
         return _Compiled.of(super().compile(*args, **options))
+
+
+class _Router(Runnable[Any, Any]):
+    """The function of a conditional edge, as LangGraph calls it."""
+
+    def __init__(self, path: Callable[[Any], Awaitable[Any]]) -> None:
+        self.name = path.__name__
+        self._path = path
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        """Refuse: it is asynchronous. Raises `NotImplementedError`."""
+        raise NotImplementedError
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        """The next node for a state, or what is sent."""
+        return await self._path(input)
 
 
 class _Compiled(AsyncGraph):

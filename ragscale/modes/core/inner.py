@@ -65,7 +65,8 @@ def inner_run(mode: Mode, *, answers: bool = True, scorer: Scorer | None = None)
         given = {key: state[key] for key in _GOES_ON_FROM if key in state}
         start = {**initial(state["question"], scope, state["serial"]), **given}
         context = replace(context, emit=context.emit or runtime.stream_writer)
-        end = await graph.ainvoke(start, context=context)
+        async for values in graph.astream(start, context=context, stream_mode="values"):
+            end = values
         if context.line and runtime.execution_info:
             context.line.ended(runtime.execution_info)
         result = outcome(end)
