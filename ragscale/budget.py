@@ -29,6 +29,7 @@ __all__ = ["ALONG", "Budget", "Ledger", "Reservation", "Share", "unpriced"]
 _PARTS = ("seconds", "usd")  # of which there are fractions
 _ATTEMPTS = 1_000  # at a share of what is left
 _SUMMED = ("queries", "tokens", "llm_calls", "usd")
+_NOTHING = Spend()
 ALONG = {"rounds": "rounds", "serial_tokens": "tokens", "serial_calls": "llm_calls"}
 """Limits along the critical path, and the dimension of a branch's clock that each of them holds."""
 
@@ -144,6 +145,7 @@ class Ledger:
         self.budget = Budget.of(budget)
         self.parent = parent
         self._share = share
+        self._above: tuple[Ledger, ...] = (parent, *parent._above) if parent else ()
         self._clock: Callable[[], float] = parent._clock if parent else clock
         # One lock for the whole family: a reservation is granted by every ancestor or by none.
         self._lock: threading.Lock = parent._lock if parent else threading.Lock()
@@ -189,7 +191,7 @@ class Ledger:
     def limit(self, dimension: str) -> float:
         """The tightest limit of the family in one dimension; infinite if open."""
         return min(
-            (getattr(led.budget, dimension) for led in self._family() if getattr(led.budget, dimension) is not None),
+            (getattr(led.budget, dimension) for led in self._family if getattr(led.budget, dimension) is not None),
             default=math.inf,
         )
 
@@ -225,7 +227,7 @@ class Ledger:
     def _refusal(self, led: Ledger, dimension: str, spent: float) -> BudgetExceeded:
         """The error of a call after which a ledger of the family would have `spent` so much."""
         limit, share = getattr(led.budget, dimension), led._share
-        run = next(led for led in self._family() if not led._share)
+        run = next(led for led in self._family if not led._share)
         if share is None:
             closing = led is run and self.holds_closing and dimension != "seconds"
             return BudgetExceeded(dimension, limit, spent, closing=closing, total=led is not run)
@@ -279,14 +281,14 @@ class Ledger:
         with self._lock:
             held, own = _held(wanted), self._own()
             more = held - own
-            for led in self._family():
+            for led in self._family:
                 for dimension in _SUMMED:
                     amount = getattr(more, dimension)
                     # What costs nothing of an overrun dimension is still allowed.
                     if getattr(held, dimension) and amount > led._left(dimension):
                         limit = getattr(led.budget, dimension)
                         raise self._refusal(led, dimension, limit - led._left(dimension) + amount)
-            for led in self._family():
+            for led in self._family:
                 led._held += more
             if self._released:
                 self._closing = None
@@ -352,11 +354,11 @@ class Ledger:
             more = fitting - Spend(prompt_tokens=held.prompt_tokens, usd=held.usd)
             tokens, dollars = more.prompt_tokens, more.usd or 0.0
             if tokens > 0:
-                tokens = int(min(tokens, *(led._left("tokens") for led in self._family())))
+                tokens = int(min(tokens, *(led._left("tokens") for led in self._family)))
             if dollars > 0:
-                dollars = max(0.0, min(dollars, *(led._left("usd") for led in self._family())))
+                dollars = max(0.0, min(dollars, *(led._left("usd") for led in self._family)))
             more = Spend(prompt_tokens=tokens, usd=dollars)
-            for led in self._family():
+            for led in self._family:
                 led._held += more
             self._closing.wanted += more
 
@@ -372,30 +374,27 @@ class Ledger:
 
     def _own(self) -> Spend:
         """The released share: held against every ledger but this one."""
-        return self._closing.wanted if self._closing and self._released else Spend()
+        return self._closing.wanted if self._closing and self._released else _NOTHING
 
-    def _family(self) -> list[Ledger]:
-        chain, led = [], self
-        while True:
-            chain.append(led)
-            if led.parent is None:
-                return chain
-            led = led.parent
+    @property
+    def _family(self) -> tuple[Ledger, ...]:
+        """This ledger and all around it."""
+        return self, *self._above
 
     def _left(self, dimension: str) -> float:
         limit = getattr(self.budget, dimension)
         if limit is None:
             return math.inf
-        gone = getattr(self._spent + self._held + self._lost, dimension)
-        if gone is None:  # dollars of a call without a price: nobody knows what is left
+        gone = [getattr(part, dimension) for part in (self._spent, self._held, self._lost)]
+        if None in gone:  # dollars of a call without a price: nobody knows what is left
             return 0.0
-        return round(limit - gone, 12) if dimension == "usd" else float(limit - gone)
+        return round(limit - sum(gone), 12) if dimension == "usd" else float(limit - sum(gone))
 
     def _lefts(self, dimension: str, clock: Spend | None = None) -> list[tuple[float, Ledger]]:
         """Remainder of a dimension that can be reserved, by each ledger of the family that limits it."""
         left = {"seconds": self._seconds_left, **dict.fromkeys(ALONG, self._path_left)}.get(dimension, self._sum_left)
-        limited = [led for led in self._family() if getattr(led.budget, dimension) is not None]
-        return [(left(led, dimension, clock or Spend()), led) for led in limited]
+        limited = [led for led in self._family if getattr(led.budget, dimension) is not None]
+        return [(left(led, dimension, clock or _NOTHING), led) for led in limited]
 
     def _sum_left(self, led: Ledger, dimension: str, _: Spend) -> float:
         own: float = getattr(self._own(), dimension)
@@ -418,7 +417,7 @@ class Ledger:
 
     def _settle(self, held: Spend, actual: Spend, stored: bool) -> None:
         with self._lock:
-            for led in self._family():
+            for led in self._family:
                 led._held -= _held(held)
                 led._spent += actual
                 if stored:

@@ -5,6 +5,7 @@ Plain frozen values without behaviour beyond arithmetic and conversion; every fl
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, NamedTuple
@@ -153,11 +154,11 @@ class Spend:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Spend) -> Spend:
-        summed = (getattr(self, name) + getattr(other, name) for name in _COUNTED)
+        summed = map(operator.add, _counts(self), _counts(other))
         return Spend(*(*summed, added(self.usd, other.usd)))
 
     def __sub__(self, other: Spend) -> Spend:
-        left = (getattr(self, name) - getattr(other, name) for name in _COUNTED)
+        left = map(operator.sub, _counts(self), _counts(other))
         return Spend(*(*left, added(self.usd, None if other.usd is None else -other.usd)))
 
     def maximum(self, other: Spend) -> Spend:
@@ -186,7 +187,7 @@ class Spend:
         Raises:
             TypeError: It has other dimensions.
         """
-        return Spend(**({"usd": None, **data} if data else {}))
+        return Spend(**data) if "usd" in data or not data else Spend(**data, usd=None)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Spend:
@@ -226,6 +227,7 @@ def added(one: float | None, other: float | None) -> float | None:
 _MOST = 2**53  # what a float holds exactly
 _DIMENSIONS = tuple(f.name for f in fields(Spend))
 _COUNTED = _DIMENSIONS[:-1]
+_counts = operator.attrgetter(*_COUNTED)
 _TOKENS = tuple(name for name in _DIMENSIONS if name.endswith("_tokens"))
 
 

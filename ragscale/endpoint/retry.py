@@ -45,12 +45,12 @@ def attempts(
     """
     if max_attempts < 1:
         raise InvalidInput(f"max_attempts={max_attempts} must be 1 or more", "1 means no second attempt.")
-    source = random.Random(seed)
+    uniform = random.uniform if seed is None else random.Random(seed).uniform
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked: float = getattr(error, "retry_after", None) or 0.0
-        backoff: float = min(cap, base * 2 ** (state.attempt_number - 1)) * source.uniform(0.5, 1.0)
+        backoff: float = min(cap, base * 2 ** (state.attempt_number - 1)) * uniform(0.5, 1.0)
         return max(backoff, min(asked, _LONGEST_WAIT))
 
     return AsyncRetrying(

@@ -7,11 +7,12 @@ import contextlib
 import hashlib
 import json
 import math
+import operator
 import reprlib
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, Self, TypeVar
 
 from langgraph.runtime import Runtime
@@ -46,6 +47,8 @@ _SWALLOWED = (
 )
 LEAST = 16
 """A completion of fewer tokens says little, and some services take no fewer."""
+
+_amounts = operator.attrgetter(*(amount.name for amount in fields(Usage)))
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -115,10 +118,11 @@ class Calls:
         self.scope = scope
         self._emit = self.context.emit or runtime.stream_writer
         self._task = runtime.execution_info
-        self._before = clock
+        self.clock = clock
+        """The branch's critical path up to now."""
+        self._recorded = clock  # without the move under way
         self._spent = spent
         self._cost = Spend()
-        self._attempted = Spend()  # by the move under way, which is not recorded yet
         self._events: list[Event] = []
         self.ending = ""
         """How the last reply ended, in words, where that was neither by the model nor by a limit."""
@@ -198,11 +202,6 @@ class Calls:
             finally:
                 if line and task and held.actual is not None:
                     line.settle(task, wanted, held.actual)
-
-    @property
-    def clock(self) -> Spend:
-        """The branch's critical path up to now."""
-        return self._before + self._cost + self._attempted
 
     def charged(self) -> dict[str, Any]:
         """The state update that carries what the moves so far cost and did."""
@@ -398,10 +397,13 @@ class Calls:
         digest = _digest(messages)
         if self.context.prompts is not None:
             self.context.prompts.keep(digest, messages)
-        event = Event(move, self.branch, prompt=digest)
+        total, reserved = Spend(), 0
         failures: list[str] = []
         result: _Result | None = None
         prompt = 0
+
+        def event(**values: Any) -> Event:
+            return Event(move, self.branch, prompt=digest, spend=total, reserved=reserved, **values)
 
         async def wait(seconds: float) -> None:
             # Nobody waits for an attempt that the budget cannot pay.
@@ -415,32 +417,36 @@ class Calls:
                 with attempt:
                     room = self._room(prompt, length, n, messages)
                     outcome, spent = await self._attempt(prompt, room, n, call)
-                    self._attempted += spent
-                    reserved = event.reserved + with_margin(prompt) + room * n
-                    event = replace(event, spend=event.spend + spent, reserved=reserved)
+                    self.clock += spent
+                    total, reserved = total + spent, reserved + with_margin(prompt) + room * n
                     if isinstance(outcome, RagscaleError):
                         failures.append(outcome.problem)
                         raise outcome
                     result = outcome
         except (BudgetExceeded, ModelError) as error:
             note = "; ".join(dict.fromkeys([*failures, error.problem]))
-            self.record(replace(event, status="failed", note=note))
+            self.record(event(status="failed", note=note))
             if isinstance(error, BudgetExceeded) and failures and error.problem not in failures:
                 raise error.since("; ".join(dict.fromkeys(failures))) from None
             raise
         assert result is not None  # the loop ends with a result or an error
-        return result, replace(event, note="; ".join(failures))
+        return result, event(note="; ".join(failures))
 
     async def _attempt(
         self, prompt: int, room: int, n: int, call: Callable[[int], Awaitable[_Result]]
     ) -> tuple[_Result | ModelError | BudgetExceeded, Spend]:
         """One attempt under its reservation: the result or the error, and what it was charged."""
-        wanted = Spend(llm_calls=1, prompt_tokens=with_margin(prompt), completion_tokens=room * n)
-        wanted = replace(wanted, usd=self._most(wanted.prompt_tokens, wanted.completion_tokens))
-        # Nobody knows what it wrote: the most that it may have.
-        exact = self.context.capabilities.tokenizer
-        unknown = replace(wanted, prompt_tokens=prompt) if exact else wanted
-        unknown = replace(unknown, estimated_tokens=unknown.completion_tokens if exact else unknown.tokens)
+        most = with_margin(prompt)
+        wanted = Spend(
+            llm_calls=1, prompt_tokens=most, completion_tokens=room * n, usd=self._most(most, room * n)
+        )  # fmt: skip
+
+        def unknown() -> Spend:
+            """The most that it may have written, where nobody knows."""
+            if self.context.capabilities.tokenizer:
+                return replace(wanted, prompt_tokens=prompt, estimated_tokens=wanted.completion_tokens)
+            return replace(wanted, estimated_tokens=wanted.tokens)
+
         outcome: _Result | ModelError | BudgetExceeded
         async with self.reserve(wanted) as held:
             started = time.perf_counter()
@@ -452,15 +458,15 @@ class Calls:
                 if stored is not None and stored > (left := self.ledger.left("seconds", self.clock)):
                     outcome, stored = self.ledger.exceeded("seconds", stored, self.clock), left
             except ModelError as error:
-                outcome, spent = error, error.spend or unknown
+                outcome, spent = error, error.spend or unknown()
             except BudgetExceeded as limit:
-                outcome, spent = limit, unknown
+                outcome, spent = limit, unknown()
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
                 outcome = ModelError(f"{self.context.llm.name} cancelled the call by itself", retryable=True)
-                spent = unknown
+                spent = unknown()
             spent = self._charged(spent, time.perf_counter() - started if stored is None else stored)
             held.settle(spent, stored=stored is not None)
         return outcome, spent
@@ -535,13 +541,13 @@ class Calls:
 
     def record(self, event: Event) -> None:
         """Trace an event, charge it to the branch's clock and stream it; its id, parent and start are set here."""
-        self._attempted = Spend()
         event = replace(
-            event, id=event_id(self.branch, self._number), parent=self._last, start=self.clock.seconds
+            event, id=event_id(self.branch, self._number), parent=self._last, start=self._recorded.seconds
         )  # fmt: skip
         self._last, self._number = event.id, self._number + 1
         self._events.append(event)
         self._cost += event.spend
+        self.clock = self._recorded = self._recorded + event.spend
         self._emit(event.to_dict())
 
 
@@ -592,7 +598,7 @@ def _checked(result: _Result, n: int, llm: LLM) -> _Result:
     """
     call, wanted = ("score", "a Score") if isinstance(result, Score) else ("generate", counted(n, "text"))
     usage = getattr(result, "usage", None)
-    if not isinstance(usage, Usage) or not all(map(_is_count, asdict(usage).values())):
+    if not isinstance(usage, Usage) or not all(map(_is_count, _amounts(usage))):
         raise _odd(llm, call, usage, f"{wanted} and a Usage of whole numbers")
     if isinstance(result, Score):
         if not isinstance(result.logprob, float) and not (

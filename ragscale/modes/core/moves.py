@@ -28,7 +28,7 @@ from ragscale.modes.core.costs import (
     counted,
     dollars_a_token,
 )
-from ragscale.modes.core.state import State
+from ragscale.modes.core.state import State, evidence
 from ragscale.prompts import NO_INFORMATION, Closing, Profile, Prompt, Step, with_budget
 from ragscale.text import encodable
 from ragscale.types import Event, Hit, Passage, Spend, TracedHit
@@ -76,7 +76,8 @@ class Moves(Calls):
             BudgetExceeded: The first limit that would be passed.
         """
         whole = Cost.of(cost)
-        self.ledger.reserve(replace(whole.total, usd=self.room.dollars(whole))).refund()
+        usd = round(whole.tokens * dollars_a_token(self.context.price, self.ledger.spent), 12)
+        self.ledger.reserve(replace(whole.total, usd=usd)).refund()
         self.ledger.check_path({dimension: getattr(whole, dimension) for dimension in ALONG}, self.clock)
 
     async def ask(
@@ -229,8 +230,8 @@ class Moves(Calls):
         """Whether tokens are limited, or dollars, which pay for them."""
         return min(map(self.ledger.limit, ("tokens", "serial_tokens", "usd"))) < math.inf
 
-    async def hold(self, question: str, ids: Sequence[str], chain: Sequence[Step], known: Sequence[str]) -> int | None:
-        """Hold for the closing answer what it needs by what was found (`ids`), were it shown as many as it may be.
+    async def hold(self, state: State) -> int | None:
+        """Hold for the closing answer what it needs by what was found, were it shown as many passages as it may be.
 
         Depends on the run's state alone, so that a run that is resumed holds the same.
 
@@ -239,12 +240,13 @@ class Moves(Calls):
         """
         outer, reserve = self.scope["share"] is None, self.scope["reserve"]
         holds = self.context.ledger.holds_closing if outer else self._holds
-        if not ids or not holds or not self._limited:
+        if not holds or not self._limited or not (ids := evidence(state)):
             return None
         with contextlib.suppress(RagscaleError, OSError):  # the next call meets it, too
             shown = self.scope["shown"] or self.context.shown
             passages = [self.passage(id) for id in islice(cycle(ids), shown)]
-            prompt = self.profile.answer(question, passages, known, self._pairs(chain))
+            pairs = self._pairs(state["chain"])
+            prompt = self.profile.answer(state["question"], passages, state["known"], pairs)
             need = await self.count(prompt.messages)
             thinking = self.context.capabilities.thinking
             tokens = int(with_margin(need) * _LONGER) + prompt.max_tokens + thinking

@@ -11,7 +11,7 @@ from langgraph.types import Send
 from ragscale.errors import BudgetExceeded, InvalidInput, RagscaleError
 from ragscale.modes.core.calls import Context
 from ragscale.modes.core.moves import Moves
-from ragscale.modes.core.state import Scope, State, Update, evidence, inside, place
+from ragscale.modes.core.state import Scope, State, Update, inside, place
 
 __all__ = ["Body", "Node", "branch", "node", "send", "unless_stopped"]
 
@@ -37,7 +37,7 @@ def node(body: Body) -> Node:
     """
 
     async def holding(moves: Moves, state: Any) -> Update:
-        held = await moves.hold(state["question"], evidence(state), state["chain"], state["known"])
+        held = await moves.hold(state)
         return {**({} if held is None else {"held": held}), **await body(moves, state)}
 
     return charging(holding, lambda stop, reason: {"stop": stop, "reason": reason})
