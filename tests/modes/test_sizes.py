@@ -155,7 +155,7 @@ def test_a_level_is_the_first_that_fits_of_all_that_there_are(seed: int) -> None
         budget = Budget(**{name: drawn.randint(0, most) for name, most in limits.items() if drawn.random() < 0.5})
         moves: Any = SimpleNamespace(
             ledger=Ledger(budget), clock=Spend(),
-            context=SimpleNamespace(capabilities=Capabilities(samples=drawn.random() < 0.5)),
+            context=SimpleNamespace(capabilities=Capabilities(samples=drawn.random() < 0.5), price=None),
         )  # fmt: skip
         moves.need = partial(Moves.need, moves)
         moves.room = Room.of(moves.ledger, moves.clock)
