@@ -79,6 +79,7 @@ class ServerProcess:
         self._guard = threading.Lock()
         self._again: Future[None] | None = None
         self._restarts: list[float] = []
+        self._lives = 0
         self._served = False
         self._stopped = False
         _all.add(self)
@@ -92,6 +93,11 @@ class ServerProcess:
     def log(self) -> Path | None:
         """The file of its log; removed when it is stopped, unless it had failed."""
         return self._log
+
+    @property
+    def life(self) -> int:
+        """Number of its present life: a greater one later means that it ended meanwhile."""
+        return self._lives
 
     @property
     def ended(self) -> bool:
@@ -119,17 +125,17 @@ class ServerProcess:
                     self._port = 0  # nobody knows it yet
             self._served = True
 
-    async def ends(self, within: float = keeper.GRACE) -> bool:
-        """Whether it ends now: what listens no more may still have things to put away."""
+    async def ends(self, life: int, within: float = keeper.GRACE) -> bool:
+        """Whether that life of it ends now: what listens no more may still have things to put away."""
         for _ in range(int(within / _PAUSE)):
-            if self.ended:
-                break
+            if self.ended or self.life != life:  # another caller may have started it again
+                return True
             await asyncio.sleep(_PAUSE)
-        return self.ended
+        return False
 
     async def up(self) -> None:
         """Start it again if it ended; callers wait for the same start. Raises `EndpointError`."""
-        if self.ended:
+        if self.ended or (self._again is not None and not self._again.done()):
             await asyncio.shield(asyncio.wrap_future(self._revival()))
 
     def _revival(self) -> Future[None]:
@@ -150,7 +156,7 @@ class ServerProcess:
     def _restart(self) -> None:
         now = time.monotonic()
         self._restarts = [before for before in self._restarts if now - before < 3600]
-        if self._served and not self._stopped and self._process is not None:
+        if self._served and not self._stopped and self._process is not None and self.ended:
             how = f"{self.what} ended while it served ({_code(self._process.returncode)})"
             if len(self._restarts) >= _RESTARTS:
                 problem = f"{how}, for the {_RESTARTS + 1}th time in an hour"
@@ -167,6 +173,7 @@ class ServerProcess:
             self._log = Path(name)
         words = [sys.executable, "-I", "-S", keeper.__file__, *self._command(self._port)]
         self._began = self._log.stat().st_size
+        self._lives += 1
         with self._log.open("ab") as log:
             # A pipe that stays open as long as this process lives, and is no other program's.
             self._process = subprocess.Popen(

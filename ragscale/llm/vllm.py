@@ -99,10 +99,11 @@ class _Watched(Transport):
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None, largest: int) -> Any:
         await self._process.up()
+        life = self._process.life
         try:
             return await super()._send(method, path, body, largest)
         except UnreachableError as error:
-            if not await self._process.ends():
+            if not await self._process.ends(life):
                 raise ModelError(error.problem, "See its log.", retryable=True, spend=error.spend) from None
         await self._process.up()  # it ended a moment ago, and was sent nothing
         return await super()._send(method, path, body, largest)

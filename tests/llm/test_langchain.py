@@ -334,7 +334,7 @@ def test_refuses_other_objects_and_a_missing_package(monkeypatch: pytest.MonkeyP
     with pytest.raises(InvalidInput, match="not a LangChain chat model"):
         LangChainLLM("gpt")  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "langchain_core.language_models", None)
-    with pytest.raises(MissingDependency, match=r"ragscale\[langchain\]"):
+    with pytest.raises(MissingDependency, match=r"pip install .*\[langchain\]"):
         LangChainLLM(recorder(None))
 
 

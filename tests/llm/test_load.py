@@ -114,7 +114,7 @@ def test_absent_weights_come_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tm
 def test_a_missing_runtime_comes_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "gguf_file", Path)
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    with pytest.raises(MissingDependency, match=r"ragscale\[embedded\]"):
+    with pytest.raises(MissingDependency, match=r"pip install .*\[embedded\]"):
         load("embedded:some.gguf")
 
 
@@ -123,7 +123,7 @@ def test_another_missing_runtime_comes_with_the_remedy(monkeypatch: pytest.Monke
     monkeypatch.setattr(openvino, "metadata", lambda path, *names: {})
     monkeypatch.setattr(openvino, "of_gguf", lambda path: frozenset())
     monkeypatch.setitem(sys.modules, "openvino_genai", None)
-    with pytest.raises(MissingDependency, match=r"ragscale\[openvino\]"):
+    with pytest.raises(MissingDependency, match=r"pip install .*\[openvino\]"):
         load("openvino:some.gguf")
 
 

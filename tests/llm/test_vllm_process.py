@@ -278,6 +278,26 @@ async def test_a_server_that_was_killed_is_started_again_for_all_that_wait(tmp_p
     await model.aclose()
 
 
+async def test_calls_that_come_while_it_starts_again_wait_for_it() -> None:
+    """Also those that were refused before another call started it again."""
+    model = vllm_model("vllm:well")
+    await model.capabilities()
+    server = model._server_process
+    life = server.life
+    await asyncio.to_thread(kill, seen(model)["pids"])
+
+    async def later(seconds: float) -> list[str]:
+        await asyncio.sleep(seconds)
+        return (await model.generate(ASK, max_tokens=3)).texts
+
+    with pytest.warns(ModelWarning, match="started again"):
+        done = await asyncio.gather(*(later(number / 40) for number in range(40)))
+    assert done == [["hello"]] * 40
+    assert await server.ends(life)
+    assert not await server.ends(server.life, within=0.2)
+    await model.aclose()
+
+
 async def test_a_call_that_kills_the_server_may_be_repeated() -> None:
     """It is charged the most that it may have cost."""
     model = vllm_model("vllm:well")

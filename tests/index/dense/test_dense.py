@@ -338,9 +338,9 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, vectors: Vectors) -> None
 def test_without_faiss_the_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     require_faiss()
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(MissingDependency, match=r"ragscale\[cpu\].*ragscale\[gpu\]"):
+    with pytest.raises(MissingDependency, match=r"pip install .*\[cpu\].*or \[gpu\]"):
         require_faiss()
-    with pytest.raises(MissingDependency, match=r"ragscale\[cpu\]"):
+    with pytest.raises(MissingDependency, match=r"pip install .*\[cpu\]"):
         check_factory("Flat", 4, 1)
 
 
