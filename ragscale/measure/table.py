@@ -167,7 +167,8 @@ def as_html(shown: FittedTable) -> str:
 
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), record=True, width=_WIDE)
+    # rich would show it in the notebook by itself, too
+    console = Console(file=io.StringIO(), record=True, width=_WIDE, force_jupyter=False)
     console.print(shown)
     return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.3">{code}</pre>')
 
