@@ -177,11 +177,10 @@ class Ledger:
             return self._stored
 
     def left(self, dimension: str, clock: Spend | None = None) -> float:
-        """Remainder of ``queries``, ``tokens``, ``llm_calls``, ``usd`` or ``seconds`` that can be reserved; infinite if
-        open.
+        """Remainder of a limit that can be reserved; infinite if open.
 
-        `clock` is the critical path of a branch, which may have taken more seconds than the run did: calls from a call
-        store take no time, and are charged what they took when they were made.
+        `clock` is the critical path of a branch: the limits in `ALONG` hold along it. It may have taken more seconds
+        than the run did, too: calls from a call store take no time, and are charged what they took when they were made.
 
         The closing answer's share is not counted as left while it is held; released, it is left to this ledger alone.
         """
@@ -195,11 +194,6 @@ class Ledger:
             default=math.inf,
         )
 
-    def path_left(self, dimension: str, clock: Spend) -> float:
-        """Remainder of ``rounds``, ``serial_tokens`` or ``serial_calls`` for a branch whose critical path is at
-        `clock`, without what the closing answer needs of it while its share is held; infinite if open."""
-        return min((left for left, _ in self._lefts(dimension, clock)), default=math.inf)
-
     def check_path(self, wanted: Mapping[str, float], clock: Spend) -> None:
         """Make sure that amounts of the limits in `ALONG` are left for a branch whose critical path is at `clock`.
 
@@ -207,7 +201,7 @@ class Ledger:
             BudgetExceeded: The first limit that would be passed; what costs nothing passes none.
         """
         for dimension, amount in wanted.items():
-            if amount and amount > self.path_left(dimension, clock):
+            if amount and amount > self.left(dimension, clock):
                 raise self.exceeded(dimension, amount, clock)
 
     def exceeded(self, dimension: str, wanted: float, clock: Spend | None = None) -> BudgetExceeded:
@@ -240,7 +234,7 @@ class Ledger:
 
     def tokens_left(self, clock: Spend) -> tuple[float, str]:
         """Tokens that a branch whose critical path is at `clock` may still spend, and the limit that says so."""
-        total, serial = self.left("tokens"), self.path_left("serial_tokens", clock)
+        total, serial = self.left("tokens"), self.left("serial_tokens", clock)
         return (serial, "serial_tokens") if serial < total else (total, "tokens")
 
     def child(

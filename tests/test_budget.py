@@ -212,7 +212,7 @@ class TestRounds:
         assert ledger.spent.rounds == 10
         with pytest.raises(BudgetExceeded, match="rounds: 3 would be spent, the limit is 2"):
             ledger.reserve(ROUND, clock=Spend(rounds=2))
-        assert ledger.path_left("rounds", Spend(rounds=2)) == 0
+        assert ledger.left("rounds", Spend(rounds=2)) == 0
         ledger.reserve(CALL, clock=Spend(rounds=2)).refund()
 
     def test_of_a_parent_hold_for_each_child(self) -> None:
@@ -423,16 +423,16 @@ class TestTheCriticalPath:
         ledger = Ledger(Budget(serial_tokens=1_000, serial_calls=5))
         ledger.hold_closing(Spend(llm_calls=1, prompt_tokens=300))
         clock = Spend(llm_calls=2, prompt_tokens=400)
-        assert ledger.path_left("serial_tokens", clock) == 300
-        assert ledger.path_left("serial_calls", clock) == 2
+        assert ledger.left("serial_tokens", clock) == 300
+        assert ledger.left("serial_calls", clock) == 2
         assert ledger.tokens_left(clock) == (300, "serial_tokens")
         ledger.release_closing()
-        assert (ledger.path_left("serial_tokens", clock), ledger.path_left("serial_calls", clock)) == (600, 3)
+        assert (ledger.left("serial_tokens", clock), ledger.left("serial_calls", clock)) == (600, 3)
 
     def test_the_tightest_of_a_family_holds(self) -> None:
         parent = Ledger(Budget(serial_tokens=500))
         child = parent.child(Budget(serial_tokens=800, tokens=90))
-        assert child.path_left("serial_tokens", Spend(prompt_tokens=100)) == 400
+        assert child.left("serial_tokens", Spend(prompt_tokens=100)) == 400
         assert child.tokens_left(Spend(prompt_tokens=100)) == (90, "tokens")
         assert child.tokens_left(Spend(prompt_tokens=450)) == (50, "serial_tokens")
 

@@ -234,11 +234,9 @@ def piped(text: str) -> str:
         told = (
             f"standard input is no {name or 'utf-8'}, byte 0x{error.object[error.start]:02x} at {length + error.start}"
         )
-        raise InvalidInput(told, encoding_remedy(data).replace("the file", "it")) from error
+        raise InvalidInput(told, encoding_remedy(data, "it")) from error
     if "\0" in found:
-        raise InvalidInput(
-            "standard input has a NUL, which is no text", encoding_remedy(data).replace("the file", "it")
-        )
+        raise InvalidInput("standard input has a NUL, which is no text", encoding_remedy(data, "it"))
     if not found:
         raise InvalidInput("- stands for standard input, and nothing is there", "Pipe a text into it, or write it.")
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragscale.cli.terminal import plain
-from ragscale.measure.report.phrases import listing, percent, score, signed
+from ragscale.measure.report.phrases import interval, listing, percent, score, signed
 from ragscale.view.columns import Column, FittedTable
 from ragscale.words import counted
 
@@ -66,7 +66,7 @@ def _verdict(report: dict[str, Any], shared: str) -> Text:
         fixed = plain(_name(report["fixed"], shared))
         told = f"Not to be trusted: it falls back to the best fixed mode, {fixed}: {report['fallback']}."
         return Text(told, "yellow")
-    difference = _limits(report["beyond_fixed"]["difference"], sign=True)
+    difference = interval(report["beyond_fixed"]["difference"], sign=True)
     return Text(
         f"To be trusted with questions, documents and a model like these: F1 {difference} over fixed modes at equal "
         "mean tokens.", "green",
@@ -85,11 +85,11 @@ def _beside(report: dict[str, Any], shared: str) -> FittedTable:
         one = beside.get(cell["cell"])
         other = [""] * 4
         if one:
-            found = _limits(one["difference"], sign=True)
-            other = [f"{one['tokens']:,.0f}", _limits(one["f1"]), found, one["verdict"]]
-        rows.append([plain(_name(cell["cell"], shared)), _limits(cell["f1"]), f"{cell['tokens']:,.0f}", *other])
-    rows.append(["auto", _limits(report["f1"]), f"{report['mean_tokens']:,.0f}", "", "", "", ""])
-    rows.append(["oracle", _limits(report["oracle"]["f1"]), "", "", "", "", ""])
+            found = interval(one["difference"], sign=True)
+            other = [f"{one['tokens']:,.0f}", interval(one["f1"]), found, one["verdict"]]
+        rows.append([plain(_name(cell["cell"], shared)), interval(cell["f1"]), f"{cell['tokens']:,.0f}", *other])
+    rows.append(["auto", interval(report["f1"]), f"{report['mean_tokens']:,.0f}", "", "", "", ""])
+    rows.append(["oracle", interval(report["oracle"]["f1"]), "", "", "", "", ""])
     note = (
         "auto's F1, difference, auto is: at the line's mean tokens or a little below (its tokens). oracle: the best "
         "mode of each question, by gold; a bound."
@@ -100,7 +100,7 @@ def _beside(report: dict[str, Any], shared: str) -> FittedTable:
 def _fixed(report: dict[str, Any], shared: str) -> FittedTable:
     """The fixed modes alone, where nothing was fitted."""
     rows: list[list[str | Text]] = [
-        [plain(_name(cell["cell"], shared)), _limits(cell["f1"]), f"{cell['tokens']:,.0f}"] for cell in report["cells"]
+        [plain(_name(cell["cell"], shared)), interval(cell["f1"]), f"{cell['tokens']:,.0f}"] for cell in report["cells"]
     ]
     return FittedTable([Column("fixed mode", kind="name"), Column("F1"), Column("tokens")], rows)
 
@@ -112,9 +112,9 @@ def _against(report: dict[str, Any], shared: str) -> list[str]:
     best = _name(against["cell"], shared)
     return [
         f"Over the best that fixed modes reach at its mean tokens ({mixture}): "
-        f"{_limits(beyond['difference'], sign=True)}, {beyond['verdict']}.",
-        f"Over the best fixed mode ({best}): {_limits(against['difference'], sign=True)}, {against['verdict']}.",
-        f"Regret, F1 below the oracle: {_limits(oracle['regret'])}; of {best}: {_limits(oracle['regret_of_fixed'])}.",
+        f"{interval(beyond['difference'], sign=True)}, {beyond['verdict']}.",
+        f"Over the best fixed mode ({best}): {interval(against['difference'], sign=True)}, {against['verdict']}.",
+        f"Regret, F1 below the oracle: {interval(oracle['regret'])}; of {best}: {interval(oracle['regret_of_fixed'])}.",
     ]
 
 
@@ -144,7 +144,7 @@ def _calibration(report: dict[str, Any]) -> FittedTable:
     """Gains that the gate expected beside those that came."""
     columns = [Column("expected gain"), Column("true gain"), Column("questions")]
     rows: list[list[str | Text]] = [
-        [signed(part["expected"]), _limits(part["gain"], sign=True), f"{part['questions']:,}"]
+        [signed(part["expected"]), interval(part["gain"], sign=True), f"{part['questions']:,}"]
         for part in report["calibration"]
     ]
     return FittedTable(columns, rows, note="Calibration: F1 that going on adds, by what the gate expected of it.")
@@ -158,9 +158,3 @@ def _shared(cells: Sequence[str]) -> str:
 
 def _name(cell: str, shared: str) -> str:
     return cell.removesuffix(shared) if shared else cell
-
-
-def _limits(seen: dict[str, Any], *, sign: bool = False) -> str:
-    """A mean with its limits: ``.61 [.54, .68]``."""
-    value = signed(seen["value"]) if sign else score(seen["value"])
-    return value if seen["low"] is None else f"{value} [{score(seen['low'])}, {score(seen['high'])}]"

@@ -225,11 +225,11 @@ def _tell_what_fits(planned: list[dict[str, Any]], costs: Costs, room: Room) -> 
         return
     for row in short:
         typer.echo(f"{row['mode']} does not fit: its least is {_amounts(row['lacks'])}.")
-    kinds = {name: kind() for name, kind in registered().items()}
-    fitting = [name for name, mode in kinds.items() if not room.lacks(mode.cost(costs)[0])]
-    least = min(kinds.values(), key=lambda mode: mode.cost(costs)[0].tokens)
-    needs = _amounts(room.lacks(least.cost(costs)[0]))
-    typer.echo(f"What fits: {', '.join(fitting)}." if fitting else f"No mode fits: {least.name} takes {needs}.")
+    leasts = {name: kind().cost(costs)[0] for name, kind in registered().items()}
+    fitting = [name for name, least in leasts.items() if not room.lacks(least)]
+    cheapest = min(leasts, key=lambda name: leasts[name].tokens)
+    needs = _amounts(room.lacks(leasts[cheapest]))
+    typer.echo(f"What fits: {', '.join(fitting)}." if fitting else f"No mode fits: {cheapest} takes {needs}.")
 
 
 def _amounts(limits: dict[str, float]) -> str:

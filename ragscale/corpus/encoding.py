@@ -29,7 +29,7 @@ def marked(data: bytes) -> tuple[str, int]:
     return next(((name, len(mark)) for mark, name in _MARKS if data.startswith(mark)), ("", 0))
 
 
-def encoding_remedy(data: bytes) -> str:
+def encoding_remedy(data: bytes, what: str = "the file") -> str:
     """The remedy for bytes that are not UTF-8. Names the encoding where it is one that is not taken for another.
 
     charset-normalizer knows UTF-16 and the encodings of Chinese, Japanese and Korean from some words; of those with a
@@ -42,7 +42,7 @@ def encoding_remedy(data: bytes) -> str:
     name = found.encoding if found else ""
     likely = name not in ("", "utf_8", "utf_8_sig", "utf_7") and is_multi_byte_encoding(name)
     flag = f" -f {name.replace('_', '-').replace('6-', '6').replace('32-', '32')} -t utf-8" if likely else ""
-    return f"Convert the file to UTF-8, for instance with iconv{flag}."
+    return f"Convert {what} to UTF-8, for instance with iconv{flag}."
 
 
 def refuse_nul(data: bytes | str, place: object, offset: int = 0) -> None:

@@ -35,6 +35,7 @@ from ragscale.types import Spend
 
 __all__ = [
     "LARGEST",
+    "THROTTLES",
     "BadKeyError",
     "BrokenAnswerError",
     "RefusedError",
@@ -48,6 +49,8 @@ _CONNECT = 10.0  # seconds until a host that does not answer at all counts as ab
 LARGEST = 4 * 2**20
 """Bytes of an answer by default, decoded; read in a quarter of a second."""
 _LARGEST_ERROR = 2**16
+THROTTLES = (429, 503, 529)
+"""HTTP statuses of a server that asks to slow down, or has no room now."""
 _MOST_PARTS = 2**18  # lists and objects of an answer, which cost more than their bytes
 _SENT = Spend(llm_calls=1)  # of a call that the server refused before it read the prompt
 # What servers call an account without money: waiting does not help.
@@ -67,16 +70,16 @@ P = ParamSpec("P")
 
 
 class ThrottledError(ModelError):
-    """The endpoint asked to slow down, or has no room now (HTTP 429, 503, 529); it did no work.
+    """The endpoint asked to slow down, or has no room now (HTTP `THROTTLES`); it did no work.
 
     Args:
         problem: What went wrong.
-        remedy: What to do.
         retry_after: Seconds that the endpoint asked to wait; None where it did not say.
         spend: What the attempt is charged.
     """
 
-    def __init__(self, problem: str, remedy: str = "", *, retry_after: float | None, spend: Spend) -> None:
+    def __init__(self, problem: str, *, retry_after: float | None, spend: Spend) -> None:
+        remedy = "Wait, or lower the number of questions in flight."
         super().__init__(problem, remedy, retryable=True, spend=spend)
         self.retry_after = retry_after
 
@@ -322,10 +325,9 @@ class Transport:
 
     def _status_error(self, code: int, words: str, kind: str, headers: Mapping[str, str], place: str) -> ModelError:
         told = f": {words}" if words else ""
-        if code in (503, 529) or (code == 429 and not _QUOTA.search(f"{words} {kind}")):
+        if code in THROTTLES and not (code == 429 and _QUOTA.search(f"{words} {kind}")):
             return ThrottledError(
                 f"{self.shown} refused the call for now (HTTP {code}){told}",
-                "Wait, or lower the number of questions in flight.",
                 retry_after=retry_after(headers.get("retry-after")),
                 spend=_SENT,
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragscale.endpoint.http import retry_after
 from ragscale.endpoint.replies import Completion, read
-from ragscale.endpoint.transport import ThrottledError
+from ragscale.endpoint.transport import THROTTLES, ThrottledError
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
 from ragscale.extras import pip_install
 from ragscale.llm.answers import Asked, generation
@@ -238,13 +238,11 @@ class LangChainLLM:
         what += f": {said}" if said else ""
         if code in (401, 403, 404):
             return EndpointError(what, "Check the model's name and key.", spend=Spend(llm_calls=1))
-        if code in (429, 503, 529):
+        if code in THROTTLES:
             headers: Any = getattr(response, "headers", None)
             asked = headers.get("retry-after") or headers.get("Retry-After") if hasattr(headers, "get") else None
-            return ThrottledError(
-                what, "Wait, or lower the number of questions in flight.",
-                retry_after=retry_after(asked if isinstance(asked, str) else None), spend=Spend(llm_calls=1),
-            )  # fmt: skip
+            wait = retry_after(asked if isinstance(asked, str) else None)
+            return ThrottledError(what, retry_after=wait, spend=Spend(llm_calls=1))
         transient = isinstance(error, TimeoutError | ConnectionError) or "Timeout" in type(error).__name__
         retryable = transient or (code is not None and (code in (408, 409) or code >= 500))
         # Refused before it was read, or nobody knows what it cost.

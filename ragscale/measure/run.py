@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from html import escape
 from pathlib import Path
@@ -151,9 +151,7 @@ class Run:
         """
         from ragscale.measure.report import report
 
-        found = _Words(report(self, other, **{"drops": self.drops, **options}))
-        found.means = self._repr_html_()
-        return cast("Report", found)
+        return cast("Report", _Words(self, report(self, other, **{"drops": self.drops, **options})))
 
     def keep(self, out: str | Path, *, texts: bool = True) -> Run:
         """Write what reports are made of as a run of its own: settings, questions and rows.
@@ -206,15 +204,16 @@ class _Means(dict[str, ModeReport]):
 class _Words(dict[str, Any]):
     """A report, short where it is shown."""
 
-    means = ""
-    """HTML of the table of means."""
+    def __init__(self, run: Run, found: Mapping[str, Any]) -> None:
+        super().__init__(found)
+        self._run = run
 
     def __repr__(self) -> str:
         return "\n".join([f"Report of {self['title']}", *self["answer"]])
 
     def _repr_html_(self) -> str:
         told = "".join(f"<p>{escape(line)}</p>" for line in self["answer"])
-        return f"<div><h4>{escape(self['title'])}</h4>{told}{self.means}</div>"
+        return f"<div><h4>{escape(self['title'])}</h4>{told}{self._run._repr_html_()}</div>"
 
 
 def _without_texts(row: Row) -> Row:

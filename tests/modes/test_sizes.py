@@ -124,7 +124,7 @@ def first_that_fits(tree: Tree, moves: Any, costs: Costs, state: Any) -> Shape |
     later = thin if levels > 1 else Spend()
     for shape, need in [*((s, tree._cost(s, costs) + later) for s in shapes), (Shape(1, 0, 0, least), thin)]:
         left = all(getattr(need, name) <= moves.ledger.left(name) for name in ("tokens", "llm_calls", "queries"))
-        if left and need.rounds <= moves.ledger.path_left("rounds", moves.clock):
+        if left and need.rounds <= moves.ledger.left("rounds", moves.clock):
             return shape
     return None
 

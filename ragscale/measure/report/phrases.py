@@ -33,11 +33,12 @@ def signed(value: float | None) -> str:
     return f"+{score(value)}" if value is not None and round(value, 2) > 0 else score(value)
 
 
-def interval(found: Estimate) -> str:
-    """``.70 [.58, .80]``, without limits where there are none."""
+def interval(found: Estimate, *, sign: bool = False) -> str:
+    """``.70 [.58, .80]``, without limits where there are none; with `sign`, the value of a difference: ``+.06``."""
+    value = signed(found["value"]) if sign else score(found["value"])
     if found["low"] is None or found["high"] is None:
-        return score(found["value"])
-    return f"{score(found['value'])} [{score(found['low'])}, {score(found['high'])}]"
+        return value
+    return f"{value} [{score(found['low'])}, {score(found['high'])}]"
 
 
 def percent(value: float) -> str:

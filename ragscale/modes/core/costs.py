@@ -278,9 +278,8 @@ class Room:
     @classmethod
     def of(cls, ledger: Ledger, clock: Spend | None = None, price: Price | None = None) -> Self:
         """Remainder of a ledger, for a branch whose critical path is at `clock`, of a model of that price."""
-        along = {name: ledger.path_left(name, clock or Spend()) for name in ALONG}
-        rate = dollars_a_token(price, ledger.spent)
-        return cls(**{name: ledger.left(name) for name in (*_SUMMED, "usd")}, **along, rate=rate)
+        left = {name: ledger.left(name, clock) for name in (*_SUMMED, "usd", *ALONG)}
+        return cls(**left, rate=dollars_a_token(price, ledger.spent))
 
     def dollars(self, need: Spend) -> float:
         """Expected dollars of `need`, by its tokens."""

@@ -131,7 +131,7 @@ class Moves(Calls):
         ledger, spent = self.ledger, self.ledger.spent
         summed = ("queries", "tokens", "llm_calls", "usd")
         left = {name: (getattr(spent, name) or 0, ledger.left(name)) for name in summed}
-        left |= {name: (getattr(self.clock, of), ledger.path_left(name, self.clock)) for name, of in ALONG.items()}
+        left |= {name: (getattr(self.clock, of), ledger.left(name, self.clock)) for name, of in ALONG.items()}
         words = {"llm_calls": "model calls", "serial_tokens": "tokens in a row", "serial_calls": "calls in a row"}
         words |= {"usd": "dollars"}
         limited = {name: amounts for name, amounts in left.items() if math.isfinite(amounts[1])}

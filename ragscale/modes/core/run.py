@@ -220,7 +220,8 @@ def _spent(saved: StateSnapshot) -> tuple[Spend, float]:
         if not isinstance(values[name], kind):
             raise TypeError(f"{name} is a {type(values[name]).__name__}")
     for event in values["trace"]:
-        Spend.read(Event.from_dict(event).spend.to_dict())
+        Event.from_dict(event)
+        Spend.read(event["spend"])
     total, seconds = Spend.read(values["total"]), Spend.read(values["serial"]).seconds
     for task in saved.tasks:
         # An inner run that has finished is in the values already.
