@@ -22,6 +22,11 @@ settings.register_profile("ragscale", deadline=None)  # a busy machine is no fai
 settings.load_profile("ragscale")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names a binary parameter by its argument: gzip writes the time, and every worker must collect the same names."""
+    return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
 @pytest.fixture(scope="module")
 def fakes() -> Iterator[Fakes]:
     """Fake model servers of any kind; calls to them are repeated without a wait."""

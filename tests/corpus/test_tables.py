@@ -234,7 +234,7 @@ def test_damaged_pages_of_a_parquet_file(tmp_path: Path) -> None:
         ("a.jsonl", b'[{"id": "1", "text": "x"},\n\n{"id": "2", "text": "y"}]'),
         ("a.jsonl", b'{"_id": "1", "contents": "x"}\n{"docid": 2, "content": ["y"]}'),
         ("a.jsonl", '{"id": "1", "text": "x"}\n{"id": "2", "text": "y"}\n'.encode("utf-16")),
-        ("a.json.gz", gzip.compress(b'[{"id": "1", "text": "x"}, {"id": "2", "text": "y"}]')),
+        ("a.json.gz", gzip.compress(b'[{"id": "1", "text": "x"}, {"id": "2", "text": "y"}]', mtime=0)),
         ("a.csv", b"_id,contents\n1,x\n2,y\n"),
         ("a.csv", b"sep=;\r\nid;text\r\n1;x\r\n2;y\r\n"),
         ("a.csv", '"sep=|"\nid|text\n1|x\n2|y\n'.encode("utf-16")),
