@@ -26,6 +26,10 @@ from typing import Any
 
 SHIPPED = Path(__file__).parents[1] / "corpora" / "elements" / "passages.jsonl"
 QUESTION = "Which optical drawing aid did the discoverer of rhodium invent?"
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | {
+    "OPENAI_API_KEY": ""
+}
+"""Modules are compiled once, by the first run, as they are where people install a package."""
 
 
 def main() -> None:
@@ -98,7 +102,7 @@ def measure(commands: dict[str, list[str]], runs: int) -> dict[str, dict[str, fl
 def once(command: list[str]) -> tuple[float, float]:
     """Wall and processor seconds of one run of a command; ends this program where the command fails."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OPENAI_API_KEY": ""})
+    done = subprocess.run(command, capture_output=True, text=True, env=_ENVIRONMENT)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
