@@ -55,7 +55,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     path = tmp_path_factory.mktemp("whole") / "index"
     with Index.build([CORPUS / "passages.jsonl"], path, embedder="none") as index, Fakes() as fakes, impatient():
 
-        def ask(most: int, mode: str, tokens: int, *, curious: bool = False, **manners: str) -> list[Run]:
+        def ask(most: int, mode: str, tokens: int, *, curious: bool = False, **manners: str | int) -> list[Run]:
             fake = fakes.add(Kind(window_in="max_model_len", **manners), Reader(curious=curious))  # type: ignore[arg-type]
             return asyncio.run(_ask(index, fake, most, mode, tokens))
 
@@ -91,7 +91,7 @@ def compare(ask: Ask, most: int, mode: str, tokens: int, tokenizer: str) -> None
     assert fmean(r.used for r in bounded) >= USED * fmean(r.used for r in counted), shown
 
 
-def whole(ask: Ask, most: int, mode: str, tokens: int, **manners: str) -> None:
+def whole(ask: Ask, most: int, mode: str, tokens: int, **manners: str | int) -> None:
     """Of a model that never has enough: a run ends by its budget when that is used up.
 
     From 8,000 tokens on: of less, a step and the closing answer are so large a part that what is left may be more than
@@ -116,6 +116,11 @@ def test_a_run_that_wants_more_uses_its_budget(ask: Ask, route: str) -> None:
     whole(ask, 6, "chain(steps=50)", 8_000, route=route, tokenizer="wordpiece")
 
 
+def test_a_model_that_thinks_uses_its_budget(ask: Ask) -> None:
+    # 68 % before what is kept for the closing answer followed the thoughts that were seen
+    whole(ask, 6, "chain(steps=50)", 8_000, route="vllm", tokenizer="wordpiece", thought=150)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("tokens", [2_000, 4_000, 8_000])
@@ -130,6 +135,13 @@ def test_forty_questions_score_the_same(ask: Ask, mode: str, tokens: int, tokeni
 @pytest.mark.parametrize("mode", ["chain(steps=50)", "parallel(rounds=50)", "tree(steps=50)"])
 def test_forty_questions_use_their_budgets(ask: Ask, mode: str, tokens: int, route: str) -> None:
     whole(ask, 40, mode, tokens, route=route, tokenizer="wordpiece")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("thought", [150, 300])
+@pytest.mark.parametrize("mode", ["chain(steps=50)", "parallel(rounds=50)", "tree(steps=50)"])
+def test_forty_questions_of_a_model_that_thinks_use_their_budgets(ask: Ask, mode: str, thought: int) -> None:
+    whole(ask, 40, mode, 16_000, route="vllm", tokenizer="wordpiece", thought=thought)
 
 
 def ended(runs: list[Run]) -> int:

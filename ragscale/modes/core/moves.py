@@ -231,7 +231,8 @@ class Moves(Calls):
         return min(map(self.ledger.limit, ("tokens", "serial_tokens", "usd"))) < math.inf
 
     async def hold(self, state: State) -> int | None:
-        """Hold for the closing answer what it needs by what was found, were it shown as many passages as it may be.
+        """Hold for the closing answer what it needs by what was found and by the thoughts so far, were it shown as many
+        passages as it may be.
 
         Depends on the run's state alone, so that a run that is resumed holds the same.
 
@@ -248,7 +249,7 @@ class Moves(Calls):
             pairs = self._pairs(state["chain"])
             prompt = self.profile.answer(state["question"], passages, state["known"], pairs)
             need = await self.count(prompt.messages)
-            thinking = self.context.capabilities.thinking
+            thinking = _thought(state, self.context.capabilities.thinking)
             tokens = int(with_margin(need) * _LONGER) + prompt.max_tokens + thinking
             if outer:
                 self.context.ledger.fit_closing(tokens, closing_usd(self.context.price, tokens, thinking))
@@ -382,6 +383,15 @@ def share(
     finite |= {"usd": room.usd} if room.usd < math.inf else {}
     seconds = ledger.left("seconds", clock) / (layers if timed else 1)
     return finite | ({"seconds": clock.seconds + max(0.0, seconds)} if math.isfinite(seconds) else {})
+
+
+def _thought(state: State, most: int) -> int:
+    """Tokens kept for the closing answer's thought: `most`, or twice the longest of this run once it has had three.
+
+    The answer may use what is left beside them, too.
+    """
+    thoughts = [event["spend"]["reasoning_tokens"] for event in state["trace"] if event["spend"]["reasoning_tokens"]]
+    return min(most, 2 * max(thoughts)) if len(thoughts) >= 3 else most
 
 
 def closing_share(
