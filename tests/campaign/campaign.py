@@ -2,7 +2,7 @@
 
 A case is drawn from one number. To see again what one did::
 
-    python tests/campaign/campaign.py 4711
+    PYTHONPATH=tests/modes python tests/campaign/campaign.py 4711
 """
 
 from __future__ import annotations
@@ -335,7 +335,8 @@ def _ends(answer: Answer) -> Iterator[str]:
         yield f"stop reason {answer.stop_reason!r}"
     if answer.stop_reason == "answered" and not answer.text.strip():
         yield "answered, without an answer"
-    if bool(answer.reason) != (answer.stop_reason != "answered"):
+    whole = answer.stop_reason == "answered" and "ended by the server" not in answer.reason
+    if bool(answer.reason) == whole:
         yield f"reason {answer.reason!r} of {answer.stop_reason}"
     if THOUGHT in answer.text:
         yield f"a thought in the answer: {answer.text[:60]!r}"

@@ -283,7 +283,7 @@ def chatter(asked: Asked) -> str:
         return json.dumps({"answer": f"answer {phrase()}", "documents": [1]}, ensure_ascii=False)
     if asked.move == "read":
         return "No relevant information found" if dice.random() < 0.2 else f"fact {phrase()}"
-    return _instance(asked.schema) if asked.schema else "Hello there, how are you today?"
+    return _instance(asked.schema) if asked.schema else f"Hello there {asked.tag}, how are you today?"
 
 
 def _instance(schema: dict[str, Any]) -> str:
@@ -569,6 +569,7 @@ class Fake:
         said, mark = self._stopped(said, body)
         if tag and kind.garbled and dice.random() < kind.garbled:
             said = dice.choice(["", " ", "[", "{}", "\n\n", '{"a":' * 50, f"{tag} " + "lamp " * 200, "<think>"])
+            said += f" {tag}" * (kind.content == "fenced")  # a fence around nothing may be asked as it is
         if kind.content == "fenced" and move in ("plan", "turn", "act", "answer") and not offer:
             said = f"```json\n{said}\n```"
         length = 0 if self._is_open(body) else self._thought(body, dice)

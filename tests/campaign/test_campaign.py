@@ -5,8 +5,8 @@ The default suite makes some 300 runs in a quarter of a minute. The long campaig
 
     pytest tests/campaign/test_campaign.py -m slow --numprocesses auto
 
-A failure names its cases by their seeds; ``python tests/campaign/campaign.py 4711`` tells one in full (``4711long`` if
-it is of the long campaign).
+A failure names its cases by their seeds; ``PYTHONPATH=tests/modes python tests/campaign/campaign.py 4711`` tells one in
+full (``4711long`` if it is of the long campaign).
 """
 
 from __future__ import annotations
