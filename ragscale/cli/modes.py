@@ -63,7 +63,7 @@ def modes(
 def describe(cls: type[Mode]) -> dict[str, Any]:
     """A mode for people: what it does, from where, at which cost; the parameters with types, defaults, docstrings."""
     from ragscale.modes.core import Cost, Costs
-    from ragscale.modes.spec import type_name
+    from ragscale.modes.core.mode import type_name
 
     hints, docs = get_type_hints(cls), _field_docs(cls)
     full = Cost.of(cls().cost(Costs())[1])

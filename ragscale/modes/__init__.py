@@ -6,6 +6,8 @@ A third party adds a mode by a `Mode` subclass and an entry point in the group `
 from __future__ import annotations
 
 import functools
+import keyword
+import re
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -94,6 +96,9 @@ _BUILT_IN: tuple[type[Mode], ...] = (
 )
 """In the order in which they are listed everywhere."""
 
+_NAME = re.compile(r"[^\W\d][\w.-]*")
+"""Names that `ragscale.modes.spec` reads."""
+
 
 @functools.lru_cache(maxsize=4)
 def _points(path: tuple[str, ...]) -> list[EntryPoint]:
@@ -106,13 +111,26 @@ def registered() -> dict[str, type[Mode]]:
     """Every mode class by name: built-in modes first, then those of entry points by name.
 
     Raises:
-        InvalidInput: An entry point is not a `Mode` class, or takes a name that is taken.
+        InvalidInput: An entry point cannot be loaded, is not a `Mode` class, has a name that a text of modes cannot
+            have, or one that is taken.
     """
     modes: dict[str, type[Mode]] = {cls.name: cls for cls in _BUILT_IN}
     for point in _points(tuple(sys.path)):
-        cls = point.load()
+        try:
+            cls = point.load()
+        except Exception as error:  # whatever the code of another package does
+            raise InvalidInput(
+                f"Entry point {point.value} cannot be loaded ({type(error).__name__}: {error})",
+                f"Update or uninstall {point.dist.name if point.dist else 'its package'}.",
+            ) from error
         if not (isinstance(cls, type) and issubclass(cls, Mode)):
             raise InvalidInput(f"Entry point {point.value} is no Mode class", "Subclass ragscale.modes.Mode.")
+        name = getattr(cls, "name", None)
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or keyword.iskeyword(name):
+            raise InvalidInput(
+                f"Entry point {point.value} is a mode of the name {name!r}",
+                "Give it a name of letters, digits and marks, that begins with a letter.",
+            )
         if modes.setdefault(cls.name, cls) is not cls:
             raise InvalidInput(f"Two modes are called {cls.name!r}: {modes[cls.name]} and {cls}", "Rename one.")
     return modes
@@ -134,7 +152,7 @@ def get(mode: str | Mode | Any) -> Mode:
         from ragscale.modes.spec import parse  # which looks the name up here
 
         return parse(mode)
-    known = registered()
+    known, mode = registered(), mode.strip()
     if mode not in known:
         raise InvalidInput(f"Unknown mode {mode!r}", f"{nearest(mode, known)}Modes: {', '.join(known)}.")
     return known[mode]()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import MISSING, fields
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from ragscale import modes
 from ragscale.arguments import nearest
 from ragscale.errors import InvalidInput
 from ragscale.modes.core.mode import Mode
 
-__all__ = ["label", "parse", "parse_list", "type_name"]
+__all__ = ["label", "parse", "parse_list"]
 
 _SYNTAX = "Write names, with parameters in parentheses where needed: once,vote(of=chain(steps=3), n=5)."
-_WORD = re.compile(r"""(?P<quoted>'[^']*'|"[^"]*")|(?<![\w.])[^\W\d][\w.-]*""")
+_WORD = re.compile(
+    r"""(?P<quoted>(?P<mark>'{3}|"{3})(?:\\.|[^\\])*?(?P=mark)|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
+    r"""|(?<![\w.])[^\W\d][\w.-]*""",
+    re.DOTALL,
+)
 _READABLE, _WRITTEN = str.maketrans("-.", "\u01c3\u01c2"), str.maketrans("\u01c3\u01c2", "-.")
 """Letters stand for the marks in names such as ``best-of-n`` while Python's parser reads them."""
 
@@ -57,15 +60,6 @@ def label(mode: Mode) -> str:
     return f"{mode.name}({inside})" if inside else mode.name
 
 
-def type_name(hint: Any) -> str:
-    """A parameter's type as the reader writes it: ``int``, ``'json' or 'tags'``, ``mode``."""
-    if hint is Mode:
-        return "mode"
-    if get_origin(hint) is Literal:
-        return " or ".join(repr(value) for value in get_args(hint))
-    return hint.__name__ if isinstance(hint, type) else str(hint).removeprefix("typing.")
-
-
 def _default(field: Any) -> Any:
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
@@ -75,7 +69,9 @@ def _items(text: str) -> list[ast.expr]:
     readable = _WORD.sub(lambda word: word[0] if word["quoted"] else word[0].translate(_READABLE), text)
     try:
         call = ast.parse(f"f({readable})", mode="eval").body
-        if not isinstance(call, ast.Call) or not call.args or call.keywords or readable.rstrip().endswith(","):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):  # "chain)(once" would be two calls
+            raise ValueError
+        if not call.args or call.keywords or readable.rstrip().endswith(","):
             raise ValueError
     except SyntaxError as error:
         at = max(1, min((error.offset or 3) - 2, len(text)))
@@ -100,21 +96,16 @@ def _mode(item: ast.expr, preset: str = "") -> Mode:
         )
     hints = get_type_hints(cls)
     accepted = [f.name for f in fields(cls)]
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"preset": preset} if preset else {}
     for keyword in item.keywords:
         key = str(keyword.arg)
-        if key == "preset":
-            preset = str(_value(keyword.value, name))
-            continue
-        if key not in accepted:
+        if key not in (*accepted, "preset"):
             guess = nearest(key, accepted)
             raise InvalidInput(f"{name} has no parameter {key!r}", f"{guess}Parameters: {', '.join(accepted)}.")
         if key in values:
             raise InvalidInput(f"{name}: {key} is given twice", "Give it once.")
-        value = _inner(keyword.value) if hints[key] is Mode else _value(keyword.value, name)
-        if not _fits(value, hints[key]):
-            raise InvalidInput(f"{name}: {key}={value!r} does not fit", f"Accepted: {type_name(hints[key])}.")
-        values[key] = value
+        values[key] = _inner(keyword.value) if hints.get(key) is Mode else _value(keyword.value, name)
+    preset = str(values.pop("preset", ""))
     return cls.preset(preset, **values) if preset else cls(**values)
 
 
@@ -149,15 +140,3 @@ def _text(item: ast.expr) -> str:
         return ast.unparse(item).translate(_WRITTEN)[:200]
     except RecursionError:
         return "a parameter that is nested too deep"
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if isinstance(hint, UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint) if isinstance(hint, type) else True

@@ -5,15 +5,18 @@ from __future__ import annotations
 import pickle
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conformance import story
 from doubles import run, scripted
 
 from ragscale.errors import InvalidInput
-from ragscale.modes import Chain, Mode, Once, Parallel, Tree, built_in
+from ragscale.modes import Auto, Chain, Mode, Once, Parallel, Tree, Vote, built_in
 from ragscale.modes.core.asking import CAPS
+from ragscale.modes.spec import label, parse
 
 
 @pytest.mark.parametrize(
@@ -34,12 +37,34 @@ from ragscale.modes.core.asking import CAPS
         (Chain, {"steps": "6"}),
         (Parallel, {"k": None}),
         (Parallel, {"k": True}),
+        (Chain, {"early": 0}),
+        (Once, {"logprobs": 1}),
+        (Parallel, {"stop": "true"}),
+        (Chain, {"prompts": None}),
+        (Chain, {"prompts": 3}),
+        (Auto, {"policy": None}),
     ],
 )
 def test_bad_values_are_refused_by_name(cls: type[Mode], values: dict[str, Any]) -> None:
     ((name, value),) = values.items()
     with pytest.raises(InvalidInput, match=re.escape(f"{cls.name}: {name}={value!r}")):
         cls(**values)
+
+
+@pytest.mark.parametrize(
+    ("cls", "given", "plain"),
+    [
+        (Chain, {"prompts": Path("a-b.toml")}, {"prompts": "a-b.toml"}),
+        (Chain, {"steps": np.int64(3)}, {"steps": 3}),
+        (Chain, {"temperature": np.float32(0.5)}, {"temperature": 0.5}),
+        (Vote, {"of": " chain(steps=2) ", "n": np.int8(2)}, {"of": Chain(steps=2), "n": 2}),
+    ],
+    ids=str,
+)
+def test_values_are_made_plain_so_that_labels_read_back(cls: Any, given: Any, plain: Any) -> None:
+    mode = cls(**given)
+    assert repr(mode) == repr(cls(**plain))
+    assert parse(label(mode)) == mode
 
 
 @pytest.mark.parametrize("mode", [Chain(steps=3), Parallel(rounds=3), Tree(steps=2)], ids=lambda mode: mode.name)

@@ -56,6 +56,9 @@ def test_a_preset_of_another_mode_says_whose_it_is() -> None:
         ("", "cannot be read from character 1"),
         ("once,", "cannot be read"),
         ("once;tree", "cannot be read"),
+        ("once)(tree", "cannot be read"),
+        ("once).x(tree", "cannot be read"),
+        ("chain(preset=corag-paper, preset=corag-paper)", "chain: preset is given twice"),
         ("tree(expand=2", "cannot be read"),
         ("vote(chain)", "parameters '(chain)' of mode vote cannot be read"),
         ("vote(of=3)", "3 names no mode"),
@@ -94,6 +97,19 @@ def test_what_is_refused_and_why(text: str, problem: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_list(text)
     assert problem in str(refused.value)
+
+
+@pytest.mark.parametrize("quoted", [r"'it\'s a-b.toml'", '"it\'s a-b.toml"', "'''it's a-b.toml'''"])
+def test_texts_in_quotation_marks_stay_as_they_are(quoted: str) -> None:
+    mode = parse(f"vote(of=chain(prompts={quoted}), n=2)")
+    assert mode == Vote(of=Chain(prompts="it's a-b.toml"), n=2)
+    assert parse(label(mode)) == mode
+
+
+def test_a_preset_beside_the_text_and_in_it_are_two() -> None:
+    assert parse("chain(steps=2)", "corag-paper") == Chain.preset("corag-paper", steps=2)
+    with pytest.raises(InvalidInput, match="chain: preset is given twice"):
+        parse("chain(preset=corag-paper)", "corag-paper")
 
 
 def test_one_mode_where_one_is_wanted() -> None:

@@ -73,6 +73,10 @@ class TestRegistration:
         [
             ("class Wrong: pass", "is no Mode class"),
             ("from ragscale.modes import Once\nclass Wrong(Once): pass", "Two modes are called 'once'"),
+            ("import no_such_thing", r"cannot be loaded \(ModuleNotFoundError: .*Update or uninstall wrong-mode"),
+            ("Wrong = 1 / 0", r"cannot be loaded \(ZeroDivisionError"),
+            ("from ragscale.modes import Mode\nclass Wrong(Mode): pass", "is a mode of the name None"),
+            ("from ragscale.modes import Once\nclass Wrong(Once): name = '2 hops'", "a mode of the name '2 hops'"),
         ],
     )
     def test_of_something_else_is_refused(

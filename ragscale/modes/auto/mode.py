@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -65,7 +64,6 @@ class Auto(Mode):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "policy", os.fspath(self.policy))
         self._modes  # noqa: B018  # a file that cannot be used is refused now
 
     # Two objects of one path are different modes once the file has changed: a run that is resumed must not go on by

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import numbers
+import operator
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from langgraph.graph import END, START, StateGraph
 
@@ -21,23 +25,55 @@ from ragscale.modes.core.state import Outcome, State, Update, evidence
 from ragscale.prompts import Closing, Profile, Prompt
 from ragscale.types import Passage, Spend, brief
 
-__all__ = ["Mode"]
+__all__ = ["Mode", "type_name"]
 
-_NUMBERS: dict[str, Any] = {"int": int, "float": (int, float)}
 _MOST = 10**9
 """Upper bound of any numeric parameter; keeps derived values finite."""
 
 
+def type_name(hint: Any) -> str:
+    """A parameter's type as the reader writes it: ``int``, ``'json' or 'tags'``, ``mode``."""
+    if hint is Mode:
+        return "mode"
+    if get_origin(hint) is Literal:
+        return " or ".join(repr(value) for value in get_args(hint))
+    return hint.__name__ if isinstance(hint, type) else str(hint).removeprefix("typing.")
+
+
 @functools.lru_cache(maxsize=64)
-def _choices(cls: type) -> dict[str, tuple[Any, ...]]:
-    """Values that the parameters of a class may have, where these are few: words and truth values."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for name, hint in get_type_hints(cls).items():
-        if get_origin(hint) is Literal:
-            found[name] = get_args(hint)
-        elif hint in (bool, bool | None):
-            found[name] = (True, False, *([None] if hint is not bool else []))
-    return found
+def _hints(cls: type[Mode]) -> dict[str, Any]:
+    """Types of the parameters of a class, by name."""
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in fields(cls)}
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    """`value` as the plain value of that type that it stands for, so that every label can be read back: a path is its
+    text, and NumPy's numbers are numbers. Raises `TypeError` where it is of another type."""
+    parts = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        if value is None and NoneType in parts:
+            return None
+        for part in parts:
+            with contextlib.suppress(TypeError):
+                return _plain(value, part)
+        raise TypeError
+    if get_origin(hint) is Literal:
+        for choice in parts:
+            if isinstance(value, type(choice)) and value == choice:
+                return choice
+        raise TypeError
+    if hint is Mode:
+        return registry.get(value)
+    if hint is str and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hint in (int, float) and not isinstance(value, bool):
+        if hint is float and isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+            return float(value)
+        return operator.index(value)
+    if isinstance(hint, type) and (not isinstance(value, hint) or hint in (int, float)):
+        raise TypeError
+    return value
 
 
 registry: Any = None
@@ -49,8 +85,8 @@ class Mode(ABC):
     """A retrieval mode. The object *is* its configuration; `graph` wires it.
 
     Raises:
-        InvalidInput: There is no such parameter; a number is below the least that `least` allows, above 1,000,000,000,
-            or none at all.
+        InvalidInput: There is no such parameter; its value is of another type; a number is below the least that `least`
+            allows, or above the most.
     """
 
     name: ClassVar[str]
@@ -89,26 +125,23 @@ class Mode(ABC):
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
-        for name, choices in _choices(type(self)).items():
-            value = getattr(self, name)
-            if not any(value is choice or value == choice for choice in choices):
-                shown = " or ".join(map(repr, choices))
-                raise InvalidInput(f"{self.name}: {name}={value!r} is unknown", f"Use {shown}.")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kind = str(getattr(field.type, "__name__", field.type))
-            if kind == Mode.__name__ and not isinstance(value, Mode):
-                object.__setattr__(self, field.name, registry.get(value))
-            if kind not in _NUMBERS:
+        for name, hint in _hints(type(self)).items():
+            given = getattr(self, name)
+            try:
+                value = _plain(given, hint)
+            except TypeError:
+                raise InvalidInput(
+                    f"{self.name}: {name}={given!r} does not fit", f"Accepted: {type_name(hint)}."
+                ) from None
+            if value is not given:
+                object.__setattr__(self, name, value)
+            if hint not in (int, float):
                 continue
-            least = self.least.get(field.name, 1 if kind == "int" else 0)
-            if isinstance(value, bool) or not isinstance(value, _NUMBERS[kind]):
-                raise InvalidInput(f"{self.name}: {field.name}={value!r} is no {kind}", "Give a number.")
+            least, most = self.least.get(name, 1 if hint is int else 0), self.most.get(name, _MOST)
             if not value >= least:
-                raise InvalidInput(f"{self.name}: {field.name}={value!r} is below {least}", f"Use {least} or more.")
-            most = self.most.get(field.name, _MOST)
+                raise InvalidInput(f"{self.name}: {name}={value!r} is below {least}", f"Use {least} or more.")
             if value > most:
-                raise InvalidInput(f"{self.name}: {field.name} is above {most:,}", "Use a smaller number.")
+                raise InvalidInput(f"{self.name}: {name} is above {most:,}", "Use a smaller number.")
 
     @abstractmethod
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
