@@ -9,7 +9,7 @@ import math
 import os
 import queue
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, Self, cast
@@ -269,7 +269,7 @@ class Agent:
             index = await asyncio.to_thread(self._identity) if blocks else self._identity()
             ledger = Ledger(limits, parent=parent, spent=run.spent, lost=run.lost, elapsed=run.elapsed)
             if saver is not None:
-                run.limit(_limits(ledger.budget))
+                run.limit(ledger.budget.limits)
                 run.pin(index=index["fingerprint"])
             capabilities, price, usd = Capabilities(), None, ledger.limit("usd")
             if usd < math.inf:
@@ -400,7 +400,7 @@ class Agent:
 
     def __repr__(self) -> str:
         model = self._given[0] or f"<{type(self.llm).__name__}>"  # a name would have to be asked for
-        limits = ", ".join(f"{name}={limit:,g}" for name, limit in _limits(self.budget).items()) or "no limits"
+        limits = ", ".join(f"{name}={limit:,g}" for name, limit in self.budget.limits.items()) or "no limits"
         return f"Agent({self.index!r}, {model!s}, {spec.label(self.mode)}, {limits})"
 
     def __enter__(self) -> Self:
@@ -492,7 +492,7 @@ class Agent:
             passages=passages,
             retrieved=retrieved,
             prompts=prompts,
-            limits=_limits(ledger.budget),
+            limits=ledger.budget.limits,
             model=str(run.pins.get("model", "")),
             index=index,
             seed=run.pins["seed"],
@@ -541,8 +541,3 @@ def _seed(given: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, int):
         raise InvalidInput(f"seed={given!r} is no whole number", "Give one, such as 0.")
     return given
-
-
-def _limits(budget: Budget) -> dict[str, float]:
-    """The limits that there are; JSON has no infinite number."""
-    return {name: limit for name, limit in asdict(budget).items() if limit is not None and limit < math.inf}

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -82,10 +82,17 @@ class Budget:
                 object.__setattr__(self, field.name, limit)
             if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 0:
                 raise InvalidInput(f"budget {field.name}={limit!r} is not a number >= 0", "Leave it out for no limit.")
-            if field.name not in _PARTS and limit < math.inf and limit % 1:
+            if limit == math.inf:  # no limit, which is written None: JSON has no such number
+                object.__setattr__(self, field.name, None)
+            elif field.name not in _PARTS and limit % 1:
                 raise InvalidInput(f"budget {field.name}={limit!r} is no whole number", f"Give {math.floor(limit)}.")
-            if sys.float_info.max < limit < math.inf:  # not shown: Python writes no whole number of that length
+            elif limit > sys.float_info.max:  # not shown: Python writes no whole number of that length
                 raise InvalidInput(f"budget {field.name} is above {sys.float_info.max:g}", "Leave it out for no limit.")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that there are, by dimension."""
+        return {name: limit for name, limit in asdict(self).items() if limit is not None}
 
     @classmethod
     def of(cls, given: Any) -> Self:

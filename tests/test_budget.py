@@ -68,7 +68,7 @@ def test_there_is_no_part_of_a_token_a_call_or_a_round(name: str) -> None:
     with pytest.raises(InvalidInput, match=rf"budget {name}=1\.5 is no whole number\. Give 1\."):
         Budget(**{name: 1.5})  # type: ignore[arg-type]
     assert Budget(**{name: 2.0}) == Budget(**{name: 2})  # type: ignore[arg-type]
-    assert getattr(Budget(**{name: float("inf")}), name) == float("inf")  # type: ignore[arg-type]
+    assert Budget(**{name: float("inf")}) == Budget()  # JSON has no infinite number
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Budget)])

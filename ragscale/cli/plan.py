@@ -123,8 +123,7 @@ def plan(
     room = Room.of(Ledger(budget), price=price)
     rows = [_plan(cell.mode, costs, room, estimate) for cell, estimate in zip(cells, planned, strict=True)]
     if as_json:
-        given = {name: limit for name, limit in asdict(budget).items() if limit is not None}
-        print_json({"budget": given, "modes": rows})
+        print_json({"budget": budget.limits, "modes": rows})
         return
     asked = any(option is not None for option in (questions, llm, prices, speed, run, usd))
     _show(rows, costly=asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ragscale.budget import Budget
@@ -26,21 +26,16 @@ class Cell:
         return label(self.mode)
 
     @property
-    def limits(self) -> dict[str, float]:
-        """The budget by dimension; open dimensions are absent."""
-        return {name: limit for name, limit in asdict(self.budget).items() if limit is not None}
-
-    @property
     def key(self) -> str:
         """The cell's name in a run: ``chain(steps=2)@tokens=4000,seed=7``, without open limits and seed 0."""
-        given = {**self.limits, **({"seed": self.seed} if self.seed else {})}
+        given = {**self.budget.limits, **({"seed": self.seed} if self.seed else {})}
         told = ",".join(f"{name}={str(value).removesuffix('.0')}" for name, value in given.items())
         return f"{self.label}@{told}" if told else self.label
 
     def to_dict(self) -> dict[str, Any]:
         """The cell as a run's settings record it: the mode by its label, and with all of its parameters, defaults
         included."""
-        return {"mode": self.label, "parameters": repr(self.mode), "budget": self.limits, "seed": self.seed}
+        return {"mode": self.label, "parameters": repr(self.mode), "budget": self.budget.limits, "seed": self.seed}
 
 
 @dataclass(frozen=True, slots=True)
