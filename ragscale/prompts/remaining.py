@@ -30,10 +30,11 @@ def with_budget(prompt: Prompt[T], amounts: Mapping[str, tuple[float, float]]) -
     Args:
         prompt: Of a planner's turn.
         amounts: Used and remaining amount of each limited dimension, by its name in words; unchanged where there is
-            none.
+            none. Of a limit that a server passed nothing remains.
     """
     if not amounts:
         return prompt
+    amounts = {name: (used, max(0.0, left)) for name, (used, left) in amounts.items()}
     digits = {"dollars": 6}
     told = "; ".join(
         f"{name}: {used:,.{digits.get(name, 0)}f} used, {left:,.{digits.get(name, 0)}f} left"

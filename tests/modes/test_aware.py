@@ -121,6 +121,15 @@ def test_no_more_is_advised_than_a_turn_may_ask() -> None:
     assert "Look up 2 things at once" in with_budget(prompt, {"queries": (0, 9)}).messages[-1]["content"]
 
 
+@pytest.mark.parametrize(("used", "left"), [(1_300.0, -300.0), (0.0, -1.0), (1_000.0, 0.0)])
+def test_nothing_is_left_of_a_limit_that_a_server_passed(used: float, left: float) -> None:
+    """It wrote more than it was allowed to; seen as an error that ended the run."""
+    prompt: Prompt[str] = Prompt("plan", [{"role": "user", "content": "Who?"}], str)
+    said = with_budget(prompt, {"tokens": (used, left), "queries": (1, 9)}).messages[-1]["content"]
+    assert told(said)["tokens"] == (used, 0)
+    assert "look up nothing more" in said
+
+
 def test_the_rest_of_the_prompt_stays_as_it_is() -> None:
     """All but the end of the last message, which a prefix cache can therefore serve."""
     prompt = profile().turn("Who?", [], {}, most=2)
