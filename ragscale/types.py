@@ -300,8 +300,8 @@ class Event:
     spend: Spend = Spend()
     """Cost of the move, all attempts included."""
     score: float | None = None
-    """The value of a ``score`` or ``select`` move; of a ``plan`` or ``answer`` move in a run that asks for it, the mean
-    log-probability of its samples."""
+    """The value of a ``score`` or ``select`` move, its samples' values summed; of a ``plan`` or ``answer`` move in a
+    run that asks for it, the mean log-probability of its samples."""
     note: str = ""
     """Anything out of the ordinary in words, for people: a failure, a fallback. Programs read `status`."""
     id: str = ""

@@ -5,7 +5,6 @@ The manner is BrowseConf's (arXiv 2510.23458): a verbalised confidence in percen
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from ragscale.prompts import parse
@@ -13,7 +12,6 @@ from ragscale.prompts.instructions import instruction
 from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import NO_INFORMATION, Prompt, Step
 from ragscale.prompts.text import documents, numbered_pairs, one_line
-from ragscale.prompts.thoughts import spoken
 from ragscale.types import Passage
 
 __all__ = ["CONFIDENCE", "SUMMARY", "confidence", "excluding", "summary", "with_summary"]
@@ -22,13 +20,8 @@ _PERCENT = parse.object_schema(confidence={"type": "integer", "minimum": 0, "max
 
 
 def _percent(text: str) -> float | None:
-    """The confidence in a reply, as JSON or as its only number; None where it has none from 0 to 100."""
-    value = parse.load(text)
-    said = value.get("confidence") if isinstance(value, dict) else value
-    if isinstance(said, str) or said is None:
-        numbers = re.findall(r"\d{1,3}(?:\.\d{1,9})?", (spoken(text) if said is None else said)[:1000])
-        said = float(numbers[0]) if len(numbers) == 1 else None
-    return parse.measured(said, 100)
+    """The confidence in a reply; None where it has none from 0 to 100."""
+    return parse.rated(text, "confidence", 100)
 
 
 def _note(text: str) -> str | None:

@@ -62,7 +62,7 @@ def _list(value: Any, name: str) -> list[Any] | None:
 
 
 def _whole(items: Sequence[Any]) -> list[int]:
-    return list(dict.fromkeys(item for item in items if type(item) is int and 0 < item < 10_000))
+    return [number for number in parse.numbers(list(items)) if number]
 
 
 def _refinement(text: str) -> Refinement | None:

@@ -296,13 +296,8 @@ def yes_or_no(text: str) -> bool | None:
 
 
 def rating(text: str) -> float | None:
-    """The rating in a reply, as JSON or as its only number; None where it has none from 0 to 10."""
-    value = parse.load(text)
-    number = value.get("rating") if isinstance(value, dict) else None
-    if number is None:
-        numbers = re.findall(r"\d+(?:\.\d+)?", spoken(text)[:1000])
-        number = float(numbers[0]) if len(numbers) == 1 else None
-    return parse.measured(number, _BEST)
+    """The rating in a reply; None where it has none from 0 to 10."""
+    return parse.rated(text, "rating", _BEST)
 
 
 def _chat(system: str, user: str) -> list[Message]:

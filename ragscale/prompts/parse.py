@@ -23,9 +23,11 @@ __all__ = [
     "load",
     "measured",
     "note",
+    "numbers",
     "object_schema",
     "queries_schema",
     "query",
+    "rated",
     "short",
     "sub_answer",
     "turn",
@@ -91,6 +93,8 @@ _TAG = re.compile(r"</?(?:search|answer|query)>", re.IGNORECASE)
 
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u201e": "\u201c\u201d", "\u2018": "\u2019",
            "\u00ab": "\u00bb", "\u300c": "\u300d", "\u300e": "\u300f", "\u201d": "\u201d"}  # fmt: skip
+_AMOUNT = r"(?<![\w.,-])(-?[0-9]{1,9}(?:\.[0-9]{1,9})?)"
+_OF_DOCUMENT = re.compile(r"\s*(?:doc(?:ument)?s?\s*)?[\[(#]?\s*([0-9]{1,6})\s*[\])]?\s*", re.IGNORECASE)
 _STRAIGHT = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u00ab": '"', "\u00bb": '"'})
 
 # Characters that attempts at JSON may read in vain, as brackets in brackets take the square of their number, and those
@@ -117,7 +121,7 @@ def load(text: str) -> Any:
 
 
 def _first(text: str) -> Any:
-    decoder = json.JSONDecoder(strict=False)
+    decoder = json.JSONDecoder(strict=False, parse_constant=lambda _: None)  # NaN and Infinity are no JSON
     patience = _PATIENCE
     for match in re.finditer(r"[\[{]", text):
         try:
@@ -273,9 +277,33 @@ def note(value: Any) -> str:
 
 
 def measured(value: Any, most: float) -> float | None:
-    """A number from 0 to `most`; None for any other value."""
+    """A number from 0 to `most`, also as a text: "7", "7/10", "Rating: 7 out of 10"; None for any other value."""
+    if isinstance(value, str):
+        text = value[:1000]
+        found = re.findall(rf"{_AMOUNT}\s*(?:/|(?:out )?of)\s*{most:g}\b", text) or re.findall(_AMOUNT, text)
+        value = float(found[0]) if len(set(found)) == 1 else None
     valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
     return float(value) if valid else None
+
+
+def rated(text: str, name: str, most: float) -> float | None:
+    """The number from 0 to `most` in a reply: the value of `name` in its JSON, or the only one in its words."""
+    value = load(text)
+    said = value.get(name) if isinstance(value, dict) else value
+    return measured(spoken(text) if said is None else said, most)
+
+
+def numbers(value: Any) -> list[int]:
+    """Distinct numbers of documents or steps in a JSON value, in order: 3, 3.0, "3", "[3]", "Documents 1 and 2"."""
+    found: dict[int, None] = {}
+    for item in value if isinstance(value, list) else [value]:
+        texts = re.split(r"[,;&]|\band\b", item[:200].strip(" []")) if isinstance(item, str) else []
+        if isinstance(item, int | float) and not isinstance(item, bool) and 0 <= item < 10**6 and item == int(item):
+            texts = [str(int(item))]
+        for text in texts:
+            if match := _OF_DOCUMENT.fullmatch(text):
+                found.setdefault(int(match[1]))
+    return list(found)
 
 
 def _value(values: dict[str, Any], *names: str) -> Any:
@@ -350,10 +378,8 @@ def closing(text: str) -> Closing:
     text = spoken(text)
     value = load(text)
     if isinstance(value, dict) and _has(value, "answer", "final_answer", "final answer", "short_answer"):
-        numbers = _value(value, "documents")
-        numbers = [n for n in numbers if type(n) is int] if isinstance(numbers, list) else []
         said = _value(value, "answer", "final_answer", "short_answer")
-        return Closing(_untagged(worded(said)), numbers)
+        return Closing(_untagged(worded(said)), numbers(_value(value, "documents")))
     if isinstance(value, list) and text.strip()[:1] == "[" and all(isinstance(item, str) for item in value):
         return Closing(worded(value), [])
     cut = re.search(r'"answer"\s*:\s*"((?:[^"\\]|\\.)*)', text)

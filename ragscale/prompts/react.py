@@ -120,7 +120,7 @@ def _act(call: ToolCall) -> Act:
     if name == "search":
         queries = _queries([item for value in given.values() for item in _items(value)])
         return Act(tool=name, queries=queries, passages=[], opens=[], note="") if queries else _told(name, "No query.")
-    opens = _numbers([item for value in given.values() for item in _items(value)])
+    opens = parse.numbers([item for value in given.values() for item in _items(value)])[:_OPENED]
     return Act(tool=name, queries=[], passages=[], opens=opens, note="") if opens else _told(name, "No number.")
 
 
@@ -131,7 +131,7 @@ def _told(name: str, note: str) -> Act:
 
 def _from_json(value: Mapping[str, Any], text: str) -> Reply | None:
     queries = _queries([item for key in ("search", "queries", "query") for item in _items(value.get(key))])
-    opens = _numbers(_items(value.get("open")))
+    opens = parse.numbers(_items(value.get("open")))[:_OPENED]
     known = parse.note(value.get("known"))
     acts = [Act(tool="search", queries=queries, passages=[], opens=[], note="")] if queries else []
     acts += [Act(tool="open", queries=[], passages=[], opens=opens, note="")] if opens else []
@@ -154,17 +154,6 @@ def _items(value: Any) -> list[Any]:
 def _queries(items: Sequence[Any]) -> list[str]:
     """Distinct queries among the items, in order."""
     return parse.distinct(item for item in items if isinstance(item, str))[:_QUERIES]
-
-
-def _numbers(items: Sequence[Any]) -> list[int]:
-    """Distinct numbers of documents among the items, in order: 3, "3" or "[3]"."""
-    found: dict[int, None] = {}
-    for item in items:
-        text = str(item) if type(item) is int else item if isinstance(item, str) else ""
-        match = re.fullmatch(r"\s*\[?\s*([0-9]{1,6})\s*\]?\s*", text[:40])
-        if match:
-            found.setdefault(int(match[1]))
-    return list(found)[:_OPENED]
 
 
 # -- asking

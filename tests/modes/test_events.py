@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conformance import check_tree, story
-from doubles import QUESTION, StubIndex, instead, move_of, never_repeating, of, run, scripted, virtually
+from doubles import QUESTION, StubIndex, instead, move_of, never_repeating, of, run, scripted, section_of, virtually
 from test_conformance import SMALL, VARIANTS, marks
 
 from ragscale.agent import Agent
@@ -18,7 +18,7 @@ from ragscale.answer import Answer, AnswerSpend
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput, ModelError
 from ragscale.llm.scripted import ScriptedCall
-from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vote
+from ragscale.modes import BestOfN, Bidirectional, Chain, Mcts, Mode, Once, Parallel, Tot, Tree, Vote
 from ragscale.modes.core.moves import _traced
 from ragscale.modes.core.state import outermost, place
 from ragscale.types import Choice, Event, Hit, Passage, Spend, Status, TracedHit
@@ -140,6 +140,13 @@ class TestStatus:
         assert repeats
         assert all(not event.spend.llm_calls for event in repeats)
 
+    def test_candidates_are_no_malformed_plan(self) -> None:
+        for reply, status in (('{"answers": ["Spielberg", "Scott"]}', ""), ("none of them", "malformed")):
+            script = instead(section_of, candidates=reply)
+            answer, _ = run(Bidirectional(of=Chain(steps=1)), llm=scripted(script))
+            [first, *_] = of(answer, "plan")
+            assert (first.branch, first.status) == ("", status)
+
     def test_of_a_conversation_in_tags(self) -> None:
         mode = Parallel(profile="rag-r1", rounds=1, max_queries=2)
         answer, _ = run(mode, llm=scripted(instead(turn="<think>a</think><search>one, two</search>")))
@@ -222,6 +229,20 @@ class TestChoices:
         assert kept.score == select.score == max(scores)
         assert len(of(answer, "score")) == 3
         assert all(event.score is not None for event in of(answer, "score"))
+
+    def test_of_several_samples_a_score_is_their_sum(self) -> None:
+        """By which the states of a Tree of Thoughts are compared; one that cannot be read is worth nothing."""
+        values = ['{"value": "sure"}', "hm", '{"value": "likely"}']
+        answer, _ = run(Tot(steps=1, expand=2, samples=2), llm=scripted(instead(section_of, value=lambda _: values)))
+        assert [event.score for event in of(answer, "score")] == [21.0, 21.0]
+        assert {choice.score for choice in of(answer, "select")[0].choices} == {21.0}
+
+    def test_of_a_tree_search_name_the_nodes_that_rollouts_go_on_from(self) -> None:
+        answer, _ = run(Mcts(of=Chain(steps=2), rollouts=5, width=2, expand=3))
+        asked = {event.branch: event.plan[0] for event in reversed(of(answer, "plan"))}
+        *onward, _ = of(answer, "select")
+        assert [event.output for event in onward] == [[QUESTION, asked["0"]], [asked["1"]]]
+        assert {event.branch: event.parent for event in reversed(answer.trace)}["4"] == onward[-1].id
 
 
 def test_the_prompt_is_the_hash_of_the_messages() -> None:

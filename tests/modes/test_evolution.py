@@ -331,7 +331,7 @@ def evaluated(rate: Callable[[int], int], **replies: Any) -> Any:
 @pytest.mark.parametrize(
     ("text", "keep", "queries"),
     [
-        ('{"critique": "x", "keep": [2, 2, 1, 0, -1, "3", true], "queries": ["a b", "A B"]}', [2, 1], ["a b"]),
+        ('{"critique": "x", "keep": [2, 2, 1, 0, -1, "3", true], "queries": ["a b", "A B"]}', [2, 1, 3], ["a b"]),
         ('{"keep": [], "queries": []}', [], []), ('["a b"]', None, ["a b"]), ('{"keep": [1]}', [1], []),
         ('{"keep": "all", "queries": ["x y"]}', None, ["x y"]),
     ],

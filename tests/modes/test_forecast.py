@@ -173,6 +173,18 @@ def test_where_a_step_just_fits_or_not_the_forecast_is_a_little_off(mode: Mode, 
     assert course.spend.tokens <= tokens
 
 
+@pytest.mark.parametrize(("width", "expand", "rollouts"), [(4, 3, 8), (8, 3, 8), (4, 4, 8), (2, 3, 4), (1, 2, 2)])
+def test_no_search_costs_more_than_its_full_cost_along_its_path(width: int, expand: int, rollouts: int) -> None:
+    """As many batches as it takes, where fewer rollouts may go on from the question than run side by side."""
+    mode = Mcts(of=Chain(steps=2), width=width, expand=expand, rollouts=rollouts)
+    cost, serial = Cost.of(mode.cost(Costs())[1]), done(mode, {}).spend.serial
+    batches = 1 + math.ceil(max(0, rollouts - min(width, expand)) / width)
+    assert (cost.rounds, cost.serial_calls) == (1 + 2 * batches, 6 * batches)
+    assert serial.rounds <= cost.rounds
+    assert serial.llm_calls <= cost.serial_calls
+    assert serial.rounds > cost.rounds - 2 * batches  # rollouts that go on are shorter
+
+
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_without_limits_it_is_the_full_cost(mode: Mode) -> None:
     """But for searches: rollouts that go on from a chain are shorter."""

@@ -127,8 +127,11 @@ class TestAnswers:
             ('{"documents": [2], "answer": " yes "}', "yes", [2]),
             ('```json\n{"answer": "1937", "documents": []}\n```', "1937", []),
             ('As [1] says: {"answer": "1937", "documents": [1]}', "1937", [1]),
-            ('{"answer": 1937, "documents": 2}', "1937", []),
-            ('{"answer": "x", "documents": ["1", 2.0, true, null, 4]}', "x", [4]),
+            ('{"answer": 1937, "documents": 2}', "1937", [2]),
+            ('{"answer": "x", "documents": ["1", 2.0, true, null, 4, 4, -1, 1e300]}', "x", [1, 2, 4]),
+            ('{"answer": "x", "documents": ["[1]", "Doc 2", "(3)", "Jaws 2", "1975-1"]}', "x", [1, 2, 3]),
+            ('{"answer": "x", "documents": "Documents 1, 2 and 4"}', "x", [1, 2, 4]),
+            ('{"answer": NaN, "documents": [Infinity, 1]}', "", [1]),
             ('{"answer": null, "documents": [1]}', "", [1]),
             ('{"answer": "cut off at the', "cut off at the", []),
             ('{"documents": [1, 2], "answer": "Ridley', "Ridley", []),
@@ -157,7 +160,8 @@ class TestAnswers:
     @given(st.text().map(str.strip), st.lists(st.integers(1, 99), max_size=4))
     def test_that_follow_the_schema_come_back_as_they_are(self, said: str, documents: list[int]) -> None:
         text = json.dumps({"answer": said, "documents": documents})
-        assert answer(text) == (said.encode("utf-8", "replace").decode(), documents)
+        numbers = [number for number in dict.fromkeys(documents) if 0 <= number < 10**6]
+        assert answer(text) == (said.encode("utf-8", "replace").decode(), numbers)
 
 
 class TestThoughts:

@@ -112,5 +112,7 @@ class TestAnswers:
 
     def test_of_a_judge_and_of_a_check(self) -> None:
         assert [yes_or_no(text) for text in ("Yes", "**no**.", '"yes"', "maybe")] == [True, False, True, None]
-        said = ('{"rating": 7}', "10.", "8/10", "none", '{"rating": 11}', '{"rating": true}')
-        assert [rating(text) for text in said] == [7, 10, None, None, None, None]
+        none = ("none", '{"rating": 11}', '{"rating": true}', "-1", "2 or 3", '{"rating": NaN}', "7/100", "")
+        assert [rating(text) for text in none] == [None] * len(none)
+        said = ('{"rating": 7}', '{"rating": "7"}', "7.0", "7/10", "Rating: 7 out of 10", "2 of 3 facts: **7 / 10**")
+        assert [rating(text) for text in said] == [7] * len(said)

@@ -576,18 +576,18 @@ def _read(event: Event, values: Sequence[Any]) -> Event:
             queries, known, enough = [*queries, *value.queries], [*known, value.known], enough or value.enough
             queries += [f"open [{number}]" for number in value.opens]
             answered = answered or bool(value.answer)
-        elif event.move == "plan" and isinstance(value, list):
-            plans = [plan for plan in value if isinstance(plan, Plan)]
-            queries += [plan.query for plan in plans if plan.query]
-            known += [plan.known for plan in plans]
-            enough = enough or bool(plans)
+        elif event.move == "plan" and isinstance(value, list) and all(isinstance(plan, Plan) for plan in value):
+            queries += [plan.query for plan in value if plan.query]
+            known += [plan.known for plan in value]
+            enough = enough or bool(value)
         elif value is not None:
             queries += getattr(value, "queries", []) if event.move == "plan" else []
             answered = True
     status: Status = event.status
     if not queries and not answered:
         status = "enough" if enough else "malformed"
-    score = values[0] if event.move == "score" and isinstance(values[0], float) else event.score
+    rated = [value for value in values if isinstance(value, float)]
+    score = math.fsum(rated) if rated and event.move == "score" else event.score
     return replace(event, plan=queries, known=list(dict.fromkeys(filter(None, known))), status=status, score=score)
 
 

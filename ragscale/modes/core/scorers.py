@@ -109,7 +109,9 @@ class Agreement(Scorer):
             n=self.samples, temperature=self.temperature,
         )  # fmt: skip
         votes = Counter(normal_answer(answer.text) for answer in said if informative(answer.text))
-        return max(votes.values(), default=0) / self.samples
+        agree = max(votes.values(), default=0)
+        moves.note("score", f"{agree} of {self.samples} sampled answers agree", score=agree / self.samples)
+        return agree / self.samples
 
 
 class Confidence(Scorer):

@@ -49,7 +49,8 @@ class Mcts(Continuing):
     A rollout goes on from the node's chain to an answer; its steps become nodes, and its reward (`scorer`) is added
     along its path. A node is expanded by up to `expand` rollouts before the search descends through it, `width`
     rollouts run side by side, and visits under way count. The answer is the plurality of all rollouts, ties by reward.
-    Costs at most `rollouts` runs of `of` and their scores, in ``rollouts / width`` times its rounds. Unlike MCTS-RAG, a
+    Costs at most `rollouts` runs of `of` and their scores, in the rounds of one for each batch: the first has at most
+    `expand` rollouts, as all go on from the question, and later ones `width`; 3 batches by default. Unlike MCTS-RAG, a
     rollout samples its steps instead of expanding every action, and rewards are rescaled to 0 to 1.
     """
 
@@ -82,7 +83,7 @@ class Mcts(Continuing):
         """One rollout at its least; `rollouts` rollouts in full."""
         look = self.look_cost(costs)
         least, full = self.inner_cost(costs)
-        path = series(full, full, math.ceil(self.rollouts / self.width))
+        path = series(full, full, self._batches(0, min(self.width, self.expand)))
         along = {name: getattr(path, name) for name in ALONG}
         return look + least, look + replace(beside(full, self.rollouts), **along)
 
@@ -137,6 +138,11 @@ class Mcts(Continuing):
         full = min(self.width, self.rollouts - len(done))
         if width < full:
             moves.note("select", f"{len(leaves)} of {full} rollouts", status="narrowed")
+        if any(leaves):
+            moves.note(
+                "select", "the further rollouts go on from", status="kept",
+                output=[leaf[-1]["query"] if leaf else state["question"] for leaf in leaves],
+            )  # fmt: skip
         branches = max(1, len(leaves))
         layers = self._layers(costs, room, len(done), branches)
         part = share(moves, branches, layers=layers)
@@ -210,7 +216,11 @@ class Mcts(Continuing):
     def _layers(self, costs: Costs, room: Room, done: int, branches: int) -> int:
         """Batches of so many rollouts that `room` is to be shared by: none gets less than a rollout needs."""
         least, _ = self.inner_cost(costs)
-        return room.layers(beside(least, branches), math.ceil((self.rollouts - done) / self.width))
+        return room.layers(beside(least, branches), self._batches(done, branches))
+
+    def _batches(self, done: int, branches: int) -> int:
+        """Batches to come, now that so many rollouts are done: one of so many, and full ones."""
+        return 1 + math.ceil(max(0, self.rollouts - done - branches) / self.width)
 
 
 def _path(chain: Sequence[Step]) -> Path:
