@@ -21,7 +21,7 @@ from ragscale.prompts.published import (
     SEARCH_R1,
 )
 from ragscale.prompts.templated import Templated
-from ragscale.prompts.templates import load
+from ragscale.prompts.templates import load, without_effect
 from ragscale.types import Passage
 
 __all__ = ["PROFILES", "Profile", "ProfileName", "profile"]
@@ -136,7 +136,7 @@ def profile(
         settings: Fields of the profile (``plan_tokens``) and of its `Form` (``separator``) to set.
 
     Raises:
-        InvalidInput: The name or a setting is unknown, or the file cannot be used.
+        InvalidInput: The name or a setting is unknown, or the file cannot be used, or has a key without any effect.
     """
     if name == "auto":
         name = next((trained for pattern, trained in _MODELS if pattern.search(model.lower())), "generic")
@@ -154,5 +154,8 @@ def profile(
     form = replace(form, stop=stop)
     made = replace(made, form=form, **{key: value for key, value in settings.items() if key not in _FORM})
     if file:
-        made = made.over(load(file))
+        given = load(file)
+        made = made.over(given)
+        if idle := without_effect(given, made.sections):
+            raise InvalidInput(f"{file}: no effect has {idle}", "Put it where it belongs, or leave the key out.")
     return made.about(about)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from ragscale.arguments import nearest
 from ragscale.errors import InvalidInput
 from ragscale.prompts.instructions import INSTRUCTIONS, PLACEHOLDER
 
-__all__ = ["Sections", "load", "published"]
+__all__ = ["Sections", "load", "published", "without_effect"]
 
 Sections = Mapping[str, Mapping[str, str]]
 """Texts by section and key."""
@@ -57,6 +57,13 @@ _KEYS: dict[str, dict[str, str]] = {
 }
 _CHOICES = {"order": ("best first", "best last"), "results": ("json", "lines")}
 
+_SHOWN_BY = {
+    "task": "task", "document": "documents", "order": "documents", "past_item": "past", "past_empty": "past",
+}  # fmt: skip
+"""Placeholders that show what a key says."""
+_SHARING = dict.fromkeys(("past_item", "past_empty"), ("answer", "enough"))
+"""Sections that take such a key from [plan] where they have none of their own."""
+
 # SHA-256[:16] of the published constant with its expressions in braces, as in the authors' source
 _EXPRESSIONS = {
     "plan": {"past": "past or 'Nothing yet'", "task": "task_desc", "question": "query"},
@@ -79,18 +86,21 @@ def load(path: str | Path) -> Sections:
         InvalidInput: The file cannot be read, is no TOML, or a section, a key, a placeholder or a value is not one of
             those that docs/prompts.md lists; the message names file, key and remedy.
     """
-    path = Path(path).expanduser()
     try:
+        path = Path(path).expanduser()
         changed = path.stat()
         return _load(path, changed.st_mtime_ns, changed.st_size)
-    except OSError as error:
-        raise InvalidInput(f"{path}: the prompt file cannot be read ({error.strerror})", "Give a TOML file.") from error
+    except InvalidInput:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:  # also of a NUL in the name, and of an unknown user's home
+        why = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"{path}: the prompt file cannot be read ({why})", "Give a TOML file.") from error
 
 
 @functools.lru_cache(maxsize=16)
 def _load(path: Path, changed: int, size: int) -> Sections:
     try:
-        found = tomllib.loads(path.read_text("utf-8"))
+        found = tomllib.loads(path.read_text("utf-8-sig"))  # editors write a byte order mark
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: byte {error.start} is not UTF-8", "Save the file as UTF-8.") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -141,6 +151,29 @@ def _check(path: Path, section: str, key: str, value: Any, placeholders: str) ->
     missing = [name for name in required if f"{{{name}}}" not in value]
     if missing:
         raise InvalidInput(f"{place} has no {{{missing[0]}}}", f"Put {{{missing[0]}}} where it belongs.")
+
+
+def without_effect(given: Sections, texts: Sections) -> str:
+    """The first key of a file that nothing of a profile shows, in words; empty where all have an effect.
+
+    Args:
+        given: The file's sections.
+        texts: Those of the profile with the file's in place of its own.
+    """
+
+    def shown(placeholder: str, names: Iterable[str]) -> bool:
+        """Whether one of these sections has it in its messages."""
+        places = [texts.get(name, {}) for name in names]
+        return any(f"{{{placeholder}}}" in keys.get("system", "") + keys.get("user", "") for keys in places)
+
+    if "support" in given and "read" not in texts:
+        return "[support] pair, as there is no [read]"
+    for section, keys in given.items():
+        for key in _SHOWN_BY.keys() & keys.keys() if section != "turn" else ():
+            shared = {"profile": [*texts], "plan": ["plan", *_SHARING.get(key, ())]}  # what they say, others may show
+            if not shown(_SHOWN_BY[key], shared.get(section, [section])):
+                return f"[{section}] {key}, as no text has {{{_SHOWN_BY[key]}}}"
+    return ""
 
 
 def published(section: str, text: str) -> str:

@@ -21,8 +21,8 @@ def _set(words: str, separator: str | None = None) -> frozenset[str]:
 # A text of these words alone, one of the first among them, says that there is nothing.
 _NEGATIONS = _set("no not none nothing nil null empty cannot unable unknown unanswerable insufficient neither")
 _ABOUT_INFORMATION = _set(
-    "a about any anything are as at available be been can contain contains could data details determine determined "
-    "did do does document documents enough evidence exact exactly explicitly for found from further give given here "
+    "a about any anything applicable are as at available based be been can contain contains could data details "
+    "determine determined did do does document documents enough evidence exact exactly explicitly for found from further give given here "
     "i in information is it info known mention mentioned n of on or other passage passages possible provide "
     "provided query question relevant result results sure specific specifically specified stated such t tell text "
     "that the there these they this to useful was were with yes answer answered"
@@ -41,7 +41,7 @@ _DONE = _set(
 _SIGNS = frozenset({"", "-", "--", "---", "\u2013", "\u2014", "[]", "{}", "()", '""', "''"})
 
 _WITHOUT = re.compile(
-    r"^(?:there (?:is|are|was|were) )?(?:no|not enough|insufficient) "
+    r"^(?:there (?:is|are|was|were|s) )?(?:no|not enough|insufficient) "
     r"(?:(?:relevant|specific|further|such|useful|explicit|direct) )*information"
     r"(?: (?:is|was|are|were|that|which|about|on|regarding|in|found|available|given|provided|of|to)\b|$)"
     r"|^(?:yes|any) relevant information (?:was )?found$"
@@ -49,8 +49,12 @@ _WITHOUT = re.compile(
     r"(?:documents?|passages?|texts?|context|information|sources?) (?:provided |given |above )?"
     r"(?:do|does|did|don|doesn) ?(?:not|t) "
     r"(?:mention|contain|provide|specify|tell|state|say|give|include|answer|explicitly|have|help)\b"
-    r"|^none of the (?:documents|passages) \w+"
+    r"|^(?:none of the|neither(?: of the)?) (?:documents?|passages?|texts?) \w+"
     r"|^i (?:do not|don t|could not|couldn t|cannot|can t) (?:know|find|tell|determine|answer)\b"
+    r"|^(?:i|we|there) (?:do not|don t|did not|didn t|isn t|aren t) (?:have )?"
+    r"(?:(?:enough|any|sufficient|the|relevant) )+(?:information|data|details|evidence|context)\b"
+    r"|^(?:i am |i m )?(?:unable|not able) to (?:answer|determine|find|say|tell|identify|provide|confirm)\b"
+    r"|^(?:(?:it|this|that) )?(?:does not|doesn t) (?:say|tell|mention|specify|state)$"
 )
 _PRELUDE = re.compile(
     r"^(?:(?:sorry|unfortunately|i m sorry|i am sorry|but|as|however) )*"
@@ -60,9 +64,27 @@ _PRELUDE = re.compile(
 _UNSURE = re.compile(
     r"^(?:i (?:m|am) )?(?:not sure|unsure)\b|^can(?: ?no)? ?t (?:determine|tell|say|answer)\b|^can t be \w+"
 )
+_IN_DOCUMENTS = (
+    r"(?: (?:anywhere )?(?:in|by|from) (?:any of |either of )?(?:the|these|this|any|either) (?:\w+ ){0,2}"
+    r"(?:documents?|passages?|texts?|context|information|sources?|articles?))"
+)
+_NOT_TOLD = r"not (?:\w+ly )?(?:mentioned|specified|stated|provided|given|told)"
+# A sentence of one clause on what the documents do not tell. With a second one it may tell something.
+_UNTOLD = re.compile(
+    rf"(?:[^,;:.!?]{{1,160}} (?:is|are) {_NOT_TOLD}{_IN_DOCUMENTS}?"
+    rf"|[^,;:.!?]{{1,160}} (?:was|were) {_NOT_TOLD}{_IN_DOCUMENTS}"  # "Air support was not provided" may be a fact
+    rf"|[^,;:.!?]{{1,160}} (?:is|are|remains?) (?:unknown|unclear|unspecified|not known){_IN_DOCUMENTS}?"
+    r"|(?:[Tt]here (?:is|are|was|were) )?[Nn]o mention of [^,;:.!?]{1,160}"
+    r"|[Ii]t (?:is|was|remains) (?:unclear|not clear)(?: [^,;:.!?]{1,160})?"
+    r"|[Ii]t (?:is|was) (?:not possible|impossible) to (?:answer|determine|find|say|tell|identify)[^,;:.!?]{0,160})\W*"
+)
+_TURNS = re.compile(r"\b(?:but|although|though|however|while|whereas|and|until|before|after)\b")
 _YES_NO = re.compile(r"\W*(?:yes|no)\s*[,.;:!\u2013\u2014-]", re.IGNORECASE)
-_LOWER = _set("none nothing unknown null nil na NA NULL NONE undefined unanswerable Unanswerable")
-_CAPITAL = _set("found information available mentioned specified provided known")
+_LOWER = _set(
+    "none nothing unknown null nil na NA NULL NONE undefined unanswerable Unanswerable unclear Unclear undetermined "
+    "Undetermined unspecified Unspecified"
+)
+_CAPITAL = _set("applicable found information available mentioned specified provided known documents passages")
 
 _AROUND = re.compile(r"^[\W_]+|[\W_]+$")
 
@@ -139,14 +161,20 @@ def informative(text: str) -> bool:
     if len(words) == 1:
         # "None" and "Unknown" may be titles, "Na" is sodium; in one case they are a model's word for nothing
         return _AROUND.sub("", text) not in _LOWER
+    titled = all(word[:1].isupper() for word in text.split()) and not _CAPITAL & set(words)
+    if titled and len(words) > 3 and not text.isupper():
+        return True  # "I Don't Know How She Does It", a film
     said = " ".join(words)
     told = _PRELUDE.sub("", said)
     if said == "n a" or any(_WITHOUT.match(part) or _UNSURE.match(part) for part in (said, told)):
         return False
+    head, _, rest = text.partition(",")
+    clause = text if _PRELUDE.sub("", f"{' '.join(_words(head))} ") else rest
+    if _UNTOLD.fullmatch(clause.strip()) and not _TURNS.search(clause):
+        return False
     if _YES_NO.match(text) or not _NEGATIONS & set(words) or not set(words) <= _ABOUT_INFORMATION | _NEGATIONS:
         return True
-    # "No Answer", an album; but "Not Found", "No Relevant Information"
-    return all(word[:1].isupper() for word in text.split()) and not _CAPITAL & set(words)
+    return titled  # "No Answer", an album; but "Not Found", "No Relevant Information"
 
 
 def _words(text: str) -> list[str]:

@@ -93,6 +93,11 @@ def test_turns_of_a_file(tmp_path: Path) -> None:
         ("[read]\nuser = '{query}{documents}'\norder = 'worst'", "[read] order is 'worst'", "'best last'"),
         ("[turn]\nuser = '{question}'\nresults = 'xml'", "[turn] results is 'xml'", "'json'"),
         ("[profile]\ntask = 'do {x}'", "[profile] task has the unknown placeholder {x}", "none"),
+        ("[profile]\ntask = 'find it'", "no effect has [profile] task, as no text has {task}", "leave the key out"),
+        ("[plan]\nuser = '{question}'\npast_empty = 'x'", "no effect has [plan] past_empty", "leave the key out"),
+        ("[plan]\nuser = '{question}'\ndocument = '{text}'", "no effect has [plan] document", "leave the key out"),
+        ("[answer]\nuser = '{question}'\norder = 'best last'", "no effect has [answer] order", "leave the key out"),
+        ("[support]\npair = '{query} {answer}'", "[support] pair, as there is no [read]", "leave the key out"),
     ],
 )
 def test_mistakes_are_refused_with_file_key_and_remedy(tmp_path: Path, text: str, problem: str, remedy: str) -> None:
@@ -105,11 +110,33 @@ def test_mistakes_are_refused_with_file_key_and_remedy(tmp_path: Path, text: str
     assert remedy in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[plan]\nuser = '{question}'\npast_item = '{query} {answer}'\n[answer]\nuser = '{question} {past}'",
+        "[profile]\ntask = 'find it'\n[read]\nsystem = '{task}'\nuser = '{query} {documents}'\norder = 'best last'",
+        "\ufeff[read]\nuser = '{query} {documents}'\n[support]\npair = '{query} {answer}'",
+    ],
+)
+def test_what_another_section_shows_has_an_effect(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, "utf-8")
+    assert profile("generic", file=path).sections
+
+
+def test_a_key_that_the_profile_shows_needs_no_text_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[profile]\ntask = 'find it'\n[support]\npair = '{query} {answer}'", "utf-8")
+    assert "find it" in profile("corag", file=path).plan("Who?", [], []).messages[0]["content"]
+
+
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"cannot be read .*No such file"):
         profile(file=tmp_path / "none.toml")
     with pytest.raises(InvalidInput, match="cannot be read"):
         profile(file=tmp_path)
+    with pytest.raises(InvalidInput, match=r"cannot be read .*null"):
+        profile(file="\0.toml")
     (tmp_path / "latin.toml").write_bytes(b"[plan]\nuser = '\xe9'")
     with pytest.raises(InvalidInput, match="not UTF-8"):
         profile(file=tmp_path / "latin.toml")
@@ -117,7 +144,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_is_read_again(file: Path) -> None:
     assert profile(file=file).task == "find it"
-    file.write_text("[profile]\ntask = 'find it again'", "utf-8")
+    file.write_text("[profile]\ntask = 'find it again'\n[plan]\nuser = '{task}: {question}'", "utf-8")
     os.utime(file, ns=(1, 1))
     assert profile(file=file).task == "find it again"
 
