@@ -22,7 +22,8 @@ def _set(words: str, separator: str | None = None) -> frozenset[str]:
 _NEGATIONS = _set("no not none nothing nil null empty cannot unable unknown unanswerable insufficient neither")
 _ABOUT_INFORMATION = _set(
     "a about any anything applicable are as at available based be been can contain contains could data details "
-    "determine determined did do does document documents enough evidence exact exactly explicitly for found from further give given here "
+    "determine determined did do does document documents enough evidence exact exactly explicitly for found from "
+    "further give given here "
     "i in information is it info known mention mentioned n of on or other passage passages possible provide "
     "provided query question relevant result results sure specific specifically specified stated such t tell text "
     "that the there these they this to useful was were with yes answer answered"
