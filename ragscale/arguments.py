@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import Any
 
 from ragscale.errors import InvalidInput
 
-__all__ = ["flag", "listed", "named_columns", "nearest", "refuse_options", "share", "whole"]
+__all__ = ["flag", "listed", "named_columns", "nearest", "present_as", "refuse_options", "share", "whole"]
 
 
 def listed(name: str, given: Iterable[Any], kind: type | tuple[type, ...] = object) -> list[Any]:
@@ -78,6 +80,22 @@ def refuse_options(call: str, given: Iterable[str], known: Collection[str], *, k
             raise InvalidInput(
                 f"unknown {kind} {name!r} of {call}", f"{nearest(name, known)}There are: {', '.join(known)}."
             )
+
+
+def present_as(names: Iterable[str], present: Iterable[Any]) -> str | None:
+    """The first of some usual names that a table has, as it is written there; None where it has none.
+
+    Names that differ in case, or in a space or a hyphen for an underscore, are the same: ``Final answer`` is
+    ``final_answer``. Where a table has several of these, the one that is written as usual counts, else the first.
+    """
+    there = [name for name in present if isinstance(name, str)]
+    alike = {_plain(name): name for name in reversed(there)} | {name: name for name in there}
+    return next((alike[name] for name in names if name in alike), None)
+
+
+@lru_cache(maxsize=4096)
+def _plain(name: str) -> str:
+    return re.sub(r"[ -]+", "_", name.strip()).lower()
 
 
 def named_columns(text: str, known: Collection[str], kind: str) -> dict[str, str]:

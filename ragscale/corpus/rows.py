@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Self
 
-from ragscale.arguments import named_columns
+from ragscale.arguments import named_columns, present_as
 from ragscale.corpus.metadata import scalar
 from ragscale.corpus.record import Place, shown, whole_text
 from ragscale.errors import BadDocument, InvalidInput
@@ -15,8 +16,15 @@ from ragscale.types import Passage, Scalar
 __all__ = ["Columns", "Row", "passage_of"]
 
 NUMBERED = "#"
-_OTHERS = {"id": ("_id", "docid", "doc_id"), "text": ("contents", "content")}
-"""Names under which well-known data sets hold ids and texts: BEIR, Pyserini, FlashRAG."""
+_OTHERS: Mapping[str, tuple[str, ...]] = {
+    "id": ("id", "_id", "id_", "docid", "doc_id", "docno", "pid", "passage_id", "corpus_id", "uuid"),
+    "title": ("title", "wikipedia_title", "headline"),
+    "text": ("text", "contents", "content", "page_content", "passage", "passage_text", "body", "article"),
+    "document": ("document",),
+}
+"""Usual names: of BEIR, Pyserini, FlashRAG, TREC, KILT, PhantomWiki, LangChain, LlamaIndex and Haystack."""
+_METADATA = ("metadata", "meta")
+"""Names of an object whose members count as columns."""
 _SHOWN = 20
 _NUMBER = "make ids of line numbers by --columns id=#"
 
@@ -28,9 +36,9 @@ Row = tuple[Place, Any]
 class Columns:
     """Mapping of columns of a table (keys of a JSON object) to the fields of a passage; all others are metadata.
 
-    Except for those named id, title, text or document where another column is that: they are left out. Where there is
-    no column ``id`` or ``text``, and none was named instead, ``_id``, ``docid`` or ``doc_id``, and ``contents`` or
-    ``content``, are taken.
+    Except for those named id, title, text or document where another column is that: they are left out. Where none was
+    named instead, the first usual name that is there counts, in any case: ``_id``, ``docid``, ``doc_id``, ``pid`` and
+    others of ids, ``contents``, ``content``, ``page_content``, ``passage``, ``body`` and others of texts.
     """
 
     id: str = "id"
@@ -73,13 +81,9 @@ class Columns:
         found = self.among(row)
         return found.text in row and (found.numbered or found.id in row)
 
-    def among(self, present: Collection[Any]) -> Self:
+    def among(self, present: Collection[Any]) -> Columns:
         """The same, with another usual name for the id or the text where only that one is there."""
-        found = {}
-        for meaning, others in _OTHERS.items():
-            if getattr(self, meaning) == meaning and meaning not in present:
-                found[meaning] = next((name for name in others if name in present), meaning)
-        return replace(self, **found) if found else self
+        return _among(self, tuple(present))
 
     def check(self, present: Iterable[str], place: object) -> None:
         """Compare with the header of a table.
@@ -88,9 +92,9 @@ class Columns:
             BadDocument: No id, no text, or a column that was named otherwise than by default is missing.
         """
         there = list(present)
-        self = self.among(there)
-        needed = [self.text] if self.numbered else [self.id, self.text]
-        needed += [mine for mine, default in zip(self.names[1::2], _USUAL.names[1::2], strict=True) if mine != default]
+        found = self.among(there)
+        needed = [found.text] if found.numbered else [found.id, found.text]
+        needed += [mine for mine, usual in zip(found.names[1::2], _USUAL.names[1::2], strict=True) if mine != usual]
         missing = [name for name in needed if name not in there]
         if missing:
             raise BadDocument(
@@ -99,6 +103,15 @@ class Columns:
                 "Name the columns id, title and text, or say which they are, as in --columns text=NAME,id=NAME; "
                 f"or {_NUMBER}.",
             )
+
+
+@lru_cache(maxsize=256)
+def _among(columns: Columns, present: tuple[Any, ...]) -> Columns:
+    found = {}
+    for meaning, usual in _OTHERS.items():
+        if getattr(columns, meaning) == meaning and meaning not in present:
+            found[meaning] = present_as(usual, present) or meaning
+    return replace(columns, **found) if found else columns
 
 
 def _listed(names: list[str]) -> str:
@@ -137,7 +150,7 @@ def passage_of(row: Any, place: Place, columns: Columns, name: str) -> Passage:
         if text is None and isinstance(row.get("question"), str):
             remedy = "It is a question: name the files of the corpus, as in corpora/elements/passages.jsonl."
         raise BadDocument(place, reason, remedy)
-    title = row.get(columns.title)
+    title = row.get(columns.title, _nested(row).get("title"))
     if title is None:
         title = ""
     if isinstance(title, int | float) and not isinstance(title, bool):
@@ -175,18 +188,26 @@ def _sentences(parts: list[Any]) -> str | None:
     return " ".join(map(str.strip, parts)) if all(isinstance(part, str) for part in parts) else None
 
 
+def _nested(row: dict[Any, Any]) -> dict[Any, Any]:
+    """The members of the objects ``metadata`` and ``meta`` of a row."""
+    return {
+        name: value for inner in map(row.get, _METADATA) if isinstance(inner, dict) for name, value in inner.items()
+    }
+
+
 def _identity(value: Any) -> str:
     """Empty where the value is not an id."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas writes whole numbers so where one is absent
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value.strip() else ""
 
 
 def _extras(row: dict[Any, Any], place: Place, columns: Columns) -> dict[str, Scalar]:
-    """Metadata of a row: its other columns, and the members of an object named ``metadata``."""
+    """Metadata of a row: its other columns, and the members of an object named ``metadata`` or ``meta``."""
     reserved = {*columns.names, *_USUAL.names}
-    nested = row.get("metadata")
-    both = {**(nested if isinstance(nested, dict) else {}), **row}
+    both = {**_nested(row), **row}
     found = {}
     for name, value in both.items():
         if name in reserved or not isinstance(name, str):

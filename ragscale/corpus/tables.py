@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import IO, Any
 
 from ragscale.corpus.lines import DAMAGE, lines, reading_from, whole
@@ -13,14 +13,17 @@ from ragscale.corpus.rows import Columns, Row
 from ragscale.corpus.source import Source, unpacked_limit
 from ragscale.errors import BadDocument
 
-__all__ = ["LINES", "json_rows", "json_value", "jsonl_rows", "parquet_rows", "wikipedia_rows"]
+__all__ = ["LINES", "json_rows", "json_value", "jsonl_rows", "parquet_rows", "rows_of", "wikipedia_rows"]
 
 LINES: Any = object()
 """Stands for the value of a json file that has an object on each line, in place of one value."""
 
+_INNER = ("metadata.", "meta.")
 _JSON_LIMIT = 64 << 20
 _ROWS_AT_ONCE = 1024
 _ROOM = 64 << 20
+_WRAPPED = (("row_idx", "row"), ("lc", "kwargs"), ("__type__", "__data__"))
+"""Keys beside which others hold the row itself: of Hugging Face's server, LangChain's dumps, LlamaIndex's stores."""
 _ROW, _VALUE = 64, 8
 """Minimum size in bytes of a row, and of a value that is not text."""
 
@@ -28,7 +31,9 @@ _ROW, _VALUE = 64, 8
 def json_rows(source: Source, columns: Columns, problems: Problems) -> Iterator[Row]:
     """Rows of a json file, which may be compressed: one, those of an array, or of the only array in an object.
 
-    A file of one object a line is read as that. Other values, such as settings, are no rows: they are counted.
+    So are those that pandas wrote column by column, those under the keys of an object (the key is the id of a row that
+    has none), and those that Hugging Face's server, LangChain or LlamaIndex wrapped. A file of one object a line is
+    read as that. Other values, such as settings, are no rows: they are counted.
 
     Raises:
         BadDocument: Not JSON, too large to be read as a whole, or damaged.
@@ -43,6 +48,7 @@ def json_rows(source: Source, columns: Columns, problems: Problems) -> Iterator[
     if value is LINES:
         yield from jsonl_rows(source)
         return
+    value = rows_of(value, columns.are_in)
     if isinstance(value, dict) and not columns.are_in(value):
         arrays = [inner for inner in value.values() if isinstance(inner, list)]
         if len(arrays) > 1 or (value and all(isinstance(inner, dict) for inner in value.values())):
@@ -56,6 +62,40 @@ def json_rows(source: Source, columns: Columns, problems: Problems) -> Iterator[
         return
     for number, row in enumerate(value, 1):
         yield Place(source.place, "row", number), row
+
+
+def rows_of(value: Any, is_row: Callable[[Collection[Any]], bool]) -> Any:
+    """The rows of a JSON value in one of the shapes that libraries write; any other value as it is.
+
+    Args:
+        value: Of a whole file.
+        is_row: Whether names are those of a row's columns.
+    """
+    if isinstance(value, dict) and "docstore/data" in value:
+        value = value["docstore/data"]
+    if isinstance(value, dict) and isinstance(value.get("rows"), list):
+        value = value["rows"]
+    if isinstance(value, dict) and len(value) > 1 and is_row(value):
+        keys = next((kind for kind in map(_keys, value.values()) if kind), None)
+        if not keys or any(_keys(column) != keys for column in value.values()):
+            return value
+        return [{name: column[key] for name, column in value.items()} for key in keys]  # column by column
+    if isinstance(value, dict) and value and all(isinstance(inner, dict) for inner in value.values()):
+        inner = [(key, _unwrapped(row)) for key, row in value.items()]
+        return (
+            [{"id": key, **row} for key, row in inner] if all(is_row({"id": 1, **row}) for _, row in inner) else value
+        )
+    return [_unwrapped(row) for row in value] if isinstance(value, list) else value
+
+
+def _keys(column: Any) -> list[Any] | None:
+    return list(column) if isinstance(column, dict) else list(range(len(column))) if isinstance(column, list) else None
+
+
+def _unwrapped(row: Any) -> Any:
+    if not isinstance(row, dict):
+        return row
+    return next((row[key] for beside, key in _WRAPPED if beside in row and isinstance(row.get(key), dict)), row)
 
 
 def json_value(source: Source, limit: int | None) -> Any:
@@ -131,8 +171,8 @@ def wikipedia_rows(source: Source, problems: Problems) -> Iterator[Row]:
 def parquet_rows(source: Source, columns: Columns) -> Iterator[Row]:
     """Rows of a parquet file, a few in memory at a time.
 
-    Columns of lists (but a text may be one of texts), bytes and objects (but one named ``metadata``, without lists and
-    objects in it) are not read.
+    Columns of lists (but a text may be one of texts), bytes and objects (but those named ``metadata`` and ``meta``,
+    without lists and objects in them) are not read.
 
     Raises:
         BadDocument: Not a parquet file, damaged, without columns for ids and texts that can hold them, or unpacking to
@@ -191,9 +231,7 @@ def _texts(file: Any) -> list[tuple[int, Any]]:
 
 def _rows_at_once(file: Any, text: str) -> int:
     """So few that texts in ``metadata`` and in lists fit in memory, were each as long as all that its column holds."""
-    inner = [
-        at for at, leaf in _texts(file) if leaf.path != leaf.name and leaf.path.startswith(("metadata.", f"{text}."))
-    ]
+    inner = [at for at, leaf in _texts(file) if leaf.path != leaf.name and leaf.path.startswith((*_INNER, f"{text}."))]
     groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
     longest = max((group.column(at).total_uncompressed_size for group in groups for at in inner), default=0)
     return max(1, min(_ROWS_AT_ONCE, _ROOM // max(longest, 1)))
@@ -214,9 +252,9 @@ def _readable(schema: Any, text: str) -> list[str]:
 
     names = []
     for field in schema:
-        if field.name == "metadata" and types.is_struct(field.type):
+        if f"{field.name}." in _INNER and types.is_struct(field.type):
             inner = [field.type.field(at) for at in range(field.type.num_fields)]
-            names += [f"metadata.{part.name}" for part in inner if _is_plain(part.type)]
+            names += [f"{field.name}.{part.name}" for part in inner if _is_plain(part.type)]
         elif _is_plain(field.type) or (field.name == text and _is_texts(field.type)):
             names.append(field.name)
     return names

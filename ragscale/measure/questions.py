@@ -144,6 +144,8 @@ def _question(row: Any, columns: QuestionColumns) -> Question:
     name, question = given["question"]
     if name not in row:
         raise _absent("question", row)
+    if isinstance(question, dict):
+        question = question.get("text")  # Natural Questions, NarrativeQA
     if not isinstance(question, str) or not question.strip():
         raise InvalidInput(f"{name} is {question!r}, not a text", SHAPE)
     name, identity = given["id"]

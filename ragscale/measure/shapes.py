@@ -1,7 +1,8 @@
 """Shapes of question files: the rows of each format, and the fields of a question under the names of data sets.
 
 Read as they come: ragscale's own lines, FlashRAG, HotpotQA, 2WikiMultihopQA, MuSiQue, SQuAD, Natural Questions,
-TriviaQA, PopQA and PhantomWiki, as lines, as one JSON array, as csv and as parquet.
+TriviaQA, PopQA, PhantomWiki, MS MARCO, DROP, KILT, HoVer, FEVER, Bamboogle, FRAMES, MultiHop-RAG, SimpleQA, Ragas and
+LlamaIndex, as lines, as one JSON array, as pandas writes JSON, as csv and as parquet.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ import sys
 import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from datetime import date
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
-from ragscale.arguments import named_columns
+from ragscale.arguments import named_columns, present_as
 from ragscale.corpus.lines import DAMAGE, reading_from
 from ragscale.corpus.record import Place, whole_text
 from ragscale.corpus.separated import cells_of, header_of, separator_of
 from ragscale.corpus.source import Source
-from ragscale.corpus.tables import LINES, json_value, jsonl_rows
+from ragscale.corpus.tables import LINES, json_value, jsonl_rows, rows_of
 from ragscale.errors import BadDocument, InvalidInput
 
 __all__ = [
@@ -48,25 +51,29 @@ _PARAGRAPHS = "paragraphs"
 _STDIN = Path("-")
 _WHOLE = re.compile(r"-?[0-9]+\.0")
 """A whole number as pandas writes it in a column that has an empty cell."""
+_BOOLEAN = re.compile(r"True|False|true|false|TRUE|FALSE")
 _TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False, "yes": True, "no": False}
 _ENDS = {"[": "]", "{": "}", "(": ")"}
 _AS_JSON = 'Write lists as JSON, ["a", "b"], for instance by json.dumps(list(values)).'
-_LISTS = ("data", "questions", "examples")
+_LISTS = ("data", "Data", "questions", "examples")
 """Keys under which an object holds its questions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionColumns:
-    """Names of the fields of a question in a file; None for the usual ones, in which the first that is there counts."""
+    """Names of the fields of a question in a file; None for the usual ones, of which the first that is there counts.
+
+    Usual names are known in any case, and with spaces or hyphens for underscores.
+    """
 
     id: str | None = None
-    """Text or a whole number; usually id, _id, qid, question_id. Made of the question where there is none."""
+    """Text or a whole number; usually id, _id, qid, question_id, query_id, uid. Made of the question if absent."""
     question: str | None = None
-    """Usually question, query, input."""
+    """Usually question, query, input, prompt, problem, claim, user_input; a text, or an object with one."""
     answers: str | None = None
-    """Usually answers, golden_answers, answer, possible_answers, with those of answer_aliases."""
+    """Usually answers, golden_answers, answer, possible_answers and others, with those of answer_aliases."""
     supporting: str | None = None
-    """Ids of passages or documents, or titles; usually supporting, supporting_facts."""
+    """Ids of passages or documents, or titles; usually supporting, supporting_facts, evidence_list."""
     type: str | None = None
     hops: str | None = None
     breadth: str | None = None
@@ -95,19 +102,29 @@ class QuestionColumns:
         if named is not None and named not in row:
             raise InvalidInput(f"no column {named!r}; there are {', '.join(map(repr, row))}", "Name one of these.")
         usual = _USUAL.get(field, (field,))
-        name = named or next((name for name in usual if row.get(name) is not None), None)
-        name = name or next((name for name in usual if name in row), usual[0])
+        filled = (name for name, value in row.items() if value is not None)
+        name = named or present_as(usual, filled) or present_as(usual, row) or usual[0]
+        if field == "all_answers" and name not in row and row.keys() >= _OF_PHANTOM:
+            return name, True  # PhantomWiki's own files do not say so
         return name, row.get(name)
 
 
 FIELDS = tuple(field.name for field in fields(QuestionColumns))
 _USUAL: Mapping[str, tuple[str, ...]] = {
-    "id": ("id", "_id", "qid", "question_id"),
-    "question": ("question", "query", "input"),
-    "answers": ("answers", "golden_answers", "answer", "possible_answers"),
-    "supporting": ("supporting", "supporting_facts", _PARAGRAPHS),
+    "id": ("id", "_id", "qid", "question_id", "questionid", "query_id", "uid", "task_id"),
+    "question": ("question", "query", "input", "prompt", "problem", "claim", "user_input"),
+    "answers": (
+        "answers", "golden_answers", "answer", "possible_answers", "answers_spans", "final_answer", "ground_truth",
+        "ground_truths", "reference_answer", "expected_answer", "reference", "output", "label",
+    ),
+    "supporting": ("supporting", "supporting_facts", "evidence_list", _PARAGRAPHS),
+    "type": ("type", "question_type", "query_type"),
+    "hops": ("hops", "num_hops"),
     "all_answers": ("all_answers", "all_answers_required"),
-}
+}  # fmt: skip
+_ABSENT = frozenset({"No Answer Present.", "Insufficient information."})
+"""Answers by which MS MARCO and MultiHop-RAG say that there is none."""
+_OF_PHANTOM = {"prolog", "intermediate_answers"}
 
 
 def rows(path: Path, columns: QuestionColumns) -> Iterator[tuple[Place, Any]]:
@@ -161,6 +178,7 @@ def _array(source: Source) -> Any:
 
 
 def _values(source: Source, found: Any) -> Iterator[tuple[Place, Any]]:
+    found = rows_of(found, lambda row: present_as(_USUAL["question"], row) is not None)
     if isinstance(found, dict):
         found = next((found[key] for key in _LISTS if isinstance(found.get(key), list)), [found])
     elif not isinstance(found, list):
@@ -182,10 +200,11 @@ def _of_squad(found: list[Any]) -> Iterator[Any]:
 
 def _csv(source: Source, columns: QuestionColumns) -> Iterator[tuple[Place, Any]]:
     """Rows by the names of the header; a cell that is a list or an object is read as that, an empty one is absent."""
-    asked = {columns.question} if columns.question else {*_USUAL["question"]}
-    separator = separator_of(source, lambda names: not asked.isdisjoint(names))
+    asked = (columns.question,) if columns.question else _USUAL["question"]
+    separator = separator_of(source, lambda names: present_as(asked, names) is not None)
     _, header = header_of(source, separator, spaced=True)
-    whole_numbers = _whole_numbers(source, separator, header)
+    whole_numbers = _columns_of(_WHOLE, source, separator, header)
+    truths = _columns_of(_BOOLEAN, source, separator, header)
     for place, cells in cells_of(source, separator, header, spaced=True):
         if isinstance(cells, BadDocument):
             raise cells
@@ -194,20 +213,22 @@ def _csv(source: Source, columns: QuestionColumns) -> Iterator[tuple[Place, Any]
         yield (
             place,
             {
-                name: _cell(text.strip().removesuffix(".0") if name in whole_numbers else text)
+                name: _TRUTH.get(text.strip().lower())
+                if name in truths
+                else _cell(text.strip().removesuffix(".0") if name in whole_numbers else text)
                 for name, text in texts.items()
             },
         )
 
 
-def _whole_numbers(source: Source, separator: str, header: list[str]) -> set[str]:
-    """Columns of whole numbers that pandas wrote as floats: each cell ends in ``.0`` or is empty."""
+def _columns_of(form: re.Pattern[str], source: Source, separator: str, header: list[str]) -> set[str]:
+    """Columns of which each cell is of a form that pandas writes, or empty."""
     found, filled = set(header), set[str]()
     for _, cells in cells_of(source, separator, header, spaced=True):
         if not isinstance(cells, BadDocument):
             named = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
             filled |= named.keys()
-            found -= {name for name, cell in named.items() if not _WHOLE.fullmatch(cell)}
+            found -= {name for name, cell in named.items() if not form.fullmatch(cell)}
     return found & filled
 
 
@@ -313,6 +334,8 @@ def answers_of(row: Mapping[str, Any], value: Any) -> list[str] | None:
     found = _flat(value)
     if found is None:
         return None
+    if found and _ABSENT.issuperset(found):
+        return []
     aliases = _flat(row.get("answer_aliases") or [])
     return list(dict.fromkeys([*found, *(aliases or [])]))
 
@@ -325,8 +348,13 @@ def _flat(value: Any) -> list[str] | None:
         return [str(value)]
     if isinstance(value, str):
         return [value] if value.strip() else None
+    if isinstance(value, date | Decimal):  # of parquet
+        return [str(value).removesuffix(" 00:00:00")]
     if isinstance(value, dict):  # {"text": [...], "answer_start": [...]}, {"value": ..., "aliases": [...]}
-        parts = [_flat(value[key]) for key in ("text", "answer", "value", "aliases") if key in value]
+        named = {name.lower(): inner for name, inner in value.items()}
+        parts = [_flat(named[key]) for key in ("text", "answer", "value", "aliases", "spans") if key in named]
+        if not parts and "provenance" in named:
+            return []  # KILT's places of an answer
         return None if not parts or None in parts else [text for part in parts for text in part or []]
     if isinstance(value, list):
         lists = [_flat(item) for item in value]

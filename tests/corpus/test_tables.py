@@ -86,7 +86,7 @@ def test_members_of_a_metadata_object_are_columns(tmp_path: Path) -> None:
         (b'{"text":"x"}', "line 1: no id (there are: 'text')"),
         (b'{"id":true,"text":"x"}', "line 1: no id (True)"),
         (b'{"id":" ","text":"x"}', "line 1: no id (' ')"),
-        (b'{"id":"a","body":"x"}', "line 1: the row with id 'a' has no text (there are: 'id', 'body')"),
+        (b'{"id":"a","note":"x"}', "line 1: the row with id 'a' has no text (there are: 'id', 'note')"),
         (b'{"id":"a","text":" \\n"}', "line 1: the row with id 'a' has no text (' \\n')"),
         (b'{"id":"a","text":["x",1]}', "has no text (['x', 1])"),
         (b'{"id":"a","text":[]}', "has no text ([])"),
@@ -189,12 +189,12 @@ def test_bad_parquet(tmp_path: Path) -> None:
     path.write_bytes(b"nothing of the sort")
     with pytest.raises(CorpusError, match="not a parquet file"):
         passages(path)
-    pq.write_table(pa.table({"body": ["x"], "id": ["1"]}), path)
-    with pytest.raises(CorpusError, match=r"no column 'text' \(there are: 'body', 'id'\).*--columns"):
+    pq.write_table(pa.table({"note": ["x"], "id": ["1"]}), path)
+    with pytest.raises(CorpusError, match=r"no column 'text' \(there are: 'note', 'id'\).*--columns"):
         passages(path)
-    assert passages(path, columns=Columns(text="body"))[0].text == "x"
+    assert passages(path, columns=Columns(text="note"))[0].text == "x"
     with pytest.raises(CorpusError, match="no column 'headline'"):
-        passages(path, columns=Columns(text="body", title="headline"))
+        passages(path, columns=Columns(text="note", title="headline"))
     pq.write_table(pa.table({"id": ["1"], "text": [[1, 2]]}), path)
     with pytest.raises(CorpusError, match=r"c\.parquet: `text` is list<.*int64>, not text\. Write it as"):
         passages(path)
@@ -238,11 +238,50 @@ def test_damaged_pages_of_a_parquet_file(tmp_path: Path) -> None:
         ("a.csv", b"_id,contents\n1,x\n2,y\n"),
         ("a.csv", b"sep=;\r\nid;text\r\n1;x\r\n2;y\r\n"),
         ("a.csv", '"sep=|"\nid|text\n1|x\n2|y\n'.encode("utf-16")),
+        ("a.csv", b"ID;Passage Text\n1;x\n2;y\n"),
+        ("a.json", b'{"id": {"0": 1, "1": 2}, "text": {"0": "x", "1": "y"}}'),
+        ("a.json", b'{"id": [1.0, 2.0], "text": ["x", "y"]}'),
+        ("a.json", b'{"1": {"text": "x"}, "2": {"body": "y"}}'),
+        (
+            "a.json",
+            b'{"rows": [{"row_idx": 0, "row": {"id": 1, "text": "x"}}, {"row_idx": 1, "row": {"id": 2, "text": "y"}}],'
+            b' "features": []}',
+        ),
+        (
+            "a.json",
+            b'{"docstore/metadata": {}, "docstore/data": {"1": {"__data__": {"text": "x"}, "__type__": "1"},'
+            b' "2": {"__data__": {"text": "y"}, "__type__": "1"}}}',
+        ),
+        (
+            "a.json",
+            b'[{"lc": 1, "id": ["langchain"], "kwargs": {"id": "1", "page_content": "x"}}, {"id": 2, "text": "y"}]',
+        ),
+        ("a.jsonl", b'{"id_": "1", "text": "x"}\n{"docno": "2", "body": "y"}\n'),
+        ("a.jsonl", b'{"pid": 1, "passage": "x"}\n{"corpus-id": "2", "article": "y"}\n'),
     ],
 )
 def test_shapes_of_other_tools(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert [(p.id, p.text) for p in passages(tmp_path / name)] == [("1", "x"), ("2", "y")]
+
+
+def test_titles_and_metadata_of_other_tools(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    rows = [
+        {"id": "1", "page_content": "x", "metadata": {"title": "T", "page": 3}},
+        {"_id": "2", "wikipedia_title": "T", "text": ["y"]},
+        {"id": "3", "content": "z", "meta": {"year": 1804}},
+        {"id": "4", "title": "T", "text": "x", "metadata": {"title": "of the file"}},
+    ]
+    path.write_bytes(jsonl(rows))
+    assert passages(path) == [
+        Passage("1", "T", "x", metadata={"page": 3}),
+        Passage("2", "T", "y"),
+        Passage("3", "", "z", metadata={"year": 1804}),
+        Passage("4", "T", "x"),
+    ]
+    pq.write_table(pa.table({"id": ["3"], "content": ["z"], "meta": [{"year": 1804}]}), tmp_path / "c.parquet")
+    assert passages(tmp_path / "c.parquet") == [Passage("3", "", "z", metadata={"year": 1804})]
 
 
 def test_lists_of_sentences_and_paragraphs(tmp_path: Path) -> None:
@@ -266,7 +305,7 @@ def test_json_of_one_row(tmp_path: Path) -> None:
     assert [(p.id, p.text) for p in passages(path)] == [("7", "one two")]
 
 
-@pytest.mark.parametrize("content", ['{"train": [{"id": 1}], "test": []}', '{"a": {"text": "x"}, "b": {"text": "y"}}'])
+@pytest.mark.parametrize("content", ['{"train": [{"id": 1}], "test": []}', '{"a": {"size": 1}, "b": {"size": 2}}'])
 def test_json_whose_rows_are_not_told(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(content)

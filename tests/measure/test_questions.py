@@ -9,8 +9,12 @@ import json
 import os
 import threading
 from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ragscale.errors import InvalidInput
@@ -143,6 +147,45 @@ SHAPES: list[tuple[str, str, Question]] = [
      Question("1", "Who; and why?", ("Ann", "Bob"), ("p1",), hops=2, all_answers=True)),
     ("qa.tsv", 'question\tanswer\n"Who, then?"\tAnn\n',
      Question(hashlib.sha256(b"Who, then?").hexdigest()[:12], "Who, then?", ("Ann",))),
+    ("bamboogle.csv", "ID,Question,Answer\n1,Who?,Ann\n", Question("1", "Who?", ("Ann",))),
+    ("frames.tsv", "id\tPrompt\tAnswer\twiki_links\n0\tWho?\tAnn\t['https://x']\n", Question("0", "Who?", ("Ann",))),
+    ("sheet.csv", "QID;Query;Expected Answer\n1;Who?;Ann\n", Question("1", "Who?", ("Ann",))),
+    ("both.jsonl", '{"qid":"1","Question":"Whom?","question":"Who?","answer":"Ann"}', Question("1", "Who?", ("Ann",))),
+    ("gaia.jsonl", '{"task_id":"t","Question":"Who?","Level":1,"Final answer":"Ann"}', Question("t", "Who?", ("Ann",))),
+    ("trivia.json",
+     '{"Data":[{"Answer":{"Aliases":["Anne"],"NormalizedValue":"ann","Value":"Ann"},"Question":"Who?",'
+     '"QuestionId":"tc_1"}],"Domain":"x"}', Question("tc_1", "Who?", ("Ann", "Anne"))),
+    ("narrative.jsonl", '{"id":"1","question":{"text":"Who?","tokens":[]},"answers":[{"text":"Ann"},{"text":"Bob"}]}',
+     Question("1", "Who?", ("Ann", "Bob"))),
+    ("kilt.jsonl",
+     '{"id":"1","input":"Who?","output":[{"answer":"Ann","provenance":[{"title":"T"}]},{"provenance":[{"title":"U"}]}]}',
+     Question("1", "Who?", ("Ann",))),
+    ("marco.jsonl", '{"query":"who","query_id":5,"query_type":"PERSON","answers":["No Answer Present."]}',
+     Question("5", "who", (), type="PERSON")),
+    ("hover.json",
+     '[{"uid":"u","claim":"A is b","supporting_facts":[["T",0]],"label":"SUPPORTED","num_hops":3}]',
+     Question("u", "A is b", ("SUPPORTED",), ("T",), hops=3)),
+    ("multihoprag.json",
+     '[{"id":1,"query":"Who?","answer":"Ann","question_type":"inference_query","evidence_list":[{"title":"T","url":"u"}]}]',
+     Question("1", "Who?", ("Ann",), ("T",), "inference_query")),
+    ("multihoprag-none.json",
+     '[{"id":1,"query":"Who?","answer":"Insufficient information.","question_type":"null_query","evidence_list":[]}]',
+     Question("1", "Who?", (), type="null_query")),
+    ("ragas.jsonl", '{"id":"1","user_input":"Who?","reference":"Ann","reference_contexts":["x"]}',
+     Question("1", "Who?", ("Ann",))),
+    ("llama.json", '{"examples":[{"id":"1","query":"Who?","query_by":null,"reference_answer":"Ann"}]}',
+     Question("1", "Who?", ("Ann",))),
+    ("drop.jsonl", '{"query_id":"q","question":"How many?","answers_spans":{"spans":["5"],"types":["number"]}}',
+     Question("q", "How many?", ("5",))),
+    ("simpleqa.csv", "id,metadata,problem,answer\n1,{},Who?,Ann\n", Question("1", "Who?", ("Ann",))),
+    ("strategy.csv", "qid,question,answer\n1,Is it?,False\n", Question("1", "Is it?", ("no",))),
+    ("phantom-own.json", '[{"id":"p","question":"Who?","answer":["Ann","Bob"],"prolog":{},"intermediate_answers":"[]",'
+     '"type":3,"difficulty":2}]', Question("p", "Who?", ("Ann", "Bob"), type="3", all_answers=True)),
+    ("pandas.json", '{"id":{"0":7},"question":{"0":"Who?"},"answer":{"0":"Ann"}}', Question("7", "Who?", ("Ann",))),
+    ("columnwise.json", '{"id":[7],"question":["Who?"],"answer":["Ann"]}', Question("7", "Who?", ("Ann",))),
+    ("server.json", '{"features":[],"rows":[{"row_idx":0,"row":{"id":"1","question":"Who?","answer":"Ann"}}]}',
+     Question("1", "Who?", ("Ann",))),
+    ("byid.json", '{"q1":{"question":"Who?","answer":"Ann"}}', Question("q1", "Who?", ("Ann",))),
 ]  # fmt: skip
 
 
@@ -167,6 +210,14 @@ def test_a_parquet_file(tmp_path: Path) -> None:
         load_questions(tmp_path / "bad.parquet")
     with pytest.raises(InvalidInput, match=r"absent\.parquet: cannot be read"):
         load_questions(tmp_path / "absent.parquet")
+
+
+def test_dates_and_exact_numbers_of_a_parquet_file(tmp_path: Path) -> None:
+    answers = [date(2020, 1, 5), datetime(2020, 1, 5), Decimal("3.50")]
+    for number, answer in enumerate(answers):
+        pq.write_table(pa.table({"question": ["When?"], "answer": [answer]}), tmp_path / f"{number}.parquet")
+    found = [load_questions(tmp_path / f"{number}.parquet")[0].answers for number in range(3)]
+    assert found == [("2020-01-05",), ("2020-01-05",), ("3.50",)]
 
 
 def test_columns_are_named(tmp_path: Path) -> None:
