@@ -6,14 +6,17 @@ LANGGRAPH := $(CURDIR)/.langgraph
 INSTALLED := $(VENV)/.installed
 DEMO := indexes/demo/manifest.json
 MODES ?= once,chain,parallel
-QUESTION ?= Which war ended with an embrace in the town where tungsten was isolated?
+# The right answer is that of this question: another one has one if it is given.
+ifndef QUESTION
+QUESTION := Which war ended with an embrace in the town where tungsten was isolated?
 GOLD ?= Carlist War
+endif
 
 .PHONY: demo test slow langgraph graphs check models bench clean
 
 demo: $(DEMO)
 	@echo "$(QUESTION)"
-	@$(BIN)/ragscale ask indexes/demo "$(QUESTION)" --mode "$(MODES)" --tokens 4000 --gold "$(GOLD)"
+	@$(BIN)/ragscale ask indexes/demo "$(QUESTION)" --mode "$(MODES)" --tokens 4000 $(if $(GOLD),--gold "$(GOLD)")
 
 test: $(INSTALLED) models
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -155,6 +155,8 @@ class Answer:
     def show(self, *, gold: Sequence[str] = ()) -> None:
         """Show the run as a page: in the output of a notebook's cell, else in the browser.
 
+        Where no browser can be opened, a warning says which file the page is.
+
         Args:
             gold: Right answers, where they are known.
         """

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ import ragscale as rs
 from ragscale.answer import Answer, AnswerSpend
 from ragscale.types import Event, Spend
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_snippet_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +29,22 @@ def test_the_snippet_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
     exec(snippet, names)
     assert names["answer"].text
     assert len(names["answers"]) == len(names["questions"]) > 1
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(
+    ("given", "gold"),
+    [
+        ([], "--gold 'Carlist War'"),
+        (["QUESTION=Who?"], ""),
+        (["QUESTION=Who?", "GOLD=Ann"], "--gold Ann"),
+        (["GOLD="], ""),
+    ],
+)
+def test_the_demo_judges_another_question_by_its_own_answer_only(given: list[str], gold: str) -> None:
+    run = subprocess.run(["make", "-n", "demo", *given], cwd=ROOT, capture_output=True, text=True, check=True)
+    words = shlex.split(run.stdout.splitlines()[-1])
+    assert shlex.join(words[words.index("4000") + 1 :]) == gold
 
 
 def test_the_json_of_ask_is_described_key_by_key() -> None:

@@ -105,6 +105,8 @@ def ask(
         raise InvalidInput(f"--trace {trace} without --json", "Add --json, or use --show-trace for text.")
     if gold and as_json:
         raise InvalidInput("--gold with --json", "Compare the answer of the JSON, or leave one of them out.")
+    if gold and not all(one.strip() for one in gold):
+        raise InvalidInput("--gold is blank", "Give a right answer, or leave it out.")
     question = piped(question)
     chosen = [with_k(one, k) for one in ([spec.parse(mode, preset)] if preset else spec.parse_list(mode))]
     budget = budget_of(

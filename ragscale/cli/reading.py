@@ -66,7 +66,11 @@ def problems_shown(keep_going: bool) -> Problems:
     """Bad documents stop the command, or are printed on standard error as they are skipped."""
     from ragscale.corpus import Problems
 
-    return Problems(keep_going=keep_going, show=lambda problem: typer.echo(plain(f"skipped {problem}"), err=True))
+    return Problems(
+        keep_going=keep_going,
+        show=lambda problem: typer.echo(plain(f"skipped {problem}"), err=True),
+        otherwise="Or skip all that cannot be read: --keep-going.",
+    )
 
 
 def show_left_out(problems: Problems) -> None:

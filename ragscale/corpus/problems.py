@@ -32,9 +32,12 @@ class Problems:
     Args:
         keep_going: Skip bad documents instead of stopping at the first.
         show: Called with each bad document as it is skipped.
+        otherwise: Sentence added to the remedy of the document that stops the build: how to skip such documents.
     """
 
-    def __init__(self, *, keep_going: bool = False, show: Callable[[Problem], None] | None = None) -> None:
+    def __init__(
+        self, *, keep_going: bool = False, show: Callable[[Problem], None] | None = None, otherwise: str = ""
+    ) -> None:
         self.keep_going = keep_going
         self.count = 0
         """Bad documents skipped."""
@@ -43,14 +46,17 @@ class Problems:
         self.left_out: Counter[str] = Counter()
         """Number left out without an error, by kind: files of unread kinds (``.png files``), pages without text."""
         self._show = show
+        self._otherwise = otherwise
 
     def add(self, error: BadDocument) -> None:
         """Skip a bad document.
 
         Raises:
-            BadDocument: The error itself, unless the build keeps going.
+            BadDocument: Unless the build keeps going.
         """
         if not self.keep_going:
+            if self._otherwise:
+                raise BadDocument(error.place, error.reason, f"{error.remedy} {self._otherwise}".strip()) from error
             raise error
         problem = Problem(error.place, error.reason, error.remedy)
         self.count += 1

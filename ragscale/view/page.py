@@ -9,6 +9,7 @@ import html
 import json
 import re
 import tempfile
+import warnings
 import webbrowser
 from collections.abc import Mapping
 from functools import cache
@@ -21,13 +22,17 @@ from ragscale.text import encodable
 from ragscale.types import Event, Spend
 from ragscale.view.life import in_notebook
 
-__all__ = ["compressed", "document", "lean", "read_trace", "save", "show", "source", "trace_page"]
+__all__ = ["PageWarning", "compressed", "document", "lean", "read_trace", "save", "show", "source", "trace_page"]
 
 PLAIN_BYTES = 200_000
 """Longest data that stand in a page as they are; longer ones are compressed."""
 _FRESH = Event("plan", "").to_dict()
 _NOTHING = {**Spend().to_dict(), "usd": None}  # as `Spend.from_dict` reads what is left out
 _BLOCK = re.compile(r'<script type="application/json" id="data" data-encoding="(json|gzip)">([^<]*)</script>')
+
+
+class PageWarning(UserWarning):
+    """A page that no browser shows; the warning names its file."""
 
 
 def trace_page(data: Mapping[str, Any]) -> str:
@@ -139,7 +144,10 @@ def save(page: str, path: str | Path) -> Path:
 
 
 def show(page: str) -> None:
-    """Show a page: in a frame below the cell of a notebook, else in the browser, from a temporary file."""
+    """Show a page: in a frame below the cell of a notebook, else in the browser, from a temporary file.
+
+    Where no browser can be opened, as over SSH or in a container, a `PageWarning` says which file it is.
+    """
     if in_notebook():
         from IPython.display import display
 
@@ -151,7 +159,8 @@ def show(page: str) -> None:
         return
     with tempfile.NamedTemporaryFile("w", suffix=".html", prefix="ragscale-", delete=False, encoding="utf-8") as file:
         file.write(page)
-    webbrowser.open(Path(file.name).as_uri())
+    if not webbrowser.open(Path(file.name).as_uri()):
+        warnings.warn(f"No browser opens here. The page is {file.name}", PageWarning, stacklevel=3)
 
 
 def lean(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -232,6 +232,7 @@ def test_no_answer_is_exit_code_1_with_the_reason(folder: str) -> None:
         (["{index}", "Where?", "--mode", "treee"], "Did you mean 'tree'?"),
         (["{index}", "Where?", "--mode", "once,once"], "mode 'once' is given twice"),
         (["{index}", "Where?", "--gold", "here", "--json"], "--gold with --json"),
+        (["{index}", "Where?", "--gold", "here", "--gold", " "], "--gold is blank"),
         (["{index}", " "], "Ask something."),
         (["{index}", "Where?", "--tokens", "-1"], "budget tokens=-1"),
         (["{index}", "Where?", "--how", "dense"], "lexical-only index"),

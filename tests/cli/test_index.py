@@ -193,6 +193,18 @@ def test_errors_are_ragscales_own(
     assert result.stdout == ""
 
 
+def test_a_bad_document_says_how_to_skip_it(tmp_path: Path) -> None:
+    docs, build = tmp_path / "docs", ["index", "build", str(tmp_path / "docs"), "--embedder", "none"]
+    docs.mkdir()
+    (docs / "a.txt").write_text("A zebra.")
+    (docs / "b.txt").touch()
+    stopped = run(*build, "-o", str(tmp_path / "one"))
+    assert str(stopped.exception).endswith("Fill the file or remove it. Or skip all that cannot be read: --keep-going.")
+    skipped = run(*build, "-o", str(tmp_path / "two"), "--keep-going")
+    assert (skipped.exit_code, "skip all" in skipped.output) == (0, False)
+    assert "1 bad document skipped" in skipped.stderr
+
+
 @pytest.mark.parametrize(
     "words", [["index", "build"], ["search"], ["index", "build", "c", "-o", "d", "--lexical", "x"]]
 )

@@ -113,7 +113,8 @@ def test_two_runs(run: Path) -> None:
     assert re.search(
         r"run \(2\) against run \(1\), on 3 questions of both: none of 4 cells is shown to be better or worse; 4 the "
         r"same\. Verdicts are corrected for 4 comparisons, intervals are not\. The same: all 4 cells have the same "
-        r"answers on all 3 questions: of others like them at most 63 % have another one \(95 % certain\)",
+        r"answers on all 3 questions: at most 63 % of further questions like these would get different ones "
+        r"\(95 % certain\)",
         told,
     )
 

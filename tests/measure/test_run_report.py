@@ -106,7 +106,7 @@ def test_few_questions_give_no_advice(number: int, tmp_path: Path) -> None:
     report = write(tmp_path / "run", questions(number), cells).report()
     asked = "1 question" if number == 1 else f"{number} questions"
     assert report["answer"][0].startswith(
-        f"With 4,000 tokens {asked} cannot tell which mode to use: 8 are the least for an advice. The highest mean "
+        f"With 4,000 tokens {asked} cannot tell which mode to use: at least 8 are needed. The highest mean "
         "has `chain`, 1.00 ["
     )
     assert " use `" not in text(report)
@@ -135,7 +135,7 @@ def test_equal_modes_are_a_tie_and_the_cheaper_one_is_enough(tmp_path: Path) -> 
     cells = [Made("once", scores, 1000, budget=TOKENS), Made("chain", scores, 4000, budget=TOKENS)]
     report = write(tmp_path / "run", questions(300), cells).report()
     assert report["answer"][0].startswith("With 4,000 tokens use `once`: ")
-    assert "; equivalent to `chain`: the same scores on all 300 questions: of others " in report["answer"][0]
+    assert "; equivalent to `chain`: the same scores on all 300 questions: at most 1.0 %" in report["answer"][0]
     tie = write(
         tmp_path / "tie", questions(20),
         [Made("once", [1.0, 0.0] * 10, budget=TOKENS), Made("chain", [0.0, 1.0] * 10, budget=TOKENS)],
@@ -264,6 +264,20 @@ def test_two_runs_of_the_same_questions(tmp_path: Path) -> None:
     other = [Question(id="q0000", question="Another?", answers=("x",))]
     with pytest.raises(InvalidInput, match=r"question 'q0000' is another one in .*first"):
         first.report(write(tmp_path / "fourth", other, [Made("once", [1.0])]))
+
+
+def test_limits_of_two_runs_name_the_run_of_each_cell(tmp_path: Path) -> None:
+    """A key alone would name two cells, and the failures of one would hide those of the other."""
+    cut = Made("chain", [0.0] * 10, budget=TOKENS, stop="budget:tokens")
+    failed = Made("once", [0.0] * 10, stop="failed")
+    runs = [write(tmp_path / name, questions(10), [cut, failed, Made("direct", [1.0] * 10)]) for name in ("a", "b")]
+    report = runs[0].report(runs[1])
+    limits = "\n".join(report["limits"])
+    assert "tries them again: `a: once` 10 and `b: once` 10." in limits
+    assert "half of the questions of `a: chain@tokens=4000` and `b: chain@tokens=4000`: a larger budget" in limits
+    assert "Every question failed in `a: once` and `b: once`: " in text(report)
+    alone = runs[0].report()
+    assert "half of the questions of `chain@tokens=4000`: a larger budget" in "\n".join(alone["limits"])
 
 
 def mixed(base: Path) -> tuple[rs.Run, rs.Run]:
@@ -463,8 +477,8 @@ def test_runs_with_the_same_answers_are_said_to_be_the_same(tmp_path: Path) -> N
         "Verdicts are corrected for 2 comparisons, intervals are not."
     )
     assert report["answer"][1] == (
-        "The same: all 2 cells have the same answers on all 40 questions: of others like them at most 7 % have another "
-        "one (95 % certain)."
+        "The same: all 2 cells have the same answers on all 40 questions: at most 7 % of further questions like these "
+        "would get different ones (95 % certain)."
     )
     assert [(one["comparison"]["same"], one["comparison"]["differ"]) for one in report["changes"]] == [
         ("answers", 0)
@@ -475,8 +489,8 @@ def test_runs_with_the_same_answers_are_said_to_be_the_same(tmp_path: Path) -> N
 def test_runs_with_the_same_scores_and_other_answers(tmp_path: Path) -> None:
     before, after = alike(tmp_path, 8, text="other words")
     words = text(before.report(after))
-    assert "`once@tokens=4000` has the same answers on all 8 questions: of others like them at most 31 % have" in words
-    assert "`chain@tokens=4000` has the same scores on all 8 questions: of others like them at most 31 % have" in words
+    assert "`once@tokens=4000` has the same answers on all 8 questions: at most 31 % of further" in words
+    assert "`chain@tokens=4000` has the same scores on all 8 questions: at most 31 % of further" in words
     published = [run.keep(tmp_path / f"{run.folder.name}-kept", texts=False) for run in (before, after)]
     for one, other in (published, (before, published[1]), (published[0], after)):
         changes = one.report(other)["changes"]
@@ -499,7 +513,7 @@ def test_modes_with_the_same_scores_are_not_said_to_need_more_questions(tmp_path
     cells = [Made(mode, scores, budget=TOKENS) for mode in ("once", "chain", "parallel")]
     report = write(tmp_path / "run", questions(20), cells).report()
     [first, *_] = report["answer"]
-    assert "; `chain` has the same scores on all 20 questions: of others like them at most 14 % have another" in first
+    assert "; `chain` has the same scores on all 20 questions: at most 14 % of further" in first
     assert first.endswith(" The same scores as `parallel`.")
     [level] = report["equal"][0]["levels"]
     assert {one["same"] for one in level["comparisons"]} == {"scores"}

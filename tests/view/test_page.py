@@ -22,7 +22,7 @@ from ragscale.cli import app
 from ragscale.errors import InvalidInput
 from ragscale.modes import Chain, Tree
 from ragscale.types import Event
-from ragscale.view.page import read_trace, trace_page
+from ragscale.view.page import PageWarning, read_trace, trace_page
 from ragscale.view.sent import Sent
 
 
@@ -117,7 +117,7 @@ def test_save_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ANSWER.save(tmp_path / "a.html", gold="Warsaw")
     assert read_trace(path)["gold"] == {"answers": ["Warsaw"]}
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(webbrowser, "open", lambda url: not opened.append(url))
     ANSWER.show()
     [url] = opened
     assert url.startswith("file://")
@@ -126,6 +126,15 @@ def test_save_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page.unlink()
     with pytest.raises(InvalidInput, match="cannot be written"):
         ANSWER.save(tmp_path / "none" / "a.html")
+
+
+def test_show_without_a_browser_says_which_file_the_page_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webbrowser, "open", lambda url: False)
+    with pytest.warns(PageWarning, match=r"No browser opens here\. The page is .*ragscale-.*\.html$") as told:
+        ANSWER.show()
+    page = Path(str(told[0].message).rpartition(" ")[2])
+    assert read_trace(page)["answer"] == "Warsaw"
+    page.unlink()
 
 
 def test_show_in_a_notebook_is_a_frame_below_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:

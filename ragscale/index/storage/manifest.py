@@ -213,10 +213,9 @@ class Manifest:
                     f"{folder}: its {MANIFEST_FILE} is missing, the passages and vectors are still there",
                     f"Restore {MANIFEST_FILE} from a copy, or move the folder away and build the index again.",
                 )
-            raise InvalidInput(
-                f"{folder}: not an index (no {MANIFEST_FILE})",
-                f"Build one: `ragscale index build CORPUS --out {folder}`.",
-            )
+            documents = folder.is_dir() and any(folder.iterdir())
+            command = f"index build {folder} --out INDEX" if documents else f"index build CORPUS --out {folder}"
+            raise InvalidInput(f"{folder}: not an index (no {MANIFEST_FILE})", f"Build one: `ragscale {command}`.")
         try:
             text = path.read_bytes().decode("utf-8")
             data = json.loads(text)

@@ -70,7 +70,7 @@ def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> 
         words = f"{at}{name(best)} scores {of} ({asked}). There is nothing at this cost to compare it with."
     elif _documents(measured, group) < FEWEST:
         words = (
-            f"{at}{asked} cannot tell which mode to use: {FEWEST} are the least for an advice. The highest mean has "
+            f"{at}{asked} cannot tell which mode to use: at least {FEWEST} are needed. The highest mean has "
             f"{name(best)}, {phrases.interval(data[best]['score'])}{_rival(measured, best, against, name)}"
         )
     elif chosen != best:
@@ -124,8 +124,8 @@ def opening(measured: Measured) -> str | None:
 def failed_alone(measured: Measured) -> str | None:
     """On cells in which every question failed, while others answered."""
     names = [
-        phrases.code(cell.key)
-        for at, cell in enumerate(measured.cells)
+        phrases.code(measured.name(at))
+        for at in range(len(measured.cells))
         if all(stop == "failed" for stop in measured.texts["stop_reason"][measured.known[:, at], at])
     ]
     if not names:

@@ -114,7 +114,7 @@ def _chart(measured: Measured, data: Sequence[view.CellData], axis: Axis, level:
     if bare:
         names = phrases.listing([phrases.code(name) for name in bare])
         note.append(f"No fit for {names}: it takes four different costs.")
-    left = [data[at]["key"] for at in range(len(data)) if at not in core]
+    left = [measured.name(at) for at in range(len(data)) if at not in core]
     if left:
         names = phrases.listing([phrases.code(name) for name in left])
         note.append(f"Not on the front for lack of questions or prices: {names}.")

@@ -138,7 +138,7 @@ def _sample(measured: Measured, level: float, deviation: float | None, family: i
             f"The figures are of {counted(n, 'question')}. Left out, as not all cells have been asked: "
             f"{counted(left, 'question')}, whose answers are in the table."
         )
-    few = [measured.cells[at].key for at in range(len(measured.cells)) if not measured.core[at]]
+    few = [measured.name(at) for at in range(len(measured.cells)) if not measured.core[at]]
     if few:
         found.append(
             f"{phrases.listing([phrases.code(key) for key in few])} were asked far fewer questions: their figures are "
@@ -203,12 +203,12 @@ def _times(number: int) -> str:
 
 def _rows(measured: Measured, ends: Sequence[view.Stopped]) -> list[str]:
     found = []
-    failed = {measured.cells[one["cell"]].key: n for one in ends if (n := one["stops"].get("failed", 0))}
+    failed = {measured.name(one["cell"]): n for one in ends if (n := one["stops"].get("failed", 0))}
     if failed:
         told = phrases.listing([f"{phrases.code(key)} {n}" for key, n in failed.items()])
         found.append(f"Failed questions score 0 and are charged; the same sweep tries them again: {told}.")
     cut = [
-        phrases.code(measured.cells[one["cell"]].key)
+        phrases.code(measured.name(one["cell"]))
         for one in ends
         if 2 * sum(n for stop, n in one["stops"].items() if stop.startswith("budget:")) > one["n"]
     ]

@@ -135,7 +135,7 @@ class Levels:
             )
         left = sorted({cell for group in several for cell in group.same})
         if left:
-            keys = phrases.listing([phrases.code(measured.cells[cell].key) for cell in left])
+            keys = phrases.listing([phrases.code(measured.name(cell)) for cell in left])
             note.append(f"Left out, as they did the same as at a smaller budget: {keys}.")
         return view.EqualCost(
             axis=self.axis, levels=[_level(measured, group) for group in several], margin=margin, method=method,

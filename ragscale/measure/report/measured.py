@@ -63,7 +63,7 @@ class Measured:
     run: list[int]
     """The run of each cell."""
     unasked: list[str]
-    """Keys of cells without a row."""
+    """Cells without a row, by `name`."""
     questions: list[Question]
     """Those that any cell has answered; of two runs, those that both have."""
     clusters: NDArray[Any]
@@ -82,6 +82,10 @@ class Measured:
     def axes(self) -> list[Axis]:
         """Costs that are known."""
         return [axis for axis, column in AXES.items() if column in self.numbers]
+
+    def name(self, cell: int) -> str:
+        """Key of a cell; of two runs with the name of its run, as both may have a cell of that key."""
+        return _named(self.runs, self.run[cell], self.cells[cell].key)
 
     def values(self, column: str) -> Array:
         """The matrix of a column over the questions that count: of cells of the core those that all of them have."""
@@ -130,6 +134,10 @@ class Measured:
         return [getattr(question, name) for question in self.questions]
 
 
+def _named(runs: Sequence[str], run: int, key: str) -> str:
+    return f"{runs[run]}: {key}" if len(runs) > 1 else key
+
+
 def measured(runs: Sequence[Source]) -> Measured:
     """The rows of one run, or of two.
 
@@ -158,7 +166,7 @@ def measured(runs: Sequence[Source]) -> Measured:
     cells, of, unasked, wide = [], [], [], []
     for at, (run, table) in enumerate(zip(runs, tables, strict=True)):
         have = set(table["cell"].to_pylist())
-        unasked += [key for key in run.cells if key not in have]
+        unasked += [_named(names, at, key) for key in run.cells if key not in have]
         cells += [cell for key, cell in run.cells.items() if key in have]
         of += [at for key in run.cells if key in have]
         wide.append([key for key in run.cells if key in have])

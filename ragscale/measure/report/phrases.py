@@ -112,12 +112,12 @@ def plenty(number: int) -> str:
 
 
 def same(what: str, found: Interval) -> str:
-    """That two cells have the same answers (or scores) to all questions, and how much of that others may have."""
+    """That two cells have the same answers (or scores) to all questions, and on how many others they may differ."""
     level = found.level
     share = 1 - (1 - level) ** (1 / found.clusters)  # the largest that would show none of its kind by chance
     return (
-        f"the same {what} on all {counted(found.n, 'question')}: of others like them at most {percent(share)} have "
-        f"another one ({percent(level)} certain)"
+        f"the same {what} on all {counted(found.n, 'question')}: at most {percent(share)} of further questions like "
+        f"these would get different ones ({percent(level)} certain)"
     )
 
 

@@ -126,7 +126,11 @@ def test_another_format_version(copy: Path) -> None:
 def test_not_an_index(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="not an index") as caught:
         Index.open(tmp_path)
-    assert "ragscale index build" in caught.value.remedy
+    assert caught.value.remedy == f"Build one: `ragscale index build CORPUS --out {tmp_path}`."
+    (tmp_path / "notes.txt").write_text("A folder of documents is what an index is built of, not where it may stand.")
+    with pytest.raises(InvalidInput, match="not an index") as caught:
+        Index.open(tmp_path)
+    assert caught.value.remedy == f"Build one: `ragscale index build {tmp_path} --out INDEX`."
 
 
 def test_a_manifest_that_is_gone(copy: Path) -> None:
