@@ -176,5 +176,5 @@ def _tell_probes(console: Console, agent: Agent) -> None:
 
     probes = agent.probe_spend
     if probes.llm_calls:
-        tried = f"apart: {counted(probes.llm_calls, 'call')} tried the model out, {cost(probes)}"
+        tried = f"not charged: {counted(probes.llm_calls, 'call')} to try the model out, {cost(probes)}"
         console.print(tried, style="dim", highlight=False)

@@ -125,7 +125,7 @@ def test_the_answer_and_its_sources_go_to_standard_output_and_the_steps_to_stand
 def test_what_trying_the_model_out_has_cost_is_shown_apart(folder: str, model: ScriptedLLM) -> None:
     model.probe_spend = Spend(llm_calls=3, prompt_tokens=40, completion_tokens=5)  # type: ignore[attr-defined]
     result = CliRunner().invoke(app, ["ask", folder, QUESTION, "--mode", "once"], env={"COLUMNS": "120"})
-    assert "apart: 3 calls tried the model out, 40 + 5 tokens\n" in result.stderr
+    assert "not charged: 3 calls to try the model out, 40 + 5 tokens\n" in result.stderr
     assert next(row.split()[1] for row in result.stdout.splitlines() if row.startswith("total")) == "1"
 
 
