@@ -3,8 +3,11 @@
 A stop word that is written as a name stays: ``vitamin A``, ``IT department``, ``A-level``, ``vitamina E``. Capitals
 that are there for another reason make no name: at the beginning of a sentence, in a title, in a line of capitals.
 
-A word that a sign joins has its parts as terms too (``get_user_name``, ``R&D``), numbers that may be one (``10 000``)
-have the whole, and a number with a sign (``5%``, ``$5``) has both: all are found, the exact one first.
+What others write in another way has further terms, so that all are found, the exact one first: a word that a sign or a
+hyphen joins its parts and the whole (``get_user_name``, ``R&D``, ``e-mail``, ``node.js``, ``O'Brien``), letters at a
+number both (``5kg``, ``RTX3090``, ``1990s``), numbers and initials that may be one the whole (``10 000``, ``J. R.``),
+a number with a sign (``5%``, ``$5``) both, a word with accents the one without, a Greek letter its name, and a Hebrew
+word the one without its prefixes.
 """
 
 from __future__ import annotations
@@ -16,14 +19,14 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
+from unicodedata import name, normalize
 
 from ragscale.errors import InvalidInput
 from ragscale.language.words import amounts, closed, folded, grouped, pairs, runs, together
 
 __all__ = ["AUTO", "CODES", "NO_LANGUAGE", "VERSION", "Terms", "known_language"]
 
-VERSION = 3
+VERSION = 4
 """Version of the rules that make terms: queries and passages must be cut by the same ones."""
 AUTO = "auto"
 NO_LANGUAGE = "none"
@@ -39,13 +42,24 @@ CODES = {
 """Languages by their codes (ISO 639-1): those of Snowball, and those whose letters are words."""
 _UNSTEMMED = ("burmese", "chinese", "japanese", "khmer", "korean", "lao", "thai")
 """Their letters are words and need no stemmer; bm25s's stop words of two of them are words that nothing here finds."""
-_STROKES = str.maketrans({"\u0142": "l", "\u00f8": "o", "\u0111": "d", "\u0131": "i", "\u00e6": "ae", "\u0153": "oe"})
+_STROKES = str.maketrans({"\u0142": "l", "\u00f8": "o", "\u0111": "d", "\u0131": "i", "\u00e6": "ae", "\u0153": "oe",
+    "\u00fe": "th", "\u00f0": "d"})  # fmt: skip
 _MEMORY = 1 << 17
 _LONG = 40
 _ENDS = (".", "?", "!", ":", ";", "\u2026", "\u3002")
 _FOLLOWED = re.compile(r"\w[.,;:?!]+")
 """A letter with the punctuation of an ending after it: no article stands there."""
 _OUTSIDE = re.compile(r"^[\W_]+|[\W_]+$")
+_COMPOUND = re.compile(r"[^\W_]+(?:[-\u2010\u2011][^\W_]+)+")
+_DOTTED = re.compile(r"(?<![\w./@-])(?:[^\W\d_]{2,3}\.[^\W\d_]+|[^\W\d_]+\.[^\W\d_]{1,3})(?!\w|[./@]\w)")
+_ELIDED = re.compile(r"([^\W\d_]+)['`\u00b4\u2019\u02bb\u02bc]((?!s\b)[^\W\d_]+)")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_AT_NUMBER = re.compile(r"([^\W\d_]+)([0-9](?:[0-9.,]*[0-9])?)|([0-9](?:[0-9.,]*[0-9])?)(?:st|nd|rd|th|s|([^\W\d_]+))")
+"""Letters before or behind a number, without the ending of an ordinal or a decade."""
+_HEBREW = re.compile("([\u05d5\u05e9]?)[\u05d4\u05d5\u05d1\u05dc\u05db\u05de\u05e9]([\u05d0-\u05ea]{3,})")
+"""Prefixes: and, that; the, in, to, as, from."""
+_ARABIC = re.compile("^[\u0648\u0641](?=\u0627\u0644[^\\W_]{2})")
+"""And, so, before an article."""
 _BETWEEN = re.compile(r"[\W_]+")
 _SIGN = re.compile(r"[&_]")
 _PERSIAN = str.maketrans("\u0643\u064a", "\u06a9\u06cc")
@@ -113,7 +127,23 @@ class Terms:
             if kept or word not in self._stopwords or self._is_part(word, chunk)
             for term in self._of(word)
         ]
-        return tuple(found) if text.isalnum() else (*found, *amounts(text))
+        if text.isalpha() and text.islower():
+            return tuple(found)
+        whole = [term for form in self._forms(text) for run in runs(form) for term in self._of(run)]
+        return (*found, *dict.fromkeys(term for term in whole if term not in found), *amounts(text))
+
+    def _forms(self, chunk: str) -> Iterator[str]:
+        """Other ways to write parts of a chunk."""
+        for found in chain(_COMPOUND.finditer(chunk), _DOTTED.finditer(chunk)):
+            yield re.sub(r"[\W_]", "", found[0])
+        if self._stemmer is None or self.language == "english":  # other stemmers know what is elided
+            for found in _ELIDED.finditer(chunk):
+                yield found[1] + found[2]
+                yield found[2] if len(found[2]) > 2 else ""
+        core = _OUTSIDE.sub("", chunk)
+        if (chunk.startswith("#") or core[:1].islower()) and not core.islower() and core.isalnum():
+            parts = _HUMP.split(core)
+            yield from parts if len(parts) > 1 and min(map(len, parts)) > 2 else ()
 
     def _is_part(self, run: str, chunk: str) -> bool:
         """Whether a stop word is a name by the signs around it: ``A-level``, ``I.T.``, ``(IT)``, ``vitamin A,``."""
@@ -136,12 +166,31 @@ class Terms:
             bare = _unaccented(bare)
         if self.language == "persian":
             bare = bare.translate(_PERSIAN)
-        return (bare if self._stemmer is None else self._stemmer.stemWord(bare),)
+        if self.language == "arabic":
+            bare = _ARABIC.sub("", bare)
+        term = bare if self._stemmer is None else self._stemmer.stemWord(bare)
+        return (term,) if term.isascii() else tuple(dict.fromkeys((term, *self._plainer(term))))
+
+    def _plainer(self, term: str) -> Iterator[str]:
+        yield _unaccented(term)
+        if len(term) == 1 and self.language != "greek" and name(term, "").startswith("GREEK SMALL LETTER"):
+            yield name(term).rpartition(" ")[2].lower().replace("lamda", "lambda")
+        prefixed = _HEBREW.fullmatch(term) if self._stemmer is None else None
+        if prefixed:
+            yield term[1:]
+            if prefixed[1]:
+                yield prefixed[2]
 
 
 def _parted(run: str) -> tuple[str, ...]:
-    """A word, and the parts that a sign joins in it."""
-    return (run, *_SIGN.split(run)) if "&" in run or "_" in run else (run,)
+    """A word, and the parts that a sign joins in it, or that are letters and a number."""
+    if run.isalpha() or run.isdecimal():
+        return (run,)
+    if "&" in run or "_" in run:
+        parts = _SIGN.split(run)
+        return (run, *parts, "".join(parts))
+    found = _AT_NUMBER.fullmatch(run)
+    return (run, *filter(None, found.groups())) if found else (run,)
 
 
 def _is_name(chunks: Sequence[str], at: int) -> bool:
@@ -200,7 +249,9 @@ def _unaccented(word: str) -> str:
     """A word as it is typed on a keyboard without accents: those who search in English write ``Beyonce``."""
     import regex
 
-    return normalize("NFC", regex.sub(r"(?<=\p{Latin}\p{M}*)\p{M}", "", normalize("NFD", word)).translate(_STROKES))
+    return normalize(
+        "NFC", regex.sub(r"(?<=[\p{Latin}\p{Greek}]\p{M}*)\p{M}", "", normalize("NFD", word)).translate(_STROKES)
+    )
 
 
 def _snowball(algorithm: str | None) -> Any:

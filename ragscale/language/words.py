@@ -4,12 +4,14 @@ Word boundaries are those of Unicode (UAX 29), over a normal form without case, 
 (Unicode 3.13, D146), with the tailoring that the annex leaves to its users:
 
 - Letters of scripts that are written without spaces, and of Korean, whose particles join their nouns, are words each.
-- ``U.S.A.`` is ``usa``, other letters are parted by a full stop; ``1,000`` is ``1000`` and ``.5`` is ``0.5``.
+- ``U.S.A.`` is ``usa``, other letters are parted by a full stop; ``1,000`` is ``1000`` and ``.5`` is ``0.5``;
+  so are ``1'000`` and ``1.000.000``, and ``O`Brien`` is ``O'Brien``.
 - A minus belongs to its number; ``C++``, ``C#``, ``A*``, ``AT&T`` and ``R&B`` are words.
 - A small number at a figure is a word of its own, so that neither ``10⁶`` is 106 nor ``1½`` is 11/2; at a unit (up to
   three letters) it belongs to it: ``km²`` and ``km^2`` are ``km2``.
 - Signs that stand for letters are apart (``Kinect™``, ``№5``, ``①Open``); marks that only help to read aloud are none:
-  Russian stress, Hebrew points, Arabic vowels. Arabic letters of Persian and Urdu are those of Arabic.
+  Russian stress, Hebrew points, Arabic vowels. Arabic letters of Persian and Urdu are those of Arabic,
+  alef is without hamza. A nasal of Devanagari before its consonant is anusvara, as it is mostly written.
 """
 
 from __future__ import annotations
@@ -35,6 +37,11 @@ _REPLACED = {
     "\u06a9": "\u0643",  # letters of Persian and Urdu, often typed with an Arabic keyboard
     "\u06cc": "\u064a",
     "\u06c1": "\u0647",
+    "\u0623": "\u0627",  # alef with hamza, which most writers leave out, and what Egypt writes for a final yeh
+    "\u0625": "\u0627",
+    "\u0671": "\u0627",
+    "\u0649": "\u064a",
+    "\u0901": "\u0902",  # chandrabindu, for which anusvara is written where there is no room
 }
 _READ_ALOUD = re.compile(
     "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
@@ -45,6 +52,11 @@ _STRESS = re.compile(
     "(?<=[\u0430\u0435\u0438\u043e\u0443\u044b\u044d\u044e\u044f\u0451\u0454\u0456\u0457\u0463])[\u0300\u0301]"
 )
 """An accent over a Cyrillic vowel; that over a consonant is a letter of Macedonian."""
+_NASAL = re.compile(
+    "\u0919\u094d(?=[\u0915-\u0918])|\u091e\u094d(?=[\u091a-\u091d])|\u0923\u094d(?=[\u091f-\u0922])"
+    "|\u0928\u094d(?=[\u0924-\u0927])|\u092e\u094d(?=[\u092a-\u092d])"
+)
+"""A nasal of Devanagari before a consonant of its class: anusvara may be written for it."""
 _UNSEEN = r"[\p{Default_Ignorable_Code_Point}\p{Cf}]"
 _RAISED = r"[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]"
 _SMALL = rf"""
@@ -79,8 +91,8 @@ _BLANK = r"(?<![^\s\p{Ps}\p{Pi}\p{S}\"'])"
 """Before a word there is nothing, a space, an opening bracket or quote, or a symbol."""
 
 _JOINED = rf"""(?:
-    (?<=[{_LETTER}\p{{M}}])['\u00b7](?={_LETTER})
-  | (?<=[0-9])[.,](?=[0-9])
+    (?<=[{_LETTER}\p{{M}}])['`\u00b7](?={_LETTER})
+  | (?<=[0-9])[.,](?=[0-9]) | (?<=[0-9])'(?=[0-9]{{3}}(?![0-9]))
   | (?<=\p{{WB=Hebrew_Letter}})"(?=\p{{WB=Hebrew_Letter}})
   | (?<=(?<!{_INSIDE}){_LETTER}\p{{M}}*)\.(?={_LETTER}\p{{M}}*+(?!{_INSIDE}))
   | (?<=(?<!{_INSIDE}){_ANY}\p{{M}}*)&(?={_ANY})
@@ -90,7 +102,7 @@ _JOINED = rf"""(?:
 _SIGNED = rf"(?:{_BLANK}-)?+(?:(?<![{_INSIDE}.])\.)?+(?=[0-9])"
 _NAMED = rf"""(?:
     (?<=[{_LETTER}\p{{M}}])(?:\+\+(?![{_LETTER}+#])|[+#](?![{_INSIDE}+#]))
-  | (?<=(?<![{_INSIDE}*]){_LETTER}\p{{M}}*)\*(?![{_INSIDE}*])
+  | (?<=(?<![{_INSIDE}*.]){_LETTER}\p{{M}}*)\*(?![{_INSIDE}*])
 )"""
 _SPACED = rf"(?:{_ANY}\p{{M}}*+(?:{_JOINED})?+)++(?:{_NAMED})?+"
 _RUN = rf"(?:{_TOGETHER}\p{{M}}*+)++"
@@ -103,7 +115,13 @@ _VALUED = rf"""
 _CHARACTER = rf"{_TOGETHER}\p{{M}}*+"
 _TORN = rf"(?<={_TOGETHER}\p{{M}}*)[^\S\n]*\n[^\S\n]*(?={_TOGETHER})"
 """A line end within a run of a script without spaces."""
-_THOUSANDS = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
+_THOUSANDS = re.compile(
+    r"-?(?:[0-9]{1,3}(?:(?:,[0-9]{3})+|(?:'[0-9]{3})+)|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3})(?:\.[0-9]+)?"
+    r"|-?[0-9]{1,3}(?:\.[0-9]{3}){2,}(?:,[0-9]+)?"
+)
+"""Numbers in groups: ``1,000``, of Switzerland (``1'000``), of India (``1,00,000``), of most others (``1.000.000``)."""
+_INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\. ){1,4}[^\W\d_]\.(?=\s|$|[,;:)])")
+"""Letters, each with a full stop, that spaces part: ``J. R. R.``."""
 
 
 @cache
@@ -144,6 +162,7 @@ def folded(text: str) -> str:
     """
     if text.isascii():
         return _with_powers(text.lower())
+    text = text.replace("\u00b4", "`")  # which would become a space
     form = _compiled(_SMALL).sub(" ", unicodedata.normalize("NFD", text))
     form = _compiled(_PICTURED).sub(lambda found: _apart(found[0]), form)
     for _ in range(3):  # twice is enough but where unseen characters part what composes
@@ -152,7 +171,7 @@ def folded(text: str) -> str:
         form = unicodedata.normalize("NFKC", _STRESS.sub("", form)).replace("i\u0307", "i")  # of the Turkish capital
         if form == before:
             break
-    return _with_powers(str(form))
+    return _with_powers(_NASAL.sub("\u0902", str(form)))
 
 
 def _apart(char: str) -> str:
@@ -182,12 +201,17 @@ def closed(text: str) -> str:
 
 
 def grouped(text: str, *, parts: bool = False) -> str:
-    """A text with numbers such as ``10 000`` in one; with `parts`, after what stands there: it may be two numbers."""
+    """A text with numbers such as ``10 000``, and initials such as ``J. R. R.``, in one.
+
+    With `parts`, after what stands there: it may be two numbers.
+    """
 
     def whole(found: re.Match[str]) -> str:
-        number = "".join(found[0].split())
-        return f"{found[0]} {number}" if parts else number
+        joined = "".join(found[0].split())
+        return f"{found[0]} {joined}" if parts else joined
 
+    if ". " in text:
+        text = _INITIALS.sub(whole, text)
     return _GROUPS.sub(whole, text) if _GROUPED.search(text) else text
 
 
@@ -262,12 +286,15 @@ def _plain(word: str) -> str:
     """A word as others write it: without the full stops of ``u.s.a`` and the commas of ``1,000``."""
     if word.isalpha():
         return word
+    word = word.replace("`", "'")
     if "." in word:
         head = word.lstrip("-")
         if head[0] == "." and head[1:2].isdecimal():
             word = f"{word[: len(word) - len(head)]}0{head}"
         elif not any(char.isdecimal() for char in word) and word[0] != ".":
             word = word.replace(".", "")
-    if "," in word and _THOUSANDS.fullmatch(word):
-        word = word.replace(",", "")
+    if not word.isdecimal() and _THOUSANDS.fullmatch(word):
+        if word.count(".") > 1:  # the full stop parts groups, and a comma the fraction
+            return word.replace(".", "").replace(",", ".")
+        word = word.replace(",", "").replace("'", "")
     return word

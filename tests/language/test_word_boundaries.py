@@ -39,7 +39,12 @@ texts = st.text() | st.text(alphabet="aAbé .,-'&+#*_/19½²⁻\u0301\u00ad\u200
         ("צה\u05f4ל צה\"ל", ["צה\"ל"] * 2),
         ("٣\u066b٥ ๒๕ १२", ["3.5", "25", "12"]),
         ("l\u00b7l ŀl", ["l\u00b7l", "l\u00b7l"]),
-        ("हिन्दी भारत", ["हिन्दी", "भारत"]),
+        ("हिन्दी हिंदी भारत चाँद", ["हिंदी", "हिंदी", "भारत", "चांद"]),
+        ("1'234 1.234.567 1.234.567,5 1,23,456 5'11 3.141 10.20.30.40", [
+            "1234", "1234567", "1234567.5", "123456", "5", "11", "3.141", "10.20.30.40",
+        ]),
+        ("O`Brien O\u00b4Brien `code` A.A*", ["o'brien", "o'brien", "code", "aa"]),
+        ("أحمد إسلام مستشفى آب", ["احمد", "اسلام", "مستشفي", "آب"]),
         ("长江\u3002中国", ["长", "江", "中", "国"]),
         ("デ\u30fcタ１番", ["デ", "\u30fc", "タ", "1", "番"]),
         ("서울은", ["서", "울", "은"]),
@@ -89,6 +94,8 @@ def test_white_space_within_a_word_is_closed() -> None:
     )
     assert [grouped(f"of 25{space}300 km") for space in " \u00a0\u202f"] == ["of 25300 km"] * 3
     assert grouped("in 2010 300 of 12 34 1.5 300", parts=True) == "in 2010 300 of 12 34 1.5 300"
+    assert grouped("J. R. R. Tolkien of J.R.R. and I. am") == "J.R.R. Tolkien of J.R.R. and I. am"
+    assert grouped("J. R. Tolkien", parts=True) == "J. R. J.R. Tolkien"
     assert grouped("1 234 567 of 7 800", parts=True) == "1 234 567 1234567 of 7 800 7800"
 
 
