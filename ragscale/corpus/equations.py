@@ -45,6 +45,8 @@ def raised(before: str, text: str, after: str) -> str:
     base = _BASE.search(before)
     if base is None or not (text[:1].isalnum() or text[:1] in "+-\u2212"):
         return text
+    if text in ("o", "os") and base.group() in "nN":
+        return text  # No 5
     if text.isalpha():
         number = before[-1].isdigit()
         if len(text) > 1 or (text in _ORDINALS if number else len(base.group()) > 1):

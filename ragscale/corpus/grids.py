@@ -26,7 +26,7 @@ class Grids:
     A cell over several rows stands in each of them, to the end of its group of rows. Several rows of headers become
     one; a header over all columns is none of them: above them it is the title of the table, below them a row. Tables
     that hold headings or other tables are there for their looks: they become blocks. So do tables of one column without
-    a header.
+    a header, and those of one column of code.
 
     Args:
         place: Where the page is, for messages.
@@ -54,7 +54,8 @@ class Grids:
             texts = {cell: _text(cell) for row in rows for cell in _cells(row)}
             lines = self._grid(rows, texts)
             columns = sorted({at for line in lines for at, cell in line.items() if texts.get(cell)})
-            if len(columns) == 1 and not any(cell.tag == "th" for cell in texts):
+            code = any(next(cell.iter("pre"), None) is not None for cell in texts)
+            if len(columns) == 1 and (code or not any(cell.tag == "th" for cell in texts)):
                 _to_blocks(table, rows)
                 continue
             if _is_title(lines[0]) and len(lines) > 2 and _is_header(lines[1]) and not _is_title(lines[1]):
@@ -112,9 +113,13 @@ def _for_looks(root: Any) -> set[Any]:
 
 def _rows(table: Any) -> tuple[list[Any], int]:
     """Rows as they are shown, the foot last, and how many of them its ``<thead>`` has."""
-    head, body, foot = (
-        [row for row in table.xpath(path) if _cells(row)] for path in ("./thead/tr", "./tr | ./tbody/tr", "./tfoot/tr")
+    # of several heads and feet the first ones are that, and the others are shown where they stand
+    paths = (
+        "./thead[1]/tr",
+        "./tr | ./tbody/tr | ./thead[position() > 1]/tr | ./tfoot[position() > 1]/tr",
+        "./tfoot[1]/tr",
     )
+    head, body, foot = ([row for row in table.xpath(path) if _cells(row)] for path in paths)
     return head + body + foot, len(head)
 
 

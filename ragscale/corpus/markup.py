@@ -11,6 +11,7 @@ from lxml import etree, html
 
 from ragscale.corpus.equations import SLASHES, gap, lowered, on_one_line, raised
 from ragscale.corpus.grids import Grids
+from ragscale.corpus.numbering import numeral
 from ragscale.corpus.wrapping import unwrapped
 from ragscale.errors import BadDocument
 
@@ -37,6 +38,11 @@ _INLINE = [*_EMPHASIS, "span", "a", "font", "small", "big", "label", "abbr", "ci
 _INDENTING = ("blockquote", "li", "dd")
 _RAISED = re.compile(r"vertical-align\s*:\s*(super|sub)\b", re.IGNORECASE)
 _LAID_OUT = re.compile(r"display\s*:\s*(none|block|flex|grid|table|list-item)", re.IGNORECASE)
+_ROLES = ("navigation", "search", "banner", "contentinfo")
+"""Of parts that are navigation, or the page's header and footer, where no element says so."""
+_CHROME = ("mw-editsection", "mw-jump-link", "noprint", "linenos", "lineno", "line-numbers-rows")
+"""Classes of what wikis and highlighters of code add to a text: links to edit it, numbers of lines."""
+_CLASS = re.compile(r"[a-z]*\.([\w-]+)", re.IGNORECASE)
 _TEXT_PICTURE = re.compile(r"\b(math|mwe-math|latex|tex|emoji|emoticon)", re.IGNORECASE)
 
 _WAS = "data-was"
@@ -44,8 +50,6 @@ _IN_WORDS = "^_\u200c\u200d"
 _MARK = re.compile(r"\[?(?:[0-9]{1,3}|[*\u2020\u2021])\]?")
 _NEAR = 100
 """Most elements without text between two that stand side by side."""
-_ROMAN = [(1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")]
-_ROMAN += [(10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")]
 _ESCAPED = re.compile(r"(?m)^([ \t]*(?:- )?)(\d*)\\([-+*.)])(?=[ \t])")
 _UNSEEN = dict.fromkeys((0xAD, 0x2060, 0xFEFF))  # soft hyphens and joiners
 _BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
@@ -88,6 +92,7 @@ def markdown_of(root: Any, place: object, limit: int) -> str:
         BadDocument: Its elements lie too deep, its tables or lines are too many, or the text is too long.
     """
     _refuse_deep(root, place)
+    _raise_by_class(root)
     _leave_out(root)
     _unwrap(root)
     for link in root.iter("a"):
@@ -180,13 +185,23 @@ def _leave_out(root: Any) -> None:
             element.tag = "span"  # opens what is below the heading
         if element.tag == "span" or (element.tag == "dialog" and element.get("open") is not None):
             continue
+        if element.tag == "template" and element.get("shadowrootmode") is not None:
+            element.tag = "div"  # shown in place of the element that holds it
+            continue
         if element.tag in _BOXES:
             element.tail = f" {element.tail or ''}"
         element.drop_tree()
     for element in list(root.iter("header", "footer")):
         if not any(above.tag in ("main", "article", "section") for above in element.iterancestors()):
             element.drop_tree()
-    for element in root.xpath("//a[contains(concat(' ', @class, ' '), ' headerlink ')]"):  # paragraph signs
+    for element in root.xpath("//body//*[@role]"):
+        framed = any(above.tag in ("main", "article", "section") for above in element.iterancestors())
+        if element.get("role") in _ROLES[:2] or (element.get("role") in _ROLES and not framed):
+            element.drop_tree()
+    for element in root.xpath("//body//*[@class]"):
+        if not set(_CHROME).isdisjoint(element.get("class").split()):
+            element.drop_tree()
+    for element in dict.fromkeys([*_signs(root), *_drawn_again(root)]):
         element.drop_tree()
     for element in root.xpath("//body//*[@hidden] | //body//*[@style]"):
         found = _LAID_OUT.search(element.get("style") or "")
@@ -197,6 +212,44 @@ def _leave_out(root: Any) -> None:
         elif element.tag in _INLINE and element.tag != "a":
             moved = _RAISED.search(element.get("style") or "")
             element.tag = {"super": "sup", "sub": "sub"}[moved[1].lower()] if moved else element.tag
+
+
+def _signs(root: Any) -> list[Any]:
+    """Links by which readers copy the address of a heading: those that say so, and signs within headings."""
+    links = (link for heading in root.iter(*_HEADINGS) for link in heading.iter("a") if "#" in (link.get("href") or ""))
+    signs = [link for link in links if not any(map(str.isalnum, "".join(link.itertext())))]
+    return [*root.xpath("//a[contains(concat(' ', @class, ' '), ' headerlink ')]"), *signs]
+
+
+def _drawn_again(root: Any) -> list[Any]:
+    """Drawings of an equation that stands beside them, hidden from readers of screens: KaTeX and MathJax write both."""
+    holding = set()
+    for element in root.iter("math"):
+        while element is not None and element not in holding:
+            holding.add(element)
+            element = element.getparent()
+    hidden = root.xpath("//body//span[@aria-hidden='true'] | //body//nobr[@aria-hidden='true']")
+    found = []
+    for element in hidden:
+        before, after = element.getprevious(), None if element.tail else element.getnext()
+        if after in holding or (before in holding and not before.tail):
+            found.append(element)
+    return found
+
+
+def _raise_by_class(root: Any) -> None:
+    """Give raised and lowered text of a page's own style sheet, as Google Docs writes it, the style itself."""
+    styles: dict[str, str] = {}
+    for sheet in root.iter("style"):
+        for rule in (sheet.text or "").split("}"):
+            names, _, looks = rule.rpartition("{")
+            moved = _RAISED.search(looks)
+            classes = [_CLASS.fullmatch(name.strip()) for name in names.split(",")] if moved else []
+            styles |= {found[1]: moved[0] for found in classes if found and moved}
+    for element in root.xpath("//body//*[@class]") if styles else ():
+        looks = [styles[name] for name in element.get("class").split() if name in styles]
+        if looks:
+            element.set("style", ";".join([element.get("style") or "", *looks]))
 
 
 def _unwrap(root: Any) -> None:
@@ -247,7 +300,7 @@ def _label(items: Any) -> None:
     number = len(own) if step < 0 and items.get("start") == "1" else _whole(items.get("start"), 1)
     for item in own:
         number = _whole(item.get("value"), number)
-        item.text = f"{_shown(number, items.get('type') or '1')}. {item.text or ''}"
+        item.text = f"{numeral(number, items.get('type') or '1')}. {item.text or ''}"
         number += step
     items.tag = "ul"
 
@@ -255,18 +308,6 @@ def _label(items: Any) -> None:
 def _whole(text: str | None, otherwise: int) -> int:
     text = (text or "").strip()
     return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else otherwise
-
-
-def _shown(number: int, kind: str) -> str:
-    if kind in "aA" and 0 < number <= 26:
-        return chr(ord(kind) + number - 1)
-    if kind in "iI" and 0 < number < 4000:
-        made = ""
-        for value, letters in _ROMAN:
-            made += letters * (number // value)
-            number %= value
-        return made if kind == "i" else made.upper()
-    return str(number)
 
 
 def _is_note(raised: Any) -> bool:

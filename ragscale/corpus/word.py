@@ -12,6 +12,7 @@ from zipfile import ZIP_STORED, ZipFile
 from ragscale.corpus.archive import open_zip
 from ragscale.corpus.documents import DOCUMENT_LIMIT, Part, markdown_part
 from ragscale.corpus.equations import gap, on_one_line
+from ragscale.corpus.numbering import Numbering
 from ragscale.corpus.parsing import parsing, refuse_tags
 from ragscale.corpus.source import Source
 from ragscale.errors import BadDocument
@@ -38,9 +39,14 @@ _WRAPPERS = [f"{_W}{name}" for name in ("fldSimple", "customXml", "moveTo", "dir
 """Elements that wrap text, into which mammoth does not look."""
 _NOT_TEXT = (
     # the hint in a control that nobody filled in, the table of contents, hidden text
-    "//w:sdt[w:sdtPr/w:showingPlcHdr or w:sdtPr/w:docPartObj/w:docPartGallery/@w:val='Table of Contents']"
+    "//w:commentReference"
+    " | //w:sdt[w:sdtPr/w:showingPlcHdr or w:sdtPr/w:docPartObj/w:docPartGallery/@w:val='Table of Contents']"
     " | //w:r[w:rPr/w:vanish[not(@w:val='0' or @w:val='false')]]"
 )
+_OPENS, _CLOSES = "\ue000", "\ue001"
+"""Around the number of a paragraph, until it is known what becomes of the paragraph."""
+_NUMBERED = re.compile(f"^{_OPENS}([^{_CLOSES}]*){_CLOSES}")
+_PLAIN_NUMBER = re.compile(r"([0-9]{1,9})[.)]?")
 _TEXTS = (b":document ", b":footnotes ", b":endnotes ")
 """Beginnings of the parts of a package that hold text."""
 _STYLE_PARTS = (b":styles ", b":numbering ")
@@ -55,7 +61,6 @@ p[style-name='Subtitle'] => p:fresh
 p[style-name='Heading 7'] => h6:fresh
 p[style-name='Heading 8'] => h6:fresh
 p[style-name='Heading 9'] => h6:fresh
-comment-reference =>
 """
 
 
@@ -83,6 +88,8 @@ def docx_parts(source: Source) -> Iterator[Part]:
             title, prepared = _title(package), _prepared(package)
         made = mammoth.convert_to_html(prepared, style_map=_STYLES, convert_image=lambda image: [])
         root = parsed(made.value, source.place)
+        if root is not None:
+            _number(root)
         for link in root.xpath("//a[starts-with(@href, '#') and .='\u2191']") if root is not None else ():
             link.drop_tree()  # from a note back to its mark
         text = markdown_of(root, source.place, DOCUMENT_LIMIT) if root is not None else ""
@@ -111,7 +118,7 @@ def _prepared(package: ZipFile) -> io.BytesIO:
     """The document without what is no text, and with what mammoth passes over as text."""
     from lxml import etree
 
-    copy, raised = io.BytesIO(), _raised_styles(package)
+    copy, raised, numbering = io.BytesIO(), _raised_styles(package), _numbering(package)
     with ZipFile(copy, "w", ZIP_STORED) as made:
         for info in package.infolist():
             if not info.filename.endswith((".xml", ".rels")):
@@ -121,6 +128,8 @@ def _prepared(package: ZipFile) -> io.BytesIO:
             if info.filename.endswith(".xml") and (texts or styles):
                 root = _tree(data)
                 _prepare(root, raised)
+                if b":document " in data:
+                    _write_numbers(root, numbering)
                 if not texts:
                     _name_headings(root)  # mammoth takes most of its time for what is none of its business
                     for element in root.xpath(_LOOKS, namespaces=_NAMESPACES):
@@ -131,11 +140,51 @@ def _prepared(package: ZipFile) -> io.BytesIO:
     return copy
 
 
+def _part(package: ZipFile, end: str) -> Any:
+    name = next((name for name in package.namelist() if name.endswith(end)), "")
+    return _tree(package.read(name)) if name else None
+
+
+def _numbering(package: ZipFile) -> Numbering:
+    return Numbering(_part(package, "/numbering.xml"), _part(package, "/styles.xml"))
+
+
+def _write_numbers(document: Any, numbering: Numbering) -> None:
+    """Write the number of each numbered paragraph before its text, between marks."""
+    from lxml import etree
+
+    for paragraph in document.iter(f"{_W}p"):
+        label = numbering.label(paragraph)
+        if label and next(paragraph.iter(f"{_W}t"), None) is not None:
+            run = etree.Element(f"{_W}r")
+            etree.SubElement(run, f"{_W}t").text = f"{_OPENS}{label}{_CLOSES}"
+            paragraph.insert(int(paragraph.find("w:pPr", _NAMESPACES) is not None), run)
+
+
+def _number(root: Any) -> None:
+    """Give lists the numbers that were written into their items, and write those of other paragraphs as text."""
+    for items in list(root.iter("ol")):
+        own = items.xpath("./li")
+        found = [_NUMBERED.match(item.text or "") for item in own]
+        plain = [_PLAIN_NUMBER.fullmatch(mark[1]) if mark else None for mark in found]
+        first = int(plain[0][1]) if plain and plain[0] else 0
+        follow = all(number and int(number[1]) == first + at for at, number in enumerate(plain))
+        if follow and next(items.iterancestors("td", "th"), None) is None:
+            items.set("start", str(first))
+            for item in own:
+                item.text = _NUMBERED.sub("", item.text)
+        elif any(found):
+            items.tag = "ul"
+    for element in root.iter():
+        if element.text and element.text[0] == _OPENS:
+            element.text = _NUMBERED.sub(r"\1 ", element.text)
+
+
 def _raised_styles(package: ZipFile) -> dict[str, str]:
     """Styles of characters that raise or lower them: ids with ``superscript`` or ``subscript``."""
-    name = next((name for name in package.namelist() if name.endswith("/styles.xml")), "")
     found: dict[str, str] = {}
-    for style in _tree(package.read(name)).iter(f"{_W}style") if name else ():
+    styles = _part(package, "/styles.xml")
+    for style in () if styles is None else styles.iter(f"{_W}style"):
         based = _value(style, "w:basedOn")  # Word writes a style behind the one that it is based on
         kind = _value(style, "w:rPr/w:vertAlign") or _moved(_value(style, "w:rPr/w:position")) or found.get(based, "")
         if kind:
@@ -202,6 +251,14 @@ def _prepare(root: Any, raised: Mapping[str, str]) -> None:
             for style in properties.findall("w:pStyle", _NAMESPACES):
                 properties.remove(style)
             properties.insert(0, etree.Element(f"{_W}pStyle", {f"{_W}val": f"{_OUTLINE}{level}"}))
+    for large in root.xpath(
+        "//w:p[w:pPr/w:framePr[@w:dropCap]]", namespaces=_NAMESPACES
+    ):  # the first letter of the next
+        follows = large.getnext()
+        if follows is not None and follows.tag == large.tag:
+            at = int(follows.find("w:pPr", _NAMESPACES) is not None)
+            follows[at:at] = [part for part in large if part.tag != f"{_W}pPr"]
+            large.getparent().remove(large)
     etree.strip_tags(root, *_WRAPPERS)
     for element in list(root.iter(f"{_M}oMath")):
         line = on_one_line(element)

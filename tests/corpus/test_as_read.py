@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from docx import Document
+from docx.oxml import parse_xml
 from made import passages, pdf, zipped
 from test_bounds import FONT, cell, pdf_of, table
 from test_formats import docx_of, run, written
@@ -176,6 +177,49 @@ HTML = {
         "<p><b>\u0939\u093f</b>\u0928\u094d\u0926\u0940 <i>Cafe</i>\u0301 <b>\u06a9\u062a</b>\u200c\u0647\u0627",
         "\u0939\u093f\u0928\u094d\u0926\u0940 Cafe\u0301 \u06a9\u062a\u200c\u0647\u0627",
     ),
+    "what wikis add to headings": (
+        "<h2>History<span class=mw-editsection>[<a href='/w?action=edit'>edit</a>]</span></h2>text"
+        "<div class='mw-heading'><h3>Use</h3><span class='mw-editsection'>[edit]</span></div>text",
+        "## History\n\ntext\n\n### Use\n\ntext",
+    ),
+    "signs that link to headings": (
+        "<h2>Install<a class=hash-link href='#x'>#</a></h2><h3><a href='#a'>#</a> Use</h3>"
+        "<h4>Run<a class=headerlink href='#r'>\u00b6</a></h4><h4>Zero<a href='#z'>\u200b</a></h4>"
+        "<h4><a href='#c'>C#</a></h4>",
+        "## Install\n\n### Use\n\n#### Run\n\n#### Zero\n\n#### C#",
+    ),
+    "equations that are drawn again": (
+        "<p>so <span class=katex><span class=katex-mathml><math><msup><mi>x</mi><mn>2</mn></msup></math></span>"
+        "<span class=katex-html aria-hidden=true><span>x</span><span>2</span></span></span> and "
+        "<span class=MathJax><nobr aria-hidden=true>y1</nobr><span><math><msub><mi>y</mi><mn>1</mn></msub></math>"
+        "</span></span> is <span aria-hidden=true>\u2605</span>",
+        "so x^2 and y_1 is \u2605",
+    ),
+    "raised by a class": (
+        "<style>@media print{.c0{color:red}}.c1,p .x{vertical-align:super;font-size:8pt}\n.c2 { vertical-align : sub }"
+        "</style><p>10<span class='c0 c1'>6</span> H<span class=c2>2</span>O <span class=c0>5</span>",
+        "10^6 H2O 5",
+    ),
+    "parts by their roles": (
+        "<div role=banner>Top</div><div role=navigation>Menu</div><div role=search>Find</div><p>text"
+        "<article><div role=contentinfo>by Ann</div></article><div role=contentinfo>Foot</div>",
+        "text\n\nby Ann",
+    ),
+    "numbers of lines of code": (
+        "<table><tr><td class=linenos><pre>1\n2</pre></td><td class=code><pre>import os\nos.getcwd()</pre></td></table>"
+        "<pre><span class=lineno>1 </span>x = 1\n</pre><pre class=line-numbers>y = 2</pre>",
+        "```\nimport os\nos.getcwd()\n```\n\n```\nx = 1\n```\n\n```\ny = 2\n```",
+    ),
+    "several heads of a table": (
+        "<table><thead><tr><th>A<th>B</thead><tbody><tr><td>1<td>2</tbody><thead><tr><th>C<th>D</thead>"
+        "<tbody><tr><td>3<td>4</tbody></table>",
+        "| A | B |\n| --- | --- |\n| 1 | 2 |\n| C | D |\n| 3 | 4 |",
+    ),
+    "shown in place of its element": (
+        "<my-card><template shadowrootmode=open><p>Rhodium</p></template></my-card><template>gone</template>",
+        "Rhodium",
+    ),
+    "numero": ("<p>n<sup>o</sup> 5, N<sup>os</sup> 6, 2<sup>n</sup>", "no 5, Nos 6, 2^n"),
     "labels of controls": (
         "<label>Size</label><select><option>S<option>M</select><button>Buy</button> big",
         "Size big",
@@ -369,6 +413,17 @@ DOCX = {
             )
         ],
         "漢(kan)字",
+    ),
+    "marks of comments": (
+        [paragraph(run("noted"), '<w:r><w:commentReference w:id="0"/></w:r>', run(" well"))],
+        "noted well",
+    ),
+    "letters over several lines": (
+        [
+            f'<w:p><w:pPr><w:framePr w:dropCap="drop" w:lines="3"/></w:pPr>{run("D")}</w:p>',
+            paragraph(run("ropped caps"), style="Quote"),
+        ],
+        "Dropped caps",
     ),
     "rows and paragraphs that were deleted": (
         [
@@ -590,6 +645,62 @@ def test_tables_within_lists_and_quotations(tmp_path: Path, margin: str) -> None
     assert len(tables) > 3
     assert all(chunk.startswith("\n".join(head)) for chunk in tables)
     assert [row for chunk in tables for row in chunk.split("\n")[2:]] == rows
+
+
+NUMBERS = (
+    ("decimal %1.", "lowerLetter %2)", "upperRoman %1.%3"),
+    ("decimal %1", "decimal %1.%2"),
+    ("decimal Article_%1",),
+)
+"""Levels of lists: kind and text of the numbers."""
+
+
+def numbered(paragraphs: list[tuple[str, int, int, str | None]]) -> bytes:
+    """A docx of paragraphs with the number of their list, their level and style; list 0 is none."""
+    made = Document()
+    definitions = made.part.numbering_part.element
+    names = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    for at, levels in enumerate(NUMBERS, 91):
+        inner = "".join(
+            f'<w:lvl w:ilvl="{depth}"><w:start w:val="{5 if at == 93 else 1}"/><w:numFmt w:val="{level.split()[0]}"/>'
+            f'<w:lvlText w:val="{level.split()[1].replace("_", " ")}"/></w:lvl>'
+            for depth, level in enumerate(levels)
+        )
+        definitions.insert(0, parse_xml(f'<w:abstractNum {names} w:abstractNumId="{at}">{inner}</w:abstractNum>'))
+    again = '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="1"/></w:lvlOverride>'
+    for number, of, more in ((91, 91, ""), (92, 92, ""), (93, 93, ""), (94, 91, again)):
+        definitions.append(
+            parse_xml(f'<w:num {names} w:numId="{number}"><w:abstractNumId w:val="{of}"/>{more}</w:num>')
+        )
+    for text, number, depth, style in paragraphs:
+        properties = made.add_paragraph(text, style=style)._p.get_or_add_pPr()
+        if number:
+            ids = f'<w:ilvl w:val="{depth}"/><w:numId w:val="{number}"/>'
+            properties.append(parse_xml(f"<w:numPr {names}>{ids}</w:numPr>"))
+    stream = io.BytesIO()
+    made.save(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("paragraphs", "text"),
+    [
+        ([("one", 91, 0, None), ("x", 91, 1, None), ("y", 91, 1, None), ("two", 91, 0, None)],
+         "1. one\n   - a) x\n   - b) y\n2. two"),
+        ([("one", 91, 0, None), ("between", 0, 0, None), ("two", 91, 0, None)], "1. one\n\nbetween\n\n2. two"),
+        ([("one", 91, 0, None), ("", 91, 0, None), ("three", 91, 0, None)], "- 1. one\n- 3. three"),
+        ([("one", 91, 0, None), ("again", 94, 0, None), ("two", 94, 0, None)], "- 1. one\n- 1. again\n- 2. two"),
+        ([("a", 91, 0, None), ("b", 91, 2, None), ("c", 91, 2, None)], "1. a\n   - - 1.I b\n     - 1.II c"),
+        ([("x", 93, 0, None), ("y", 93, 0, None)], "- Article 5 x\n- Article 6 y"),
+        ([("Scope", 92, 0, "Heading 1"), ("Terms", 92, 1, "Heading 2"), ("as in 1.1", 0, 0, None),
+          ("Use", 92, 0, "Heading 1"), ("text", 0, 0, None)],
+         "# 1 Scope\n\n## 1.1 Terms\n\nas in 1.1\n\n# 2 Use\n\ntext"),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_docx(tmp_path: Path, paragraphs: list[tuple[str, int, int, str | None]], text: str) -> None:
+    """Lists that go on or begin again, letters and Roman numerals, words, headings: as Word counts them."""
+    (found,) = passages(written(tmp_path, "a.docx", numbered(paragraphs)))
+    assert found.text == text
 
 
 def test_headings_of_a_docx_and_its_title(tmp_path: Path) -> None:

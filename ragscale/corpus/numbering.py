@@ -1,0 +1,130 @@
+"""Numbers of the paragraphs of docx documents, which Word does not write but counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+__all__ = ["Numbering", "numeral"]
+
+_NAMES = {"w": "http://schemas.openxmlformats.org/wordprocessingml/2006/main"}
+_W = f"{{{_NAMES['w']}}}"
+_PLACE = re.compile(r"%([1-9])")
+_DEPTH = 9
+"""Levels of a list, as Word has them."""
+_LABEL = 100
+"""Most characters of a label."""
+_ROMAN = [(1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")]
+_ROMAN += [(10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")]
+_KINDS = {"lowerLetter": "a", "upperLetter": "A", "lowerRoman": "i", "upperRoman": "I"}
+
+
+class _Level(NamedTuple):
+    start: int
+    kind: str
+    text: str
+    style: str
+
+
+def numeral(number: int, kind: str) -> str:
+    """A number as ``a``, ``A``, ``i`` or ``I`` count; in figures by any other kind, and beyond z and 3999."""
+    if kind in ("a", "A") and 0 < number <= 26:
+        return chr(ord(kind) + number - 1)
+    if kind in ("i", "I") and 0 < number < 4000:
+        made = ""
+        for value, letters in _ROMAN:
+            made += letters * (number // value)
+            number %= value
+        return made if kind == "i" else made.upper()
+    return str(number)
+
+
+class Numbering:
+    """Counts the numbered paragraphs of a document, in their order.
+
+    Args:
+        numbering: The root of its definitions of lists; None where it has none.
+        styles: The root of its styles; None where it has none.
+    """
+
+    def __init__(self, numbering: Any, styles: Any) -> None:
+        lists = {} if numbering is None else {_id(each): each for each in numbering.iter(f"{_W}abstractNum")}
+        linked = {_value(each, "w:styleLink"): key for key, each in lists.items()}
+        linked.pop("", None)
+        self._lists = {key: dict(_levels(each)) for key, each in lists.items()}
+        self._of: dict[str, tuple[str, Mapping[int, int]]] = {}
+        for number in () if numbering is None else numbering.iter(f"{_W}num"):
+            key = _value(number, "w:abstractNumId")
+            key = linked.get(_value(lists[key], "w:numStyleLink"), key) if key in lists else key
+            restarts = {
+                _whole(over.get(f"{_W}ilvl"), 0): _whole(_value(over, "w:startOverride"), 1)
+                for over in number.iterfind("w:lvlOverride[w:startOverride]", _NAMES)
+            }
+            self._of[number.get(f"{_W}numId", "")] = key, restarts
+        self._styles: dict[str, tuple[str, str]] = {}
+        for style in () if styles is None else styles.iter(f"{_W}style"):
+            above = self._styles.get(_value(style, "w:basedOn"), ("", ""))
+            own = (_value(style, "w:pPr/w:numPr/w:numId"), _value(style, "w:pPr/w:numPr/w:ilvl"))
+            self._styles[style.get(f"{_W}styleId", "")] = own[0] or above[0], own[1] or above[1]
+        self._counts: dict[str, dict[int, int]] = {}
+        self._restarted: set[tuple[str, int]] = set()
+
+    def label(self, paragraph: Any) -> str:
+        """The number of the next paragraph as Word shows it: ``3.``, ``b)``, ``1.2``; empty where it has none."""
+        style = _value(paragraph, "w:pPr/w:pStyle")
+        number, at = self._styles.get(style, ("", ""))
+        number = _value(paragraph, "w:pPr/w:numPr/w:numId") or number
+        key, restarts = self._of.get(number, ("", {}))
+        levels = self._lists.get(key, {})
+        depth = next((depth for depth, level in levels.items() if level.style and level.style == style), _whole(at, 0))
+        depth = _whole(_value(paragraph, "w:pPr/w:numPr/w:ilvl"), depth)
+        if depth not in levels:
+            return ""
+        counts = self._counts.setdefault(key, {})
+        if depth in restarts and (number, depth) not in self._restarted:
+            self._restarted.add((number, depth))
+            counts[depth] = restarts[depth]
+        else:
+            counts[depth] = counts.get(depth, levels[depth].start - 1) + 1
+        for deeper in [each for each in counts if each > depth]:
+            del counts[deeper]
+        level = levels[depth]
+        if level.kind in ("bullet", "none"):
+            return ""
+
+        def shown(found: re.Match[str]) -> str:
+            place = int(found[1]) - 1
+            start, kind = (levels[place].start, levels[place].kind) if place in levels else (1, "decimal")
+            return numeral(counts.get(place, start), _KINDS.get(kind, ""))
+
+        return _PLACE.sub(shown, level.text)[:_LABEL]
+
+
+def _levels(definition: Any) -> Iterator[tuple[int, _Level]]:
+    for level in definition.iterfind("w:lvl", _NAMES):
+        depth = _whole(level.get(f"{_W}ilvl"), 0)
+        if depth >= _DEPTH:
+            continue
+        yield (
+            depth,
+            _Level(
+                _whole(_value(level, "w:start"), 1),
+                _value(level, "w:numFmt") or "decimal",
+                _value(level, "w:lvlText")[:_LABEL],
+                _value(level, "w:pStyle"),
+            ),
+        )
+
+
+def _id(definition: Any) -> str:
+    return str(definition.get(f"{_W}abstractNumId", ""))
+
+
+def _value(element: Any, path: str) -> str:
+    found = element.find(path, _NAMES)
+    return "" if found is None else str(found.get(f"{_W}val", ""))
+
+
+def _whole(text: str | None, otherwise: int) -> int:
+    return int(text) if text and re.fullmatch(r"[0-9]{1,6}", text) else otherwise
