@@ -106,10 +106,7 @@ def _equal(console: Console, report: Report, table: EqualCost) -> None:
         ]  # fmt: skip
         rows: list[list[str | Text]] = []
         reference = level["reference"]
-        modes = [report["cells"][cell]["mode"] for cell in level["cells"]]
-        for cell in level["cells"]:
-            mode = report["cells"][cell]["mode"]
-            name = plain(mode if modes.count(mode) == 1 else _name(report, cell))
+        for cell, name in zip(level["cells"], _modes(report, level["cells"]), strict=True):
             found = _found(level["comparisons"], cell, reference)
             mean = _interval(report["cells"][cell]["score"])
             if cell == reference:
@@ -146,7 +143,7 @@ def _problem(console: Console, report: Report) -> None:
 
 
 def _strata(console: Console, report: Report, strata: Strata) -> FittedTable:
-    names = [plain(report["cells"][cell]["mode"]) for cell in strata["cells"]]
+    names = _modes(report, strata["cells"])
     groups = [plain(one["label"]) for one in strata["strata"]]
     numbers = [one["n"] for one in strata["strata"]]
     means = [
@@ -236,6 +233,14 @@ def _name(report: Report, cell: int) -> str:
     one = report["cells"][cell]
     key = one["key"].removesuffix(f"@{_shared(report)}")
     return f"{report['runs'][one['run']]['name']}: {key}" if len(report["runs"]) > 1 else key
+
+
+def _modes(report: Report, cells: Sequence[int]) -> list[str]:
+    """Names of cells of one level: the mode, and the limits where a mode is there more than once."""
+    modes = [report["cells"][cell]["mode"] for cell in cells]
+    return [
+        plain(mode if modes.count(mode) == 1 else _name(report, cell)) for cell, mode in zip(cells, modes, strict=True)
+    ]
 
 
 def _shared(report: Report) -> str:

@@ -40,6 +40,8 @@ __all__ = [
 LEFT_OUT = "(text left out)"
 """Stands for every question, answer and reason of what is published without texts."""
 
+_MOST = 1_000_000
+"""Hops, or facts side by side: no question has more, and tables of 64-bit numbers must hold it."""
 _KINDS: dict[type, str] = {str: "a text", int: "a whole number"}
 
 
@@ -67,6 +69,19 @@ class Question:
     """Whether all answers are wanted, as in PhantomWiki; scored as sets."""
     normalisation: Normalisation = "unicode"
     """How answers are compared: by words in any language, or ``"published"``, as HotpotQA's and SQuAD's scripts do."""
+
+    def __post_init__(self) -> None:
+        for text in (self.id, self.question, *self.answers, *self.supporting, self.type or "", self.cluster):
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                half = text[error.start]
+                raise InvalidInput(
+                    f"{text[:60]!r} holds half a surrogate pair ({half!r})", "Remove it, or write the whole character."
+                ) from None
+        for name, number in (("hops", self.hops), ("breadth", self.breadth)):
+            if number is not None and not 0 <= number <= _MOST:
+                raise InvalidInput(f"{name} is {number}, not a number from 0 to {_MOST:,}", "Mend it, or leave it out.")
 
 
 def load_questions(

@@ -18,20 +18,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from ragscale.answer import AnswerSpend
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.storage.durable import sync
 from ragscale.measure.cell import Cell
 from ragscale.measure.questions import Question, load_questions
+from ragscale.measure.racing import Drop
 from ragscale.types import Spend
 
 __all__ = ["VERSION", "Row", "Store"]
 
-VERSION = 2
+VERSION: Literal[2] = 2
 """Version of a run's files."""
 CONFIG_FILE = "config.json"
 QUESTIONS_FILE = "questions.jsonl"
@@ -44,6 +45,24 @@ _OTHER = "Give another --out, or go back to the settings of this one."
 _LONGEST = 120  # characters of a file's name: far below the limit of every file system
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A number from 0 to 1, checked where rows are read; NaN is none."""
+
+
+def _countable(spend: Spend) -> Spend:
+    """Refuse what no call can have cost: the table of `Run.rows` could not hold it, or means would be none."""
+    for name, value in spend.to_dict().items():
+        if value is not None and not -1e-6 <= value < 2**63:  # a difference of seconds may be a hair below 0
+            raise ValueError(f"{name} is {value!r}")
+    return spend
+
+
+def _all_countable(spend: AnswerSpend) -> AnswerSpend:
+    for field in fields(AnswerSpend):
+        _countable(getattr(spend, field.name))
+    return spend
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A finished question of a cell: scores and costs, without texts beyond the answer."""
@@ -51,21 +70,21 @@ class Row:
     id: str
     """Id of the question."""
     answer: str
-    em: float
+    em: Share
     """Exact match, 0 or 1."""
-    f1: float
+    f1: Share
     """Token F1, 0 to 1."""
-    gold_recall: float | None
+    gold_recall: Share | None
     """Share of gold passages among all that were retrieved; None where the question names none that the index knows."""
     stop_reason: str
     """As `Answer.stop_reason`; ``"failed"`` also where the run raised an error."""
     reason: str
     """Cause and remedy in plain words; empty for ``"answered"``."""
-    spend: AnswerSpend
+    spend: Annotated[AnswerSpend, AfterValidator(_all_countable)]
     """Charge of the last attempt."""
-    paid: Spend
+    paid: Annotated[Spend, AfterValidator(_countable)]
     """Cost of all attempts to this run: calls that its call store had are free."""
-    wall_seconds: float
+    wall_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Seconds from the question to its answer, waits included."""
     code: str
     """Mark of the source of modes and prompts: rows of different marks are not comparable."""
@@ -118,6 +137,38 @@ def _lean(spend: Spend) -> dict[str, Any]:
 
 
 _READER: TypeAdapter[Any] = TypeAdapter(Row)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Of a cell in `config.json`, what is read of it."""
+
+    mode: str
+    budget: dict[str, float]
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Config:
+    """Of `config.json`, what is read of it."""
+
+    cells: dict[str, _Cell]
+    price: dict[str, Any] | None = None
+    version: Literal[2] = VERSION
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Of a race, as `Store.looks` has it."""
+
+    questions: int
+    mark: str
+    cells: list[str]
+    drops: list[Drop]
+
+
+_CONFIG: TypeAdapter[Any] = TypeAdapter(_Config)
+_LOOKS: TypeAdapter[Any] = TypeAdapter(list[_Look])
 
 
 @dataclass(frozen=True)
@@ -327,7 +378,9 @@ class Store:
         """
         path = self.folder / RACE_FILE
         try:
-            return list(json.loads(path.read_text(encoding="utf-8"))["looks"]) if path.exists() else []
+            looks: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["looks"] if path.exists() else []
+            _LOOKS.validate_python(looks)
+            return looks
         except (ValueError, TypeError, KeyError) as error:
             raise InvalidInput(f"{path}: damaged ({error})", "Delete it: the race decides anew.") from error
 
@@ -360,11 +413,10 @@ class Store:
     def _config(self, path: Path) -> dict[str, Any]:
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(known["cells"], dict):
-                return dict(known)
-        except (ValueError, TypeError, KeyError):
-            pass
-        raise InvalidInput(f"{path}: damaged, or of another version of ragscale", "Give another --out.")
+            _CONFIG.validate_python(known)
+            return dict(known)
+        except ValueError as error:
+            raise InvalidInput(f"{path}: damaged, or of another version of ragscale", "Give another --out.") from error
 
 
 def _differences(known: dict[str, Any], wanted: dict[str, Any], inside: str = "") -> Iterator[tuple[str, Any, Any]]:

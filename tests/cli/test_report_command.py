@@ -33,6 +33,21 @@ def invoke(*words: str | Path, columns: int = 80) -> Any:
     return CliRunner().invoke(app, ["report", *map(str, words)], env={"COLUMNS": str(columns), "TERM": "dumb"})
 
 
+def test_cells_of_one_mode_have_different_names_in_a_group(tmp_path: Path) -> None:
+    """Most cells have a limit of seconds; those without one are of about equal cost."""
+    cells = [
+        Made(mode, scores, budget={name: limit})
+        for mode, name, limit, scores in (
+            ("once", "seconds", 5, [0.0] * 12), ("once", "seconds", 9, [0.0] * 12),
+            ("chain", "rounds", 2, [1.0, 0.0] * 6), ("chain", "serial_tokens", 1500, [1.0, 0.0, 0.0] * 4),
+        )
+    ]  # fmt: skip
+    write(tmp_path / "run", questions(12, hops=[1, 2]), cells)
+    result = invoke(tmp_path / "run", columns=120)
+    head = next(line for line in result.stdout.splitlines() if line.startswith("hops "))
+    assert head.split()[2:] == ["chain@rounds=2", "chain@serial_tokens=1500"]
+
+
 def test_the_answer_comes_first_and_all_fits_80_columns(run: Path) -> None:
     result = invoke(run)
     assert result.exit_code == 0, result.output

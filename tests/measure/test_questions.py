@@ -61,6 +61,10 @@ def test_reads_what_it_needs_and_ignores_the_rest(tmp_path: Path) -> None:
         (b'{"id": "q2", "question": "Who?", "answers": ["x", ""]}', r"answers is \['x', ''\]"),
         (b'{"id": "q2", "question": "Who?", "answers": {"x": 1}}', r"answers is \{'x': 1\}"),
         (b'{"id": "q2", "question": "Who?", "answers": ["x"], "supporting": [true]}', r"supporting is \[True\]"),
+        (b'{"id": "q2", "question": "Who \\ud83d?", "answers": ["x"]}', r"'Who \\ud83d\?' holds half a surrogate pair"),
+        (b'{"id": "\\ud83d", "question": "Who?", "answers": ["x"]}', "'.ud83d' holds half a surrogate pair"),
+        (b'{"id": "q2", "question": "Who?", "answers": ["x"], "hops": -1}', "hops is -1, not a number from 0"),
+        (b'{"id": "q2", "question": "Who?", "answers": ["x"], "breadth": 1%030d}' % 0, "breadth is 10+, not a number"),
         (GOOD.encode(), "id 'q1' is that of line 1"),
     ],
 )

@@ -113,6 +113,38 @@ def test_few_questions_give_no_advice(number: int, tmp_path: Path) -> None:
     assert report["limits"][0].startswith(f"{asked}: too few to tell modes apart")
 
 
+def test_few_documents_give_no_advice_and_are_what_is_told(tmp_path: Path) -> None:
+    cells = [Made("once", [0.0, 1.0] * 6, budget=TOKENS), Made("chain", [1.0] * 12, budget=TOKENS)]
+    report = write(tmp_path / "run", questions(12, of=4), cells).report()
+    assert report["answer"][0].startswith(
+        "With 4,000 tokens 12 questions of 3 documents cannot tell which mode to use: at least 8 documents are needed. "
+    )
+
+
+def test_levels_go_by_their_limits_whatever_their_cells_use_of_them(tmp_path: Path) -> None:
+    """A mode that uses little of the larger budget, and is not there at the smaller one."""
+    small, large = {"tokens": 1000}, {"tokens": 2000}
+    cells = [
+        Made("chain", noisy(0.3, 40), 900, budget=small), Made("chain", noisy(0.9, 40), 1800, budget=large),
+        Made("once(k=1)", noisy(0.3, 40, 1), 200, budget=large),
+    ]  # fmt: skip
+    report = write(tmp_path / "run", questions(40), cells).report()
+    assert [answer[:18] for answer in report["answer"][:2]] == ["With 1,000 tokens ", "With 2,000 tokens "]
+    assert report["answer"][2].startswith("More budget: 2,000 tokens instead of 1,000: +")
+
+
+def test_runs_of_different_seeds_have_the_advice_of_the_later_one(tmp_path: Path) -> None:
+    before, after = (
+        write(tmp_path / name, questions(12), [Made("once", [1.0] * 12, budget=TOKENS, seed=seed)])
+        for name, seed in (("a", 0), ("b", 1))
+    )
+    assert before.report(after)["answer"] == [
+        "The runs have no cell in common: `once@tokens=4000` against `once@tokens=4000,seed=1`.",
+        "In `b`, with 4,000 tokens (seed 1) `once` scores 1.00 [.76, 1.00] (12 questions). There is nothing at this "
+        "cost to compare it with.",
+    ]
+
+
 def test_what_is_undecided_says_how_many_would_tell(tmp_path: Path) -> None:
     once, chain = [1.0] * 5 + [0.0] * 7, [0.0] * 2 + [1.0] * 6 + [0.0] * 4
     report = write(
@@ -173,7 +205,7 @@ def test_all_failed_is_no_result(tmp_path: Path) -> None:
     cells = [Made(mode, [0.0] * 12, budget=TOKENS, stop="failed") for mode in ("once", "chain")]
     report = write(tmp_path / "run", questions(12), cells).report()
     assert report["answer"] == [
-        "Nothing is measured: all 24 runs failed. The most frequent reason (24 times): ModelError: the endpoint is "
+        "Nothing is measured: all 24 runs failed. The most frequent reason (24 of them): ModelError: the endpoint is "
         "gone. The same sweep tries them again."
     ]
     assert report["stopped"][0]["answered_tokens"] is None

@@ -103,6 +103,13 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"spend": {"total": {}}}, "spend.serial: Field required"),
         ({"trace": [1]}, "trace.1: Field required"),
         ({"trace": "at the end"}, "trace: Input should be a valid array"),
+        ({"f1": 7.0}, "f1: Input should be less than or equal to 1"),
+        ({"em": float("nan")}, "em: Input should be less than or equal to 1"),
+        ({"gold_recall": -0.5}, "gold_recall: Input should be greater than or equal to 0"),
+        ({"wall_seconds": float("inf")}, "wall_seconds: Input should be a finite number"),
+        ({"paid": {"prompt_tokens": 10**30}}, "paid"),
+        ({"paid": {"completion_tokens": -5}}, "paid: Value error, completion_tokens is -5"),
+        ({"spend": {"total": {"seconds": float("nan")}, "serial": {}}}, "spend: Value error, seconds is nan"),
     ],
 )
 def test_a_row_of_wrong_values_is_named(change: dict[str, object], problem: str, tmp_path: Path) -> None:
@@ -113,6 +120,30 @@ def test_a_row_of_wrong_values_is_named(change: dict[str, object], problem: str,
     with pytest.raises(InvalidInput) as refused:
         store.rows(cell)
     assert f"once.jsonl:2: damaged ({problem}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cells": []}, {"cells": {"once": None}}, {"cells": {"once": {"mode": "once"}}}, {"price": "dear"},
+        {"cells": {"once": {"mode": "once", "budget": {"tokens": "many"}, "seed": 0}}}, {"version": 1},
+    ],
+)  # fmt: skip
+def test_settings_of_another_shape_are_refused(change: dict[str, object], tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.pin({"llm": "scripted", "price": None}, [Cell(Once())])
+    known = json.loads((tmp_path / CONFIG_FILE).read_text())
+    assert store.config() == known
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(known | change))
+    with pytest.raises(InvalidInput, match=r"config\.json: damaged, or of another version"):
+        store.config()
+
+
+@pytest.mark.parametrize("looks", ["[{}]", '[{"questions": 16, "mark": "", "cells": [], "drops": [{}]}]', "3"])
+def test_looks_of_another_shape_are_refused(looks: str, tmp_path: Path) -> None:
+    (tmp_path / "race.json").write_text(f'{{"looks": {looks}}}')
+    with pytest.raises(InvalidInput, match=r"race\.json: damaged"):
+        Store(tmp_path).looks()
 
 
 def test_what_a_kill_left_behind_is_cut_off(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def report(
     levels = {axis: Levels.of(found, axis, pairs) for axis in _axes(found)}
     main = levels[_main(found)]
     latest = [one for one in main.groups if one.run == len(runs) - 1]
-    advice = [answer.advised(found, group, data) for group in latest if group.seed == found.seeds()[0]]
+    advice = [answer.advised(found, group, data) for group in latest if group.seed == found.advised_seed]
     head = max(advice, key=lambda one: (found.mean("f1", one.chosen), -found.mean(AXES[main.axis], one.chosen)))
     name = answer.name_in(found, head.group)
     baseline = answer.baseline_of(found, head.group)
@@ -138,7 +138,7 @@ def _serial(found: Measured, levels: dict[Axis, Levels], main: Levels, data: Seq
     groups = [
         group
         for group in levels["serial_tokens"].groups
-        if len(group.cells) > 1 and group.run == max(found.run) and group.seed == found.seeds()[0]
+        if len(group.cells) > 1 and group.run == max(found.run) and group.seed == found.advised_seed
     ]
     if not groups:
         return []
@@ -184,8 +184,8 @@ def _dropped(found: Measured, drops: Sequence[Drop]) -> list[view.Drop]:
             by=place.get(one.by),
             words=(
                 f"{phrases.code(one.by)} was better by {phrases.score(one.difference)} (at least "
-                f"{phrases.score(one.bound)}, however often one looks) at a cost of {one.cost_by:,.0f} instead of "
-                f"{one.cost:,.0f}."
+                f"{phrases.score(one.bound)}, however often one looks) for {one.cost_by:,.0f} instead of "
+                f"{one.cost:,.0f} tokens."
             ),
         )
         for one in drops

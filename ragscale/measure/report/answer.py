@@ -63,14 +63,17 @@ def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> 
     at = f"{_at(measured, group)} "
     of = phrases.interval(data[chosen]["score"])
     n = data[best]["score"]["n"]
-    asked = counted(n, "question")
+    asked, documents = counted(n, "question"), _documents(measured, group)
     if data[best]["score"]["value"] == 0:
         words = f"{at}no answer of {phrases.listing([name(cell) for cell in group.cells])} scores above 0 ({asked})."
     elif not against:
         words = f"{at}{name(best)} scores {of} ({asked}). There is nothing at this cost to compare it with."
-    elif _documents(measured, group) < FEWEST:
+    elif documents < FEWEST:
+        of_them, least = (
+            ("", str(FEWEST)) if documents == n else (f" of {counted(documents, 'document')}", f"{FEWEST} documents")
+        )
         words = (
-            f"{at}{asked} cannot tell which mode to use: at least {FEWEST} are needed. The highest mean has "
+            f"{at}{asked}{of_them} cannot tell which mode to use: at least {least} are needed. The highest mean has "
             f"{name(best)}, {phrases.interval(data[best]['score'])}{_rival(measured, best, against, name)}"
         )
     elif chosen != best:
@@ -116,7 +119,7 @@ def opening(measured: Measured) -> str | None:
     reasons = Counter(str(reason) for reason in measured.texts["reason"][measured.known])
     reason, times = reasons.most_common(1)[0]
     return (
-        f"Nothing is measured: all {counted(len(stops), 'run')} failed. The most frequent reason ({times} times): "
+        f"Nothing is measured: all {counted(len(stops), 'run')} failed. The most frequent reason ({times} of them): "
         f"{reason.rstrip('.')}. The same sweep tries them again."
     )
 

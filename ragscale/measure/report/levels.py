@@ -77,6 +77,11 @@ class Group:
     same: tuple[int, ...] = ()
     """Cells left out, as they did the same as one at a smaller budget."""
 
+    @property
+    def about(self) -> float:
+        """Its cost, for the order of levels: the limit where there is one, as cells may use little of it."""
+        return self.low if self.limit is None else self.limit
+
     @cached_property
     def label(self) -> str:
         """``up to 4,000 tokens``."""
@@ -114,7 +119,7 @@ class Levels:
             for cells in _by_cost(measured, axis, free):
                 found.append(replace(_group(measured, axis, None, cells, run, seed), same=same))
         compared = [replace(group, comparisons=_compared(group.cells, pairs)) for group in found]
-        return cls(axis, sorted(compared, key=lambda group: (group.run, group.seed, group.low)))
+        return cls(axis, sorted(compared, key=lambda group: (group.run, group.seed, group.about)))
 
     def shown(self, measured: Measured, margin: float) -> view.EqualCost | None:
         """As the page shows it; None where no two cells are of equal cost."""

@@ -129,6 +129,11 @@ class Measured:
         """Different seeds, in order."""
         return sorted({cell.seed for cell in self.cells})
 
+    @property
+    def advised_seed(self) -> int:
+        """The seed that advice is from: the smallest one of the last run."""
+        return min(cell.seed for cell, run in zip(self.cells, self.run, strict=True) if run == max(self.run))
+
     def property(self, name: str) -> list[Any]:
         """A property of each question, such as ``hops``; None where it has none."""
         return [getattr(question, name) for question in self.questions]
