@@ -185,6 +185,12 @@ def test_no_search_costs_more_than_its_full_cost_along_its_path(width: int, expa
     assert serial.rounds > cost.rounds - 2 * batches  # rollouts that go on are shorter
 
 
+def test_a_reset_that_all_elites_refill_costs_no_call() -> None:
+    """The model picks from more plans than there is room for; two resets between three generations."""
+    full = [Cost.of(Evolve(reset=1, refill=2, elites=elites).cost(Costs())[1]).llm_calls for elites in (2, 3)]
+    assert full == [48, 50]
+
+
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_without_limits_it_is_the_full_cost(mode: Mode) -> None:
     """But for searches: rollouts that go on from a chain are shorter."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
@@ -383,3 +384,21 @@ def test_attempts_of_a_call_follow_one_another(serial_calls: int) -> None:
     answer, ledger = run(Once(), llm=llm, budget=budget)
     check(answer, ledger, budget)
     assert answer.spend.serial.llm_calls == len(llm.calls) == min(serial_calls, 4)
+
+
+@pytest.mark.parametrize(
+    ("mode", "tokens", "reads"),
+    [
+        (Vote(n=5, width=4, stop="posterior"), 32_000, [4, 4, 4, 4, 6]),
+        (Vote(n=5, width=2, stop="posterior"), 32_000, [4, 4, 5, 5, 6]),
+        (Mcts(scorer="penalty"), 64_000, [6, 6, 6, 5, 5, 5, 5, 5]),
+    ],
+    ids=str,
+)
+def test_runs_of_uneven_batches_have_equal_shares(mode: Mode, tokens: int, reads: list[int]) -> None:
+    """Before, each batch had an equal share: the last one was a single run, and what that could not use was lost (the
+    first vote read 2, 2, 2, 2, 6 times with 59 % of its tokens)."""
+    answer, _ = run(mode, index=StubIndex(words=100), budget=Budget(tokens=tokens))
+    made = Counter(event.branch for event in of(answer, "read"))
+    assert [made[str(n)] for n in range(len(reads))] == reads
+    assert answer.spend.total.tokens > 0.8 * tokens

@@ -328,9 +328,11 @@ class Room:
         left = {name: max(0, getattr(self, name) - getattr(cost, name)) for name in (*_SUMMED, *ALONG)}
         return Room(**left, usd=max(0.0, self.usd - self.dollars(cost)), rate=self.rate)
 
-    def dealt(self, branches: int, layers: int = 1) -> Room:
-        """An equal part for each of `branches` side by side, in each of so many layers one after another."""
-        summed = {name: floored(getattr(self, name) / (branches * layers), name) for name in (*_SUMMED, "usd")}
+    def dealt(self, branches: int, layers: int = 1, runs: int = 0) -> Room:
+        """An equal part for each of `branches` side by side, in each of so many layers one after another, which have so
+        many `runs` in all (0: as many in each layer)."""
+        parts = runs or branches * layers
+        summed = {name: floored(getattr(self, name) / parts, name) for name in (*_SUMMED, "usd")}
         along = {name: _whole(getattr(self, name) / layers) for name in ALONG}
         return Room(**summed, **along, rate=self.rate)
 

@@ -361,7 +361,7 @@ def _lost(error: OSError) -> RagscaleError:
 
 
 def share(
-    moves: Moves, branches: int, *, layers: int = 1, later: Spend | None = None, timed: bool = True
+    moves: Moves, branches: int, *, layers: int = 1, runs: int = 0, later: Spend | None = None, timed: bool = True
 ) -> dict[str, float]:
     """An equal part of what is left for each of `branches`, which `send` gives them: in every dimension with a limit.
 
@@ -372,11 +372,12 @@ def share(
         moves: Of the node. Rounds, seconds and serial limits are along its critical path: all branches have the same.
         branches: Side by side. They share tokens, calls, queries and dollars.
         layers: Layers of such branches that are to follow one another, this one included: each gets an equal part.
+        runs: Branches of all layers, each of which gets an equal part of what they share; 0: as many in each layer.
         later: Cost of what is to follow them, which is left out.
         timed: Whether the layers share the seconds, too. Otherwise this one has all that are left: where nothing tells
             how many seconds a layer takes, one that is cut short is money lost.
     """
-    ledger, clock, room = moves.ledger, moves.clock, moves.room.less(later or Spend()).dealt(branches, layers)
+    ledger, clock, room = moves.ledger, moves.clock, moves.room.less(later or Spend()).dealt(branches, layers, runs)
     part = {name: getattr(room, name) for name in ("tokens", "llm_calls", "queries")}
     part |= {dimension: getattr(room, dimension) + getattr(clock, name) for dimension, name in ALONG.items()}
     finite: dict[str, float] = {name: max(0, int(amount)) for name, amount in part.items() if math.isfinite(amount)}

@@ -46,7 +46,7 @@ class Ensemble(Nesting):
     and answer at `temperature` at least. Seeds differ by the members' names, so members differ and repeat exactly.
     Where the budget cannot pay the least that `of` needs (`inner_cost`) `n` times, there are fewer members, one at
     least: few that end on whole passages, sooner than many that are cut off. Each gets an equal share of what is left
-    in every dimension. Members may run in batches (`further`), which get equal shares, too.
+    in every dimension. Members may run in batches (`further`): they have equal shares in all of them.
     """
 
     most: ClassVar[dict[str, float]] = {"n": 256}  # each member is a subgraph: more take seconds to start
@@ -83,10 +83,7 @@ class Ensemble(Nesting):
         """One member at its least; all members in full. The closing answer comes on top where members write none."""
         ends = self.ends_cost(costs) if self.closes else self.look_cost(costs)
         least, full = self.inner_cost(costs)
-        sizes = list[int]()
-        while self.further(sizes):
-            sizes.append(self.batch(sizes))
-        return ends + least, ends + sum((beside(full, size) for size in sizes), Cost())
+        return ends + least, ends + sum((beside(full, size) for size in self._to_come([])), Cost())
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many members as the budget pays for, batch by batch."""
@@ -94,11 +91,11 @@ class Ensemble(Nesting):
         part, shape = None, dict[str, Any]()
         while self.further(done):
             left = room.less(spend)
-            members, turns = self._size(costs, left, done)
+            members, turns, runs = self._size(costs, left, done)
             if not members:
                 break
-            score = self.score_cost(costs) if done or members * turns > 1 else Spend()
-            if (dealt := left.dealt(members, turns).less(score)) != part:  # equal ones, where nothing limits them
+            score = self.score_cost(costs) if done or runs > 1 else Spend()
+            if (dealt := left.dealt(members, turns, runs).less(score)) != part:  # equal ones, where nothing limits them
                 part, each = dealt, self.of.forecast(costs, dealt, looked=True, answers=self.members_answer)
             spend += beside(each.spend + score, members)
             done.append(members)
@@ -132,13 +129,13 @@ class Ensemble(Nesting):
         held = {} if self.closes else {"held": 0}
         if done and not await self.goes_on(moves, state):
             return {"members": 0, **held}
-        members, turns = self._size(costs, moves.room, done)
+        members, turns, runs = self._size(costs, moves.room, done)
         if members < (full := self.batch(done)):
             moves.note("select", f"{members} of {full} members", status="narrowed")
-        part = share(moves, max(1, members), layers=turns)
+        part = share(moves, max(1, members), layers=turns, runs=runs)
         return {
             "part": part, "typical": costs.means, "members": members, "sizes": [members] if members else [],
-            "scored": bool(done) or members * turns > 1, **held,
+            "scored": bool(done) or runs > 1, **held,
         }  # fmt: skip
 
     async def _to_members(self, state: EnsembleState) -> list[Send] | str:
@@ -164,13 +161,21 @@ class Ensemble(Nesting):
         """Whether there may be several batches."""
         return self.further([self.batch([])]) > 0
 
-    def _size(self, costs: Costs, room: Room, done: Sequence[int]) -> tuple[int, int]:
-        """Members of the next batch that `room` pays for, one at least in the first; and batches, this one included,
-        that it is to be shared by."""
+    def _to_come(self, done: Sequence[int]) -> list[int]:
+        """Sizes in full of the batches that follow those of so many."""
+        sizes = [*done]
+        while self.further(sizes):
+            sizes.append(self.batch(sizes))
+        return sizes[len(done) :]
+
+    def _size(self, costs: Costs, room: Room, done: Sequence[int]) -> tuple[int, int, int]:
+        """Members of the next batch that `room` pays for, one at least in the first; batches, this one included, that
+        it is to be shared by; and the members of all these."""
         least, _ = self.inner_cost(costs)
         pays = not done or room.reaches(least)
         members = int(max(0 if done else 1, min(self.batch(done), room.times(least)))) if pays else 0
-        return members, room.layers(beside(least, members), self.further(done)) if members else 1
+        turns = room.layers(beside(least, members), self.further(done)) if members else 1
+        return members, turns, min(sum(self._to_come(done)), members * turns)
 
 
 def some(outcomes: Sequence[Outcome]) -> list[Outcome]:

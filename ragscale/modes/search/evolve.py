@@ -393,8 +393,8 @@ class Evolve(Planning):
         return costs.plan(min(self.plan_k, self.looks)) + costs.retrieve(self.queries) + costs.answer(self.context)
 
     def _pick(self, costs: Costs) -> Spend:
-        """The model call of a reset."""
-        return costs.score()
+        """The model call of a reset; none where all elites refill the islands."""
+        return costs.score() if self.elites > self.refill else Spend()
 
     def _whole(self, costs: Costs) -> Spend:
         """All generations."""

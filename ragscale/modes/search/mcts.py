@@ -101,7 +101,8 @@ class Mcts(Continuing):
             layers = self._layers(costs, left, done, width)
             reward = score if done or width * layers > 1 else Spend()
             of = later.of if done else self.of
-            each = of.forecast(costs, left.dealt(width, layers).less(reward), looked=True)
+            part = left.dealt(width, layers, min(self.rollouts - done, width * layers)).less(reward)
+            each = of.forecast(costs, part, looked=True)
             batch = beside(each.spend + reward, width)
             # All others at once where they can be paid: there may be any number of them.
             rest = (self.rollouts - done) // width if done else 1
@@ -145,7 +146,7 @@ class Mcts(Continuing):
             )  # fmt: skip
         branches = max(1, len(leaves))
         layers = self._layers(costs, room, len(done), branches)
-        part = share(moves, branches, layers=layers)
+        part = share(moves, branches, layers=layers, runs=min(self.rollouts - len(done), branches * layers))
         return {
             "leaves": leaves,
             "scored": bool(done) or branches * layers > 1,
