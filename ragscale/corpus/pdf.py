@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
 from ragscale.corpus.documents import DOCUMENT_LIMIT, Part
@@ -55,6 +55,21 @@ _HYPHENED = re.compile(r"\w+-\w+")
 _SPACES = re.compile(r"[ \t]{2,}")
 _LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}  # ff to st
 _UNSEEN = {**_LIGATURES, 0xAD: None, ord(_COLUMN): None}
+_NAMED = re.compile(r"/((?:f_)?f_[bfhijklt]|T_h|c_t|s_t|t_t)")
+"""Names of ligatures that pypdf writes as they are."""
+_ACCENTS = dict(
+    zip(
+        "\u00b4\u00a8\u02c6\u02dc\u02dd\u02c7\u02d8\u02da",
+        "\u0301\u0308\u0302\u0303\u030b\u030c\u0306\u030a",
+        strict=True,
+    )
+)
+_ACCENTED = re.compile(rf"(?<![0-9])(?<!\b[cdjlmnst])([{''.join(_ACCENTS)}])((?<=\w.) )?([A-Za-z\u0131])")
+"""An accent that TeX draws before its letter; behind one such letter it may be an apostrophe: l\u00b4amour."""
+_CEDILLA = re.compile(r"([CcSsTt])\u00b8 ?|\u00b8 ?([CcSsTt])")
+_NUMBERED = re.compile(r"([0-9]{1,5})[ \t]+(?=\S)")
+_FEW, _MOST = 5, 0.8
+"""Fewest lines with numbers one after the other, and of all lines, by which they are numbers of the lines."""
 _INNER = 3
 """Most letters of a word within a compound: mother-in-law, state-of-the-art."""
 _TEXT = (b"Tj", b"TJ", b"'", b'"')
@@ -229,6 +244,7 @@ def _rejoined(pages: list[str]) -> Iterator[str]:
     A hyphen stays where the file has the word with it elsewhere, before a capital, behind capitals alone, before and
     behind a digit, within a compound of three words, and before a conjunction.
     """
+    pages = [_CEDILLA.sub(_with_cedilla, _ACCENTED.sub(_composed, _unnumbered(page))) for page in pages]
     known = Counter(word for page in pages for word in _HYPHENED.findall(page))
 
     def whole(broken: re.Match[str]) -> str:
@@ -250,6 +266,27 @@ def _rejoined(pages: list[str]) -> Iterator[str]:
     for page in pages:
         text = _SPACES.sub(" ", _BROKEN.sub(whole, page)).translate(_UNSEEN)
         yield unwrapped(text, short=False)
+
+
+def _unnumbered(page: str) -> str:
+    """A page without the numbers of its lines, as manuscripts and laws have them in the margin."""
+    page = _NAMED.sub(lambda name: name[1].replace("_", ""), page)
+    lines = page.split("\n")
+    found = [(at, int(mark[1])) for at, mark in enumerate(map(_NUMBERED.match, lines)) if mark]
+    follow = all(after[1] == before[1] + 1 for before, after in pairwise(found))
+    if len(found) < _FEW or len(found) < _MOST * len(lines) or not follow:
+        return page
+    return "\n".join(_NUMBERED.sub("", line, count=1) if _NUMBERED.match(line) else line for line in lines)
+
+
+def _composed(found: re.Match[str]) -> str:
+    letter = "i" if found[3] == "\u0131" else found[3]
+    made = unicodedata.normalize("NFC", letter + _ACCENTS[found[1]])
+    return made if len(made) == 1 else found[0]
+
+
+def _with_cedilla(found: re.Match[str]) -> str:
+    return unicodedata.normalize("NFC", f"{found[1] or found[2]}\u0327")
 
 
 class _Late(BaseException):

@@ -461,6 +461,7 @@ def page(content: bytes, font: bytes = FONT) -> bytes:
 
 
 LATIN = FONT.replace(b">>", b"/Encoding/WinAnsiEncoding>>")
+NAMES = b"/Encoding<</Type/Encoding/BaseEncoding/WinAnsiEncoding/Differences[1/f_f_i/f_l/T_h]>>>>"
 LIGATURE = FONT.replace(b">>", b"/Encoding<</Type/Encoding/Differences[1/ffi]>>>>")
 RISING = b"10|6| J, 5 km|2|, x|n+1|, the 21|st| and 3|1|/|2| cups, log|2|32, 101|2| of H|2|O, 7|2|5"
 RISES = (0, 5, 0, 5, 0, 5, 0, 5, 0, 5, 0, -3, 0, -3, 0, -3, 0, -3, 0, 5, 0)
@@ -559,6 +560,22 @@ PDF = {
         "left one\nleft two\nright one\nright two",
     ),
     "ligatures": (page(lines(b"o\\001ce"), LIGATURE), "office"),
+    "ligatures by the names of their letters": (
+        page(lines(b"e\\001cient \\002uid \\003e"), FONT.replace(b">>", NAMES)),
+        "efficient fluid The",
+    ),
+    "accents before their letters": (
+        page(lines(b"G\xa8odel, Poincar\xb4e, fa\xb8cade fac\xb8ade, l\xb4amour, don\xb4t, 5\xb4a"), LATIN),
+        "G\u00f6del, Poincar\u00e9, fa\u00e7ade fa\u00e7ade, l\u00b4amour, don\u00b4t, 5\u00b4a",
+    ),
+    "numbers of lines": (
+        page(lines(b"1 Rhodium is a", b"2 metal found in Lon-", b"3 don by Wolla-", b"4 ston in the year", b"5 1804.")),
+        "Rhodium is a\nmetal found in London by Wollaston in the year\n1804.",
+    ),
+    "numbers that begin lines": (
+        page(lines(b"1 of them is a", b"2 metal", b"3 gas", b"4 salt", b"6 water")),
+        "1 of them is a\n2 metal\n3 gas\n4 salt\n6 water",
+    ),
     "text on its side": (page(b"/F 12 Tf 0 1 -1 0 100 100 Tm (Sideways text) Tj"), "Sideways text"),
 }
 
