@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import inspect
 import json
 import warnings
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, ParamSpec, Protocol
 
 from ragscale import background, modes
 from ragscale.agent import Agent
@@ -46,6 +47,7 @@ Engine = Literal["local", "ray"]
 SweepProgress = Callable[[Cell, Row | None, int, int], None]
 """Called with a cell, the row that was just finished (None at the start), rows done and rows in all."""
 
+P = ParamSpec("P")
 _SHOWN = 5
 HEALTH = 2
 """Questions of each cell that are asked before the bulk."""
@@ -176,6 +178,18 @@ def dry_run(
     return plan(cells, left, price=agent.price, concurrency=concurrency, means=known)
 
 
+def _like(work: Callable[P, Awaitable[Run]]) -> Callable[[Callable[..., Run]], Callable[P, Run]]:
+    """Gives a function the parameters of another, and its documentation below its own: a notebook shows both."""
+
+    def made(function: Callable[..., Run]) -> Callable[P, Run]:
+        function.__signature__ = inspect.signature(work)  # type: ignore[attr-defined]
+        function.__doc__ = f"{inspect.getdoc(function)}\n\n{inspect.getdoc(work)}"
+        return function
+
+    return made
+
+
+@_like(asweep)
 def sweep(*args: Any, **kwargs: Any) -> Run:
     """`asweep`, blocking, also beside a running loop, as in a notebook; an interrupt cancels what is in flight.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import json
 import os
 import re
@@ -26,6 +27,15 @@ from ragscale.measure import Cell, ModeReport, Question, Run, Store, asweep, att
 from ragscale.measure.questions import shuffled
 from ragscale.measure.runner import GoldWarning
 from ragscale.modes import Chain, Mode, Once, Parallel, spec
+
+
+def test_the_blocking_sweep_shows_its_parameters() -> None:
+    """As `help` and a notebook show them."""
+    assert list(inspect.signature(sweep).parameters) == list(inspect.signature(asweep).parameters)
+    told = inspect.getdoc(sweep)
+    assert told is not None
+    assert told.startswith("`asweep`, blocking, ")
+    assert "    budgets: Limits of a question, one or more; None for the agent's.\n" in told
 
 
 async def measured(*arguments: Any, **options: Any) -> dict[str, ModeReport]:
