@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -33,9 +34,21 @@ __all__ = [
     "proxy_variables",
     "read_bounded",
     "retry_after",
+    "wait_told",
 ]
 
 _STEP = 1 << 16  # bytes decoded at once
+# Words before a wait: OpenAI and Groq ("Please try again in 1m2.5s"), Azure ("Please retry after 24 seconds"), Gemini
+# ("Please retry in 32.5s", "retryDelay": "32s", in LangChain's texts retry_delay { seconds: 32 }), Hugging Face
+# ("estimated_time": 20.0), FastAPI's limiters ("retry_after": 30).
+_WAIT = re.compile(
+    r"(?:\btry again|\bretry(?:ing)?) (?:in|after) |"
+    r"(?:retry[-_ ]?(?:after|delay)(?:[-_ ]?seconds)?|estimated_time)\W{1,6}(?:seconds\W{1,3})?(?=\d)",
+    re.IGNORECASE,
+)
+_DURATION = re.compile(r"\s*(\d{1,9}(?:\.\d{1,20})?)(?:\s*(ms|milli|[smhd])[a-z]*)?", re.IGNORECASE)
+_UNITS = {"ms": 1e-3, "milli": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_WAITS = 20  # places looked at
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # of zlib; 31: with gzip's head and checksum
 
 
@@ -258,6 +271,33 @@ def retry_after(header: str | None) -> float | None:
     except ValueError:
         seconds = _until(header or "")
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def wait_told(headers: Mapping[str, str], text: str) -> float | None:
+    """The seconds that a server asks to wait: by ``Retry-After``, or in the words of its refusal.
+
+    Args:
+        headers: Of its answer.
+        text: Its body, or what a client library made of that.
+
+    Returns:
+        None where it tells none.
+    """
+    seconds = retry_after(headers.get("retry-after") or headers.get("Retry-After"))
+    if seconds is not None:
+        return seconds
+    found = (_duration(text, at.end()) for at, _ in zip(_WAIT.finditer(text), range(_WAITS), strict=False))
+    return next((told for told in found if told is not None), None)
+
+
+def _duration(text: str, at: int) -> float | None:
+    """Seconds of a duration as ``7.66s``, ``1m2.5s``, ``24 seconds``, or a bare number of them; None for others."""
+    total = None
+    while part := _DURATION.match(text, at):
+        total, at = (total or 0.0) + float(part[1]) * _UNITS[(part[2] or "s").lower()], part.end()
+        if part[2] is None:
+            break
+    return total
 
 
 def _until(date: str) -> float:

@@ -27,6 +27,7 @@ __all__ = [
     "Template",
     "Tokens",
     "UsageBlock",
+    "failure",
     "read",
     "said",
     "status",
@@ -38,8 +39,13 @@ _SAID = 300  # characters of a server's own words
 _NAME = 500  # characters of a name
 _MODELS, _SAMPLES, _PARTS, _CALLS = 10_000, 1000, 10_000, 100  # of a list, of a call, of a message
 _TEXTS = ("text", "output_text")  # types of content parts that are no thoughts
-_WORDS = ("error", "errors", "message", "Message", "detail", "msg", "error_description", "faultstring", "status_msg")
-_NUMBERED = ("code", "status", "status_code", "statusCode")
+_WORDS = (
+    "error", "errors", "message", "Message", "detail", "msg", "error_description", "faultstring", "status_msg",
+    "base_resp", "error_msg", "error_message", "errorMessage",
+)  # fmt: skip
+_NUMBERED = ("code", "status", "status_code", "statusCode", "http_code")
+# MiniMax tells its failures in base_resp beside HTTP 200: https://platform.minimax.io/docs/api-reference/errorcode
+_MINIMAX = {1000: 500, 1001: 504, 1002: 429, 1004: 401, 1008: 402, 1024: 500, 1033: 500, 2013: 400}
 _NAMED = (
     (
         re.compile(r"rate[_ -]?limit|too[_ -]?many[_ -]?requests|throttl|resource[_ -]?exhausted|quota", re.IGNORECASE),
@@ -49,6 +55,17 @@ _NAMED = (
     (re.compile(r"authentication|invalid[_ -]api[_ -]key", re.IGNORECASE), 401),
 )
 """Names of errors, with the status that they stand for."""
+# As servers and LangChain's models call an end by the model; "eos_token" is TGI's before 2.3 and watsonx's
+# (https://github.com/huggingface/text-generation-inference/pull/2344), "complete" Cohere's, "tool_use" Claude's.
+_ENDS = {
+    "stop", "eos", "eos_token", "end_turn", "endturn", "stop_sequence", "stop_token", "complete", "completed",
+    "tool_calls", "tool_call", "tool_use", "function_call", "",
+}  # fmt: skip
+# An end by a limit: of the call, or of the window ("model_length" is Mistral's, the next Claude's and z.ai's).
+_CUT = {
+    "length", "max_tokens", "max_output_tokens", "max_length", "model_length", "model_context_window_exceeded",
+    "token_limit",
+}  # fmt: skip
 _DEEPEST = 8  # levels of an error that wraps another
 
 M = TypeVar("M", bound=BaseModel)
@@ -154,7 +171,10 @@ class UsageBlock(_Part):
     completion_tokens: Count = Field(default=None, validation_alias=AliasChoices("completion_tokens", "output_tokens"))
     total_tokens: Count = None
     reasoning_tokens: Count = None  # xAI, Perplexity: beside the details
+    cache_read_input_tokens: Count = None  # Claude, and gateways to it
+    cache_creation_input_tokens: Count = None
     prompt_cache_hit_tokens: Count = None  # DeepSeek
+    cached_tokens: Count = None  # Moonshot
     prompt_tokens_details: Annotated[_PromptDetails, BeforeValidator(_object)] = Field(
         default=_PromptDetails(),
         validation_alias=AliasChoices("prompt_tokens_details", "input_tokens_details", "input_token_details"),
@@ -175,12 +195,39 @@ class UsageBlock(_Part):
         return self.completion_tokens is not None and self._thought > self.completion_tokens
 
     @property
+    def cached(self) -> int:
+        """Tokens of the prompt that the server had read before."""
+        told = (
+            self.prompt_tokens_details.cached_tokens, self.cache_read_input_tokens, self.prompt_cache_hit_tokens,
+            self.cached_tokens,
+        )  # fmt: skip
+        return max(value or 0 for value in told)
+
+    @property
+    def prompt(self) -> int | None:
+        """Tokens of the prompt, those of a cache included, which gateways to Claude leave out of `prompt_tokens`.
+
+        They are certain to stand beside it where they are more, or where the total holds both
+        (https://github.com/Portkey-AI/gateway/pull/1754).
+        """
+        if self.prompt_tokens is None:
+            return None
+        beside = self.cached + (self.cache_creation_input_tokens or 0)
+        both = self.prompt_tokens + (self.completion_tokens or 0) + beside
+        return self.prompt_tokens + (beside if self.cached > self.prompt_tokens or self.total_tokens == both else 0)
+
+    @property
     def completion(self) -> int | None:
         """Tokens written, thoughts included, which may stand beside the others or in the total alone."""
-        if self.completion_tokens is None:
-            return None
-        hidden = (self.total_tokens or 0) - (self.prompt_tokens or 0) if self.prompt_tokens is not None else 0
-        return max(self.completion_tokens + (self._thought if self.counts_beside else 0), hidden)
+        told = self.completion_tokens is not None
+        if self.prompt is None or self.total_tokens is None:
+            hidden = 0
+        else:
+            hidden = self.total_tokens - self.prompt
+            told = told or hidden > 0  # Gemini: no completion at all where a thought took all of it
+        return (
+            max((self.completion_tokens or 0) + (self._thought if self.counts_beside else 0), hidden) if told else None
+        )
 
     @property
     def reasoning(self) -> int:
@@ -227,6 +274,12 @@ class Choice(_Part):
     completion: Text = Field(default=None, validation_alias=AliasChoices("text"))  # of /completions
     stop_reason: Name = None  # vLLM; a number where a token ended the sample
     matched_stop: Name = None  # SGLang, likewise
+
+    @property
+    def end(self) -> str:
+        """Its end: ``"stop"`` by the model, ``"length"`` by a limit, else the server's word in lower case."""
+        word = (self.finish_reason or "").lower()
+        return "stop" if word in _ENDS else "length" if word in _CUT else word
 
     @property
     def text(self) -> str | None:
@@ -313,10 +366,10 @@ class Completion(_Part):
     def reported(self) -> Usage | None:
         """The usage that the server reports, here or in a choice; None unless prompt and completion are counts."""
         block = self._block
-        if block.prompt_tokens is None or block.completion is None:
+        if block.prompt is None or block.completion is None:
             return None
-        cached = block.prompt_tokens_details.cached_tokens or block.prompt_cache_hit_tokens or self.timings.cache_n or 0
-        return Usage(block.prompt_tokens, block.completion, min(cached, block.prompt_tokens), block.reasoning)
+        cached = block.cached or self.timings.cache_n or 0
+        return Usage(block.prompt, block.completion, min(cached, block.prompt), block.reasoning)
 
 
 class _Provider(_Part):
@@ -427,11 +480,29 @@ def said(body: Any) -> tuple[str, str]:
     return " ".join(words.split())[:_SAID].rstrip("."), code[:_SAID]
 
 
+def failure(body: Any) -> dict[str, Any] | None:
+    """The part of an answer with HTTP 200 that tells a failure; None where there is none.
+
+    The answer itself where it has no choices and an error, or a choice that an error ended: OpenRouter tells so of a
+    provider that broke off (https://openrouter.ai/docs/api-reference/errors).
+    """
+    if not isinstance(body, dict):
+        return None
+    if not body.get("choices"):
+        return body if any(body.get(name) for name in ("error", "errorMessage", "error_msg")) or status(body) else None
+    choices = _objects(_SAMPLES)(body["choices"])
+    broken = (each for each in choices if each.get("error") and each.get("finish_reason") in ("error", None))
+    return next(({"error": each["error"], "usage": body.get("usage")} for each in broken), None)
+
+
 def status(body: Any) -> int | None:
     """The HTTP status of a failure that an answer tells in its body, by number or name; None where it tells none.
 
     ``{"error": {"code": 429}}``, ``{"error": {"type": "rate_limit_error"}}``, ``{"status": 429, "message": "..."}``.
     """
+    own = _count(_object(_object(body).get("base_resp")).get("status_code"))
+    if own is not None and own in _MINIMAX:
+        return _MINIMAX[own]
     levels = [level for level in (_object(body).get("error"), body) if isinstance(level, dict)]
     told = [_count(level.get(key)) for level in levels for key in _NUMBERED]
     names = " ".join([said(body)[1], *(level["status"] for level in levels if isinstance(level.get("status"), str))])

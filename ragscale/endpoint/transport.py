@@ -24,9 +24,9 @@ from ragscale.endpoint.http import (
     open_client,
     proxies_to,
     proxy_variables,
-    retry_after,
+    wait_told,
 )
-from ragscale.endpoint.replies import said, status
+from ragscale.endpoint.replies import failure, said, status
 from ragscale.endpoint.retry import attempts
 from ragscale.endpoint.urls import server_url
 from ragscale.errors import EndpointError, InvalidInput, ModelError
@@ -49,19 +49,30 @@ _CONNECT = 10.0  # seconds until a host that does not answer at all counts as ab
 LARGEST = 4 * 2**20
 """Bytes of an answer by default, decoded; read in a quarter of a second."""
 _LARGEST_ERROR = 2**16
-THROTTLES = (429, 503, 529)
-"""HTTP statuses of a server that asks to slow down, or has no room now."""
+THROTTLES = (429, 498, 503, 529)
+"""HTTP statuses of a server that asks to slow down, or has no room now (498: Groq's, of its tier "flex")."""
 _MOST_PARTS = 2**18  # lists and objects of an answer, which cost more than their bytes
 _SENT = Spend(llm_calls=1)  # of a call that the server refused before it read the prompt
-# What servers call an account without money: waiting does not help.
-_QUOTA = re.compile(r"insufficient[_ ]quota|exceeded your current quota|billing|credit|payment|balance", re.IGNORECASE)
-# What servers call a prompt that is longer than their window: OpenAI, vLLM, llama.cpp, Claude, Gemini, Groq.
-_LENGTH = re.compile(
-    r"context[_ -]?(?:length|window|size)|maximum (?:model|sequence|input) length|"
-    r"(?:prompt|input|messages?|request)\b.{0,40}\btoo (?:long|large)|"
-    r"token count.{0,40}exceed|reduce (?:the|your) (?:length|message|prompt)",
+# What servers call an account without money: waiting does not help. Gemini says the same of a limit by the minute, and
+# Groq and OpenAI name the page where one is raised, so that a wait that is told is believed first.
+_POOR = re.compile(r"insufficient[_ ](?:quota|balance|credit|fund)", re.IGNORECASE)
+_QUOTA = re.compile(
+    r"exceeded[\w ]* quota|billing|credit|payment (?:is )?(?:required|needed|due)|balance|recharge|余额|欠费|充值",
     re.IGNORECASE,
 )
+_PAGE = re.compile(r"https?://\S+")
+# What servers call a prompt that is longer than their window: OpenAI, vLLM, llama.cpp, Claude, Gemini, Groq; xAI
+# ("maximum prompt length"), Claude with an answer ("exceed context limit"), TGI and Together ("`inputs` must have less
+# than 1024 tokens", "`inputs` tokens + `max_new_tokens` must be <= 4097"), Cohere ("too many tokens: total number of
+# tokens in the prompt cannot exceed"), Moonshot ("exceeded model token limit"), DashScope ("Range of input length").
+_LENGTH = re.compile(
+    r"context[_ -]?(?:length|window|size|limit)|maximum (?:model|sequence|input|prompt) length|"
+    r"(?:prompt|input|messages?|request)\b.{0,40}\btoo (?:long|large)|"
+    r"token (?:count|limit).{0,40}exceed|exceed\w* .{0,20}token limit|too many (?:input )?tokens|"
+    r"inputs?`? (?:tokens|must have less)|range of input length|reduce (?:the|your) (?:length|message|prompt|input)",
+    re.IGNORECASE,
+)
+_STREAM = (b"data:", b"event:", b"id:", b"retry:", b":")  # lines of server-sent events, comments among them
 _SENTENCE = 3  # words
 _KEY = re.compile(r"\b(?:api[-_ ]?)?key\b|token|credential|authenticat|unauthori[sz]ed", re.IGNORECASE)
 
@@ -228,7 +239,7 @@ class Transport:
                 what = (
                     "JSON that is nested too deeply" if isinstance(error, RecursionError) else "a body that is not JSON"
                 )
-                if data.lstrip().startswith((b"data:", b"event:")):
+                if data.lstrip().startswith(_STREAM):
                     raise EndpointError(
                         f"{self.shown} answered with a stream, which was not asked for",
                         "Switch streaming off at the server or gateway.",
@@ -237,9 +248,9 @@ class Transport:
             value = data.decode("utf-8", "replace") if b"<" not in data[:100] else None  # a page of HTML says little
         if not response.is_success:
             place = response.extensions.get("location", "another address")
-            raise self._failure(response.status_code, value, response.headers, place)
-        if isinstance(value, dict) and not value.get("choices") and (value.get("error") or status(value)):
-            raise self._told(value, response.headers)
+            raise self._failure(response.status_code, value, _wait(response, data), place)
+        if (failed := failure(value)) is not None:
+            raise self._told(failed, _wait(response, data))
         return value
 
     async def _body(self, response: httpx.Response, largest: int) -> bytes:
@@ -306,32 +317,33 @@ class Transport:
             retryable=True,
         )
 
-    def _told(self, value: dict[str, Any], headers: Mapping[str, str]) -> ModelError:
+    def _told(self, value: dict[str, Any], wait: float | None) -> ModelError:
         """The failure that an answer with HTTP 200 tells: by the status in it, where there is one."""
         if code := status(value):
-            failure = self._failure(code, value, headers)
-            if not isinstance(failure, ThrottledError):
-                failure.spend = None  # the request was taken: nobody knows how far it came
-            return failure
+            error = self._failure(code, value, wait)
+            if not isinstance(error, ThrottledError):
+                error.spend = None  # the request was taken: nobody knows how far it came
+            return error
         return self.broken(f"an error: {self._words(value) or 'it did not say which'}")
 
-    def _failure(self, code: int, value: Any, headers: Mapping[str, str], place: str = "") -> ModelError:
+    def _failure(self, code: int, value: Any, wait: float | None, place: str = "") -> ModelError:
         words, kind = self._words(value), said(value)[1]
-        error = self._status_error(code, words, kind, headers, place)
+        error = self._status_error(code, words, kind, wait, place)
         error.said = words
         if isinstance(error, ThrottledError) and isinstance(value, dict) and value.get("usage"):
             error.spend = None  # it did some work first
         return error
 
-    def _status_error(self, code: int, words: str, kind: str, headers: Mapping[str, str], place: str) -> ModelError:
+    def _status_error(self, code: int, words: str, kind: str, wait: float | None, place: str) -> ModelError:
         told = f": {words}" if words else ""
-        if code in THROTTLES and not (code == 429 and _QUOTA.search(f"{words} {kind}")):
+        poor = _POOR.search(f"{words} {kind}") is not None  # MiniMax says so by 500, too
+        if code == 429 and wait is None:
+            poor = poor or _QUOTA.search(_PAGE.sub("", f"{words} {kind}")) is not None
+        if code in THROTTLES and not poor:
             return ThrottledError(
-                f"{self.shown} refused the call for now (HTTP {code}){told}",
-                retry_after=retry_after(headers.get("retry-after")),
-                spend=_SENT,
+                f"{self.shown} refused the call for now (HTTP {code}){told}", retry_after=wait, spend=_SENT
             )
-        if code in (402, 429):
+        if code == 402 or (poor and (code == 429 or code >= 500)):
             return EndpointError(
                 f"{self.shown} refused the call (HTTP {code}){told}",
                 "Check the account's quota and credit.",
@@ -386,3 +398,7 @@ class Transport:
         self._clients.clear()
         if client is not None:
             await client.aclose()
+
+
+def _wait(response: httpx.Response, data: bytes) -> float | None:
+    return wait_told(response.headers, data[:_LARGEST_ERROR].decode("utf-8", "replace"))

@@ -18,8 +18,8 @@ from ragscale.words import counted
 __all__ = ["Asked", "Sample", "generation", "longest", "stopped", "within"]
 
 _LONGEST = 64  # characters of a token; runs of spaces aside, none in use has more
-_ENDS = {"stop", "length", "eos", "end_turn", "stop_sequence", "tool_calls", "function_call", ""}
-_CUT = {"length", "max_tokens", "max_output_tokens"}
+# The server broke off: OpenRouter, z.ai, DeepSeek (https://api-docs.deepseek.com/api/create-chat-completion).
+_BROKEN = {"error", "network_error", "insufficient_system_resource"}
 
 
 def stopped(text: str, stop: Sequence[str], told: str = "") -> tuple[str, str]:
@@ -165,18 +165,18 @@ def generation(
     refusals: list[str] = []
     calls = [_bounded(choice.calls, asked.max_tokens) if tools else [] for choice in choices]
     for choice, called in zip(choices, calls, strict=True):
-        sent, reason = choice.spoken if tools else choice.text, (choice.finish_reason or "").lower()
+        sent, reason = choice.spoken if tools else choice.text, choice.end
         thought = choice.thought
-        if reason == "error":
-            raise broken("finish_reason 'error'", spend)
+        if reason in _BROKEN:
+            raise broken(f"finish_reason '{reason}'", spend)
         if not (sent or "").strip() and not called:
-            if choice.message.refusal or reason not in _ENDS | _CUT:
+            if choice.message.refusal or reason not in ("stop", "length"):
                 refusals.append(choice.message.refusal or f"finish_reason {choice.finish_reason}")
-            elif sent is None and not thought and reason not in _CUT:
+            elif sent is None and not thought and reason != "length":
                 raise broken("a choice without text", spend)
             elif ends(thought):  # the server's parser left the whole reply in the field for thoughts
                 sent, thought = one_form(thought, is_open=True), ""
-        text = one_form(sent or "", is_open=opened and (ends(sent or "") or reason in _CUT))
+        text = one_form(sent or "", is_open=opened and (ends(sent or "") or reason == "length"))
         if logprobs:
             if not choice.token_logprobs:
                 raise broken("no log-probabilities", spend)
@@ -185,8 +185,8 @@ def generation(
         texts.append(within(text, asked.max_tokens))
         thoughts.append(within(thought, asked.max_tokens))
         stops.append(mark)
-        cut = (reason in _CUT and not mark) or len(text) > len(texts[-1])
-        reasons.append("length" if cut else "stop" if mark or reason in _ENDS else reason)
+        cut = (reason == "length" and not mark) or len(text) > len(texts[-1])
+        reasons.append("length" if cut else "stop" if mark else reason)
     if len(refusals) == len(choices):
         told = " ".join(refusals[0].split())[:300].rstrip(".")
         raise ModelError(f"{name} refused to reply: {told}", "Ask otherwise, or use another model.", spend=spend)
@@ -209,7 +209,7 @@ def _bounded(calls: Sequence[ToolCall], max_tokens: int) -> list[ToolCall]:
 def _sample(asked: Asked, choice: Choice, thinks: bool) -> Sample:
     text = choice.written
     shown = bool(choice.thought) or begins(text) or ends(text)
-    return asked.sample(text, cut=(choice.finish_reason or "").lower() in _CUT, hidden=thinks and not shown)
+    return asked.sample(text, cut=choice.end == "length", hidden=thinks and not shown)
 
 
 def _floor(sample: Sample) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ragscale.endpoint.http import retry_after
+from ragscale.endpoint.http import wait_told
 from ragscale.endpoint.replies import Completion, read
 from ragscale.endpoint.transport import THROTTLES, ThrottledError
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
@@ -231,7 +231,7 @@ class LangChainLLM:
         code = getattr(error, "status_code", None) or getattr(response, "status_code", None)
         code = code if isinstance(code, int) else None
         what = f"{self._name} failed with {type(error).__name__}" + (f" (HTTP {code})" if code else "")
-        said = str(error)
+        said = text = str(error)
         for secret in self._secrets():
             said = said.replace(secret, "***")
         said = " ".join(said.split())[:_SAID].rstrip(".")
@@ -239,9 +239,8 @@ class LangChainLLM:
         if code in (401, 403, 404):
             return EndpointError(what, "Check the model's name and key.", spend=Spend(llm_calls=1))
         if code in THROTTLES:
-            headers: Any = getattr(response, "headers", None)
-            asked = headers.get("retry-after") or headers.get("Retry-After") if hasattr(headers, "get") else None
-            wait = retry_after(asked if isinstance(asked, str) else None)
+            headers = getattr(response, "headers", None)
+            wait = wait_told(headers if isinstance(headers, Mapping) else {}, text)
             return ThrottledError(what, retry_after=wait, spend=Spend(llm_calls=1))
         transient = isinstance(error, TimeoutError | ConnectionError) or "Timeout" in type(error).__name__
         retryable = transient or (code is not None and (code in (408, 409) or code >= 500))
@@ -304,7 +303,10 @@ def _read(message: Any) -> Completion:
     """Reply of a model, which should be an `AIMessage`, by the reader of endpoints' replies."""
     metadata = getattr(message, "response_metadata", None)
     metadata = metadata if isinstance(metadata, dict) else {}
-    ends = [metadata.get(name) for name in ("finish_reason", "stop_reason", "done_reason")]
+    # stopReason: ChatBedrockConverse; incomplete_details: ChatOpenAI by the Responses API
+    incomplete = metadata.get("incomplete_details")
+    ends = [incomplete.get("reason")] if isinstance(incomplete, dict) else []
+    ends += [metadata.get(name) for name in ("finish_reason", "stop_reason", "stopReason", "done_reason")]
     reason = next((end.lower() for end in ends if isinstance(end, str)), "")  # Gemini: "MAX_TOKENS"
     more = getattr(message, "additional_kwargs", None)
     more = more if isinstance(more, dict) else {}

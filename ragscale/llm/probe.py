@@ -195,7 +195,7 @@ class Probe:
         exact = await self._counts(usage)
         choices = [choice for answer in answers for choice in answer.choices]
         thinks = any(_thinks(choice, usage) for choice in choices)
-        if any(choice.finish_reason == "length" and choice.text and not _shows(choice) for choice in choices):
+        if any(choice.end == "length" and choice.text and not _shows(choice) for choice in choices):
             longer = await self._call(max_tokens=_THINKING)
             self.opened = any(ends(choice.text or "") for choice in longer.choices) if longer else False
         self.swallows = any(map(_swallowed, choices))
@@ -389,7 +389,7 @@ _THINKING = 1024
 
 def _thinks(choice: Choice, usage: Usage | None) -> bool:
     """Whether a reply begins with a thought, shown or hidden."""
-    hidden = not choice.text and choice.finish_reason == "length"
+    hidden = not choice.text and choice.end == "length"
     return _shows(choice) or hidden or bool(usage and usage.reasoning_tokens)
 
 
@@ -399,7 +399,7 @@ def _shows(choice: Choice) -> bool:
 
 def _swallowed(choice: Choice) -> bool:
     """Whether the server's parser took a whole reply for a thought."""
-    return bool(choice.thought) and not choice.text and choice.finish_reason == "stop"
+    return bool(choice.thought) and not choice.text and choice.end == "stop"
 
 
 def _openai_fields(schema: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from ragscale.endpoint.http import (
     proxy_variables,
     read_bounded,
     retry_after,
+    wait_told,
 )
 from ragscale.errors import InvalidInput, MissingDependency, RagscaleError
 
@@ -194,6 +195,25 @@ def test_the_last_date_of_all_is_a_number(zone: str) -> None:
     assert math.isfinite(waited)
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Please try again in 7.66s. Visit https://groq.com", 7.66), ("Please try again in 1m2.5s.", 62.5),
+        ("Please try again in 9m38.016s. Need more tokens?", 578.016), ("try again in 750ms", 0.75),
+        ("Please retry after 24 seconds.", 24.0), ("Try again in 2 minutes", 120.0), ("Retry in 1h3m0s.", 3780.0),
+        ('"message": "Please retry in 32.5s", "retryDelay": "32s"', 32.5), (r'{\"retryDelay\": \"32s\"}', 32.0),
+        ("retry_delay {\n  seconds: 44\n}", 44.0), ('{"retry_after": 30}', 30.0), ('{"retry_after_seconds": 3}', 3.0),
+        ('{"error": "Model m is currently loading", "estimated_time": 20.0}', 20.0),
+        ("try again later, or retry after 5 s", 5.0), ("Please try again later.", None), ("", None),
+        ("wait 5 s", None), ("retry in " + "1" * 60_000, 111_111_111.0), ("try again in " * 5000, None),
+    ],
+)  # fmt: skip
+def test_waits_that_a_server_asks_for_in_words(text: str, seconds: float | None) -> None:
+    """OpenAI, Groq, Azure, Gemini (as itself and as LangChain shows it), Hugging Face, limiters of web frameworks."""
+    assert wait_told({}, text) == (seconds if seconds is None else pytest.approx(seconds))
+    assert wait_told({"retry-after": "2"}, text) == wait_told({"Retry-After": "2"}, text) == 2.0
+
+
 PARTS = st.lists(
     st.sampled_from(["Mon,", "01", "31", "Jan", "2024", "9999", "0000", "-1", "00:00:00", "24:60:61", "GMT", "+9999"])
     | st.integers().map(str)
@@ -206,6 +226,8 @@ PARTS = st.lists(
 def test_any_header_is_read(header: str) -> None:
     seconds = retry_after(header)
     assert seconds is None or 0 <= seconds < math.inf
+    told = wait_told({}, f"try again in {header}")
+    assert told is None or 0 <= told < math.inf
 
 
 VARIABLES = ["ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "all_proxy", "NO_PROXY", "no_proxy"]

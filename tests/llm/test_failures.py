@@ -164,7 +164,7 @@ async def test_time_outs_count_from_the_start_of_the_call(reply: Reply) -> None:
 @pytest.mark.parametrize(
     ("header", "seconds"), [("7", 7.0), ("0.5", 0.5), ("soon", None), (None, None), ("-3", 0.0), ("date", 30.0)]
 )
-@pytest.mark.parametrize("status", [429, 503, 529])
+@pytest.mark.parametrize("status", [429, 498, 503, 529])
 async def test_a_server_without_room_tells_how_long_to_wait_and_costs_the_call_alone(
     status: int, header: str | None, seconds: float | None
 ) -> None:
@@ -190,6 +190,10 @@ async def test_a_server_without_room_tells_how_long_to_wait_and_costs_the_call_a
         {"error": "slow down", "code": 503},
         {"status": 429, "message": "slow down"},
         {"status": 429, "message": "slow down", "choices": []},
+        {"choices": None, "base_resp": {"status_code": 1002, "status_msg": "slow down"}},
+        # https://openrouter.ai/docs/api-reference/errors: of a provider that broke off
+        {"choices": [{"error": {"code": 429, "message": "slow down"}, "finish_reason": "error", "message": {}}]},
+        {"choices": [{"error": {"code": 503, "message": "slow down"}, "finish_reason": None}], "usage": None},
     ],
 )
 async def test_a_server_without_room_may_say_so_in_a_reply(told: Body) -> None:
@@ -199,10 +203,96 @@ async def test_a_server_without_room_may_say_so_in_a_reply(told: Body) -> None:
     assert "slow down" in error.problem
 
 
-async def test_an_account_without_money_is_not_waited_for() -> None:
-    error, _ = await failure(Reply({"error": {"message": "No.", "code": "insufficient_quota"}}))
+GROQ = (
+    "Rate limit reached for model `llama-3.1-8b-instant` in organization `org_1` service tier `on_demand` on tokens "
+    "per minute (TPM): Limit 6000, Used 5034, Requested 1443. Please try again in 4.77s. Need more tokens? Upgrade to "
+    "Dev Tier today at https://console.groq.com/settings/billing"
+)
+OPENAI = (
+    "Rate limit reached for default-gpt-3.5-turbo in organization org-1 on requests per min. Limit: 3 / min. Please "
+    "try again in 20s. Contact us through our help center at help.openai.com if you continue to have issues. Please "
+    "add a payment method to your account to increase your rate limit. Visit "
+    "https://platform.openai.com/account/billing to add a payment method."
+)
+GEMINI = (
+    "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
+    "head to: https://ai.google.dev/gemini-api/docs/rate-limits. To monitor your current usage, head to: "
+    "https://ai.dev/rate-limit.\n* Quota exceeded for metric: generativelanguage.googleapis.com/"
+    "generate_content_free_tier_requests, limit: 20, model: gemini-2.5-flash\nPlease retry in 58.821668433s."
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        # https://github.com/elizaOS/eliza/issues/4040
+        ({"error": {"message": GROQ, "type": "tokens", "code": "rate_limit_exceeded"}}, 4.77),
+        # https://github.com/arc53/DocsGPT/issues/287
+        ({"error": {"message": OPENAI, "type": "requests", "code": "rate_limit_exceeded"}}, 20.0),
+        # https://github.com/ogkalu2/comic-translate/issues/403
+        ([{"error": {"code": 429, "message": GEMINI, "status": "RESOURCE_EXHAUSTED"}}], 58.8),
+        ({"error": {"code": 429, "message": "Too fast. Upgrade: https://a.example/account/billing"}}, None),
+        ({"error": {"message": "z-ai/glm is temporarily rate-limited upstream. Please retry shortly."}}, None),
+    ],
+)
+async def test_a_limit_by_the_minute_is_waited_for_though_it_names_the_page_of_bills(
+    told: Any, seconds: float | None
+) -> None:
+    error, _ = await failure(Reply(told, 429))
+    assert isinstance(error, ThrottledError)
+    assert error.retry_after == (seconds if seconds is None else pytest.approx(seconds, abs=0.1))
+    assert error.spend == Spend(llm_calls=1)
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        # https://platform.openai.com/docs/guides/error-codes
+        ({"error": {"message": "You exceeded your current quota, please check your plan and billing details."}}, 429),
+        ({"error": {"message": "No.", "code": "insufficient_quota"}}, 429),
+        # https://github.com/modelscope/modelscope/issues/1691, https://github.com/MiniMax-AI/MiniMax-M2/issues/62
+        ({"error": {"http_code": "429", "message": "insufficient balance (1008)"}}, 429),
+        ({"type": "error", "error": {"type": "api_error", "message": "insufficient balance (1008)"}}, 500),
+        ({"error": {"code": "1113", "message": "余额不足或无可用资源包,请充值。"}}, 429),
+        ({"error": {"message": "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000"}}, 429),
+        # https://platform.minimax.io/docs/api-reference/errorcode
+        ({"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, 200),
+        ({"error": {"message": "No.", "code": "insufficient_quota"}}, 200),
+    ],
+)
+async def test_an_account_without_money_is_not_waited_for(told: Body, status: int) -> None:
+    error, _ = await failure(Reply(told, status))
     assert not error.retryable
     assert "quota and credit" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (
+            {"choices": [{"error": {"code": 502, "message": "upstream died"}, "finish_reason": "error"}]},
+            "upstream died",
+        ),
+        ({"choices": [{"finish_reason": "network_error", "message": {"content": "half a"}}]}, "network_error"),
+        ({"choices": [{"finish_reason": "insufficient_system_resource", "message": {"content": ""}}]}, "insufficient_"),
+        ({"choices": None, "base_resp": {"status_code": 1024, "status_msg": "internal error"}}, "internal error"),
+        ({"errorMessage": "Task timed out after 30.03 seconds", "errorType": "Sandbox.Timedout"}, "Task timed out"),
+        ({"error_code": 336100, "error_msg": "try again"}, "try again"),
+    ],
+)
+async def test_a_reply_that_the_server_broke_off_is_asked_for_again(told: Body, words: str) -> None:
+    """OpenRouter, z.ai, DeepSeek, MiniMax, a gateway in AWS Lambda, Baidu; each with HTTP 200."""
+    error, _ = await failure(Reply(told))
+    assert error.retryable
+    assert words in error.problem
+    assert error.spend is None
+
+
+async def test_an_error_beside_a_choice_that_ended_well_is_none() -> None:
+    told = completion("x")
+    told["choices"][0]["error"] = {"code": 502, "message": "late"}
+    with FakeEndpoint(Failing(Reply(told))) as server:
+        assert (await OpenAILLM(server.url).generate(ASK, max_tokens=5)).texts == ["x"]
 
 
 @pytest.mark.parametrize("status", [200, 503])

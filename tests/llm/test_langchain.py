@@ -148,6 +148,15 @@ async def test_a_server_without_room_is_waited_for_as_it_asks(status: int, heade
     assert caught.value.retryable
 
 
+async def test_a_wait_in_the_providers_words_is_waited_for() -> None:
+    """ChatGoogleGenerativeAI and ChatOpenAI tell it in the text of their errors."""
+    error = ProviderError(429)
+    error.args = ("429 You exceeded your current quota. retry_delay {\n  seconds: 44\n}",)
+    with pytest.raises(ModelError) as caught:
+        await LangChainLLM(recorder(error)).generate(ASK, max_tokens=5)
+    assert getattr(caught.value, "retry_after", 0) == 44.0
+
+
 async def test_thoughts_beside_the_output_are_charged() -> None:
     usage: Any = {
         "input_tokens": 70,
@@ -271,9 +280,15 @@ async def test_odd_messages_are_a_value_or_an_error_of_ours(place: str, odd: Any
         ({"finish_reason": "MAX_TOKENS"}, "length"), ({"stop_reason": "max_tokens"}, "length"),
         ({"done_reason": "length"}, "length"), ({"finish_reason": "STOP"}, "stop"), ({}, "stop"),
         ({"stop_reason": "end_turn"}, "stop"), ({"finish_reason": "content_filter"}, "content_filter"),
+        ({"stopReason": "max_tokens"}, "length"), ({"stopReason": "end_turn"}, "stop"),  # ChatBedrockConverse
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "length"),  # Responses API
+        ({"status": "completed", "incomplete_details": None}, "stop"),
+        ({"stop_reason": "tool_use"}, "stop"), ({"finish_reason": "eos_token"}, "stop"),  # ChatAnthropic, Hugging Face
+        ({"finish_reason": "model_length"}, "length"), ({"finish_reason": "COMPLETE"}, "stop"),  # Mistral, Cohere
+        ({"stopReason": "guardrail_intervened"}, "guardrail_intervened"),
     ],
 )  # fmt: skip
-async def test_the_end_is_what_the_provider_says(metadata: dict[str, str], reason: str) -> None:
+async def test_the_end_is_what_the_provider_says(metadata: dict[str, Any], reason: str) -> None:
     done = await LangChainLLM(recorder(AIMessage("Red.", response_metadata=metadata))).generate(ASK, max_tokens=7)
     assert done.finish_reasons == [reason]
 

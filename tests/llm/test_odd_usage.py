@@ -12,7 +12,7 @@ from fake_endpoint import Body, FakeEndpoint, Reply, completion
 from fake_tokens import count
 
 import ragscale as rs
-from ragscale.endpoint.replies import UsageBlock, read
+from ragscale.endpoint.replies import Completion, UsageBlock, read
 from ragscale.errors import ModelError
 from ragscale.llm import ModelWarning, load
 from ragscale.llm.answers import Asked
@@ -119,6 +119,45 @@ def test_thoughts_that_are_more_than_the_completion_stand_beside_it(usage: Body,
     assert (block.completion, block.reasoning) == (written, thought)
 
 
+@pytest.mark.parametrize(
+    ("usage", "told"),
+    [
+        # https://github.com/Portkey-AI/gateway/pull/1754: the total alone holds what a cache had
+        ((300, 12, 512, {"cache_read_input_tokens": 200}), (500, 12, 200)),
+        ((3, 12, None, {"cache_read_input_tokens": 200}), (203, 12, 200)),
+        ((3, 12, 415, {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 400}), (403, 12, 0)),
+        ((5, 10, 1015, {"input_token_details": {"cache_read": 1000}}), (1005, 10, 1000)),
+        # LiteLLM, OpenAI, Moonshot, DeepSeek: prompt_tokens hold them
+        ((500, 12, 512, {"cache_read_input_tokens": 200}), (500, 12, 200)),
+        ((500, 12, None, {"prompt_tokens_details": {"cached_tokens": 500}}), (500, 12, 500)),
+        ((500, 12, 512, {"cached_tokens": 256}), (500, 12, 256)),
+        ((500, 12, 512, {"prompt_cache_hit_tokens": 1}), (500, 12, 1)),
+    ],
+)
+def test_tokens_of_a_cache_are_a_part_of_the_prompt(usage: Any, told: tuple[int, int, int]) -> None:
+    prompt, written, total, more = usage
+    block = {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": total, **more}
+    found = read(Completion, {"usage": block}).reported()
+    assert found is not None
+    assert (found.prompt_tokens, found.completion_tokens, found.cached_tokens, found.reasoning_tokens) == (*told, 0)
+
+
+@pytest.mark.parametrize(
+    ("usage", "written"),
+    [
+        ({"prompt_tokens": 9, "total_tokens": 24}, 15),
+        ({"prompt_tokens": 9, "completion_tokens": None, "total_tokens": 24}, 15),
+        ({"prompt_tokens": 9, "total_tokens": 9}, None),
+        ({"prompt_tokens": 9}, None),
+        ({"total_tokens": 24}, None),
+    ],
+)
+def test_a_total_tells_of_a_completion_that_is_not_there(usage: Body, written: int | None) -> None:
+    """Gemini, where a thought took all of it: candidatesTokenCount is left out."""
+    told = read(Completion, {"usage": usage}).reported()
+    assert (told.completion_tokens if told else None) == written
+
+
 @pytest.mark.parametrize("more", [{}, {"cached_tokens": 30}])
 def test_details_of_the_prompt_have_three_names(more: Body) -> None:
     for name in ("prompt_tokens_details", "input_tokens_details"):
@@ -189,6 +228,19 @@ def test_a_refusal_is_paid_once_and_is_the_reason_of_the_answer() -> None:
     answer = asked(fake)
     assert (answer.stop_reason, fake.calls) == ("failed", 1)
     assert "refused to reply: finish_reason PROHIBITED_CONTENT" in answer.reason
+
+
+@pytest.mark.parametrize("reason", ["eos_token", "COMPLETE", "end_turn", "tool_use", "stop_sequence", "STOP"])
+def test_each_servers_word_for_an_end_is_one(reason: str) -> None:
+    answer = asked(Saying({"content": "The camera lucida"}, reason))
+    assert (answer.stop_reason, answer.text, answer.reason) == ("answered", "The camera lucida", "")
+
+
+@pytest.mark.parametrize("reason", ["model_length", "MAX_TOKENS", "model_context_window_exceeded", "max_output_tokens"])
+async def test_each_servers_word_for_a_limit_is_one(reason: str) -> None:
+    with FakeEndpoint(Saying({"content": "The camera lu"}, reason)) as server:
+        done = await load(f"openai:{server.url}").generate(ASK, max_tokens=50)
+    assert done.finish_reasons == ["length"]
 
 
 @pytest.mark.parametrize("reason", ["content_filter", "abort"])

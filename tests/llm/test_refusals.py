@@ -90,6 +90,13 @@ async def test_what_is_refused_otherwise_has_the_servers_words_and_a_remedy() ->
         "prompt is too long: 210000 tokens > 200000 maximum",
         "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
         "Please reduce the length of the messages or completion.",
+        "This model's maximum prompt length is 131072 but the request contains 140000 tokens.",
+        "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+        "Input validation error: `inputs` must have less than 1024 tokens. Given: 2000",
+        "`inputs` tokens + `max_new_tokens` must be <= 4097. Given: 5000 `inputs` tokens and 512 `max_new_tokens`",
+        "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 5000.",
+        "Invalid request: Your request exceeded model token limit: 8192",
+        "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]",
     ],
 )
 async def test_a_prompt_beyond_the_servers_window_says_to_shorten_it(said: str) -> None:
@@ -114,7 +121,7 @@ async def test_words_of_the_url_are_no_words_of_the_server() -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"base_resp": {"status_msg": "login fail"}}, "login fail (base_resp)"),
+        ({"base_resp": {"status_msg": "login fail"}}, "login fail"),
         ([{"error": {"message": "quota.", "status": 3}}], "quota"),
         ({"detail": [{"loc": ["body", 0, "x"], "msg": "field required"}]}, "field required (x)"),
         ({"a": {"b": {}}}, ""),
@@ -126,8 +133,16 @@ def test_words_are_found_in_any_shape(body: Any, words: str) -> None:
     assert said(body)[0] == words
 
 
-async def test_a_stream_that_was_not_asked_for_is_named_at_once() -> None:
-    chunk = b"data: " + json.dumps({"choices": [{"delta": {"content": "blue"}}]}).encode() + b"\n\ndata: [DONE]\n\n"
+@pytest.mark.parametrize(
+    "before", [b"", b": OPENROUTER PROCESSING\n\n", b"\n: keep-alive\n\n", b"id: 1\n", b"retry: 3\n"]
+)
+async def test_a_stream_that_was_not_asked_for_is_named_at_once(before: bytes) -> None:
+    chunk = (
+        before
+        + b"data: "
+        + json.dumps({"choices": [{"delta": {"content": "blue"}}]}).encode()
+        + b"\n\ndata: [DONE]\n\n"
+    )
     fake = Refusing("messages", chunk, 200)
     with pytest.raises(EndpointError, match="answered with a stream, which was not asked for"):
         await asked(fake)
