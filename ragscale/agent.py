@@ -8,7 +8,7 @@ import functools
 import math
 import os
 import queue
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -236,6 +236,7 @@ class Agent:
         """Like `stream`, asynchronous; arguments and errors as in `aask`."""
         if not isinstance(question, str) or not question.strip():
             raise InvalidInput(f"The question is {question!r}", "Ask something.")
+        _check_loop()
         if os.getpid() != self._process:  # the threads of its index and its model stayed behind
             raise RagscaleError(
                 "the agent was made before this process was forked",
@@ -346,12 +347,14 @@ class Agent:
                 questions are cancelled.
             ModelError: As in `aask`; `EndpointError` is one.
         """
-        if isinstance(questions, str):
-            raise InvalidInput(f"questions is one string ({questions!r})", "Give a list of questions.")
+        if isinstance(questions, str | bytes | Mapping) or not isinstance(questions, Iterable):
+            what = f"one string ({questions!r})" if isinstance(questions, str) else f"a {type(questions).__name__}"
+            raise InvalidInput(f"questions is {what}", "Give a list of questions.")
         if not isinstance(concurrency, int):
             raise InvalidInput(f"concurrency={concurrency!r} is no whole number", "Use 1 or more.")
         if concurrency < 1:
             raise InvalidInput(f"concurrency={concurrency} is below 1", "Use 1 or more.")
+        _check_loop()
         ledger = Ledger(total)
         gate = asyncio.Semaphore(concurrency)
 
@@ -499,6 +502,16 @@ class Agent:
             started=run.pins["started"],
             ended=run.ended or now(),
         )
+
+
+def _check_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RagscaleError(
+            "no event loop of asyncio runs here, which aask, abatch and astream need",
+            "Call ask, batch or stream, under trio in a thread: trio.to_thread.run_sync(agent.ask, question).",
+        ) from None
 
 
 def _opened(index: Any) -> Index | RemoteIndex | Searching:

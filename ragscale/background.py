@@ -10,6 +10,8 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from ragscale.errors import RagscaleError
+
 __all__ = ["submit", "wait"]
 
 T = TypeVar("T")
@@ -28,8 +30,19 @@ def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
 
 
 def wait(work: Coroutine[Any, Any, T]) -> T:
-    """Result of the work, which is cancelled if the wait is interrupted. Raises the errors of the work, `SystemExit`
-    and `KeyboardInterrupt` too."""
+    """Result of the work, which is cancelled if the wait is interrupted.
+
+    Raises:
+        RagscaleError: It is called on the loop itself, as by a model's own `generate`, and would wait for ever.
+        BaseException: The errors of the work, `SystemExit` and `KeyboardInterrupt` too.
+    """
+    if _running is not None and asyncio._get_running_loop() is _running:
+        work.close()
+        raise RagscaleError(
+            "a blocking call within the event loop that would have to do its work, as from a model or an index of "
+            "your own, would wait for ever",
+            "Await the asynchronous method there (aask, abatch, asearch).",
+        )
     future = submit(work)
     try:
         return future.result()

@@ -135,7 +135,7 @@ class Ledger:
         clock: Seconds; only differences matter.
 
     Raises:
-        InvalidInput: `budget` is not a `Budget`.
+        InvalidInput: `budget` is not a `Budget`, or `parent` not a ledger.
     """
 
     def __init__(
@@ -150,6 +150,8 @@ class Ledger:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget = Budget.of(budget)
+        if parent is not None and not isinstance(parent, Ledger):
+            raise InvalidInput(f"parent={parent!r} is no Ledger", "Give one, as in Ledger(Budget(tokens=4000)).")
         self.parent = parent
         self._share = share
         self._above: tuple[Ledger, ...] = (parent, *parent._above) if parent else ()

@@ -296,6 +296,9 @@ class TestBatches:
             agent().batch(["a?"], concurrency="2")  # type: ignore[arg-type]
         with pytest.raises(InvalidInput, match="budget=5 is no Budget"):
             agent().batch([], total=5)  # type: ignore[arg-type]
+        for odd in (None, 5, b"abc", {"q": "a?"}):
+            with pytest.raises(InvalidInput, match=rf"questions is a {type(odd).__name__}. Give a list"):
+                agent().batch(odd)  # type: ignore[arg-type]
         with pytest.raises(InvalidInput, match=r"questions is one string \('abc'\). Give a list"):
             agent().batch("abc")
         llm = scripted()
@@ -372,6 +375,35 @@ class TestLoading:
             mine = agent(index=index, llm="openai:http://127.0.0.1:9/v1#m", how="dense")
             with pytest.raises(InvalidInput, match="dense search needs vectors"):
                 mine.ask("Who?")
+
+
+def test_a_blocking_call_on_the_loop_that_does_its_work_says_so() -> None:
+    """As from a model of the user's own that asks another agent: it waited for ever."""
+    inner, own = agent(mode="once"), scripted()
+
+    class Asking:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(own, name)
+
+        async def generate(self, messages: Any, **settings: Any) -> Any:
+            inner.ask("Inner?")
+
+    answer = agent(llm=Asking(), mode="once").ask("Who?")
+    assert (answer.stop_reason, answer.text) == ("failed", "")
+    assert "would wait for ever" in answer.reason
+    assert "aask" in answer.reason
+
+
+@pytest.mark.parametrize("call", ["aask", "abatch"])
+def test_a_loop_that_is_not_asyncios_says_so(call: str) -> None:
+    """As trio's, which drives coroutines by itself."""
+    with pytest.raises(rs.RagscaleError, match=r"no event loop of asyncio runs here.*trio.to_thread"):
+        getattr(agent(mode="once"), call)("Who?" if call == "aask" else ["Who?"]).send(None)
+
+
+def test_a_parent_that_is_no_ledger_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"parent=Budget\(tokens=5\) is no Ledger"):
+        asyncio.run(agent().aask("Who?", parent=rs.Budget(tokens=5)))  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

@@ -330,6 +330,31 @@ class TestSeveralCallsAtOnce:
         asyncio.run(work())
         assert agent(mode="once", checkpoints=tmp_path / "runs.sqlite").ask(QUESTION, thread_id="t").text
 
+    @pytest.mark.parametrize("kept", ["file", "saver"])
+    def test_one_that_is_ending_is_waited_for(self, tmp_path: Path, kept: str) -> None:
+        """A stream that was closed, or left in the middle, or whose reader was interrupted, lets go a moment later."""
+        llm = scripted(delay=0.002)
+        place: Any = tmp_path / "runs.sqlite" if kept == "file" else InMemorySaver()
+        mine = agent(llm=llm, mode=Chain(steps=2), checkpoints=place)
+        whole = agent(llm=scripted(), mode=Chain(steps=2)).ask(QUESTION)
+
+        async def left() -> list[Answer]:
+            async for _ in mine.astream(QUESTION, thread_id="t"):
+                break
+            ended = [await mine.aask(QUESTION, thread_id="t")]
+            task = asyncio.create_task(mine.aask(QUESTION, thread_id="u"))
+            await asyncio.sleep(0.01)
+            task.cancel()
+            ended.append(await mine.aask(QUESTION, thread_id="u"))
+            return ended
+
+        if kept == "file":  # a saver belongs to its loop
+            items = mine.stream(QUESTION, thread_id="s")
+            next(items)
+            items.close()
+            assert outcome(mine.ask(QUESTION, thread_id="s")) == outcome(whole)
+        assert [outcome(answer) for answer in asyncio.run(left())] == [outcome(whole)] * 2
+
     def test_calls_that_are_cancelled_in_the_middle_of_a_write_leave_no_lock(self, tmp_path: Path) -> None:
         """Seen in one of some twenty: whoever came next waited for seconds, and gave up."""
         mine = agent(llm=scripted(delay=0.004), mode=SMALL["tree"], checkpoints=tmp_path / "runs.sqlite")

@@ -17,7 +17,7 @@ from ragscale.llm.answers import Asked, generation
 from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.continuing import is_open
 from ragscale.llm.notices import Notices
-from ragscale.llm.tokens import Estimate, floor, offered
+from ragscale.llm.tokens import Estimate, Reports, floor, offered
 from ragscale.types import Message, Spend, Tool
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class LangChainLLM:
         self._continues = continues
         self._notices = Notices()
         self._estimate = Estimate()
+        self._reports = Reports()
         own = next(
             (v for f in ("model", "model_name", "model_id") if isinstance(v := getattr(model, f, None), str)), None
         )
@@ -111,6 +112,11 @@ class LangChainLLM:
     def context_window(self) -> int:
         """Most tokens that prompt and completion may have together."""
         return self._window
+
+    @property
+    def most_off(self) -> float | None:
+        """Largest difference so far between an estimated prompt and the reported one; see `OpenAILLM.most_off`."""
+        return self._estimate.most_off
 
     async def capabilities(self, *, tools: bool = False) -> Capabilities:
         """Token counts, where the model class brings its own tokenizer, thoughts as told, and tools; nothing else."""
@@ -174,14 +180,15 @@ class LangChainLLM:
         except Exception as error:  # each provider raises its own
             raise self._failure(error) from None
         answer = _read(message)
+        told = answer.reported()
         asked = Asked(
             prompt=prompt_tokens,
             exact=self._counts_itself and not tools,
             fewest=sum(floor(m["content"]) for m in messages),
             max_tokens=max_tokens,
             measure=self._estimate.text,
+            believed=told is None or self._reports.see(messages, told.prompt_tokens),
         )
-        told = answer.reported()
         if told is not None and asked.credible(told) and (not asked.exact or told.prompt_tokens > prompt_tokens):
             self._counts_itself = False
             self._estimate.learn(messages, told.prompt_tokens, tools)
@@ -319,7 +326,9 @@ def _read(message: Any) -> Completion:
         "finish_reason": reason,
         "stop_reason": metadata.get("stop_sequence"),  # Anthropic
     }
-    return read(Completion, {"choices": [choice], "usage": getattr(message, "usage_metadata", None)})
+    # token_usage: classes that know of no usage_metadata
+    usage = getattr(message, "usage_metadata", None) or metadata.get("token_usage")
+    return read(Completion, {"choices": [choice], "usage": usage})
 
 
 def _convert(messages: Sequence[Message]) -> list[BaseMessage]:

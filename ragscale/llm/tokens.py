@@ -26,6 +26,7 @@ __all__ = [
     "Estimate",
     "LlamaTokenizer",
     "LocalTokenizer",
+    "Reports",
     "Tokenizer",
     "VllmTokenizer",
     "find_tokenizer",
@@ -69,6 +70,11 @@ _OFFER = 200  # tokens of what templates say around the tools on offer, until a 
 _SHORT = 64  # tokens of a prompt too short to correct rates by
 _MARGIN = 1.03  # of a calibrated rate: texts differ from the samples
 _MARGINS = {"marks": 1.1, "codes": 1.15, "letters": 1.25, "cjk": 1.25, "others": 1.25}  # of classes that vary more
+_REPORTS = 1000  # that are remembered
+_ALIKE, _APART = (
+    3,
+    1.25,
+)  # prompts of one count, and how many times as long the longest is: no tokenizer makes them equal
 _LOCAL_MARGIN = 1.02  # of a tokenizer named by the user: it may be of another version
 
 
@@ -203,6 +209,27 @@ class Estimate:
         else:
             self._scale *= 1.01 * (texts + reported - estimate) / texts
         return True
+
+
+class Reports:
+    """Finds out a usage that counts nothing, where no trial did: the same tokens for prompts of different length."""
+
+    def __init__(self) -> None:
+        self.believed = True
+        """Whether none was found out yet."""
+        self._seen: dict[int, set[int]] = {}
+
+    def see(self, messages: Sequence[Message], reported: int) -> bool:
+        """Compare the tokens of a prompt with those of earlier ones; whether reports are still believed."""
+        if len(self._seen) >= _REPORTS:
+            self._seen.clear()
+        characters = self._seen.setdefault(reported, set())
+        characters.add(sum(len(written(m)) for m in messages))
+        apart = sorted(characters)
+        # Two may be equal by chance; a third one between them or beyond is not.
+        if len(apart) >= _ALIKE and apart[-1] > _APART * apart[0]:
+            self.believed = False
+        return self.believed
 
 
 def with_margin(count: int) -> int:

@@ -113,6 +113,40 @@ async def test_a_tokenizer_that_counted_too_few_is_given_up() -> None:
         assert await model.count_tokens(ASK) > 199
 
 
+@pytest.mark.parametrize("constant", [250, 500])
+async def test_a_usage_that_is_always_the_same_is_not_believed(constant: int) -> None:
+    """Of the third prompt on, each longer than the one before; until then nobody can know."""
+    usage: Any = {"input_tokens": constant, "output_tokens": 2, "total_tokens": constant + 2}
+    model = LangChainLLM(_Plain(AIMessage("a b", usage_metadata=usage)))
+    estimated = []
+    for words in (200, 240, 280, 320):
+        done = await model.generate([{"role": "user", "content": "colour " * words}], max_tokens=9)
+        estimated.append(done.usage.estimated_tokens)
+    assert estimated[:2] == [0, 0]
+    assert min(estimated[2:]) > 280
+    assert done.usage.prompt_tokens > 320
+
+
+async def test_a_usage_in_the_metadata_is_read() -> None:
+    """ChatTongyi and other classes that know of no usage_metadata."""
+    told = {"token_usage": {"input_tokens": 77, "output_tokens": 2, "total_tokens": 79}}
+    done = await LangChainLLM(_Plain(AIMessage("a b", response_metadata=told))).generate(ASK, max_tokens=9)
+    assert (done.usage.prompt_tokens, done.usage.completion_tokens, done.usage.estimated_tokens) == (77, 2, 0)
+
+
+class _Plain(FakeListChatModel):
+    """Without a tokenizer of its own; always says the same message."""
+
+    said: Any = None
+    responses: list[str] = Field(default_factory=list)
+
+    def __init__(self, said: Any, **fields: Any) -> None:
+        super().__init__(said=said, **fields)
+
+    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kw: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.said)])
+
+
 @pytest.mark.parametrize(
     ("error", "retryable", "kind", "spend"),
     [

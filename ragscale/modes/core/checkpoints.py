@@ -7,6 +7,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -223,7 +224,7 @@ class Checkpoints:
         if self._saver is not None:
             _check_loop(self._saver)
             try:
-                with _alone(id(self._saver), thread_id):
+                async with _alone(id(self._saver), thread_id):
                     yield _whole_tasks(self._saver)
             except SaverError as error:
                 raise RagscaleError(
@@ -231,17 +232,18 @@ class Checkpoints:
                     "The run is kept as far as it was written: the same call goes on from there.",
                 ) from error.__cause__
             return
-        with _alone(self._path, thread_id), _alone_on_disk(self._path, thread_id):
-            try:
-                async with _WholeWrites.from_conn_string(self._path) as saver:
-                    assert isinstance(saver, _WholeWrites)
-                    saver.serde = PlainSerializer()
-                    try:
-                        yield _whole_tasks(saver)
-                    finally:
-                        await saver.drain()
-            except (sqlite3.Error, SaverError) as error:
-                raise _unusable(self._path, error) from error
+        async with _alone(self._path, thread_id):
+            with _alone_on_disk(self._path, thread_id):
+                try:
+                    async with _WholeWrites.from_conn_string(self._path) as saver:
+                        assert isinstance(saver, _WholeWrites)
+                        saver.serde = PlainSerializer()
+                        try:
+                            yield _whole_tasks(saver)
+                        finally:
+                            await saver.drain()
+                except (sqlite3.Error, SaverError) as error:
+                    raise _unusable(self._path, error) from error
 
 
 _loops: WeakKeyDictionary[BaseCheckpointSaver[Any], asyncio.AbstractEventLoop] = WeakKeyDictionary()
@@ -271,8 +273,10 @@ def _refuse_blocking(saver: BaseCheckpointSaver[Any]) -> None:
             )
 
 
-_running: set[tuple[str | int, str]] = set()
-"""Runs that a call of this process has, by the place where they are kept."""
+_running: dict[tuple[str | int, str], asyncio.Task[Any]] = {}
+"""Calls of this process that have a run, by the place where it is kept."""
+_ENDING = 10.0  # seconds that a call which is cancelled may take to let go
+_PAUSE = 0.005
 _lock = threading.Lock()
 
 
@@ -287,17 +291,31 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_forget)
 
 
-@contextmanager
-def _alone(place: str | int, thread_id: str) -> Iterator[None]:
-    with _lock:
-        if (place, thread_id) in _running:
+@asynccontextmanager
+async def _alone(place: str | int, thread_id: str) -> AsyncIterator[None]:
+    """The run for this call alone. A call that has it and is ending is waited for: one that was cancelled, or a stream
+    that this very task left, which Python closes a moment later."""
+    own = asyncio.current_task()
+    assert own is not None
+    until = time.monotonic() + _ENDING
+    while (other := _take(place, thread_id, own)) is not None:
+        if not (other is own or other.cancelling()) or time.monotonic() > until:
             raise _busy(thread_id)
-        _running.add((place, thread_id))
+        await asyncio.sleep(_PAUSE)
     try:
         yield
     finally:
         with _lock:
-            _running.discard((place, thread_id))
+            del _running[place, thread_id]
+
+
+def _take(place: str | int, thread_id: str, own: asyncio.Task[Any]) -> asyncio.Task[Any] | None:
+    """The call that has a run; None where it is `own` from now on."""
+    with _lock:
+        other = _running.get((place, thread_id))
+        if other is None:
+            _running[place, thread_id] = own
+        return other
 
 
 @contextmanager
