@@ -21,7 +21,7 @@ import ragscale as rs
 from ragscale.answer import Answer
 from ragscale.errors import EndpointError, InvalidInput
 from ragscale.llm.base import Capabilities
-from ragscale.llm.scripted import ScriptedCall
+from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.modes import Chain, Mode, Once, Parallel, Tree
 from ragscale.types import Event, Spend
 
@@ -379,16 +379,13 @@ class TestLoading:
 
 def test_a_blocking_call_on_the_loop_that_does_its_work_says_so() -> None:
     """As from a model of the user's own that asks another agent: it waited for ever."""
-    inner, own = agent(mode="once"), scripted()
+    inner = agent(mode="once")
 
-    class Asking:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(own, name)
-
+    class Asking(ScriptedLLM):
         async def generate(self, messages: Any, **settings: Any) -> Any:
-            inner.ask("Inner?")
+            return inner.ask("Inner?")
 
-    answer = agent(llm=Asking(), mode="once").ask("Who?")
+    answer = agent(llm=Asking("blue"), mode="once").ask("Who?")
     assert (answer.stop_reason, answer.text) == ("failed", "")
     assert "would wait for ever" in answer.reason
     assert "aask" in answer.reason

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ragscale.errors import InvalidInput
 
-__all__ = ["is_here", "is_loopback", "server_url"]
+__all__ = ["is_here", "is_loopback", "is_unspecified", "server_url"]
 
 _OWN_NAMES = {"localhost.localdomain", "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback"}
 """Names of the loopback interface in the hosts files of Linux."""
@@ -28,6 +28,12 @@ def is_loopback(host: str) -> bool:
     return name == "localhost" if address is None else address.is_loopback
 
 
+def is_unspecified(host: str) -> bool:
+    """Whether a host is the address of all interfaces (``0.0.0.0``, ``0``, ``::``); `host` is as of `is_loopback`."""
+    address = _address(_name(host))
+    return address is not None and address.is_unspecified
+
+
 def is_here(host: str) -> bool:
     """Whether a host is this machine, which no proxy leads to.
 
@@ -40,7 +46,7 @@ def is_here(host: str) -> bool:
     name = _name(host)
     address = _address(name)
     if address is not None:
-        return address.is_loopback or address.is_unspecified
+        return address.is_loopback or is_unspecified(host)
     own = socket.gethostname().lower()
     return name.rpartition(".")[2] == "localhost" or name in {*_OWN_NAMES, own, own.partition(".")[0]} - {""}
 

@@ -17,6 +17,7 @@ from ragscale.llm.tokens import LlamaTokenizer, VllmTokenizer, find_tokenizer
 __all__ = ["ServerInfo", "discover"]
 
 M = TypeVar("M", bound=BaseModel)
+_ROUTES = ("nitro", "floor", "exacto", "online")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,13 @@ def _entry(entries: Sequence[Entry], model: str) -> Entry | None:
 
 
 def _same(listed: str, model: str) -> bool:
-    """Whether a listed name means the model: Gemini lists ``models/NAME``, Ollama ``NAME:latest``."""
+    """Whether a listed name means the model: Gemini lists ``models/NAME``, Ollama ``NAME:latest``.
+
+    OpenRouter does not list its ways of routing
+    (https://openrouter.ai/docs/guides/routing/model-variants/overview).
+    """
+    base, _, way = model.rpartition(":")
+    model = base if way in _ROUTES else model
     return model in (listed, listed.removeprefix("models/"), listed.removesuffix(":latest"))
 
 

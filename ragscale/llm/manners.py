@@ -30,6 +30,12 @@ _LEAST = re.compile(
     re.IGNORECASE,
 )
 _VALUE = re.compile(r"only|must be|expected|at most|maximum", re.IGNORECASE)  # of a value that they do not take
+# Of a temperature of 0: TGI ("must be strictly positive", https://github.com/huggingface/text-generation-inference/
+# issues/1236), Dynamo, GigaChat ("must be in range (0, +inf)"), transformers ("has to be a strictly positive float").
+_POSITIVE = re.compile(
+    r"positive|(?:greater|more|larger|higher|bigger) than (?:0|zero)|above (?:0|zero)|> ?0|\(0", re.IGNORECASE
+)
+_COLDEST = 0.01
 _SYSTEM = re.compile(
     r"system (?:role|message|prompt|instruction)|role[^.]{0,20}system|roles must alternate|developer instruction|"
     r"only user and assistant roles|'system' is not",
@@ -45,6 +51,8 @@ class Manners:
         """Parameters that are left out; `max_tokens` is sent under its newer name instead."""
         self.least = 1
         """Fewest tokens that a completion may be limited to."""
+        self.coldest = 0.0
+        """Lowest temperature; sent for a lower one, as some servers take any but 0."""
         self.folds = False
         """Whether the chat template has no system role, so that its text goes into the user's turn."""
 
@@ -58,6 +66,8 @@ class Manners:
         sent = {key: value for key, value in body.items() if value is not None and key not in self.dropped}
         if "max_tokens" in self.dropped and "max_tokens" in body:
             sent["max_completion_tokens"] = body["max_tokens"]
+        if sent.get("temperature", 1) < self.coldest:
+            sent["temperature"] = self.coldest
         return {**sent, "messages": self.messages(body["messages"])}
 
     def messages(self, messages: Sequence[Message]) -> list[Message]:
@@ -84,8 +94,8 @@ class Manners:
             keep: Parameters that are not to be left out.
 
         Returns:
-            The parameter, ``"system"``, or ``"least"`` where the length was too small; empty where the server refused
-            something else.
+            The parameter, ``"system"``, ``"least"`` where the length was too small, or ``"coldest"`` where only a
+            temperature of 0 was refused; empty where the server refused something else.
         """
         said, refused = error.said, isinstance(error, RefusedError)
         if refused and self.least == 1 and _LENGTHS.search(said):
@@ -94,6 +104,10 @@ class Manners:
             if asked is not None and asked < smallest:
                 self.least = smallest
                 return "least"
+        zero = refused and not self.coldest and body.get("temperature") == 0 and "temperature" not in keep
+        if zero and re.search(r"\btemperature\b", said) and _POSITIVE.search(said):
+            self.coldest = _COLDEST
+            return "coldest"
         named = [
             name
             for name in _OPTIONAL

@@ -421,6 +421,7 @@ class OpenAILLM:
             instead = {
                 "max_tokens": "send 'max_completion_tokens' instead",
                 "system": "put the system message into the user's turn",
+                "coldest": f"send {self._manners.coldest:g} for a temperature of 0",
             }.get(dropped, f"go on without {dropped!r}")
             self._notices.once(f"drop:{dropped}", f"{error.problem}. Calls {instead}.")
             raise ModelError(error.problem, "The next attempt omits it.", retryable=True, spend=error.spend) from None

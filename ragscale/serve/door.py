@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ragscale.endpoint.urls import is_loopback
+from ragscale.endpoint.urls import is_loopback, is_unspecified
 from ragscale.errors import InvalidInput
 from ragscale.serve.counters import Counters
 from ragscale.serve.responses import error_reply
@@ -71,7 +71,8 @@ class Door:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
-        if self._token is None and not is_loopback(_name(host)):
+        # the address of all interfaces, which many servers print, leads here as well
+        if self._token is None and not (is_loopback(_name(host)) or is_unspecified(_name(host))):
             return error_reply(
                 421, f"the host {_name(host)[:100]!r} is not this machine", "Use the address that the server printed."
             )

@@ -73,6 +73,34 @@ async def test_what_is_refused_by_name_is_done_without(parameter: str, reply: An
     assert await asked(Refusing(parameter, reply, status)) == "blue"
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("Input validation error: `temperature` must be strictly positive", 422),
+        ("Invalid params: temperature must be in range (0, +inf)", 422),
+        ("temperature must be greater than 0 to ensure diverse outputs", 400),
+        ("`temperature` (=0.0) has to be a strictly positive float", 400),
+        ("invalid params, temperature should be > 0", 400),
+    ],
+)
+async def test_a_server_that_takes_any_temperature_but_0_is_sent_a_small_one(words: str, status: int) -> None:
+    """Left out, it would draw samples at a temperature of its own."""
+
+    def answer(path: str, body: Body) -> Reply:
+        if path.endswith("/chat/completions") and body.get("temperature") == 0:
+            return Reply({"error": {"message": words}}, status)
+        return Refusing("nothing", None)(path, body)
+
+    with FakeEndpoint(answer) as server:
+        model = load(f"openai:{server.url}")
+        for temperature in (0.0, 0.0, 0.7):
+            async for attempt in attempts(base=0.0):
+                with attempt:
+                    await model.generate(ASK, max_tokens=20, temperature=temperature)
+        sent = [body["temperature"] for body in server.sent("/chat/completions")]
+    assert sent == [0, 0.01, 0.01, 0.7]
+
+
 async def test_what_is_refused_otherwise_has_the_servers_words_and_a_remedy() -> None:
     with pytest.raises(ModelError, match=r"refused the request .*: the moon is wrong") as caught:
         await asked(Refusing("seed", {"error": {"message": "the moon is wrong"}}))

@@ -26,6 +26,19 @@ def test_it_is_read_where_it_is_told(fakes: Fakes, where: str) -> None:
         assert load(fakes.add(Kind(window=20_480, window_in=where)).spec).context_window == 20_480
 
 
+@pytest.mark.parametrize("way", ["", ":nitro", ":floor", ":exacto", ":online"])
+def test_a_way_of_routing_is_no_other_model(way: str) -> None:
+    """OpenRouter lists `:free` and the like by themselves, ways of routing not at all."""
+
+    def answer(path: str, body: Body) -> Reply:
+        listed = [{"id": "a/m", "context_length": 9000}, {"id": "a/m:free", "context_length": 5000}]
+        return Reply({"data": listed}) if path == "/v1/models" else Reply({}, 404)
+
+    with FakeEndpoint(answer) as server:
+        assert load(f"openai:{server.url}#a/m{way}").context_window == 9000
+        assert load(f"openai:{server.url}#a/m:free{way}").context_window == 5000
+
+
 def test_ollama_is_asked_to_load_the_model_once_and_to_write_nothing(fakes: Fakes) -> None:
     fake = fakes.add(ENDPOINTS["ollama"])
     for _ in range(2):

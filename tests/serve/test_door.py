@@ -66,16 +66,20 @@ async def test_health_needs_no_token(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "localhost:8765", "127.0.0.1:1", "127.0.0.2:8765", "[::1]:8765", "LOCALHOST"]
-)
+    "host",
+    ["localhost", "localhost:8765", "127.0.0.1:1", "127.0.0.2:8765", "[::1]:8765", "LOCALHOST", "localhost.:8765",
+     "0.0.0.0:8765", "[::]:8765", "[::ffff:127.0.0.1]"],
+)  # fmt: skip
 async def test_names_of_this_machine(client: Client, host: str) -> None:
     async with client() as http:
         assert (await http.get("/v1/index", headers={"host": host})).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["rebound.example", "localhost.example:8765", "10.0.0.1", "", "127.0.0.1:80:80", "::1"]
-)
+    "host",
+    ["rebound.example", "localhost.example:8765", "10.0.0.1", "", "127.0.0.1:80:80", "::1", "0.0.0.1",
+     "0.0.0.0.example", "0.0.0.0:80:80", "[::2]"],
+)  # fmt: skip
 async def test_other_names_are_refused_without_a_token(client: Client, host: str) -> None:
     async with client() as http:
         response = await http.get("/v1/index", headers={"host": host})
@@ -88,6 +92,7 @@ FOREIGN = [
     {"origin": "http://evil.example"},
     {"origin": "https://localhost.evil.example"},
     {"origin": "http://localhost:3000"},  # another server of this machine
+    {"origin": "http://evil.example", "host": "0.0.0.0:8765"},
     {"origin": "http://127.0.0.1:8765"},
     {"origin": "null"},  # of a file, a sandbox, or a page that hides where it is
     {"origin": ""},
