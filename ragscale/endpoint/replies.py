@@ -39,6 +39,7 @@ _SAID = 300  # characters of a server's own words
 _NAME = 500  # characters of a name
 _MODELS, _SAMPLES, _PARTS, _CALLS = 10_000, 1000, 10_000, 100  # of a list, of a call, of a message
 _TEXTS = ("text", "output_text")  # types of content parts that are no thoughts
+_THOUGHT = ("thinking", "reasoning", "reasoning_content")  # types of those that are
 _WORDS = (
     "error", "errors", "message", "Message", "detail", "msg", "error_description", "faultstring", "status_msg",
     "base_resp", "error_msg", "error_message", "errorMessage",
@@ -100,6 +101,35 @@ def _text(value: Any) -> str | None:
         texts = [text for text in map(_part, value[:_PARTS]) if text is not None]
         return encodable("".join(texts)) if texts else None
     return None
+
+
+def _thoughts(value: Any) -> str | None:
+    """The texts of the content parts that are thoughts, as some servers keep these apart.
+
+    Mistral: ``thinking``, a list of texts (https://docs.mistral.ai/studio-api/conversations/reasoning); Claude in
+    LangChain: a text; Databricks and OpenAI's Responses API: ``reasoning`` with a ``summary``, a list of texts
+    (https://docs.databricks.com/aws/en/machine-learning/model-serving/query-reason-models); Bedrock in LangChain:
+    ``reasoning_content``, an object.
+    """
+    parts = [part for part in value[:_PARTS] if isinstance(part, dict)] if isinstance(value, list) else []
+    held = [(part, part.get("type")) for part in parts]
+    inner = [part.get(name) for part, kind in held if kind in _THOUGHT for name in (kind, "summary", "text")]
+    texts = [text for each in inner for text in map(_held, each[:_PARTS] if isinstance(each, list) else [each]) if text]
+    return encodable("".join(texts)) if texts else None
+
+
+def _held(value: Any) -> str | None:
+    text = value.get("text") if isinstance(value, dict) else value
+    return text if isinstance(text, str) else None
+
+
+def _refusals(value: Any) -> str | None:
+    """The texts of the content parts that are refusals, as OpenAI's are in its Responses API."""
+    parts = [part for part in value[:_PARTS] if isinstance(part, dict)] if isinstance(value, list) else []
+    texts = [
+        part["refusal"] for part in parts if part.get("type") == "refusal" and isinstance(part.get("refusal"), str)
+    ]
+    return encodable(" ".join(texts)) if texts else None
 
 
 def _arguments(value: Any) -> str | None:
@@ -257,6 +287,8 @@ class _ToolCall(_Part):
 
 class _Message(_Part):
     content: Text = None
+    thoughts: Annotated[str | None, BeforeValidator(_thoughts)] = Field(default=None, validation_alias="content")
+    refusals: Annotated[str | None, BeforeValidator(_refusals)] = Field(default=None, validation_alias="content")
     reasoning_content: Text = None
     reasoning: Text = None
     refusal: Text = None
@@ -306,7 +338,12 @@ class Choice(_Part):
     @property
     def thought(self) -> str:
         """Thoughts before the reply, where the server keeps them apart."""
-        return self.message.reasoning_content or self.message.reasoning or ""
+        return self.message.reasoning_content or self.message.reasoning or self.message.thoughts or ""
+
+    @property
+    def refusal(self) -> str:
+        """What the model says instead of a reply; empty where it does not refuse."""
+        return self.message.refusal or self.message.refusals or ""
 
     @property
     def stopped_by(self) -> str:

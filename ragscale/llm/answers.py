@@ -170,8 +170,8 @@ def generation(
         if reason in _BROKEN:
             raise broken(f"finish_reason '{reason}'", spend)
         if not (sent or "").strip() and not called:
-            if choice.message.refusal or reason not in ("stop", "length"):
-                refusals.append(choice.message.refusal or f"finish_reason {choice.finish_reason}")
+            if choice.refusal or reason not in ("stop", "length"):
+                refusals.append(choice.refusal or f"finish_reason {choice.finish_reason}")
             elif sent is None and not thought and reason != "length":
                 raise broken("a choice without text", spend)
             elif ends(thought):  # the server's parser left the whole reply in the field for thoughts

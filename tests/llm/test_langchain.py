@@ -330,7 +330,7 @@ async def test_the_end_is_what_the_provider_says(metadata: dict[str, Any], reaso
 async def test_parts_and_thoughts_of_a_provider_are_told_apart() -> None:
     parts = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Re"}, {"type": "text", "text": "d."}]
     done = await LangChainLLM(recorder(AIMessage(parts))).generate(ASK, max_tokens=7)
-    assert done.texts == ["Red."]
+    assert (done.texts, done.thoughts) == (["Red."], ["hm"])
     done = await LangChainLLM(recorder(AIMessage("Red.", additional_kwargs={"reasoning_content": "hm hm"}))).generate(
         ASK, max_tokens=7
     )

@@ -223,6 +223,33 @@ async def test_a_refusal_without_text_has_the_servers_words_and_is_final(
     assert not caught.value.retryable
 
 
+async def test_a_refusal_that_is_a_part_of_the_content_is_one() -> None:
+    fake = Saying({"content": [{"type": "refusal", "refusal": "I cannot help\nwith that."}]})
+    with FakeEndpoint(fake) as server, pytest.raises(ModelError, match="m refused to reply: I cannot help with that"):
+        await load(f"openai:{server.url}").generate(ASK, max_tokens=50)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm "}, {"type": "text", "text": "hm"}]},  # Mistral
+        {"type": "thinking", "thinking": "hm hm", "signature": "x"},  # Claude
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm hm"}]},  # Databricks
+        {"type": "reasoning", "reasoning": "hm hm"},  # LangChain's standard blocks
+        {"type": "reasoning", "text": "hm hm"},
+        {"type": "reasoning_content", "reasoning_content": {"text": "hm hm", "signature": "x"}},  # ChatBedrockConverse
+    ],
+)
+async def test_thoughts_that_are_parts_of_the_content_are_seen(part: Body) -> None:
+    """They are no reply, and by them the model is known to think."""
+    with FakeEndpoint(Saying({"content": [part, {"type": "text", "text": "blue"}]}, trial=True)) as server:
+        model = load(f"openai:{server.url}")
+        assert (await model.capabilities()).thinking == 1024
+        done = await model.generate(ASK, max_tokens=50)
+    assert (done.texts, done.thoughts) == (["blue"], ["hm hm"])
+    assert done.usage.reasoning_tokens == round(40 * 5 / 9)
+
+
 def test_a_refusal_is_paid_once_and_is_the_reason_of_the_answer() -> None:
     fake = Saying({"content": ""}, "PROHIBITED_CONTENT")
     answer = asked(fake)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ MODES: list[Mode] = [
     Tree(steps=2, expand=2, samples=2, rollouts=1, rollout_steps=1),
 ]
 every = pytest.mark.parametrize("mode", MODES, ids=str)
-ERRORS = [
+ERRORS: list[BaseException] = [
     IndexServerError("http://h: no index server answers", "Start it."),
     IndexDamaged("vectors.faiss: its checksum is not that of the manifest", "Repair it."),
     IndexMismatch("the index was replaced after it was opened", "Open it again."),
@@ -35,13 +36,14 @@ ERRORS = [
     ModelError("the embedding endpoint failed", "Look at it."),
     FileNotFoundError(2, "No such file or directory", "passages.arrow"),
     TimeoutError("no reply"),
+    asyncio.CancelledError("of a task of its own"),  # and not of the run's
 ]
 
 
 class Lost(StubIndex):
     """One that answers so many searches and then fails; from then on no passage is to be had, if `wholly`."""
 
-    def __init__(self, searches: int, error: Exception, *, wholly: bool = False) -> None:
+    def __init__(self, searches: int, error: BaseException, *, wholly: bool = False) -> None:
         super().__init__()
         self.left, self.error, self.wholly = searches, error, wholly
 
@@ -60,7 +62,7 @@ class Lost(StubIndex):
 
 @every
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_at_the_first_search(mode: Mode, error: Exception) -> None:
+def test_at_the_first_search(mode: Mode, error: BaseException) -> None:
     index = Lost(0, error)
     answer, ledger = run(mode, index=index)
     check(answer, ledger, Budget())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import math
@@ -156,7 +157,10 @@ class Moves(Calls):
             try:
                 async with self.ledger.in_time(self.clock):
                     found = await self.context.index.asearch(queries, k, self.context.how)
-            except (RagscaleError, OSError) as error:
+            except (RagscaleError, OSError, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+                    raise
                 cost = replace(wanted, seconds=time.perf_counter() - started)
                 held.settle(cost)
                 lost = error if isinstance(error, RagscaleError) else _lost(error)
@@ -355,8 +359,8 @@ def _holds(passage: str, text: str) -> bool:
     return False
 
 
-def _lost(error: OSError) -> RagscaleError:
-    said = " ".join(f"{type(error).__name__}: {error}".split())
+def _lost(error: OSError | asyncio.CancelledError) -> RagscaleError:
+    said = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
     return RagscaleError(f"the index failed ({said})", "Open it again, or look at its server.")
 
 
