@@ -287,8 +287,12 @@ class _ToolCall(_Part):
 
 class _Message(_Part):
     content: Text = None
-    thoughts: Annotated[str | None, BeforeValidator(_thoughts)] = Field(default=None, validation_alias="content")
-    refusals: Annotated[str | None, BeforeValidator(_refusals)] = Field(default=None, validation_alias="content")
+    thoughts: Annotated[str | None, BeforeValidator(_thoughts)] = Field(
+        default=None, validation_alias=AliasChoices("content")
+    )
+    refusals: Annotated[str | None, BeforeValidator(_refusals)] = Field(
+        default=None, validation_alias=AliasChoices("content")
+    )
     reasoning_content: Text = None
     reasoning: Text = None
     refusal: Text = None

@@ -73,6 +73,10 @@ _LENGTH = re.compile(
     re.IGNORECASE,
 )
 _STREAM = (b"data:", b"event:", b"id:", b"retry:", b":")  # lines of server-sent events, comments among them
+# What servers say whose model answers in streams alone (https://github.com/infiniflow/ragflow/issues/8972).
+_STREAMS = re.compile(
+    r"non-?stream|stream\W{1,2}false|stream(?:ing)? (?:mode|parameter|only)|only supports? stream", re.IGNORECASE
+)
 _SENTENCE = 3  # words
 _KEY = re.compile(r"\b(?:api[-_ ]?)?key\b|token|credential|authenticat|unauthori[sz]ed", re.IGNORECASE)
 
@@ -377,6 +381,11 @@ class Transport:
                 retryable=True,
             )
         remedy = "?body.NAME=null in the model's specification leaves a parameter out; see docs/models.md."
+        if _STREAMS.search(words):
+            remedy = (
+                "No streams are asked for here: use a model that answers without. DashScope's Qwen3 does with "
+                "?body.enable_thinking=false in the model's specification."
+            )
         if _LENGTH.search(words):
             remedy = (
                 "Shorten the question or show fewer passages (k, context). With ?window=TOKENS in the model's "

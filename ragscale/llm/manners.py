@@ -29,6 +29,8 @@ _LEAST = re.compile(
     r"range [^\[]{0,40}\[)\D{0,4}(\d{1,4})\b",
     re.IGNORECASE,
 )
+# A failure (HTTP 5xx) may have such a word for another reason: "not available: stop signal received".
+_NAMED = r"(?:argument|param(?:eter)?|field|key|option|property|input)s?\W{{1,4}}{0}\b|['\"`]{0}['\"`]"
 _VALUE = re.compile(r"only|must be|expected|at most|maximum", re.IGNORECASE)  # of a value that they do not take
 # Of a temperature of 0: TGI ("must be strictly positive", https://github.com/huggingface/text-generation-inference/
 # issues/1236), Dynamo, GigaChat ("must be in range (0, +inf)"), transformers ("has to be a strictly positive float").
@@ -112,7 +114,7 @@ class Manners:
             name
             for name in _OPTIONAL
             if name in body
-            and re.search(rf"\b{name}\b", said)
+            and re.search(_NAMED.format(name) if not refused else rf"\b{name}\b", said)
             and (_UNKNOWN.search(said) or (refused and name != "max_tokens" and _VALUE.search(said)))
         ]
         if named:

@@ -181,7 +181,8 @@ def rich(slot: str, reply: Any) -> Any:
             choice["message"] = {**more, **choice["message"]}
         usage = reply.get("usage")
         if isinstance(usage, dict):
-            usage |= {"prompt_tokens_details": {"cached_tokens": 1}, "prompt_cache_hit_tokens": 1}
+            usage |= {"prompt_tokens_details": {"cached_tokens": 1}, "prompt_cache_hit_tokens": 1, "cached_tokens": 1}
+            usage |= {"cache_read_input_tokens": 1, "cache_creation_input_tokens": 0}
             usage |= {"completion_tokens_details": {"reasoning_tokens": 1}}
         reply["timings"] = {"cache_n": 1}
         if slot == "schema":
@@ -198,6 +199,11 @@ _ERRORS: dict[str, Any] = {
         "user_id": "u",
     },
     "detail": {"detail": [{"msg": "System role not supported", "loc": ["body", "n"], "type": "missing"}]},
+    "base_resp": {"choices": None, "base_resp": {"status_code": 1002, "status_msg": "retry after 5 s"}},
+    "choice": {
+        "choices": [{"error": {"code": 429, "message": "try again in 0.5s"}, "finish_reason": "error", "message": {}}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+    },
     "message": [{"message": "no", "error_description": "no", "errors": [{"message": "temperature"}]}],
 }  # fmt: skip
 
@@ -284,6 +290,7 @@ def _value_cases(seen: dict[str, dict[str, Any]]) -> Iterator[Case]:
 
 def _error_cases() -> Iterator[Case]:
     statuses = {"error": (200, 400, 403, 429, 500), "detail": (422, 500), "message": (400,)}
+    statuses |= {"base_resp": (200,), "choice": (200, 429)}
     for shape, tree in _ERRORS.items():
         for status in statuses[shape]:
             for path in _places(tree):

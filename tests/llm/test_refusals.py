@@ -136,6 +136,36 @@ async def test_a_prompt_beyond_the_servers_window_says_to_shorten_it(said: str) 
     assert "?window=" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "parameter.enable_thinking must be set to false for non-streaming calls",
+        "This model only support stream mode, please enable the stream parameter to access the model.",
+        "enable thinking can not be support when `stream=False`.",
+    ],
+)
+async def test_a_model_that_answers_in_streams_alone_says_what_to_do(said: str) -> None:
+    """DashScope's open models that think, and QwQ."""
+    with pytest.raises(ModelError, match="refused the request") as caught:
+        await asked(Refusing("messages", {"error": {"message": said, "code": "invalid_parameter_error"}}))
+    assert "?body.enable_thinking=false" in caught.value.remedy
+
+
+@pytest.mark.parametrize("words", ["backend not available: stop signal received", "no such seed node", "invalid n"])
+async def test_a_failure_that_happens_to_have_the_name_of_a_parameter_drops_none(words: str) -> None:
+    failures = [Reply({"error": {"message": words}}, 500)]
+
+    def answer(path: str, body: Body) -> Reply:
+        return failures.pop() if "chat" in path and failures else Refusing("nothing", None)(path, body)
+
+    with FakeEndpoint(answer) as server:
+        model = load(f"openai:{server.url}")
+        async for attempt in attempts(base=0.0):
+            with attempt:
+                await model.generate(ASK, max_tokens=20, seed=3, stop=["\n"])
+        assert {"seed", "stop"} <= set(server.sent("/chat/completions")[-1])
+
+
 async def test_words_of_the_url_are_no_words_of_the_server() -> None:
     """A host or path may hold the name of a parameter."""
     fake = Refusing("temperature", {"error": {"message": "not supported"}})
