@@ -346,7 +346,7 @@ class Choice(_Part):
 
     @property
     def refusal(self) -> str:
-        """What the model says instead of a reply; empty where it does not refuse."""
+        """Words of a refusal; empty where the model does not refuse."""
         return self.message.refusal or self.message.refusals or ""
 
     @property
