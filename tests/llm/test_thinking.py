@@ -152,17 +152,14 @@ async def test_a_refusal_is_final_and_in_the_models_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "text"),
+    ("content", "thought"),
     [
-        ([{"type": "text", "text": "blue"}], "blue"),
-        (
-            [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "blue"}],
-            "blue",
-        ),
-        (["bl", "ue"], "blue"),
+        ([{"type": "text", "text": "blue"}], 0),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "blue"}], 1),
+        (["bl", "ue"], 0),
     ],
 )
-async def test_parts_are_read(content: Any, text: str) -> None:
+async def test_parts_are_read(content: Any, thought: int) -> None:
     def parts(path: str, body: Body) -> Reply:
         reply = Thinker(0)(path, body)
         if "chat" in path:
@@ -171,5 +168,5 @@ async def test_parts_are_read(content: Any, text: str) -> None:
 
     with FakeEndpoint(parts) as server:
         done = await load(f"openai:{server.url}").generate(ASK, max_tokens=30)
-    assert done.texts == [text]
-    assert done.usage == Usage(8, 4)
+    assert done.texts == ["blue"]
+    assert done.usage == Usage(8, 4, reasoning_tokens=thought)  # of its characters a third
