@@ -150,12 +150,13 @@ def profile(
         if key not in known:
             raise InvalidInput(f"profile {name} has no setting {key!r}", f"Settings: {', '.join(sorted(known))}.")
     form = replace(made.form, **{key: value for key, value in settings.items() if key in _FORM})
-    stop = (form.tags.search[1:] if form.stop else ()) if isinstance(form.stop, bool) else tuple(form.stop)
-    form = replace(form, stop=stop)
+    given: Any = form.stop
+    stops = (form.tags.search[1:] if given else ()) if isinstance(given, bool) else given
+    form = replace(form, stop=(stops,) if isinstance(stops, str) else tuple(stops))
     made = replace(made, form=form, **{key: value for key, value in settings.items() if key not in _FORM})
     if file:
-        given = load(file)
-        made = made.over(given)
-        if idle := without_effect(given, made.sections):
+        texts = load(file)
+        made = made.over(texts)
+        if idle := without_effect(texts, made.sections):
             raise InvalidInput(f"{file}: no effect has {idle}", "Put it where it belongs, or leave the key out.")
     return made.about(about)

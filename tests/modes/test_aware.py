@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import replace
 
@@ -33,7 +35,8 @@ def told(text: str) -> dict[str, tuple[int, int]]:
 
 @pytest.mark.parametrize("name", AWARE)
 def test_the_numbers_are_the_ledgers(name: str) -> None:
-    """Used: what the run has been charged so far. Left: the limit without that, and without the closing answer."""
+    """Used: what the run, or the branch with a share of its own, has been charged so far. Left: the limit without that,
+    and without the closing answer."""
     budget = Budget(tokens=30_000, queries=9, rounds=7, llm_calls=40, serial_calls=25)
     llm = scripted()
     answer, ledger = run(AWARE[name], llm=llm, budget=budget)
@@ -41,18 +44,22 @@ def test_the_numbers_are_the_ledgers(name: str) -> None:
     asked = [text for call in llm.calls if "\nBudget: " in (text := call.messages[-1]["content"])]
     assert asked
     assert all(list(told(text)) == ["queries", "tokens", "model calls", "rounds", "calls in a row"] for text in asked)
-    for event, text in zip([e for e in answer.trace if e.move == "plan" and e.spend.llm_calls], asked, strict=True):
-        if event.branch:
-            continue  # a share of its own
-        before = answer.trace[: answer.trace.index(event)]
-        amounts = told(text)
+    sent = {hashlib.sha256(json.dumps(call.messages).encode()).hexdigest()[:12]: call for call in llm.calls}
+    planned = [event for event in answer.trace if event.move == "plan" and event.spend.llm_calls]
+    assert len(planned) == len(asked)
+    for event in planned:
+        amounts = told(sent[event.prompt].messages[-1]["content"])
+        before = [earlier for earlier in answer.trace[: answer.trace.index(event)]
+                  if not event.branch or earlier.branch == event.branch]  # fmt: skip
         for words, dimension in (("queries", "queries"), ("tokens", "tokens"), ("model calls", "llm_calls")):
             used = sum(getattr(earlier.spend, dimension) for earlier in before)
             limit, kept = getattr(budget, dimension), {"llm_calls": 1}.get(dimension, 0)
             if name == "adaptive" and any(earlier.move == "answer" for earlier in before):
                 kept = 0  # a branch has an answer: none is reserved any longer
             assert amounts[words][0] == used
-            if dimension != "tokens":  # of which the closing answer's share changes
+            if event.branch:
+                assert sum(amounts[words]) < limit  # a share
+            elif dimension != "tokens":  # of which the closing answer's share changes
                 assert amounts[words][1] == limit - used - kept
             assert sum(amounts[words]) <= limit
 

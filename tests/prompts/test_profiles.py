@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,17 @@ def test_settings_reach_the_prompts() -> None:
     assert (prompt.max_tokens, prompt.stop, prompt.continued) == (77, (), False)
     assert prompt.read("<search> a, b ## c </search>") == Reply(["a, b", "c"], said="<search> a, b ## c </search>")
     assert made.plan(QUESTION, [], []).max_tokens == 50
+
+
+@pytest.mark.parametrize(
+    ("given", "stop"),
+    [
+        (True, ("</search>",)), (False, ()), ("</search>", ("</search>",)),
+        (["</search>", "</answer>"], ("</search>", "</answer>")),
+    ],
+)  # fmt: skip
+def test_stop_strings_of_a_turn(given: Any, stop: tuple[str, ...]) -> None:
+    assert profile("rag-r1", stop=given).turn("Who?", [], {}).stop == stop
 
 
 @pytest.mark.parametrize("name", PROFILES)
