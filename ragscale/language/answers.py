@@ -15,6 +15,8 @@ Normalisation = Literal["unicode", "published"]
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 _ARTICLES = frozenset({"a", "an", "the"})
 _PUBLISHED_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_AT_UNIT = re.compile(r"([0-9](?:[0-9.,]*[0-9])?)(?!(?:st|nd|rd|th|s)$)([^\W\d_]+)")
+"""A number with its unit, which may also be written apart; not an ordinal or a decade."""
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -23,12 +25,17 @@ def normal_answer(text: str, normalisation: Normalisation = "unicode") -> str:
 
     Args:
         text: The answer.
-        normalisation: ``"unicode"``: `ragscale.language.words.valued`, without English articles before another word; of
-            an answer without words, the text itself in its normal form. ``"published"``: lower case, no ASCII
-            punctuation, no English articles.
+        normalisation: ``"unicode"``: `ragscale.language.words.valued`, without English articles before another word and
+            with units apart (``5kg``); of an answer without words, the text itself in its normal form.
+            ``"published"``: lower case, no ASCII punctuation, no English articles.
     """
     if normalisation == "published":
         return " ".join(_PUBLISHED_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-    found = valued(text)
+    found = [part for word in valued(text) for part in _with_unit(word)]
     kept = [word for word in found[:-1] if word not in _ARTICLES] + found[-1:]
     return " ".join(kept) or " ".join(folded(text).split())
+
+
+def _with_unit(word: str) -> tuple[str, ...]:
+    found = _AT_UNIT.fullmatch(word)
+    return found.groups() if found else (word,)

@@ -68,6 +68,15 @@ def test_scores(answer: str, gold: list[str], em: float, expected_f1: float, nor
 @pytest.mark.parametrize(
     ("one", "other", "em", "expected_f1"),
     [
+        ("5kg", "5 kg", 1.0, 1.0),
+        ("100km", "100 km", 1.0, 1.0),
+        ("5kg", "5 g", 0.0, 0.5),
+        ("the 1990s", "1990", 0.0, 0.0),
+        ("7th", "7", 0.0, 0.0),
+        ("J. R. R. Tolkien", "J.R.R. Tolkien", 1.0, 1.0),
+        ("O\u00b4Brien", "O'Brien", 1.0, 1.0),
+        ("1.234.567", "1,234,567", 1.0, 1.0),
+        ("1'000", "1000", 1.0, 1.0),
         ("café", "cafe\u0301", 1, 1),
         ("长江。", "长江", 1, 1),
         ("《红楼梦》", "红楼梦", 1, 1),
