@@ -239,7 +239,9 @@ def sweep(
         "serial_tokens": serial_tokens, "serial_calls": serial_calls,
     }  # fmt: skip
     axes: dict[str, list[Any]] = {
-        name: amounts(name, text, float if name in ("seconds", "usd") else int) for name, text in given.items() if text
+        name: amounts(name, text, float if name in ("seconds", "usd") else int)
+        for name, text in given.items()
+        if text is not None
     }
     grid = (dict(zip(axes, limits, strict=True)) for limits in itertools.product(*axes.values()))
     budgets = [budget_of(calls=limits.pop("calls", None), **limits) for limits in grid]
@@ -291,6 +293,8 @@ def _measure(
 
     if record and replay:
         raise InvalidInput("--record and --replay together", "Give one: a replay makes no calls.")
+    if baseline is not None and not race:
+        raise InvalidInput("--baseline without --race", "Only a race drops cells: add --race, or leave it out.")
     named = [cls() for cls in built_in().values()] if mode is None else spec.parse_list(mode)
     chosen = [with_k(mode, k) for mode in named]
     loaded = load_questions(questions, QuestionColumns.parse(columns) if columns else None, normalise)
@@ -302,7 +306,7 @@ def _measure(
         source, llm, budgets[0], seed=seeds[0], how=how, prices=prices, replay=replay, searching=searching
     ) as agent:
         if dry_run or max_cost is not None:
-            planned = measure.dry_run(agent, loaded, chosen, out, **options)
+            planned = measure.dry_run(agent, loaded, chosen, out, baseline=baseline, **options)
             if dry_run:
                 _show_plan(planned, as_json)
                 return
@@ -355,7 +359,12 @@ def _show_plan(planned: list[Planned], as_json: bool) -> None:
         for name, n, cost in costs
     ]
     Console().print(FittedTable(columns, rows))
-    typer.echo("At most, where the model always finds more to ask; calls that cells share are paid once.", err=True)
+    told = {
+        "shape": "at most, where the model always finds more to ask",
+        "rows": "as the questions that a cell was asked before",
+    }  # fmt: skip
+    bases = "; ".join(words for basis, words in told.items() if any(cell.basis == basis for cell in planned))
+    typer.echo(f"{bases[0].upper()}{bases[1:]}; calls that cells share are paid once.", err=True)
 
 
 def _warn(errors: Console, reports: dict[str, ModeReport]) -> None:

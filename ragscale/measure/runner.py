@@ -128,6 +128,10 @@ async def asweep(
         raise InvalidInput(f"unknown engine {engine!r}", "Choose local or ray.")
     if calls is not None and isinstance(agent.llm, StoredLLM):
         raise InvalidInput(f"calls={str(calls)!r} and a model that keeps its calls in {agent.llm.path}", "Give one.")
+    if baseline is not None and not race:
+        raise InvalidInput(
+            f"baseline {baseline!r} without a race", "Only a race drops cells: add --race, or leave it out."
+        )
     cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
     kept = _baseline(cells, baseline)
     store = Store(Path(out))
@@ -160,6 +164,7 @@ def dry_run(
     concurrency: int = 2,
     limit: int | None = None,
     skip: int = 0,
+    baseline: modes.Mode | str | None = None,
 ) -> list[Planned]:
     """Expected cost of what a sweep with these arguments has left to do; nothing is asked, and nothing is written.
 
@@ -167,15 +172,21 @@ def dry_run(
     are counted in each: they are charged, though not paid again.
 
     Raises:
-        InvalidInput: An argument is not what it should be, or a budget limits dollars and the model has no price.
+        InvalidInput: An argument is not what it should be, a budget limits dollars and the model has no price, or the
+            sweep would be refused: `out` is a run of something else.
     """
     whole("concurrency", concurrency, "Use 1 or more.")
     cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
-    run = Run(out) if (Path(out) / CONFIG_FILE).exists() else None
+    _baseline(cells, baseline)
+    store = Store(Path(out))
+    known = (store.folder / CONFIG_FILE).exists()
+    with contextlib.suppress(EndpointError):  # of a model whose name nobody can tell
+        store.check(_settings(agent) if known else {}, cells, taken)
+    run = Run(out) if known else None
     done = {key: run.finished(key) for key in run.cells} if run else {}
     left = {cell.key: sum(question.id not in done.get(cell.key, ()) for question in taken) for cell in cells}
-    known = means(run.rows()) if run else {}
-    return plan(cells, left, price=agent.price, concurrency=concurrency, means=known)
+    measured = means(run.rows()) if run else {}
+    return plan(cells, left, price=agent.price, concurrency=concurrency, means=measured)
 
 
 def _like(work: Callable[P, Awaitable[Run]]) -> Callable[[Callable[..., Run]], Callable[P, Run]]:

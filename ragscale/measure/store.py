@@ -191,15 +191,11 @@ class Store:
         from filelock import FileLock, Timeout
 
         try:
+            self._refuse_others()  # no lock file is made in what is no run
             new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
             if new:
                 sync(self.folder.parent, deep=False)
-            # a start that was broken off before its settings were written may have left the file of calls alone
-            ours = (LOCK_FILE, *(f"{CALLS_FILE}{end}" for end in ("", "-wal", "-shm", "-journal", "-lock")))
-            others = [item for item in self.folder.iterdir() if item.suffix != ".part" and item.name not in ours]
-            if others and not (self.folder / CONFIG_FILE).exists():  # no lock file is made in what is no run
-                raise InvalidInput(f"{self.folder}: not empty and no run (no {CONFIG_FILE})", "Give another --out.")
             held = FileLock(self.folder / LOCK_FILE).acquire(timeout=0)
         except Timeout as error:
             raise RagscaleError(
@@ -209,6 +205,24 @@ class Store:
             raise InvalidInput(f"{self.folder}: no run can be written here ({error})", "Give another --out.") from error
         with held:
             yield
+
+    def check(self, settings: dict[str, Any], cells: Iterable[Cell], questions: Iterable[Question]) -> None:
+        """Refuse what `writing`, `pin` and `add_questions` would refuse; nothing is written.
+
+        Raises:
+            InvalidInput: The folder holds something else, or a run with other settings or questions.
+        """
+        self._refuse_others()
+        self._wanted(settings, cells)
+        self._joined(questions)
+
+    def _refuse_others(self) -> None:
+        if not self.folder.exists() or (self.folder / CONFIG_FILE).exists():
+            return
+        # a start that was broken off before its settings were written may have left the file of calls alone
+        ours = (LOCK_FILE, *(f"{CALLS_FILE}{end}" for end in ("", "-wal", "-shm", "-journal", "-lock")))
+        if any(item.suffix != ".part" and item.name not in ours for item in self.folder.iterdir()):
+            raise InvalidInput(f"{self.folder}: not empty and no run (no {CONFIG_FILE})", "Give another --out.")
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -254,13 +268,19 @@ class Store:
             InvalidInput: The run was started with other settings, or its file is damaged.
         """
         path = self.folder / CONFIG_FILE
+        known, wanted = self._wanted(settings, cells)
+        if not path.exists() or known != wanted:
+            _write(path, _indented(wanted))
+
+    def _wanted(self, settings: dict[str, Any], cells: Iterable[Cell]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The settings that the run has, and those that it would have with these cells."""
+        path = self.folder / CONFIG_FILE
         settings = {"version": VERSION, **settings}
         known = self._config(path) if path.exists() else {**settings, "cells": {}}
         wanted = {**settings, "cells": {**known["cells"], **{cell.key: cell.to_dict() for cell in cells}}}
         for key, old, new in _differences(known, wanted):
             raise InvalidInput(f"{self.folder}: a run with {key} {old!r}, not {new!r}", _OTHER)
-        if not path.exists() or known != wanted:
-            _write(path, _indented(wanted))
+        return known, wanted
 
     def rows(self, cell: Cell) -> dict[str, Row]:
         """The rows of a cell by question id, the last one where a failed question was tried again; to go on from.
@@ -332,6 +352,11 @@ class Store:
         Raises:
             InvalidInput: One has the id of another question.
         """
+        lines = [json.dumps(asdict(question), ensure_ascii=True) for question in self._joined(questions)]
+        _write(self.folder / QUESTIONS_FILE, "".join(f"{line}\n" for line in lines))
+
+    def _joined(self, questions: Iterable[Question]) -> Iterable[Question]:
+        """The questions of the run, then those that are new to it."""
         known = self.questions()
         for question in questions:
             if known.setdefault(question.id, question) != question:
@@ -339,8 +364,7 @@ class Store:
                     f"{self.folder}: a run with another question {question.id!r} ({known[question.id].question!r})",
                     "Give another --out, or the questions of this run.",
                 )
-        lines = [json.dumps(asdict(question), ensure_ascii=True) for question in known.values()]
-        _write(self.folder / QUESTIONS_FILE, "".join(f"{line}\n" for line in lines))
+        return known.values()
 
     def copy(
         self,

@@ -125,6 +125,38 @@ def test_a_dry_run_spends_nothing(world: tuple[str, str], tmp_path: Path, model:
     assert after["total"]["seconds"] is not None
     table = invoke(*words, "--dry-run")
     assert [line.split()[0] for line in table.stdout.splitlines() if line.startswith(("once", "all"))][-1] == "all"
+    assert table.stderr == "As the questions that a cell was asked before; calls that cells share are paid once.\n"
+    wider = invoke(*words[:4], "chain(steps=1),direct", *words[5:], "--dry-run")
+    assert wider.stderr.startswith("At most, where the model always finds more to ask; as the questions that a cell ")
+
+
+def test_a_dry_run_refuses_what_the_sweep_would_refuse(
+    world: tuple[str, str], tmp_path: Path, model: ScriptedLLM
+) -> None:
+    words = ["sweep", *world, "--tokens", "1k", "--out", f"{tmp_path}/run"]
+    assert invoke(*words, "--mode", "once", "--limit", "2").exit_code == 0
+    asked = len(model.calls)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(Path(world[1]).read_text().replace("?", "??"))
+    cases = [
+        ([*words, "--mode", "once", "--prices", "1/h"], "a run with price None, not "),
+        ([*words[:-1], f"{tmp_path}/other", "--mode", "once"], "not empty and no run"),
+        (["sweep", world[0], str(questions), *words[3:], "--mode", "once"], "a run with another question"),
+        ([*words, "--mode", "once", "--race", "--baseline", "chain"], "baseline 'chain' is not among the modes"),
+        ([*words, "--mode", "once,chain", "--baseline", "chain"], "--baseline without --race"),
+        ([*words, "--mode", "once", "--rounds", ""], "--rounds '' is not a whole number"),
+    ]
+    for given, problem in cases:
+        for more in (["--dry-run"], []):
+            refused = invoke(*given, *more)
+            assert (refused.exit_code, problem in " ".join(refused.stderr.split())) == (1, True), (
+                given,
+                refused.stderr,
+            )
+    assert len(model.calls) == asked
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["notes.txt"]
 
 
 def test_a_race_says_what_it_dropped(world: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,6 +238,20 @@ def test_questions_needed_are_those_of_the_textbook() -> None:
     assert found.further == math.ceil(needed) - 40
 
 
+def test_questions_needed_are_enough_for_an_exact_test() -> None:
+    """Five of twelve questions differ, all one way: p is 1/16, and no test of fewer than six that differ is below .05.
+
+    Six among n of them with a chance of .8 take n = 18.
+    """
+    from scipy.stats import binom
+
+    found = compare([1.0] * 5 + [0.0] * 7, [0.0] * 12)
+    assert (found.verdict, found.p) == ("undecided", 0.0625)
+    assert found.further is not None
+    n = 12 + found.further
+    assert binom.sf(5, n, 5 / 12) >= 0.8 > binom.sf(5, n - 1, 5 / 12)
+
+
 def test_two_documents_do_not_tell_how_many_questions_are_needed_beyond_a_few_documents() -> None:
     a = [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.9]  # as much better in one document as in the other, nearly
     found = compare(a * 2, [0.0, 0.9] * 9, ["one"] * 9 + ["two"] * 9)

@@ -65,6 +65,8 @@ class Comparison:
     """Share of documents unlike all seen that would move the difference out of the margin; 0 where it is outside."""
     reversing: float
     """Share of documents unlike all seen that would move the difference to 0; 1 without bounds."""
+    differing: float
+    """Share of documents in which the two cells differ: a test learns from no other."""
     family: int = 1
     """Comparisons among which this one was corrected."""
 
@@ -128,6 +130,7 @@ def compare(
         deviation=math.sqrt(z.var(ddof=1) / len(z) * len(a)) if len(z) > 1 else math.nan,
         unseen=unseen,
         reversing=_reversing(difference.value, extreme),
+        differing=float((np.abs(sums) > _EQUAL).mean()),
     )
     return _judged(found)
 
@@ -256,6 +259,7 @@ def _judged(found: Comparison) -> Comparison:
 
 def _further(found: Comparison) -> int | None:
     """Questions to add until the difference seen is told from 0, or shown to be within the margin."""
+    from scipy.stats import nbinom
     from statsmodels.stats.power import normal_sample_size_one_tail
 
     n, distance = found.difference.n, abs(found.difference.value)
@@ -267,7 +271,9 @@ def _further(found: Comparison) -> int | None:
         told = normal_sample_size_one_tail(distance, _POWER, tail, std_null=found.deviation)
         alone = (1 - found.difference.level) / 2  # the interval is that of this comparison, whatever its family
         floor = math.log(alone) / math.log1p(-found.reversing) if found.reversing < 1 else 1.0
-        ways.append(max(told, floor * n / found.difference.clusters))
+        swaps = math.ceil(math.log2(1 / tail))  # documents that differ, all one way, at which the exact test tells
+        tested = swaps + float(nbinom.ppf(_POWER, swaps, found.differing))
+        ways.append(max(told, max(floor, tested) * n / found.difference.clusters))
     if found.unseen > 0:
         within = normal_sample_size_one_tail(found.margin - distance, _POWER, tail, std_null=found.deviation)
         clear = math.log(tail) / math.log1p(-found.unseen) if found.unseen < 1 else 1.0
