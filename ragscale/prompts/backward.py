@@ -26,7 +26,8 @@ def _answers(text: str) -> list[str] | None:
     """The distinct answers of a reply, in its order: a JSON list, wherever it stands. None for a reply without any."""
     value = parse.load(text)
     if isinstance(value, dict):
-        value = value.get("answers", value.get("answer"))
+        lists = (item for item in value.values() if isinstance(item, list))  # under whatever name
+        value = value.get("answers", value.get("answer")) or next(lists, None)
     items = value if isinstance(value, list) else [value]
     texts = [parse.short(parse.worded(item))[:_LONGEST] for item in items[:_MOST] if not isinstance(item, dict | list)]
     distinct = {normal_answer(said): said for said in reversed(texts) if informative(said)}

@@ -211,6 +211,7 @@ def proposing(*answers: str, **replies: Any) -> Any:
     ("text", "said"),
     [
         ('{"answers": ["Ann", "ann", "Bob"]}', ["Ann", "Bob"]), ('["A", 7, true, null, {"a": 1}]', ["A", "7", "yes"]),
+        ('{"candidates": ["Ann", "Bob"]}', ["Ann", "Bob"]), ('{"answer": ["Ann"], "why": ["x"]}', ["Ann"]),
         ('{"answers": "Ann"}', ["Ann"]), ('{"answers": ["N/A", ""]}', None), ("Ann", None), ("[]", None),
     ],
 )  # fmt: skip
