@@ -12,11 +12,14 @@ QUESTION := Which war ended with an embrace in the town where tungsten was isola
 GOLD ?= Carlist War
 endif
 
+# A word for the shell, whatever quotation marks are in it.
+quoted = '$(subst ','\'',$(1))'
+
 .PHONY: demo test slow langgraph graphs check models bench clean
 
 demo: $(DEMO)
-	@echo "$(QUESTION)"
-	@$(BIN)/ragscale ask indexes/demo "$(QUESTION)" --mode "$(MODES)" --tokens 4000 $(if $(GOLD),--gold "$(GOLD)")
+	@echo $(call quoted,$(QUESTION))
+	@$(BIN)/ragscale ask indexes/demo $(call quoted,$(QUESTION)) --mode $(call quoted,$(MODES)) --tokens 4000 $(if $(GOLD),--gold $(call quoted,$(GOLD)))
 
 test: $(INSTALLED) models
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -42,9 +42,22 @@ def test_the_snippet_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_demo_judges_another_question_by_its_own_answer_only(given: list[str], gold: str) -> None:
+    assert shlex.join(demo(*given)[6:]) == gold
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_demo_asks_what_was_given_letter_by_letter() -> None:
+    question, gold = """Who said "it's six, `no`; not 5"?""", "O'Neil"
+    _, asked, *_, judged = demo(f"QUESTION={question}", f"GOLD={gold}", "MODES=vote(of=chain)")
+    assert (asked, judged) == (question, gold)
+
+
+def demo(*given: str) -> list[str]:
+    """The words of `make demo`'s command, from the index on."""
     run = subprocess.run(["make", "-n", "demo", *given], cwd=ROOT, capture_output=True, text=True, check=True)
-    words = shlex.split(run.stdout.splitlines()[-1])
-    assert shlex.join(words[words.index("4000") + 1 :]) == gold
+    words = shlex.split(run.stdout.rpartition("ragscale ask ")[2])
+    assert [word for word in words if word.startswith("--")][:2] == ["--mode", "--tokens"]
+    return words
 
 
 def test_the_json_of_ask_is_described_key_by_key() -> None:
