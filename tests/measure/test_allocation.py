@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from madeup import Made, questions, write
 from madeuprun import made_up, nothing_decides, one_mode_is_right
 
 import ragscale as rs
@@ -155,6 +156,9 @@ def test_a_run_that_cannot_be_fitted_is_refused(decided: Run, tmp_path: Path) ->
         fit(Run(decided.folder, ["once@tokens=4000"]))
     with pytest.raises(InvalidInput, match="needs a cell of once"):
         fit(Run(decided.folder, ["chain@tokens=4000", "parallel@tokens=4000"]))
+    failed = [Made(mode, [0.0] * 12, stop="failed") for mode in ("once", "chain")]
+    with pytest.raises(InvalidInput, match="every question failed"):
+        fit(write(tmp_path / "failed", questions(12), failed))
     with pytest.raises(InvalidInput, match="no run"):
         fit(tmp_path)
     shutil.copytree(decided.folder, tmp_path / "copy")

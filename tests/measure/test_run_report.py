@@ -442,6 +442,12 @@ def test_dropped_cells_are_told(tmp_path: Path) -> None:
     drop = racing.Drop("once@tokens=4000", "chain@tokens=4000", 1, 16, 1.0, 0.4, 1000.0, 1000.0)
     report = write(tmp_path / "run", questions(40), cells).report(drops=[drop])
     assert [(one["cell"], one["by"], one["after"]) for one in report["dropped"]] == [(0, 1, 16)]
+    assert report["dropped"][0]["words"] == (
+        "`chain@tokens=4000` was better by 1.00 (at least .40, however often one looks) for 1,000 instead of 1,000 "
+        "tokens. It has been asked 40 questions all the same."
+    )
+    raced = write(tmp_path / "raced", questions(40), [Made("once", [0.0] * 16, budget=TOKENS), cells[1]])
+    assert raced.report(drops=[drop])["dropped"][0]["words"].endswith(" instead of 1,000 tokens.")
 
 
 @pytest.mark.parametrize("options", [{"margin": -0.1}, {"margin": float("nan")}, {"level": 1.0}])

@@ -22,6 +22,7 @@ from ragscale.measure.report.problem import dependence
 from ragscale.version import __version__
 from ragscale.view import report as view
 from ragscale.view.report import Axis, Report
+from ragscale.words import counted
 
 __all__ = ["report"]
 
@@ -185,9 +186,15 @@ def _dropped(found: Measured, drops: Sequence[Drop]) -> list[view.Drop]:
             words=(
                 f"{phrases.code(one.by)} was better by {phrases.score(one.difference)} (at least "
                 f"{phrases.score(one.bound)}, however often one looks) for {one.cost_by:,.0f} instead of "
-                f"{one.cost:,.0f} tokens."
+                f"{one.cost:,.0f} tokens.{_all_the_same(found, place[one.cell], one)}"
             ),
         )
         for one in drops
         if one.cell in place
     ]
+
+
+def _all_the_same(found: Measured, cell: int, drop: Drop) -> str:
+    """On a cell that has more questions than its drop looked at, from a sweep that did not race."""
+    asked = int(found.known[:, cell].sum())
+    return f" It has been asked {counted(asked, 'question')} all the same." if asked > drop.n else ""
