@@ -50,9 +50,9 @@ _ENDS = (".", "?", "!", ":", ";", "\u2026", "\u3002")
 _FOLLOWED = re.compile(r"\w[.,;:?!]+")
 """A letter with the punctuation of an ending after it: no article stands there."""
 _OUTSIDE = re.compile(r"^[\W_]+|[\W_]+$")
-_COMPOUND = re.compile(r"[^\W_]+(?:[-\u2010\u2011][^\W_]+)+")
+_COMPOUND = re.compile(r"(?<![^\W_])[^\W_]+(?:[-\u2010\u2011][^\W_]+)+")
 _DOTTED = re.compile(r"(?<![\w./@-])(?:[^\W\d_]{2,3}\.[^\W\d_]+|[^\W\d_]+\.[^\W\d_]{1,3})(?!\w|[./@]\w)")
-_ELIDED = re.compile(r"([^\W\d_]+)['`\u00b4\u2019\u02bb\u02bc]((?!s\b)[^\W\d_]+)")
+_ELIDED = re.compile(r"(?<![^\W\d_])([^\W\d_]+)['`\u00b4\u2019\u02bb\u02bc]((?!s\b)[^\W\d_]+)")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _AT_NUMBER = re.compile(r"([^\W\d_]+)([0-9](?:[0-9.,]*[0-9])?)|([0-9](?:[0-9.,]*[0-9])?)(?:st|nd|rd|th|s|([^\W\d_]+))")
 """Letters before or behind a number, without the ending of an ordinal or a decade."""
@@ -129,8 +129,9 @@ class Terms:
         ]
         if text.isalpha() and text.islower():
             return tuple(found)
+        known = set(found)
         whole = [term for form in self._forms(text) for run in runs(form) for term in self._of(run)]
-        return (*found, *dict.fromkeys(term for term in whole if term not in found), *amounts(text))
+        return (*found, *dict.fromkeys(term for term in whole if term not in known), *amounts(text))
 
     def _forms(self, chunk: str) -> Iterator[str]:
         """Other ways to write parts of a chunk."""
