@@ -120,13 +120,10 @@ class Terms:
     def _made(self, chunk: str, *, kept: bool = False) -> tuple[str, ...]:
         # the Turkish I has another small letter
         text = chunk.replace("I", "\u0131").replace("\u0130", "i") if self.language == "turkish" else chunk
-        found = [
-            term
-            for run in runs(text)
-            for word in _parted(run)
-            if kept or word not in self._stopwords or self._is_part(word, chunk)
-            for term in self._of(word)
-        ]
+        parted = [word for run in runs(text) for word in _parted(run)]
+        stopped = () if kept else self._stopwords.intersection(parted)
+        stays = {word: self._is_part(word, chunk) for word in stopped}
+        found = [term for word in parted if stays.get(word, True) for term in self._of(word)]
         if text.isalpha() and text.islower():
             return tuple(found)
         known = set(found)
