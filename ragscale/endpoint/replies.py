@@ -237,14 +237,15 @@ class UsageBlock(_Part):
     def prompt(self) -> int | None:
         """Tokens of the prompt, those of a cache included, which gateways to Claude leave out of `prompt_tokens`.
 
-        They are certain to stand beside it where they are more, or where the total holds both
+        They are certain to stand beside it where the total holds both, or where they are more and there is no total
         (https://github.com/Portkey-AI/gateway/pull/1754).
         """
         if self.prompt_tokens is None:
             return None
         beside = self.cached + (self.cache_creation_input_tokens or 0)
         both = self.prompt_tokens + (self.completion_tokens or 0) + beside
-        return self.prompt_tokens + (beside if self.cached > self.prompt_tokens or self.total_tokens == both else 0)
+        apart = self.cached > self.prompt_tokens if self.total_tokens is None else self.total_tokens == both
+        return self.prompt_tokens + (beside if apart else 0)
 
     @property
     def completion(self) -> int | None:

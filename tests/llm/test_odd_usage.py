@@ -132,6 +132,8 @@ def test_thoughts_that_are_more_than_the_completion_stand_beside_it(usage: Body,
         ((500, 12, None, {"prompt_tokens_details": {"cached_tokens": 500}}), (500, 12, 500)),
         ((500, 12, 512, {"cached_tokens": 256}), (500, 12, 256)),
         ((500, 12, 512, {"prompt_cache_hit_tokens": 1}), (500, 12, 1)),
+        # a total without them tells that they cannot be true
+        ((500, 12, 512, {"prompt_tokens_details": {"cached_tokens": 2500}}), (500, 12, 500)),
     ],
 )
 def test_tokens_of_a_cache_are_a_part_of_the_prompt(usage: Any, told: tuple[int, int, int]) -> None:
