@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -54,7 +55,9 @@ def test_the_demo_asks_what_was_given_letter_by_letter() -> None:
 
 def demo(*given: str) -> list[str]:
     """The words of `make demo`'s command, from the index on."""
-    run = subprocess.run(["make", "-n", "demo", *given], cwd=ROOT, capture_output=True, text=True, check=True)
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # not that of make test
+    command = ["make", "-n", "demo", *given]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=alone)
     words = shlex.split(run.stdout.rpartition("ragscale ask ")[2])
     assert [word for word in words if word.startswith("--")][:2] == ["--mode", "--tokens"]
     return words

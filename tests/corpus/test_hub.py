@@ -174,10 +174,10 @@ def test_what_cannot_be_loaded(folder: Path, name: str, message: str) -> None:
 
 def test_no_text_column(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
-    pq.write_table(pa.table({"id": ["1"], "body": ["x"]}), tmp_path / "d" / "a.parquet")
-    with pytest.raises(CorpusError, match=r"no column 'text' \(there are: 'id', 'body'\).*--columns"):
+    pq.write_table(pa.table({"id": ["1"], "remark": ["x"]}), tmp_path / "d" / "a.parquet")
+    with pytest.raises(CorpusError, match=r"no column 'text' \(there are: 'id', 'remark'\).*--columns"):
         passages(f"hf:{tmp_path}/d")
-    assert passages(f"hf:{tmp_path}/d", columns=Columns(text="body"))[0].text == "x"
+    assert passages(f"hf:{tmp_path}/d", columns=Columns(text="remark"))[0].text == "x"
 
 
 def test_a_stream_that_breaks_off(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ class TestCitations:
             ([], ["p2", "p3"]),
             ([9, 0, -1], ["p2", "p3"]),
             (["2", 3.0, True, None], ["p2", "p3"]),
-            ("2", ["p2", "p3"]),
+            ("2", ["p2"]),
         ],
     )
     def test_are_ids_of_documents_shown(self, documents: Any, cited: list[str]) -> None:

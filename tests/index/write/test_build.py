@@ -361,7 +361,8 @@ def test_a_disk_that_is_really_full(
     Index.build([corpus], out, embedder=None).close()
     words = {"passages": 600, "bm25": 20, "vectors": 1}[stage]
     count = {"passages": 2000, "bm25": 7500, "vectors": 12_000}[stage]
-    texts = (" ".join(f"w{(n * 37 + i * 1009) % 9973}" for i in range(words)) for n in range(count))
+    letters = str.maketrans("0123456789", "abcdefghij")  # a word of letters and digits has terms for its parts, too
+    texts = (" ".join(f"w{(n * 37 + i * 1009) % 9973}".translate(letters) for i in range(words)) for n in range(count))
     big = tmp_path / "big.jsonl"
     big.write_text("".join(json.dumps({"id": n, "text": text}) + "\n" for n, text in enumerate(texts)))
     reached: list[str] = []
