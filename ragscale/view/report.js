@@ -53,7 +53,7 @@ class ReportPage {
         h("p", {class: "soft small"}, [`${many(this.questions.length, "question")}, ${many(this.cells.length, "cell")}`, `${percent(d.level)} intervals`, plain(d.made).slice(0, 16).replace("T", " ") + (d.made ? " UTC" : ""), `ragscale ${plain(d.ragscale)}`].join(" · ")),
         h("nav", {class: "screen", "aria-label": "Sections"}, sections.map(([id, words]) => h("a", {href: `#${id}`}, words)))),
       sections.map(([id, words, parts]) => h("section", {id, class: id === "answer" ? "lead" : ""}, h("h2", {}, words), parts))));
-    this.dialog = h("dialog", {"aria-label": "Run of one question", onclose: () => put(this.dialog)});
+    this.dialog = h("dialog", {"aria-label": "Run of one question", onclose: () => this.closed()});
     document.body.append(this.dialog);
     this.drawChart();
     this.levels.forEach((draw) => draw());
@@ -382,16 +382,25 @@ class ReportPage {
       h("span", {class: "a"}, short(r.answer[i] || "no answer", 70)), h("span", {class: "s num"}, `${score(f)}${stop === "answered" ? "" : ` · ${stop === "failed" ? "failed" : `${stop.slice(7).replaceAll("_", " ")} spent`}`}`));
   }
 
+  closed() {
+    if (this.dialog.open) return;  // the event comes late: another run was opened since
+    this.asked_ = null;
+    put(this.dialog);
+  }
+
   async open(c, i) {
+    const asked = this.asked_ = {};  // a later click, or the end of the dialog, wins over a page that is still being unpacked
     const cell = this.cells[c], run = this.data.runs[cell.run], q = this.questions[i], packed = this.traces.runs[`${c}:${i}`];
     const close = h("button", {class: "small", onclick: () => this.dialog.close()}, "close");
     const step = (by) => () => { const at = this.rows.indexOf(i) + by; if (this.rows[at] !== undefined) this.open(c, this.rows[at]); };
     const bar = h("div", {class: "row bar"}, h("span", {class: "mono"}, short(this.name(c), 80)), h("span", {class: "grow"}), h("button", {class: "small", onclick: step(-1)}, "← question before"), h("button", {class: "small", onclick: step(1)}, "next question →"), close);
+    put(this.dialog, bar);
+    if (!this.dialog.open) this.dialog.showModal();
     if (packed) {
       const page = (await unzipped(this.traces.page)).replace("@DATA@", () => packed);
       const theme = document.documentElement.dataset.theme, frame = h("iframe", {sandbox: "allow-scripts allow-downloads allow-modals", title: "Trace page"});
       frame.srcdoc = theme ? page.replace("<html ", `<html data-theme="${theme}" `) : page;
-      put(this.dialog, bar, frame);
+      if (this.asked_ === asked) put(this.dialog, bar, frame);
     } else {
       const quote = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
       const command = `ragscale trace ${quote(run.path)} --cell ${quote(cell.key)} --question ${quote(q.id)}`, r = cell.runs;
@@ -401,7 +410,6 @@ class ReportPage {
         h("p", {class: "gap"}, "The moves of this run are not in this file. They are shown by"), h("pre", {}, plain(command)),
         h("button", {class: "small", onclick: (event) => copy(command, event.currentTarget)}, "copy the command")));
     }
-    if (!this.dialog.open) this.dialog.showModal();
   }
 
   forPrint() {

@@ -184,6 +184,26 @@ def test_a_click_opens_the_run(browser: Browser, page: str) -> None:
     browser.quiet()
 
 
+def test_the_last_click_is_shown_though_a_page_is_still_being_unpacked(browser: Browser, page: str) -> None:
+    """It came up over the run that was opened after it, or after the dialog was closed."""
+    browser.open(page)
+    browser.run(
+        "const soon = unzipped; window.unzipped = async (packed) => {"
+        "const page = await soon(packed); await new Promise((done) => setTimeout(done, 300)); return page; }"
+    )
+    browser.click(".line .cell")
+    browser.click(".line .cell", 1)
+    time.sleep(0.8)
+    assert browser.run(
+        "return Boolean(document.querySelector('dialog pre')) && !document.querySelector('dialog iframe')"
+    )
+    press(browser, "close")
+    browser.click(".line .cell")
+    press(browser, "close")
+    time.sleep(0.8)
+    assert not browser.run("return document.querySelector('dialog').open || document.querySelector('dialog iframe')")
+
+
 def test_traces_are_taken_up_to_a_size(browser: Browser) -> None:
     trace = shown(Chain(steps=1)).to_dict()
     report = made_up(3, 4)
