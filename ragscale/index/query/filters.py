@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -222,10 +223,20 @@ class _Compiler:
         if kind == "Boolean":
             return bool(node.this), "yes or no"
         if kind == "Neg" and type(node.this).__name__ == "Literal" and not node.this.is_string:
-            return -_number(node.this.this), "number"
+            return -self._number(node.this), "number"
         if kind != "Literal":
             raise self._refused(node)
-        return (str(node.this), "text") if node.is_string else (_number(node.this), "number")
+        return (str(node.this), "text") if node.is_string else (self._number(node), "number")
+
+    def _number(self, node: Any) -> int | float:
+        """A literal's value. Raises `InvalidInput` where it only begins like a number, as ``0E`` does."""
+        with contextlib.suppress(ValueError):
+            if -_INT64 < (value := int(node.this)) < _INT64:
+                return value
+        try:
+            return float(node.this)
+        except ValueError:
+            raise self._refused(node) from None
 
     def _refused(self, node: Any) -> InvalidInput:
         return InvalidInput(f"filter {self._text!r}: {_written(node)!r} is not offered", _REMEDY)
@@ -236,11 +247,3 @@ def _written(node: Any) -> str:
     from sqlglot.errors import ErrorLevel
 
     return str(node.sql(dialect=_DIALECT, unsupported_level=ErrorLevel.IGNORE))
-
-
-def _number(text: str) -> int | float:
-    try:
-        value = int(text)
-    except ValueError:
-        return float(text)
-    return value if -_INT64 < value < _INT64 else float(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ragscale.errors import InvalidInput
@@ -179,6 +179,11 @@ WORDS = """
 """.split()  # noqa: SIM905
 
 
+@example("0E")
+@example("year = 1e")
+@example("year > -2E")
+@example("year = " + "9" * 400)
+@example("year = " + "9" * 5000)
 @given(st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join))
 @settings(max_examples=400)
 def test_any_text_is_a_filter_or_refused(text: str) -> None:
