@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Numbering", "numeral"]
+__all__ = ["Numbering", "numeral", "value_at"]
 
 _NAMES = {"w": "http://schemas.openxmlformats.org/wordprocessingml/2006/main"}
 _W = f"{{{_NAMES['w']}}}"
@@ -50,35 +50,35 @@ class Numbering:
 
     def __init__(self, numbering: Any, styles: Any) -> None:
         lists = {} if numbering is None else {_id(each): each for each in numbering.iter(f"{_W}abstractNum")}
-        linked = {_value(each, "w:styleLink"): key for key, each in lists.items()}
+        linked = {value_at(each, "w:styleLink"): key for key, each in lists.items()}
         linked.pop("", None)
         self._lists = {key: dict(_levels(each)) for key, each in lists.items()}
         self._of: dict[str, tuple[str, Mapping[int, int]]] = {}
         for number in () if numbering is None else numbering.iter(f"{_W}num"):
-            key = _value(number, "w:abstractNumId")
-            key = linked.get(_value(lists[key], "w:numStyleLink"), key) if key in lists else key
+            key = value_at(number, "w:abstractNumId")
+            key = linked.get(value_at(lists[key], "w:numStyleLink"), key) if key in lists else key
             restarts = {
-                _whole(over.get(f"{_W}ilvl"), 0): _whole(_value(over, "w:startOverride"), 1)
+                _whole(over.get(f"{_W}ilvl"), 0): _whole(value_at(over, "w:startOverride"), 1)
                 for over in number.iterfind("w:lvlOverride[w:startOverride]", _NAMES)
             }
             self._of[number.get(f"{_W}numId", "")] = key, restarts
         self._styles: dict[str, tuple[str, str]] = {}
         for style in () if styles is None else styles.iter(f"{_W}style"):
-            above = self._styles.get(_value(style, "w:basedOn"), ("", ""))
-            own = (_value(style, "w:pPr/w:numPr/w:numId"), _value(style, "w:pPr/w:numPr/w:ilvl"))
+            above = self._styles.get(value_at(style, "w:basedOn"), ("", ""))
+            own = (value_at(style, "w:pPr/w:numPr/w:numId"), value_at(style, "w:pPr/w:numPr/w:ilvl"))
             self._styles[style.get(f"{_W}styleId", "")] = own[0] or above[0], own[1] or above[1]
         self._counts: dict[str, dict[int, int]] = {}
         self._restarted: set[tuple[str, int]] = set()
 
     def label(self, paragraph: Any) -> str:
         """The number of the next paragraph as Word shows it: ``3.``, ``b)``, ``1.2``; empty where it has none."""
-        style = _value(paragraph, "w:pPr/w:pStyle")
+        style = value_at(paragraph, "w:pPr/w:pStyle")
         number, at = self._styles.get(style, ("", ""))
-        number = _value(paragraph, "w:pPr/w:numPr/w:numId") or number
+        number = value_at(paragraph, "w:pPr/w:numPr/w:numId") or number
         key, restarts = self._of.get(number, ("", {}))
         levels = self._lists.get(key, {})
         depth = next((depth for depth, level in levels.items() if level.style and level.style == style), _whole(at, 0))
-        depth = _whole(_value(paragraph, "w:pPr/w:numPr/w:ilvl"), depth)
+        depth = _whole(value_at(paragraph, "w:pPr/w:numPr/w:ilvl"), depth)
         if depth not in levels:
             return ""
         counts = self._counts.setdefault(key, {})
@@ -109,10 +109,10 @@ def _levels(definition: Any) -> Iterator[tuple[int, _Level]]:
         yield (
             depth,
             _Level(
-                _whole(_value(level, "w:start"), 1),
-                _value(level, "w:numFmt") or "decimal",
-                _value(level, "w:lvlText")[:_LABEL],
-                _value(level, "w:pStyle"),
+                _whole(value_at(level, "w:start"), 1),
+                value_at(level, "w:numFmt") or "decimal",
+                value_at(level, "w:lvlText")[:_LABEL],
+                value_at(level, "w:pStyle"),
             ),
         )
 
@@ -121,7 +121,8 @@ def _id(definition: Any) -> str:
     return str(definition.get(f"{_W}abstractNumId", ""))
 
 
-def _value(element: Any, path: str) -> str:
+def value_at(element: Any, path: str) -> str:
+    """The ``w:val`` of the element at a path below another; empty where there is none."""
     found = element.find(path, _NAMES)
     return "" if found is None else str(found.get(f"{_W}val", ""))
 

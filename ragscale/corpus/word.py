@@ -12,7 +12,7 @@ from zipfile import ZIP_STORED, ZipFile
 from ragscale.corpus.archive import open_zip
 from ragscale.corpus.documents import DOCUMENT_LIMIT, Part, markdown_part
 from ragscale.corpus.equations import gap, on_one_line
-from ragscale.corpus.numbering import Numbering
+from ragscale.corpus.numbering import Numbering, value_at
 from ragscale.corpus.parsing import parsing, refuse_tags
 from ragscale.corpus.source import Source
 from ragscale.errors import BadDocument
@@ -118,7 +118,8 @@ def _prepared(package: ZipFile) -> io.BytesIO:
     """The document without what is no text, and with what mammoth passes over as text."""
     from lxml import etree
 
-    copy, raised, numbering = io.BytesIO(), _raised_styles(package), _numbering(package)
+    copy, styles = io.BytesIO(), _part(package, "/styles.xml")
+    raised, numbering = _raised_styles(styles), Numbering(_part(package, "/numbering.xml"), styles)
     with ZipFile(copy, "w", ZIP_STORED) as made:
         for info in package.infolist():
             if not info.filename.endswith((".xml", ".rels")):
@@ -143,10 +144,6 @@ def _prepared(package: ZipFile) -> io.BytesIO:
 def _part(package: ZipFile, end: str) -> Any:
     name = next((name for name in package.namelist() if name.endswith(end)), "")
     return _tree(package.read(name)) if name else None
-
-
-def _numbering(package: ZipFile) -> Numbering:
-    return Numbering(_part(package, "/numbering.xml"), _part(package, "/styles.xml"))
 
 
 def _write_numbers(document: Any, numbering: Numbering) -> None:
@@ -180,21 +177,17 @@ def _number(root: Any) -> None:
             element.text = _NUMBERED.sub(r"\1 ", element.text)
 
 
-def _raised_styles(package: ZipFile) -> dict[str, str]:
+def _raised_styles(styles: Any) -> dict[str, str]:
     """Styles of characters that raise or lower them: ids with ``superscript`` or ``subscript``."""
     found: dict[str, str] = {}
-    styles = _part(package, "/styles.xml")
     for style in () if styles is None else styles.iter(f"{_W}style"):
-        based = _value(style, "w:basedOn")  # Word writes a style behind the one that it is based on
-        kind = _value(style, "w:rPr/w:vertAlign") or _moved(_value(style, "w:rPr/w:position")) or found.get(based, "")
+        based = value_at(style, "w:basedOn")  # Word writes a style behind the one that it is based on
+        kind = (
+            value_at(style, "w:rPr/w:vertAlign") or _moved(value_at(style, "w:rPr/w:position")) or found.get(based, "")
+        )
         if kind:
             found[style.get(f"{_W}styleId", "")] = kind
     return found
-
-
-def _value(element: Any, path: str) -> str:
-    found = element.find(path, _NAMESPACES)
-    return "" if found is None else str(found.get(f"{_W}val", ""))
 
 
 def _moved(position: str) -> str:
@@ -212,7 +205,7 @@ def _name_headings(styles: Any) -> None:
         if style.get(f"{_W}type") != "paragraph" or name is None:
             continue
         known = _HEADING.fullmatch(name.get(f"{_W}val", ""))
-        level = _outline(style) or (known[1] if known else levels.get(_value(style, "w:basedOn"), ""))
+        level = _outline(style) or (known[1] if known else levels.get(value_at(style, "w:basedOn"), ""))
         levels[style.get(f"{_W}styleId", "")] = level
         if level.isdigit() and not known:
             name.set(f"{_W}val", f"heading {level}")
@@ -223,7 +216,7 @@ def _name_headings(styles: Any) -> None:
 
 def _outline(element: Any) -> str:
     """Its level of the outline, from 1; ``body`` where it says that it has none, empty where it says nothing."""
-    value = _value(element, "w:pPr/w:outlineLvl")
+    value = value_at(element, "w:pPr/w:outlineLvl")
     return "" if not value else str(int(value) + 1) if value in set("012345678") else "body"
 
 
@@ -233,7 +226,7 @@ def _prepare(root: Any, raised: Mapping[str, str]) -> None:
     for element in root.xpath(_NOT_TEXT, namespaces=_NAMESPACES):
         element.getparent().remove(element)
     for properties in root.xpath("//w:r/w:rPr[(w:rStyle or w:position) and not(w:vertAlign)]", namespaces=_NAMESPACES):
-        kind = _moved(_value(properties, "w:position")) or raised.get(_value(properties, "w:rStyle"))
+        kind = _moved(value_at(properties, "w:position")) or raised.get(value_at(properties, "w:rStyle"))
         if kind:
             etree.SubElement(properties, f"{_W}vertAlign", {f"{_W}val": kind})
     for stop in list(root.iter(f"{_W}br", f"{_W}cr", f"{_W}ptab")):  # ends of pages and columns too

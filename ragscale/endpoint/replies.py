@@ -103,6 +103,10 @@ def _text(value: Any) -> str | None:
     return None
 
 
+def _content_parts(value: Any) -> list[dict[str, Any]]:
+    return [part for part in value[:_PARTS] if isinstance(part, dict)] if isinstance(value, list) else []
+
+
 def _thoughts(value: Any) -> str | None:
     """The texts of the content parts that are thoughts, as some servers keep these apart.
 
@@ -111,7 +115,7 @@ def _thoughts(value: Any) -> str | None:
     (https://docs.databricks.com/aws/en/machine-learning/model-serving/query-reason-models); Bedrock in LangChain:
     ``reasoning_content``, an object.
     """
-    parts = [part for part in value[:_PARTS] if isinstance(part, dict)] if isinstance(value, list) else []
+    parts = _content_parts(value)
     held = [(part, part.get("type")) for part in parts]
     inner = [part.get(name) for part, kind in held if kind in _THOUGHT for name in (kind, "summary", "text")]
     texts = [text for each in inner for text in map(_held, each[:_PARTS] if isinstance(each, list) else [each]) if text]
@@ -125,7 +129,7 @@ def _held(value: Any) -> str | None:
 
 def _refusals(value: Any) -> str | None:
     """The texts of the content parts that are refusals, as OpenAI's are in its Responses API."""
-    parts = [part for part in value[:_PARTS] if isinstance(part, dict)] if isinstance(value, list) else []
+    parts = _content_parts(value)
     texts = [
         part["refusal"] for part in parts if part.get("type") == "refusal" and isinstance(part.get("refusal"), str)
     ]

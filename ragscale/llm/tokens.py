@@ -71,10 +71,8 @@ _SHORT = 64  # tokens of a prompt too short to correct rates by
 _MARGIN = 1.03  # of a calibrated rate: texts differ from the samples
 _MARGINS = {"marks": 1.1, "codes": 1.15, "letters": 1.25, "cjk": 1.25, "others": 1.25}  # of classes that vary more
 _REPORTS = 1000  # that are remembered
-_ALIKE, _APART = (
-    3,
-    1.25,
-)  # prompts of one count, and how many times as long the longest is: no tokenizer makes them equal
+_ALIKE, _APART = 3, 1.25
+"""Prompts of one count, and how many times as long the longest is: no tokenizer makes them equal."""
 _LOCAL_MARGIN = 1.02  # of a tokenizer named by the user: it may be of another version
 
 

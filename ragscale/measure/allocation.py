@@ -146,10 +146,10 @@ class _Data:
             budget = {limit: float(value) for limit, value in cell.budget.items()}
             cells.setdefault(name, {"mode": cell.mode, "budget": budget})
             keys.setdefault(name, key)
-        rows_of = run.rows()
-        if rows_of.num_rows and all(rows_of["failed"].to_pylist()):
+        kept = run.rows()
+        if kept.num_rows and all(kept["failed"].to_pylist()):
             raise InvalidInput(f"{run.folder}: every question failed", "Run the same sweep: it tries them again.")
-        table = rows_of.select(["cell", "id", "f1", "total_tokens"]).to_pydict()
+        table = kept.select(["cell", "id", "f1", "total_tokens"]).to_pydict()
         for key, id, score, cost in zip(*table.values(), strict=True):
             name = _SEED.sub("", key)
             if name in cells:

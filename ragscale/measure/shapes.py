@@ -15,7 +15,7 @@ import math
 import re
 import sys
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
@@ -203,8 +203,7 @@ def _csv(source: Source, columns: QuestionColumns) -> Iterator[tuple[Place, Any]
     asked = (columns.question,) if columns.question else _USUAL["question"]
     separator = separator_of(source, lambda names: present_as(asked, names) is not None)
     _, header = header_of(source, separator, spaced=True)
-    whole_numbers = _columns_of(_WHOLE, source, separator, header)
-    truths = _columns_of(_BOOLEAN, source, separator, header)
+    whole_numbers, truths = _columns_of((_WHOLE, _BOOLEAN), source, separator, header)
     for place, cells in cells_of(source, separator, header, spaced=True):
         if isinstance(cells, BadDocument):
             raise cells
@@ -221,15 +220,16 @@ def _csv(source: Source, columns: QuestionColumns) -> Iterator[tuple[Place, Any]
         )
 
 
-def _columns_of(form: re.Pattern[str], source: Source, separator: str, header: list[str]) -> set[str]:
-    """Columns of which each cell is of a form that pandas writes, or empty."""
-    found, filled = set(header), set[str]()
+def _columns_of(forms: Sequence[re.Pattern[str]], source: Source, separator: str, header: list[str]) -> list[set[str]]:
+    """For each of some forms that pandas writes, the columns of which each cell is of that form, or empty."""
+    found, filled = [set(header) for _ in forms], set[str]()
     for _, cells in cells_of(source, separator, header, spaced=True):
         if not isinstance(cells, BadDocument):
             named = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
             filled |= named.keys()
-            found -= {name for name, cell in named.items() if not form.fullmatch(cell)}
-    return found & filled
+            for form, columns in zip(forms, found, strict=True):
+                columns -= {name for name, cell in named.items() if not form.fullmatch(cell)}
+    return [columns & filled for columns in found]
 
 
 def _cell(text: str) -> Any:

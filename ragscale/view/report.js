@@ -384,12 +384,12 @@ class ReportPage {
 
   closed() {
     if (this.dialog.open) return;  // the event comes late: another run was opened since
-    this.asked_ = null;
+    this.latest = null;
     put(this.dialog);
   }
 
   async open(c, i) {
-    const asked = this.asked_ = {};  // a later click, or the end of the dialog, wins over a page that is still being unpacked
+    const opened = this.latest = {};  // a later click, or the end of the dialog, wins over a page that is still being unpacked
     const cell = this.cells[c], run = this.data.runs[cell.run], q = this.questions[i], packed = this.traces.runs[`${c}:${i}`];
     const close = h("button", {class: "small", onclick: () => this.dialog.close()}, "close");
     const step = (by) => () => { const at = this.rows.indexOf(i) + by; if (this.rows[at] !== undefined) this.open(c, this.rows[at]); };
@@ -400,7 +400,7 @@ class ReportPage {
       const page = (await unzipped(this.traces.page)).replace("@DATA@", () => packed);
       const theme = document.documentElement.dataset.theme, frame = h("iframe", {sandbox: "allow-scripts allow-downloads allow-modals", title: "Trace page"});
       frame.srcdoc = theme ? page.replace("<html ", `<html data-theme="${theme}" `) : page;
-      if (this.asked_ === asked) put(this.dialog, bar, frame);
+      if (this.latest === opened) put(this.dialog, bar, frame);
     } else {
       const quote = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
       const command = `ragscale trace ${quote(run.path)} --cell ${quote(cell.key)} --question ${quote(q.id)}`, r = cell.runs;

@@ -395,6 +395,8 @@ def _thought(state: State, most: int) -> int:
 
     The answer may use what is left beside them, too.
     """
+    if not most:
+        return 0
     thoughts = [event["spend"]["reasoning_tokens"] for event in state["trace"] if event["spend"]["reasoning_tokens"]]
     return min(most, 2 * max(thoughts)) if len(thoughts) >= 3 else most
 
