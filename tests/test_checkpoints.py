@@ -364,7 +364,7 @@ class TestSeveralCallsAtOnce:
             await asyncio.sleep(0.01 + i / 400)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            with contextlib.closing(sqlite3.connect(tmp_path / "runs.sqlite", timeout=0.5)) as other:
+            with contextlib.closing(sqlite3.connect(tmp_path / "runs.sqlite", timeout=20)) as other:
                 other.execute("BEGIN IMMEDIATE")
 
         for i in range(60):

@@ -151,13 +151,14 @@ async def test_usage_in_a_choice_is_read() -> None:
     assert done.usage == Usage(40, 3)
 
 
-@pytest.mark.parametrize("reply", [Reply(completion("x"), delay=1.5), Reply(completion("x"), trickle=0.1)])
+@pytest.mark.parametrize("reply", [Reply(completion("x"), delay=60), Reply(completion("x"), trickle=0.5)])
 async def test_time_outs_count_from_the_start_of_the_call(reply: Reply) -> None:
+    """Far apart, so that a busy machine has sent the call before its limit and ends it long before the whole reply."""
     started = time.monotonic()
-    error, _ = await failure(reply, limit=0.6)
-    assert time.monotonic() - started < 1.4
+    error, _ = await failure(reply, limit=3.0)
+    assert time.monotonic() - started < 30
     assert error.retryable
-    assert "within 0.6 s" in error.problem
+    assert "within 3 s" in error.problem
     assert error.spend is None
 
 

@@ -315,7 +315,7 @@ def test_a_slow_server_is_not_asked_twice(script: Script, waits: list[float]) ->
         return good(body)
 
     script.replies = [slow]
-    with rs.RemoteIndex(script.url, timeout=0.3) as remote, pytest.raises(IndexServerError, match=r"within 0\.3 s"):
+    with rs.RemoteIndex(script.url, timeout=3) as remote, pytest.raises(IndexServerError, match="within 3 s"):
         remote.search(["x"])
     done.set()
     assert (len(script.asked), waits) == (1, [])

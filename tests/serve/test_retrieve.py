@@ -312,16 +312,16 @@ async def test_time_has_an_end_and_the_result_its_length(
 ) -> None:
     Broken(index, monkeypatch, lambda queries: EndpointError("gone") if "bad" in queries else None)
     queries = ["gold"] * 256 + ["bad"] + ["tin"] * 300
-    async with client(retrieve_seconds=1) as http:
+    async with client(retrieve_seconds=3) as http:
         began = time.monotonic()
         answer = (await http.post("/retrieve", json={"queries": queries, "topk": 1})).json()
         seconds = time.monotonic() - began
         metrics = (await http.get("/metrics")).text
     assert [len(documents) for documents in answer["result"]] == [1] * 256 + [0] * 301
     assert answer["notes"] == [
-        "result: 301 of the lists empty, not searched: the time of 1 s is over, or the server failed"
+        "result: 301 of the lists empty, not searched: the time of 3 s is over, or the server failed"
     ]
-    assert 1 <= seconds < 10
+    assert 3 <= seconds < 30
     assert "ragscale_queries_in_flight 0.0" in metrics
 
 

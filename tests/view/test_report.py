@@ -189,18 +189,23 @@ def test_the_last_click_is_shown_though_a_page_is_still_being_unpacked(browser: 
     browser.open(page)
     browser.run(
         "const soon = unzipped; window.unzipped = async (packed) => {"
-        "const page = await soon(packed); await new Promise((done) => setTimeout(done, 300)); return page; }"
+        "const page = await soon(packed); await new Promise((done) => { window.unpacked = done; }); return page; }"
     )
+    end = "window.unpacked(); delete window.unpacked; return new Promise((done) => setTimeout(done, 100))"
+
     browser.click(".line .cell")
+    browser.wait("return window.unpacked")
     browser.click(".line .cell", 1)
-    time.sleep(0.8)
+    browser.wait("return document.querySelector('dialog pre')")
+    browser.run(end)
     assert browser.run(
         "return Boolean(document.querySelector('dialog pre')) && !document.querySelector('dialog iframe')"
     )
     press(browser, "close")
     browser.click(".line .cell")
+    browser.wait("return window.unpacked")
     press(browser, "close")
-    time.sleep(0.8)
+    browser.run(end)
     assert not browser.run("return document.querySelector('dialog').open || document.querySelector('dialog iframe')")
 
 
