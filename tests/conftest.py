@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ for folder in ("modes", "measure", "llm", "campaign", "kills"):
 pytest.register_assert_rewrite("conformance", "doubles")
 settings.register_profile("ragscale", deadline=None)  # a busy machine is no failure
 settings.load_profile("ragscale")
+os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's own 15, its workers starve beside the other tests
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
