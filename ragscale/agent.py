@@ -262,7 +262,7 @@ class Agent:
                 yield self._answer(chosen, run, Ledger(limits), index, {}, Sent())
                 return
             if not self._loaded:
-                # Before the clock starts: which question comes first is chance, and it has the seconds of the others.
+                # Before the clock starts: else the first question would be charged the seconds of loading.
                 await self.index.asearch([], 1, self.how)
                 self._loaded = True
             # Search settings may name a reranker, whose weights are part of the fingerprint; others have it at hand.

@@ -197,10 +197,10 @@ def _show(planned: list[dict[str, Any]], *, costly: bool) -> None:
 
     from ragscale.view.columns import Column, FittedTable
 
-    leaves = {"rounds": 7, "queries": 6, "calls": 5, "serial": 4}
+    leaves = {"serial": 7, "queries": 6, "rounds": 5, "calls": 4}
     columns = [
-        Column("", kind="name"), *(Column(title, leaves.get(title, 0)) for title in _COLUMNS), Column("at least", 1),
-        Column("in full", 2), *((Column("minutes"), Column("dollars")) if costly else ()),
+        Column("", kind="name"), *(Column(title, leaves.get(title, 0)) for title in _COLUMNS), Column("at least", 8),
+        Column("in full", 9), *((Column("minutes"), Column("dollars")) if costly else ()),
         Column("shape", 3, kind="words"),
     ]  # fmt: skip
     rows = []

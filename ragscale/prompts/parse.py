@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterable
@@ -53,8 +54,8 @@ ANSWER: dict[str, Any] = {"type": "string", "maxLength": 400}
 ANSWER_SCHEMA = object_schema(answer=ANSWER, documents={"type": "array", "items": {"type": "integer"}, "maxItems": 4})
 """A closing answer, where the endpoint constrains its output."""
 
-_LABEL = r"(?:(?:final|short|intermediate|next|new|simple|follow-?up|sub-?)[ -]?){0,3}"
-_ASKED = rf"{_LABEL}(?:query|queries|question|questions|search(?: query)?)\b"
+_LABEL = r"(?:(?:final|short|intermediate|next|new|simple|follow[- ]?up|sub-?)[ -]?){0,3}"
+_ASKED = rf"{_LABEL}(?:query|queries|question|questions|search(?: query)?|follow[- ]?up|q)\b"
 _PREFIX = re.compile(rf"^\s*(?:[-*\u2022]\s+|{_ASKED}\s*(?:\d{{1,3}}\s*)?[:\uff1a])\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"^\s*\(?(\d{1,2})[.)]\s+")
 # "Sure! Here is the next sub-query: ..."
@@ -80,6 +81,7 @@ _PREAMBLE = re.compile(
     r"thinking|hmm|well|so)\b.*[.!:\uff1a]|.*[:\uff1a])\s*$",
     re.IGNORECASE,
 )
+_HEADING = re.compile(rf"^\s*(?:#{{1,6}}\s|[*_#\s]*{_ASKED}[*_#:\uff1a\s]*$)", re.IGNORECASE)  # of the line below it
 _LABELLED = re.compile(rf"^\s*(?:[-*\u2022]\s+)?\**{_ASKED}[^:]{{0,6}}[:\uff1a]\s*\S", re.IGNORECASE)
 _HEAD = re.compile(rf"^\s*(?:{_OPENING}.*|\W*(?:the )?(?:final |short )?answer(?: is)?\W*)[:\uff1a]\W*$", re.IGNORECASE)
 _STARS = r"(?:\*{1,3}|_{2})"
@@ -88,6 +90,7 @@ _ANSWER_LABEL = re.compile(
     r"the (?:(?:final|short|correct) )?answer is\b)\s*(?:(?:\*{1,3}|__)(?=\s))?\s*",
     re.IGNORECASE,
 )
+_FENCED = re.compile(r"```(?:\w+\n)?([^`]+)```")
 _FENCE = re.compile(r"^\s*```\w*\s")
 _TAG = re.compile(r"</?(?:search|answer|query)>", re.IGNORECASE)
 
@@ -100,6 +103,9 @@ _STRAIGHT = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u00ab"
 # Characters that attempts at JSON may read in vain, as brackets in brackets take the square of their number, and those
 # that an attempt itself counts as. A reply of up to 1,000 characters cannot reach it.
 _PATIENCE, _ATTEMPT = 2_000_000, 300
+_SINGLE = re.compile(r"\{\s*'")  # its lists are JSON, and would be found alone
+_LITERAL = 20_000  # characters of an object as Python writes it
+_ESCAPE = re.compile(r"\\[^nrtu'\"\\]")  # Python warns of those that it does not know
 
 
 def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
@@ -111,13 +117,30 @@ def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
 def load(text: str) -> Any:
     """The first JSON value in `text` that is no bare citation (``[1]``, ``[2, 3]``), or ``None``.
 
-    Where there is none, curly quotation marks are read as straight ones. Gives up after some two million characters
-    that it read again and again, as in a reply of nothing but brackets.
+    Where there is none, curly quotation marks are read as straight ones, and an object as Python writes it
+    (``{'a': True}``) as one. Gives up after some two million characters that it read again and again, as in a reply of
+    nothing but brackets.
     """
     text = spoken(text)
-    value = _first(text)
+    value = (_python(text) if _SINGLE.search(text) else None) or _first(text)
     straight = text.translate(_STRAIGHT)
-    return _first(straight) if value is None and straight != text else value
+    if value is None and straight != text:
+        value = _first(straight)
+    return _python(text) if value is None else value
+
+
+def _python(text: str) -> Any:
+    """The one object or list in `text` as Python writes it, of values that JSON has; None where there is none."""
+    spans = [text[text.find(begin) : text.rfind(end) + 1] for begin, end in ("{}", "[]")]
+    span = max(spans, key=len)
+    if not 2 < len(span) <= _LITERAL or _ESCAPE.search(span):
+        return None
+    try:
+        value = ast.literal_eval(span)
+        json.dumps(value)  # no sets, bytes or complex numbers
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, dict | list) and not all(type(item) is int for item in value) else None
 
 
 def _first(text: str) -> Any:
@@ -167,7 +190,7 @@ def turn(text: str, most: int) -> Reply | None:
     items = found if isinstance(found, list) else [found]
     items = [item.get("query") if isinstance(item, dict) and "query" in item else item for item in items]
     texts = [item for item in items if isinstance(item, str)]
-    ended = any(item is None for item in items) or any(item.strip() and says_none(item) for item in texts)
+    ended = any(item is None for item in items) or any(not item.strip() or says_none(item) for item in texts)
     queries: dict[str, str] = {}
     stated: list[str] = []
     for raw in texts:
@@ -186,6 +209,7 @@ def turn(text: str, most: int) -> Reply | None:
 
 
 _MISSING = object()
+_ANSWERS = ("answer", "final_answer", "short_answer", "response", "result")
 
 
 def query(raw: str) -> str:
@@ -243,6 +267,8 @@ def _lines(text: str) -> list[str]:
     labelled = [line for line in lines if _LABELLED.match(line)]
     if labelled and len(labelled) < len(lines):
         lines = labelled
+    headings = [at for at, line in enumerate(lines[:-1]) if _HEADING.match(line)]
+    lines = lines[headings[-1] + 1 :] if headings else lines
     if len(lines) > 1:
         asked = [line for line in lines if not _PREAMBLE.match(line)]
         lines = asked or lines
@@ -306,10 +332,10 @@ def numbers(value: Any) -> list[int]:
     return list(found)
 
 
-def _value(values: dict[str, Any], *names: str) -> Any:
-    """The value of the first of `names` that is there, in any case."""
+def _value(values: dict[str, Any], *names: str, missing: Any = None) -> Any:
+    """The value of the first of `names` that is there, in any case; else `missing`."""
     lower = {str(key).casefold().replace(" ", "_").replace("-", "_"): value for key, value in values.items()}
-    return next((lower[name] for name in names if name in lower), None)
+    return next((lower[name] for name in names if name in lower), missing)
 
 
 def _has(values: dict[str, Any], *names: str) -> bool:
@@ -319,10 +345,11 @@ def _has(values: dict[str, Any], *names: str) -> bool:
 def short(text: str) -> str:
     """A short answer out of plain text: without preamble, label, emphasis and the tags of an answer."""
     text = _untagged(text)
+    text = fenced[1].strip() if (fenced := _FENCED.fullmatch(text)) else text
     head, _, rest = text.partition("\n")
     if rest.strip() and len(head) < 200 and _HEAD.match(head):
         text = rest.strip()
-    text = re.sub(r"\\boxed\{([^{}]{0,400})\}", r"\1", _ANSWER_LABEL.sub("", text))
+    text = re.sub(r"\\boxed\{(?:\\text\{)?([^{}]{0,400})\}{1,2}", r"\1", _ANSWER_LABEL.sub("", text))
     whole = re.fullmatch(r"(\*{1,3})(?=\S)([^*\n]+?)\1([.!]?)", text.strip())
     return (whole[2] + whole[3] if whole else text).strip()
 
@@ -353,7 +380,7 @@ def worded(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | dict):
         return _joined(value)
-    return str(value)
+    return str(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value)
 
 
 def _joined(value: Any) -> str:
@@ -377,9 +404,8 @@ def closing(text: str) -> Closing:
     """The closing answer and the document numbers it names; the whole text if it is not JSON."""
     text = spoken(text)
     value = load(text)
-    if isinstance(value, dict) and _has(value, "answer", "final_answer", "final answer", "short_answer"):
-        said = _value(value, "answer", "final_answer", "short_answer")
-        return Closing(_untagged(worded(said)), numbers(_value(value, "documents")))
+    if isinstance(value, dict) and (said := _value(value, *_ANSWERS, missing=_MISSING)) is not _MISSING:
+        return Closing(short(worded(said)), numbers(_value(value, "documents")))
     if isinstance(value, list) and text.strip()[:1] == "[" and all(isinstance(item, str) for item in value):
         return Closing(worded(value), [])
     cut = re.search(r'"answer"\s*:\s*"((?:[^"\\]|\\.)*)', text)

@@ -19,6 +19,7 @@ __all__ = ["closing", "split", "turn", "written"]
 _MOST = 16
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _TAG = re.compile(r"<\s*(/?)\s*(search|answer|information)\s*>", re.IGNORECASE)
+_HALF = re.compile(r"<\s*/?\s*[a-z]{0,6}$")  # of a closing tag, which the limit cut off
 _INVENTED = re.compile(r"<\s*/\s*information\s*>", re.IGNORECASE)
 _THOUSANDS = re.compile(r"\d,\d{3}(?!\d)")
 _OWN = re.compile(r"(</?(?:think|search|answer)>)")
@@ -26,7 +27,9 @@ _TALKED_OF = frozenset(["and", "or", "query", "answer", "your query", "your answ
 """Between two tags where a turn speaks of tags: "inside <search> and </search>"."""
 _BEGINS = re.compile(r"(?:^|[\n>.!?:,;)\"\u201d\u2019'*-])\s*$")
 _QUOTED = re.compile(
-    r"(?<![^\s(\[,;])(?:\"[^\"\n]*\"|\u201c[^\u201d\n]*\u201d|\u00ab[^\u00bb\n]*\u00bb)(?![^\s)\],;.?!:])"
+    r"(?<![^\s(\[,;])(?:\"[^\"\n]*\"|\u201c[^\u201d\n]*\u201d|\u00ab[^\u00bb\n]*\u00bb|\u201e[^\u201c\u201d\n]*[\u201c\u201d]|"
+    r"\u300c[^\u300d\n]*\u300d|'(?:[^'\n]|(?<=\w)'(?=\w))*'|\u2018(?:[^\u2018\u2019\n]|(?<=\w)\u2019(?=\w))*\u2019)"
+    r"(?![^\s)\],;.?!:])"
 )
 
 
@@ -159,7 +162,7 @@ def _first(said: str, at: int = 0) -> tuple[str, str, int]:
 
 def _cut(said: str, kind: str, open_at: int, begin: int, end: int) -> tuple[str, str, int] | None:
     """A search or answer that was never closed, if it is one."""
-    body = re.sub(r"<\s*/?\s*[a-z]{0,6}$", "", said[begin:end])  # half of the closing tag
+    body = _HALF.sub("", said[begin:end])
     return (kind, body, end) if _says(body) and _BEGINS.search(said[max(0, open_at - 8) : open_at]) else None
 
 
@@ -171,4 +174,4 @@ def _upto(text: str, said: str, end: int, kind: str) -> str:
     """`text` up to the place in `said` that is `end`, closed."""
     rest = said[end:]
     kept = text[: len(text) - len(rest)] if text.endswith(rest) else said[:end]
-    return kept if re.search(rf"</\s*{kind}\s*>\s*$", kept, re.IGNORECASE) else f"{kept}</{kind}>"
+    return kept if re.search(rf"</\s*{kind}\s*>\s*$", kept, re.IGNORECASE) else f"{_HALF.sub('', kept)}</{kind}>"

@@ -48,8 +48,10 @@ _WITHOUT = re.compile(
     r"|^(?:yes|any) relevant information (?:was )?found$"
     r"|^(?:(?:none of )?(?:the|these|this|given|provided) )*"
     r"(?:documents?|passages?|texts?|context|information|sources?) (?:provided |given |above )?"
-    r"(?:do|does|did|don|doesn) ?(?:not|t) "
+    r"(?:(?:do|does|did|don|doesn) ?(?:not|t) "
     r"(?:mention|contain|provide|specify|tell|state|say|give|include|answer|explicitly|have|help)\b"
+    r"|(?:provides?|provided|contains?|contained|gives?|gave|has|have|had|offers?|includes?) no "
+    r"(?:\w+ )?(?:information|mention|details?|data|answer)\b)"
     r"|^(?:none of the|neither(?: of the)?) (?:documents?|passages?|texts?) \w+"
     r"|^i (?:do not|don t|could not|couldn t|cannot|can t) (?:know|find|tell|determine|answer)\b"
     r"|^(?:i|we|there) (?:do not|don t|did not|didn t|isn t|aren t) (?:have )?"
@@ -74,12 +76,25 @@ _NOT_TOLD = r"not (?:\w+ly )?(?:mentioned|specified|stated|provided|given|told)"
 _UNTOLD = re.compile(
     rf"(?:[^,;:.!?]{{1,160}} (?:is|are) {_NOT_TOLD}{_IN_DOCUMENTS}?"
     rf"|[^,;:.!?]{{1,160}} (?:was|were) {_NOT_TOLD}{_IN_DOCUMENTS}"  # "Air support was not provided" may be a fact
+    r"|(?:[^,;:.!?]{1,80} )?(?:[Ii]nformation|[Aa]nswer|[Dd]ata|[Dd]etails) (?:is|are|was|were) not (?:\w+ )?available"
+    rf"|[^,;:.!?]{{1,160}} (?:is|are|was|were) not (?:\w+ )?(?:named|listed|identified|found|available|discussed|given|"
+    rf"included|described|disclosed|answered){_IN_DOCUMENTS}"
     rf"|[^,;:.!?]{{1,160}} (?:is|are|remains?) (?:unknown|unclear|unspecified|not known){_IN_DOCUMENTS}?"
     r"|(?:[Tt]here (?:is|are|was|were) )?[Nn]o mention of [^,;:.!?]{1,160}"
     r"|[Ii]t (?:is|was|remains) (?:unclear|not clear)(?: [^,;:.!?]{1,160})?"
     r"|[Ii]t (?:is|was) (?:not possible|impossible) to (?:answer|determine|find|say|tell|identify)[^,;:.!?]{0,160})\W*"
 )
 _TURNS = re.compile(r"\b(?:but|although|though|however|while|whereas|and|until|before|after)\b")
+# Where a denial ends: what follows may tell something, unless it goes on about the documents or the question.
+_CLAUSE = re.compile(
+    r"[.!?]\s+|;\s*|,?\s+\b(?:but|however|although|though|yet)\b[\s,]*|,\s*(?=(?:maybe|perhaps|probably|possibly|likely)\b)",
+    re.IGNORECASE,
+)
+_OF_DOCUMENTS = re.compile(
+    r"\b(?:documents?|passages?|texts?|context|information|sources?|articles?|questions?|quer(?:y|ies))\b",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(r"\d|(?<=\s)[^\W\d_a-z]\w")
 _YES_NO = re.compile(r"\W*(?:yes|no)\s*[,.;:!\u2013\u2014-]", re.IGNORECASE)
 _LOWER = _set(
     "none nothing unknown null nil na NA NULL NONE undefined unanswerable Unanswerable unclear Unclear undetermined "
@@ -94,6 +109,9 @@ _SAID = re.compile(
     r"(?i:(?:so,? |therefore,? |thus,? |hence,? )?(?:the )?(?:final |short |correct )?answer(?: is\b|:)|"
     r"(?:yes|no)[,.:;]\s)|"
     r"(?:[Ii]t|[Hh]e|[Ss]he|[Tt]hey) (?:is|was|are|were|died|has|had)\s+\S"
+)
+_OPEN = re.compile(  # a question that is written without its mark: "Spielberg was born in which city"
+    r"\b(?:which|what|whom|whose|how (?:many|much|old|long)|or)\b|\b(?:who|when|where|why|how)\W*$", re.IGNORECASE
 )
 _COMPARED = re.compile(r"(?:\w+er(?: than .*)?|(?:\w+ )?(?:first|earlier|later)(?: .*)?)$")
 _ASKED_FOR = _set(
@@ -128,6 +146,8 @@ def states(query: str, known: str = "") -> bool:
         clauses = [normalise(clause) for clause in re.split(r"[,;.\n]| and ", known)]
         if said in (normalise(known), *clauses):
             return True
+    if _OPEN.search(query):
+        return False
     if _SAID.match(query):
         return True
     verb = _VERB.search(query)
@@ -153,7 +173,8 @@ def informative(text: str) -> bool:
 
     Small models vary the sentence that they were told: "No relevant information was found", "Yes relevant information
     found", "N/A". An answer that contains such words or is a name of one ("Unknown", "Nothing", "None", films all)
-    says something.
+    says something, and so does a denial that goes on with a name or a number: "I do not know the day, but it was in
+    1946".
     """
     text = unicodedata.normalize("NFKC", text)  # full-width letters and punctuation
     words = _words(text)
@@ -167,15 +188,32 @@ def informative(text: str) -> bool:
         return True  # "I Don't Know How She Does It", a film
     said = " ".join(words)
     told = _PRELUDE.sub("", said)
-    if said == "n a" or any(_WITHOUT.match(part) or _UNSURE.match(part) for part in (said, told)):
+    if said == "n a":
+        return False
+    if any(_WITHOUT.match(part) or _UNSURE.match(part) for part in (said, told)):
+        return any(map(_tells, _CLAUSE.split(text)[1:]))
+    yes_no = _YES_NO.match(text)
+    if yes_no and _denies(text[yes_no.end() :].strip()):
         return False
     head, _, rest = text.partition(",")
     clause = text if _PRELUDE.sub("", f"{' '.join(_words(head))} ") else rest
-    if _UNTOLD.fullmatch(clause.strip()) and not _TURNS.search(clause):
+    if _denies(clause.strip()):
         return False
-    if _YES_NO.match(text) or not _NEGATIONS & set(words) or not set(words) <= _ABOUT_INFORMATION | _NEGATIONS:
+    if yes_no or not _NEGATIONS & set(words) or not set(words) <= _ABOUT_INFORMATION | _NEGATIONS:
         return True
     return titled  # "No Answer", an album; but "Not Found", "No Relevant Information"
+
+
+def _denies(clause: str) -> bool:
+    return bool(_UNTOLD.fullmatch(clause)) and not _TURNS.search(clause)
+
+
+def _tells(clause: str) -> bool:
+    """Whether a clause behind a denial has a fact: a name or a number, and nothing of the documents."""
+    named = _NAMED.search(
+        f" {clause[:1].lower()}{clause[1:]}" if clause[:1].isupper() and " " in clause else f" {clause}"
+    )
+    return bool(named) and not _OF_DOCUMENTS.search(clause) and informative(clause)
 
 
 def _words(text: str) -> list[str]:

@@ -40,6 +40,7 @@ TOOLS = (Tool("look", "Looks up.", {"type": "object", "properties": {"k": {"type
 SCHEMA = {"type": "object", "properties": {"k": {"type": "integer", "enum": [7]}}, "required": ["k"]}
 PARTS = 16
 SAID = 3000  # characters of an error
+TOLD = 200 * 64  # characters of the most tokens that a call asks for, at the longest that a token has
 GROWTH = 400 * 2**20  # bytes of memory beyond those of the beginning, servers included
 
 
@@ -236,7 +237,7 @@ def wrong_value(value: Any) -> list[str]:
         good = good and all(math.isfinite(value) for value in value.logprobs)
         calls = [call for called in value.calls for call in called]
         good = good and all(isinstance(call, ToolCall) and spoken(call.name) for call in calls)
-        good = good and all(isinstance(call.arguments, str) and len(call.arguments) <= 200 * 64 for call in calls)
+        good = good and all(isinstance(call.arguments, str) and len(call.arguments) <= TOLD for call in calls)
     elif isinstance(value, rs.Answer):
         good = spoken(value.text) and spoken(value.stop_reason) and len(repr(value)) < 200_000
     elif isinstance(value, Score):
@@ -253,8 +254,8 @@ def wrong_value(value: Any) -> list[str]:
 
 
 def spoken(text: Any) -> bool:
-    """Whether it is a text that can be written anywhere, and not a long one for 20 tokens."""
-    return isinstance(text, str) and len(text) < 10_000 and text.encode("utf-8", "replace").decode() == text
+    """Whether it is a text that can be written anywhere, and none of more tokens than a call asked for."""
+    return isinstance(text, str) and len(text) <= TOLD and text.encode("utf-8", "replace").decode() == text
 
 
 def embedding(world: World, case: Case | None, url: str) -> tuple[list[str], float]:

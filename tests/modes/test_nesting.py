@@ -20,7 +20,7 @@ from ragscale.budget import Budget, Ledger
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Parallel, Tree, Vote
 from ragscale.modes.core.costs import Costs
-from ragscale.modes.core.scorers import Agreement, Judge, Penalty, Scorer
+from ragscale.modes.core.scorers import SCORERS, Scorer
 from ragscale.modes.core.state import Outcome
 from ragscale.types import Event
 
@@ -204,7 +204,7 @@ def test_where_all_abstain_the_answer_is_written_from_all_that_was_found() -> No
 
 def test_scorers_see_no_gold() -> None:
     """By type: a scorer is given moves, the question and an outcome, and no outcome has a gold answer."""
-    for cls in (Penalty, Judge, Agreement):
+    for cls in map(type, SCORERS.values()):
         assert list(inspect.signature(cls.__call__).parameters) == ["self", "moves", "question", "outcome"]
         assert issubclass(cls, Scorer)
     assert not [name for name in Outcome.__annotations__ if "gold" in name]

@@ -30,6 +30,20 @@ class TestQueries:
                 "author of \u201cEats, Shoots & Leaves\u201d, Lynne Truss",
                 ["author of \u201cEats, Shoots & Leaves\u201d", "Lynne Truss"],
             ),
+            (
+                "author of 'The Lion, the Witch and the Wardrobe', C. S. Lewis birth",
+                ["author of 'The Lion, the Witch and the Wardrobe'", "C. S. Lewis birth"],
+            ),
+            (
+                "'Rosencrantz, Guildenstern and the King's men', cast",
+                ["Rosencrantz, Guildenstern and the King's men", "cast"],
+            ),
+            ("\u2018a, b\u2019 author, c", ["\u2018a, b\u2019 author", "c"]),
+            ("\u201eKrieg, Frieden\u201c Autor, Geburt", ["\u201eKrieg, Frieden\u201c Autor", "Geburt"]),
+            ("\u300ca, b\u300d \u4f5c\u8005, c", ["\u300ca, b\u300d \u4f5c\u8005", "c"]),
+            ("the Beatles' albums, Stones' albums", ["the Beatles' albums", "Stones' albums"]),
+            ("rock 'n' roll, jazz", ["rock 'n' roll", "jazz"]),
+            ("'tis pity, 'twas night", ["'tis pity", "'twas night"]),
             ('"a, b", "c"', ["a, b", "c"]),
             ('5" pipe, 3" nail', ['5" pipe', '3" nail']),
             ("towns of 10,000 people, rivers", ["towns of 10,000 people", "rivers"]),
@@ -42,6 +56,12 @@ class TestQueries:
     def test_are_parted_at_commas_outside_quotation_marks(self, body: str, found: list[str]) -> None:
         assert split(body, ",") == found
         assert queries(f"<think> x </think><search> {body} </search>") == found
+
+    def test_half_a_closing_tag_is_no_part_of_the_turn(self) -> None:
+        """The limit of the reply cut it off."""
+        reply = turn("<search> Jaws director </sear", 3)
+        assert reply is not None
+        assert (reply.queries, reply.said) == (["Jaws director"], "<search> Jaws director </search>")
 
     @pytest.mark.parametrize(
         "body",

@@ -199,7 +199,7 @@ def units(vectors: ArrayLike, texts: Sequence[str]) -> NDArray[np.float32]:
         text = texts[bad[0]]
         shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
         raise ModelError(
-            f"the vector of {shown!r} has length {lengths[bad[0], 0]:g}, so it points nowhere",
+            f"the vector of {shown!r} has length {lengths[bad[0], 0]:g}, so it has no direction",
             "Check the embedding model or its server; if it is this text alone, leave it out.",
         )
     found /= lengths
