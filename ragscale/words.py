@@ -12,9 +12,9 @@ def counted(number: int, noun: str) -> str:
 
     Args:
         number: How many.
-        noun: In the singular; its plural ends in ``s``, or in ``ies`` where it ends in ``y``.
+        noun: In the singular; its plural ends in ``s``; in ``ies`` or ``es`` where it ends in ``y`` or ``ch``.
     """
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}{'es' if noun.endswith('ch') else 's'}"
     return f"{number:,} {noun if number == 1 else plural}"
 
 

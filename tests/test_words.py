@@ -15,6 +15,8 @@ from ragscale.words import counted
         (2, "bad document", "2 bad documents"),
         (1, "query", "1 query"),
         (12_000, "query", "12,000 queries"),
+        (2, "branch", "2 branches"),
+        (1, "branch", "1 branch"),
     ],
 )
 def test_a_noun_agrees_with_its_number(number: int, noun: str, text: str) -> None:

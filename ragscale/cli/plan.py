@@ -241,7 +241,8 @@ def _amounts(limits: dict[str, float]) -> str:
 
 def _words(shape: dict[str, Any]) -> str:
     """A shape in words: ``3 members, each 2 steps``."""
-    parts = [counted(value, name[:-1]) for name, value in shape.items() if isinstance(value, int)]
+    one = {"tries": "try", "branches": "branch"}
+    parts = [counted(value, one.get(name, name[:-1])) for name, value in shape.items() if isinstance(value, int)]
     if "first" in shape:
         parts.append("the first: " + ", ".join(f"{name}={value}" for name, value in shape["first"].items()))
     if shape.get("each"):

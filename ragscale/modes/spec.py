@@ -101,7 +101,8 @@ def _mode(item: ast.expr, preset: str = "") -> Mode:
         key = str(keyword.arg)
         if key not in (*accepted, "preset"):
             guess = nearest(key, accepted)
-            raise InvalidInput(f"{name} has no parameter {key!r}", f"{guess}Parameters: {', '.join(accepted)}.")
+            inner = f"Give it to the mode inside: {name}(of=chain({key}=...)). " if _nests(cls, key) else ""
+            raise InvalidInput(f"{name} has no parameter {key!r}", f"{guess}{inner}Parameters: {', '.join(accepted)}.")
         if key in values:
             raise InvalidInput(f"{name}: {key} is given twice", "Give it once.")
         values[key] = _inner(keyword.value) if hints.get(key) is Mode else _value(keyword.value, name)
@@ -127,6 +128,12 @@ def _value(item: ast.expr, mode: str) -> Any:
         raise InvalidInput(
             f"parameter {_text(item)!r} of mode {mode} cannot be read", "Write them as (name=value, name=value)."
         ) from error
+
+
+def _nests(cls: type[Mode], key: str) -> bool:
+    """Whether a mode has an inner one whose kind has a parameter of this name."""
+    inner = getattr(cls(), "of", None)
+    return isinstance(inner, Mode) and key in {f.name for f in fields(inner)}
 
 
 def _named(item: ast.expr) -> str | None:

@@ -201,3 +201,18 @@ def test_a_model_is_looked_up_and_not_called() -> None:
     assert found["each"]["usd"] > 0
     assert planned("once", "--llm", "vllm:Qwen/Qwen3-8B")["modes"][0]["each"]["usd"] is None
     assert planned("once", "--llm", "embedded", "--prices", "1/h", "--speed", "100")["modes"][0]["each"]["usd"] > 0
+
+
+@pytest.mark.parametrize(("mode", "tokens", "words"), [("retry", "5k", "1 try,"), ("muse", "9k", "1 branch,")])
+def test_what_is_there_once_is_told_in_the_singular(mode: str, tokens: str, words: str) -> None:
+    result = CliRunner().invoke(app, ["plan", mode, "--tokens", tokens], env={"COLUMNS": "200"})
+    assert words in result.stdout
+
+
+def test_eighty_columns_have_calls_and_rounds() -> None:
+    """What a plan is asked for stays; the least and the full cost leave first."""
+    modes = "vote(of=best-of-n(of=chain(steps=3), n=2), n=4),chain,tree"
+    result = CliRunner().invoke(app, ["plan", modes, "--tokens", "64000"], env={"COLUMNS": "80"})
+    head = result.stdout.splitlines()[0].split()
+    assert {"calls", "rounds", "tokens", "shape"} <= {*head}
+    assert max(map(len, result.stdout.splitlines()[:2])) <= 80

@@ -1,5 +1,7 @@
 """Models that misbehave, under random budgets, in random modes: no limit is ever passed, every run ends and adds up.
 
+The model counts its calls and the tokens that it told, so that a call which is not charged is found, too.
+
 Half of the runs are in any mode with any parameters, nested up to two levels deep (`any_mode`). The default suite makes
 some 1,500 runs. The long campaign makes more than 200,000, which takes hours::
 
@@ -151,6 +153,10 @@ class Misbehaving:
         self.manners = manners
         self.excess = 0
         """Tokens charged beyond what the prompt's count and the call's limits announced."""
+        self.told = 0
+        """Tokens of all usage reports."""
+        self.refused: set[int] = set()
+        """Indexes of calls whose failure says that nothing was done."""
         self.llm: ScriptedLLM = scripted(
             self.reply,
             usage=self.usage,
@@ -179,11 +185,14 @@ class Misbehaving:
         spend = dice.choice(
             [None, Spend(), Spend(llm_calls=1), Spend(llm_calls=1, prompt_tokens=count(call.messages, call.tools))]
         )
+        error = None
         if dice.random() < self.manners.fatal:
-            return dice.choice([ModelError, EndpointError])("refused", "Do not", spend=spend)
-        if dice.random() < self.manners.retryable:
-            return ModelError("busy", retryable=True, spend=spend)
-        return None
+            error = dice.choice([ModelError, EndpointError])("refused", "Do not", spend=spend)
+        elif dice.random() < self.manners.retryable:
+            error = ModelError("busy", retryable=True, spend=spend)
+        if error and spend and not spend.llm_calls:
+            self.refused.add(call.index)
+        return error
 
     def reply(self, messages: Sequence[Message], call: ScriptedCall) -> Any:
         dice = self.dice(call, "reply")
@@ -222,6 +231,7 @@ class Misbehaving:
             prompt, completion = dice.randint(prompt, prompt + 8 + prompt // 32), dice.randint(completion, most)
         elif kind == "over":
             prompt, completion = prompt * dice.randint(1, 4), completion * dice.randint(1, 4)
+        self.told += prompt + completion
         self.excess += max(0, prompt + completion - true.prompt_tokens - most)
         return Usage(prompt, completion, dice.randint(0, prompt))
 
@@ -274,6 +284,9 @@ def campaign(seed: int) -> None:
         if drawn.budget.usd is not None:
             assert (answer.spend.total.usd or 0.0) <= drawn.budget.usd + PRICE.most(0, model.excess)
     spent = outcome.total.spent
+    # The server's own count: nothing that was asked or told is missing in the ledger.
+    assert spent.llm_calls == len(model.llm.calls) - len(model.refused)
+    assert spent.tokens >= model.told
     for name in ("tokens", "llm_calls", "queries"):
         limit = getattr(drawn.total, name)
         assert limit is None or getattr(spent, name) <= limit + model.excess * (name == "tokens")

@@ -64,6 +64,7 @@ def test_a_preset_of_another_mode_says_whose_it_is() -> None:
         ("vote(of=3)", "3 names no mode"),
         ("vote(n=257)", "vote: n is above 256"),
         ("vote(of=chian)", "Did you mean 'chain'?"),
+        ("vote(aware=true)", "Give it to the mode inside: vote(of=chain(aware=...))"),
         ("vote(of=chain(stepps=3))", "chain has no parameter 'stepps'. Did you mean 'steps'?"),
         ("vote(of=chain(steps=2)", "cannot be read from character"),
         (

@@ -194,7 +194,7 @@ def test_the_last_click_is_shown_though_a_page_is_still_being_unpacked(browser: 
     end = "window.unpacked(); delete window.unpacked; return new Promise((done) => setTimeout(done, 100))"
 
     browser.click(".line .cell")
-    browser.wait("return window.unpacked")
+    browser.wait("return Boolean(window.unpacked)")
     browser.click(".line .cell", 1)
     browser.wait("return document.querySelector('dialog pre')")
     browser.run(end)
@@ -203,7 +203,7 @@ def test_the_last_click_is_shown_though_a_page_is_still_being_unpacked(browser: 
     )
     press(browser, "close")
     browser.click(".line .cell")
-    browser.wait("return window.unpacked")
+    browser.wait("return Boolean(window.unpacked)")
     press(browser, "close")
     browser.run(end)
     assert not browser.run("return document.querySelector('dialog').open || document.querySelector('dialog iframe')")

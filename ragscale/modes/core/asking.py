@@ -62,7 +62,8 @@ class Planning(Asking):
 
     aware: bool = False
     """Whether each planning prompt says how much of the budget is used and left, by the ledger, with advice by the
-    share that is left (BATS, arXiv 2511.17006); nothing is said of dimensions without a limit."""
+    share that is left (BATS, arXiv 2511.17006); nothing is said of seconds, nor of dimensions
+    without a limit."""
 
     @property
     def asks(self) -> dict[str, Any]:

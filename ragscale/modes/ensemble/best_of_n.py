@@ -24,6 +24,8 @@ class BestOfN(Ensemble):
     n (2 L + 1) + 1 model calls and n L retrievals (one more where the question itself is looked up), L rounds: 53 and
     24 for the paper's n = 4, L = 6. In the weighted form, each member writes its own answer and the scores of equal
     answers are added, which are from 0 to 1 then, so that agreement counts as well: n (2 L + 2) calls, 56.
+    As in CoRAG, the first member is greedy and the others are sampled; unlike it, any mode can be inside, and any
+    scorer choose.
     """
 
     name: ClassVar[str] = "best-of-n"

@@ -21,7 +21,8 @@ __all__ = ["Vote"]
 class Vote(Ensemble):
     """`n` runs of `of`, each to its own answer; the answer that most of them give, by its words in any language.
 
-    Ties go to the answer of the higher mean score, then to the earliest member. A member without an answer, or one that
+    Ties go to the answer of the higher mean score where members are scored (`weigh`), then to the earliest member. A
+    member without an answer, or one that
     says that it has no information, abstains; where all abstain, the closing answer is written from all that was found.
     Costs `n` times `of`, in the rounds of one: n (2 L + 1) calls, n L retrievals and L rounds over ``chain`` of L
     steps, and a score more a member where votes are weighed (`weigh`). With ``stop="posterior"`` (Adaptive-Consistency,

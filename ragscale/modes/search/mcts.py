@@ -48,7 +48,8 @@ class Mcts(Continuing):
 
     A rollout goes on from the node's chain to an answer; its steps become nodes, and its reward (`scorer`) is added
     along its path. A node is expanded by up to `expand` rollouts before the search descends through it, `width`
-    rollouts run side by side, and visits under way count. The answer is the plurality of all rollouts, ties by reward.
+    rollouts run side by side, and visits under way count. Where every path has come to its own end, the search ends
+    before `rollouts`. The answer is the plurality of all rollouts, ties by reward.
     Costs at most `rollouts` runs of `of` and their scores, in the rounds of one for each batch: the first has at most
     `expand` rollouts, as all go on from the question, and later ones `width`; 3 batches by default. Unlike MCTS-RAG, a
     rollout samples its steps instead of expanding every action, and rewards are rescaled to 0 to 1.
@@ -139,6 +140,8 @@ class Mcts(Continuing):
         full = min(self.width, self.rollouts - len(done))
         if width < full:
             moves.note("select", f"{len(leaves)} of {full} rollouts", status="narrowed")
+        if width and not leaves:
+            moves.note("select", f"every path has ended: {len(done)} of {self.rollouts} rollouts", status="enough")
         if any(leaves):
             moves.note(
                 "select", "the further rollouts go on from", status="kept",

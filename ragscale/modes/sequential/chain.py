@@ -42,7 +42,8 @@ class Chain(Stepwise):
     where the model says that nothing is missing (the paper's "enough information?" check, by prompt), or can only
     repeat itself; a call more for each turn that is repeated or malformed, up to `repeats` a step. With `stop`, each
     step before the last one is followed by a call (``"judged"``) or two (``"learned"``) that ask whether the chain is
-    enough: C = 3 L or 4 L - 1 for L = `steps` without an early end.
+    enough: C = 3 L or 4 L - 1 for L = `steps` without an early end. What differs from CoRAG's code (prompts, the
+    question's passages for the planner, pairs and evidence of the answer): docs/architecture.md.
     """
 
     name: ClassVar[str] = "chain"

@@ -16,7 +16,10 @@ __all__ = ["Once"]
 
 @dataclass(frozen=True, kw_only=True)
 class Once(Asking):
-    """Retrieve once, answer once: 1 model call, 1 query, 1 round."""
+    """Retrieve once, answer once: 1 model call, 1 query, 1 round.
+
+    CoRAG's L = 0 has 20 passages and an answer in plain text; here they are 5, and JSON, as in all modes.
+    """
 
     name: ClassVar[str] = "once"
     source: ClassVar[str] = "naive RAG"

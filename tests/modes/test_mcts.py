@@ -1,0 +1,155 @@
+"""`mcts` beside a tree that is kept independently: visits, rewards along the path, the upper confidence bound."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from doubles import digest, move_of, never_repeating, of, run, scripted
+
+from ragscale.answer import Answer
+from ragscale.llm.scripted import ScriptedCall
+from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Vote
+from ragscale.types import Message
+
+ROOT: tuple[str, ...] = ()
+
+
+@dataclass
+class Tree:
+    """The published algorithm with a node an object: rewards are backed up along the path of each rollout."""
+
+    expand: int
+    steps: int
+    c: float
+    visits: dict[tuple[str, ...], int] = field(default_factory=dict)
+    begun: dict[tuple[str, ...], int] = field(default_factory=dict)
+    paths: list[tuple[tuple[str, ...], float]] = field(default_factory=list)
+
+    def select(self) -> tuple[str, ...] | None:
+        """The node that the next rollout goes on from; None where every path has ended."""
+        leaf = next(self._open(ROOT), None)
+        if leaf is not None:
+            self.begun[leaf] = self.begun.get(leaf, 0) + 1
+        return leaf
+
+    def back_up(self, path: tuple[str, ...], reward: float) -> None:
+        self.paths.append((path, reward))
+        for length in range(len(path) + 1):
+            self.visits[path[:length]] = self.visits.get(path[:length], 0) + 1
+
+    def _open(self, at: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        ended = any(path == at for path, _ in self.paths)
+        if self.begun.get(at, 0) < self.expand and not ended and len(at) < self.steps:
+            yield at
+        children = [node for node in self.visits if len(node) == len(at) + 1 and node[:-1] == at]
+        for child in sorted(children, key=self._bound, reverse=True):
+            yield from self._open(child)
+
+    def _bound(self, node: tuple[str, ...]) -> float:
+        low, high = (pick(reward for _, reward in self.paths) for pick in (min, max))
+        below = [reward for path, reward in self.paths if path[: len(node)] == node]
+        mean = sum((one - low) / (high - low) if high > low else 0.5 for one in below) / len(below)
+        return mean + self.c * math.sqrt(math.log(self.visits[node[:-1]]) / self.visits[node])
+
+
+def searched(mode: Mcts, seed: int, *, early: bool) -> Answer:
+    """A run whose ratings are drawn, and whose chains may end by themselves after a step."""
+
+    def script(messages: Sequence[Message], call: ScriptedCall) -> Any:
+        if "rating" in str(call.schema):
+            return json.dumps({"rating": int(digest(messages, seed)[1:], 16) % 11})
+        going_on = move_of(call) == "plan" and "1. " in messages[-1]["content"]
+        if early and going_on and int(digest(messages, call.seed, seed)[1:], 16) % 3 == 0:
+            return json.dumps({"known": "all", "missing": "nothing", "queries": []})
+        return never_repeating(messages, call)
+
+    return run(mode, llm=scripted(script), seed=seed)[0]
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize(
+    ("c", "expand", "steps", "rollouts"),
+    [(1.4, 3, 3, 14), (1.4, 2, 3, 14), (0.2, 1, 4, 14), (2.0, 2, 2, 10), (0.01, 2, 4, 20), (1.4, 1, 2, 9)],
+)
+def test_rollouts_go_on_from_the_nodes_of_the_highest_bound(
+    c: float, expand: int, steps: int, rollouts: int, early: bool
+) -> None:
+    chain = Chain(steps=steps, question_k=0)
+    mode = Mcts(of=chain, rollouts=rollouts, width=1, expand=expand, exploration=c, scorer="judge")
+    answer = searched(mode, rollouts, early=early)
+    tree = Tree(expand, steps, c)
+    chosen = iter([e.output[0] for e in of(answer, "select") if e.note == "the further rollouts go on from"])
+    made = 0
+    while any(event.branch == str(made) for event in answer.trace):
+        leaf = tree.select()
+        assert leaf is not None
+        assert leaf == ROOT or leaf[-1] == next(chosen)
+        events = [event for event in answer.trace if event.branch == str(made)]
+        queries = [e.input if isinstance(e.input, str) else e.input[0] for e in events if e.move == "retrieve"]
+        [reward] = [e.score for e in events if e.move == "score" and e.score is not None]
+        tree.back_up((*leaf, *queries), reward)
+        made += 1
+    assert tree.visits[ROOT] == made
+    assert next(chosen, None) is None
+    notes = [event.note for event in of(answer, "select") if event.status == "enough"]
+    if made < rollouts:
+        assert tree.select() is None
+        assert notes == [f"every path has ended: {made} of {rollouts} rollouts"]
+    else:
+        assert notes == []
+
+
+def test_some_searches_end_with_their_tree() -> None:
+    """The last assertion above is reached both ways."""
+    mode = Mcts(of=Chain(steps=2, question_k=0), rollouts=9, width=1, expand=1, scorer="judge")
+    assert any(event.status == "enough" for event in of(searched(mode, 9, early=False), "select"))
+    assert not any(event.status == "enough" for event in of(searched(Mcts(of=mode.of), 1, early=False), "select"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "ratings", "expected"),
+    [
+        (Vote(of=Once(), n=2), [], "Rome"),  # the earliest
+        (Vote(of=Once(), n=2, weigh="judge"), [4, 4], "Rome"),
+        (Mcts(of=Chain(steps=1, question_k=0), rollouts=2, scorer="judge"), [2, 9], "Paris"),  # the higher reward
+    ],
+    ids=["by count", "weighed", "mcts"],
+)
+def test_a_tie_is_told_and_goes_to_the_higher_score_then_to_the_earliest(
+    mode: Mode, ratings: list[int], expected: str
+) -> None:
+    said, rated = iter(["Rome", "Paris"]), iter(ratings)
+
+    def script(messages: Sequence[Message], call: ScriptedCall) -> Any:
+        if "rating" in str(call.schema):
+            return json.dumps({"rating": next(rated)})
+        if move_of(call) == "answer":
+            return json.dumps({"answer": next(said), "documents": [1]})
+        return never_repeating(messages, call)
+
+    answer, _ = run(mode, llm=scripted(script))
+    [note] = [event.note for event in of(answer, "select") if event.choices]
+    assert (answer.text, note) == (expected, "a tie of 2 answers")
+
+
+@pytest.mark.parametrize("pairs", ["auto", "all"])
+def test_best_of_n_shows_nothing_of_the_losers(pairs: Any) -> None:
+    llm = scripted()
+    answer, _ = run(BestOfN(of=Chain(steps=3, question_k=0, pairs=pairs), n=3), llm=llm)
+    closing = llm.calls[-1].messages[-1]["content"]
+    [select] = of(answer, "select")
+    [kept] = [choice.branch for choice in select.choices if choice.status == "kept"]
+    reads = of(answer, "read")
+    assert {event.branch for event in reads} == {"0", "1", "2"}
+    shown = {event.branch for event in reads if str(event.output) in closing}
+    assert shown == ({kept} if pairs == "all" else set())
+
+
+def test_best_of_n_without_log_probabilities_falls_back_and_says_so() -> None:
+    answer, _ = run(BestOfN(of=Chain(steps=1), n=2, scorer="penalty"), llm=scripted(score=None))
+    assert [event.branch for event in answer.trace if event.status == "fallback"] == ["0", "1"]
