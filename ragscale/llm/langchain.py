@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ragscale.endpoint.http import wait_told
-from ragscale.endpoint.replies import Completion, read
-from ragscale.endpoint.transport import THROTTLES, ThrottledError
+from ragscale.endpoint.replies import Completion, read, said
+from ragscale.endpoint.transport import THROTTLES, RefusedError, ThrottledError
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError
 from ragscale.extras import pip_install
 from ragscale.llm.answers import Asked, generation
 from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.continuing import is_open
+from ragscale.llm.manners import Manners
 from ragscale.llm.notices import Notices
 from ragscale.llm.tokens import Estimate, Reports, floor, offered
 from ragscale.types import Message, Spend, Tool
@@ -39,7 +40,8 @@ class LangChainLLM:
     """A LangChain chat model; it neither scores nor draws several samples from one call.
 
     A call's settings are put into those fields that the model class declares (a bound argument would be ignored by
-    some classes and be an error in others); what it has no field for is left out, with a warning.
+    some classes and be an error in others); what it has no field for is left out, with a warning. So is what the
+    provider, or its client, is seen to refuse, such as a temperature of 0: that field is None in later calls.
 
     Failed calls are repeated by ragscale, within the budget, and not by the model: where `max_retries` is not 0, a copy
     of it is made that has 0, and `with_retry` is taken off.
@@ -85,6 +87,7 @@ class LangChainLLM:
         self._thinking = thinking
         self._continues = continues
         self._notices = Notices()
+        self._manners = Manners()
         self._estimate = Estimate()
         self._reports = Reports()
         own = next(
@@ -121,11 +124,13 @@ class LangChainLLM:
     async def capabilities(self, *, tools: bool = False) -> Capabilities:
         """Token counts, where the model class brings its own tokenizer, thoughts as told, and tools; nothing else."""
         return Capabilities(
-            tokenizer=self._counts_itself, continues=self._continues, thinking=self._thinking, tools=self._tools
-        )
+            tokenizer=self._counts_itself, continues=self._continues, least=self._manners.least,
+            thinking=self._thinking, tools=self._tools,
+        )  # fmt: skip
 
     async def count_tokens(self, messages: Sequence[Message], *, tools: Sequence[Tool] = ()) -> int:
         """The model's own count, or an estimate (with a warning) where it has none or was seen to count too few."""
+        messages = self._manners.messages(messages)
         if self._counts_itself:
             try:
                 # Some classes count messages alone: tools are then counted by an estimate.
@@ -159,8 +164,8 @@ class LangChainLLM:
         """Write the next assistant turn; `schema` and `logprobs` are ignored. See `LLM.generate`.
 
         Raises:
-            ModelError: This attempt failed, `n` is above 1, or an assistant turn is to be continued and it was not said
-                that the model can.
+            ModelError: This attempt failed, `n` is above 1, `max_tokens` is below what the provider takes, or an
+                assistant turn is to be continued and it was not said that the model can.
         """
         if n != 1:
             raise ModelError(f"{self._name} returns one sample a call, {n} were asked for", "Repeat the call instead.")
@@ -170,15 +175,24 @@ class LangChainLLM:
                 "Use a profile that does without, or wrap the model in LangChainLLM(model, continues=True) if it can.",
                 spend=Spend(),
             )
+        if max_tokens < self._manners.least:
+            raise ModelError(
+                f"{self._name} takes no limit below {self._manners.least} tokens, {max_tokens} were asked for",
+                "Ask for more tokens, or raise the budget.",
+                spend=Spend(),
+            )
         tools = tools if self._tools else ()
-        model: Runnable[Any, Any] = self._with(max_tokens=max_tokens, temperature=temperature, seed=seed)
+        settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": list(stop) or None}
+        body = self._manners.adapt({**settings, "messages": messages})
+        messages = body["messages"]
+        model: Runnable[Any, Any] = self._with(body)
         prompt_tokens = await self.count_tokens(messages, tools=tools)
         try:
             if tools:
                 model = model.bind_tools(offered(tools))  # type: ignore[attr-defined]  # of a chat model
-            message = await model.ainvoke(_convert(messages), stop=list(stop) or None)
+            message = await model.ainvoke(_convert(messages), stop=body.get("stop"))
         except Exception as error:  # each provider raises its own
-            raise self._failure(error) from None
+            raise self._adapted(error, body) from None
         answer = _read(message)
         told = answer.reported()
         asked = Asked(
@@ -211,20 +225,21 @@ class LangChainLLM:
     async def aclose(self) -> None:
         """Nothing to do: the model belongs to the caller."""
 
-    def _with(self, **settings: int | float | None) -> BaseChatModel:
+    def _with(self, body: Mapping[str, Any]) -> BaseChatModel:
+        """The model with the settings of a call; None for those that the provider refuses, as its class leaves out."""
         fields = type(self._model).model_fields
-        update: dict[str, int | float] = {}
-        for setting, value in settings.items():
+        update: dict[str, int | float | None] = {}
+        for setting in ("max_tokens", "temperature", "seed"):
             names = _LIMITS if setting == "max_tokens" else (setting,)
             field = next((name for name in names if name in fields), None)
-            if value is None:
+            if setting not in body and setting not in self._manners.dropped:
                 continue
             if field is None:
                 self._notices.once(
                     setting, f"{type(self._model).__name__} has no setting for {setting!r}: it is ignored."
                 )
             else:
-                update[field] = value
+                update[field] = body.get(setting)
         return self._model.model_copy(update=update)
 
     def _broken(self, what: str, spend: Spend | None) -> ModelError:
@@ -232,17 +247,28 @@ class LangChainLLM:
             f"{self._name} answered with {what}", "The call may be repeated.", retryable=True, spend=spend
         )
 
+    def _adapted(self, error: Exception, body: dict[str, Any]) -> ModelError:
+        """The `ModelError` of a failure: retryable where the next attempt does without what was refused."""
+        failed = self._failure(error)
+        # A length has its own name in each class, which knows it.
+        refused = self._manners.learn(failed, body, keep={"max_tokens"})
+        if refused in ("", "least"):
+            return failed
+        self._notices.once(f"drop:{refused}", f"{failed.problem}. Calls {self._manners.instead(refused)}.")
+        # An argument that the provider's client does not have: nothing was sent.
+        unsent = isinstance(error, TypeError) and refused != "system"
+        spend = Spend() if unsent else failed.spend
+        return ModelError(failed.problem, "The next attempt omits it.", retryable=True, spend=spend)
+
     def _failure(self, error: Exception) -> ModelError:
         """The `ModelError` of a failure, with the start of the provider's message, less the keys that it may hold."""
         response = getattr(error, "response", None)
         code = getattr(error, "status_code", None) or getattr(response, "status_code", None)
         code = code if isinstance(code, int) else None
         what = f"{self._name} failed with {type(error).__name__}" + (f" (HTTP {code})" if code else "")
-        said = text = str(error)
-        for secret in self._secrets():
-            said = said.replace(secret, "***")
-        said = " ".join(said.split())[:_SAID].rstrip(".")
-        what += f": {said}" if said else ""
+        text = str(error)
+        words = self._shown(text)
+        what += f": {words}" if words else ""
         if code in (401, 403, 404):
             return EndpointError(what, "Check the model's name and key.", spend=Spend(llm_calls=1))
         if code in THROTTLES:
@@ -253,7 +279,17 @@ class LangChainLLM:
         retryable = transient or (code is not None and (code in (408, 409) or code >= 500))
         # Refused before it was read, or nobody knows what it cost.
         spend = Spend(llm_calls=1) if code is not None and code < 500 else None
-        return ModelError(what, "See the provider's documentation.", retryable=retryable, spend=spend)
+        kind = RefusedError if code in (400, 413, 422) else ModelError
+        failed = kind(what, "See the provider's documentation.", retryable=retryable, spend=spend)
+        # OpenAI's client keeps the body, which may name a parameter beside the words.
+        failed.said = self._shown(said(getattr(error, "body", None))[0]) or words
+        return failed
+
+    def _shown(self, text: str) -> str:
+        """The start of a provider's text, without keys."""
+        for secret in self._secrets():
+            text = text.replace(secret, "***")
+        return " ".join(text.split())[:_SAID].rstrip(".")
 
     def _secrets(self) -> list[str]:
         """Values named like a key, in the model's fields and in the environment, the longest first."""

@@ -128,3 +128,11 @@ class Manners:
             self.folds = True
             return "system"
         return ""
+
+    def instead(self, refused: str) -> str:
+        """What calls do from now on, in words: the verb of a sentence on `refused`, as `learn` returns it."""
+        return {
+            "max_tokens": "send 'max_completion_tokens' instead",
+            "system": "put the system message into the user's turn",
+            "coldest": f"send {self.coldest:g} for a temperature of 0",
+        }.get(refused, f"go on without {refused!r}")

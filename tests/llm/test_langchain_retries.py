@@ -1,8 +1,12 @@
-"""Whose retries: a LangChain model's own are off, so that every attempt is reserved and charged."""
+"""Whose retries: a LangChain model's own are off, so that every attempt is reserved and charged.
+
+And what the next attempt does without.
+"""
 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -18,7 +22,9 @@ from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 import ragscale as rs
 from ragscale.errors import InvalidInput, ModelError
+from ragscale.llm import ModelWarning
 from ragscale.llm.langchain import LangChainLLM
+from ragscale.types import Spend
 
 ASK = [{"role": "user", "content": "A colour?"}]
 KEY = "sk-a-key-of-many-letters"
@@ -277,3 +283,137 @@ def test_a_model_that_cannot_do_without_is_refused(model: Base) -> None:
 def test_one_that_was_made_without_is_taken_as_it_is() -> None:
     model = Odd("server", max_retries=0)
     assert LangChainLLM(model)._model is model
+
+
+# -- what a provider refuses
+
+
+def refusing(*refused: tuple[str, str], status: int = 400) -> Any:
+    """Refuses what a body has of a name, with these words and no parameter beside; a system message as "system"."""
+
+    def answer(path: str, body: Body) -> Reply:
+        turns = body.get("messages") or body.get("input", [])
+        has = set(body) | {turn["role"] for turn in turns if turn["role"] == "system"}
+        has -= {"temperature"} if body.get("temperature") == 1 else set()
+        for name, words in refused:
+            if name in has:
+                return Reply({"error": {"message": words}}, status)
+        return Reply(response("Red.") if path.endswith("/responses") else completion("Red.", prompt=40))
+
+    return answer
+
+
+def response(text: str) -> Body:
+    """Of OpenAI's Responses API."""
+    part = {"type": "output_text", "text": text, "annotations": []}
+    message = {"type": "message", "id": "i", "status": "completed", "role": "assistant", "content": [part]}
+    details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    usage = {"input_tokens": 40, "output_tokens": 3, "total_tokens": 43, **details}
+    return {
+        "id": "r", "object": "response", "created_at": 1, "status": "completed", "model": "m", "output": [message],
+        "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "usage": usage,
+    }  # fmt: skip
+
+
+GPT5 = ("temperature", "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1)")
+SEED = ("seed", "Unrecognized request argument supplied: seed")
+STOP = ("stop", "Unsupported parameter: 'stop' is not supported with this model.")
+SYSTEM = ("system", "System role not supported")
+HOT = ("temperature", "`temperature` must be strictly positive")
+SYSTEM_ASK = [{"role": "system", "content": "Be brief."}, *ASK]
+
+
+@pytest.mark.parametrize(
+    ("refused", "status", "without"),
+    [
+        ([GPT5], 400, {"temperature"}), ([SEED], 422, {"seed"}), ([STOP], 400, {"stop"}), ([SYSTEM], 400, {"system"}),
+        ([SYSTEM], 500, {"system"}), ([GPT5, SEED, STOP], 400, {"temperature", "seed", "stop"}),
+    ],
+)  # fmt: skip
+async def test_what_a_provider_refuses_is_left_out(
+    refused: list[tuple[str, str]], status: int, without: set[str]
+) -> None:
+    with FakeEndpoint(refusing(*refused, status=status)) as server, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        llm = LangChainLLM(chat(server))
+        for _ in refused:
+            with pytest.raises(ModelError) as caught:
+                await llm.generate(SYSTEM_ASK, max_tokens=9, seed=4, stop=["x"])
+            assert caught.value.retryable
+            assert caught.value.spend == (Spend(llm_calls=1) if status < 500 else None)
+        done = await llm.generate(SYSTEM_ASK, max_tokens=9, seed=4, stop=["x"])
+    assert done.texts == ["Red."]
+    last = server.sent("/chat/completions")[-1]
+    assert {"temperature", "seed", "stop"} - set(last) == without - {"system"}
+    said = "".join(f"{message['content']}|" for message in last["messages"])
+    assert said == ("Be brief.\n\nA colour?|" if "system" in without else "Be brief.|A colour?|")
+    assert sum("Calls go on without" in str(w.message) or "Calls put" in str(w.message) for w in told) == len(refused)
+
+
+async def test_where_only_a_temperature_of_0_is_refused_one_beside_it_is_sent() -> None:
+    def answer(path: str, body: Body) -> Reply:
+        return Reply(completion("Red.")) if body["temperature"] > 0 else Reply({"error": {"message": HOT[1]}}, 422)
+
+    with FakeEndpoint(answer) as server, pytest.warns(ModelWarning, match=r"send 0\.01 for a temperature of 0"):
+        answered = rs.Agent(StubIndex(), chat(server), "once").ask("Who?")
+    assert answered.text == "Red."
+    assert [body["temperature"] for body in server.sent("/chat/completions")] == [0, 0.01]
+
+
+@pytest.mark.parametrize("refused", [(), (GPT5,), (SYSTEM,)])
+def test_by_the_responses_api(refused: tuple[tuple[str, str], ...]) -> None:
+    """Its client takes neither seed nor stop strings: such an attempt sends nothing, and is charged nothing."""
+    with FakeEndpoint(refusing(*refused)) as server:
+        agent = rs.Agent(StubIndex(), chat(server, use_responses_api=True), "once")
+        with pytest.warns(ModelWarning, match="go on without 'seed'"):
+            answers = [agent.ask("Who?"), agent.ask("Whose?")]
+    assert [answer.text for answer in answers] == ["Red.", "Red."]
+    calls = [answer.spend.total.llm_calls for answer in answers]
+    assert calls == [1 + len(refused), 1]
+    assert sum(calls) == len(server.sent("/responses"))
+
+
+async def test_a_length_that_is_too_short_is_told_and_not_sent_again() -> None:
+    """As the Responses API does; the modes ask for more from then on."""
+    words = "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got 7 instead."
+
+    def answer(path: str, body: Body) -> Reply:
+        return Reply({"error": {"message": words}}, 400)
+
+    with FakeEndpoint(answer) as server:
+        llm = LangChainLLM(chat(server))
+        with pytest.raises(ModelError, match="Expected a value >= 16"):
+            await llm.generate(ASK, max_tokens=7)
+        assert (await llm.capabilities()).least == 16
+        with pytest.raises(ModelError, match="no limit below 16 tokens, 7 were asked for") as caught:
+            await llm.generate(ASK, max_tokens=7)
+    assert caught.value.spend == Spend()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["Unsupported parameter: 'max_tokens'.", "Unknown parameter: 'top_k'.", "No such region"]
+)
+async def test_what_cannot_be_left_out_is_an_error(words: str) -> None:
+    with FakeEndpoint(lambda path, body: Reply({"error": {"message": words}}, 400)) as server:
+        llm = LangChainLLM(chat(server))
+        for _ in range(2):
+            with pytest.raises(ModelError) as caught:
+                await llm.generate(ASK, max_tokens=7, seed=4)
+            assert not caught.value.retryable
+    first, second = server.sent("/chat/completions")
+    assert set(first) == set(second)
+
+
+def test_a_model_that_thinks_is_told_where_its_allowance_is() -> None:
+    def answer(path: str, body: Body) -> Reply:
+        most = body["max_completion_tokens"]
+        cut = completion("", done=most)
+        cut["choices"][0]["finish_reason"] = "length"
+        return Reply(cut if most <= 300 else completion("Red.", done=300))
+
+    with FakeEndpoint(answer) as server:
+        failed = rs.Agent(StubIndex(), chat(server), "once").ask("Who?")
+        answered = rs.Agent(StubIndex(), LangChainLLM(chat(server), thinking=1024), "once").ask("Who?")
+    assert (failed.stop_reason, answered.text) == ("failed", "Red.")
+    assert "LangChainLLM(model, thinking=N)" in failed.reason

@@ -306,8 +306,9 @@ class Calls:
                 raise over
             raise ModelError(
                 f"{llm.name} thought for {given} tokens and wrote nothing; its allowance for thoughts is {thinking}",
-                "Raise it (?thinking=N in the model's specification), or have the model think less or not at all: "
-                '?reasoning_effort=low, ?chat_template_kwargs={"enable_thinking":false}.',
+                "Raise it (?thinking=N in the model's specification, LangChainLLM(model, thinking=N) around a model of "
+                "LangChain), or have the model think less or not at all: ?reasoning_effort=low, "
+                '?chat_template_kwargs={"enable_thinking":false}.',
             )
         return texts
 
