@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index import HOWS, Index
@@ -25,8 +26,17 @@ from ragscale.index.remote.wire import hit_to_json, passage_to_json
 from ragscale.serve.counters import CONTENT_TYPE, Counters
 from ragscale.serve.door import Door, checked_origin
 from ragscale.serve.limits import Admission, Limits, RefusedRequest
-from ragscale.serve.receive import attended, read_json
-from ragscale.serve.responses import HANDLERS, as_json, json_reply, lists_as_json, log_failures, results_reply, told
+from ragscale.serve.receive import attended, declared, read_json
+from ragscale.serve.responses import (
+    HANDLERS,
+    as_json,
+    failure_reply,
+    json_reply,
+    lists_as_json,
+    log_failures,
+    results_reply,
+    told,
+)
 from ragscale.serve.retrieve import Retrieval, Wanted
 from ragscale.serve.searches import PARAMETERS, Search, parse_search, refuse_unknown, sliced
 from ragscale.types import Hit
@@ -37,6 +47,8 @@ __all__ = ["Service"]
 
 T = TypeVar("T")
 _K = 10  # of `Index.search`
+_PASSING = (408, 413)  # of /retrieve: a batch that is too much, not a client that is wrong
+_LARGE = 4  # times `Limits.retrieve_body`: of large bodies in work at once
 _RELOADS = 3  # a search that a reload overtook is repeated, so that no reply mixes two commits
 
 
@@ -68,6 +80,7 @@ class Service:
         # what the admission never lets in is refused as too large, and not to be sent again and again
         self.limits = replace(limits, queries=min(limits.queries, limits.queue))
         self._admission = Admission(limits.queue)
+        self._large = Admission(_LARGE * max(limits.body, limits.retrieve_body))  # bytes
         self.counters = Counters(index, self._admission)
         """Counters of ``/metrics``; the server adds connections that never become a request."""
         self._name = Path(os.path.abspath(index.path)).name  # "." has none of its own
@@ -104,14 +117,23 @@ class Service:
 
     async def retrieve(self, request: Request) -> ASGIApp:
         """The dialect of Search-R1 and RAG-R1; see `Retrieval`."""
-        return Retrieval(
-            self.index,
-            Wanted.read(await read_json(request, self.limits), self.limits),
-            self.limits,
-            self._admission,
-            self.counters,
-            self._told_once,
-        )
+        return self._retrieved
+
+    async def _retrieved(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, limits = Request(scope, receive), self.limits
+        size, whole = declared(request), max(limits.body, limits.retrieve_body)
+        large = limits.body < size <= whole
+        async with self._large.wait(size) if large else nullcontext():
+            answer: ASGIApp
+            try:
+                body = await read_json(request, limits, whole if size > limits.body else limits.body)
+                wanted = Wanted.read(body, limits)
+                answer = Retrieval(self.index, wanted, limits, self._admission, self.counters, self._told_once)
+            except RefusedRequest as error:
+                if error.status not in _PASSING:
+                    raise
+                answer = failure_reply(error, self.index.path, result=[])
+            await answer(scope, receive, send)
 
     async def search(self, request: Request) -> Response:
         """Everything that `Index.search` can do, by the same names."""

@@ -49,7 +49,9 @@ class _Connection(H11Protocol):
         if self.transport.is_closing():
             return
         if self._surplus:
-            self._refuse(503, f"more than {counted(self.limits.connections, 'connection')}", "Try again later.")
+            # whose clients read nothing but the result
+            more: dict[str, Any] = {"result": []} if data.startswith(b"POST /retrieve") else {}
+            self._refuse(503, f"more than {counted(self.limits.connections, 'connection')}", "Try again later.", **more)
             return
         super().data_received(data)
         # what comes after a reply is the next head, or the rest of a body that nobody wants
@@ -90,15 +92,15 @@ class _Connection(H11Protocol):
         """Replaces uvicorn's plain text."""
         self._refuse(400, "the request is not HTTP/1.1", "Send HTTP, not HTTPS; a head may have 64 KiB.")
 
-    def _refuse(self, status: int, problem: str, remedy: str) -> None:
-        """Answer outside any request, and close."""
+    def _refuse(self, status: int, problem: str, remedy: str, **more: Any) -> None:
+        """Answer outside any request, with further fields, and close."""
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()  # in the middle of a reply
             return
         self.counters.refused(status)
-        body = json.dumps(error_json(problem, remedy)).encode()
+        body = json.dumps({**error_json(problem, remedy), **more}).encode()
         head: dict[str, Any] = {"Content-Type": "application/json", "Content-Length": len(body), "Connection": "close"}
         if status == 503:
             head["Retry-After"] = 1

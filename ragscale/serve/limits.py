@@ -25,7 +25,10 @@ class Limits:
     connections: int = 1_000
     """Open connections; beyond it 503."""
     body: int = 5 << 20
-    """Bytes of a request's body; beyond it 413."""
+    """Bytes of a request's body; beyond it 413, but ``/retrieve`` takes more."""
+    retrieve_body: int = 64 << 20
+    """Bytes of a body for ``/retrieve``, where its head tells them; the larger of this and `body` counts. Bodies above
+    `body` may have four times as many in work together, and wait for that, so that memory stays bounded."""
     queries: int = 4_096
     """Queries in a request; a server takes no more than `queue`, which would have no room for them. Those of
     ``/retrieve`` are worked through in slices."""

@@ -11,13 +11,18 @@ from starlette.requests import ClientDisconnect, Request
 
 from ragscale.serve.limits import Limits, RefusedRequest
 
-__all__ = ["attended", "read_json"]
+__all__ = ["attended", "declared", "read_json"]
 
 T = TypeVar("T")
 
 
-async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
+async def read_json(request: Request, limits: Limits, most: int | None = None) -> dict[str, Any]:
     """The JSON object in a request's body.
+
+    Args:
+        request: Not read yet.
+        limits: Of the server.
+        most: Bytes that the body may have; None for `Limits.body`.
 
     Raises:
         ClientDisconnect: The client went away.
@@ -25,7 +30,7 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     """
     try:
         async with asyncio.timeout(limits.body_seconds):
-            body = await _read(request, limits.body)
+            body = await _read(request, most or limits.body)
     except TimeoutError:
         raise RefusedRequest(
             408,
@@ -42,9 +47,14 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     return data
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    declared = request.headers.get("content-length", "0")
-    size = int(declared) if declared.isdigit() else 0
+def declared(request: Request) -> int:
+    """Bytes of a request's body as its head tells them; 0 where it does not."""
+    size = request.headers.get("content-length", "0")
+    return int(size) if size.isdigit() else 0
+
+
+async def _read(request: Request, limit: int) -> bytearray:
+    size = declared(request)
     parts = bytearray()
     if size <= limit:
         async for part in request.stream():
@@ -56,7 +66,7 @@ async def _read(request: Request, limit: int) -> bytes:
         raise RefusedRequest(
             413, f"the body has {size:,} bytes or more, the limit is {limit:,}", "Send fewer queries in a request."
         )
-    return bytes(parts)
+    return parts
 
 
 def _start(error: Exception) -> str:

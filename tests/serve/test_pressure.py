@@ -276,11 +276,43 @@ async def chunks(size: int, count: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("declared", [True, False])
-async def test_a_large_body_is_refused(client: Client, declared: bool) -> None:
-    async with client(body=1000) as http:
-        content = b" " * 1001 if declared else chunks(400, 3)
-        response = await http.post("/retrieve", content=content)
-        fits = await http.post("/retrieve", content=b'{"queries": []}'.ljust(1000))
+@pytest.mark.parametrize(
+    ("path", "limits", "most"),
+    [
+        ("/v1/search", {"body": 1000, "retrieve_body": 2000}, 1000),
+        ("/retrieve", {"body": 500, "retrieve_body": 1000}, 1000),
+        ("/retrieve", {"body": 1000, "retrieve_body": 1}, 1000),
+    ],
+)
+async def test_a_large_body_is_refused(
+    client: Client, declared: bool, path: str, limits: dict[str, int], most: int
+) -> None:
+    """One whose head does not tell its length is held to `body`, whatever it is for."""
+    most = most if declared else min(most, limits["body"])
+    async with client(**limits) as http:
+        content = b" " * (most + 1) if declared else chunks(most * 2 // 5, 3)
+        response = await http.post(path, content=content)
+        fits = await http.post(path, content=b'{"queries": []}'.ljust(most))
     assert response.status_code == 413
-    assert response.json()["error"]["problem"].endswith("bytes or more, the limit is 1,000")
+    assert response.json()["error"]["problem"].endswith(f"bytes or more, the limit is {most:,}")
+    assert response.json().get("result") == ([] if path == "/retrieve" else None)
     assert fits.status_code == 200
+
+
+async def test_large_bodies_wait_for_room_and_small_ones_pass_them(client: Client, held: Held) -> None:
+    """Four of the largest are in work at once; the fifth is not even read."""
+    body = b'{"queries": ["gold"]}'
+    async with client(body=100, retrieve_body=400) as http:
+        large = [asyncio.create_task(http.post("/retrieve", content=body.ljust(400))) for _ in range(5)]
+        await until(lambda: bool(held.searched))
+        small = asyncio.create_task(http.post("/retrieve", content=body))
+        in_flight = "ragscale_queries_in_flight 5.0"  # four large ones and the small one
+        async with asyncio.timeout(30):
+            while in_flight not in (await http.get("/metrics")).text:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert in_flight in (await http.get("/metrics")).text
+        held.go.set()
+        replies = await asyncio.gather(*large, small)
+    assert [response.status_code for response in replies] == [200] * 6
+    assert len(held.searched) == 6

@@ -63,6 +63,7 @@ def test_a_slow_head_after_a_first_request(served: Served) -> None:
 def test_a_body_that_does_not_come_is_not_waited_for(served: Served) -> None:
     status, body = reply(rest(connect(served, request(ASKED, length=100))))
     assert (status, body["error"]["problem"]) == (408, "the body did not arrive within 1 s")
+    assert body["result"] == []
 
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00\x01\x00", b"HELLO\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"])
@@ -87,13 +88,15 @@ def test_a_head_without_end(served: Served) -> None:
     assert reply(rest(connect(served, b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000)))[0] == 400
 
 
-def test_a_large_body_is_refused_before_it_was_sent(served: Served) -> None:
-    connection = connect(served, request(b"", length=10**12))
+@pytest.mark.parametrize(("path", "size", "result"), [("/v1/search", 6 << 20, None), ("/retrieve", 65 << 20, [])])
+def test_a_large_body_is_refused_before_it_was_sent(served: Served, path: str, size: int, result: Any) -> None:
+    connection = connect(served, request(b"", path=path, length=10**12))
     assert connection.recv(1 << 16).startswith(b"HTTP/1.1 413 ")
     connection.close()
-    response = httpx.post(f"{served.url}/retrieve", content=b" " * (6 << 20))  # sent to its end by this client
+    response = httpx.post(f"{served.url}{path}", content=b" " * size)  # sent to its end by this client
     assert response.status_code == 413
     assert set(response.json()["error"]) == {"problem", "remedy"}
+    assert response.json().get("result") == result
 
 
 def test_a_reply_that_nobody_reads_is_cut_off(served: Served) -> None:
@@ -143,8 +146,9 @@ def test_what_is_in_flight_is_finished_at_the_end(start: StartServer, folder: Pa
 def test_connections_are_bounded(start: StartServer, folder: Path) -> None:
     with start(folder, "--limit", "connections=3") as served:
         held = [connect(served) for _ in range(3)]
-        status, body = reply(rest(connect(served, request(ASKED))))
-        assert (status, body["error"]["problem"]) == (503, "more than 3 connections")
+        for path, result in (("/retrieve", []), ("/v1/search", None)):
+            status, body = reply(rest(connect(served, request(ASKED, path=path))))
+            assert (status, body["error"]["problem"], body.get("result")) == (503, "more than 3 connections", result)
         for connection in held:
             connection.close()
         for _ in range(100):

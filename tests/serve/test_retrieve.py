@@ -243,6 +243,33 @@ async def test_no_list_of_queries_is_refused(client: Client, queries: Any, topk:
     assert len(response.json()["result"]) == len(queries)
 
 
+@pytest.mark.parametrize("queries", [[f"gold {'x' * 5_500}"] * 1_200, ["金" * 350 + " gold"] * 2_560])
+async def test_the_batches_of_a_training_run(client: Client, queries: list[str]) -> None:
+    """Of long queries, and of such as `requests` escapes: 6.6 and 5.4 MB."""
+    async with client() as http:
+        response = await http.post("/retrieve", content=json.dumps({"queries": queries, "topk": 1}))
+    assert response.status_code == 200
+    assert [hits[0]["id"] for hits in response.json()["result"]] == ["element-gold"] * len(queries)
+
+
+async def test_others_get_their_turn_among_blank_queries(client: Client) -> None:
+    """Nothing is searched for them, so nothing else would be waited for: 2,000,000 held the server up for 20 s."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with client() as http:
+        counting = asyncio.create_task(count())
+        response = await http.post("/retrieve", content=json.dumps({"queries": [""] * 200_000}))
+        counting.cancel()
+    assert response.json()["result"] == [[]] * 200_000
+    assert turns > 100
+
+
 async def test_more_than_a_request_may_have_is_worked_through(client: Client, index: Index) -> None:
     """More queries than the server's limit and queue, and more hits than a request of /v1 may have."""
     queries = ["element", "", "metal", None] * 40
