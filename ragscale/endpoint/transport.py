@@ -332,11 +332,38 @@ class Transport:
 
     def _failure(self, code: int, value: Any, wait: float | None, place: str = "") -> ModelError:
         words, kind = self._words(value), said(value)[1]
-        error = self._status_error(code, words, kind, wait, place)
+        proxy = self._proxy(code, value)
+        error = self._proxy_error(code, proxy, wait) if proxy else self._status_error(code, words, kind, wait, place)
         error.said = words
         if isinstance(error, ThrottledError) and isinstance(value, dict) and value.get("usage"):
             error.spend = None  # it did some work first
         return error
+
+    def _proxy(self, code: int, value: Any) -> str:
+        """The variable of the proxy that may have answered in place of the server; empty where the server did.
+
+        By TLS a proxy only opens the way; without, its refusals come as the server's, but never as JSON.
+        """
+        theirs = code == 407 or (code in (403, 502, 503, 504) and not isinstance(value, dict | list))
+        return proxies_to(self.shown) if theirs and self.shown.startswith("http:") else ""
+
+    def _proxy_error(self, code: int, proxy: str, wait: float | None) -> ModelError:
+        either = f"The proxy of {proxy}, or {self.shown} behind it,"
+        if code == 503:
+            return ThrottledError(f"{either} refused the call for now (HTTP 503)", retry_after=wait, spend=_SENT)
+        if code in (502, 504):
+            return ModelError(
+                f"{either} failed (HTTP {code})",
+                "Start the server, or put its host into NO_PROXY; the call may be repeated.",
+                retryable=True,
+            )
+        key = f", a valid key into {self.api_key_env}" if code == 403 and self.api_key_env else ""
+        return UnreachableError(
+            f"{either} refused the call (HTTP {code})",
+            f"Put the host into NO_PROXY{key}, or name and password into the variable, as in "
+            "http://NAME:PASSWORD@proxy.example:3128.",
+            spend=_SENT,
+        )
 
     def _status_error(self, code: int, words: str, kind: str, wait: float | None, place: str) -> ModelError:
         told = f": {words}" if words else ""

@@ -130,7 +130,7 @@ class Manners:
         return ""
 
     def instead(self, refused: str) -> str:
-        """What calls do from now on, in words: the verb of a sentence on `refused`, as `learn` returns it."""
+        """Verb and object of a sentence on later calls, for what `learn` returned."""
         return {
             "max_tokens": "send 'max_completion_tokens' instead",
             "system": "put the system message into the user's turn",

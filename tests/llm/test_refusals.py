@@ -11,6 +11,7 @@ from fake_endpoint import Body, FakeEndpoint, Reply, completion
 from ragscale.endpoint.http import open_client
 from ragscale.endpoint.replies import said
 from ragscale.endpoint.retry import attempts
+from ragscale.endpoint.transport import BadKeyError, Transport
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm import load
 from ragscale.prompts.thoughts import spoken
@@ -282,6 +283,47 @@ async def test_a_dead_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         for host in ("127.0.0.1", "0.0.0.0", "localhost"):
             url = server.url.replace("127.0.0.1", host)
             assert (await load(f"openai:{url}").generate(ASK, max_tokens=5)).texts == ["blue"]
+
+
+JSON = {"error": {"message": "no"}}
+
+
+@pytest.mark.parametrize(
+    ("reply", "by_proxy", "retryable"),
+    [
+        (Reply(b"", 407), True, False),
+        (Reply(JSON, 407), True, False),
+        (Reply(b"<html>blocked by policy</html>", 403), True, False),
+        (Reply(b"<html>Bad Gateway</html>", 502), True, True),
+        (Reply(b"", 503), True, True),
+        (Reply(b"upstream timed out", 504), True, True),
+        (Reply(JSON, 403), False, False),
+        (Reply(JSON, 502), False, True),
+        (Reply(JSON, 503), False, True),
+        (Reply(b"<html>boom</html>", 500), False, True),
+        (Reply(b"", 401), False, False),
+    ],
+)
+async def test_a_proxy_that_may_have_refused_is_named(
+    reply: Reply, by_proxy: bool, retryable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without TLS its refusals come as the server's: only JSON is surely not a proxy's."""
+    with FakeEndpoint(lambda path, body: reply) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1").replace("//", "//user:secret@"))
+        with pytest.raises(ModelError) as caught:
+            await Transport("http://model.example:8000/v1").post("chat/completions", {})
+        error = caught.value
+        assert "http://model.example:8000/v1" in error.problem
+        assert ("proxy of HTTP_PROXY" in error.problem) == by_proxy
+        assert error.retryable == retryable
+        assert "secret" not in str(error)
+        if by_proxy:
+            assert f"HTTP {reply.status}" in error.problem
+            assert not isinstance(error, BadKeyError)
+            assert "?body" not in error.remedy
+    with FakeEndpoint(lambda path, body: reply) as server, pytest.raises(ModelError) as direct:
+        await Transport(server.url).post("chat/completions", {})
+    assert "HTTP_PROXY" not in str(direct.value)
 
 
 async def test_tls_with_a_port_that_speaks_none_is_named() -> None:
