@@ -39,7 +39,6 @@ __all__ = ["plan"]
 _COLUMNS = {
     "calls": "llm_calls", "queries": "queries", "rounds": "rounds", "tokens": "tokens", "serial": "serial_tokens",
 }  # fmt: skip
-_SAMPLE = 1_000  # passages whose lengths are averaged
 
 
 def plan(
@@ -104,7 +103,7 @@ def plan(
     from ragscale.budget import Ledger
     from ragscale.cli.common import budget_of
     from ragscale.measure import Cell, Run
-    from ragscale.measure.plan import means, plan
+    from ragscale.measure.plan import means, passage_tokens, plan
     from ragscale.modes import spec
     from ragscale.modes.core import Costs, Room
 
@@ -116,7 +115,7 @@ def plan(
     limits = {"tokens": tokens, "usd": usd, "queries": queries, "rounds": rounds, "serial_tokens": serial_tokens}
     budget = budget_of(**limits, calls=calls, serial_calls=serial_calls, seconds=seconds)
     price, speed = _model(llm, prices, measure, speed)
-    costs = Costs() if index is None else Costs(passage=_passage_tokens(index))
+    costs = Costs() if index is None else Costs(passage=passage_tokens(index))
     cells = [Cell(mode, budget) for mode in chosen]
     known = means(Run(run).rows()) if run else {}
     planned = plan(cells, questions or 1, costs=costs, price=price, speed=speed, concurrency=concurrency, means=known)
@@ -175,21 +174,6 @@ def _dimensions(spend: Spend) -> dict[str, int]:
 
     cost = Cost.of(spend)
     return {name: getattr(cost, name) for name in (*_COLUMNS.values(), "serial_calls")}
-
-
-def _passage_tokens(folder: Path) -> int:
-    """Mean tokens of the passages of an index, title included, as an endpoint without a tokenizer has them counted."""
-    import numpy as np
-
-    from ragscale.index import Manifest
-    from ragscale.index.storage.passages import full_text
-    from ragscale.index.storage.snapshot import open_passages
-    from ragscale.llm.tokens import Estimate
-
-    count = Estimate().text
-    with open_passages(folder, Manifest.read(folder)) as store:
-        rows = np.linspace(0, len(store) - 1, min(_SAMPLE, len(store))).astype(np.int64)
-        return round(float(np.mean([count(full_text(passage)) for passage in store.take(rows)])))
 
 
 def _show(planned: list[dict[str, Any]], *, costly: bool) -> None:

@@ -98,7 +98,7 @@ def _cells(report: Report) -> FittedTable:
 
 
 def _equal(console: Console, report: Report, table: EqualCost) -> None:
-    names = {"tokens": "total", "serial_tokens": "serial"}
+    names = {"tokens": "total", "serial_tokens": "serial", "usd": "dollar"}
     console.print(_heading(f"At equal {names.get(table['axis'], table['axis'])} cost"))
     for level in table["levels"]:
         columns = [

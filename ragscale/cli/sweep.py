@@ -306,7 +306,7 @@ def _measure(
         source, llm, budgets[0], seed=seeds[0], how=how, prices=prices, replay=replay, searching=searching
     ) as agent:
         if dry_run or max_cost is not None:
-            planned = measure.dry_run(agent, loaded, chosen, out, baseline=baseline, **options)
+            planned = measure.dry_run(agent, loaded, chosen, out, race=race, baseline=baseline, **options)
             if dry_run:
                 _show_plan(planned, as_json)
                 return
@@ -360,7 +360,8 @@ def _show_plan(planned: list[Planned], as_json: bool) -> None:
     ]
     Console().print(FittedTable(columns, rows))
     told = {
-        "shape": "at most, where the model always finds more to ask",
+        "shape": "by the modes' own sizing, for a model that always finds more to ask (short passages and replies "
+        "leave room for more calls; no limit is passed)",
         "rows": "as the questions that a cell was asked before",
     }  # fmt: skip
     bases = "; ".join(words for basis, words in told.items() if any(cell.basis == basis for cell in planned))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragscale.budget import Ledger, unpriced
@@ -19,8 +20,10 @@ from ragscale.types import Message, Spend
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Estimate", "Planned", "means", "plan", "speed", "total"]
+__all__ = ["Estimate", "Planned", "means", "passage_tokens", "plan", "speed", "total"]
 
+_SAMPLE = 1_000
+"""Passages whose lengths are averaged."""
 Means = Mapping[str, Mapping[str, float | None]]
 """Means a question by the key of a cell: ``llm_calls``, ``prompt_tokens``, ``completion_tokens``, ``seconds`` (from the
 question to its answer) and ``usd``; the last two are None where they are unknown."""
@@ -147,6 +150,21 @@ def means(rows: pyarrow.Table) -> dict[str, dict[str, float | None]]:
         }
         for line in found.to_pylist()
     }
+
+
+def passage_tokens(folder: Path) -> int:
+    """Mean tokens of the passages of an index, title included, as an endpoint without a tokenizer has them counted."""
+    import numpy as np
+
+    from ragscale.index import Manifest
+    from ragscale.index.storage.passages import full_text
+    from ragscale.index.storage.snapshot import open_passages
+    from ragscale.llm.tokens import Estimate
+
+    count = Estimate().text
+    with open_passages(folder, Manifest.read(folder)) as store:
+        rows = np.linspace(0, len(store) - 1, min(_SAMPLE, len(store))).astype(np.int64)
+        return round(float(np.mean([count(full_text(passage)) for passage in store.take(rows)])))
 
 
 async def speed(llm: LLM) -> float:

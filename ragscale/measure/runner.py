@@ -17,18 +17,19 @@ from typing import Any, Literal, ParamSpec, Protocol
 from ragscale import background, modes
 from ragscale.agent import Agent
 from ragscale.arguments import listed, whole
-from ragscale.budget import Budget
+from ragscale.budget import Budget, unpriced
 from ragscale.errors import EndpointError, InvalidInput, RagscaleError
 from ragscale.llm.base import runtime
 from ragscale.llm.store import StoredLLM
 from ragscale.measure.attempt import attempt
 from ragscale.measure.cell import Cell
-from ragscale.measure.plan import Planned, means, plan
+from ragscale.measure.plan import Planned, means, passage_tokens, plan
 from ragscale.measure.questions import Question, load_questions, shuffled
 from ragscale.measure.race import Race
 from ragscale.measure.racing import rungs
 from ragscale.measure.run import Run
 from ragscale.measure.store import CALLS_FILE, CONFIG_FILE, Row, Store
+from ragscale.modes.core import Costs
 from ragscale.modes.spec import label
 from ragscale.types import Spend
 from ragscale.version import __version__
@@ -134,6 +135,11 @@ async def asweep(
         )
     cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
     kept = _baseline(cells, baseline)
+    usd = next((cell.budget.usd for cell in cells if cell.budget.usd is not None), None)
+    if usd is not None:  # before the run is pinned to a model without a price
+        price = await asyncio.to_thread(lambda: agent.price)
+        if price is None or not price.by_token:
+            raise InvalidInput(*unpriced(usd))
     store = Store(Path(out))
     with store.writing():
         try:
@@ -164,12 +170,14 @@ def dry_run(
     concurrency: int = 2,
     limit: int | None = None,
     skip: int = 0,
+    race: bool = False,
     baseline: modes.Mode | str | None = None,
 ) -> list[Planned]:
     """Expected cost of what a sweep with these arguments has left to do; nothing is asked, and nothing is written.
 
     Of a cell that has finished questions, by their means; of others, by the mode's own sizing. Calls that cells share
-    are counted in each: they are charged, though not paid again.
+    are counted in each: they are charged, though not paid again. A race may ask less: only the cells that it has
+    dropped by now are left out.
 
     Raises:
         InvalidInput: An argument is not what it should be, a budget limits dollars and the model has no price, or the
@@ -177,7 +185,7 @@ def dry_run(
     """
     whole("concurrency", concurrency, "Use 1 or more.")
     cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
-    _baseline(cells, baseline)
+    kept = _baseline(cells, baseline)
     store = Store(Path(out))
     known = (store.folder / CONFIG_FILE).exists()
     with contextlib.suppress(EndpointError):  # of a model whose name nobody can tell
@@ -185,8 +193,12 @@ def dry_run(
     run = Run(out) if known else None
     done = {key: run.finished(key) for key in run.cells} if run else {}
     left = {cell.key: sum(question.id not in done.get(cell.key, ()) for question in taken) for cell in cells}
+    if race and run:
+        left |= dict.fromkeys(Race(store, cells, taken, kept).dropped, 0)
     measured = means(run.rows()) if run else {}
-    return plan(cells, left, price=agent.price, concurrency=concurrency, means=measured)
+    folder = getattr(agent.index, "path", None)
+    costs = Costs(passage=passage_tokens(folder)) if folder else Costs()
+    return plan(cells, left, costs=costs, price=agent.price, concurrency=concurrency, means=measured)
 
 
 def _like(work: Callable[P, Awaitable[Run]]) -> Callable[[Callable[..., Run]], Callable[P, Run]]:

@@ -127,7 +127,10 @@ def test_a_dry_run_spends_nothing(world: tuple[str, str], tmp_path: Path, model:
     assert [line.split()[0] for line in table.stdout.splitlines() if line.startswith(("once", "all"))][-1] == "all"
     assert table.stderr == "As the questions that a cell was asked before; calls that cells share are paid once.\n"
     wider = invoke(*words[:4], "chain(steps=1),direct", *words[5:], "--dry-run")
-    assert wider.stderr.startswith("At most, where the model always finds more to ask; as the questions that a cell ")
+    assert wider.stderr.startswith(
+        "By the modes' own sizing, for a model that always finds more to ask (short passages "
+    )
+    assert "no limit is passed); as the questions that a cell was asked before;" in wider.stderr
 
 
 def test_a_dry_run_refuses_what_the_sweep_would_refuse(
@@ -173,3 +176,17 @@ def test_a_race_says_what_it_dropped(world: tuple[str, str], tmp_path: Path, mon
     assert "once(k=2): dropped after 16 questions: once(k=1) is better by 1.00 (at least 0." in told
     assert json.loads(result.stdout)["cells"]["once(k=2)"]["n"] == 16
     assert "dropped" not in invoke(*words, "--baseline", "once(k=2)", "--out", f"{tmp_path}/kept").stderr
+
+
+def test_dollars_without_a_price_are_refused_before_anything_is_written(
+    world: tuple[str, str], tmp_path: Path, model: ScriptedLLM
+) -> None:
+    """The run would be pinned to no price, and could not be gone on with once one is given."""
+    words = ["sweep", *world, "--mode", "once", "--usd", "0.01", "--out", f"{tmp_path}/run"]
+    refused = invoke(*words)
+    assert refused.exit_code == 1
+    assert "price is unknown" in " ".join(refused.stderr.replace("\u2502", " ").split())
+    assert (model.calls, (tmp_path / "run").exists()) == ([], False)
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[scripted]\ninput = 1.0\noutput = 2.0\n")
+    assert invoke(*words, "--prices", str(prices)).exit_code == 0

@@ -17,7 +17,7 @@ from smallworld import MakeAgent, build, script
 
 from ragscale.errors import InvalidInput
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
-from ragscale.measure import Question, Run, sweep
+from ragscale.measure import Question, Run, dry_run, sweep
 
 MODES = ["once(k=1)", "direct", "once(k=2)"]
 """The last one costs more tokens than the others, and its second passage misleads the model."""
@@ -56,6 +56,8 @@ def test_a_bad_cell_is_dropped_and_the_best_is_kept(make_agent: MakeAgent, tmp_p
     looks = json.loads((tmp_path / "run" / "race.json").read_text())["looks"]
     assert [(look["questions"], len(look["cells"]), len(look["drops"])) for look in looks] == [(16, 3, 1), (32, 2, 0)]
     assert [(one["after"], "at least" in one["words"]) for one in run.report()["dropped"]] == [(16, True)]
+    planned = dry_run(make_agent(ScriptedLLM(misled)), QUESTIONS, MODES, tmp_path / "run", race=True)
+    assert {cell.cell: cell.questions for cell in planned} == {"once(k=1)": 0, "direct": 0, "once(k=2)": 0}
     # by the same command nothing is asked, nothing decided
     before = (tmp_path / "run" / "race.json").read_bytes()
     assert counts(raced(make_agent, tmp_path / "run")) == counts(run)

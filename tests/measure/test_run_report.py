@@ -261,7 +261,7 @@ def test_cells_with_other_questions_are_compared_on_the_common_ones(tmp_path: Pa
     }[min((1, 0), (0, 1), key=lambda pair: report["equal"][0]["levels"][0]["cells"].index(pair[0]))] == 25
     limits = "\n".join(report["limits"])
     assert "The figures are of 25 questions. Left out, as not all cells have been asked: 5 questions, " in limits
-    assert "`parallel@tokens=4000` were asked far fewer questions" in limits
+    assert "Asked far fewer questions: `parallel@tokens=4000`." in limits
     assert "Not begun yet: `tree@tokens=4000`." in limits
     assert report["charts"][0]["points"][2] == {"cell": 2, "front": False, "share": None}
 

@@ -389,6 +389,19 @@ def test_a_gain_that_hangs_on_one_question_has_no_interval() -> None:
         assert limits(found.gains[0]) == (None, None)
 
 
+@pytest.mark.parametrize("clusters", [None, np.repeat(np.arange(8), 3)], ids=["questions", "documents"])
+@pytest.mark.parametrize(("lead", "gain"), [(0.0, 0.0), (1.0, 0.0), ("hops", 1.0)], ids=str)
+def test_a_gain_that_does_not_vary_has_no_interval(lead: Any, gain: float, clusters: Any) -> None:
+    """As of modes that tie on all questions; of documents, the regression has no first guess there."""
+    hops = [1, 1, 2, 2] * 6
+    y = np.tile([0.0, 1.0, 1.0, 0.0], 6)
+    found = interaction(np.column_stack([y, y + (np.array(hops) if lead == "hops" else lead)]), hops, clusters)
+    assert found is not None
+    assert found.gains is not None
+    assert found.gains[0].value == pytest.approx(gain)
+    assert limits(found.gains[0]) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("y", "groups"),
     [([[1, 0]] * 6, [1] * 6), ([[1]] * 6, [1, 2] * 3), ([[1, 0]] * 3, [1, 2, 2]), ([[1, 0]] * 6, [None] * 6)],

@@ -141,13 +141,13 @@ def _sample(measured: Measured, level: float, deviation: float | None, family: i
     few = [measured.name(at) for at in range(len(measured.cells)) if not measured.core[at]]
     if few:
         found.append(
-            f"{phrases.listing([phrases.code(key) for key in few])} were asked far fewer questions: their figures are "
-            "of those, and they are compared on the questions in common only."
+            f"Asked far fewer questions: {phrases.listing([phrases.code(key) for key in few])}. These figures are of "
+            "those, and compared on the questions in common only."
         )
     if measured.unasked:
         names = phrases.listing([phrases.code(key) for key in measured.unasked])
         found.append(f"Not begun yet: {names}.")
-    if np.isnan(measured.numbers["gold_recall"]).all():
+    if not any(measured.gold):
         found.append("No gold passages are known, so retrieval and reading cannot be told apart.")
     found.append(
         f"The intervals ({phrases.percent(level)}) are about other questions of this kind, on this corpus. They say "
@@ -223,7 +223,8 @@ def _rows(measured: Measured, ends: Sequence[view.Stopped]) -> list[str]:
     guessed = float(np.nansum(measured.numbers["total_estimated_tokens"]) / max(1.0, float(np.nansum(tokens))))
     if guessed > 0:
         found.append(
-            f"{phrases.percent(guessed)} of the tokens are estimates: the endpoint did not report all of them."
+            f"{phrases.percent(guessed)} of the tokens are estimates: the endpoint did not report them, or a limit cut "
+            "the calls off."
         )
     if "usd" not in measured.axes:
         found.append("No price is known, so nothing is said about dollars.")

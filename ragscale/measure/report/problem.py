@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -15,7 +15,16 @@ from ragscale.measure.report import phrases
 from ragscale.measure.report.cells import mean_of
 from ragscale.measure.report.levels import Group, Pairs, turned
 from ragscale.measure.report.measured import AXES, Measured
-from ragscale.measure.statistics import Comparison, choose, holm, interaction, oracle, strata
+from ragscale.measure.statistics import (
+    Comparison,
+    Interaction,
+    choose,
+    corrected,
+    holm,
+    interaction,
+    oracle,
+    strata,
+)
 from ragscale.measure.statistics.arrays import best
 from ragscale.view import report as view
 from ragscale.words import counted
@@ -52,8 +61,10 @@ def dependence(
     part = _Part(measured, group, pairs, ordered, chosen, name)
     tables: list[view.Strata] = []
     sentences: list[str] = []
-    for label, values in _properties(measured):
-        table, told = part.table(label, values)
+    properties = _properties(measured)
+    tests = part.interactions(properties)
+    for label, values in properties:
+        table, told = part.table(label, values, tests.get(label))
         tables.append(table)
         sentences += told
     findings = [*_summary(tables, pairs.level), *part.selection()]
@@ -81,7 +92,19 @@ class _Part:
     def costs(self) -> NDArray[np.float64]:
         return self.measured.cost(self.group.axis)[:, self.cells]
 
-    def table(self, label: str, values: Sequence[Any]) -> tuple[view.Strata, list[str]]:
+    def interactions(self, properties: Sequence[tuple[str, list[Any]]]) -> dict[str, Interaction]:
+        """Whether the modes' differences depend on a property, for each: one family of tests, corrected by Holm."""
+        if len(self.cells) < 2:
+            return {}
+        made = {
+            label: interaction(self.scores, values, self.measured.clusters, level=self.pairs.level)
+            for label, values in properties
+        }
+        known = {label: found for label, found in made.items() if found is not None}
+        p = corrected([found.p for found in known.values()])
+        return {label: replace(found, p=one) for (label, found), one in zip(known.items(), p, strict=True)}
+
+    def table(self, label: str, values: Sequence[Any], test: Interaction | None) -> tuple[view.Strata, list[str]]:
         """Scores by one property, and sentences on groups in which another mode is better, or as good and cheaper."""
         found = strata(self.costs, self.scores, values, self.measured.clusters, level=self.pairs.level)
         lines = {one.group: np.array([value == one.group for value in values]) for one in found}
@@ -107,7 +130,7 @@ class _Part:
                     words=sentence or self._highest(text, winner, against, one.sure, one.clusters),
                 )
             )
-        return view.Strata(by=label, cells=self.cells, strata=rows, interaction=self._interaction(label, values)), told
+        return view.Strata(by=label, cells=self.cells, strata=rows, interaction=self._interaction(label, test)), told
 
     def recall(self) -> list[view.Recall]:
         """Share of questions all of whose gold passages were retrieved, by their number."""
@@ -214,15 +237,15 @@ class _Part:
         if all(one.verdict == "better" for one in against):
             return f"{label}: {self.name(winner)} is the best."
         least = min(against, key=lambda one: one.difference.value)
+        if not least.difference.value:
+            return f"{label}: several modes have the highest mean, {self.name(winner)} among them."
         end = phrases.needed(least) or f", {least.verdict}"
         share = f" (in {phrases.percent(sure)} of resampled runs)" if documents > 1 else ""
         lead = phrases.interval(phrases.of(least.difference))
         return f"{label}: {self.name(winner)} has the highest mean{share}, the next one is behind by {lead}{end}."
 
-    def _interaction(self, label: str, values: Sequence[Any]) -> view.Interaction | None:
-        if len(self.cells) < 2:
-            return None
-        found = interaction(self.scores, values, self.measured.clusters, level=self.pairs.level)
+    def _interaction(self, label: str, found: Interaction | None) -> view.Interaction | None:
+        """A test, whose p is corrected, in words."""
         if found is None:
             return None
         alpha = 1 - self.pairs.level
@@ -244,7 +267,7 @@ class _Part:
                 f"{'gains' if gain.value >= 0 else 'loses'} "
                 f"{_size(phrases.of(gain))} against {self.name(self.cells[0])}."
             )
-        return view.Interaction(test=f"permutation test of mode x {label}", p=found.p, words=words)
+        return view.Interaction(test=f"permutation test of mode x {label}, corrected by Holm", p=found.p, words=words)
 
 
 def _summary(tables: Sequence[view.Strata], level: float) -> list[str]:

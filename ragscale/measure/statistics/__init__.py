@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ragscale.measure.statistics.arrays import grid
 from ragscale.measure.statistics.choices import Choice, Oracle, choose, oracle
-from ragscale.measure.statistics.comparisons import Comparison, Verdict, compare, holm
+from ragscale.measure.statistics.comparisons import Comparison, Verdict, compare, corrected, holm
 from ragscale.measure.statistics.costs import Front, LogFit, front, log_fit
 from ragscale.measure.statistics.groups import Interaction, Stratum, interaction, strata
 from ragscale.measure.statistics.intervals import Interval, interval
@@ -28,6 +28,7 @@ __all__ = [
     "Verdict",
     "choose",
     "compare",
+    "corrected",
     "front",
     "grid",
     "holm",

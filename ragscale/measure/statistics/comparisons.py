@@ -24,7 +24,7 @@ from ragscale.measure.statistics.arrays import (
 )
 from ragscale.measure.statistics.intervals import Interval, interval, linearised
 
-__all__ = ["Comparison", "Verdict", "compare", "holm"]
+__all__ = ["Comparison", "Verdict", "compare", "corrected", "holm"]
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
@@ -144,25 +144,30 @@ def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
     Raises:
         InvalidInput: One of them was corrected before.
     """
-    from statsmodels.stats.multitest import multipletests
-
     if any(one.family > 1 for one in comparisons):
         raise InvalidInput("a comparison that was corrected before", "Give the results of `compare`.")
-    if not comparisons:
+    differ = corrected([one.p for one in comparisons])
+    same = corrected([one.p_equivalent for one in comparisons])
+    return [
+        _judged(replace(one, p=p, p_equivalent=q, family=len(comparisons)))
+        for one, p, q in zip(comparisons, differ, same, strict=True)
+    ]
+
+
+def corrected(p: Sequence[float]) -> list[float]:
+    """The p-values of a family of tests, corrected by Holm."""
+    from statsmodels.stats.multitest import multipletests
+
+    if not p:
         return []
     frozen = gc.get_freeze_count()
     if not frozen:
         gc.freeze()  # multipletests calls gc.collect, which takes a third of a second where much is loaded
     try:
-        differ = multipletests([one.p for one in comparisons], method="holm")[1]
-        same = multipletests([one.p_equivalent for one in comparisons], method="holm")[1]
+        return [float(one) for one in multipletests(p, method="holm")[1]]
     finally:
         if not frozen:
             gc.unfreeze()
-    return [
-        _judged(replace(one, p=float(p), p_equivalent=float(q), family=len(comparisons)))
-        for one, p, q in zip(comparisons, differ, same, strict=True)
-    ]
 
 
 def _mcnemar(a: Array, b: Array) -> float:
