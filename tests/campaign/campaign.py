@@ -47,7 +47,8 @@ PRICE = Price(input=0.15, output=0.6, cached=0.075)
 MUST_THINK = 1_000
 """Tokens of a thought that a run without limits has to have room for."""
 LATE = 20.0
-"""Seconds that a busy machine may be late with the end of a run."""
+"""Seconds that a busy machine may be late with the end of a run: more than most of these take, so that it catches one
+that waits for ever. That a limit of seconds ends a run is held to the server's clock, in `test_campaign`."""
 
 
 def says_estimate(answer: Answer) -> bool:
@@ -381,7 +382,11 @@ def _limits(answer: Answer, budget: Budget, together: Budget | None, excess: int
 
 
 def _binding(case: Case, answers: Sequence[Answer]) -> bool:
-    """Whether limits of tokens must hold by the server's count: else they rest on an estimate, and that is too low."""
+    """Whether limits of tokens must hold by the server's count: else they rest on an estimate, and that is too low.
+
+    Exempt are servers without a tokenizer route whose usage cannot be believed (`BLIND`), or can in part and the answer
+    says that it rests on an estimate (`PARTLY`), where the texts are dense or the tokenizer is not an `ORDINARY` one.
+    """
     kind = case.kind
     if kind.usage in HARD or kind.route:
         return True

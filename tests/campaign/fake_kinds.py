@@ -156,7 +156,9 @@ class Kind:
     rate: float = 0.0
     """The share of calls that it goes wrong with."""
     slow: float = 0.0
-    """Seconds that a fifth of the calls take."""
+    """Seconds that a share of the calls take."""
+    slow_rate: float = 0.2
+    """That share."""
     content: str = "text"
     """Form of a message's content: ``"text"``, ``"parts"``, ``"fenced"``."""
     finish: str = "stop"
@@ -514,7 +516,7 @@ class Fake:
         if goes_wrong:
             truth.failed += 1
             self._fail(response)
-        if kind.slow and tag and luck.random() < 0.2:
+        if kind.slow and tag and luck.random() < kind.slow_rate:
             response.delay = kind.slow
         return response
 

@@ -11,8 +11,16 @@ full (``4711long`` if it is of the long campaign).
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
-from campaign import run_cases
+from campaign import Shelf, impatient, run_cases
+from fake_kinds import Fakes, Kind, tagged
+
+from ragscale.agent import Agent
+from ragscale.answer import Answer
+from ragscale.budget import Budget
 
 PARTS, RUNS = 25, 200
 
@@ -30,3 +38,33 @@ def test_limits_hold_in_a_long_campaign(part: int) -> None:
     report = run_cases(1_000_000 + 10_000 * part, RUNS, long=True)
     if report.failures:
         pytest.fail(f"{report}", pytrace=False)
+
+
+@pytest.mark.parametrize(
+    "mode", ["chain(steps=8)", "parallel(rounds=8)", "revise", "tree(steps=4, expand=1, samples=1, rollouts=1)"]
+)
+def test_a_limit_of_seconds_holds_by_the_servers_clock(mode: str) -> None:
+    """Calls of a second each, one after another: as many as the limit has seconds, and the one that it cuts."""
+    whole, calls = asked(mode, Kind(), Budget())
+    assert (whole.stop_reason, calls > 5) == ("answered", True)
+    cut, calls = asked(mode, Kind(slow=1.0, slow_rate=1.0), Budget(seconds=3))
+    assert calls <= 4
+    assert cut.stop_reason == "budget:seconds"
+
+
+def asked(mode: str, kind: Kind, budget: Budget) -> tuple[Answer, int]:
+    """The answer to a question, and the calls that the server saw for it."""
+    shelf: Any = Shelf(False)
+
+    async def ask(spec: str) -> Answer:
+        agent = Agent(shelf, spec)
+        try:
+            question = tagged("Which lamp is older, that of the mine or the harbour", 1)
+            return await agent.aask(question, mode=mode, budget=budget)
+        finally:
+            await agent.llm.aclose()
+
+    with Fakes() as fakes, impatient():
+        fake = fakes.add(kind)
+        answer = asyncio.run(ask(fake.spec))
+        return answer, fake.truth["zq000001"].calls

@@ -1,7 +1,9 @@
 """Processes killed at random calls, and between what a node wrote and its checkpoint: the uninterrupted answer comes.
 
-Real processes, SIGKILL, SQLite files, a real BM25 index and HTTP. The default suite kills some ten times. The long
-campaign kills 200 times, in every mode, with and without budgets, on an endpoint with a tokenizer and one without::
+Real processes, SIGKILL, SQLite files, a real BM25 index and HTTP. The default suite kills some ten times, in a mode of
+each shape: one call, a chain, rounds, a tree, runs within runs (`MODES`). The long campaign kills 200 times, in these
+and in modes that keep more between their calls (`MORE`), with and without budgets, on an endpoint with a tokenizer and
+one without::
 
     pytest tests/kills -m slow
 """
@@ -34,6 +36,7 @@ MODES = (
     "once", "chain(steps=3)", "parallel(rounds=2)", "tree(steps=2, expand=2, samples=3, rollouts=1)",
     "vote(of=best-of-n(of=chain(steps=1), n=2), n=2)",
 )  # fmt: skip
+MORE = ("vote(of=chain(steps=2), n=2)", "react(turns=3, tools='json')", "mcts(rollouts=3)", "evolve")
 LIMITS: tuple[dict[str, Any], ...] = (
     {}, {"tokens": 3_000}, {"tokens": 9_000}, {"llm_calls": 6}, {"queries": 4, "tokens": 20_000}, {"rounds": 3},
     {"usd": 6e-4}, {"usd": 1.5e-3},
@@ -159,6 +162,7 @@ class Campaign:
             assert limits, deaths
             assert answer.spend.lost.llm_calls + answer.spend.lost.queries, (limits, deaths)
             assert answer.text or limits.get("tokens") == 3_000 or limits.get("usd") == 6e-4, (limits, deaths)
+            assert answer.text or answer.stop_reason != "answered", (limits, deaths)
             self.cut += 1
 
     def stops(self) -> dict[str, int]:
@@ -213,7 +217,7 @@ def test_a_killed_run_gives_the_uninterrupted_answer(folder: Path, endpoint: tup
 @pytest.mark.timeout(3600)
 def test_a_hundred_kills_an_endpoint(folder: Path, endpoint: tuple[Repeating, str]) -> None:
     campaign = Campaign(folder, endpoint, seed=5)
-    cases = list(itertools.product(MODES, LIMITS))
+    cases = list(itertools.product(MODES + MORE, LIMITS))
     campaign.pick.shuffle(cases)
     for mode, limits in itertools.cycle(cases):
         campaign.case(mode, limits, kills=campaign.pick.randint(1, 4))
