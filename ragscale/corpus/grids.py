@@ -14,6 +14,9 @@ __all__ = ["Grids"]
 _SPAN, _COLUMNS = 1000, 2_000_000
 """Most columns of a cell, as html has it, and of all cells of a page."""
 
+_NAME = 100
+"""Characters of a name of a column, at most, where no header is marked."""
+
 _BLOCKS = ("br", "p", "div", "li", "dt", "dd", "td", "th", "pre", "hr")
 
 Line = dict[int, Any | None]
@@ -61,7 +64,7 @@ class Grids:
             if _is_title(lines[0]) and len(lines) > 2 and _is_header(lines[1]) and not _is_title(lines[1]):
                 _move_before(table, next(iter(lines[0].values())))
                 lines, head = lines[1:], max(head - 1, 0)
-            _rebuild(table, lines, columns, _headers(lines, head), texts)
+            _rebuild(table, lines, columns, _headers(lines, head, texts), texts)
         for cell in list(root.iter("td", "th")):
             if next(cell.iterancestors("table"), None) is None:
                 cell.tag = "div"
@@ -136,13 +139,21 @@ def _ends(rows: list[Any]) -> list[int]:
     return ends
 
 
-def _headers(lines: list[Line], head: int) -> int:
-    """The number of rows that are headers; the first row is taken for one where none is marked."""
+def _headers(lines: list[Line], head: int, texts: dict[Any, str]) -> int:
+    """The number of rows that are headers; where none is marked, the first row if it looks like one.
+
+    It does not where its first cell alone is a header, of the row (an infobox), or where a cell is as long as a
+    sentence.
+    """
     count = head
     if not head:
         while count < len(lines) and _is_header(lines[count]) and not (count and _is_title(lines[count])):
             count += 1
-    return count if 0 < count < len(lines) else 1
+    if 0 < count < len(lines):
+        return count
+    first = [cell for cell in lines[0].values() if cell is not None]
+    of_row = len(first) > 1 and first[0].tag == "th" and all(cell.tag == "td" for cell in first[1:])
+    return 0 if of_row or any(len(texts.get(cell, "")) > _NAME for cell in first) else 1
 
 
 def _is_header(line: Line) -> bool:
@@ -167,6 +178,10 @@ def _rebuild(table: Any, lines: list[Line], columns: list[int], headers: int, te
             names = dict.fromkeys(texts.get(line.get(at), "") for line in lines[:headers])
             etree.SubElement(merged, "th").text = " ".join(filter(None, names))
         lines = lines[headers:]
+    if not headers:  # Markdown has no table without a line of headers
+        row = etree.SubElement(table, "tr")
+        for _ in columns:
+            etree.SubElement(row, "th")
     for number, line in enumerate(lines):
         row = etree.SubElement(table, "tr")
         for at in columns:
@@ -176,7 +191,7 @@ def _rebuild(table: Any, lines: list[Line], columns: list[int], headers: int, te
                 continue
             copy = deepcopy(cell) if cell in used else cell
             used.add(cell)
-            copy.tail, copy.tag = None, "td" if number or headers > 1 else "th"
+            copy.tail, copy.tag = None, "th" if number == 0 and headers == 1 else "td"
             for name in ("rowspan", "colspan"):
                 copy.attrib.pop(name, None)
             row.append(copy)

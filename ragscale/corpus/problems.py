@@ -55,7 +55,7 @@ class Problems:
             BadDocument: Unless the build keeps going.
         """
         if not self.keep_going:
-            if self._otherwise:
+            if self._otherwise and not error.remedy.endswith(self._otherwise):
                 raise BadDocument(error.place, error.reason, f"{error.remedy} {self._otherwise}".strip()) from error
             raise error
         problem = Problem(error.place, error.reason, error.remedy)

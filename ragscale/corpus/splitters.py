@@ -188,7 +188,11 @@ class _Structured:
             above = ""
         rows = table[2:]
         if self._length(header) > self._size // 2:  # too many columns to repeat
-            rows, header = [line for row in rows for line in self._named(names, _cells(row))], ""
+            if max(map(self._length, names)) > self._size // 4:  # and no names of columns, but sentences
+                rows = [table[0], *rows]
+            else:
+                rows = [line for row in rows for line in self._named(names, _cells(row))]
+            header = ""
         start = "\n\n".join(filter(None, (above, header)))
         held, used = [start] if start else [], self._length(start)
         for row in rows:

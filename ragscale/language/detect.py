@@ -14,6 +14,8 @@ __all__ = ["Choice", "detected"]
 _WINDOW = 200
 """Characters that are told apart at once: shorter texts are put together until they have so many."""
 _SHARE = 0.7
+_SURE = 0.5
+"""Probability below which a window tells nothing: lists of names, recipes, tables and code are in any language."""
 _FALLBACK = "english"
 
 
@@ -33,17 +35,20 @@ def detected(texts: Iterable[str]) -> Choice:
         texts: A sample, in any mixture of languages.
 
     Returns:
-        ``"none"`` where no language has seven tenths of the sample; English where a sample is too small to tell.
+        ``"none"`` where no language has seven tenths of the sample; English where a sample is too small to tell, or of
+        no language (a table, a list of names).
     """
     identifier = _identifier()
     names = CODES | {"nn": "norwegian", "nb": "norwegian"}
     votes: Counter[str] = Counter()
-    for window in _windows(texts):
-        code = identifier.classify(window)[0]
-        votes[names.get(code, code)] += len(window)
+    windows = list(_windows(texts))
+    for window in windows:
+        code, sure = identifier.classify(window)
+        if sure >= _SURE:
+            votes[names.get(code, code)] += len(window)
     votes.pop("zxx", None)  # numbers, markup
     if not votes:
-        return Choice(_FALLBACK, "too little text to tell")
+        return Choice(_FALLBACK, "no language is sure" if windows else "too little text to tell")
     stemmed = {name: count for name, count in votes.items() if stemmer_of(name) in CODES.values()}
     counts = stemmed if sum(stemmed.values()) * 20 > sum(votes.values()) else votes
     best = max(counts, key=counts.__getitem__)

@@ -26,7 +26,7 @@ from ragscale.language.words import amounts, closed, folded, grouped, pairs, run
 
 __all__ = ["AUTO", "CODES", "NO_LANGUAGE", "VERSION", "Terms", "known_language"]
 
-VERSION = 4
+VERSION = 5
 """Version of the rules that make terms: queries and passages must be cut by the same ones."""
 AUTO = "auto"
 NO_LANGUAGE = "none"
@@ -173,7 +173,7 @@ class Terms:
         yield _unaccented(term)
         if len(term) == 1 and self.language != "greek" and name(term, "").startswith("GREEK SMALL LETTER"):
             yield name(term).rpartition(" ")[2].lower().replace("lamda", "lambda")
-        prefixed = _HEBREW.fullmatch(term) if self._stemmer is None else None
+        prefixed = _HEBREW.fullmatch(term) if self.language != "yiddish" else None
         if prefixed:
             yield term[1:]
             if prefixed[1]:

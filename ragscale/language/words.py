@@ -155,6 +155,11 @@ class _Characters(dict[int, str]):
 _CHARACTERS = _Characters()
 
 
+_CHILLUS = dict(zip("\u0d23\u0d28\u0d30\u0d32\u0d33\u0d15", "\u0d7a\u0d7b\u0d7c\u0d7d\u0d7e\u0d7f", strict=True))
+_CHILLU = re.compile("([\u0d23\u0d28\u0d30\u0d32\u0d33\u0d15])\u0d4d\u200d")
+"""Malayalam's consonants without a vowel, as they were written before Unicode 5.1."""
+
+
 def folded(text: str) -> str:
     """A text without differences that readers do not see: case, composition, width, small figures, joiners.
 
@@ -164,6 +169,8 @@ def folded(text: str) -> str:
         return _with_powers(text.lower())
     text = text.replace("\u00b4", "`")  # which would become a space
     form = _compiled(_SMALL).sub(" ", unicodedata.normalize("NFD", text))
+    if "\u200d" in form:
+        form = _CHILLU.sub(lambda found: _CHILLUS[found[1]], form)
     form = _compiled(_PICTURED).sub(lambda found: _apart(found[0]), form)
     for _ in range(3):  # twice is enough but where unseen characters part what composes
         before = form

@@ -182,6 +182,11 @@ def _question(row: Any, columns: QuestionColumns) -> Question:
     if supporting is None:
         raise InvalidInput(f"{name} is {value!r}, not a list of texts", SHAPE)
     known = {field: _known(*given[field], kind) for field, kind in _OTHERS.items()}
+    if known["all_answers"] and _has_aliases(given["answers"][1]):
+        raise InvalidInput(
+            f"{given['answers'][0]} has lists of several names in a question that wants all answers",
+            "Give one name of each answer: names of the same answer would be wanted all.",
+        )
     found = Question(identity, question, tuple(answers), tuple(supporting), **known)
     return replace(found, normalisation=_normalisation(given["normalisation"][1], found))
 
@@ -214,6 +219,10 @@ def _normalisation(given: Any, question: Question) -> Normalisation:
         choices = " or ".join(NORMALISATIONS)
         raise InvalidInput(f"normalisation is {given!r}", f"Choose {choices}, or leave it out.")
     return cast(Normalisation, given)
+
+
+def _has_aliases(answers: Any) -> bool:
+    return isinstance(answers, list) and any(isinstance(one, list) and len(one) > 1 for one in answers)
 
 
 _OTHERS: Mapping[str, type] = {"type": str, "hops": int, "breadth": int, "cluster": str, "all_answers": bool}

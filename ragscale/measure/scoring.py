@@ -18,8 +18,9 @@ ABSTENTIONS = frozenset(
     map(
         normal_answer,
         (
-            "", "no answer", "noanswer", "unanswerable", "unknown", "I don't know", "not enough information",
-            "insufficient information", "no relevant information found", "cannot be answered", "none", "n/a",
+            "", "no answer", "noanswer", "there is no answer", "unanswerable", "unknown", "I don't know",
+            "I do not know", "not enough information", "insufficient information", "no relevant information found",
+            "cannot be answered", "none", "n/a",
         ),
     )
 )  # fmt: skip

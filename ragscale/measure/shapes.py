@@ -102,6 +102,9 @@ class QuestionColumns:
         if named is not None and named not in row:
             raise InvalidInput(f"no column {named!r}; there are {', '.join(map(repr, row))}", "Name one of these.")
         usual = _USUAL.get(field, (field,))
+        inner = row.get("metadata")
+        if named is None and field in _INNER and isinstance(inner, Mapping) and present_as(usual, row) is None:
+            row = inner if present_as(usual, inner) else row
         filled = (name for name, value in row.items() if value is not None)
         name = named or present_as(usual, filled) or present_as(usual, row) or usual[0]
         if field == "all_answers" and name not in row and row.keys() >= _OF_PHANTOM:
@@ -109,6 +112,8 @@ class QuestionColumns:
         return name, row.get(name)
 
 
+_INNER = ("supporting", "type", "hops", "breadth", "cluster")
+"""Fields that FlashRAG's files have in ``metadata``."""
 FIELDS = tuple(field.name for field in fields(QuestionColumns))
 _USUAL: Mapping[str, tuple[str, ...]] = {
     "id": ("id", "_id", "qid", "question_id", "questionid", "query_id", "uid", "task_id"),

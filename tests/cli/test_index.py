@@ -203,6 +203,9 @@ def test_a_bad_document_says_how_to_skip_it(tmp_path: Path) -> None:
     skipped = run(*build, "-o", str(tmp_path / "two"), "--keep-going")
     assert (skipped.exit_code, "skip all" in skipped.output) == (0, False)
     assert "1 bad document skipped" in skipped.stderr
+    (docs / "b.txt").unlink()
+    (docs / "c.csv").write_text("id,text\n1,rho\0dium\n")  # a message that says so by itself
+    assert str(run(*build, "-o", str(tmp_path / "three")).exception).count("Or skip all") == 1
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,18 @@ HTML = {
         "| Name | Found |\n| --- | --- |\n| Wollaston | palladium |\n| Wollaston | rhodium |\n"
         "| Tennant | osmium |\n| Tennant | iridium |",
     ),
+    "headers of rows, as in an infobox": (
+        "<table><tr><th>Name<td>Wollaston<tr><th>Born<td>1766</table>",
+        "|  |  |\n| --- | --- |\n| Name | Wollaston |\n| Born | 1766 |",
+    ),
+    "questions and answers": (
+        f"<table><tr><td>May I?<td>{'You may. ' * 12}<tr><td>Is there a warranty?<td>Two years.</table>",
+        f"|  |  |\n| --- | --- |\n| May I? | {('You may. ' * 12).strip()} |\n| Is there a warranty? | Two years. |",
+    ),
+    "headers that are not marked": (
+        "<table><tr><td>Name<td>Born<tr><td>Wollaston<td>1766</table>",
+        "| Name | Born |\n| --- | --- |\n| Wollaston | 1766 |",
+    ),
     "headers in two rows": (
         "<table><thead><tr><th rowspan=2>City<th colspan=2>People<tr><th>1990<th>2000"
         "<tbody><tr><td>Oslo<td>1<td>2</table>",

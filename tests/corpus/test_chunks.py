@@ -281,6 +281,16 @@ def test_rows_of_very_wide_tables_name_each_value() -> None:
     assert pairs == dict(zip(names, values, strict=True))
 
 
+def test_a_first_row_of_sentences_names_no_values() -> None:
+    """Its rows were chunks such as "May I return it?: Is there a warranty?"."""
+    answers = [words(0, 30), words(30, 40)]
+    text = f"| May I return it? | {answers[0]} |\n|---|---|\n| Is there a warranty? | {answers[1]} |"
+    found = [chunk for _, chunk in cut(text, Chunking(160, 0), markdown=True)]
+    assert found[0].startswith("| May I return it? | w00 ")
+    assert not any("?: " in chunk for chunk in found)
+    assert [word for chunk in found for word in chunk.split() if word.startswith("w")] == " ".join(answers).split()
+
+
 @pytest.mark.parametrize("by", ["characters", "sentences", "headings"])
 @pytest.mark.parametrize("heading", ["## Model A", "Model A\n-------", "# Pumps\n\n## Model A"])
 @pytest.mark.parametrize(

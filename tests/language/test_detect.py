@@ -41,6 +41,22 @@ def test_a_language_without_stemmer_is_named() -> None:
     assert detected([text] * 8) == ("none", "100% of a sample is in 'uk', which has no stemmer here")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| Metal | Found | By |\n| --- | --- | --- |\n| Rhodium | 1804 | Wollaston |\n| Osmium | 1803 | Tennant |\n",
+        "200 g flour, 2 eggs, 100 g butter, 1 tsp salt. Mix, bake 20 min at 180 C. ",
+        "William Wollaston, Smithson Tennant, Carl Scheele, Marie Curie, Pierre Curie, Lise Meitner, ",
+        "def run(a, b): return [x for x in zip(a, b) if x] ",
+    ],
+    ids=["a table", "a recipe", "names", "code"],
+)
+def test_what_is_in_no_language_is_taken_for_english(text: str) -> None:
+    """Each was surely Norwegian, Welsh or Latin: a guess of little probability was believed."""
+    assert detected([text * 6]) == ("english", "no language is sure")
+    assert detected([text * 6, SAMPLES["german"] * 3]).language == "german"
+
+
 @pytest.mark.parametrize("texts", [[], ["river"], ["1 2 3"] * 3])
 def test_too_little_is_taken_for_english(texts: list[str]) -> None:
     assert detected(texts) == ("english", "too little text to tell")

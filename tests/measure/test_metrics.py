@@ -166,6 +166,8 @@ def asked(*answers: str, all_answers: bool = False) -> Question:
         ("", "failed", 0.0),
         ("Unanswerable.", "budget:tokens", 1.0),
         ("No answer", "answered", 1.0),
+        ("I do not know.", "answered", 1.0),
+        ("There is no answer", "answered", 1.0),
         ("Not enough information", "answered", 1.0),
         ("Wollaston", "answered", 0.0),
         ("The unknown soldier", "answered", 0.0),

@@ -89,6 +89,10 @@ def test_what_else_is_known_is_read(tmp_path: Path) -> None:
         ('"hops": "two"', "hops is 'two', not a whole number"),
         ('"cluster": [5]', r"cluster is \[5\], not a text"),
         ('"all_answers": 2', "all_answers is 2, not true or false"),
+        (
+            '"answers": [["Ann", "Anne"], ["Bob"]], "all_answers": true',
+            "lists of several names in a question that wants",
+        ),
         ('"is_impossible": "maybe"', "is_impossible is 'maybe', not true or false"),
     ):
         with pytest.raises(InvalidInput, match=problem):
@@ -97,6 +101,12 @@ def test_what_else_is_known_is_read(tmp_path: Path) -> None:
 
 SHAPES: list[tuple[str, str, Question]] = [
     ("flashrag.jsonl", '{"id":"t0","question":"Who?","golden_answers":["Ann"]}', Question("t0", "Who?", ("Ann",))),
+    ("flashrag-hotpot.jsonl",
+     '{"id":"t","question":"Who?","golden_answers":["Ann"],"metadata":{"type":"bridge","supporting_facts":{"title":'
+     '["Rho","Pd"],"sent_id":[0,1]}}}', Question("t", "Who?", ("Ann",), ("Rho", "Pd"), "bridge")),
+    ("own-and-metadata.jsonl",
+     '{"id":"t","question":"Who?","answers":["Ann"],"type":"own","metadata":{"type":"other","id":"x"}}',
+     Question("t", "Who?", ("Ann",), type="own")),
     ("text.jsonl", '{"id":"1","question":"Who?","answers":"Ann"}', Question("1", "Who?", ("Ann",))),
     ("numbers.jsonl", '{"id":1,"question":"When?","answers":[1804],"supporting":[3]}',
      Question("1", "When?", ("1804",), ("3",))),

@@ -53,6 +53,8 @@ NAMES = {
     "thousands by a space": ("25,300", "25 and 300 and 25", "25 300 people"),
     "a percent sign": ("5%", "5 of them", "5 % of them"),
     "a currency": ("$5", "\u20ac5", "5 $"),
+    "a consonant of Malayalam as it was written": ("അവന്\u200d", "അവള്\u200d ഇവിടെ.", "അവ\u0d7b ഇവിടെ."),
+    "a prefix of Hebrew in a corpus of another language": ("ירושלים", "The town of Haifa", "The city בירושלים is old."),
     "an accent that nobody types": ("Sklodowska", "Sklodow", "Marie Skłodowska"),
 }  # fmt: skip
 
