@@ -183,11 +183,27 @@ def check_model(spec: str, patience: float = _PATIENCE) -> list[Finding]:
 
 
 async def _try_model(model: LLM, patience: float) -> list[Finding]:
+    from ragscale.endpoint.retry import attempts
+    from ragscale.errors import ModelError
     from ragscale.llm.openai import OpenAILLM
+
+    failure: ModelError | None = None
+    ends = asyncio.get_running_loop().time() + patience
+
+    async def wait(seconds: float) -> None:
+        if failure and asyncio.get_running_loop().time() + seconds >= ends:
+            raise failure
+        await asyncio.sleep(seconds)
 
     try:
         async with asyncio.timeout(patience):
-            can = await model.capabilities(tools=True)
+            async for attempt in attempts(sleep=wait):
+                with attempt:
+                    try:
+                        can = await model.capabilities(tools=True)
+                    except ModelError as error:
+                        failure = error
+                        raise
             report = await model.report() if isinstance(model, OpenAILLM) else None
         found = [_abilities(model, can, report)]
         if report is not None:

@@ -7,17 +7,19 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState
 
 from ragscale.errors import InvalidInput, ModelError
 
-__all__ = ["attempts"]
+__all__ = ["ATTEMPTS", "attempts"]
 
+ATTEMPTS = 4
+"""Attempts at a call by default."""
 _LONGEST_WAIT = 60.0  # of what a server may ask for; longer, and the next attempt finds out
 
 
 def attempts(
-    max_attempts: int = 4,
+    max_attempts: int = ATTEMPTS,
     base: float = 0.5,
     cap: float = 8.0,
     sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
@@ -30,11 +32,13 @@ def attempts(
                 result = await model.generate(messages, max_tokens=100)
 
     Only a `ModelError` whose `retryable` is true leads to another attempt; any other error, and the last one, leaves
-    the loop as it was raised. The wait before attempt k+1 is ``min(cap, base * 2**(k-1))`` times a random factor from
-    0.5 to 1, and never less than what the server asked for (up to a minute).
+    the loop as it was raised. An attempt at trying a model out that found out more than those before
+    (`ModelError.found`) begins the count anew: there is an end to what can be found out. The wait after the k-th
+    attempt of a count is ``min(cap, base * 2**(k-1))`` times a random factor from 0.5 to 1, and never less than what
+    the server asked for (up to a minute).
 
     Args:
-        max_attempts: Attempts in all.
+        max_attempts: Attempts in all that find out nothing.
         base: Seconds of the first wait.
         cap: Most seconds of a wait that the server did not ask for.
         sleep: What waits.
@@ -47,16 +51,21 @@ def attempts(
         raise InvalidInput(f"max_attempts={max_attempts} must be 1 or more", "1 means no second attempt.")
     uniform = random.uniform if seed is None else random.Random(seed).uniform
 
+    found, tried = 0, 0
+
+    def again(state: RetryCallState) -> bool:
+        nonlocal found, tried
+        error = state.outcome.exception() if state.outcome else None
+        if not isinstance(error, ModelError) or not error.retryable:
+            return False
+        tried = 1 if error.found > found else tried + 1
+        found = max(found, error.found)
+        return tried < max_attempts
+
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked: float = getattr(error, "retry_after", None) or 0.0
-        backoff: float = min(cap, base * 2 ** (state.attempt_number - 1)) * uniform(0.5, 1.0)
+        backoff: float = min(cap, base * 2 ** (tried - 1)) * uniform(0.5, 1.0)
         return max(backoff, min(asked, _LONGEST_WAIT))
 
-    return AsyncRetrying(
-        stop=stop_after_attempt(max_attempts),
-        wait=wait,
-        retry=retry_if_exception(lambda error: isinstance(error, ModelError) and error.retryable),
-        sleep=sleep,
-        reraise=True,
-    )
+    return AsyncRetrying(wait=wait, retry=again, sleep=sleep)

@@ -89,7 +89,7 @@ class LLM(Protocol):
         ...
 
     async def capabilities(self, *, tools: bool = False) -> Capabilities:
-        """Probe once, then remember; a failure is not remembered.
+        """Probe once, then remember; after a failure another attempt goes on from what was found out until then.
 
         Args:
             tools: Whether tool calls are tried out as well, which may take as long as all the rest. Otherwise

@@ -116,6 +116,7 @@ class OpenAILLM:
         self._local = local_tokenizer(tokenizer) if tokenizer else None
         self._estimate = Estimate(self._local.count if self._local else None)
         self._info: Memo[ServerInfo] = Memo()
+        self._trial: Probe | None = None
         self._probe: Memo[Probe] = Memo()
         self._calls_tools: Memo[bool] = Memo()
         self.probe_spend = Spend()
@@ -218,7 +219,7 @@ class OpenAILLM:
 
     async def _try_out(self) -> Probe:
         server = await self._server()
-        probe = self._untried(server)
+        probe = self._trial = self._trial or self._untried(server)  # an attempt goes on where the last one failed
         await self._tried(probe, probe.run)
         self._tell(server.model, probe)
         return probe
@@ -228,6 +229,9 @@ class OpenAILLM:
         started, before = time.perf_counter(), probe.spend
         try:
             return await trial()
+        except ModelError as error:
+            error.found = probe.found
+            raise
         finally:
             self.probe_spend += replace(probe.spend - before, seconds=time.perf_counter() - started)
 

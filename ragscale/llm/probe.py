@@ -2,26 +2,23 @@
 
 Servers ignore fields they do not know and answer with HTTP 200 all the same, so each capability is believed only when
 its effect was seen: constrained output that obeyed, two samples, log-probabilities of the very tokens that were forced.
-It is denied only where the effect was absent or the server refused the parameter by name: an error that any call meets
-is raised, and nothing is remembered.
+It is denied only where the effect was absent, or where calls with it alone are refused or fail whenever they are tried:
+an error that any call meets is raised. What was found out until then is kept, so that another attempt goes on from it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ragscale.endpoint.replies import Choice, Completion, read, said
-from ragscale.endpoint.transport import (
-    BadKeyError,
-    BrokenAnswerError,
-    RefusedError,
-    ThrottledError,
-    Transport,
-    UnreachableError,
-)
-from ragscale.errors import EndpointError, ModelError
+from ragscale.endpoint.retry import ATTEMPTS
+from ragscale.endpoint.transport import BrokenAnswerError, ThrottledError, Transport, UnreachableError
+from ragscale.errors import ModelError
 from ragscale.llm.base import Capabilities
 from ragscale.llm.continuing import WAYS, Way, adapt
 from ragscale.llm.manners import Manners
@@ -120,15 +117,21 @@ class Probe:
         """Whether that counts thoughts beside the completion."""
         self.swallows = False
         """Whether all of a whole reply stood in the field for thoughts."""
-        self._passed = False
         self._base = 0  # tokens of `_MESSAGES` as the server counts them
+        self._found: dict[str, Any] = {}  # outcomes of trials by what was tried; None for what the endpoint cannot do
+        self._failures: Counter[str] = Counter()
+
+    @property
+    def found(self) -> int:
+        """Trials whose outcome is known; see `ModelError.found`."""
+        return len(self._found)
 
     async def run(self) -> None:
-        """Try everything out.
+        """Try everything out, but for what an attempt before has found out.
 
         Raises:
             EndpointError: The endpoint cannot be reached, refuses the key or does not know the model.
-            ModelError: It failed in a way that another attempt may not; nothing is remembered.
+            ModelError: It failed in a way that another attempt may not.
         """
         exact, logprobs, samples, thinks = await self._basics()
         thinking = 0 if not thinks else _THINKING if self._thinking is None else self._thinking
@@ -140,13 +143,53 @@ class Probe:
             continues=self.continues is not None, least=self._manners.least, thinking=thinking,
         )  # fmt: skip
 
-    async def _call(self, messages: list[Message] = _MESSAGES, **trial: Any) -> Completion | None:
-        """One tiny call, charged; None if the endpoint refuses a parameter of `trial` that it can do without.
+    async def _once(
+        self, name: str, trial: Callable[[], Awaitable[T]], *, needed: bool = False, broken_tells: bool = False
+    ) -> T | None:
+        """The outcome of a trial, kept for later attempts; None where it fails though a plain call passes.
 
-        A parameter that any call has and that the server refuses by name is left out from then on.
+        A failure that may be over soon tells that only where all `ATTEMPTS` met it, and the plain call was made anew.
+
+        Args:
+            name: Tells trials apart.
+            trial: Makes it.
+            needed: Whether every call is like this one: its failure is raised.
+            broken_tells: Whether an answer that cannot be used is an effect that is absent.
+
+        Raises:
+            ModelError: It failed as any call may; another attempt is due.
+        """
+        if name in self._found:
+            return cast(T | None, self._found[name])
+        outcome: T | None = None
+        try:
+            outcome = await trial()
+        except (UnreachableError, ThrottledError):
+            raise
+        except ModelError as error:
+            if needed:
+                raise
+            may_pass = error.retryable and not (broken_tells and isinstance(error, BrokenAnswerError))
+            self._failures[name] += may_pass
+            if may_pass and self._failures[name] < ATTEMPTS:
+                raise
+            await (self._send(_MESSAGES, {}) if may_pass else self._call())
+        self._found[name] = outcome
+        return outcome
+
+    async def _call(self, messages: list[Message] = _MESSAGES, **trial: Any) -> Completion:
+        """One tiny call, made once; empty if the endpoint refuses a parameter of `trial` that it can do without.
 
         Raises:
             ModelError: It fails in another way, as every call may.
+        """
+        name = json.dumps([messages, trial])
+        return await self._once(name, lambda: self._send(messages, trial), needed=not trial) or Completion()
+
+    async def _send(self, messages: list[Message], trial: dict[str, Any]) -> Completion:
+        """The answer of a tiny call, charged.
+
+        A parameter that any call has and that the server refuses by name is left out from then on.
         """
         while True:
             # A seed, as every call of a mode has one: a refusal is met here, and not in the first question.
@@ -162,8 +205,6 @@ class Probe:
                 self._charge(None)
                 if self._manners.learn(error, body, keep=set(trial) - {"temperature"} | set(self._fields)):
                     continue
-                if isinstance(error, RefusedError) and trial and await self._passes():
-                    return None
                 raise
             answer = read(Completion, value)
             self.beside = self.beside or answer.counts_beside
@@ -173,31 +214,24 @@ class Probe:
                 raise self._transport.broken(f"no choices ({said(value)[0] or 'and no reason'})")
             return answer
 
-    async def _passes(self) -> bool:
-        """Whether a call without any trial passes, so that a trial that was refused without a name was refused."""
-        if not self._passed:
-            await self._call()
-            self._passed = True
-        return True
-
     def _charge(self, usage: Usage | None) -> None:
         self.spend = self.spend + (usage or Usage()).spend
 
     async def _basics(self) -> tuple[bool, bool, bool, bool]:
         """Whether counts are exact, log-probabilities come back, n=2 gives two samples, and the model thinks first."""
         both = await self._call(n=2, logprobs=True, temperature=1)
-        tried = [both] if both else [await self._call(logprobs=True), await self._call(n=2, temperature=1)]
-        answers = [answer for answer in tried if answer] or [await self._call() or Completion()]
+        tried = [both] if both.choices else [await self._call(logprobs=True), await self._call(n=2, temperature=1)]
+        answers = [answer for answer in tried if answer.choices] or [await self._call()]
         written = [sum(len(choice.token_logprobs) for choice in answer.choices) for answer in answers]
         usage = answers[0].reported()
-        if both and usage:
+        if both.choices and usage:
             self.counts_one_sample = usage.completion_tokens < written[0]
         exact = await self._counts(usage)
         choices = [choice for answer in answers for choice in answer.choices]
         thinks = any(_thinks(choice, usage) for choice in choices)
         if any(choice.end == "length" and choice.text and not _shows(choice) for choice in choices):
             longer = await self._call(max_tokens=_THINKING)
-            self.opened = any(ends(choice.text or "") for choice in longer.choices) if longer else False
+            self.opened = any(ends(choice.text or "") for choice in longer.choices)
         self.swallows = any(map(_swallowed, choices))
         return exact, any(written), any(len(answer.choices) == 2 for answer in answers), thinks or self.opened
 
@@ -206,45 +240,49 @@ class Probe:
 
         A server that reports nothing to believe, or too little, has a tokenizer of its own all the same.
         """
+        if usage is None:  # one reply may lack it
+            usage = (await self._call()).reported()
         fewest = sum(floor(message["content"]) for message in _MESSAGES)
         self.reports = usage is not None and usage.prompt_tokens >= fewest
         self._base = usage.prompt_tokens if usage else 0
-        count: int | None = None
-        if self._tokenizer is not None:
-            try:
-                count = len(await self._tokenizer.prompt(_MESSAGES))
-                await self._system()
-            except ModelError as error:
-                if error.retryable and not isinstance(error, BrokenAnswerError):
-                    raise
-                count = None
-        if usage is not None and self.reports and (count is None or count < usage.prompt_tokens):
+        tokenizer, ids = self._tokenizer, None
+        if tokenizer is not None:
+            ids = await self._once("prompt", lambda: tokenizer.prompt(_MESSAGES), broken_tells=True)
+            if ids is not None:
+                await self._system("template", lambda: tokenizer.prompt(_BRIEF))
+        count = len(ids) if ids is not None else None
+        differs = usage is not None and self.reports and (count is None or count < usage.prompt_tokens)
+        if count is None or differs:
+            await self._system("system", lambda: self._call(_BRIEF))
+        if usage is not None and differs:
             await self._calibrate(usage.prompt_tokens)
             return count is not None and not self.reports
         return count is not None
 
-    async def _system(self) -> None:
-        """Find out by the tokenizer's template whether there is a system role."""
-        assert self._tokenizer is not None
-        try:
-            await self._tokenizer.prompt(_BRIEF)
-        except ModelError as error:
-            if isinstance(error, RefusedError | BrokenAnswerError):
-                self._manners.folds = True
-            elif not self._manners.learn(error, {"messages": _BRIEF}):
-                raise
+    async def _system(self, name: str, brief: Callable[[], Awaitable[object]]) -> None:
+        """Find out whether there is a system role, by a conversation that has it; whatever the server's words."""
+
+        async def taken() -> bool:
+            try:
+                await brief()
+            except ModelError as error:
+                if not self._manners.learn(error, {"messages": _BRIEF}):
+                    raise
+            return True
+
+        if await self._once(name, taken, broken_tells=name == "template") is None:
+            self._manners.folds = True
 
     async def _calibrate(self, base: int) -> None:
         """Have the server count `SAMPLES`, each in a call of one token or few; they are sent together.
 
         A report that does not grow with what is sent counts nothing, however large it is: the estimate then stays as it
-        was.
+        was. So it does where two replies to the same text lack one.
         """
-        brief = (await self._call(_BRIEF) or Completion()).reported()  # learns whether there is a system role, too
+        brief = await self._counted(_BRIEF)
 
         async def one(name: str) -> None:
-            answer = await self._call([{"role": "user", "content": SAMPLES[name]}])
-            usage = answer.reported() if answer else None
+            usage = await self._counted([{"role": "user", "content": SAMPLES[name]}])
             fewest = floor(SAMPLES[name])
             if usage is None or usage.prompt_tokens < fewest or usage.prompt_tokens - base < fewest - _NEAR:
                 self.reports = False
@@ -260,11 +298,18 @@ class Probe:
             self._estimate.calibrate(counts, base)
             await self._know(brief)
 
+    async def _counted(self, messages: list[Message]) -> Usage | None:
+        """The usage of a call; of another one where its reply lacks it."""
+        usage = (await self._call(messages)).reported()
+        if usage is None:
+            again = await self._once(f"again {messages}", lambda: self._send(messages, {}), needed=True)
+            usage = again.reported() if again else None
+        return usage
+
     async def _know(self, brief: Usage | None) -> None:
         """Have the server count the instructions that most prompts begin with, beside a system message of two words."""
         for text in self._instructions if brief is not None else ():
-            answer = await self._call([{"role": "system", "content": text}, *_MESSAGES])
-            usage = answer.reported() if answer else None
+            usage = (await self._call([{"role": "system", "content": text}, *_MESSAGES])).reported()
             if usage is not None and brief is not None and usage.prompt_tokens > brief.prompt_tokens:
                 words = self._estimate.text(_BRIEF[0]["content"])
                 self._estimate.know(text, usage.prompt_tokens - brief.prompt_tokens + words)
@@ -274,7 +319,7 @@ class Probe:
         ways = (_vllm_fields, _openai_fields) if isinstance(self._tokenizer, VllmTokenizer) else (_openai_fields,)
         for way in ways:
             answer = await self._call(max_tokens=_LENGTH + thinking, **way(_SCHEMA))
-            text = (answer.choices[0].text if answer and answer.choices else None) or ""
+            text = (answer.choices[0].text if answer.choices else None) or ""
             written = "".join(one_form(text, is_open=ends(text)).rpartition("</think>")[2].split())
             # A beginning is enough: some servers put endless white space between the tokens of the JSON.
             if written and _OBEYED.startswith(written):
@@ -289,11 +334,12 @@ class Probe:
         """
         begun: list[Message] = [*_MESSAGES, {"role": "assistant", "content": _BEGUN}]
         if isinstance(self._tokenizer, LlamaTokenizer):
-            return "template" if await self._tried(self._completes(begun)) else None
+            done = await self._once("completions", lambda: self._completes(begun), broken_tells=True)
+            return "template" if done else None
         if isinstance(self._tokenizer, VllmTokenizer):
-            return "fields" if await self._tried(self._opens(begun)) else None
+            return "fields" if await self._once("open", lambda: self._opens(begun), broken_tells=True) else None
         for way in WAYS if self.reports and not thinking else ():
-            answer = await self._tried(self._call(**adapt(way, {"messages": begun})))
+            answer = await self._once(way, functools.partial(self._call, **adapt(way, {"messages": begun})))
             usage = answer.reported() if answer else None
             # Another turn would cost its template's tokens, too.
             if answer and usage and 0 < usage.prompt_tokens - self._base <= _SEAM:
@@ -310,32 +356,22 @@ class Probe:
         Templates of models that know no tools leave them out without a word, others fail at a second call in a turn;
         and where a tokenizer leaves them out, a prompt with tools could not be reserved.
         """
-        tools, can = (_TOOL,), self.capabilities
-        if isinstance(self._tokenizer, LlamaTokenizer):
-            with_tools = await self._tried(self._tokenizer.rendered(_TOLD, tools))
-            if with_tools is None or _TOOL.about not in with_tools:
+        tools, can, tokenizer = (_TOOL,), self.capabilities, self._tokenizer
+        if isinstance(tokenizer, LlamaTokenizer):
+            text = await self._once("rendered", lambda: tokenizer.rendered(_TOLD, tools), broken_tells=True)
+            if text is None or _TOOL.about not in text:
                 return False
-        answer = await self._tried(self._call(_TOLD, tools=offered(tools), max_tokens=_CALLED + can.thinking))
-        if answer is None or not any(call.name == _TOOL.name for call in answer.choices[0].calls):
+        answer = await self._call(_TOLD, tools=offered(tools), max_tokens=_CALLED + can.thinking)
+        if not answer.choices or not any(call.name == _TOOL.name for call in answer.choices[0].calls):
             return False
         usage = answer.reported()
-        if can.tokenizer and self._tokenizer is not None and self.reports and usage is not None:
-            count = await self._tried(self._tokenizer.prompt(_TOLD, tools=tools))
-            if count is None or len(count) < usage.prompt_tokens - _NEAR:
+        if can.tokenizer and tokenizer is not None and self.reports and usage is not None:
+            ids = await self._once("tools", lambda: tokenizer.prompt(_TOLD, tools=tools), broken_tells=True)
+            if ids is None or len(ids) < usage.prompt_tokens - _NEAR:
                 return False
         elif usage is not None and self.reports:
             self._estimate.offer(_TOLD, tools, usage.prompt_tokens)
-        return await self._tried(self._call(_RESULTS, tools=offered(tools))) is not None
-
-    async def _tried(self, trial: Awaitable[T]) -> T | None:
-        """The outcome of a trial; None where it failed and a plain call passes."""
-        try:
-            return await trial
-        except (UnreachableError, BadKeyError, ThrottledError):
-            raise
-        except ModelError:
-            await self._passes()
-            return None
+        return bool((await self._call(_RESULTS, tools=offered(tools))).choices)
 
     async def _completes(self, begun: list[Message]) -> bool:
         """Whether ``/completions`` takes the prompt as the template writes it, and counts it so."""
@@ -358,8 +394,8 @@ class Probe:
         is_open = len(await self._tokenizer.prompt(begun))
         closed = len(await self._tokenizer.prompt(begun, closed=True))
         answer = await self._call(**adapt("fields", {"messages": begun}))
-        usage = answer.reported() if answer else None
-        if answer is None or usage is None or answer.choices[0].text is None:  # a parser takes it all for a thought
+        usage = answer.reported()
+        if usage is None or answer.choices[0].text is None:  # a parser takes it all for a thought
             return False
         return abs(usage.prompt_tokens - is_open) < abs(usage.prompt_tokens - closed)
 
@@ -371,16 +407,17 @@ class Probe:
             scorer = PromptScorer(self._transport, self._model, self._tokenizer)
         else:
             return None
+        return scorer if await self._once("score", lambda: self._scores(scorer), broken_tells=True) else None
+
+    async def _scores(self, scorer: Scorer) -> bool:
+        """Whether it scores. Raises `ModelError` if not; charged all the same."""
         try:
-            self._charge((await scorer.score(_MESSAGES, "k7")).usage)
-        except EndpointError:
-            return None
-        except ModelError as error:
+            usage = (await scorer.score(_MESSAGES, "k7")).usage
+        except ModelError:
             self._charge(None)
-            if error.retryable and not isinstance(error, BrokenAnswerError):
-                raise
-            return None
-        return scorer
+            raise
+        self._charge(usage)
+        return True
 
 
 _THINKING = 1024

@@ -12,6 +12,7 @@ from fake_kinds import Fake, Fakes, Kind
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
+from ragscale.endpoint.retry import attempts
 from ragscale.errors import ModelError
 from ragscale.llm import load
 from ragscale.llm.answers import stopped
@@ -117,7 +118,9 @@ async def test_a_server_that_fails_at_it_can_do_the_rest() -> None:
 
     with FakeEndpoint(answer) as server:
         model = load(f"openai:{server.url}")
-        assert await model.capabilities() == Capabilities(True, True, True, True, True, False)
+        async for attempt in attempts(base=0.0):
+            with attempt:
+                assert await model.capabilities() == Capabilities(True, True, True, True, True, False)
 
 
 @pytest.mark.parametrize(
