@@ -267,6 +267,8 @@ class UsageBlock(_Part):
     @property
     def reasoning(self) -> int:
         """The part of `completion` that was thought: what the server calls so, or what it left out of the count."""
+        if self.completion_tokens is None:  # of which it left out everything
+            return min(self._thought, self.completion or 0)
         hidden = (self.completion or 0) - (self.completion_tokens or 0)
         return min(max(self._thought, hidden), self.completion or 0)
 
@@ -415,7 +417,10 @@ class Completion(_Part):
         if block.prompt is None or block.completion is None:
             return None
         cached = block.cached or self.timings.cache_n or 0
-        return Usage(block.prompt, block.completion, min(cached, block.prompt), block.reasoning)
+        # Gemini counts no completion where a thought took all of it.
+        silent = block.completion_tokens is None and not any(choice.text for choice in self.choices)
+        reasoning = block.completion if silent else block.reasoning
+        return Usage(block.prompt, block.completion, min(cached, block.prompt), reasoning)
 
 
 class _Provider(_Part):

@@ -69,7 +69,8 @@ _LENGTH = re.compile(
     r"context[_ -]?(?:length|window|size|limit)|maximum (?:model|sequence|input|prompt) length|"
     r"(?:prompt|input|messages?|request)\b.{0,40}\btoo (?:long|large)|"
     r"token (?:count|limit).{0,40}exceed|exceed\w* .{0,20}token limit|too many (?:input )?tokens|"
-    r"inputs?`? (?:tokens|must have less)|range of input length|reduce (?:the|your) (?:length|message|prompt|input)",
+    r"inputs?`? (?:tokens|must have less)|range of input length|limited to [\d,]+ tokens|"
+    r"reduce (?:the|your) (?:length|message|prompt|input)",
     re.IGNORECASE,
 )
 _STREAM = (b"data:", b"event:", b"id:", b"retry:", b":")  # lines of server-sent events, comments among them
@@ -78,7 +79,19 @@ _STREAMS = re.compile(
     r"non-?stream|stream\W{1,2}false|stream(?:ing)? (?:mode|parameter|only)|only supports? stream", re.IGNORECASE
 )
 _SENTENCE = 3  # words
-_KEY = re.compile(r"\b(?:api[-_ ]?)?key\b|token|credential|authenticat|unauthori[sz]ed", re.IGNORECASE)
+# A token is a key's where the words say so: services count and moderate others by 403.
+_KEY = re.compile(
+    r"\b(?:api[-_ ]?)?key\b|credential|authenticat|unauthori[sz]ed|"
+    r"\b(?:access|auth\w*|bearer|api|security|invalid|expired|missing)[-_ ]token\b|"
+    r"\btoken\b.{0,40}\b(?:invalid|expired|missing|not valid)\b",
+    re.IGNORECASE,
+)
+# What a service allows nobody, or nobody here, to ask: no parameter that is left out helps.
+_POLICY = re.compile(
+    r"moderation|flagged|content (?:management )?(?:policy|filter)|safety (?:system|filter|polic)|"
+    r"\b(?:country|region|territory|location)\b",
+    re.IGNORECASE,
+)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -413,6 +426,8 @@ class Transport:
                 "No streams are asked for here: use a model that answers without. DashScope's Qwen3 does with "
                 "?body.enable_thinking=false in the model's specification."
             )
+        if _POLICY.search(words):
+            remedy = "The service does not allow this: ask otherwise, or use another model or service."
         if _LENGTH.search(words):
             remedy = (
                 "Shorten the question or show fewer passages (k, context). With ?window=TOKENS in the model's "

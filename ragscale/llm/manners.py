@@ -19,7 +19,7 @@ _OPTIONAL = (
 _UNKNOWN = re.compile(
     r"un(?:supported|recogni[sz]ed|known|expected|available)|not (?:yet )?(?:support|permit|allow|available|implement)|"
     r"(?:not|n't|no longer) (?:support|accept|permit|allow)|extra (?:input|field|param)|no such|"
-    r"deprecated|invalid|不支持",
+    r"deprecated|invalid|cannot both|不支持",
     re.IGNORECASE,
 )
 _LENGTHS = re.compile(r"max(?:imum)?[_ ](?:completion_|output_|new_)?tokens", re.IGNORECASE)
@@ -31,7 +31,9 @@ _LEAST = re.compile(
 )
 # A failure (HTTP 5xx) may have such a word for another reason: "not available: stop signal received".
 _NAMED = r"(?:argument|param(?:eter)?|field|key|option|property|input)s?\W{{1,4}}{0}\b|['\"`]{0}['\"`]"
-_VALUE = re.compile(r"only|must be|expected|at most|maximum", re.IGNORECASE)  # of a value that they do not take
+_VALUE = re.compile(
+    r"only|must be|expected|at most|maximum|fixed|equal|outside", re.IGNORECASE
+)  # of a value that they do not take
 # Of a temperature of 0: TGI ("must be strictly positive", https://github.com/huggingface/text-generation-inference/
 # issues/1236), Dynamo, GigaChat ("must be in range (0, +inf)"), transformers ("has to be a strictly positive float").
 _POSITIVE = re.compile(

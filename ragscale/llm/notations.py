@@ -23,6 +23,7 @@ _NOTATIONS = (
     _Notation(r"<reasoning(?:\s[^<>]*)?>", r"</reasoning\s*>"),
     _Notation(r"<reflection(?:\s[^<>]*)?>", r"</reflection\s*>"),
     _Notation(r"<seed:think>", r"</seed:think>"),  # Seed-OSS
+    _Notation(r"<\|channel>thought", r"<channel\|>"),  # Gemma 4
     _Notation(r"\[THINK\]", r"\[/THINK\]"),  # Magistral
     _Notation("\u25c1think\u25b7", "\u25c1/think\u25b7"),  # Kimi
     _Notation(r"&lt;think(?:ing)?&gt;", r"&lt;/think(?:ing)?&gt;"),

@@ -18,8 +18,9 @@ from ragscale.llm.continuing import Way, adapt, is_open
 from ragscale.llm.discovery import ServerInfo, discover
 from ragscale.llm.manners import Manners
 from ragscale.llm.memo import Memo
+from ragscale.llm.notations import begins, ends
 from ragscale.llm.notices import Notices
-from ragscale.llm.probe import Probe
+from ragscale.llm.probe import LENGTH, THINKING, Probe
 from ragscale.llm.tokens import CountMemo, Estimate, LlamaTokenizer, VllmTokenizer, floor, local_tokenizer, offered
 from ragscale.types import Message, Spend, Tool
 
@@ -262,12 +263,12 @@ class OpenAILLM:
             )
         if not can["tokenizer"]:
             what = (
-                "they are planned by an estimate and charged by the usage that the server reports"
+                "calls are planned by an estimate and charged by the usage that the server reports"
                 if probe.reports
-                else "and it reports no usage that can be true: budgets rest on an estimate"
+                else "it reports no usage that can be true: budgets rest on an estimate"
             )
             self._notices.once(
-                "tokenizer", f"{self._transport.shown} has no tokenizer that agrees with its usage: {what}."
+                "tokenizer", f"{self._transport.shown} has no tokenizer that agrees with its usage; {what}."
             )
 
     async def count_tokens(self, messages: Sequence[Message], *, tools: Sequence[Tool] = ()) -> int:
@@ -371,7 +372,7 @@ class OpenAILLM:
         elif not asked.credible(answer.reported()):
             asked = replace(asked, measure=await self._measured(answer, asked), measured=True)
         words = said(data)[0]
-        return generation(
+        done = generation(
             answer,
             asked,
             logprobs=logprobs and can.logprobs,
@@ -381,6 +382,19 @@ class OpenAILLM:
             tools=bool(tools),
             broken=lambda what, spend: self._transport.broken(f"{what} ({words})" if words else what, spend),
             name=self.name,
+        )
+        if not can.thinking and self._thinking is None and _only_thought(done):
+            self._allow_thoughts(probe)
+        return done
+
+    def _allow_thoughts(self, probe: Probe) -> None:
+        """From the next question on; the model was not seen to think while it was tried out, at easier ones."""
+        probe.capabilities = replace(probe.capabilities, thinking=THINKING)
+        self._notices.once(
+            "thinking",
+            f"{self.name} thinks before it replies to a harder question: from the next one on each call may have "
+            f"{THINKING:,} tokens more for that, which count against the budget (?thinking=N sets how many; "
+            "reasoning_effort or chat_template_kwargs may switch thoughts off, see docs/models.md).",
         )
 
     async def _measured(self, answer: Completion, asked: Asked) -> Callable[[str], int]:
@@ -481,3 +495,16 @@ class OpenAILLM:
     async def aclose(self) -> None:
         """Release this event loop's connections. Idempotent; a later call opens new ones."""
         await self._transport.aclose()
+
+
+def _only_thought(done: Generation) -> bool:
+    """Whether a sample was cut within the thought before its reply: one that is shown or counted, or hidden, where
+    tokens were written and not a character."""
+    hidden = done.usage.reasoning_tokens > 0 or done.usage.completion_tokens >= LENGTH
+    thoughts = done.thoughts or [""] * len(done.texts)
+    return any(
+        end == "length"
+        and (not text.rpartition("</think>")[2].strip() if ends(text) else begins(text) or not text)
+        and (bool(thought) or begins(text) or hidden)
+        for text, thought, end in zip(done.texts, thoughts, done.finish_reasons, strict=True)
+    )

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 from ragscale.endpoint.replies import Choice, Completion, read, said
 from ragscale.endpoint.retry import ATTEMPTS
 from ragscale.endpoint.transport import BrokenAnswerError, ThrottledError, Transport, UnreachableError
-from ragscale.errors import ModelError
+from ragscale.errors import EndpointError, ModelError
 from ragscale.llm.base import Capabilities
 from ragscale.llm.continuing import WAYS, Way, adapt
 from ragscale.llm.manners import Manners
@@ -27,7 +27,7 @@ from ragscale.llm.scoring import GrammarScorer, PromptScorer, Scorer
 from ragscale.llm.tokens import SAMPLES, Estimate, LlamaTokenizer, VllmTokenizer, floor, offered
 from ragscale.types import Message, Spend, Tool, Usage
 
-__all__ = ["Probe"]
+__all__ = ["LENGTH", "THINKING", "Probe"]
 
 T = TypeVar("T")
 
@@ -58,7 +58,8 @@ _RESULTS: list[Message] = [
 ]
 _CALLED = 64  # tokens of a tool call, in the notations in use
 _NEAR = 8  # tokens by which a tokenizer may differ from the usage
-_LENGTH = 16  # tokens of a reply; some services take no fewer
+LENGTH = 16
+"""Tokens of a reply while a model is tried out; some services take no fewer."""
 
 
 class Probe:
@@ -120,11 +121,12 @@ class Probe:
         self._base = 0  # tokens of `_MESSAGES` as the server counts them
         self._found: dict[str, Any] = {}  # outcomes of trials by what was tried; None for what the endpoint cannot do
         self._failures: Counter[str] = Counter()
+        self._failed: dict[str, bool] = {}  # trials that are not made again, and whether a plain call is to be new then
 
     @property
     def found(self) -> int:
-        """Trials whose outcome is known; see `ModelError.found`."""
-        return len(self._found)
+        """Grows with each outcome of a trial; see `ModelError.found`."""
+        return len(self._found) + len(self._failed)
 
     async def run(self) -> None:
         """Try everything out, but for what an attempt before has found out.
@@ -134,7 +136,7 @@ class Probe:
             ModelError: It failed in a way that another attempt may not.
         """
         exact, logprobs, samples, thinks = await self._basics()
-        thinking = 0 if not thinks else _THINKING if self._thinking is None else self._thinking
+        thinking = 0 if not thinks else THINKING if self._thinking is None else self._thinking
         schema = await self._schema(thinking)
         self.scorer = await self._scorer()
         self.continues = await self._continuing(thinking)
@@ -148,7 +150,7 @@ class Probe:
     ) -> T | None:
         """The outcome of a trial, kept for later attempts; None where it fails though a plain call passes.
 
-        A failure that may be over soon tells that only where all `ATTEMPTS` met it, and the plain call was made anew.
+        A failure that may be over soon tells that only where all `ATTEMPTS` met it.
 
         Args:
             name: Tells trials apart.
@@ -163,7 +165,8 @@ class Probe:
             return cast(T | None, self._found[name])
         outcome: T | None = None
         try:
-            outcome = await trial()
+            if name not in self._failed:
+                outcome = await trial()
         except (UnreachableError, ThrottledError):
             raise
         except ModelError as error:
@@ -173,7 +176,15 @@ class Probe:
             self._failures[name] += may_pass
             if may_pass and self._failures[name] < ATTEMPTS:
                 raise
-            await (self._send(_MESSAGES, {}) if may_pass else self._call())
+            # The key, the credit or the server may have gone since the plain call before.
+            self._failed[name] = may_pass or isinstance(error, EndpointError)
+        if name in self._failed:
+            try:
+                await (self._send(_MESSAGES, {}) if self._failed[name] else self._call())
+            except ModelError as error:
+                if self._failed[name] and not isinstance(error, ThrottledError):
+                    del self._failed[name]  # what any call met
+                raise
         self._found[name] = outcome
         return outcome
 
@@ -194,7 +205,7 @@ class Probe:
         while True:
             # A seed, as every call of a mode has one: a refusal is met here, and not in the first question.
             body: dict[str, Any] = {"model": self._model, "messages": messages, "temperature": 0, "seed": 0}
-            body["max_tokens"] = _LENGTH
+            body["max_tokens"] = LENGTH
             body = self._manners.adapt({**body, **self._fields, **trial})
             for name in ("max_tokens", "max_completion_tokens"):
                 if name in body:
@@ -230,7 +241,7 @@ class Probe:
         choices = [choice for answer in answers for choice in answer.choices]
         thinks = any(_thinks(choice, usage) for choice in choices)
         if any(choice.end == "length" and choice.text and not _shows(choice) for choice in choices):
-            longer = await self._call(max_tokens=_THINKING)
+            longer = await self._call(max_tokens=THINKING)
             self.opened = any(ends(choice.text or "") for choice in longer.choices)
         self.swallows = any(map(_swallowed, choices))
         return exact, any(written), any(len(answer.choices) == 2 for answer in answers), thinks or self.opened
@@ -318,7 +329,7 @@ class Probe:
         """Whether output can be constrained; keeps the first way that was seen to work."""
         ways = (_vllm_fields, _openai_fields) if isinstance(self._tokenizer, VllmTokenizer) else (_openai_fields,)
         for way in ways:
-            answer = await self._call(max_tokens=_LENGTH + thinking, **way(_SCHEMA))
+            answer = await self._call(max_tokens=LENGTH + thinking, **way(_SCHEMA))
             text = (answer.choices[0].text if answer.choices else None) or ""
             written = "".join(one_form(text, is_open=ends(text)).rpartition("</think>")[2].split())
             # A beginning is enough: some servers put endless white space between the tokens of the JSON.
@@ -334,10 +345,12 @@ class Probe:
         """
         begun: list[Message] = [*_MESSAGES, {"role": "assistant", "content": _BEGUN}]
         if isinstance(self._tokenizer, LlamaTokenizer):
-            done = await self._once("completions", lambda: self._completes(begun), broken_tells=True)
-            return "template" if done else None
+            prompt = await self._once("opened", functools.partial(self._tokenizer.opened, begun), broken_tells=True)
+            if prompt is None:
+                return None
+            return "template" if await self._once("completions", lambda: self._completes(begun, prompt)) else None
         if isinstance(self._tokenizer, VllmTokenizer):
-            return "fields" if await self._once("open", lambda: self._opens(begun), broken_tells=True) else None
+            return "fields" if await self._once("open", lambda: self._opens(begun)) else None
         for way in WAYS if self.reports and not thinking else ():
             answer = await self._once(way, functools.partial(self._call, **adapt(way, {"messages": begun})))
             usage = answer.reported() if answer else None
@@ -373,11 +386,10 @@ class Probe:
             self._estimate.offer(_TOLD, tools, usage.prompt_tokens)
         return bool((await self._call(_RESULTS, tools=offered(tools))).choices)
 
-    async def _completes(self, begun: list[Message]) -> bool:
+    async def _completes(self, begun: list[Message], prompt: str) -> bool:
         """Whether ``/completions`` takes the prompt as the template writes it, and counts it so."""
         assert isinstance(self._tokenizer, LlamaTokenizer)
-        prompt = await self._tokenizer.opened(begun)
-        body = {"model": self._model, "prompt": prompt, "temperature": 0, "max_tokens": _LENGTH, **self._fields}
+        body = {"model": self._model, "prompt": prompt, "temperature": 0, "max_tokens": LENGTH, **self._fields}
         try:
             answer = read(Completion, await self._transport.post("completions", body))
         except ModelError:
@@ -420,7 +432,7 @@ class Probe:
         return True
 
 
-_THINKING = 1024
+THINKING = 1024
 """Tokens for thoughts by default: short thoughts of the models in use end within."""
 
 

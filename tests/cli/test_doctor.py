@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 from endpoints import ENDPOINTS
+from fake_endpoint import Body, FakeEndpoint, Reply, Vllm
 from fake_kinds import Fakes, Kind
 from test_kinds import EXPECTED
 from typer.testing import CliRunner
@@ -26,6 +29,7 @@ from ragscale.cli.doctor import (
     check_torch,
     check_weights,
 )
+from ragscale.endpoint.retry import attempts
 from ragscale.extras import pip_install
 from ragscale.llm import Capabilities
 from ragscale.llm.scripted import ScriptedLLM
@@ -229,6 +233,30 @@ def test_a_problem_is_told_in_the_servers_words(fakes: Fakes, kind: Kind, words:
     assert found.state == "problem"
     assert words in found.detail
     assert found.remedy
+
+
+@pytest.mark.parametrize("bad", [Reply({}, 500), Reply({}, 429), Reply(b"<html>")], ids=["500", "429", "html"])
+def test_what_fails_now_and_then_is_tried_again(bad: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragscale.endpoint.retry.attempts", functools.partial(attempts, base=0.0))
+    fake, number = Vllm(), [0]
+
+    def flaky(path: str, body: Body) -> Reply:
+        number[0] += path.endswith("completions")
+        return bad if path.endswith("completions") and number[0] % 2 else fake(path, body)
+
+    with FakeEndpoint(flaky) as server:
+        facts = check_model(f"openai:{server.url}")[0].facts
+    assert all(facts[name] for name in ("json_schema", "samples", "continues"))
+
+
+def test_a_throttle_beyond_the_patience_is_named_at_once() -> None:
+    far = Reply({"error": {"message": "Rate limit reached"}}, 429, headers={"retry-after": "3600"})
+    fake = Vllm()
+    with FakeEndpoint(lambda path, body: far if path.endswith("completions") else fake(path, body)) as server:
+        started = time.monotonic()
+        (found,) = check_model(f"openai:{server.url}", patience=40)
+    assert time.monotonic() - started < 20
+    assert (found.state, "Rate limit reached" in found.detail) == ("problem", True)
 
 
 def test_the_same_as_json(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:

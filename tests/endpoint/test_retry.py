@@ -60,6 +60,38 @@ async def test_the_last_error_is_raised_as_it_was() -> None:
     assert caught.value is last
 
 
+def at(found: int) -> ModelError:
+    error = busy()
+    error.found = found
+    return error
+
+
+@pytest.mark.parametrize(
+    ("found", "calls"),
+    [
+        ([1, 2, 3, 4, 5, 6, 7], 8),
+        ([0, 0, 0, 1, 1, 1, 1], 7),
+        ([3, 3, 3, 3, 4], 4),
+        ([5, 3, 4, 5, 6], 4),  # less than was known counts for nothing
+        ([0, 0, 0, 5, 5, 5, 6, 6, 6], 10),
+    ],
+)
+async def test_attempts_that_find_out_more_count_anew(found: list[int], calls: int) -> None:
+    errors: list[Exception] = [at(number) for number in found]
+    if calls > len(found):
+        assert (await run(errors))[1] == calls
+    else:
+        with pytest.raises(ModelError):
+            await run(errors)
+        assert len(found) - len(errors) == calls
+
+
+async def test_waits_begin_anew_with_the_count() -> None:
+    waits, _ = await run([at(0), at(0), at(1), at(1)])
+    for wait, most in zip(waits, (0.5, 1, 0.5, 1), strict=True):
+        assert most / 2 <= wait <= most
+
+
 @pytest.mark.parametrize("error", [ModelError("final"), EndpointError("gone"), ValueError("ours"), KeyboardInterrupt()])
 async def test_other_errors_are_raised_at_once(error: Exception) -> None:
     with pytest.raises(type(error)):

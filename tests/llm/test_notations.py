@@ -15,7 +15,7 @@ TAGS = [
     ("<thinking>", "</thinking>"), ("<think>", "</thinking>"), ("<thought>", "</thought>"),
     ("<reasoning>", "</reasoning>\n"), ("<reflection>", "</reflection>"), ("<seed:think>", "</seed:think>"),
     ("[THINK]", "[/THINK]"), ("\u25c1think\u25b7", "\u25c1/think\u25b7"), ("&lt;think&gt;", "&lt;/think&gt;"),
-    ("<|START_THINKING|>", "<|END_THINKING|><|START_RESPONSE|>"),
+    ("<|channel>thought\n", "<channel|>"), ("<|START_THINKING|>", "<|END_THINKING|><|START_RESPONSE|>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>\n\n<|begin_of_solution|>"),
 ]  # fmt: skip
 NOTATIONS = [

@@ -16,6 +16,7 @@ from ragscale.endpoint.replies import Completion, UsageBlock, read
 from ragscale.errors import ModelError
 from ragscale.llm import ModelWarning, load
 from ragscale.llm.answers import Asked
+from ragscale.llm.openai import OpenAILLM
 from ragscale.llm.tokens import Estimate, floor
 from ragscale.types import Usage
 
@@ -165,6 +166,41 @@ def test_details_of_the_prompt_have_three_names(more: Body) -> None:
     for name in ("prompt_tokens_details", "input_tokens_details"):
         block = read(UsageBlock, {"prompt_tokens": 40, "completion_tokens": 1, name: more})
         assert block.prompt_tokens_details.cached_tokens == more.get("cached_tokens")
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "thought"),
+    [
+        ("blue", {}, 0),
+        (None, {}, 15),
+        ("", {}, 15),
+        ("blue", {"completion_tokens_details": {"reasoning_tokens": 6}}, 6),
+    ],
+)
+def test_a_total_alone_is_thought_where_nothing_was_written(text: str | None, more: Body, thought: int) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": None, "total_tokens": 24, **more}
+    told = read(Completion, {"choices": [{"message": {"content": text}}], "usage": usage}).reported()
+    assert told is not None
+    assert (told.completion_tokens, told.reasoning_tokens) == (15, thought)
+
+
+@pytest.mark.parametrize("lacks", range(1, 15))
+async def test_one_reply_without_a_usage_leaves_the_others_believed(lacks: int) -> None:
+    """While the model is tried out, whichever it is."""
+    number = [0]
+
+    def answer(path: str, body: Body) -> Reply:
+        if path != "/v1/chat/completions":
+            return Reply({"data": [{"id": "m"}]}, 200 if path == "/v1/models" else 404)
+        number[0] += 1
+        reply = completion("blue", prompt=4 + sum(len(message["content"]) for message in body["messages"]), done=1)
+        return Reply({**reply, "usage": None} if number[0] == lacks else reply)
+
+    with FakeEndpoint(answer) as server:
+        model = OpenAILLM(server.url)
+        await model.capabilities()
+        assert (await model.report()).usage
+        assert number[0] >= lacks or lacks > 12
 
 
 async def test_a_server_that_was_seen_to_count_them_beside_does_so_in_every_call() -> None:

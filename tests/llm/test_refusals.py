@@ -14,6 +14,7 @@ from ragscale.endpoint.retry import attempts
 from ragscale.endpoint.transport import BadKeyError, Transport
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm import load
+from ragscale.llm.openai import OpenAILLM
 from ragscale.prompts.thoughts import spoken
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
@@ -60,6 +61,11 @@ async def asked(fake: Refusing, spec: str = "") -> str:
         ("seed", {"error": {"message": "不支持参数 seed"}}, 400),
         ("seed", {"error": "create() got an unexpected keyword argument 'seed'"}, 500),
         ("temperature", {"error": {"message": "Invalid temperature: expected 1"}}, 400),
+        ("temperature", {"error": {"message": "temperature is fixed at 1.0 when thinking is enabled"}}, 400),
+        ("temperature", {"error": {"message": "temperature: 0 does not equal 1, which this model requires"}}, 400),
+        ("temperature", {"error": {"message": "`temperature` and `top_p` cannot both be specified"}}, 400),
+        ("temperature", {"error": {"message": "temperature: 0 is outside the range for this plan"}}, 403),
+        ("max_tokens", {"message": "max_tokens and max_completion_tokens cannot both be specified"}, 400),
         ("temperature", {"error": {"message": "Only the default (1) value is supported", "param": "temperature"}}, 400),
         ("max_tokens", {"detail": [{"loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]}, 422),
         ("max_tokens", {"error": {"message": "Unsupported: 'max_tokens'. Use 'max_completion_tokens'."}}, 400),
@@ -72,6 +78,39 @@ async def asked(fake: Refusing, spec: str = "") -> str:
 )
 async def test_what_is_refused_by_name_is_done_without(parameter: str, reply: Any, status: int) -> None:
     assert await asked(Refusing(parameter, reply, status)) == "blue"
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("messages: role must be one of user, assistant", 400),
+        ("messages.0.role: Input should be 'user' or 'assistant'", 422),
+        ("Invalid value: 'system'. Supported values are: 'user' and 'assistant'.", 400),
+        ("Only user, assistant and tool roles are supported, got system.", 400),
+        ("First message must be from user", 400),
+        ("conversation must start with a user turn", 500),
+        ("", 400),
+        ("Forbidden", 403),
+        ("Not Found", 404),
+        ("", 502),
+    ],
+)
+async def test_a_system_role_is_seen_to_be_refused_whatever_the_words(words: str, status: int, counts: bool) -> None:
+    def answer(path: str, body: Body) -> Reply:
+        if path != "/v1/chat/completions" or body["messages"][0]["role"] == "system":
+            return Refusing("system", {"error": {"message": words}}, status)(path, body)
+        reply = completion("blue", prompt=4 + sum(len(message["content"]) for message in body["messages"]), done=1)
+        return Reply(reply if counts else {**reply, "usage": None})
+
+    with FakeEndpoint(answer) as server:
+        model = OpenAILLM(server.url)
+        async for attempt in attempts(base=0.0):
+            with attempt:
+                await model.capabilities()
+        assert (await model.report()).folds_system
+        assert (await model.report()).usage == counts
+        assert (await model.generate(ASK, max_tokens=20)).texts == ["blue"]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +189,34 @@ async def test_a_model_that_answers_in_streams_alone_says_what_to_do(said: str) 
     with pytest.raises(ModelError, match="refused the request") as caught:
         await asked(Refusing("messages", {"error": {"message": said, "code": "invalid_parameter_error"}}))
     assert "?body.enable_thinking=false" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("Your input was flagged by our moderation: violence/graphic token detected", "ask otherwise"),
+        ("Country, region, or territory not supported", "another model or service"),
+        ("The prompt was rejected by the content filter of this service", "ask otherwise"),
+        ("This model is limited to 2000 tokens per request on the free plan", "Shorten the question"),
+        ("You are not allowed to ask for a seed here", "?body.NAME=null"),
+    ],
+)
+async def test_what_is_forbidden_for_another_reason_than_the_key_says_so(words: str, remedy: str) -> None:
+    with pytest.raises(ModelError, match="refused the request") as caught:
+        await asked(Refusing("messages", {"error": {"message": words}}, 403))
+    assert remedy in caught.value.remedy
+    assert ("?body.NAME" in caught.value.remedy) == ("?body.NAME" in remedy)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Forbidden", "The security token included in the request is invalid", "your access token may not do this",
+     "The token that you sent has expired", "Invalid token, please log in again", "this API key is disabled for now",
+     "Could not validate credentials for this"],
+)  # fmt: skip
+async def test_what_is_forbidden_for_the_key_says_so(words: str) -> None:
+    with pytest.raises(EndpointError, match="refused the key"):
+        await asked(Refusing("messages", {"error": {"message": words}}, 403))
 
 
 @pytest.mark.parametrize("words", ["backend not available: stop signal received", "no such seed node", "invalid n"])

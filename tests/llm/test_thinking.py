@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from doubles import StubIndex
-from fake_endpoint import Body, FakeEndpoint, Reply
+from fake_endpoint import Body, FakeEndpoint, Reply, completion, plain
 
 import ragscale as rs
 from ragscale.answer import Answer
@@ -170,3 +170,47 @@ async def test_parts_are_read(content: Any, thought: int) -> None:
         done = await load(f"openai:{server.url}").generate(ASK, max_tokens=30)
     assert done.texts == ["blue"]
     assert done.usage == Usage(8, 4, reasoning_tokens=thought)  # of its characters a third
+
+
+class Sometimes(Thinker):
+    """Thinks at questions, and not while it is tried out."""
+
+    def __call__(self, path: str, body: Body) -> Reply:
+        easy = path.endswith("/chat/completions") and "colour" not in json.dumps(body["messages"])
+        return super().__call__(path, {**body, "reasoning_effort": "none"} if easy else body)
+
+
+@pytest.mark.parametrize("silent", [None, ""])
+@pytest.mark.parametrize("where", WHERE)
+def test_one_that_thinks_at_harder_questions_alone_is_allowed_for_from_the_second_on(
+    where: str, silent: str | None
+) -> None:
+    thinker = Sometimes(where=where, silent=silent)
+    with FakeEndpoint(thinker) as server, rs.Agent(StubIndex(), f"openai:{server.url}", "once") as agent:
+        with pytest.warns(ModelWarning, match="thinks before it replies to a harder question"):
+            first = agent.ask("Which colour?")
+        assert (first.stop_reason, "its allowance for thoughts is 0" in first.reason) == ("failed", True)
+        assert [agent.ask("Which colour?").text for _ in range(2)] == ["blue"] * 2
+
+
+def test_none_is_allowed_where_that_was_said() -> None:
+    thinker = Sometimes()
+    with FakeEndpoint(thinker) as server, rs.Agent(StubIndex(), f"openai:{server.url}#m?thinking=0", "once") as agent:
+        assert [agent.ask("Which colour?").stop_reason for _ in range(2)] == ["failed"] * 2
+        assert max(thinker.lengths) < 150
+
+
+@pytest.mark.parametrize("text", ["  \n ", "blue is", "{"])
+async def test_a_reply_that_was_cut_is_no_thought(text: str) -> None:
+    reply = completion(text, prompt=60, done=40)
+    reply["choices"][0]["finish_reason"] = "length"
+
+    def answer(path: str, body: Body) -> Reply:
+        hard = path.endswith("/chat/completions") and "colour" in json.dumps(body["messages"])
+        return Reply(reply) if hard else plain(path, body)
+
+    with FakeEndpoint(answer) as server:
+        model = load(f"openai:{server.url}")
+        await model.capabilities()
+        await model.generate(ASK, max_tokens=40)
+        assert (await model.capabilities()).thinking == 0
