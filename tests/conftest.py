@@ -19,8 +19,11 @@ MakeModel = Callable[..., Path]
 for folder in ("modes", "measure", "llm", "campaign", "kills"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 pytest.register_assert_rewrite("conformance", "doubles")
-settings.register_profile("ragscale", deadline=None)  # a busy machine is no failure
-settings.load_profile("ragscale")
+# A busy machine is no failure; and a commit passes or not, whoever tries it: `HYPOTHESIS_PROFILE=explore pytest` draws
+# other examples each time, and what it finds becomes one of a test.
+settings.register_profile("ragscale", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ragscale"))
 os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's own 15, its workers starve beside the other tests
 
 

@@ -93,7 +93,10 @@ def test_chunks_fit_and_hold_every_word(by: By, text: str, size: int, markdown: 
     found = cut(text, Chunking(size, 0, by), markdown=markdown)
     assert all(chunk.strip() and len(chunk) <= size for _, chunk in found)
     if by != "headings" or not markdown:
-        assert "".join("".join(chunk.split()) for _, chunk in found) == "".join(text.split())
+        rules = str.maketrans("", "", "-*_" if markdown else "")  # a chunk of a rule (---) alone says nothing
+        assert "".join("".join(chunk.split()) for _, chunk in found).translate(rules) == "".join(
+            text.translate(rules).split()
+        )
         return
     for word in text.replace("#", " ").replace("-", " ").split():  # in some chunk, or in a path
         assert all(character in "".join(path + chunk for path, chunk in found) for character in word)
