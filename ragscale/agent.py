@@ -18,7 +18,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from ragscale import background, modes
 from ragscale.answer import Answer, AnswerSpend
-from ragscale.budget import Budget, Ledger, unpriced
+from ragscale.budget import Budget, Ledger
 from ragscale.errors import BudgetExceeded, InvalidInput, ModelError, RagscaleError
 from ragscale.index import How, Index, Searching
 from ragscale.index.options import DESCRIPTION_LENGTH, HOWS
@@ -29,6 +29,7 @@ from ragscale.llm.prices import Price, price_of, read_prices
 from ragscale.llm.special import neutral, special_tokens
 from ragscale.modes import spec
 from ragscale.modes.core.checkpoints import Checkpoints
+from ragscale.modes.core.costs import check_priced
 from ragscale.modes.core.moves import Context
 from ragscale.modes.core.run import Run, now, prepare
 from ragscale.modes.core.state import event_id, initial
@@ -275,8 +276,7 @@ class Agent:
             capabilities, price, usd = Capabilities(), None, ledger.limit("usd")
             if usd < math.inf:
                 price = await asyncio.to_thread(lambda: self.price)
-                if price is None or not price.by_token:
-                    raise InvalidInput(*unpriced(usd))
+                check_priced(price, usd)
             passages: dict[str, Passage] = {}
             prompts = Sent()
             try:

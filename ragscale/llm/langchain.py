@@ -175,12 +175,7 @@ class LangChainLLM:
                 "Use a profile that does without, or wrap the model in LangChainLLM(model, continues=True) if it can.",
                 spend=Spend(),
             )
-        if max_tokens < self._manners.least:
-            raise ModelError(
-                f"{self._name} takes no limit below {self._manners.least} tokens, {max_tokens} were asked for",
-                "Ask for more tokens, or raise the budget.",
-                spend=Spend(),
-            )
+        self._manners.check_length(self._name, max_tokens)
         tools = tools if self._tools else ()
         settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": list(stop) or None}
         body = self._manners.adapt({**settings, "messages": messages})

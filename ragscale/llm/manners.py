@@ -8,7 +8,7 @@ from typing import Any
 
 from ragscale.endpoint.transport import RefusedError
 from ragscale.errors import ModelError
-from ragscale.types import Message
+from ragscale.types import Message, Spend
 
 __all__ = ["Manners"]
 
@@ -130,6 +130,15 @@ class Manners:
             self.folds = True
             return "system"
         return ""
+
+    def check_length(self, model: str, max_tokens: int) -> None:
+        """Raises `ModelError`, before anything is sent, for a completion shorter than `least`."""
+        if max_tokens < self.least:
+            raise ModelError(
+                f"{model} takes no limit below {self.least} tokens, {max_tokens} were asked for",
+                "Ask for more tokens, or raise the budget.",
+                spend=Spend(),
+            )
 
     def instead(self, refused: str) -> str:
         """Verb and object of a sentence on later calls, for what `learn` returned."""

@@ -320,12 +320,7 @@ class OpenAILLM:
         """
         if max_tokens < 1 or n < 1:
             raise InvalidInput(f"max_tokens={max_tokens} and n={n} must be 1 or more", "Ask for at least one token.")
-        if max_tokens < self._manners.least:
-            raise ModelError(
-                f"{self.name} takes no limit below {self._manners.least} tokens, {max_tokens} were asked for",
-                "Ask for more tokens, or raise the budget.",
-                spend=Spend(),
-            )
+        self._manners.check_length(self.name, max_tokens)
         server = await self._server()
         goes_on = is_open(messages)
         needs = schema is not None or n > 1 or logprobs or goes_on or bool(tools)
@@ -436,12 +431,7 @@ class OpenAILLM:
             dropped = self._manners.learn(error, body, keep=self.fields.keys())
             if dropped in ("", "least"):
                 raise
-            instead = {
-                "max_tokens": "send 'max_completion_tokens' instead",
-                "system": "put the system message into the user's turn",
-                "coldest": f"send {self._manners.coldest:g} for a temperature of 0",
-            }.get(dropped, f"go on without {dropped!r}")
-            self._notices.once(f"drop:{dropped}", f"{error.problem}. Calls {instead}.")
+            self._notices.once(f"drop:{dropped}", f"{error.problem}. Calls {self._manners.instead(dropped)}.")
             raise ModelError(error.problem, "The next attempt omits it.", retryable=True, spend=error.spend) from None
 
     async def _request(self, body: dict[str, Any], continuing: Way | None) -> tuple[str, dict[str, Any]]:

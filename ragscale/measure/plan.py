@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ragscale.budget import Ledger, unpriced
-from ragscale.errors import InvalidInput, ModelError
+from ragscale.budget import Ledger
+from ragscale.errors import ModelError
 from ragscale.llm import LLM
 from ragscale.llm.prices import Price
 from ragscale.measure.cell import Cell
 from ragscale.modes.core import Costs, Room
-from ragscale.modes.core.costs import dollars_a_token
+from ragscale.modes.core.costs import check_priced, dollars_a_token
 from ragscale.types import Message, Spend
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def plan(
     planned = []
     for cell in cells:
         limit = cell.budget.usd
-        if limit is not None and (price is None or not price.by_token):
-            raise InvalidInput(*unpriced(limit))
+        if limit is not None:
+            check_priced(price, limit)
         course = cell.mode.forecast(costs, Room.of(Ledger(cell.budget), price=price))
         row = known.get(cell.key)
         if row:

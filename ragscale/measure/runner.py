@@ -17,7 +17,7 @@ from typing import Any, Literal, ParamSpec, Protocol
 from ragscale import background, modes
 from ragscale.agent import Agent
 from ragscale.arguments import listed, whole
-from ragscale.budget import Budget, unpriced
+from ragscale.budget import Budget
 from ragscale.errors import EndpointError, InvalidInput, RagscaleError
 from ragscale.llm.base import runtime
 from ragscale.llm.store import StoredLLM
@@ -29,7 +29,7 @@ from ragscale.measure.race import Race
 from ragscale.measure.racing import rungs
 from ragscale.measure.run import Run
 from ragscale.measure.store import CALLS_FILE, CONFIG_FILE, Row, Store
-from ragscale.modes.core import Costs
+from ragscale.modes.core.costs import Costs, check_priced
 from ragscale.modes.spec import label
 from ragscale.types import Spend
 from ragscale.version import __version__
@@ -137,9 +137,8 @@ async def asweep(
     kept = _baseline(cells, baseline)
     usd = next((cell.budget.usd for cell in cells if cell.budget.usd is not None), None)
     if usd is not None:  # before the run is pinned to a model without a price
-        price = await asyncio.to_thread(lambda: agent.price)
-        if price is None or not price.by_token:
-            raise InvalidInput(*unpriced(usd))
+        with contextlib.suppress(EndpointError):  # nobody can tell the model's name: a finished run needs none
+            check_priced(await asyncio.to_thread(lambda: agent.price), usd)
     store = Store(Path(out))
     with store.writing():
         try:

@@ -122,11 +122,13 @@ def load(text: str) -> Any:
     nothing but brackets.
     """
     text = spoken(text)
-    value = (_python(text) if _SINGLE.search(text) else None) or _first(text)
+    readers = (_python, _first, _curly) if _SINGLE.search(text) else (_first, _curly, _python)
+    return next((value for read in readers if (value := read(text)) is not None), None)
+
+
+def _curly(text: str) -> Any:
     straight = text.translate(_STRAIGHT)
-    if value is None and straight != text:
-        value = _first(straight)
-    return _python(text) if value is None else value
+    return _first(straight) if straight != text else None
 
 
 def _python(text: str) -> Any:

@@ -210,10 +210,8 @@ def _denies(clause: str) -> bool:
 
 def _tells(clause: str) -> bool:
     """Whether a clause behind a denial has a fact: a name or a number, and nothing of the documents."""
-    named = _NAMED.search(
-        f" {clause[:1].lower()}{clause[1:]}" if clause[:1].isupper() and " " in clause else f" {clause}"
-    )
-    return bool(named) and not _OF_DOCUMENTS.search(clause) and informative(clause)
+    begun = clause[:1].lower() + clause[1:] if " " in clause else clause  # a sentence begins with a capital, too
+    return bool(_NAMED.search(f" {begun}")) and not _OF_DOCUMENTS.search(clause) and informative(clause)
 
 
 def _words(text: str) -> list[str]:

@@ -22,6 +22,7 @@ from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
 from ragscale.index import Index
+from ragscale.llm.prices import Price
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.measure import Cell, ModeReport, Question, Run, Store, asweep, attempt, sweep
 from ragscale.measure.questions import shuffled
@@ -254,6 +255,22 @@ async def test_a_server_that_dies_midway_costs_the_questions_left_and_no_other(
     assert (report.n, report.failed) == (3, 0)
     assert lines(tmp_path / "rows" / "once.jsonl")[:3] == rows
     assert [question.id for question in questions if any(question.question in text for text in asked)] == ["q1", "q2"]
+
+
+async def test_a_finished_run_within_dollars_is_read_though_nobody_tells_the_models_name(
+    folder: Path, questions: list[Question], tmp_path: Path
+) -> None:
+    async def ended(url: str) -> Run:
+        with Index.open(folder) as index:
+            agent = Agent(index, f"openai:{url}", prices={"?*": Price(input=1.0, output=2.0)})
+            return await asweep(agent, questions, ["once"], tmp_path, budgets=[Budget(usd=1.0)])
+
+    with FakeEndpoint(Vllm()) as server:
+        run = await ended(server.url)
+    [key] = run.cells
+    assert len(run.finished(key)) == 3
+    again = await ended(server.url)
+    assert again.rows().to_pylist() == run.rows().to_pylist()
 
 
 async def test_a_cancelled_run_leaves_nothing_running(

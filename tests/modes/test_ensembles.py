@@ -450,3 +450,21 @@ async def test_a_limit_of_all_questions_is_told_from_that_of_one() -> None:
     answers = await agent.abatch([QUESTION] * 3, budget=Budget(tokens=9_000), total=Budget(tokens=160), concurrency=1)
     assert [answer.stop_reason for answer in answers] == ["answered", *["budget:tokens"] * 2]
     assert "the limit of all questions together is 160. Raise tokens in the total budget." in answers[1].reason
+
+
+@pytest.mark.parametrize("pairs", ["auto", "all"])
+def test_best_of_n_shows_nothing_of_the_losers(pairs: Any) -> None:
+    llm = scripted()
+    answer, _ = run(BestOfN(of=Chain(steps=3, question_k=0, pairs=pairs), n=3), llm=llm)
+    closing = llm.calls[-1].messages[-1]["content"]
+    [select] = of(answer, "select")
+    [kept] = [choice.branch for choice in select.choices if choice.status == "kept"]
+    reads = of(answer, "read")
+    assert {event.branch for event in reads} == {"0", "1", "2"}
+    shown = {event.branch for event in reads if str(event.output) in closing}
+    assert shown == ({kept} if pairs == "all" else set())
+
+
+def test_best_of_n_without_log_probabilities_falls_back_and_says_so() -> None:
+    answer, _ = run(BestOfN(of=Chain(steps=1), n=2, scorer="penalty"), llm=scripted(score=None))
+    assert [event.branch for event in answer.trace if event.status == "fallback"] == ["0", "1"]

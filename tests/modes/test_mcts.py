@@ -13,7 +13,7 @@ from doubles import digest, move_of, never_repeating, of, run, scripted
 
 from ragscale.answer import Answer
 from ragscale.llm.scripted import ScriptedCall
-from ragscale.modes import BestOfN, Chain, Mcts, Mode, Once, Vote
+from ragscale.modes import Chain, Mcts, Mode, Once, Vote
 from ragscale.types import Message
 
 ROOT: tuple[str, ...] = ()
@@ -135,21 +135,3 @@ def test_a_tie_is_told_and_goes_to_the_higher_score_then_to_the_earliest(
     answer, _ = run(mode, llm=scripted(script))
     [note] = [event.note for event in of(answer, "select") if event.choices]
     assert (answer.text, note) == (expected, "a tie of 2 answers")
-
-
-@pytest.mark.parametrize("pairs", ["auto", "all"])
-def test_best_of_n_shows_nothing_of_the_losers(pairs: Any) -> None:
-    llm = scripted()
-    answer, _ = run(BestOfN(of=Chain(steps=3, question_k=0, pairs=pairs), n=3), llm=llm)
-    closing = llm.calls[-1].messages[-1]["content"]
-    [select] = of(answer, "select")
-    [kept] = [choice.branch for choice in select.choices if choice.status == "kept"]
-    reads = of(answer, "read")
-    assert {event.branch for event in reads} == {"0", "1", "2"}
-    shown = {event.branch for event in reads if str(event.output) in closing}
-    assert shown == ({kept} if pairs == "all" else set())
-
-
-def test_best_of_n_without_log_probabilities_falls_back_and_says_so() -> None:
-    answer, _ = run(BestOfN(of=Chain(steps=1), n=2, scorer="penalty"), llm=scripted(score=None))
-    assert [event.branch for event in answer.trace if event.status == "fallback"] == ["0", "1"]

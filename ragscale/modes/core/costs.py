@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from statistics import fmean
 from typing import Any, Self
 
-from ragscale.budget import ALONG, Ledger
+from ragscale.budget import ALONG, Ledger, unpriced
+from ragscale.errors import InvalidInput
 from ragscale.llm.prices import Price
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.state import State
@@ -23,6 +24,7 @@ __all__ = [
     "Room",
     "abreast",
     "beside",
+    "check_priced",
     "closing_tokens",
     "closing_usd",
     "counted",
@@ -237,6 +239,12 @@ def closing_tokens(total: float, thinking: int) -> int:
     """
     quarter = min(2048.0, max(512.0, total / 4))
     return int(min(total / 2, quarter + thinking) if thinking else quarter)
+
+
+def check_priced(price: Price | None, usd: float) -> None:
+    """Raises `InvalidInput` for a limit in dollars where what a call costs is not known before it is made."""
+    if price is None or not price.by_token:
+        raise InvalidInput(*unpriced(usd))
 
 
 def closing_usd(price: Price | None, tokens: int, thinking: int) -> float:

@@ -17,11 +17,12 @@ class Tree(Beam):
 
     A child's score is the mean penalty of its rollouts (`penalty`: the log-likelihood of "No relevant information
     found"; lower is better). The best child becomes the chain's next step, ties to the earliest. With nothing repeated
-    or malformed it costs 1 + 1 + E + E R (2 D + 1) model calls and E + E R D retrievals a level, for E = `expand`,
-    R = `rollouts` and D = `rollout_steps` or the levels left; the last level has one score a child. At the defaults:
-    219 and 96, and one more retrieval for the question. A level that the budget cannot pay is made narrower until it
-    can (`Shape`), down to a greedy step. The search ends early where most samples of a level say that nothing is
-    missing. What differs from CoRAG's code (ancestors, lone children, the penalty's prompt): docs/architecture.md.
+    or malformed each level costs 1 + E + E R (2 D + 1) model calls and E + E R D retrievals, for E = `expand`, R =
+    `rollouts` and D = `rollout_steps`, or the levels left where these are fewer; the last level has one score a child.
+    With the answer the defaults cost 219 and 96, and one more retrieval for the question. A level that the budget
+    cannot pay is made narrower until it can (`Shape`), down to a greedy step. The search ends early where most samples
+    of a level say that nothing is missing. What differs from CoRAG's code (ancestors, lone children, the penalty's
+    prompt): docs/architecture.md.
     """
 
     name: ClassVar[str] = "tree"
