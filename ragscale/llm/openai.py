@@ -383,13 +383,14 @@ class OpenAILLM:
         return done
 
     def _allow_thoughts(self, probe: Probe) -> None:
-        """From the next question on; the model was not seen to think while it was tried out, at easier ones."""
+        """Raises the allowance of a model that was not seen to think while it was tried out, at easier questions."""
         probe.capabilities = replace(probe.capabilities, thinking=THINKING)
         self._notices.once(
             "thinking",
-            f"{self.name} thinks before it replies to a harder question: from the next one on each call may have "
-            f"{THINKING:,} tokens more for that, which count against the budget (?thinking=N sets how many; "
-            "reasoning_effort or chat_template_kwargs may switch thoughts off, see docs/models.md).",
+            f"{self.name} thinks before it replies to a harder question: calls that were cut within a thought are made "
+            f"again, and from the next question on each call may have {THINKING:,} tokens more for that, which count "
+            "against the budget (?thinking=N sets how many; reasoning_effort or chat_template_kwargs may switch "
+            "thoughts off, see docs/models.md).",
         )
 
     async def _measured(self, answer: Completion, asked: Asked) -> Callable[[str], int]:

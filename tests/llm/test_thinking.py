@@ -182,15 +182,44 @@ class Sometimes(Thinker):
 
 @pytest.mark.parametrize("silent", [None, ""])
 @pytest.mark.parametrize("where", WHERE)
-def test_one_that_thinks_at_harder_questions_alone_is_allowed_for_from_the_second_on(
-    where: str, silent: str | None
-) -> None:
+@pytest.mark.parametrize("mode", ["once", "chain(steps=2)", "vote(of=once, n=2)", "tree(steps=2)"])
+def test_one_that_thinks_at_harder_questions_alone_is_asked_again(mode: str, where: str, silent: str | None) -> None:
     thinker = Sometimes(where=where, silent=silent)
-    with FakeEndpoint(thinker) as server, rs.Agent(StubIndex(), f"openai:{server.url}", "once") as agent:
+    with FakeEndpoint(thinker) as server, rs.Agent(StubIndex(), f"openai:{server.url}", mode) as agent:
         with pytest.warns(ModelWarning, match="thinks before it replies to a harder question"):
             first = agent.ask("Which colour?")
-        assert (first.stop_reason, "its allowance for thoughts is 0" in first.reason) == ("failed", True)
-        assert [agent.ask("Which colour?").text for _ in range(2)] == ["blue"] * 2
+        assert (first.text, first.stop_reason) == ("blue", "answered")
+        second = agent.ask("Which colour?")
+    for answer in (first, second):
+        calls = [event for event in answer.trace if event.spend.llm_calls]
+        assert sum(event.spend.llm_calls for event in calls) == answer.spend.total.llm_calls
+        assert sum(event.spend.tokens for event in calls) == answer.spend.total.tokens
+    cut = [event for event in first.trace if "cut off at max_tokens" in event.note]
+    assert cut
+    assert not [event.note for event in second.trace if "cut off" in event.note]
+    assert first.spend.total.llm_calls - len(cut) == second.spend.total.llm_calls
+
+
+def test_one_that_thinks_longer_than_its_allowance_is_asked_again_once() -> None:
+    thinker = Sometimes(thought=5_000)
+    with FakeEndpoint(thinker) as server, rs.Agent(StubIndex(), f"openai:{server.url}", "once") as agent:
+        with pytest.warns(ModelWarning, match="harder question"):
+            first = agent.ask("Which colour?")
+        assert (first.stop_reason, "its allowance for thoughts is 1024" in first.reason) == ("failed", True)
+        assert first.spend.total.llm_calls == 2
+
+
+@pytest.mark.parametrize("tokens", [400, 700, 1_500])
+def test_one_that_is_asked_again_stays_within_the_limit(tokens: int) -> None:
+    thinker = Sometimes(thought=900)
+    with (
+        FakeEndpoint(thinker) as server,
+        rs.Agent(StubIndex(), f"openai:{server.url}", "once") as agent,
+        pytest.warns(ModelWarning, match="harder question"),
+    ):
+        first = agent.ask("Which colour?", budget=rs.Budget(tokens=tokens))
+    assert first.spend.total.tokens <= tokens
+    assert (first.text, first.stop_reason) == (("blue", "answered") if tokens == 1_500 else ("", "budget:tokens"))
 
 
 def test_none_is_allowed_where_that_was_said() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -233,14 +234,17 @@ class Calls:
         stop: Sequence[str] = (),
         tools: Sequence[Tool] = (),
         read: Callable[[str], Any] | None = None,
+        thinking: int | None = None,
     ) -> list[str]:
         """One model call: n samples of the next turn. `attempt` tells repeated calls of the same prompt apart.
 
-        A model that thinks first may have its allowance (`Capabilities.thinking`) on top of `max_tokens`. A budget that
-        cannot pay `least` completion tokens a sample and a quarter of the allowance is spent: half a JSON turn would
-        be wasted. `thoughts` says that a thought is part of the turn, and not to be missed behind it. Messages that end
-        with an assistant's are continued. The string of `stop` that ended a text is put back, and the `tools` that it
-        calls are put down behind it (`put_down`). What `read` makes of a text (None: it is malformed) is traced.
+        A model that thinks first may have its allowance (`thinking`; None is `Capabilities.thinking`) on top of
+        `max_tokens`. One that was not seen to think before the question, and is cut within a thought now, has told an
+        allowance since: the call is made again with that, and both are charged. A budget that cannot pay `least`
+        completion tokens a sample and a quarter of the allowance is spent: half a JSON turn would be wasted. `thoughts`
+        says that a thought is part of the turn, and not to be missed behind it. Messages that end with an assistant's
+        are continued. The string of `stop` that ended a text is put back, and the `tools` that it calls are put down
+        behind it (`put_down`). What `read` makes of a text (None: it is malformed) is traced.
 
         Raises:
             BudgetExceeded: The budget cannot pay the call, or it cut the thought before anything was written.
@@ -248,16 +252,14 @@ class Calls:
         """
         llm, context = self.context.llm, self.context
         max_tokens = max(max_tokens, context.capabilities.least)
-        thinking = context.capabilities.thinking
+        again = functools.partial(
+            self.write, move, messages, max_tokens=max_tokens, temperature=temperature, schema=schema, least=least,
+            input=input, passages=passages, note=note, thoughts=thoughts, stop=stop, tools=tools, read=read,
+        )  # fmt: skip
         if n > 1 and not context.capabilities.samples:
-            texts = []
-            for i in range(n):
-                texts += await self.write(
-                    move, messages, max_tokens=max_tokens, temperature=temperature, schema=schema,
-                    attempt=attempt * n + i, least=least, input=input, passages=passages, note=note,
-                    thoughts=thoughts, stop=stop, tools=tools, read=read,
-                )  # fmt: skip
-            return texts
+            return [text for i in range(n) for text in await again(attempt=attempt * n + i, thinking=thinking)]
+        if thinking is None:
+            thinking = context.capabilities.thinking
         # A seed that depends on nothing but the run's seed and what is asked: the order of branches cannot change it.
         if move in ("plan", "answer"):
             temperature = max(temperature, self.scope["temperature"])
@@ -304,6 +306,8 @@ class Calls:
         if empty and "length" in ends:
             if given < max_tokens + thinking and (over := self._short(0, given * n, (max_tokens + thinking) * n)):
                 raise over
+            if (allowed := (await llm.capabilities()).thinking) > thinking:
+                return await again(n=n, attempt=attempt, thinking=allowed)
             raise ModelError(
                 f"{llm.name} thought for {given} tokens and wrote nothing; its allowance for thoughts is {thinking}",
                 "Raise it (?thinking=N in the model's specification, LangChainLLM(model, thinking=N) around a model of "
