@@ -162,6 +162,20 @@ def test_what_is_undecided_says_how_many_would_tell(tmp_path: Path) -> None:
     assert report["answer"][0].endswith(" more questions would tell.")
 
 
+@pytest.mark.parametrize(("tokens", "told"), [((1_000, 400), "40 % of its tokens `once`"), ((1_000, 600), "")])
+def test_a_mode_at_half_the_cost_that_is_not_shown_to_be_worse_is_named(
+    tokens: tuple[int, int], told: str, tmp_path: Path
+) -> None:
+    chain, once = [0.0] * 2 + [1.0] * 6 + [0.0] * 4, [1.0] * 5 + [0.0] * 7
+    cells = [
+        Made("chain", chain, tokens[0], budget=TOKENS), Made("once", once, tokens[1], budget=TOKENS),
+        Made("direct", [1.0] * 4 + [0.0] * 8, tokens[1], budget=TOKENS),
+    ]  # fmt: skip
+    words = write(tmp_path / "run", questions(12), cells).report()["answer"][0]
+    end = f" At {told} has .42 [.19, .68], which is not shown to be worse." if told else ""
+    assert words.endswith(f"more questions would tell. Undecided too against `direct`.{end}")
+
+
 def test_equal_modes_are_a_tie_and_the_cheaper_one_is_enough(tmp_path: Path) -> None:
     scores = noisy(0.5, 300)
     cells = [Made("once", scores, 1000, budget=TOKENS), Made("chain", scores, 4000, budget=TOKENS)]

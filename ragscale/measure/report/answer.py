@@ -19,6 +19,9 @@ __all__ = ["FEWEST", "Advice", "advised", "baseline_of", "changed", "failed_alon
 FEWEST = 8
 """Documents below which no mode is recommended: an interval of their mean is hardly narrower than all scores."""
 
+_CHEAP = 0.5
+"""Share of the best cell's cost up to which an undecided one is named as a saving."""
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -87,7 +90,7 @@ def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> 
         )
     else:
         others = _others(measured, best, {best, _nearest(against)}, group, name)
-        rest = f"{of}{_rival(measured, best, against, name)}{others}"
+        rest = f"{of}{_rival(measured, best, against, name)}{others}{_cheaper(group, data, cost, against, name)}"
         if any(found.verdict in ("better", "equivalent") for found in against.values()):
             words = f"{at}use {name(best)}: {rest}"
         else:
@@ -296,6 +299,26 @@ def _others(measured: Measured, cell: int, told: set[int], group: Group, name: C
             by.setdefault(measured.same(cell, other) or found.verdict, []).append(name(other))
     parts = [f"{way} {phrases.listing(by[key])}" for key, way in ways.items() if key in by]
     return f" {parts[0][0].upper()}{'; '.join(parts)[1:]}." if parts else ""
+
+
+def _cheaper(
+    group: Group,
+    data: Sequence[view.CellData],
+    cost: dict[int, float],
+    against: dict[int, Comparison],
+    name: Callable[[int], str],
+) -> str:
+    """A further sentence on the best of the cells that may be as good at half the cost or less; empty without one."""
+    open_ = [cell for cell, found in against.items() if found.verdict == "undecided"]
+    shares = {cell: share for cell in open_ if (share := phrases.ratio(cost[cell], cost[group.cells[0]])) is not None}
+    half = [cell for cell, share in shares.items() if share <= _CHEAP]
+    if not half:
+        return ""
+    best = min(half, key=lambda cell: (-(data[cell]["score"]["value"] or 0.0), cost[cell]))
+    return (
+        f" At {phrases.percent(shares[best])} of its {phrases.unit(group.axis)} {name(best)} has "
+        f"{phrases.interval(data[best]['score'])}, which is not shown to be worse."
+    )
 
 
 def _gain(measured: Measured, first: int, second: int, found: Comparison) -> str:
