@@ -395,7 +395,8 @@ class Ledger:
 
     def _lefts(self, dimension: str, clock: Spend | None = None) -> list[tuple[float, Ledger]]:
         """Remainder of a dimension that can be reserved, by each ledger of the family that limits it."""
-        left = {"seconds": self._seconds_left, **dict.fromkeys(ALONG, self._path_left)}.get(dimension, self._sum_left)
+        along = self._path_left if dimension in ALONG else self._sum_left
+        left = self._seconds_left if dimension == "seconds" else along
         limited = [led for led in self._family if getattr(led.budget, dimension) is not None]
         return [(left(led, dimension, clock or _NOTHING), led) for led in limited]
 
