@@ -6,19 +6,20 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from ragscale.corpus.record import Place
 from ragscale.errors import InvalidInput
 from ragscale.language.answers import NORMALISATIONS, Normalisation, normal_answer
+from ragscale.measure.published import plain
 from ragscale.measure.shapes import (
     FIELDS,
     SHAPE,
     QuestionColumns,
-    answers_of,
     identity_of,
+    names_of,
     refuse_unread,
     rows,
     supporting_of,
@@ -69,9 +70,12 @@ class Question:
     """Whether all answers are wanted, as in PhantomWiki; scored as sets."""
     normalisation: Normalisation = "unicode"
     """How answers are compared: by words in any language, or ``"published"``, as HotpotQA's and SQuAD's scripts do."""
+    aliases: tuple[tuple[str, ...], ...] = ()
+    """Other names of each of the `answers`, in their order, where all are wanted; empty where none has another."""
 
     def __post_init__(self) -> None:
-        for text in (self.id, self.question, *self.answers, *self.supporting, self.type or "", self.cluster):
+        names = (name for group in self.names for name in group)
+        for text in (self.id, self.question, *names, *self.supporting, self.type or "", self.cluster):
             try:
                 text.encode("utf-8")
             except UnicodeEncodeError as error:
@@ -83,6 +87,17 @@ class Question:
             if number is not None and not 0 <= number <= _MOST:
                 raise InvalidInput(f"{name} is {number}, not a number from 0 to {_MOST:,}", "Mend it, or leave it out.")
 
+    @property
+    def names(self) -> list[list[str]]:
+        """The answers, each with its other names behind it."""
+        others = self.aliases or ((),) * len(self.answers)
+        return [[answer, *more] for answer, more in zip(self.answers, others, strict=True)]
+
+    def to_row(self) -> dict[str, Any]:
+        """As `load_questions` reads it, from a line of JSON."""
+        row = asdict(self)
+        return {**row, "answers": self.names} if row.pop("aliases") else row
+
 
 def load_questions(
     path: str | Path,
@@ -90,6 +105,8 @@ def load_questions(
     normalisation: Normalisation | None = None,
 ) -> list[Question]:
     """All questions of a file, in order; other keys are ignored, blank lines skipped.
+
+    Left out are those of published sets to which no answer is written (`ragscale.measure.published`).
 
     Args:
         path: Lines of JSON, an array (.json), .csv, .tsv or .parquet, in the shape of any data set that
@@ -108,6 +125,8 @@ def load_questions(
     for place, row in rows(file, named):
         try:
             question = _question(row, named)
+            if question is None:
+                continue
             if normalisation is not None:
                 question = replace(question, normalisation=_normalisation(normalisation, question))
         except InvalidInput as error:
@@ -149,12 +168,15 @@ def without_texts(question: Question) -> Question:
     """The question without its own words: its answers are left out, and its gold passages are numbered."""
     numbered = tuple(map(str, range(1, len(question.supporting) + 1)))
     answers = (LEFT_OUT,) if question.answers else ()
-    return replace(question, question=LEFT_OUT, answers=answers, supporting=numbered)
+    return replace(question, question=LEFT_OUT, answers=answers, aliases=(), supporting=numbered)
 
 
-def _question(row: Any, columns: QuestionColumns) -> Question:
-    if not isinstance(row, dict):
-        raise InvalidInput(f"a {type(row).__name__}, not an object", SHAPE)
+def _question(found: Any, columns: QuestionColumns) -> Question | None:
+    if not isinstance(found, dict):
+        raise InvalidInput(f"a {type(found).__name__}, not an object", SHAPE)
+    row = plain(found, columns)
+    if row is None:
+        return None
     given = {field: columns.value(row, field) for field in FIELDS}
     name, question = given["question"]
     if name not in row:
@@ -169,8 +191,8 @@ def _question(row: Any, columns: QuestionColumns) -> Question:
         raise InvalidInput(f"{name} is {identity!r}, not a text", SHAPE)
     name, value = given["answers"]
     refuse_unread(name, value)
-    answers = answers_of(row, value)
-    if answers is None:
+    names = names_of(row, value)
+    if names is None:
         if name not in row:
             raise _absent("answers", row)
         if value is None or (isinstance(value, str) and not value.strip()):
@@ -182,13 +204,12 @@ def _question(row: Any, columns: QuestionColumns) -> Question:
     if supporting is None:
         raise InvalidInput(f"{name} is {value!r}, not a list of texts", SHAPE)
     known = {field: _known(*given[field], kind) for field, kind in _OTHERS.items()}
-    if known["all_answers"] and _has_aliases(given["answers"][1]):
-        raise InvalidInput(
-            f"{given['answers'][0]} has lists of several names in a question that wants all answers",
-            "Give one name of each answer: names of the same answer would be wanted all.",
-        )
-    found = Question(identity, question, tuple(answers), tuple(supporting), **known)
-    return replace(found, normalisation=_normalisation(given["normalisation"][1], found))
+    if not known["all_answers"]:
+        names = [[text] for group in names for text in group]
+    each = {first: tuple(others) for first, *others in names}
+    aliases = tuple(each.values()) if any(each.values()) else ()
+    question = Question(identity, question, tuple(each), tuple(supporting), **known, aliases=aliases)
+    return replace(question, normalisation=_normalisation(given["normalisation"][1], question))
 
 
 def _absent(field: str, row: Mapping[str, Any]) -> InvalidInput:
@@ -219,10 +240,6 @@ def _normalisation(given: Any, question: Question) -> Normalisation:
         choices = " or ".join(NORMALISATIONS)
         raise InvalidInput(f"normalisation is {given!r}", f"Choose {choices}, or leave it out.")
     return cast(Normalisation, given)
-
-
-def _has_aliases(answers: Any) -> bool:
-    return isinstance(answers, list) and any(isinstance(one, list) and len(one) > 1 for one in answers)
 
 
 _OTHERS: Mapping[str, type] = {"type": str, "hops": int, "breadth": int, "cluster": str, "all_answers": bool}

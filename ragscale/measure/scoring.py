@@ -41,7 +41,8 @@ def score(question: Question, answer: str, stop_reason: str) -> tuple[float, flo
     an empty answer counts where the run ended by itself, not where its budget did. One that wants all answers compares
     sets, as PhantomWiki does: both sides are cut at commas and semicolons of any script, line ends and "and", not
     within a number, and without the numbers of a list (``1.``); exact match is equality of the sets, F1 that of their
-    items. Else the best of the gold answers counts; see `ragscale.measure.metrics`.
+    items; of an answer's names those that were said count, and the first where none was. Else the best of the gold
+    answers counts; see `ragscale.measure.metrics`.
 
     Args:
         question: With its gold answers.
@@ -56,13 +57,18 @@ def score(question: Question, answer: str, stop_reason: str) -> tuple[float, flo
         return float(right), float(right)
     by = question.normalisation
     if question.all_answers:
-        return _of_sets(_items([answer], by), _items(question.answers, by))
+        said = _items(answer, by)
+        return _of_sets(said, {item for names in question.names for item in _named(names, said, by)})
     return exact_match(answer, question.answers, by), f1(answer, question.answers, by)
 
 
-def _items(texts: Iterable[str], by: Normalisation) -> set[str]:
-    parts = (part for text in texts for part in _BETWEEN.split(text))
-    return {item for part in parts if (item := normal_answer(_MARK.sub("", part), by))}
+def _items(text: str, by: Normalisation) -> set[str]:
+    return {item for part in _BETWEEN.split(text) if (item := normal_answer(_MARK.sub("", part), by))}
+
+
+def _named(names: Sequence[str], said: set[str], by: Normalisation) -> set[str]:
+    found = [_items(name, by) for name in names]
+    return set().union(*(items for items in found if items <= said)) or found[0]
 
 
 def _of_sets(said: set[str], wanted: set[str]) -> tuple[float, float]:

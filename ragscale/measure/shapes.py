@@ -2,7 +2,8 @@
 
 Read as they come: ragscale's own lines, FlashRAG, HotpotQA, 2WikiMultihopQA, MuSiQue, SQuAD, Natural Questions,
 TriviaQA, PopQA, PhantomWiki, MS MARCO, DROP, KILT, HoVer, FEVER, Bamboogle, FRAMES, MultiHop-RAG, SimpleQA, Ragas and
-LlamaIndex, as lines, as one JSON array, as pandas writes JSON, as csv and as parquet.
+LlamaIndex, as lines, as one JSON array, as pandas writes JSON, as csv and as parquet. Sets whose answers lie deeper
+than a column are read by `ragscale.measure.published`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import math
 import re
 import sys
 import tokenize
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
@@ -35,10 +36,11 @@ __all__ = [
     "FIELDS",
     "SHAPE",
     "QuestionColumns",
-    "answers_of",
     "identity_of",
+    "names_of",
     "rows",
     "supporting_of",
+    "texts_of",
     "truth_of",
     "whole",
 ]
@@ -55,8 +57,10 @@ _BOOLEAN = re.compile(r"True|False|true|false|TRUE|FALSE")
 _TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False, "yes": True, "no": False}
 _ENDS = {"[": "]", "{": "}", "(": ")"}
 _AS_JSON = 'Write lists as JSON, ["a", "b"], for instance by json.dumps(list(values)).'
-_LISTS = ("data", "Data", "questions", "examples")
+_LISTS = ("data", "Data", "questions", "Questions", "examples")
 """Keys under which an object holds its questions."""
+_WITHIN = ("paragraphs", "qas", "qa_pairs", "questions")
+"""Keys under which an article holds passages, or a passage its questions: SQuAD's, DROP's and IIRC's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +120,22 @@ _INNER = ("supporting", "type", "hops", "breadth", "cluster")
 """Fields that FlashRAG's files have in ``metadata``."""
 FIELDS = tuple(field.name for field in fields(QuestionColumns))
 _USUAL: Mapping[str, tuple[str, ...]] = {
-    "id": ("id", "_id", "qid", "question_id", "questionid", "query_id", "uid", "task_id"),
-    "question": ("question", "query", "input", "prompt", "problem", "claim", "user_input"),
+    "id": ("id", "_id", "qid", "question_id", "questionid", "query_id", "uid", "task_id", "sample_id"),
+    "question": (
+        "question", "query", "input", "prompt", "problem", "claim", "user_input", "question_text", "ambiguous_question",
+        "rawquestion",
+    ),
     "answers": (
         "answers", "golden_answers", "answer", "possible_answers", "answers_spans", "final_answer", "ground_truth",
-        "ground_truths", "reference_answer", "expected_answer", "reference", "output", "label",
+        "ground_truths", "reference_answer", "expected_answer", "reference", "output", "label", "answertext",
     ),
-    "supporting": ("supporting", "supporting_facts", "evidence_list", _PARAGRAPHS),
-    "type": ("type", "question_type", "query_type"),
+    "supporting": ("supporting", "supporting_facts", "evidence_list", "necessary_evidence", _PARAGRAPHS),
+    "type": ("type", "question_type", "query_type", "complexitytype"),
     "hops": ("hops", "num_hops"),
     "all_answers": ("all_answers", "all_answers_required"),
 }  # fmt: skip
-_ABSENT = frozenset({"No Answer Present.", "Insufficient information."})
-"""Answers by which MS MARCO and MultiHop-RAG say that there is none."""
+_ABSENT = frozenset({"No Answer Present.", "Insufficient information.", "CANNOTANSWER"})
+"""Answers by which MS MARCO, MultiHop-RAG and QuAC say that there is none."""
 _OF_PHANTOM = {"prolog", "intermediate_answers"}
 
 
@@ -166,7 +173,7 @@ def _texts(source: Source, kind: str, columns: QuestionColumns) -> Iterator[tupl
     if kind in (".csv", ".tsv"):
         return _csv(source, columns)
     value = json_value(source, None) if kind == ".json" else _array(source)
-    return jsonl_rows(source) if value is LINES else _values(source, value)
+    return jsonl_rows(source) if value is LINES else _values(source, value, columns)
 
 
 def _array(source: Source) -> Any:
@@ -182,25 +189,39 @@ def _array(source: Source) -> Any:
     return value if isinstance(value, list) and all(isinstance(row, dict) for row in value) else LINES
 
 
-def _values(source: Source, found: Any) -> Iterator[tuple[Place, Any]]:
-    found = rows_of(found, lambda row: present_as(_USUAL["question"], row) is not None)
+def _values(source: Source, found: Any, columns: QuestionColumns) -> Iterator[tuple[Place, Any]]:
+    found = _rows(found)
     if isinstance(found, dict):
         found = next((found[key] for key in _LISTS if isinstance(found.get(key), list)), [found])
     elif not isinstance(found, list):
         found = [found]
-    for number, row in enumerate(_of_squad(found), 1):
+    asked = (inner for row in found for inner in _asked(row, columns.question))
+    for number, row in enumerate(asked, 1):
         yield Place(source.place, "row", number), row
 
 
-def _of_squad(found: list[Any]) -> Iterator[Any]:
-    """The questions of SQuAD's articles and paragraphs; others as they are."""
-    for row in found:
-        inner = row.get("paragraphs") if isinstance(row, dict) and "question" not in row else None
-        if isinstance(inner, list) and all(isinstance(part, dict) and "qas" in part for part in inner):
-            cluster = str(row.get("title", ""))
-            yield from ({"cluster": cluster, **asked} for part in inner for asked in part["qas"])
-        else:
-            yield row
+def _rows(found: Any) -> Any:
+    """Rows as `rows_of` finds them, also in the passages by id of DROP, and in the splits of ASQA."""
+    found = rows_of(found, _is_row)
+    if isinstance(found, dict) and not _is_row(found) and all(isinstance(part, dict) for part in found.values()):
+        parts = [(key, rows_of(part, _is_row)) for key, part in found.items() if part]
+        return [row for key, part in parts for row in (part if isinstance(part, list) else [{"title": key, **part}])]
+    return found
+
+
+def _is_row(names: Iterable[Any]) -> bool:
+    return present_as(_USUAL["question"], names) is not None
+
+
+def _asked(row: Any, column: str | None, cluster: str = "") -> Iterator[Any]:
+    """The questions of an article or a passage, whose title is their cluster; any other row as it is."""
+    named = {} if not isinstance(row, dict) or column in row or _is_row(row) else row
+    inner = next((named[key] for key in _WITHIN if isinstance(named.get(key), list)), None)
+    if inner is None or not all(isinstance(part, dict) for part in inner):
+        yield {"cluster": cluster, **row} if cluster else row
+        return
+    for part in inner:
+        yield from _asked(part, column, cluster or str(named.get("title", "")))
 
 
 def _csv(source: Source, columns: QuestionColumns) -> Iterator[tuple[Place, Any]]:
@@ -317,8 +338,8 @@ def identity_of(value: Any, question: str) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def answers_of(row: Mapping[str, Any], value: Any) -> list[str] | None:
-    """Gold answers of a row: texts and numbers, one or a list, TriviaQA's and SQuAD's objects, and their aliases.
+def names_of(row: Mapping[str, Any], value: Any) -> list[list[str]] | None:
+    """Gold answers of a row, each with all its names: texts and numbers, one or a list, and objects of data sets.
 
     Args:
         row: The row, for aliases, and for what says that there is no answer.
@@ -336,16 +357,18 @@ def answers_of(row: Mapping[str, Any], value: Any) -> list[str] | None:
         return []
     if isinstance(value, str) and value.strip()[:1] == "[":  # PopQA's, in a cell
         value = _cell(value)
-    found = _flat(value)
-    if found is None:
+    texts = texts_of(value)
+    if texts is None:
         return None
-    if found and _ABSENT.issuperset(found):
+    if texts and _ABSENT.issuperset(texts):
         return []
-    aliases = _flat(row.get("answer_aliases") or [])
-    return list(dict.fromkeys([*found, *(aliases or [])]))
+    found = [texts_of(one) or [] for one in value] if isinstance(value, list) else [[text] for text in texts]
+    found += [[alias] for alias in texts_of(row.get("answer_aliases") or []) or []]
+    return [list(dict.fromkeys(names)) for names in found if names]
 
 
-def _flat(value: Any) -> list[str] | None:
+def texts_of(value: Any) -> list[str] | None:
+    """Texts of an answer: a text, a number, an object of SQuAD, TriviaQA or KILT, or a list of these; None else."""
     if isinstance(value, bool):
         return ["yes" if value else "no"]
     value = whole(value)
@@ -357,12 +380,12 @@ def _flat(value: Any) -> list[str] | None:
         return [str(value).removesuffix(" 00:00:00")]
     if isinstance(value, dict):  # {"text": [...], "answer_start": [...]}, {"value": ..., "aliases": [...]}
         named = {name.lower(): inner for name, inner in value.items()}
-        parts = [_flat(named[key]) for key in ("text", "answer", "value", "aliases", "spans") if key in named]
+        parts = [texts_of(named[key]) for key in ("text", "answer", "value", "aliases", "spans") if key in named]
         if not parts and "provenance" in named:
             return []  # KILT's places of an answer
         return None if not parts or None in parts else [text for part in parts for text in part or []]
     if isinstance(value, list):
-        lists = [_flat(item) for item in value]
+        lists = [texts_of(item) for item in value]
         return None if None in lists else [text for part in lists for text in part or []]
     return None
 

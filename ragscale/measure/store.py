@@ -352,7 +352,7 @@ class Store:
         Raises:
             InvalidInput: One has the id of another question.
         """
-        lines = [json.dumps(asdict(question), ensure_ascii=True) for question in self._joined(questions)]
+        lines = [json.dumps(question.to_row(), ensure_ascii=True) for question in self._joined(questions)]
         _write(self.folder / QUESTIONS_FILE, "".join(f"{line}\n" for line in lines))
 
     def _joined(self, questions: Iterable[Question]) -> Iterable[Question]:

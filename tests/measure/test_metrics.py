@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -198,6 +199,24 @@ def test_items_of_gold_answers_are_cut_as_those_of_the_answer() -> None:
         1,
         1,
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "em", "expected_f1"),
+    [
+        ("NYC and Bonn", 1.0, 1.0),
+        ("Bonn, New York", 1.0, 1.0),
+        ("Bonn, New York, USA", 1.0, 1.0),  # a name of two items
+        ("NYC", 0.0, 2 / 3),
+        ("Big Apple, Bonn", 0.0, 1 / 2),
+        ("NYC, New York and Bonn", 1.0, 1.0),  # a second name is no third answer
+        ("NYC, USA and Bonn", 0.0, 4 / 5),
+    ],
+)
+def test_any_name_of_an_answer_is_that_answer(answer: str, em: float, expected_f1: float) -> None:
+    names = (("NYC", "New York, USA"), ())
+    question = replace(asked("New York", "Bonn", all_answers=True), aliases=names)
+    assert score(question, answer, "answered") == (em, pytest.approx(expected_f1))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import pytest
 
 from ragscale.errors import InvalidInput
 from ragscale.language.answers import NORMALISATIONS
-from ragscale.measure.questions import Question, QuestionColumns, compared, load_questions, shuffled
+from ragscale.measure.questions import Question, QuestionColumns, compared, load_questions, shuffled, without_texts
 
 GOOD = '{"id": "q1", "question": "Who?", "answers": ["Curie", "Curie"], "supporting": ["p1"], "type": "bridge", "x": 1}'
 
@@ -89,10 +89,6 @@ def test_what_else_is_known_is_read(tmp_path: Path) -> None:
         ('"hops": "two"', "hops is 'two', not a whole number"),
         ('"cluster": [5]', r"cluster is \[5\], not a text"),
         ('"all_answers": 2', "all_answers is 2, not true or false"),
-        (
-            '"answers": [["Ann", "Anne"], ["Bob"]], "all_answers": true',
-            "lists of several names in a question that wants",
-        ),
         ('"is_impossible": "maybe"', "is_impossible is 'maybe', not true or false"),
     ):
         with pytest.raises(InvalidInput, match=problem):
@@ -200,7 +196,173 @@ SHAPES: list[tuple[str, str, Question]] = [
     ("server.json", '{"features":[],"rows":[{"row_idx":0,"row":{"id":"1","question":"Who?","answer":"Ann"}}]}',
      Question("1", "Who?", ("Ann",))),
     ("byid.json", '{"q1":{"question":"Who?","answer":"Ann"}}', Question("q1", "Who?", ("Ann",))),
+    ("names.jsonl", '{"id":"1","question":"Who?","answers":[["Ann","Anne"],["Bob"]],"all_answers":true}',
+     Question("1", "Who?", ("Ann", "Bob"), all_answers=True, aliases=(("Anne",), ()))),
+    ("qampari.jsonl",
+     '{"qid":"7__wikidata_simple__dev","question_text":"Who?","entities":[],"answer_list":[{"answer_text":"Ann","aid":'
+     '"0","aliases":["Ann","Anne"],"proof":[{"found_in_url":"https://x","proof_text":"It is.","pid":"1"}]},'
+     '{"answer_text":"Bob","aid":"1","aliases":[],"proof":[]}]}',
+     Question("7__wikidata_simple__dev", "Who?", ("Ann", "Bob"), all_answers=True, aliases=(("Anne",), ()))),
+    ("fanoutqa.json",
+     '[{"id":"f","question":"Who, and how many?","decomposition":[{"id":"g","question":"Who?","decomposition":[],'
+     '"answer":"Ann","depends_on":[],"evidence":null}],"answer":{"Ann":3,"Bob":true},"necessary_evidence":'
+     '[{"pageid":1,"revid":2,"title":"Rho","url":"https://x"}],"categories":["science"]}]',
+     Question("f", "Who, and how many?", ("Ann: 3", "Bob: yes"), ("Rho",), all_answers=True)),
+    ("fanoutqa-list.json",
+     '[{"id":"f","question":"Who?","decomposition":[],"answer":["Ann",2],"necessary_evidence":[],"categories":[]}]',
+     Question("f", "Who?", ("Ann", "2"), all_answers=True)),
+    ("fanoutqa-one.json",
+     '[{"id":"f","question":"Is it?","decomposition":[],"answer":false,"necessary_evidence":[],"categories":[]}]',
+     Question("f", "Is it?", ("no",))),
+    ("asqa.json",
+     '{"train":{},"dev":{"-5":{"ambiguous_question":"Who?","qa_pairs":[{"context":"It is.","question":"Who, in 1900?",'
+     '"short_answers":["Ann","Anne"],"wikipage":"Rho"},{"context":"No","question":"Who, in 1950?","short_answers":'
+     '["Bob"],"wikipage":null}],"wikipages":[{"title":"Rho","url":"https://x"}],"annotations":[{"knowledge":[],'
+     '"long_answer":"Ann, then Bob."}]}}}', Question("-5", "Who?", ("Ann", "Anne", "Bob"))),
+    ("asqa-rows.jsonl",
+     '{"sample_id":"-5","ambiguous_question":"Who?","qa_pairs":{"context":["x","y"],"question":["a","b"],'
+     '"short_answers":[["Ann"],["Bob"]],"wikipage":["Rho",null]},"annotations":[]}',
+     Question("-5", "Who?", ("Ann", "Bob"))),
+    ("ambignq.json",
+     '[{"id":"-4","question":"Who?","annotations":[{"type":"multipleQAs","qaPairs":[{"question":"Who, in 1900?",'
+     '"answer":["Ann","Anne"]},{"question":"Who, in 1950?","answer":["Bob"]}]},{"type":"singleAnswer","answer":'
+     '["Cy"]}],"viewed_doc_titles":["Rho"],"nq_answer":["Di"]}]',
+     Question("-4", "Who?", ("Ann", "Anne", "Bob", "Cy"))),
+    ("ambignq-rows.jsonl",
+     '{"id":"-4","question":"Who?","annotations":{"type":["multipleQAs","singleAnswer"],"answer":[[],["Cy"]],"qaPairs":'
+     '[{"question":["a","b"],"answer":[["Ann"],["Bob"]]},{"question":[],"answer":[]}]}}',
+     Question("-4", "Who?", ("Ann", "Bob", "Cy"))),
+    ("grailqa.json",
+     '[{"qid":21,"question":"who?","answer":[{"answer_type":"Entity","answer_argument":"m.01","entity_name":"Ann"},'
+     '{"answer_type":"Value","answer_argument":"5"},{"answer_type":"Entity","answer_argument":"m.02","entity_name":""}],'
+     '"function":"none","num_node":2,"num_edge":1,"graph_query":{},"sparql_query":"x","domains":["y"],"level":"i.i.d.",'
+     '"s_expression":"z"},{"qid":22,"question":"whom?","answer":[{"answer_type":"Entity","answer_argument":"m.02"}],'
+     '"s_expression":"z"}]',
+     Question("21", "who?", ("Ann", "5"), type="i.i.d.", all_answers=True)),
+    ("grailqa-rows.jsonl",
+     '{"qid":"21","question":"who?","answer":{"answer_type":["Entity"],"answer_argument":["m.01"],"entity_name":["Ann"]},'
+     '"level":"","s_expression":"z"}', Question("21", "who?", ("Ann",))),
+    ("webqsp.json",
+     '{"Version":"1","FreebaseVersion":"x","Questions":[{"QuestionId":"WebQTest-0","RawQuestion":"who?",'
+     '"ProcessedQuestion":"who","Parses":[{"ParseId":"a","Answers":[]},{"ParseId":"b","Answers":[{"AnswerType":"Entity",'
+     '"AnswerArgument":"m.01","EntityName":"Ann"},{"AnswerType":"Value","AnswerArgument":"1804","EntityName":null}]}]},'
+     '{"QuestionId":"WebQTest-1","RawQuestion":"whom?","ProcessedQuestion":"whom","Parses":[{"Answers":[]}]}]}',
+     Question("WebQTest-0", "who?", ("Ann", "1804"), all_answers=True)),
+    ("mintaka.json",
+     '[{"id":"a9","question":"Who?","translations":{"de":"Wer?"},"questionEntity":[],"answer":{"answerType":"entity",'
+     '"answer":[{"name":"Q1","label":{"en":"Ann Lee","de":"Anna"}}],"mention":"Ann"},"category":"books",'
+     '"complexityType":"multihop"}]', Question("a9", "Who?", ("Ann Lee", "Ann"), type="multihop")),
+    ("mintaka-all.json",
+     '[{"id":"a9","question":"Who?","answer":{"answerType":"entity","answer":[{"name":"Q1","label":"Ann"},{"name":"Q2",'
+     '"label":"Bob"}],"mention":"Ann and Bob"},"complexityType":"intersection"}]',
+     Question("a9", "Who?", ("Ann", "Bob"), type="intersection", all_answers=True)),
+    ("mintaka-no.json",
+     '[{"id":"a9","question":"Is it?","answer":{"answerType":"boolean","answer":[false],"mention":"Nope"},'
+     '"complexityType":"yesno"}]', Question("a9", "Is it?", ("no", "Nope"), type="yesno")),
+    ("mintaka-none.json",
+     '[{"id":"a9","question":"Who?","answer":{"answerType":"entity","answer":null,"mention":"Ann"},"complexityType":'
+     '"generic"}]', Question("a9", "Who?", ("Ann",), type="generic")),
+    ("mintaka-rows.jsonl", '{"id":"a9","lang":"en","question":"Who?","answerText":"Ann","complexityType":"ordinal"}',
+     Question("a9", "Who?", ("Ann",), type="ordinal")),
+    ("drop.json",
+     '{"nfl_1":{"passage":"It is.","qa_pairs":[{"question":"How many?","answer":{"number":"3","date":{"day":"","month":'
+     '"","year":""},"spans":[]},"query_id":"q","validated_answers":[{"number":"","date":{},"spans":["three"]}]}],'
+     '"wiki_url":"https://x"}}', Question("q", "How many?", ("3", "three"), cluster="nfl_1")),
+    ("drop-all.json",
+     '{"nfl_1":{"passage":"It is.","qa_pairs":[{"question":"Who?","answer":{"number":"","date":{},"spans":["Ann","Bob"]'
+     '},"query_id":"q"}]}}', Question("q", "Who?", ("Ann", "Bob"), cluster="nfl_1", all_answers=True)),
+    ("drop-date.json",
+     '{"h_1":{"passage":"It is.","qa_pairs":[{"question":"When?","answer":{"number":"","date":{"day":"4","month":"May",'
+     '"year":"1804"},"spans":[]},"query_id":"q"}]}}', Question("q", "When?", ("4 May 1804",), cluster="h_1")),
+    ("own-annotations.jsonl", '{"id":"1","question":"Who?","answers":["Ann"],"annotations":[{"answer":["Bob"]}]}',
+     Question("1", "Who?", ("Ann",))),
+    ("own-query-id.jsonl", '{"query_id":"q","question":"Who?","answer":"Ann"}', Question("q", "Who?", ("Ann",))),
+    ("quac-rewritten.jsonl", '{"id":"1","question":"Did Ann Lee sing?","answers":{"text":["CANNOTANSWER"]}}',
+     Question("1", "Did Ann Lee sing?", ())),
 ]  # fmt: skip
+
+
+IIRC = (
+    '[{{"pid":"p_0","title":"Ann Lee","text":"It is.","links":[{{"target":"rho","indices":[0,2]}}],"questions":[{{'
+    '"qid":"q_0","question":"How old?","answer":{},"question_links":["rho"],"context":[{{"text":"It","passage":"main",'
+    '"indices":[0,2]}},{{"text":"is","passage":"rho","indices":[3,5]}}]}}]}}]'
+)
+SHAPES += [
+    (f"iirc-{kind}.json", IIRC.format(f'{{"type":"{kind}"{answer}}}'),
+     Question("q_0", "How old?", answers, ("Ann Lee", "rho"), kind, cluster="Ann Lee", all_answers=every))
+    for kind, answer, answers, every in (
+        ("none", "", (), False),
+        ("value", ',"answer_value":"3","answer_unit":"years"', ("3", "3 years"), False),
+        ("binary", ',"answer_value":"yes"', ("yes",), False),
+        ("span", ',"answer_spans":[{"text":"three","passage":"rho","type":"answer"}]', ("three",), False),
+        ("span", ',"answer_spans":[{"text":"three","passage":"rho"},{"text":"4","passage":"x"}]', ("three", "4"), True),
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns", "problem"),
+    [
+        ("quac.json", '{"data":[{"title":"Ann","paragraphs":[{"context":"x","qas":[{"id":"C_0_q#0","question":'
+         '"who was he?","followup":"y","yesno":"x","answers":[{"text":"Bob"}],"orig_answer":{}}]}]}]}',
+         "question=question", "a turn of a conversation .*each question so that it can be understood alone"),
+        ("quac.jsonl", '{"dialogue_id":"C_0","turn_ids":["C_0_q#0"],"questions":["who was he?"],"answers":{'
+         '"texts":[["Bob"]]}}',
+         None, "a turn of a conversation"),
+        ("coqa.json", '{"data":[{"id":"c","story":"x","questions":[{"input_text":"who was he?","turn_id":1}],'
+         '"answers":[]}]}',
+         None, "a turn of a conversation"),
+        ("ragbench.jsonl", '{"id":"1","question":"Who?","documents":["x"],"response":"Ann","documents_sentences":[],'
+         '"generation_model_name":"x"}', "answers=response", "a row of RAGBench.*there is no gold answer"),
+    ],
+)  # fmt: skip
+def test_sets_without_whole_questions_or_gold_answers_are_refused(
+    tmp_path: Path, name: str, text: str, columns: str | None, problem: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidInput, match=rf"{name}, (row|line) 1: {problem}"):
+        load_questions(tmp_path / name)
+    if columns is not None:
+        [question] = load_questions(tmp_path / name, QuestionColumns.parse(columns))
+        assert question.answers
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("bad.jsonl", '{"question_text":"Who?","answer_list":[{"aliases":[]}]}', "no column 'answers'"),
+        ("bad.jsonl", '{"question_text":"Who?","answer_list":[]}', "the answer is empty"),
+        ("bad.jsonl", '{"question":"Who?","annotations":{"short_answers":[{"text":[]}]}}', "no column 'answers'"),
+        (
+            "bad.jsonl",
+            '{"question":"Who?","query_id":"q","answer":{"number":"","date":{},"spans":[]}}',
+            "the answer is empty",
+        ),
+        ("bad.json", '{"p":{"passage":"x","qa_pairs":[{"question":"Who?","query_id":"q"}]}}', "no column 'answers'"),
+        ("bad.json", '[{"title":"x","questions":[7]}]', "no column 'question'"),
+        ("bad.json", '{"Questions":[{"RawQuestion":"who?","Parses":[{"Answers":[]}]}]}', "no questions"),
+        ("bad.json", IIRC.format('{"type":"bad"}'), "no questions"),
+    ],
+)
+def test_what_only_looks_like_a_published_set_is_refused(tmp_path: Path, name: str, text: str, problem: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidInput, match=problem):
+        load_questions(tmp_path / name)
+
+
+def test_a_named_column_counts_in_a_published_set(tmp_path: Path) -> None:
+    row = '{"qid":"7","question_text":"Who?","answer_list":[{"answer_text":"Ann"}],"mine":"Bob"}'
+    assert load_questions(write(tmp_path, row), {"answers": "mine"}) == [Question("7", "Who?", ("Bob",))]
+    nested = tmp_path / "frage.json"
+    nested.write_text('[{"frage":"Wer?","answer":"Ann","id":1,"questions":[{"question":"Who?","answer":"Bob"}]}]')
+    assert load_questions(nested, {"question": "frage"}) == [Question("1", "Wer?", ("Ann",))]
+
+
+@pytest.mark.parametrize("aliases", [(), (("Anne", "A. Lee"), ())])
+def test_a_question_is_read_as_it_was_written(tmp_path: Path, aliases: tuple[tuple[str, ...], ...]) -> None:
+    question = Question("1", "Who?", ("Ann", "Bob"), ("p",), "bridge", 2, all_answers=True, aliases=aliases)
+    assert load_questions(write(tmp_path, json.dumps(question.to_row()))) == [question]
+    assert without_texts(question).names == [["(text left out)"]]
 
 
 @pytest.mark.parametrize(("name", "text", "question"), SHAPES, ids=[name for name, _, _ in SHAPES])
