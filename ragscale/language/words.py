@@ -107,11 +107,13 @@ _NAMED = rf"""(?:
 _SPACED = rf"(?:{_ANY}\p{{M}}*+(?:{_JOINED})?+)++(?:{_NAMED})?+"
 _RUN = rf"(?:{_TOGETHER}\p{{M}}*+)++"
 _WORD = rf"(?:{_SIGNED})?+{_SPACED}|{_RUN}"
-_SPELT = rf"(?:{_SIGNED}|{_BLANK}[.-])?+{_SPACED}|{_RUN}|[%&@/\#]|[\p{{S}}--[`\u00b4^|~\u00a8]]"
-_VALUED = rf"""
-    (?:{_SIGNED})?+{_SPACED}(?:(?<=(?<![{_INSIDE}&])(?:{_LETTER}\p{{M}}*){{1,2}})-(?![{_INSIDE}-]))?+
-  | {_RUN} | [%\u2030\p{{Sc}}]
-"""
+_MINUS = rf"-(?<=(?<![{_INSIDE}&])(?:(?:{_LETTER}\p{{M}}*){{1,2}}|a{{3}}|b{{3}}|c{{3}})-)(?![{_INSIDE}-])"
+"""Of a blood group, a mark or a rating: behind one or two letters, or three that are the same."""
+_SPELT = rf"(?:{_SIGNED}|{_BLANK}[.-])?+{_SPACED}(?:{_MINUS})?+|{_RUN}|[%&@/\#]|[\p{{S}}--[`\u00b4^|~\u00a8]]"
+_VALUED = rf"(?:{_SIGNED})?+{_SPACED}(?:{_MINUS})?+|{_RUN}|[%\u2030\p{{Sc}}]"
+_FLAT = re.compile("(?<=[A-Ga-g])\u266d")
+_GREEK_ACCENT = r"(?<=\p{Greek}\p{M}*)[\u0300\u0301\u0308\u0313\u0314\u0342]"
+"""Accents, breathings and the diaeresis, which Greek capitals do without or move."""
 _CHARACTER = rf"{_TOGETHER}\p{{M}}*+"
 _TORN = rf"(?<={_TOGETHER}\p{{M}}*)[^\S\n]*\n[^\S\n]*(?={_TOGETHER})"
 """A line end within a run of a script without spaces."""
@@ -236,24 +238,40 @@ def runs(text: str) -> list[str]:
 
 
 def spelling(text: str) -> list[str]:
-    """`words` with the signs by which names differ: ``.net``, ``%`` of ``5%``, ``$`` of ``$5``."""
+    """`words` with the signs by which names differ: ``.net``, ``%`` of ``5%``, ``$`` of ``$5``, ``A-``.
+
+    As in `valued`, ``C♯`` is ``C#``, ``B♭`` is ``Bb``, and Greek has no accents.
+    """
     found: list[str] = []
-    for chunk in text.split():
+    for chunk in _typed(text).split():
         for run in _cut(chunk, _SPELT):
-            found += characters(run)
+            found += characters(_unaccented(run))
     return found
 
 
 def valued(text: str) -> list[str]:
     """`words` with the signs that make another value of them: ``5 %``, ``5 $`` (of ``$5`` too), ``A-``.
 
-    A sign stands after its number.
+    A sign stands after its number. Signs of notes are as they are typed (``C♯`` is ``C#``, ``B♭`` is ``Bb``), and Greek
+    is without its accents: capitals have none.
     """
-    found = [run for chunk in grouped(closed(text)).split() for run in _cut(chunk, _VALUED)]
+    found = [_unaccented(run) for chunk in grouped(closed(_typed(text))).split() for run in _cut(chunk, _VALUED)]
     for at, sign in enumerate(found[:-1]):
         if unicodedata.category(sign[0]) == "Sc" and found[at + 1][-1].isdecimal():
             found[at : at + 2] = [found[at + 1], sign]
     return [word for run in found for word in characters(run)]
+
+
+def _typed(text: str) -> str:
+    """A text with signs of notes as a keyboard has them."""
+    return text if text.isascii() else _FLAT.sub("b", text.replace("\u266f", "#"))
+
+
+def _unaccented(run: str) -> str:
+    """A run of the normal form without Greek accents."""
+    if run.isascii():
+        return run
+    return unicodedata.normalize("NFC", _compiled(_GREEK_ACCENT).sub("", unicodedata.normalize("NFD", run)))
 
 
 def amounts(text: str) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from ragscale.language.answers import Normalisation, normal_answer
 from ragscale.measure.metrics import exact_match, f1, overlap, retrieved
 from ragscale.measure.questions import Question
+from ragscale.prompts.parse import in_list
 from ragscale.prompts.repeats import normalise
 from ragscale.types import Event, Passage
 
@@ -30,8 +31,8 @@ _BETWEEN = re.compile(
     r"(?<![0-9]),|,(?![0-9]{3}(?![0-9]))|[;\n\u3001\uff0c\uff1b\u060c\u061b]|\band\b|&", re.IGNORECASE
 )
 """Between two answers; a comma within a number, ``1,000``, is none."""
-_MARK = re.compile(r"^\s*(?:\(?[0-9]{1,2}[.)](?![0-9])\s*|[-*\u2022]\s+)(?=\S)")
-"""Before an answer of a list: ``1.``, ``(2)``, ``-``."""
+_MARK = re.compile(r"^\s*(?:\(?([0-9]{1,2})[.)](?![0-9])\s*|[-*\u2022]\s+)(?=\S)")
+"""Before an answer of a list: ``1.``, ``(2)``, ``-``; a number is one only beside its neighbour."""
 
 
 def score(question: Question, answer: str, stop_reason: str) -> tuple[float, float]:
@@ -40,7 +41,7 @@ def score(question: Question, answer: str, stop_reason: str) -> tuple[float, flo
     A question without gold answers wants one of `ABSTENTIONS`, all or nothing (SQuAD 2.0's rule for its empty answer);
     an empty answer counts where the run ended by itself, not where its budget did. One that wants all answers compares
     sets, as PhantomWiki does: both sides are cut at commas and semicolons of any script, line ends and "and", not
-    within a number, and without the numbers of a list (``1.``); exact match is equality of the sets, F1 that of their
+    within a number, and without the numbers of a list (``1.``, but ``2. Bundesliga``); exact match is equality of the sets, F1 that of their
     items; of an answer's names those that were said count, and the first where none was. Else the best of the gold
     answers counts; see `ragscale.measure.metrics`.
 
@@ -57,13 +58,20 @@ def score(question: Question, answer: str, stop_reason: str) -> tuple[float, flo
         return float(right), float(right)
     by = question.normalisation
     if question.all_answers:
-        said = _items(answer, by)
+        said = _items(answer, by, {normal_answer(name, by) for names in question.names for name in names})
         return _of_sets(said, {item for names in question.names for item in _named(names, said, by)})
     return exact_match(answer, question.answers, by), f1(answer, question.answers, by)
 
 
-def _items(text: str, by: Normalisation) -> set[str]:
-    return {item for part in _BETWEEN.split(text) if (item := normal_answer(_MARK.sub("", part), by))}
+def _items(text: str, by: Normalisation, names: Collection[str] = ()) -> set[str]:
+    parts = _BETWEEN.split(text)
+    numbers = [int(mark[1] or 0) if (mark := _MARK.match(part)) else 0 for part in parts]
+    items = set()
+    for at, part in enumerate(parts):
+        whole = normal_answer(part, by)
+        own = whole in names or (numbers[at] and not in_list(numbers, at))  # "2. Bundesliga"
+        items.add(whole if own else normal_answer(_MARK.sub("", part), by))
+    return items - {""}
 
 
 def _named(names: Sequence[str], said: set[str], by: Normalisation) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Reply
@@ -21,6 +21,7 @@ __all__ = [
     "QUERY",
     "closing",
     "distinct",
+    "in_list",
     "load",
     "measured",
     "note",
@@ -278,22 +279,33 @@ def _lines(text: str) -> list[str]:
 
 
 def unnumbered(lines: list[str]) -> list[str]:
-    """Lines without the numbers of a list, but with those that are a query's own ("24) TV series")."""
+    """Lines without the numbers of a list, but with those that are a query's own ("24) TV series", "1. FC Köln")."""
     numbers = [int(m[1]) if (m := _NUMBER.match(line)) else 0 for line in lines]
+    bare = [_NUMBER.sub("", line) for line in lines]
     return [
-        _NUMBER.sub("", line) if _in_list(numbers, at, line) else line
+        bare[at] if in_list(numbers, at) or (0 < numbers[at] < 10 and _is_item(bare[at])) else line
         for at, line in enumerate(lines)
-    ]  # fmt: skip
+    ]
 
 
-def _in_list(numbers: list[int], at: int, line: str) -> bool:
-    """Whether the number before a line is its place in a list."""
-    number = numbers[at]
-    beside = numbers[max(0, at - 1) : at] + numbers[at + 1 : at + 2]
-    return bool(number) and (
-        number == at + 1 or any(other and abs(other - number) == 1 for other in beside)
-        or (number < 10 and line.rstrip().endswith("?"))
-    )  # fmt: skip
+def in_list(numbers: Sequence[int], at: int) -> bool:
+    """Whether the number before a line is its place in a list: the next number above or below is its neighbour.
+
+    Args:
+        numbers: Of the lines, 0 for none.
+        at: Which line.
+    """
+    if not numbers[at]:
+        return False
+    ways = (range(at - 1, -1, -1), range(at + 1, len(numbers)))
+    beside = (next((numbers[place] for place in way if numbers[place]), 0) for way in ways)
+    return any(other and abs(other - numbers[at]) == 1 for other in beside)
+
+
+def _is_item(text: str) -> bool:
+    """Whether what stands behind a lone number is written as a list's item is, and not as the rest of a name."""
+    bare = " ".join(text.split())
+    return bare.endswith("?") or bare[:1].islower() or says_none(bare) or query(bare) != bare
 
 
 def note(value: Any) -> str:

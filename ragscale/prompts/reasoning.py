@@ -19,10 +19,12 @@ from ragscale.types import Passage
 __all__ = ["critique", "draft", "follow_up", "inferential", "keywords", "sentence"]
 
 _END = re.compile(r"[.!?\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*(?=\s|$)|(?<=[\u3002\uff01\uff1f])|\n")
-# What stands before a full stop that ends no sentence: a title, an initial, letters with a full stop each.
+# What stands before a full stop that ends no sentence: a title, an initial, letters with a full stop each, an ordinal
+# number ("of 1. FC Köln", "am 3. Oktober").
 _SHORT = re.compile(
     r"(?:^|[\s(\"])(?:Mrs?|Ms|Dr|St|Mt|Ft|Jr|Sr|Prof|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|Pres|Inc|Ltd|Corp|Bros|No|"
-    r"Vol|vs|etc|ca|approx|e\.g|i\.e|[A-Z]|(?:[A-Za-z]\.)+[A-Za-z])$"
+    r"Vol|vs|etc|ca|approx|e\.g|i\.e|[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]|"
+    r"(?i:against|by|for|from|is:|of|the|with|am|beim|dem|den|der|des|die|im|ist:|vom|zum) \d{1,2})$"
 )
 _LABEL = re.compile(
     r"^\W*(?:(?:next |first )?(?:sentence|thought|reasoning|step)\b[ \d]*[:.]\s*|\d{1,2}[.)]\s+|[-*]\s+)", re.I

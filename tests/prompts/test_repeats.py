@@ -19,6 +19,8 @@ from ragscale.prompts import fresh, normalise
         ("F# history", "F history"),
         (".NET founder", "net founder"),
         ("A* search", "A search"),
+        ("Blood type A- share", "Blood type A share"),
+        ("C\u266f minor", "C minor"),
         ("R&B singer", "RB singer"),
         ("-5 degrees", "5 degrees"),
         ("$100 bill", "100 bill"),
@@ -48,6 +50,8 @@ def test_names_that_differ_by_a_sign_or_a_mark_are_no_repeats(one: str, other: s
         ("\u06a9\u062a\u0627\u0628\u200c\u0647\u0627", "\u06a9\u062a\u0627\u0628\u0647\u0627"),  # a joiner nobody sees
         ("soft\u00adhyphen", "softhyphen"),
         ("Stra\u00dfe", "STRASSE"),
+        ("\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03cc\u03c2"),  # Greek capitals have no accents
+        ("C\u266f minor", "C# minor"),
         ("\uac00", "\u1100\u1161"),  # Hangul, composed and not
         ("... what now", "what now!"),
     ],
