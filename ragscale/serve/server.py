@@ -73,8 +73,9 @@ def serve(
 
     SIGHUP moves to its newest commit.
 
-    Call it in the main thread. The index is searched once before the port is opened, so that a missing model is an
-    error here, and no client waits for its loading. It stays open at the end.
+    Call it in the main thread. The port is taken first, as models may take minutes to load. It is opened when the index
+    was searched once, so that a missing model is an error here, and no client waits for its loading. The index stays
+    open at the end.
 
     Args:
         index: Open.
@@ -85,31 +86,36 @@ def serve(
         rerankers: Models that clients may name in `rerank`: folders or hub names.
         origins: Of web pages that may send requests, as ``http://localhost:3000``; those of others are refused.
         watch: Seconds after which to look for a newer commit of the index, again and again; None for SIGHUP alone.
-        tell: Called with a line about the server when it listens and when it moved to another commit.
+        tell: Called with a line about the server before it loads, when it listens and when it moved to another commit.
 
     Raises:
         InvalidInput: The address cannot be listened on, or an origin is malformed.
         RagscaleError: The index cannot be searched.
     """
     limits = limits or Limits()
-    for rerank in (None, *rerankers):
-        index.search(["ready?"], 1, rerank=rerank)
-    service = Service(index, limits=limits, token=token, rerankers=rerankers, origins=origins)
-    config = uvicorn.Config(
-        service.app(),
-        http=bounded(limits, service.counters),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="error",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=limits.idle_seconds,
-        timeout_graceful_shutdown=limits.shutdown_seconds,
-        h11_max_incomplete_event_size=1 << 16,
-    )
-    with _listening(host, port) as listener:
+    with _taken(host, port) as listener:
+        embedder = index.manifest.embedder
+        models = [*([embedder.name] if embedder else []), *rerankers]
+        tell(f"{index.path}: loading {', '.join(['the index', *models])}; {_url(listener)} opens when that is done")
+        service = Service(index, limits=limits, token=token, rerankers=rerankers, origins=origins)
+        for rerank in (None, *rerankers):
+            index.search(["ready?"], 1, rerank=rerank)
+        config = uvicorn.Config(
+            service.app(),
+            http=bounded(limits, service.counters),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=limits.idle_seconds,
+            timeout_graceful_shutdown=limits.shutdown_seconds,
+            h11_max_incomplete_event_size=1 << 16,
+        )
+        with _refusing(host, port):
+            listener.listen(1024)
         tell(f"{index.path}: {counted(len(index), 'passage')} at {_url(listener)}")
         _Server(config, service, watch, tell).run(sockets=[listener])
 
@@ -171,16 +177,29 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    try:
+def _taken(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that has the port; clients are refused until it listens."""
+    with _refusing(host, port):
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=1024)
+        listener = socket.socket(family)
+    with listener:
+        with _refusing(host, port):
+            if os.name == "posix":  # elsewhere it would let two servers have the port
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address[:2])
+        yield listener
+
+
+@contextmanager
+def _refusing(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
     except (OSError, OverflowError) as error:
         raise InvalidInput(
             f"cannot listen on {host}:{port} ({error})", "Choose another --port, or an address of this machine."
         ) from None
-    with listener:
-        yield listener
 
 
 def _url(listener: socket.socket) -> str:

@@ -16,7 +16,9 @@ from ragscale.language import words as module
 from ragscale.language.words import amounts, closed, folded, grouped, pairs, runs, spelling, valued, words
 
 WORD, SPELT = (module._compiled(pattern) for pattern in (module._WORD, module._SPELT))
-texts = st.text() | st.text(alphabet="aAbé .,-'&+#*_/19½²⁻\u0301\u00ad\u200b長江서울กำ\u0e49\u05d4\"()½İı\n%$♯♭Άάΐς\u0308")
+texts = st.text() | st.text(
+    alphabet="aAbé .,-'&+#*_/19½²⁻\u0301\u00ad\u200b長江서울กำ\u0e49\u05d4\"()½İı\n%$♯♭Άάΐς\u0308"
+)
 
 
 @pytest.mark.parametrize(

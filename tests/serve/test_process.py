@@ -15,6 +15,10 @@ import httpx
 import pytest
 from servers import Served, StartServer
 
+from ragscale.errors import RagscaleError
+from ragscale.index import Index
+from ragscale.serve import serve
+
 TOKEN = "a-token-of-some-length"
 
 
@@ -181,6 +185,7 @@ def test_a_small_queue_under_many_clients(start: StartServer, folder: Path) -> N
         (["--host", "203.0.113.7"], {"RAGSCALE_TOKEN": TOKEN}, "cannot listen on 203.0.113.7:0"),
         (["--limit", "queue"], {}, "--limit 'queue' has no value"),
         (["--limit", "kk=1"], {}, "unknown limit 'kk'"),
+        (["--allow-origin", "somewhere", "--rerank", "/nowhere"], {}, "'somewhere' is not the origin"),
     ],
 )
 def test_what_the_command_refuses(
@@ -195,3 +200,46 @@ def test_what_the_command_refuses(
     assert result.exit_code == 1
     assert problem in result.output
     assert TOKEN not in result.output
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        pytest.param("::1", marks=pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")),
+    ],
+)
+def test_a_port_that_is_taken_is_refused_before_anything_is_loaded(folder: Path, host: str) -> None:
+    """The model that cannot be loaded is not reached."""
+    from typer.testing import CliRunner
+
+    from ragscale.cli import app
+
+    family = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][0]
+    with socket.create_server((host, 0), family=family) as taken:
+        port = taken.getsockname()[1]
+        words = ["--host", host, "--port", str(port), "--rerank", "/nowhere"]
+        result = CliRunner().invoke(app, ["serve", str(folder), *words])
+    assert result.exit_code == 1
+    assert f"cannot listen on {host}:{port}" in result.stderr
+    assert "Choose another --port" in result.stderr
+    assert "loading" not in result.stderr
+    again = CliRunner().invoke(app, ["serve", str(folder), *words])
+    assert "cannot listen" not in again.stderr
+    assert "/nowhere" in again.stderr
+
+
+def test_what_is_loaded_is_told_before_and_clients_are_refused_until_then(folder: Path) -> None:
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", int(line.partition("127.0.0.1:")[2].split()[0])), timeout=30)
+
+    with Index.open(folder) as index, pytest.raises(RagscaleError, match="/nowhere"):
+        serve(index, port=0, rerankers=["/nowhere"], tell=tell)
+    [line] = told
+    assert line.startswith(f"{folder}: loading the index, /nowhere; http://127.0.0.1:")
+    assert line.endswith(" opens when that is done")
