@@ -87,7 +87,7 @@ class TestEndpoints:
         assert parent.held == Spend()
 
     def test_failures_in_the_middle_of_a_chain_are_told_where_they_happened(self) -> None:
-        replies = [Reply({}, 500), None, Reply(b"<html>"), None, Reply(b""), None]
+        replies = [Reply({}, 500), None, Reply(b"[" * 200_000), None, Reply(b""), None]
         shaky = Faltering(*replies)
         answer, parent = asked(shaky, mode=Chain(steps=1))
         assert (answer.text, answer.stop_reason) == ("x", "answered")
@@ -96,7 +96,7 @@ class TestEndpoints:
             ("retrieve", 0, ""),
             ("plan", 2, "failed (HTTP 500)"),
             ("retrieve", 0, ""),
-            ("read", 2, "answered with a body that is not JSON"),
+            ("read", 2, "answered with JSON that is nested too deeply"),
             ("answer", 2, "answered with a body that is not JSON"),
         ]
         assert answer.spend.total.llm_calls == parent.spent.llm_calls == len(shaky.asked) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import math
 import os
@@ -18,6 +19,7 @@ from urllib.request import proxy_bypass
 
 from ragscale.endpoint.urls import is_here
 from ragscale.errors import InvalidInput, MissingDependency
+from ragscale.text import encodable
 
 if TYPE_CHECKING:
     import httpx
@@ -29,8 +31,10 @@ __all__ = [
     "BodyTooLarge",
     "UnknownEncoding",
     "aread_bounded",
+    "html_page",
     "open_client",
     "proxies_to",
+    "proxy_beside",
     "proxy_variables",
     "read_bounded",
     "retry_after",
@@ -49,6 +53,10 @@ _WAIT = re.compile(
 _DURATION = re.compile(r"\s*(\d{1,9}(?:\.\d{1,20})?)(?:\s*(ms|milli|[smhd])[a-z]*)?", re.IGNORECASE)
 _UNITS = {"ms": 1e-3, "milli": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _WAITS = 20  # places looked at
+_PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE)
+_PAGE_BEGINS = 2_000  # characters before which a page has one of these
+_TITLE = re.compile(r"<title(?:\s[^<>]{0,200})?>([^<]{1,1000})", re.IGNORECASE)
+_HEAD, _TITLE_SHOWN = 1 << 16, 100  # bytes of a page read for its title, characters shown of that
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # of zlib; 31: with gzip's head and checksum
 
 
@@ -129,6 +137,22 @@ async def _amoved(response: httpx.Response) -> None:
 def proxies_to(url: str) -> str:
     """The environment variable of the proxy that leads to a URL; empty where it is reached directly (``NO_PROXY``)."""
     return ", ".join(_used(url))
+
+
+def proxy_beside(url: str) -> str:
+    """Remedy of a reply that is hardly the server's, to be put behind another; empty where no proxy leads there."""
+    proxy = proxies_to(url)
+    return f" Or put the host into NO_PROXY: the proxy of {proxy} may have answered in its place." if proxy else ""
+
+
+def html_page(body: bytes) -> str:
+    """A body of HTML in words, with its title: a login, a portal, an error of a gateway; empty for any other body."""
+    text = body[:_HEAD].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    if not text.startswith("<") or not _PAGE.search(text[:_PAGE_BEGINS]):
+        return ""
+    found = _TITLE.search(text)
+    title = " ".join(encodable(html.unescape(found[1])).split()) if found else ""
+    return f"a page of HTML, {title[:_TITLE_SHOWN]!r}, in place of JSON" if title else "a page of HTML in place of JSON"
 
 
 def _used(url: str) -> list[str]:

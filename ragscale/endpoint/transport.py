@@ -21,8 +21,10 @@ from ragscale.endpoint.http import (
     BadEncoding,
     BodyTooLarge,
     aread_bounded,
+    html_page,
     open_client,
     proxies_to,
+    proxy_beside,
     proxy_variables,
     wait_told,
 )
@@ -261,6 +263,13 @@ class Transport:
                         f"{self.shown} answered with a stream, which was not asked for",
                         "Switch streaming off at the server or gateway.",
                     ) from None
+                if page := html_page(data):
+                    raise BrokenAnswerError(
+                        f"{url} answered with {self._masked(page)}",
+                        "Check that the URL is a model server's and ends in /v1: this may be a login or a web "
+                        f"interface.{proxy_beside(url)}",
+                        retryable=True,
+                    ) from None
                 raise self.broken(what) from None
             value = data.decode("utf-8", "replace") if b"<" not in data[:100] else None  # a page of HTML says little
         if not response.is_success:
@@ -439,7 +448,10 @@ class Transport:
 
     def _words(self, value: Any) -> str:
         """The start of the server's own message, without the key should the server echo it."""
-        words, key = said(value)[0], self._key()
+        return self._masked(said(value)[0])
+
+    def _masked(self, words: str) -> str:
+        key = self._key()
         return words.replace(key, "***") if key else words
 
     async def aclose(self) -> None:

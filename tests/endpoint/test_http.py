@@ -25,6 +25,7 @@ from ragscale.endpoint.http import (
     BodyTooLarge,
     UnknownEncoding,
     aread_bounded,
+    html_page,
     open_client,
     proxies_to,
     proxy_variables,
@@ -337,3 +338,23 @@ def read(parts: Iterable[bytes], encoding: str, limit: int, deadline: float = ma
 
 async def aread(parts: Iterable[bytes], encoding: str, limit: int) -> bytes:
     return await aread_bounded(response(parts, encoding), limit)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<html><head><title>Sign in</title>", "a page of HTML, 'Sign in', in place of JSON"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE HTML>\n<TITLE lang=de>An &amp;\n ab</TITLE>", "a page of HTML, 'An & ab', in place"),
+        (b"<!-- portal --><html>" + b" " * 70_000 + b"<title>x</title>", "a page of HTML in place of JSON"),
+        (b'<?xml version="1.0"?><html xmlns="x"><title></title>', "a page of HTML in place of JSON"),
+        (b"<html><title>\xff\x00" + b"x" * 500, "a page of HTML, '\ufffd\\x00" + "x" * 98 + "', in place"),
+        (b"<html>" + b"<title" * 10_000, "a page of HTML in place of JSON"),
+        (b"<error><code>1</code></error>", ""),
+        (b'{"text": "<html>"}', ""),
+        (b"hello <html>", ""),
+        (b"", ""),
+    ],
+)
+def test_a_page_of_html_is_told_by_its_title(body: bytes, words: str) -> None:
+    assert html_page(body).startswith(words)
+    assert bool(html_page(body)) == bool(words)

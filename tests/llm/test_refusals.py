@@ -393,6 +393,34 @@ async def test_a_proxy_that_may_have_refused_is_named(
     assert "HTTP_PROXY" not in str(direct.value)
 
 
+LOGIN = b"<!DOCTYPE html>\n<html><head><title>\n Sign in &amp; go on</title></head><body><form/></body></html>"
+
+
+@pytest.mark.parametrize("spec", ["#m", ""])
+@pytest.mark.parametrize("proxied", [True, False])
+async def test_a_login_page_in_place_of_json_is_told_with_its_title_and_the_proxy(
+    spec: str, proxied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeEndpoint(lambda path, body: Reply(LOGIN)) as server:
+        url = "http://model.example:8000/v1" if proxied else server.url
+        if proxied:
+            monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1").replace("//", "//user:secret@"))
+        with pytest.raises(ModelError) as caught:
+            await load(f"openai:{url}{spec}").generate(ASK, max_tokens=5)
+    error = caught.value
+    path = "chat/completions" if spec else "models"
+    assert error.problem.endswith(f"{url}/{path} answered with a page of HTML, 'Sign in & go on', in place of JSON")
+    assert ("NO_PROXY: the proxy of HTTP_PROXY" in error.remedy) == proxied
+    assert "secret" not in str(error)
+
+
+async def test_a_page_that_repeats_the_key_does_not_bring_it_into_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    page = Reply(b"<html><title>no sk-very-secret</title>")
+    with FakeEndpoint(lambda path, body: page) as server, pytest.raises(ModelError, match=r"'no \*\*\*'"):
+        await Transport(server.url).post("chat/completions", {})
+
+
 async def test_tls_with_a_port_that_speaks_none_is_named() -> None:
     with FakeEndpoint(Refusing("nothing", None)) as server, pytest.raises(EndpointError, match="No TLS with"):
         await load(f"openai:{server.url.replace('http', 'https')}#m").generate(ASK, max_tokens=5)

@@ -365,9 +365,17 @@ def test_proxies_of_the_environment(raw: Raw, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(IndexServerError, match=r"no index server at http://search\.example"):
         rs.RemoteIndex("http://search.example:8765")
     monkeypatch.setenv("HTTP_PROXY", raw.url)
+    named = "NO_PROXY: the proxy of HTTP_PROXY"
     raw.about = raw.reply = reply({}, "407 Who")
-    with pytest.raises(IndexServerError, match="HTTP 407"):
+    with pytest.raises(IndexServerError, match=f"HTTP 407.*{named}"):
         rs.RemoteIndex("http://search.example:8765")
+    raw.about = raw.reply = reply(b"<html><head><title>Sign in</title>")
+    page = "/v1/index answered with a page of HTML, 'Sign in'"
+    with pytest.raises(IndexServerError, match=f"http://search.example:8765{page}.*{named}"):
+        rs.RemoteIndex("http://search.example:8765")
+    with pytest.raises(IndexServerError, match=f"{raw.url}{page}") as direct:
+        rs.RemoteIndex(raw.url)
+    assert "PROXY" not in str(direct.value)
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
     monkeypatch.setitem(__import__("sys").modules, "socksio", None)
     raw.about = reply(ABOUT)

@@ -16,7 +16,9 @@ from ragscale.endpoint.http import (
     BadEncoding,
     BodyTooLarge,
     UnknownEncoding,
+    html_page,
     open_client,
+    proxy_beside,
     proxy_variables,
     read_bounded,
     retry_after,
@@ -141,7 +143,7 @@ class Client:
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise _BusyError(
                 f"no index server at {self.url} (connection refused, or unknown host)",
-                "Start it with `ragscale serve DIR`, or correct the URL.",
+                f"Start it with `ragscale serve DIR`, or correct the URL.{proxy_beside(self.url)}",
             ) from None
         except (httpx.TimeoutException, TimeoutError):
             raise IndexServerError(
@@ -169,6 +171,12 @@ class Client:
         try:
             return reply.validate_json(body)
         except ValidationError as error:
+            if page := html_page(body):
+                raise IndexServerError(
+                    f"{self.url}{path} answered with {page.replace(token, '***') if token else page}",
+                    "Check that the URL is an index server's: this may be a login or another web page."
+                    f"{proxy_beside(self.url)}",
+                ) from None
             raise self.odd(_first(error)) from None
 
     def _failure(self, response: httpx.Response, body: bytes) -> IndexServerError | InvalidInput:
@@ -183,7 +191,8 @@ class Client:
             told = FAILURE.validate_json(body)["error"]
             problem, remedy, ours = f"{self.url}: {told['problem']}", told["remedy"], True
         except ValidationError:
-            problem, remedy, ours = f"{self.url} answered with HTTP {status}", "Check that it is ragscale's.", False
+            problem, ours = f"{self.url} answered with HTTP {status}", False
+            remedy = f"Check that it is ragscale's.{proxy_beside(self.url)}"
         if status in (408, 429, 502, 503):
             busy = _BusyError(problem, remedy)
             busy.retry_after = retry_after(response.headers.get("retry-after")) or 0.0
