@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ragscale.agent import Agent
     from ragscale.budget import Budget
     from ragscale.index.options import SearchOptions
+    from ragscale.llm.store import StoredLLM
     from ragscale.modes import Mode
 
 __all__ = [
@@ -129,6 +131,7 @@ Mmr = Annotated[float | None, _retrieval(help="Maximal marginal relevance, 1 (or
 PassagesK = Annotated[
     int | None, _retrieval("-k", "--k", help="Passages a query, in every mode. Default: the mode's own.")
 ]
+_DEFAULT_LLM = "embedded"
 _SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
@@ -274,13 +277,32 @@ def open_agent(
     if record or replay:
         from ragscale.llm.store import StoredLLM
 
-        model = StoredLLM(record, load(llm)) if record else StoredLLM(cast(Path, replay))
+        model = stored = StoredLLM(record, load(llm)) if record else StoredLLM(cast(Path, replay))
+        if replay:
+            _warn_of_another(llm, stored)
     index = source if not searching else Index.open(source).searching(how, **searching)
     agent = Agent(index, model, budget=budget, seed=seed, how=how, about=about, prices=prices)
     try:
         yield agent
     finally:
         agent.close()
+
+
+def _warn_of_another(llm: str, replay: StoredLLM) -> None:
+    """Warn where the user named another model than the one whose calls are replayed, as nothing else would show it."""
+    from ragscale.llm import ModelWarning
+    from ragscale.llm.spec import named
+
+    then, now = (replay.name, replay.runtime), named(llm)
+    if llm == _DEFAULT_LLM or all(mine == theirs or not theirs for mine, theirs in zip(then, now, strict=True)):
+        return  # a replay needs no --llm, so that the default need not be meant
+    recorded, asked = (f"{name} by {by}" if by else name for name, by in (then, now))
+    warnings.warn(
+        f"{replay.path} holds calls of {recorded}, which are replayed: {asked}, which --llm or RAGSCALE_LLM names, is "
+        "not asked.",
+        ModelWarning,
+        stacklevel=2,
+    )
 
 
 def print_json(value: Any) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ragscale.llm.base import LLM
     from ragscale.llm.openai import OpenAILLM
 
-__all__ = ["FORMS", "OPTIONS", "PROVIDERS", "parse"]
+__all__ = ["FORMS", "OPTIONS", "PROVIDERS", "named", "parse"]
 
 PROVIDERS: dict[str, tuple[str, str | None]] = {
     "deepseek": ("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
@@ -137,6 +137,24 @@ def parse(spec: str) -> LLM:
     if (kind == "openai" and not colon and os.environ.get("OPENAI_BASE_URL")) or _is_model(spec.strip()):
         return _endpoint(_base() if kind == "openai" else f"{_base()}#{spec.strip()}")
     raise InvalidInput(f"Unknown model {spec!r}", FORMS)
+
+
+def named(spec: str) -> tuple[str, str]:
+    """The model that a specification means, by its name and the program that computes it; nothing is opened for it.
+
+    Returns:
+        Each empty where the specification alone does not tell it.
+    """
+    kind, _, rest = spec.strip().partition(":")
+    if kind in ("embedded", "openvino"):
+        from ragscale.weights import pinned
+
+        return Path(rest or pinned.MODELS["llm"].entry).stem, "llama.cpp" if kind == "embedded" else kind
+    address = (rest if kind in ("vllm", "openai", *PROVIDERS) else spec.strip()).partition("?")[0]
+    if kind == "vllm":
+        path = Path(address).expanduser()
+        return (path.absolute().name if path.is_dir() else address), ""
+    return (address.partition("#")[2] if "://" in address else address), ""
 
 
 def _base() -> str:

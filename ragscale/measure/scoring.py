@@ -41,9 +41,9 @@ def score(question: Question, answer: str, stop_reason: str) -> tuple[float, flo
     A question without gold answers wants one of `ABSTENTIONS`, all or nothing (SQuAD 2.0's rule for its empty answer);
     an empty answer counts where the run ended by itself, not where its budget did. One that wants all answers compares
     sets, as PhantomWiki does: both sides are cut at commas and semicolons of any script, line ends and "and", not
-    within a number, and without the numbers of a list (``1.``, but ``2. Bundesliga``); exact match is equality of the sets, F1 that of their
-    items; of an answer's names those that were said count, and the first where none was. Else the best of the gold
-    answers counts; see `ragscale.measure.metrics`.
+    within a number, and without the numbers of a list (``1.``; ``2. Bundesliga`` alone is a name); exact match is
+    equality of the sets, F1 that of their items; of an answer's names those that were said count, and the first where
+    none was. Else the best of the gold answers counts; see `ragscale.measure.metrics`.
 
     Args:
         question: With its gold answers.

@@ -79,6 +79,40 @@ def test_ask_is_recorded_and_replayed(world: tuple[str, str], tmp_path: Path, mo
     assert "--record and --replay together" in both.stderr
 
 
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("openai:http://nowhere/v1#gone?header.X=secret", "gone"),
+        ("ollama:qwen3:4b", "qwen3:4b"),
+        ("openai:openai/gpt-oss", "openai/gpt-oss"),
+        ("vllm:Qwen/Qwen3-8B?tensor-parallel-size=2", "Qwen/Qwen3-8B"),
+        ("embedded:/models/gemma.gguf", "gemma by llama.cpp"),
+        ("openvino", "qwen2.5-coder-1.5b-instruct-q4_k_m by openvino"),
+        ("openai:http://nowhere/v1#scripted", ""),
+        ("openai:http://nowhere/v1", ""),
+        ("openai", ""),
+        (None, ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["ask", "eval"])
+def test_another_model_than_the_one_replayed_is_told(
+    world: tuple[str, str], tmp_path: Path, model: ScriptedLLM, command: str, spec: str | None, told: str
+) -> None:
+    """It is not asked, and the answers are the recorded model's."""
+    calls = tmp_path / "calls"
+    words = [command, world[0], "Does radium glow?" if command == "ask" else world[1], "--mode", "once", "--json"]
+    out = [[], []] if command == "ask" else [["--out", f"{tmp_path}/{name}"] for name in ("then", "now")]
+    first = invoke(*words, *out[0], "--record", str(calls))
+    assert first.exit_code == 0, first.stderr
+    made = len(model.calls)
+    replayed = invoke(*words, *out[1], "--replay", str(calls), *(["--llm", spec] if spec else []))
+    assert replayed.exit_code == 0, replayed.stderr
+    assert len(model.calls) == made
+    line = f"Warning: {calls} holds calls of scripted, which are replayed: {told}, which --llm or RAGSCALE_LLM names"
+    assert (line in replayed.stderr) == ("holds calls of" in replayed.stderr) == bool(told)
+    assert "secret" not in replayed.stderr
+
+
 def test_a_sweep_is_replayed_from_its_own_calls(world: tuple[str, str], tmp_path: Path, model: ScriptedLLM) -> None:
     words = ["sweep", *world, "--mode", "once,chain(steps=1)", "--tokens", "1k,2k", "--json"]
     first = invoke(*words, "--out", f"{tmp_path}/run")
