@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ragscale.corpus.chunks import Cutter
 from ragscale.corpus.encoding import marked, refuse_nul
-from ragscale.corpus.headings import headings
+from ragscale.corpus.headings import headings, named, plain
 from ragscale.corpus.lines import Line, blocks, reading_from, whole
 from ragscale.corpus.metadata import FieldTypes
 from ragscale.corpus.problems import Problems
@@ -92,14 +92,15 @@ def text_parts(source: Source) -> Iterator[Part]:
 
 
 def markdown_parts(source: Source) -> Iterator[Part]:
-    """A Markdown file, titled by its first heading.
+    """A Markdown file, titled by its front matter, else by its first heading.
 
     Raises:
         BadDocument: Invalid UTF-8, or too large.
     """
     data = whole(source, DOCUMENT_LIMIT)
     _, start = marked(data)
-    yield markdown_part(source, utf8(Line(1, start, data[start:]), source))
+    text = utf8(Line(1, start, data[start:]), source)
+    yield markdown_part(source, text, named(text))
 
 
 def markdown_part(source: Source, text: str, title: str = "") -> Part:
@@ -112,7 +113,7 @@ def markdown_part(source: Source, text: str, title: str = "") -> Part:
     refuse_lines(text, source.place)
     title = " ".join(whole_text(title, "title", source.place).split())
     if not title:
-        title = next((heading.text for heading in headings(text) if heading.text), source.stem)
+        title = next((plain(h.text[: 2 * TITLE_LIMIT]) for h in headings(text) if h.text), source.stem)
     return Part(title, text, markdown=True)
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 __all__ = ["SLASHES", "gap", "grouped", "lowered", "on_one_line", "raised"]
 
-_SIMPLE = re.compile(r"[+\-\u2212]?[\u221a-\u221c]?\w+(?:[.,]\w+)*[+\-\u2212]?")  # \u2212: the minus sign
+_SIMPLE = re.compile(r"[+\-\u2212]?[\u221a-\u221c]?\w+(?:[.,]\w+)*[+\-\u2212]?|[+\-\u2212]")  # \u2212: the minus sign
 _BASE = re.compile(r"[\w)\]]+\Z")
 _LOGARITHM = re.compile(r"\b(?:log|lg)\Z")
 _ORDINALS = "aeo"
+_SUM = re.compile(r"\w+(?:[+\-\u2212=/,] ?\w+)+")
+"""An index of more than one part."""
+_CHARGES = ("+", "-", "\u2212")
 SLASHES = ("/", "\u2044")
 """Between raised and lowered text they make a fraction."""
 _ROOTS = {"": "\u221a", "2": "\u221a", "3": "\u221b", "4": "\u221c"}
@@ -45,9 +48,9 @@ def raised(before: str, text: str, after: str) -> str:
     base = _BASE.search(before)
     if base is None or not (text[:1].isalnum() or text[:1] in "+-\u2212"):
         return text
-    if text in ("o", "os") and base.group() in "nN":
-        return text  # No 5
-    if text.isalpha():
+    if text in _CHARGES or (text in ("o", "os") and base.group() in "nN"):
+        return text  # Na+, No 5
+    if text.isalpha() and not (len(text) > 1 and len(base.group()) == 1 and base.group().islower()):  # e^kt
         number = before[-1].isdigit()
         if len(text) > 1 or (text in _ORDINALS if number else len(base.group()) > 1):
             return text  # 21st, 2e, XIXe, Mme
@@ -55,9 +58,16 @@ def raised(before: str, text: str, after: str) -> str:
 
 
 def lowered(before: str, text: str, after: str) -> str:
-    """Lowered text on the line: as it is (``H2O``), but ``_2`` beside a number, and for the base of a logarithm."""
+    """Lowered text on the line: as it is (``H2O``), but ``_2`` beside a number, and for the base of a logarithm.
+
+    An index of several parts is ``_(n+1)``.
+    """
     logarithm = bool(_LOGARITHM.search(before))
     number = text[:1].isdigit() and (before[-1:].isdigit() or after[:1].isdigit())
+    if after.startswith("^") and not before[-1:].isalnum():
+        return f"_{text}"  # both are before their letter
+    if before[-1:].isalpha() and _SUM.fullmatch(text):
+        return f"_({text})"
     if not before[-1:].isalnum() or not (logarithm or number):
         return text
     return f"_{text}{' ' if logarithm and after[:1].isalnum() else gap(text, after)}"

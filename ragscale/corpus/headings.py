@@ -13,10 +13,23 @@ from ragscale.corpus.record import TITLE_LIMIT
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
-__all__ = ["Heading", "headings", "outline", "sections"]
+__all__ = ["Heading", "headings", "named", "outline", "plain", "sections"]
 
 _ANY = re.compile(r"^ {0,3}#|^ {0,3}(?:=+|-+)[ \t]*$|\|", re.MULTILINE)  # of any other text there is nothing to find
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n.*?\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_CODE = re.compile(r"(`+) ?(.+?) ?(?<!`)\1(?!`)")
+_MARKS = re.compile(
+    r"""!?\[(?P<link>[^\[\]]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s[^()]*)?\)
+      | (?P<stars>\*\*\*?)(?=[^\s*])(?P<strong>[^*]+)(?<=\S)(?P=stars)(?!\*)
+      | (?<![*\w])\*(?=[^\s*])(?P<weak>[^*]+)(?<=\S)\*(?![*\w])
+      | </?(?:a|b|i|u|em|strong|code|img|br|sub|sup|span|kbd)\b[^<>]*>
+      | [ \t]*\{\#[\w.:-]+\}\Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A link or picture, emphasis, tags, the id that some give a heading."""
+_FRONT_MATTER = re.compile(r"\A(?:---[ \t]*\n.*?\n(?:---|\.\.\.)|\+\+\+[ \t]*\n.*?\n\+\+\+)[ \t]*(?:\n|\Z)", re.DOTALL)
+_TITLE = re.compile(
+    r"^title[ \t]*[:=][ \t]*(?![>|])(?:\"(?P<double>.*)\"|'(?P<single>.*)'|(?P<bare>\S.*?))[ \t]*$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +46,25 @@ class Heading:
     """The line behind it."""
 
 
+def named(text: str) -> str:
+    """The title in the front matter of a text; empty where there is none."""
+    matter = _FRONT_MATTER.match(text)
+    found = _TITLE.search(matter.group()) if matter else None
+    return (found["double"] or found["single"] or found["bare"] or "").strip() if found else ""
+
+
+def plain(heading: str) -> str:
+    """The words of a heading without marks: of ``**Use** of [pip](url)``, ``Use of pip``."""
+    pieces = _CODE.split(heading)  # text, then marks and text of code, and so on
+    for at in range(0, len(pieces), 3):
+        for _ in range(2):  # a picture or bold text in a link
+            pieces[at] = _MARKS.sub(lambda found: found["link"] or found["strong"] or found["weak"] or "", pieces[at])
+    del pieces[1::3]
+    return " ".join("".join(pieces).split()) or heading
+
+
 def headings(text: str) -> list[Heading]:
-    """All headings of a text, in order; what lies between ``---`` lines at its top (front matter) holds none."""
+    """All headings of a text, in order; front matter, between ``---`` or ``+++`` lines at its top, holds none."""
     return outline(text)[0]
 
 
@@ -65,8 +95,8 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
     The part before the first heading has an empty path.
 
     A heading's own line is left to the path. A section without text is passed over where a section below it has its
-    heading in its path; the heading of any other one stands before the text of the next, at the end behind that of the
-    last. Of a heading beyond `TITLE_LIMIT`, a path has so much that it is beyond it too.
+    heading in its path, without marks (see `plain`); the heading of any other one stands before the text of the next,
+    at the end behind that of the last. Of a heading beyond `TITLE_LIMIT`, a path has so much that it is beyond it too.
     """
     rows = re.split(r"(?<=\n)", text)
     found = headings(text)
@@ -84,7 +114,7 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
         yield last
         last, alone = (
             (
-                " > ".join(part.text[: TITLE_LIMIT + 1] for part in path if part.text),
+                " > ".join(plain(part.text[: 2 * TITLE_LIMIT]) for part in path if part.text),
                 alone + (body.lstrip() if alone else body),
             ),
             "",

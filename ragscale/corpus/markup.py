@@ -31,6 +31,9 @@ _NOT_TEXT += ["annotation", "annotation-xml"]  # of equations: the same once mor
 _NOT_TEXT += ["input", "object", "video", "audio", "canvas"]
 _BOXES = ("button", "select", "iframe", "svg", "input", "object", "video", "audio", "canvas")
 """Those that part the words beside them."""
+_BOX = {True: "[x]", False: "[ ]"}
+_OWN_FRAME = ("main", "article", "section", "aside", "blockquote", "figure", "details", "dialog", "fieldset")
+"""Elements whose headers and footers are their own: who is cited, who signs."""
 _OF_HEAD = ("title", "meta", "link", "base", "script", "style", "noscript", "template")
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _EMPHASIS = ["b", "strong", "i", "em", "code", "kbd", "var", "samp", "tt"]
@@ -40,7 +43,7 @@ _RAISED = re.compile(r"vertical-align\s*:\s*(super|sub)\b", re.IGNORECASE)
 _LAID_OUT = re.compile(r"display\s*:\s*(none|block|flex|grid|table|list-item)", re.IGNORECASE)
 _ROLES = ("navigation", "search", "banner", "contentinfo")
 """Of parts that are navigation, or the page's header and footer, where no element says so."""
-_CHROME = ("mw-editsection", "mw-jump-link", "noprint", "linenos", "lineno", "line-numbers-rows")
+_CHROME = ("mw-editsection", "mw-jump-link", "mw-cite-backlink", "noprint", "linenos", "lineno", "line-numbers-rows")
 """Classes of what wikis and highlighters of code add to a text: links to edit it, numbers of lines."""
 _CLASS = re.compile(r"[a-z]*\.([\w-]+)", re.IGNORECASE)
 _TEXT_PICTURE = re.compile(r"\b(math|mwe-math|latex|tex|emoji|emoticon)", re.IGNORECASE)
@@ -51,6 +54,8 @@ _MARK = re.compile(r"\[?(?:[0-9]{1,3}|[*\u2020\u2021])\]?")
 _NEAR = 100
 """Most elements without text between two that stand side by side."""
 _ESCAPED = re.compile(r"(?m)^([ \t]*(?:- )?)(\d*)\\([-+*.)])(?=[ \t])")
+_DOUBLED = re.compile(r"(```[\s\S]*?```|`[^`\n]*`)|\\(\\(?=[!-/:-@\[-`{-~\n]|\Z))")
+"""Code, or a backslash that was put before another."""
 _UNSEEN = dict.fromkeys((0xAD, 0x2060, 0xFEFF))  # soft hyphens and joiners
 _BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
 
@@ -93,6 +98,7 @@ def markdown_of(root: Any, place: object, limit: int) -> str:
     """
     _refuse_deep(root, place)
     _raise_by_class(root)
+    _write_controls(root)
     _leave_out(root)
     _unwrap(root)
     for link in root.iter("a"):
@@ -111,6 +117,8 @@ def markdown_of(root: Any, place: object, limit: int) -> str:
         text = "".join(element.itertext())
         if _is_word(_before(element)[-1:] + text[:1]) or _is_word(text[-1:] + _after(element)[:1]):
             element.tag = "span"  # marks within a word would part it
+    for ruby in list(root.iter("ruby")):
+        _read_together(ruby)
     for summary in list(root.iter("summary")):
         if next(summary.iter(*_HEADINGS), None) is not None:
             summary.tag = "div"
@@ -146,6 +154,7 @@ def _markdown(body: Any) -> str:
     made = html_to_markdown.convert(html.tostring(body, encoding="unicode", with_tail=False), options)
     # a heading that is none stays escaped; the numbers of lists and clauses are read as they stand
     text = _ESCAPED.sub(r"\1\2\3", (made.content or "").translate(_UNSEEN))
+    text = _DOUBLED.sub(lambda found: found[1] or found[2], text)
     return _BLANKS.sub("", text).strip()
 
 
@@ -191,8 +200,10 @@ def _leave_out(root: Any) -> None:
         if element.tag in _BOXES:
             element.tail = f" {element.tail or ''}"
         element.drop_tree()
+    titles = list(root.iter("h1"))
     for element in list(root.iter("header", "footer")):
-        if not any(above.tag in ("main", "article", "section") for above in element.iterancestors()):
+        titled = len(titles) == 1 and element in titles[0].iterancestors("header")
+        if not titled and not any(above.tag in _OWN_FRAME for above in element.iterancestors()):
             element.drop_tree()
     for element in root.xpath("//body//*[@role]"):
         framed = any(above.tag in ("main", "article", "section") for above in element.iterancestors())
@@ -212,6 +223,23 @@ def _leave_out(root: Any) -> None:
         elif element.tag in _INLINE and element.tag != "a":
             moved = _RAISED.search(element.get("style") or "")
             element.tag = {"super": "sup", "sub": "sub"}[moved[1].lower()] if moved else element.tag
+
+
+def _write_controls(root: Any) -> None:
+    """Write as text what scripts would draw: equations in TeX, what stands in old elements, boxes to tick."""
+    for equation in root.xpath("//script[starts-with(@type, 'math/tex')]"):
+        before = equation.getprevious()
+        drawn = before is not None and not before.tail and "MathJax" in (before.get("class") or "")
+        if not drawn:
+            equation.tag = "span"
+    for box in root.xpath("//input[@type='checkbox']"):
+        apart = _before(box)[-1:].isalnum(), not (box.tail or " ")[0].isspace()
+        box.text = " " * apart[0] + _BOX[box.get("checked") is not None] + " " * apart[1]
+        box.tag = "span"
+    for element in root.iter("output", "progress", "meter"):
+        element.tag = "span"
+    for element in root.iter("xmp", "listing", "plaintext"):
+        element.tag = "pre"
 
 
 def _signs(root: Any) -> list[Any]:
@@ -293,6 +321,18 @@ def _script(element: Any) -> str:
     return raised(before, text, after)
 
 
+def _read_together(ruby: Any) -> None:
+    """Put the readings of the parts of a word behind all of it, so that it stays one."""
+    parts = [part for part in ruby if part.tag in ("rt", "rtc")]
+    if len(parts) < 2:
+        return
+    reading = "".join("".join(part.itertext()) for part in parts)
+    for part in [part for part in ruby if part.tag in ("rt", "rtc", "rp")]:
+        part.drop_tree()
+    base = "".join("".join(ruby.itertext()).split())
+    _become_text(ruby, f"{base}({''.join(reading.split())})")
+
+
 def _label(items: Any) -> None:
     """Write the labels of a list's items as text, where they are not one number after the other."""
     own = items.xpath("./li")
@@ -300,7 +340,9 @@ def _label(items: Any) -> None:
     number = len(own) if step < 0 and items.get("start") == "1" else _whole(items.get("start"), 1)
     for item in own:
         number = _whole(item.get("value"), number)
-        item.text = f"{numeral(number, items.get('type') or '1')}. {item.text or ''}"
+        first = item[0] if len(item) and not (item.text or "").strip() else None
+        holder = first if first is not None and first.tag in ("p", "div", *_HEADINGS) else item
+        holder.text = f"{numeral(number, items.get('type') or '1')}. {(holder.text or '').lstrip()}"
         number += step
     items.tag = "ul"
 

@@ -17,7 +17,14 @@ _LABEL = 100
 """Most characters of a label."""
 _ROMAN = [(1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")]
 _ROMAN += [(10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")]
+_CHINESE = "\u96f6\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d"  # 0 to 9
+_TENS = ("", "\u5341", "\u767e", "\u5343")
+_RUSSIAN = "".join(letter for letter in map(chr, range(0x430, 0x450)) if letter not in "\u0439\u044a\u044b\u044c")
+_COUNTED = ("chineseCounting", "chineseCountingThousand", "japaneseCounting", "taiwaneseCounting",
+    "taiwaneseCountingThousand", "ideographDigital", "japaneseDigitalTenThousand")  # fmt: skip
 _KINDS = {"lowerLetter": "a", "upperLetter": "A", "lowerRoman": "i", "upperRoman": "I"}
+_KINDS |= dict.fromkeys(_COUNTED, _CHINESE[1]) | {"russianLower": _RUSSIAN[0], "russianUpper": _RUSSIAN[0].upper()}
+_KINDS |= {"decimalZero": "01"}
 
 
 class _Level(NamedTuple):
@@ -25,12 +32,23 @@ class _Level(NamedTuple):
     kind: str
     text: str
     style: str
+    legal: bool
+    """Whether the numbers above it are in figures, whatever they are themselves."""
 
 
 def numeral(number: int, kind: str) -> str:
-    """A number as ``a``, ``A``, ``i`` or ``I`` count; in figures by any other kind, and beyond z and 3999."""
+    """A number as ``a``, ``A``, ``i`` or ``I`` count, Russian or Chinese; in figures by any other kind.
+
+    So beyond the last letter and 3999, and beyond 9999 in Chinese.
+    """
     if kind in ("a", "A") and 0 < number <= 26:
         return chr(ord(kind) + number - 1)
+    if kind in (_RUSSIAN[0], _RUSSIAN[0].upper()) and 0 < number <= len(_RUSSIAN):
+        return _RUSSIAN[number - 1] if kind == _RUSSIAN[0] else _RUSSIAN[number - 1].upper()
+    if kind == _CHINESE[1] and 0 < number < 10_000:
+        return _in_chinese(number)
+    if kind == "01":
+        return f"{number:02}"
     if kind in ("i", "I") and 0 < number < 4000:
         made = ""
         for value, letters in _ROMAN:
@@ -38,6 +56,13 @@ def numeral(number: int, kind: str) -> str:
             number %= value
         return made if kind == "i" else made.upper()
     return str(number)
+
+
+def _in_chinese(number: int) -> str:
+    digits = [int(digit) for digit in str(number)][::-1]
+    made = "".join(_CHINESE[digit] + (_TENS[at] if digit else "") for at, digit in reversed(list(enumerate(digits))))
+    made = re.sub(f"{_CHINESE[0]}+", _CHINESE[0], made).rstrip(_CHINESE[0])
+    return made.removeprefix(_CHINESE[1]) if 10 <= number < 20 else made
 
 
 class Numbering:
@@ -96,6 +121,7 @@ class Numbering:
         def shown(found: re.Match[str]) -> str:
             place = int(found[1]) - 1
             start, kind = (levels[place].start, levels[place].kind) if place in levels else (1, "decimal")
+            kind = "decimal" if level.legal and place != depth else kind
             return numeral(counts.get(place, start), _KINDS.get(kind, ""))
 
         return _PLACE.sub(shown, level.text)[:_LABEL]
@@ -113,6 +139,7 @@ def _levels(definition: Any) -> Iterator[tuple[int, _Level]]:
                 value_at(level, "w:numFmt") or "decimal",
                 value_at(level, "w:lvlText")[:_LABEL],
                 value_at(level, "w:pStyle"),
+                _is_on(level.find("w:isLgl", _NAMES)),
             ),
         )
 
@@ -125,6 +152,10 @@ def value_at(element: Any, path: str) -> str:
     """The ``w:val`` of the element at a path below another; empty where there is none."""
     found = element.find(path, _NAMES)
     return "" if found is None else str(found.get(f"{_W}val", ""))
+
+
+def _is_on(switch: Any) -> bool:
+    return switch is not None and switch.get(f"{_W}val") not in ("0", "false", "off")
 
 
 def _whole(text: str | None, otherwise: int) -> int:

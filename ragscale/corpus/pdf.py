@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
@@ -53,8 +53,11 @@ _BREAK = re.compile(r"([-\u2010\u00ad])[ \t]*\n[ \t]*")
 _BROKEN = re.compile(rf"\w+(?:{_BREAK.pattern}\w+)+")
 _HYPHENED = re.compile(r"\w+-\w+")
 _SPACES = re.compile(r"[ \t]{2,}")
-_LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}  # ff to st
-_UNSEEN = {**_LIGATURES, 0xAD: None, ord(_COLUMN): None}
+_SHAPES = (range(0xFB00, 0xFB50), range(0xFB50, 0xFE00), range(0xFE70, 0xFEFD))
+"""Ligatures, and the forms that letters of Arabic and Hebrew take within words."""
+_LETTERS = {code: unicodedata.normalize("NFKC", chr(code)).strip() for codes in _SHAPES for code in codes}
+_OWN = {0xF001: "fi", 0xF002: "fl"}  # where fonts of Microsoft and Apple have them
+_UNSEEN = {**_LETTERS, **_OWN, 0xAD: None, ord(_COLUMN): None}
 _NAMED = re.compile(r"/((?:f_)?f_[bfhijklt]|T_h|c_t|s_t|t_t)")
 """Names of ligatures that pypdf writes as they are."""
 _ACCENTS = dict(
@@ -69,9 +72,17 @@ _ACCENTED = re.compile(rf"(?<![0-9])(?<!\b[cdjlmnst])([{''.join(_ACCENTS)}])((?<
 _CEDILLA = re.compile(r"([CcSsTt])\u00b8 ?|\u00b8 ?([CcSsTt])")
 _NUMBERED = re.compile(r"([0-9]{1,5})[ \t]+(?=\S)")
 _FEW, _MOST = 5, 0.8
-"""Fewest lines with numbers one after the other, and of all lines, by which they are numbers of the lines."""
+"""Fewest lines with numbers one after the other, and of all lines, by which they are numbers of the lines; of the signs
+of a page, unknown ones, by which it has no text."""
 _INNER = 3
 """Most letters of a word within a compound: mother-in-law, state-of-the-art."""
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u065f\u066e-\u06ef\u06fa-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_LEFT_TO_RIGHT = re.compile("(?![_\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc])\\w")
+_NUMBER = re.compile("[\u0660-\u0669\u06f0-\u06f9]+(?:[.,/:\u066b\u066c][\u0660-\u0669\u06f0-\u06f9]+)*")
+"""A number in figures of Arabic, which pypdf may turn as it turns letters."""
+_MIRRORED = str.maketrans("()[]\u00ab\u00bb", ")(][\u00bb\u00ab")
+_UNKNOWN = "\ufffd"
+"""A sign for which the font names no letter."""
 _TEXT = (b"Tj", b"TJ", b"'", b'"')
 _SHOWS = re.compile(rb"T[jJ]|['\"]|Do")
 
@@ -92,12 +103,15 @@ def pdf_parts(source: Source, problems: Problems) -> Iterator[Part]:
         title = " ".join(str(reader.metadata.title or "").split()) if reader.metadata else ""
         title = whole_text("" if _UNNAMED.fullmatch(title) else title, "title", source.place) or source.stem
         texts = [_whole(text, number, source) for number, text in enumerate(_pages(reader, source), 1)]
-    texts = list(_rejoined(texts))
+    unknown = sum(map(_is_unknown, texts))
+    texts = list(_rejoined(["" if _is_unknown(text) else text for text in texts]))
     if not any(texts):
+        why = "its fonts do not tell which letters their signs are" if unknown else "it may be scanned"
+        force = "--force-ocr " if unknown else ""
         raise BadDocument(
             source.place,
-            f"no text on its {counted(len(texts), 'page')}; it may be scanned",
-            "Recognize its text first, for instance with `ocrmypdf in.pdf out.pdf`.",
+            f"no text on its {counted(len(texts), 'page')}; {why}",
+            f"Recognize its text first, for instance with `ocrmypdf {force}in.pdf out.pdf`.",
         )
     for number, text in enumerate(texts, 1):
         if text:
@@ -112,6 +126,7 @@ def _pages(reader: PdfReader, source: Source) -> Iterator[str]:
     pypdf bounds each step, but a page may be made of many, or be there many times.
     """
     from pypdf.errors import LimitReachedError
+    from pypdf.generic import NameObject
 
     remedy = "Split it into several files, or make it a text file, for instance with `pdftotext`."
     seconds = _SECONDS + _SECONDS_A_MIB * source.size / (1 << 20)
@@ -131,8 +146,11 @@ def _pages(reader: PdfReader, source: Source) -> Iterator[str]:
             pieces: list[_Piece] = []
             rise = _Rise()
             if shows:
+                contents = NameObject("/Contents")
+                own, page[contents] = page.raw_get(contents), _placed(page[contents].get_object(), reader)
                 page.extract_text(visitor_operand_before=on_time, visitor_text=partial(_add_piece, pieces, rise))
-            text = _joined(pieces)
+                page[contents] = own  # the reader holds all pages
+            text = _joined(_in_order(pieces))
             size += len(text)
             if size > DOCUMENT_LIMIT:
                 reason = f"{size:,} characters of text up to page {number:,}, the limit is {DOCUMENT_LIMIT:,}"
@@ -143,6 +161,31 @@ def _pages(reader: PdfReader, source: Source) -> Iterator[str]:
     except _Late:
         reason = f"page {number:,} of {len(reader.pages):,} is not read after {seconds:,.0f} s, the most for its size"
         raise BadDocument(source.place, reason, remedy) from None
+
+
+def _placed(contents: Any, reader: PdfReader) -> Any:
+    """The contents of a page with one step for two of a text: the line begins here, and this text is so far from there.
+
+    Browsers write so behind each change of the font. pypdf forgets at the first step how wide the text before is, and
+    finds a space at the second, in the middle of words.
+    """
+    from pypdf.generic import ContentStream
+
+    stream = ContentStream(contents, reader, "bytes")
+    placed: list[tuple[Any, bytes]] = []
+    for operands, operator in stream.operations:
+        before = placed[-1] if placed else ([], b"")
+        if (operator, before[1]) == (b"Td", b"Tm") and _are_numbers(operands, 2) and _are_numbers(before[0], 6):
+            (x, y), (a, b, c, d, e, f) = map(float, operands), map(float, before[0])
+            placed[-1] = [a, b, c, d, e + x * a + y * c, f + x * b + y * d], b"Tm"
+        else:
+            placed.append((operands, operator))
+    stream.operations = placed
+    return stream
+
+
+def _are_numbers(operands: Any, count: int) -> bool:
+    return len(operands) == count and all(isinstance(operand, int | float) for operand in operands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +237,58 @@ def _add_piece(pieces: list[_Piece], rise: _Rise, text: str, around: Any, matrix
         pieces.append(_Piece(text, x, y + rise.shown * scale, (size or 0) * scale))
 
 
+def _in_order(pieces: list[_Piece]) -> list[_Piece]:
+    """The pieces as they are read: lines from right to left that were written from left to right, turned around.
+
+    pypdf turns each piece with letters from right to left, and those behind it until letters from left to right come.
+    """
+    found: list[_Piece] = []
+    line: list[tuple[_Piece, bool]] = []
+    turned = False
+    for piece in pieces:
+        if _RIGHT_TO_LEFT.search(piece.text):
+            turned = True
+        elif turned and _LEFT_TO_RIGHT.search(piece.text):
+            turned = False
+        if turned and _NUMBER.search(piece.text):
+            piece = replace(piece, text=_NUMBER.sub(lambda number: number[0][::-1], piece.text))
+        line.append((piece, turned))
+        if piece.text.endswith("\n"):
+            found += _turned(line)
+            line = []
+    return found + _turned(line)
+
+
+def _turned(line: list[tuple[_Piece, bool]]) -> list[_Piece]:
+    shown = [piece for piece, _ in line if piece.text.strip()]
+    text = "".join(piece.text for piece in shown)
+    rising = len(shown) > 1 and all(after.x >= before.x for before, after in pairwise(shown))
+    words = sum(map(str.isalpha, _LEFT_TO_RIGHT.findall(text)))
+    if not rising or len(_RIGHT_TO_LEFT.findall(text)) <= words:
+        return [piece for piece, _ in line]
+    groups: list[list[_Piece]] = []  # from left to right: words and numbers that follow each other are one
+    spaced = before = False
+    for piece, turned in line:
+        text = piece.text.strip()
+        inward = _LEFT_TO_RIGHT.search(text) is not None
+        left, right = (piece.text[at].isspace() for at in ((-1, 0) if turned else (0, -1)))
+        gap, spaced = spaced or left, right or (spaced and not text)
+        if not text:
+            continue
+        if inward and before:
+            groups[-1].append(replace(piece, text=f"{' ' * gap}{text}"))
+        else:
+            text = text if inward else text.translate(_MIRRORED)
+            if groups and gap and text[-1] not in "([" and groups[-1][0].text[0] not in ")]":
+                groups[-1][0] = replace(groups[-1][0], text=f" {groups[-1][0].text}")
+            groups.append([replace(piece, text=text)])
+        before = inward
+    found = [piece for group in reversed(groups) for piece in group]
+    return [*found, replace(found[-1], text="\n")] if line[-1][0].text.endswith("\n") else found
+
+
 def _joined(pieces: list[_Piece]) -> str:
     """The text of a page: small text off the line is an exponent or an index, letters printed twice stand once."""
-    pieces = [piece for piece in pieces if piece.text]
     found: list[str] = []
     line = before = None  # line: the last text that is neither raised nor lowered
     at, aside = 0, False
@@ -289,6 +381,11 @@ def _with_cedilla(found: re.Match[str]) -> str:
     return unicodedata.normalize("NFC", f"{found[1] or found[2]}\u0327")
 
 
+def _is_unknown(page: str) -> bool:
+    """Whether most of its signs are of fonts that do not name their letters."""
+    return page.count(_UNKNOWN) > _MOST * len("".join(page.split()))
+
+
 class _Late(BaseException):
     """No `Exception`: pypdf goes on after those in what a page is made of."""
 
@@ -307,5 +404,5 @@ def _decrypt(reader: PdfReader, source: Source) -> None:
 def _whole(text: str, number: int, source: Source) -> str:
     with suppress(UnicodeDecodeError):  # pypdf leaves the halves of characters beyond 16 bits apart
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
-    text = text.replace("\0", "\ufffd")  # a sign that the font has no meaning for
+    text = text.replace("\0", _UNKNOWN)
     return whole_text(text.strip(), "text", f"{source.place}, page {number}")

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 from ragscale.corpus.lines import DAMAGE, LINE_LIMIT, Line, lines, reading_from
@@ -34,7 +35,9 @@ def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[R
 
     The separator is the one that a first line such as ``sep=;`` says, else the one of comma, semicolon, tab and bar
     (tab first, where the file is named .tsv) that finds the text column in the header. Spaces around the names of
-    columns do not belong to them, those around cells do. An empty cell is an absent value, a column without a name is
+    columns do not belong to them, those around cells do, but for spaces behind each separator of the header and so of
+    the rows. Where tabs separate cells, and quotes make rows bad that are good without them, they are signs of texts,
+    as many tools write them. An empty cell is an absent value, a column without a name is
     left out. A metadata column holds truth values, whole numbers or numbers where all its cells do, else text, as where
     `fields` knows it as text; numbers with a sign + or leading zeros, and those that would lose digits or become
     infinite, are text.
@@ -43,12 +46,18 @@ def csv_rows(source: Source, columns: Columns, fields: FieldTypes) -> Iterator[R
         BadDocument: No header with the columns for ids and texts, or one that names a column twice.
     """
     separator = separator_of(source, lambda names: columns.among(names).text in names)
-    place, header = header_of(source, separator)
+    spaced = _is_spaced(source, separator)
+    place, header = header_of(source, separator, spaced=spaced)
     columns.check(header, place)
     columns = columns.among(header)
-    kinds = _kinds(cells_of(source, separator, header), header, columns)
+    rows = partial(cells_of, source, separator, header, spaced=spaced)
+    kinds, bad = _kinds(rows(), header, columns)
+    if bad and separator == "\t":
+        unquoted, worse = _kinds(rows(quoted=False), header, columns)
+        if not worse:
+            rows, kinds = partial(rows, quoted=False), unquoted
     kinds = {name: "str" if fields.types.get(name) == "large_string" else kind for name, kind in kinds.items()}
-    for place, cells in cells_of(source, separator, header):
+    for place, cells in rows():
         if isinstance(cells, BadDocument):
             yield place, cells
         else:
@@ -93,23 +102,32 @@ def header_of(source: Source, separator: str, *, spaced: bool = False) -> tuple[
     return place, header
 
 
+def _is_spaced(source: Source, separator: str) -> bool:
+    """Whether a space stands behind each separator of the header."""
+    _, header = next(cells_of(source, separator), (None, []))
+    return isinstance(header, list) and len(header) > 1 and all(name[:1] == " " for name in header[1:])
+
+
 def _names(cells: list[str]) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _kinds(rows: Iterator[Row], header: list[str], columns: Columns) -> dict[str, str]:
-    """The narrowest type of each metadata column; text for those without a value."""
+def _kinds(rows: Iterator[Row], header: list[str], columns: Columns) -> tuple[dict[str, str], bool]:
+    """The narrowest type of each metadata column, text for those without a value; and whether a row is bad."""
+    bad = False
     possible = {at: ["bool", "int", "float"] for at, name in enumerate(header) if name not in columns.names}
     kinds: dict[str, str] = dict.fromkeys((header[at] for at in possible), "str")
     with suppress(BadDocument, *DAMAGE):  # the rows before it are read, and the second pass reports it
         for _, cells in rows:
             if isinstance(cells, BadDocument):
+                bad = True
                 continue
             for at, candidates in possible.items():
                 if cells[at]:
                     candidates[:] = [kind for kind in candidates if _fits(cells[at], kind)]
                     kinds[header[at]] = candidates[0] if candidates else "str"
-    return kinds
+        return kinds, bad
+    return kinds, True
 
 
 def _fits(cell: str, kind: str) -> bool:
@@ -128,16 +146,20 @@ def _value(cell: str, kind: str) -> str | int | float | bool:
     return int(cell) if kind == "int" else float(cell) if kind == "float" else cell
 
 
-def cells_of(source: Source, separator: str, header: list[str] | None = None, *, spaced: bool = False) -> Iterator[Row]:
+def cells_of(
+    source: Source, separator: str, header: list[str] | None = None, *, spaced: bool = False, quoted: bool = True
+) -> Iterator[Row]:
     """Cells of all rows that are not blank; of those after the header, and held to its width, where it is given.
 
     A bad row comes as its `BadDocument`, and so it goes on. A byte that is not UTF-8 is half a surrogate pair in its
-    cell (`whole_text` refuses it). `spaced`: spaces behind a separator are no part of a cell.
+    cell (`whole_text` refuses it). `spaced`: spaces behind a separator are no part of a cell. Unless `quoted`, quotes
+    are signs like others.
     """
     csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
     with reading_from(source) as stream:
         texts = _Texts(stream, source)
-        reader = csv.reader(texts, delimiter=separator, strict=True, skipinitialspace=spaced)
+        read = partial(csv.reader, texts, delimiter=separator, strict=True, skipinitialspace=spaced)
+        reader = read() if quoted else read(quoting=csv.QUOTE_NONE)
         if header is not None:
             next(filter(None, reader), None)
         while True:

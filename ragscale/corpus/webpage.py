@@ -37,9 +37,10 @@ def html_parts(source: Source) -> Iterator[Part]:
         text = _XML.sub("", _decoded(source), count=1)
         refuse_tags(text.count("<"), _TAGS, source)
         root = parsed(text, source.place)
-        title = root.findtext(".//title") if root is not None else ""
+        # drawings have titles, too
+        title = next(iter(root.xpath("//title[not(ancestor::svg)]/text()")), "") if root is not None else ""
         body = markdown_of(root, source.place, DOCUMENT_LIMIT) if root is not None else ""
-        part = markdown_part(source, body, title or "")
+        part = markdown_part(source, body, title)
     yield part
 
 

@@ -46,7 +46,7 @@ _NOT_TEXT = (
 _OPENS, _CLOSES = "\ue000", "\ue001"
 """Around the number of a paragraph, until it is known what becomes of the paragraph."""
 _NUMBERED = re.compile(f"^{_OPENS}([^{_CLOSES}]*){_CLOSES}")
-_PLAIN_NUMBER = re.compile(r"([0-9]{1,9})[.)]?")
+_PLAIN_NUMBER = re.compile(r"(0|[1-9][0-9]{0,8})[.)]?")
 _TEXTS = (b":document ", b":footnotes ", b":endnotes ")
 """Beginnings of the parts of a package that hold text."""
 _STYLE_PARTS = (b":styles ", b":numbering ")

@@ -15,7 +15,9 @@ from test_bounds import FONT, cell, pdf_of, table
 from test_formats import docx_of, run, written
 
 from ragscale.corpus import Chunking
+from ragscale.corpus.numbering import numeral
 from ragscale.corpus.splitters import split
+from ragscale.errors import BadDocument
 
 HTML = {
     "exponents": (
@@ -232,6 +234,51 @@ HTML = {
         "Rhodium",
     ),
     "numero": ("<p>n<sup>o</sup> 5, N<sup>os</sup> 6, 2<sup>n</sup>", "no 5, Nos 6, 2^n"),
+    "equations in TeX that a script draws": (
+        '<p>if <script type="math/tex">a^2</script> or <script type="math/tex; mode=display">b</script>, '
+        '<span class=MathJax>c</span><script type="math/tex">c</script> and \\(10^6\\)',
+        "if a^2 or b, c and \\(10^6\\)",
+    ),
+    "backslashes": (
+        "<p>C:\\(new)\\ \\d+\\.\\d* a\\\\b</p><pre>C:\\\\(x)</pre><p><code>\\\\(</code>",
+        "C:\\(new)\\ \\d+\\.\\d* a\\\\b\n\n```\nC:\\\\(x)\n```\n\n`\\\\(`",
+    ),
+    "boxes to tick": (
+        "<ul><li><input type=checkbox checked>done<li><input type=checkbox> to do</ul>Paid<input type=checkbox>",
+        "- [x] done\n- [ ] to do\n\nPaid [ ]",
+    ),
+    "values within a line": ("<p>in <output>3</output> days, <meter>70 %</meter> full", "in 3 days, 70 % full"),
+    "elements of old for code": ("<xmp><b>x</b></xmp><listing>y</listing>", "```\n<b>x</b>\n```\n\n```\ny\n```"),
+    "readings of the parts of a word": (
+        "<p><ruby>日<rp>(</rp><rt>に</rt><rp>)</rp>本<rt>ほん</rt></ruby>の<ruby>漢<rb>字</rb><rt>kan</rt><rt>ji</rt></ruby>",
+        "日本(にほん)の漢字(kanji)",
+    ),
+    "labels of items of several paragraphs": (
+        "<ol type=A><li><p>one</p><p>more</p><li><div>two</div></ol><ol><li value=8><h3>Use</h3>x</ol>",
+        "- A. one\n\n  more\n\n- B. two\n\n- ### 8. Use\n  x",
+    ),
+    "who is cited": (
+        "<blockquote>To be<footer>Hamlet</footer></blockquote><aside><header>Box</header>x</aside>"
+        "<footer>gone</footer>",
+        "> To be\n>\n> Hamlet\n\nBox\n\nx",
+    ),
+    "a header with the title": (
+        "<header><h1>Pumps</h1><p>by Ann, 3 May</p></header><p>text</p><header>gone</header>",
+        "# Pumps\n\nby Ann, 3 May\n\ntext",
+    ),
+    "links back from notes": (
+        "<ol><li><span class=mw-cite-backlink><a href='#r'>^</a></span> Smith</ol>",
+        "1. Smith",
+    ),
+    "indices of several parts": (
+        "<p>x<sub>n+1</sub>, a<sub>i,j</sub>, T<sub>1/2</sub>, NaCl<sub>(aq)</sub>, C<sub>60</sub>",
+        "x_(n+1), a_(i,j), T_(1/2), NaCl(aq), C60",
+    ),
+    "charges and powers of letters": (
+        "<p>Na<sup>+</sup>, Cl<sup>\u2212</sup>, e<sup>kt</sup>, M<sup>me</sup>, Fe<sup>3+</sup>, "
+        "<sub>92</sub><sup>235</sup>U",
+        "Na+, Cl\u2212, e^kt, Mme, Fe^3+, _92^235U",
+    ),
     "labels of controls": (
         "<label>Size</label><select><option>S<option>M</select><button>Buy</button> big",
         "Size big",
@@ -244,6 +291,20 @@ def test_html(tmp_path: Path, name: str) -> None:
     page, text = HTML[name]
     (found,) = passages(written(tmp_path, "a.html", f"<!doctype html><title>t</title><body>{page}".encode()))
     assert found.text == text
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        ("<h1><i>Alien</i> (film)</h1>", "Alien (film)"),
+        ("<h1>Why <code>NaN != NaN</code> in <b>C</b></h1>", "Why NaN != NaN in C"),
+        ("<svg><title>Icon</title></svg><h1>Pumps</h1>", "Pumps"),
+        ("<title>Pumps</title><svg><title>Icon</title></svg>x", "Pumps"),
+    ],
+)
+def test_titles_of_html(tmp_path: Path, page: str, title: str) -> None:
+    (found,) = passages(written(tmp_path, "a.html", page.encode()))
+    assert found.title == title
 
 
 @pytest.mark.parametrize(
@@ -474,6 +535,8 @@ def page(content: bytes, font: bytes = FONT) -> bytes:
 
 LATIN = FONT.replace(b">>", b"/Encoding/WinAnsiEncoding>>")
 NAMES = b"/Encoding<</Type/Encoding/BaseEncoding/WinAnsiEncoding/Differences[1/f_f_i/f_l/T_h]>>>>"
+LETTERS = b"/uni05D0/uni05D1/uni05D2/uni05D3/uni06F1/uni06F3/uniFEDF/uniFE92/uniF001"
+HEBREW = FONT.replace(b">>", b"/Encoding<</Type/Encoding/BaseEncoding/WinAnsiEncoding/Differences[1%s]>>>>" % LETTERS)
 LIGATURE = FONT.replace(b">>", b"/Encoding<</Type/Encoding/Differences[1/ffi]>>>>")
 RISING = b"10|6| J, 5 km|2|, x|n+1|, the 21|st| and 3|1|/|2| cups, log|2|32, 101|2| of H|2|O, 7|2|5"
 RISES = (0, 5, 0, 5, 0, 5, 0, 5, 0, 5, 0, -3, 0, -3, 0, -3, 0, -3, 0, 5, 0)
@@ -588,6 +651,34 @@ PDF = {
         page(lines(b"1 of them is a", b"2 metal", b"3 gas", b"4 salt", b"6 water")),
         "1 of them is a\n2 metal\n3 gas\n4 salt\n6 water",
     ),
+    "steps within a line": (
+        page(
+            b"/F 12 Tf 1 0 0 1 50 700 Tm (Vi) Tj /F 11 Tf 1 0 0 1 50 700 Tm 10.67 0 Td (e) Tj "
+            b"/F 12 Tf 1 0 0 1 50 700 Tm 16.8 0 Td (t Nam,) Tj 1 0 0 1 50 700 Tm 60 0 Td (ba) Tj 20 0 Td (na) Tj"
+        ),
+        "Viet Nam, ba na",
+    ),
+    "ligatures of Microsoft's fonts": (page(lines(b"\011ne"), HEBREW), "fine"),
+    "forms of Arabic letters": (page(lines(b"\010\007"), HEBREW), "\u0644\u0628"),
+    "figures of Arabic": (
+        page(lines(b"\005\006", b"\005\006 \002\001"), HEBREW),
+        "\u06f1\u06f3\n\u05d0\u05d1 \u06f1\u06f3",
+    ),
+    "lines from right to left": (
+        page(
+            at(50, 700, b".", 12)
+            + at(53, 700, b"199$")
+            + at(77, 700, b" \\(")
+            + at(87, 700, b"\001\002")
+            + at(106, 700, b"\\) ")
+            + at(113, 700, b"PC 10")
+            + at(150, 700, b" \003\004")
+            + at(50, 686, b"left \001\002")
+            + at(100, 686, b"and right"),
+            HEBREW,
+        ),
+        "\u05d3\u05d2 PC 10 (\u05d1\u05d0) 199$.\nleft \u05d1\u05d0 and right",
+    ),
     "text on its side": (page(b"/F 12 Tf 0 1 -1 0 100 100 Tm (Sideways text) Tj"), "Sideways text"),
 }
 
@@ -597,6 +688,16 @@ def test_pdf(tmp_path: Path, name: str) -> None:
     data, text = PDF[name]
     (found,) = passages(written(tmp_path, "a.pdf", data))
     assert found.text == text
+
+
+def test_a_pdf_whose_fonts_do_not_tell_their_letters(tmp_path: Path) -> None:
+    font = (
+        b"<</Type/Font/Subtype/Type0/BaseFont/F/Encoding/Identity-H/DescendantFonts[<</Type/Font/Subtype/CIDFontType2/"
+    )
+    font += b"BaseFont/F/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>>>]>>"
+    path = written(tmp_path, "a.pdf", page(b"/F 12 Tf 1 0 0 1 50 700 Tm <00000000000000000000> Tj", font))
+    with pytest.raises(BadDocument, match=r"no text on its 1 page; its fonts do not tell .*--force-ocr"):
+        passages(path)
 
 
 def test_chinese_lines_of_a_pdf(tmp_path: Path) -> None:
@@ -680,7 +781,10 @@ NUMBERS = (
     ("decimal %1.", "lowerLetter %2)", "upperRoman %1.%3"),
     ("decimal %1", "decimal %1.%2"),
     ("decimal Article_%1",),
+    ("upperRoman Article_%1", "decimal %1.%2", "decimalZero %3."),
+    ("chineseCountingThousand \u7b2c%1\u6761", "russianLower %2)"),
 )
+LEGAL = "<w:isLgl/>"
 """Levels of lists: kind and text of the numbers."""
 
 
@@ -692,12 +796,13 @@ def numbered(paragraphs: list[tuple[str, int, int, str | None]]) -> bytes:
     for at, levels in enumerate(NUMBERS, 91):
         inner = "".join(
             f'<w:lvl w:ilvl="{depth}"><w:start w:val="{5 if at == 93 else 1}"/><w:numFmt w:val="{level.split()[0]}"/>'
+            f"{LEGAL * (at == 94 and depth == 1)}"
             f'<w:lvlText w:val="{level.split()[1].replace("_", " ")}"/></w:lvl>'
             for depth, level in enumerate(levels)
         )
         definitions.insert(0, parse_xml(f'<w:abstractNum {names} w:abstractNumId="{at}">{inner}</w:abstractNum>'))
     again = '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="1"/></w:lvlOverride>'
-    for number, of, more in ((91, 91, ""), (92, 92, ""), (93, 93, ""), (94, 91, again)):
+    for number, of, more in ((91, 91, ""), (92, 92, ""), (93, 93, ""), (94, 91, again), (95, 94, ""), (96, 95, "")):
         definitions.append(
             parse_xml(f'<w:num {names} w:numId="{number}"><w:abstractNumId w:val="{of}"/>{more}</w:num>')
         )
@@ -721,6 +826,9 @@ def numbered(paragraphs: list[tuple[str, int, int, str | None]]) -> bytes:
         ([("one", 91, 0, None), ("again", 94, 0, None), ("two", 94, 0, None)], "- 1. one\n- 1. again\n- 2. two"),
         ([("a", 91, 0, None), ("b", 91, 2, None), ("c", 91, 2, None)], "1. a\n   - - 1.I b\n     - 1.II c"),
         ([("x", 93, 0, None), ("y", 93, 0, None)], "- Article 5 x\n- Article 6 y"),
+        ([("Scope", 95, 0, "Heading 1"), ("as is", 95, 1, None), ("x", 95, 2, None)],
+         "# Article I Scope\n\n- - 1.1 as is\n    - 01. x"),
+        ([("x", 96, 0, None), ("y", 96, 1, None)], "- \u7b2c\u4e00\u6761 x\n  - \u0430) y"),
         ([("Scope", 92, 0, "Heading 1"), ("Terms", 92, 1, "Heading 2"), ("as in 1.1", 0, 0, None),
           ("Use", 92, 0, "Heading 1"), ("text", 0, 0, None)],
          "# 1 Scope\n\n## 1.1 Terms\n\nas in 1.1\n\n# 2 Use\n\ntext"),
@@ -730,6 +838,22 @@ def test_numbers_of_a_docx(tmp_path: Path, paragraphs: list[tuple[str, int, int,
     """Lists that go on or begin again, letters and Roman numerals, words, headings: as Word counts them."""
     (found,) = passages(written(tmp_path, "a.docx", numbered(paragraphs)))
     assert found.text == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (10, "\u5341"),
+        (19, "\u5341\u4e5d"),
+        (21, "\u4e8c\u5341\u4e00"),
+        (101, "\u4e00\u767e\u96f6\u4e00"),
+        (110, "\u4e00\u767e\u4e00\u5341"),
+        (2005, "\u4e8c\u5343\u96f6\u4e94"),
+        (10_000, "10000"),
+    ],
+)
+def test_chinese_numbers(number: int, text: str) -> None:
+    assert numeral(number, "\u4e00") == text
 
 
 def test_headings_of_a_docx_and_its_title(tmp_path: Path) -> None:

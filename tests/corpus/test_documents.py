@@ -25,7 +25,7 @@ def test_text_and_markdown(tmp_path: Path) -> None:
     assert found[0] == Passage("a.TXT#0", "a", "# not a heading\nplain text", "a.TXT", {"path": "a.TXT"})
     assert [p.id for p in found[1:]] == [f"sub/b.md#{n}" for n in range(len(found) - 1)]
     assert len(found) > 3
-    assert {p.title for p in found[1:]} == {"The *first* heading"}
+    assert {p.title for p in found[1:]} == {"The first heading"}
     assert {p.document for p in found[1:]} == {"sub/b.md"}
     assert all(len(p.text) <= 200 for p in found)
 

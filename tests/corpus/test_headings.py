@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragscale.corpus.headings import headings, sections
+from ragscale.corpus.headings import headings, named, plain, sections
 
 TEXT = """---
 title: not a heading
@@ -64,3 +65,37 @@ def test_paths_hold_the_headings_above(outline: list[tuple[int, str, bool]]) -> 
                 above.insert(0, name)
                 lowest = other
         assert path[:-1] == above
+
+
+@pytest.mark.parametrize(
+    ("heading", "words"),
+    [
+        ("**Oslo** and ***Bergen***", "Oslo and Bergen"),
+        ("`**kwargs` of `f`", "**kwargs of f"),
+        ("[![b](c.svg)](http://d/e_(f)) Pumps", "b Pumps"),
+        ('<a name="x"></a>Use {#use}', "Use"),
+        ("**\u4e2d\u6587**\u6807\u9898", "\u4e2d\u6587\u6807\u9898"),
+        ("5 * 3 * 2, f(*args), List<String>, __init__.py, a [b]", None),
+        ("**", None),
+    ],
+)
+def test_the_words_of_a_heading(heading: str, words: str | None) -> None:
+    assert plain(heading) == (heading if words is None else words)
+    assert next(iter(sections(f"# {heading}\n\ntext\n")))[0] == ""
+    assert [path for path, _ in sections(f"# {heading}\n\ntext\n")][1:] == [plain(heading)]
+
+
+@pytest.mark.parametrize(
+    ("matter", "title"),
+    [
+        ('---\ntags: [a]\ntitle: "My: title"\n---\n# Head\n', "My: title"),
+        ("---\ntitle: It's so\n...\ntext\n", "It's so"),
+        ("+++\n# comment\ntitle = 'Pumps'\n+++\ntext\n", "Pumps"),
+        ("---\ntitle: >\n  folded\n---\n", ""),
+        ("---\nsubtitle: x\n---\n", ""),
+        ("text\n\n---\ntitle: x\n---\n", ""),
+    ],
+)
+def test_titles_in_front_matter(matter: str, title: str) -> None:
+    assert named(matter) == title
+    assert all(heading.text == "Head" for heading in headings(matter) if not matter.startswith("text"))

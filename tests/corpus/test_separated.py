@@ -142,6 +142,26 @@ def test_spaces_around_the_names_of_columns(tmp_path: Path) -> None:
     assert passages(path) == [Passage(" 1", "", " x ", metadata={"a, b": 2})]
 
 
+def test_spaces_behind_each_separator(tmp_path: Path) -> None:
+    path = written(tmp_path, 'id, title, text\n1, "A, B", x\n2, C, "y ""z"""\n')
+    assert passages(path) == [Passage("1", "A, B", "x"), Passage("2", "C", 'y "z"')]
+
+
+@pytest.mark.parametrize(
+    ("data", "texts"),
+    [
+        ('id\ttext\tn\n1\t"Yes," he said\t1\n2\t"open\t2\n3\tx\t3\n', ['"Yes," he said', '"open', "x"]),
+        ('id\ttext\tn\n1\t"a\tb"\t1\n2\t"c ""d"""\t2\n', ["a\tb", 'c "d"']),
+    ],
+)
+def test_quotes_between_tabs(tmp_path: Path, data: str, texts: list[str]) -> None:
+    """They are signs of texts where rows are bad with them and good without."""
+    for name in ("c.tsv", "c.csv"):
+        found = passages(written(tmp_path, data, name))
+        assert [p.text for p in found] == texts
+        assert [p.metadata["n"] for p in found] == list(range(1, len(texts) + 1))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
