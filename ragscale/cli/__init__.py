@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,17 @@ from ragscale.version import __version__
 __all__ = ["app"]
 
 
+_OF_HOME = re.compile(r"\A(--[a-z-]+=)~(?=/|\Z)")
+
+
 class _Root(TyperGroup):
     """Turns ragscale's own errors into a message and an exit code, and its warnings into a line."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # shells leave the ~ of --out=~/index as it stands, and a folder of that name would be made
+        return super().parse_args(
+            ctx, [_OF_HOME.sub(lambda found: found[1] + os.path.expanduser("~"), arg) for arg in args]
+        )
 
     def invoke(self, ctx: Any) -> Any:
         try:

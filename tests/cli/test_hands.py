@@ -144,6 +144,17 @@ def test_h_is_help(words: list[str]) -> None:
     assert "Usage:" in result.stdout
 
 
+def test_options_name_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shells leave ``--out=~/index`` as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_text(json.dumps(PASSAGES[0]))
+    result = run("index", "build", "a.jsonl", "--embedder=none", "--out=~/index", "--description=~ and a~/b")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(run("index", "info", "index", "--json").stdout)["description"] == "~ and a~/b"
+    assert not (tmp_path / "~").exists()
+
+
 def test_commands_on_indexes_print_json(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PASSAGES[:3]))
     (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PASSAGES[2:]))
