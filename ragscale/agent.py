@@ -31,7 +31,7 @@ from ragscale.modes import spec
 from ragscale.modes.core.checkpoints import Checkpoints
 from ragscale.modes.core.costs import check_priced
 from ragscale.modes.core.moves import Context
-from ragscale.modes.core.run import Run, now, prepare
+from ragscale.modes.core.run import Execution, now, prepare
 from ragscale.modes.core.state import event_id, initial
 from ragscale.prompts import profile
 from ragscale.text import encodable
@@ -251,7 +251,7 @@ class Agent:
         chosen = modes.get(mode) if mode is not None else self.mode
         limits = self.budget if budget is None else budget
         async with self._saver(thread_id) as saver:
-            run = await Run.begin(chosen, question, saver, thread_id)
+            run = await Execution.begin(chosen, question, saver, thread_id)
             run.pin(
                 seed=seed, how=self.how or getattr(self.index, "how", None),
                 about=self.about if about is None else about,
@@ -448,7 +448,7 @@ class Agent:
     def _answer(
         self,
         mode: modes.Mode,
-        run: Run,
+        run: Execution,
         ledger: Ledger,
         index: dict[str, str],
         retrieved: dict[str, Passage],

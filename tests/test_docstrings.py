@@ -1,10 +1,11 @@
-"""Docstrings name the thing in its standard term, then say what it does: none begins with "What" or "Where"."""
+"""Words: docstrings name the thing in its standard term, then say what it does, and no two classes share a name."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,32 @@ def test_every_kind_of_docstring_is_read() -> None:
     )
     source += '        self.z = 1\n        "z"\n        if self:\n            "no docstring"\nasync def g():\n    "g"\n'
     assert [text for _, text in sorted(docstrings(source))] == ["module", "x", "class", "y", "method", "z", "g"]
+
+
+def homonyms(modules: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Names of public classes at the top level of more than one module, and those modules, from (name, source)."""
+    found = defaultdict(list)
+    for module, source in modules:
+        for name in {item.name for item in ast.parse(source).body if isinstance(item, ast.ClassDef)}:
+            found[name].append(module)
+    return {name: places for name, places in found.items() if len(places) > 1 and not name.startswith("_")}
+
+
+def test_public_classes_have_names_of_their_own() -> None:
+    package = sorted((ROOT / "ragscale").rglob("*.py"))
+    assert homonyms((str(path.relative_to(ROOT)), path.read_text("utf-8")) for path in package) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shared"),
+    [
+        ("class Run: ...", "class Run(dict): ...", ["Run"]),
+        ("class Run: ...\nclass Tree: ...", "x = 1\nclass Tree: ...", ["Tree"]),
+        ("class Run: ...", "class Runs: ...", []),
+        ("class _Run: ...", "class _Run: ...", []),
+        ("class Run: ...", "class Tree:\n    class Run: ...", []),
+        ("class Run: ...", "from a import Run", []),
+    ],
+)
+def test_homonyms_are_public_classes_at_the_top_level(first: str, second: str, shared: list[str]) -> None:
+    assert homonyms([("a", first), ("b", second)]) == {name: ["a", "b"] for name in shared}

@@ -19,7 +19,7 @@ from ragscale.extras import pip_install
 
 if TYPE_CHECKING:
     from ragscale.llm import LLM, Capabilities
-    from ragscale.llm.openai import Report
+    from ragscale.llm.openai import EndpointReport
 
 __all__ = [
     "Finding",
@@ -213,7 +213,7 @@ async def _try_model(model: LLM, patience: float) -> list[Finding]:
         await model.aclose()
 
 
-def _abilities(model: LLM, can: Capabilities, report: Report | None) -> Finding:
+def _abilities(model: LLM, can: Capabilities, report: EndpointReport | None) -> Finding:
     from ragscale.types import Spend
     from ragscale.view.trace import cost
     from ragscale.words import counted
@@ -243,7 +243,7 @@ def _listed(seen: dict[str, Any], value: bool) -> str:
     return ", ".join(name.replace("_", " ") for name, able in seen.items() if able is value) or "nothing"
 
 
-def _window(report: Report) -> Finding:
+def _window(report: EndpointReport) -> Finding:
     if report.window_from == "assumed":
         detail = f"{report.window} tokens are assumed: the server does not tell"
         return Finding("window", "warning", detail, "Give it: ?window=N in the specification.")
@@ -251,7 +251,7 @@ def _window(report: Report) -> Finding:
     return Finding("window", "ok", f"{report.window} tokens, {who}")
 
 
-def _tokens(report: Report) -> Finding:
+def _tokens(report: EndpointReport) -> Finding:
     counts = {
         "exact": "prompts are counted by the server's tokenizer",
         "named": "prompts are counted by the tokenizer that was named, corrected by the server's usage",
@@ -278,7 +278,7 @@ def _thoughts(allowance: int) -> Finding:
     )
 
 
-def _requests(report: Report, least: int) -> list[Finding]:
+def _requests(report: EndpointReport, least: int) -> list[Finding]:
     """Differences of calls from the default: parameters that the server refuses, no system role, a shortest reply."""
     parts = []
     if least > 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ragscale.cli.terminal import plain
 from ragscale.measure.report.phrases import interval, score
 from ragscale.view.columns import Column, FittedTable
-from ragscale.view.report import Comparison, EqualCost, Estimate, Report, Stopped, Strata
+from ragscale.view.report import ComparisonData, EqualCost, EstimateData, Report, Stopped, Strata
 from ragscale.words import counted, dollars
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _end(one: Stopped, priced: bool) -> Iterable[str]:
     )  # fmt: skip
 
 
-def _found(comparisons: Sequence[Comparison], first: int, second: int) -> Comparison | None:
+def _found(comparisons: Sequence[ComparisonData], first: int, second: int) -> ComparisonData | None:
     """The comparison of two cells, in this order."""
     for one in comparisons:
         if (one["first"], one["second"]) == (first, second):
@@ -218,10 +218,10 @@ def _found(comparisons: Sequence[Comparison], first: int, second: int) -> Compar
             value, low, high = (
                 None if part is None else -part for part in (difference["value"], difference["high"], difference["low"])
             )
-            turned = Estimate(value=value, low=low, high=high, n=difference["n"])
+            turned = EstimateData(value=value, low=low, high=high, n=difference["n"])
             verdicts = {"better": "worse", "worse": "better"}
             verdict = verdicts.get(one["verdict"], one["verdict"])
-            return Comparison(
+            return ComparisonData(
                 first=first, second=second, difference=turned, p=one["p"], verdict=verdict,  # type: ignore[typeddict-item]
                 needed=one["needed"], differ=one["differ"], same=one["same"],
             )  # fmt: skip
@@ -265,7 +265,7 @@ def _heading(text: str) -> Text:
     return Text(f"\n{text}", style="bold underline")
 
 
-def _verdict(found: Comparison) -> Text:
+def _verdict(found: ComparisonData) -> Text:
     from rich.text import Text
 
     if found["same"]:
@@ -286,7 +286,7 @@ def _short(value: str) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _interval(found: Estimate | None) -> str:
+def _interval(found: EstimateData | None) -> str:
     return "-" if found is None else interval(found)
 
 

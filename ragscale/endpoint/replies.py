@@ -19,8 +19,8 @@ from ragscale.text import encodable
 from ragscale.types import ToolCall, Usage
 
 __all__ = [
-    "Choice",
     "Completion",
+    "CompletionChoice",
     "Entry",
     "ModelList",
     "Props",
@@ -306,7 +306,7 @@ class _Message(_Part):
     tool_calls: Annotated[list[_ToolCall], BeforeValidator(_objects(_CALLS))] = []
 
 
-class Choice(_Part):
+class CompletionChoice(_Part):
     """One sample."""
 
     message: Annotated[_Message, BeforeValidator(_object)] = _Message()
@@ -361,7 +361,7 @@ class Choice(_Part):
         """The stop string that ended the sample; empty where none did, or the server does not tell."""
         return self.stop_reason or self.matched_stop or ""
 
-    def after(self, beginning: str) -> Choice:
+    def after(self, beginning: str) -> CompletionChoice:
         """The sample without the turn that it continues, where the server repeats that."""
         content = self.message.content
         if content is None or not content.startswith(beginning):
@@ -382,7 +382,7 @@ class _Timings(_Part):
 class Completion(_Part):
     """The answer of ``/chat/completions`` or ``/completions``."""
 
-    choices: Annotated[list[Choice], BeforeValidator(_objects(_SAMPLES))] = []
+    choices: Annotated[list[CompletionChoice], BeforeValidator(_objects(_SAMPLES))] = []
     usage: Annotated[UsageBlock, BeforeValidator(_object)] = UsageBlock()
     timings: Annotated[_Timings, BeforeValidator(_object)] = _Timings()  # older llama.cpp
     error: Any = None

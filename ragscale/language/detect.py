@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ragscale.language.terms import CODES, NO_LANGUAGE, stemmer_of
 
-__all__ = ["Choice", "detected"]
+__all__ = ["DetectedLanguage", "detected"]
 
 _WINDOW = 200
 """Characters that are told apart at once: shorter texts are put together until they have so many."""
@@ -19,14 +19,14 @@ _SURE = 0.5
 _FALLBACK = "english"
 
 
-class Choice(NamedTuple):
+class DetectedLanguage(NamedTuple):
     """A language of `ragscale.language.terms.CODES` or ``"none"``, and the reason for it."""
 
     language: str
     reason: str
 
 
-def detected(texts: Iterable[str]) -> Choice:
+def detected(texts: Iterable[str]) -> DetectedLanguage:
     """The language that most of some texts are in, by py3langid.
 
     Languages without a stemmer do not count where another has one: its stemmer leaves other scripts alone.
@@ -48,17 +48,17 @@ def detected(texts: Iterable[str]) -> Choice:
             votes[names.get(code, code)] += len(window)
     votes.pop("zxx", None)  # numbers, markup
     if not votes:
-        return Choice(_FALLBACK, "no language is sure" if windows else "too little text to tell")
+        return DetectedLanguage(_FALLBACK, "no language is sure" if windows else "too little text to tell")
     stemmed = {name: count for name, count in votes.items() if stemmer_of(name) in CODES.values()}
     counts = stemmed if sum(stemmed.values()) * 20 > sum(votes.values()) else votes
     best = max(counts, key=counts.__getitem__)
     share = counts[best] / sum(counts.values())
     told = f"{share:.0%} of a sample"
     if best not in CODES.values():
-        return Choice(NO_LANGUAGE, f"{told} is in {best!r}, which has no stemmer here")
+        return DetectedLanguage(NO_LANGUAGE, f"{told} is in {best!r}, which has no stemmer here")
     if share < _SHARE:
-        return Choice(NO_LANGUAGE, f"no language has most of a sample, {best} has {share:.0%}")
-    return Choice(best, told)
+        return DetectedLanguage(NO_LANGUAGE, f"no language has most of a sample, {best} has {share:.0%}")
+    return DetectedLanguage(best, told)
 
 
 @cache

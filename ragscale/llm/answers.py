@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ragscale.endpoint.replies import Choice, Completion
+from ragscale.endpoint.replies import Completion, CompletionChoice
 from ragscale.errors import ModelError
 from ragscale.llm.base import Generation
 from ragscale.llm.notations import begins, ends, one_form
@@ -206,7 +206,7 @@ def _bounded(calls: Sequence[ToolCall], max_tokens: int) -> list[ToolCall]:
     return kept
 
 
-def _sample(asked: Asked, choice: Choice, thinks: bool) -> Sample:
+def _sample(asked: Asked, choice: CompletionChoice, thinks: bool) -> Sample:
     text = choice.written
     shown = bool(choice.thought) or begins(text) or ends(text)
     return asked.sample(text, cut=choice.end == "length", hidden=thinks and not shown)

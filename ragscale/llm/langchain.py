@@ -18,7 +18,7 @@ from ragscale.llm.base import Capabilities, Generation, Score
 from ragscale.llm.continuing import is_open
 from ragscale.llm.manners import Manners
 from ragscale.llm.notices import Notices
-from ragscale.llm.tokens import Estimate, Reports, floor, offered
+from ragscale.llm.tokens import Reports, TokenEstimator, floor, offered
 from ragscale.types import Message, Spend, Tool
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class LangChainLLM:
         self._continues = continues
         self._notices = Notices()
         self._manners = Manners()
-        self._estimate = Estimate()
+        self._estimate = TokenEstimator()
         self._reports = Reports()
         own = next(
             (v for f in ("model", "model_name", "model_id") if isinstance(v := getattr(model, f, None), str)), None

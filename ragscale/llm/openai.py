@@ -21,10 +21,18 @@ from ragscale.llm.memo import Memo
 from ragscale.llm.notations import begins, ends
 from ragscale.llm.notices import Notices
 from ragscale.llm.probe import LENGTH, THINKING, Probe
-from ragscale.llm.tokens import CountMemo, Estimate, LlamaTokenizer, VllmTokenizer, floor, local_tokenizer, offered
+from ragscale.llm.tokens import (
+    CountMemo,
+    LlamaTokenizer,
+    TokenEstimator,
+    VllmTokenizer,
+    floor,
+    local_tokenizer,
+    offered,
+)
 from ragscale.types import Message, Spend, Tool
 
-__all__ = ["OpenAILLM", "Report"]
+__all__ = ["EndpointReport", "OpenAILLM"]
 
 T = TypeVar("T")
 
@@ -35,7 +43,7 @@ _OWNED = frozenset(("model", "messages", "max_tokens", "max_completion_tokens", 
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EndpointReport:
     """Properties of an endpoint that were found out, besides its `Capabilities`."""
 
     window: int
@@ -115,7 +123,7 @@ class OpenAILLM:
         self._manners = Manners()
         self._counts = CountMemo()
         self._local = local_tokenizer(tokenizer) if tokenizer else None
-        self._estimate = Estimate(self._local.count if self._local else None)
+        self._estimate = TokenEstimator(self._local.count if self._local else None)
         self._info: Memo[ServerInfo] = Memo()
         self._trial: Probe | None = None
         self._probe: Memo[Probe] = Memo()
@@ -197,10 +205,10 @@ class OpenAILLM:
             return probe.capabilities
         return replace(probe.capabilities, tools=await self._calls_tools.get(lambda: self._tried(probe, probe.tools)))
 
-    async def report(self) -> Report:
+    async def report(self) -> EndpointReport:
         """Further findings, as ``ragscale doctor`` shows them. Raises `EndpointError` if it cannot be reached."""
         probe, server = await self._probed(), await self._server()
-        return Report(
+        return EndpointReport(
             window=self.context_window,
             window_from="given" if self._window else "told" if server.context_window else "assumed",
             counts="exact" if probe.capabilities.tokenizer else "named" if self._local else "estimated",

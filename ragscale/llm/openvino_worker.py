@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-__all__ = ["MEMORY", "Engine", "main"]
+__all__ = ["MEMORY", "BatchingEngine", "main"]
 
 MEMORY = 2
 """GiB of attention states: some 140,000 tokens of a model of 1.5 billion weights."""
@@ -45,7 +45,7 @@ class Request:
         return bool(self.settings["do_sample"])
 
 
-class Engine:
+class BatchingEngine:
     """Continuous batching: steps, each of all requests together.
 
     A schema is tried out before its first request, alone: one that the engine refuses would break every later step.
@@ -180,7 +180,7 @@ def main(settings: Line) -> None:
         answers.write(f"{json.dumps(answer)}\n")
 
     try:
-        engine = Engine(settings, say)
+        engine = BatchingEngine(settings, say)
         say({"ready": True})
         while True:
             while engine.idle or not lines.empty():

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from ragscale.endpoint.replies import Choice, Completion, read, said
+from ragscale.endpoint.replies import Completion, CompletionChoice, read, said
 from ragscale.endpoint.retry import ATTEMPTS
 from ragscale.endpoint.transport import BrokenAnswerError, ThrottledError, Transport, UnreachableError
 from ragscale.errors import EndpointError, ModelError
@@ -23,8 +23,8 @@ from ragscale.llm.base import Capabilities
 from ragscale.llm.continuing import WAYS, Way, adapt
 from ragscale.llm.manners import Manners
 from ragscale.llm.notations import begins, ends, one_form
-from ragscale.llm.scoring import GrammarScorer, PromptScorer, Scorer
-from ragscale.llm.tokens import SAMPLES, Estimate, LlamaTokenizer, VllmTokenizer, floor, offered
+from ragscale.llm.scoring import ContinuationScorer, GrammarScorer, PromptScorer
+from ragscale.llm.tokens import SAMPLES, LlamaTokenizer, TokenEstimator, VllmTokenizer, floor, offered
 from ragscale.types import Message, Spend, Tool, Usage
 
 __all__ = ["LENGTH", "THINKING", "Probe"]
@@ -83,7 +83,7 @@ class Probe:
         tokenizer: VllmTokenizer | LlamaTokenizer | None,
         *,
         manners: Manners,
-        estimate: Estimate,
+        estimate: TokenEstimator,
         fields: dict[str, Any] | None = None,
         thinking: int | None = None,
         instructions: Sequence[str] = (),
@@ -100,7 +100,7 @@ class Probe:
         """Cost of the trial."""
         self.capabilities = Capabilities()
         """Abilities that were seen."""
-        self.scorer: Scorer | None = None
+        self.scorer: ContinuationScorer | None = None
         """The way of scoring that was seen to work."""
         self.schema_fields: Callable[[dict[str, Any]], dict[str, Any]] = _openai_fields
         """Makes the request fields that constrain an answer to a schema here."""
@@ -411,8 +411,8 @@ class Probe:
             return False
         return abs(usage.prompt_tokens - is_open) < abs(usage.prompt_tokens - closed)
 
-    async def _scorer(self) -> Scorer | None:
-        scorer: Scorer
+    async def _scorer(self) -> ContinuationScorer | None:
+        scorer: ContinuationScorer
         if isinstance(self._tokenizer, LlamaTokenizer):
             scorer = GrammarScorer(self._transport, self._model, self._tokenizer, self._fields)
         elif self._tokenizer is not None:
@@ -421,7 +421,7 @@ class Probe:
             return None
         return scorer if await self._once("score", lambda: self._scores(scorer), broken_tells=True) else None
 
-    async def _scores(self, scorer: Scorer) -> bool:
+    async def _scores(self, scorer: ContinuationScorer) -> bool:
         """Whether it scores. Raises `ModelError` if not; charged all the same."""
         try:
             usage = (await scorer.score(_MESSAGES, "k7")).usage
@@ -436,17 +436,17 @@ THINKING = 1024
 """Tokens for thoughts by default: short thoughts of the models in use end within."""
 
 
-def _thinks(choice: Choice, usage: Usage | None) -> bool:
+def _thinks(choice: CompletionChoice, usage: Usage | None) -> bool:
     """Whether a reply begins with a thought, shown or hidden."""
     hidden = not choice.text and choice.end == "length"
     return _shows(choice) or hidden or bool(usage and usage.reasoning_tokens)
 
 
-def _shows(choice: Choice) -> bool:
+def _shows(choice: CompletionChoice) -> bool:
     return bool(choice.thought) or begins(choice.text or "")
 
 
-def _swallowed(choice: Choice) -> bool:
+def _swallowed(choice: CompletionChoice) -> bool:
     """Whether the server's parser took a whole reply for a thought."""
     return bool(choice.thought) and not choice.text and choice.end == "stop"
 

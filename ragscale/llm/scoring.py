@@ -11,13 +11,13 @@ from ragscale.llm.base import Score
 from ragscale.llm.tokens import LlamaTokenizer, VllmTokenizer
 from ragscale.types import Message, Usage
 
-__all__ = ["GrammarScorer", "PromptScorer", "Scorer"]
+__all__ = ["ContinuationScorer", "GrammarScorer", "PromptScorer"]
 
 
 _LOWEST = 1e6  # a log-probability below this is none
 
 
-class Scorer(Protocol):
+class ContinuationScorer(Protocol):
     """Scores a continuation, its end-of-turn token included."""
 
     async def score(self, messages: Sequence[Message], continuation: str) -> Score:

@@ -23,10 +23,10 @@ from ragscale.types import Message, Tool
 __all__ = [
     "SAMPLES",
     "CountMemo",
-    "Estimate",
     "LlamaTokenizer",
     "LocalTokenizer",
     "Reports",
+    "TokenEstimator",
     "Tokenizer",
     "VllmTokenizer",
     "find_tokenizer",
@@ -109,8 +109,8 @@ def offered(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     return [tool.to_dict() for tool in tools]
 
 
-class Estimate:
-    """Estimates tokens where the server has no tokenizer: by rates of classes of characters, on the high side.
+class TokenEstimator:
+    """Estimator of tokens where the server has no tokenizer: by rates of classes of characters, on the high side.
 
     The rates are those of the tokenizers in use until `calibrate` is given what the server counted for `SAMPLES`. They
     then stay as they are, so that the same question is planned alike whenever it is asked, unless a prompt turns out to

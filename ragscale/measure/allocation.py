@@ -22,7 +22,7 @@ from ragscale.measure.questions import Question
 from ragscale.measure.run import Run
 from ragscale.measure.statistics import Comparison, Interval, compare, holm, interval
 from ragscale.modes.auto.features import FEATURES, features
-from ragscale.modes.auto.policy import Action, CellOf, Fitted, Gain, Policy, Tree, within_auto
+from ragscale.modes.auto.policy import Action, CellOf, Fitted, Gain, Policy, RegressionTree, within_auto
 from ragscale.words import counted
 
 __all__ = ["LEAST", "Allocation", "fit"]
@@ -240,7 +240,7 @@ def _gain(model: Any) -> Gain:
         tree = fitted.tree_
         leaf = tree.children_left < 0
         trees.append(
-            Tree(
+            RegressionTree(
                 feature=np.where(leaf, 0, tree.feature).tolist(),
                 threshold=np.where(leaf, 0.0, tree.threshold).tolist(), left=tree.children_left.tolist(),
                 right=tree.children_right.tolist(),

@@ -159,9 +159,9 @@ def passage_tokens(folder: Path) -> int:
     from ragscale.index import Manifest
     from ragscale.index.storage.passages import full_text
     from ragscale.index.storage.snapshot import open_passages
-    from ragscale.llm.tokens import Estimate
+    from ragscale.llm.tokens import TokenEstimator
 
-    count = Estimate().text
+    count = TokenEstimator().text
     with open_passages(folder, Manifest.read(folder)) as store:
         rows = np.linspace(0, len(store) - 1, min(_SAMPLE, len(store))).astype(np.int64)
         return round(float(np.mean([count(full_text(passage)) for passage in store.take(rows)])))

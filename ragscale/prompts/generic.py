@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from ragscale.prompts import parse
 from ragscale.prompts.instructions import Instruction, fill
-from ragscale.prompts.prompt import NO_INFORMATION, Closing, Form, Plan, Prompt, Reply, Step, Turn
+from ragscale.prompts.prompt import NO_INFORMATION, Closing, ConversationFormat, Plan, Prompt, Reply, Step, Turn
 from ragscale.prompts.text import beginning, documents, findings, glimpses, numbered, numbered_pairs, one_line, pair
 from ragscale.prompts.thoughts import spoken
 from ragscale.types import Message, Passage
@@ -120,7 +120,7 @@ class Generic:
     turn_tokens: int = 1024
     pairs: bool = False
     """Whether the closing answer's prompt has the chain's queries and sub-answers unless a mode says otherwise."""
-    form: Form = field(default_factory=Form)
+    form: ConversationFormat = field(default_factory=ConversationFormat)
     hint: str = ""
     """Said below the question where it is planned for and answered: what an earlier run hands on. Each line clean."""
 

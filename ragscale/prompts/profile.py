@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 from ragscale.arguments import nearest
 from ragscale.errors import InvalidInput
 from ragscale.prompts.instructions import Instruction
-from ragscale.prompts.prompt import Closing, Form, Plan, Prompt, Reply, Step, Turn
+from ragscale.prompts.prompt import Closing, ConversationFormat, Plan, Prompt, Reply, Step, Turn
 from ragscale.prompts.published import (
     CORAG,
     HYBRID_DEEP_SEARCH,
@@ -41,7 +41,7 @@ class Profile(Protocol):
         ...
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ConversationFormat:
         """The manner of its multi-query conversations."""
         ...
 
@@ -120,7 +120,7 @@ _MODELS = (
 )
 
 
-_FORM = frozenset(field.name for field in fields(Form))
+_FORM = frozenset(field.name for field in fields(ConversationFormat))
 
 
 def profile(
@@ -133,7 +133,7 @@ def profile(
         model: The model's name, as an endpoint or a file has it.
         file: A template file, whose texts replace those of the profile.
         about: Description of the corpus; see `Generic.about`.
-        settings: Fields of the profile (``plan_tokens``) and of its `Form` (``separator``) to set.
+        settings: Fields of the profile (``plan_tokens``) and of its `ConversationFormat` (``separator``) to set.
 
     Raises:
         InvalidInput: The name or a setting is unknown, or the file cannot be used, or has a key without any effect.

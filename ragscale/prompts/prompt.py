@@ -16,7 +16,7 @@ __all__ = [
     "Act",
     "Acted",
     "Closing",
-    "Form",
+    "ConversationFormat",
     "Plan",
     "Prompt",
     "Reply",
@@ -175,7 +175,7 @@ TAGS = Tags()
 
 
 @dataclass(frozen=True)
-class Form:
+class ConversationFormat:
     """The manner of a multi-query conversation; a profile has its paper's."""
 
     stop: tuple[str, ...] = ()

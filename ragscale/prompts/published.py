@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ragscale.prompts.prompt import NO_INFORMATION, Form, Tags
+from ragscale.prompts.prompt import NO_INFORMATION, ConversationFormat, Tags
 from ragscale.prompts.templated import Templated
 
 __all__ = ["CORAG", "HYBRID_DEEP_SEARCH", "PARALLEL_SEARCH", "RAG_R1", "RAG_R1_SINGLE", "SEARCH_R1"]
@@ -106,7 +106,7 @@ Reply with Yes or No and nothing else.""",
 )
 """CoRAG (arXiv 2501.14342): one user message a move, plain text, pairs in the answer's prompt."""
 
-_ROUND = Form(
+_ROUND = ConversationFormat(
     stop=("</search>",),
     continued=True,
     closing="turn",

@@ -43,9 +43,9 @@ def turn(text: str, most: int, *, separator: str | None = ",", capped: bool = Tr
     Args:
         text: The reply, without what the turn began with.
         most: Queries at most.
-        separator: See `Form.separator`.
-        capped: See `Form.capped`.
-        marks: See `Form.tags`.
+        separator: See `ConversationFormat.separator`.
+        capped: See `ConversationFormat.capped`.
+        marks: See `ConversationFormat.tags`.
 
     Returns:
         None for a turn with neither.

@@ -38,7 +38,7 @@ from ragscale.serve.responses import (
     told,
 )
 from ragscale.serve.retrieve import Retrieval, Wanted
-from ragscale.serve.searches import PARAMETERS, Search, parse_search, refuse_unknown, sliced
+from ragscale.serve.searches import PARAMETERS, SearchCall, parse_search, refuse_unknown, sliced
 from ragscale.types import Hit
 from ragscale.version import __version__
 from ragscale.words import counted
@@ -154,7 +154,7 @@ class Service:
         if len(bodies) > self.limits.queries:
             raise InvalidInput(f"{len(bodies):,} searches, the limit is {self.limits.queries:,}", "Send fewer.")
         searches = [self._parsed(item) for item in bodies]
-        size = sum((search.size for search in searches if isinstance(search, Search)), Size())
+        size = sum((search.size for search in searches if isinstance(search, SearchCall)), Size())
         most = self.limits.size
         if size.passes(most):
             raise InvalidInput(
@@ -167,14 +167,14 @@ class Service:
         self.counters.searched(sum(len(answer) for answer in answers if not isinstance(answer, RagscaleError)))
         return results_reply({"fingerprint": fingerprint}, [await self._result(answer) for answer in answers])
 
-    async def _all(self, searches: Sequence[Search | RagscaleError]) -> list[list[list[Hit]] | RagscaleError]:
+    async def _all(self, searches: Sequence[SearchCall | RagscaleError]) -> list[list[list[Hit]] | RagscaleError]:
         answers: list[list[list[Hit]] | RagscaleError] = []
-        for part in sliced(searches, lambda search: search.work if isinstance(search, Search) else 0):
+        for part in sliced(searches, lambda search: search.work if isinstance(search, SearchCall) else 0):
             answers += await asyncio.gather(*(self._one(search) for search in part))
         log_failures(answer for answer in answers if isinstance(answer, RagscaleError))
         return answers
 
-    async def _one(self, search: Search | RagscaleError) -> list[list[Hit]] | RagscaleError:
+    async def _one(self, search: SearchCall | RagscaleError) -> list[list[Hit]] | RagscaleError:
         if isinstance(search, RagscaleError):
             return search
         try:
@@ -188,17 +188,17 @@ class Service:
             return as_json({**body, "status": status})
         return b'{"hits":[%b]}' % await lists_as_json(answer, hit_to_json)
 
-    def _parsed(self, body: dict[str, Any]) -> Search | RagscaleError:
+    def _parsed(self, body: dict[str, Any]) -> SearchCall | RagscaleError:
         try:
             return self._parse(body)
         except RagscaleError as error:
             return error
 
-    def _parse(self, body: dict[str, Any]) -> Search:
+    def _parse(self, body: dict[str, Any]) -> SearchCall:
         refuse_unknown(body, PARAMETERS)
         return parse_search(body, self.limits, k=_K, rerankers=self._rerankers)
 
-    async def _search(self, search: Search) -> list[list[Hit]]:
+    async def _search(self, search: SearchCall) -> list[list[Hit]]:
         where = search.options.get("where")
         if where is not None:
             # kept once it was read. One after the other: to read one holds the interpreter, so that several at once

@@ -13,7 +13,7 @@ from ragscale.index.query.request import DEPTH, Size, work_of
 from ragscale.serve.limits import Limits
 from ragscale.words import counted
 
-__all__ = ["OPTIONS", "PARAMETERS", "Search", "parse_search", "refuse_unknown", "sliced"]
+__all__ = ["OPTIONS", "PARAMETERS", "SearchCall", "parse_search", "refuse_unknown", "sliced"]
 
 T = TypeVar("T")
 _SLICE = 16_384  # of `work_of`: what one request has the index do before others get their turn
@@ -25,7 +25,7 @@ PARAMETERS = ("queries", "k", "how", *OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class SearchCall:
     """One call of `Index.search`."""
 
     queries: Sequence[str]
@@ -81,7 +81,7 @@ def sliced(items: Iterable[T], work: Callable[[T], int], most: int = _ITEMS) -> 
         yield part
 
 
-def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Collection[str] = ()) -> Search:
+def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Collection[str] = ()) -> SearchCall:
     """A search from JSON.
 
     Args:
@@ -94,7 +94,7 @@ def parse_search(data: dict[str, Any], limits: Limits, *, k: int, rerankers: Col
         InvalidInput: It passes a limit, names another reranker, or its queries or k are not what they should be.
     """
     options = {name: data[name] for name in OPTIONS if data.get(name) is not None}
-    search = Search(_queries(data.get("queries"), limits), data.get("k", k), data.get("how"), options)
+    search = SearchCall(_queries(data.get("queries"), limits), data.get("k", k), data.get("how"), options)
     if isinstance(search.k, bool) or not isinstance(search.k, int) or not 1 <= search.k <= limits.k:
         raise InvalidInput(f"k is {_shown(search.k)}", f"Ask for 1 to {limits.k:,} hits a query.")
     reranker = options.get("rerank")

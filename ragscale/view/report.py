@@ -17,9 +17,9 @@ from ragscale.text import encodable
 from ragscale.view.page import compressed, document, lean
 
 __all__ = [
-    "Axis", "CellData", "Change", "Chart", "Comparison", "Curve", "Drop", "EqualCost", "Estimate", "Interaction",
-    "Level", "Oracle", "Pair", "Point", "Problem", "QuestionData", "Recall", "Report", "RunInfo", "Runs", "Stopped",
-    "Strata", "Stratum", "Verdict", "report_page",
+    "Axis", "CellData", "Change", "Chart", "ComparisonData", "Curve", "DropData", "EqualCost", "EstimateData",
+    "InteractionData", "Level", "OracleData", "Pair", "Point", "ProblemData", "QuestionData", "Recall", "Report",
+    "RunInfo", "Runs", "Stopped", "Strata", "StratumData", "Verdict", "report_page",
 ]  # fmt: skip
 
 Axis = Literal["tokens", "serial_tokens", "rounds", "seconds", "usd"]
@@ -29,7 +29,7 @@ Verdict = Literal["better", "worse", "equivalent", "undecided"]
 """Finding on the first cell of a pair; ``equivalent``: within the margin."""
 
 
-class Estimate(TypedDict):
+class EstimateData(TypedDict):
     """A mean or a rate with its interval."""
 
     value: float | None
@@ -99,12 +99,12 @@ class CellData(TypedDict):
     seed: int
     run: int
     """Place in `Report.runs`."""
-    score: Estimate
+    score: EstimateData
     """Mean F1, or whatever `Report.score` names."""
-    em: Estimate
-    recall: Estimate | None
+    em: EstimateData
+    recall: EstimateData | None
     """Share of questions all of whose gold passages were retrieved; None where no gold passages are known."""
-    cost: dict[Axis, Estimate]
+    cost: dict[Axis, EstimateData]
     """Mean a question; a price that is not known is left out."""
     runs: Runs
 
@@ -155,12 +155,12 @@ class Chart(TypedDict):
     """Anything to be said below it: why a family has no curve. May be empty."""
 
 
-class Comparison(TypedDict):
+class ComparisonData(TypedDict):
     """Two cells, paired by question."""
 
     first: int
     second: int
-    difference: Estimate
+    difference: EstimateData
     """Of the scores, first less second."""
     p: float | None
     """After correction for the number of comparisons; None where there was no test."""
@@ -181,7 +181,7 @@ class Level(TypedDict):
     """``up to 4,000 tokens``."""
     cells: list[int]
     """Best first."""
-    comparisons: list[Comparison]
+    comparisons: list[ComparisonData]
     """Of each pair of them, or of each with one of them. In either order."""
     reference: int
     """The cell that the others are compared with at first: the best, or the baseline."""
@@ -200,13 +200,13 @@ class EqualCost(TypedDict):
     """May be empty."""
 
 
-class Stratum(TypedDict):
+class StratumData(TypedDict):
     """Questions that are alike."""
 
     label: str
     """``2 hops``."""
     n: int
-    scores: list[Estimate | None]
+    scores: list[EstimateData | None]
     """In the order of `Strata.cells`."""
     best: int | None
     """Place in `Report.cells`; None where no cell is better than all others."""
@@ -214,7 +214,7 @@ class Stratum(TypedDict):
     """Finding, in a sentence. May be empty."""
 
 
-class Interaction(TypedDict):
+class InteractionData(TypedDict):
     """Test of whether the order of modes depends on the stratum."""
 
     test: str
@@ -230,8 +230,8 @@ class Strata(TypedDict):
     by: str
     """``hops``, ``type``, ``breadth``."""
     cells: list[int]
-    strata: list[Stratum]
-    interaction: Interaction | None
+    strata: list[StratumData]
+    interaction: InteractionData | None
 
 
 class Recall(TypedDict):
@@ -239,14 +239,14 @@ class Recall(TypedDict):
 
     gold: int
     n: int
-    rates: list[Estimate | None]
-    """Share all of whose gold passages were retrieved, in the order of `Problem.recall_cells`."""
+    rates: list[EstimateData | None]
+    """Share all of whose gold passages were retrieved, in the order of `ProblemData.recall_cells`."""
 
 
-class Oracle(TypedDict):
+class OracleData(TypedDict):
     """The best cell of each question, chosen after the fact: a bound, not a result."""
 
-    score: Estimate
+    score: EstimateData
     cost: dict[Axis, float | None]
     best: int
     """The best single cell, for comparison."""
@@ -255,7 +255,7 @@ class Oracle(TypedDict):
     words: str
 
 
-class Problem(TypedDict):
+class ProblemData(TypedDict):
     """Dependence of the answer on the problem."""
 
     words: str
@@ -265,7 +265,7 @@ class Problem(TypedDict):
     recall_cells: list[int]
     recall: list[Recall]
     """By the number of gold passages; empty where none are known."""
-    oracle: Oracle | None
+    oracle: OracleData | None
 
 
 class Stopped(TypedDict):
@@ -285,7 +285,7 @@ class Stopped(TypedDict):
     paid: dict[str, float | None]
 
 
-class Drop(TypedDict):
+class DropData(TypedDict):
     """A cell that racing has dropped."""
 
     cell: int
@@ -300,9 +300,9 @@ class Drop(TypedDict):
 class Change(TypedDict):
     """The same cell in two runs."""
 
-    comparison: Comparison
+    comparison: ComparisonData
     """First: of the later run."""
-    cost: dict[Axis, Estimate]
+    cost: dict[Axis, EstimateData]
     """Difference of the costs, first less second."""
 
 
@@ -330,9 +330,9 @@ class Report(TypedDict):
     """In the order in which they are offered; the first one is shown first."""
     equal: list[EqualCost]
     """At equal total cost, then at equal serial cost."""
-    problem: Problem
+    problem: ProblemData
     stopped: list[Stopped]
-    dropped: list[Drop]
+    dropped: list[DropData]
     """Empty without racing."""
     changes: list[Change]
     """Empty for one run."""

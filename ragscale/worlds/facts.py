@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ragscale.errors import InvalidInput
-from ragscale.worlds.island import Asked, Island, Type
+from ragscale.worlds.island import Island, QuestionDraft, Type
 from ragscale.worlds.kinds import RELATIONS, Entity
-from ragscale.worlds.names import Names
+from ragscale.worlds.names import NameGenerator
 from ragscale.worlds.passages import write
 from ragscale.worlds.solve import check
 from ragscale.worlds.wording import worded
@@ -50,7 +50,7 @@ def make(
             shown = ",".join(map(str, values))
             raise InvalidInput(f"{name} {shown!r} has none, or one of them twice", "Give each once, as in 1,2,4.")
     within("questions", questions, MOST_QUESTIONS)
-    names = Names(random.Random(f"{seed}/names"))
+    names = NameGenerator(random.Random(f"{seed}/names"))
     cells = [(hops, chains) for hops in depth for chains in breadth]
     passages: list[dict[str, Any]] = []
     asked: list[dict[str, Any]] = []
@@ -64,13 +64,13 @@ def make(
 
 
 def _island(
-    number: int, cells: Sequence[tuple[int, int]], names: Names, rng: random.Random
+    number: int, cells: Sequence[tuple[int, int]], names: NameGenerator, rng: random.Random
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Passages and questions of an island; one that is too small for its questions is made anew, and larger."""
     size = 12 + 2 * max(hops * chains for hops, chains in cells)
     while True:
         island = Island(names, rng, size)
-        asked: list[Asked] = []
+        asked: list[QuestionDraft] = []
         for place, (hops, chains) in enumerate(cells):
             kind = "chain" if chains == 1 else _BROAD[(number + place) % len(_BROAD)]
             found = island.ask(hops, chains, kind)
@@ -86,7 +86,7 @@ def _island(
     return passages, [_row(question, number + 1, rng) for question in asked]
 
 
-def _row(asked: Asked, island: int, rng: random.Random) -> dict[str, Any]:
+def _row(asked: QuestionDraft, island: int, rng: random.Random) -> dict[str, Any]:
     """A line of ``questions.jsonl``."""
     hops, chains = len(asked.form.relations), len(asked.chains)
     return {
@@ -103,7 +103,7 @@ def _row(asked: Asked, island: int, rng: random.Random) -> dict[str, Any]:
     }
 
 
-def _decomposition(asked: Asked) -> list[dict[str, Any]]:
+def _decomposition(asked: QuestionDraft) -> list[dict[str, Any]]:
     """The gold chains, a step a hop; ``#n`` stands for the answer of step n."""
     steps: list[dict[str, Any]] = []
     for chain in asked.chains:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ragscale.errors import InvalidInput, RagscaleError
-from ragscale.worlds.names import Names
+from ragscale.worlds.names import NameGenerator
 from ragscale.worlds.world import World, within
 
 __all__ = ["DEAD_END", "LONG", "MOST_INSTANCES", "MOST_PETALS", "SHORT", "flower", "paths_from"]
@@ -45,7 +45,7 @@ def flower(*, petals: int, questions: int = 100, seed: int = 0) -> World:
     """
     within("petals", petals, MOST_PETALS)
     within("questions", questions, MOST_INSTANCES)
-    names = Names(random.Random(f"{seed}/names"))
+    names = NameGenerator(random.Random(f"{seed}/names"))
     graph, junctions = _shape(petals)
     passages: list[dict[str, Any]] = []
     asked: list[dict[str, Any]] = []
@@ -99,7 +99,7 @@ def _shape(petals: int) -> tuple[_Graph, list[int]]:
     return dict(sorted(graph.items())), [*range(petals + 1)]
 
 
-def _named(graph: _Graph, names: Names, rng: random.Random) -> dict[str, list[str]]:
+def _named(graph: _Graph, names: NameGenerator, rng: random.Random) -> dict[str, list[str]]:
     """The graph with coined names, its places in the order of their numbers, the places around each in any order."""
     name = {place: names.word() for place in graph}
     return {name[place]: rng.sample([name[other] for other in near], len(near)) for place, near in graph.items()}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ragscale.worlds.kinds import INSTRUMENTS, PRODUCTS, RELATIONS, Entity, Fact, Kind, Relation
-from ragscale.worlds.names import Names
+from ragscale.worlds.names import NameGenerator
 from ragscale.worlds.solve import Form, Rule
 
-__all__ = ["Asked", "Island", "Type"]
+__all__ = ["Island", "QuestionDraft", "Type"]
 
 Type = Literal["chain", "compare", "intersect", "count", "list"]
 """Types of questions; those of breadth 1 are chains."""
@@ -26,7 +26,7 @@ _FEWEST_SINGERS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionDraft:
     """A question that has one answer, not yet in words."""
 
     type: Type
@@ -46,7 +46,7 @@ class Island:
         size: Number of people; there are half as many towns, choirs and works, and a third as many institutions.
     """
 
-    def __init__(self, names: Names, rng: random.Random, size: int) -> None:
+    def __init__(self, names: NameGenerator, rng: random.Random, size: int) -> None:
         self._rng = rng
         self._used: set[tuple[str, str]] = set()
         """Words and choirs that a question rests on, as (thing, relation): they stay."""
@@ -60,7 +60,7 @@ class Island:
         """All things by name."""
         self._tell(people, towns, houses, choirs, works)
 
-    def ask(self, depth: int, breadth: int, kind: Type) -> Asked | None:
+    def ask(self, depth: int, breadth: int, kind: Type) -> QuestionDraft | None:
         """A question about the island, or None where chance finds none: the island is too small.
 
         Args:
@@ -76,7 +76,7 @@ class Island:
                 return asked
         return None
 
-    def _people(self, names: Names, size: int) -> list[str]:
+    def _people(self, names: NameGenerator, size: int) -> list[str]:
         """Full names of which three share each first name, and three each last name."""
         count = -(-size // 3)
         firsts, lasts = ([names.word(2) for _ in range(count)] for _ in range(2))
@@ -84,7 +84,9 @@ class Island:
         self._rng.shuffle(people)
         return people
 
-    def _twins(self, names: Names, count: int, variants: Sequence[str], name: Callable[[str, str], str]) -> list[str]:
+    def _twins(
+        self, names: NameGenerator, count: int, variants: Sequence[str], name: Callable[[str, str], str]
+    ) -> list[str]:
         """Names of which two share each coined word."""
         found: list[str] = []
         while len(found) < count:
@@ -172,15 +174,15 @@ class Island:
     def _kept(self, last: Relation, chains: list[list[Entity]]) -> bool:
         return any((chain[-1].name, last.name) in self._used for chain in chains)
 
-    def _chain_of(self, path: Sequence[Relation], chains: list[list[Entity]]) -> Asked | None:
+    def _chain_of(self, path: Sequence[Relation], chains: list[list[Entity]]) -> QuestionDraft | None:
         """A question for the end of one chain."""
         ends = self._told(path, chains)
         if ends is None:
             return None
         self._keep(path[-1], chains)
-        return Asked("chain", self._form("value", path, chains), ends, chains)
+        return QuestionDraft("chain", self._form("value", path, chains), ends, chains)
 
-    def _listing(self, path: Sequence[Relation], chains: list[list[Entity]]) -> Asked | None:
+    def _listing(self, path: Sequence[Relation], chains: list[list[Entity]]) -> QuestionDraft | None:
         """A question for the ends of all chains, which are different, in alphabetical order."""
         ends = self._told(path, chains)
         if ends is None or len(set(ends)) < len(ends):
@@ -188,18 +190,18 @@ class Island:
         self._keep(path[-1], chains)
         ends = sorted(ends)
         answers = [", ".join(ends), f"{', '.join(ends[:-1])} and {ends[-1]}"]
-        return Asked("list", self._form("list", path, chains), answers, chains)
+        return QuestionDraft("list", self._form("list", path, chains), answers, chains)
 
-    def _comparison(self, path: Sequence[Relation], chains: list[list[Entity]]) -> Asked | None:
+    def _comparison(self, path: Sequence[Relation], chains: list[list[Entity]]) -> QuestionDraft | None:
         """A question for the anchor whose chain ends in the smallest or largest year."""
         years = [int(str(chain[-1].facts[path[-1].name])) for chain in chains]
         if len(set(years)) < len(years):
             return None
         rule: Rule = self._rng.choice(("min", "max"))
         best = years.index(min(years) if rule == "min" else max(years))
-        return Asked("compare", self._form(rule, path, chains), chains[best][0].answers, chains)
+        return QuestionDraft("compare", self._form(rule, path, chains), chains[best][0].answers, chains)
 
-    def _counting(self, path: Sequence[Relation], chains: list[list[Entity]]) -> Asked | None:
+    def _counting(self, path: Sequence[Relation], chains: list[list[Entity]]) -> QuestionDraft | None:
         """A question for how many chains end in a word; words are dealt anew, so that each number is as likely."""
         last = path[-1]
         if self._kept(last, chains):
@@ -213,9 +215,9 @@ class Island:
             chain[-1].facts[last.name] = word if place in holding else other
         self._keep(last, chains)
         spelled = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")[number]
-        return Asked("count", self._form("count", path, chains, word), [str(number), spelled], chains)
+        return QuestionDraft("count", self._form("count", path, chains, word), [str(number), spelled], chains)
 
-    def _intersection(self, path: Sequence[Relation], chains: list[list[Entity]]) -> Asked | None:
+    def _intersection(self, path: Sequence[Relation], chains: list[list[Entity]]) -> QuestionDraft | None:
         """A question for the one singer of all choirs; any one choir left out, others sing in all that remain."""
         if self._kept(path[-1], chains):
             return None
@@ -237,7 +239,7 @@ class Island:
             self._rng.shuffle(singers)
             chain[-1].facts["sing"] = tuple(singers)
         self._keep(path[-1], chains)
-        return Asked("intersect", self._form("common", path, chains), [answer], chains)
+        return QuestionDraft("intersect", self._form("common", path, chains), [answer], chains)
 
 
 _ENDS: dict[Type, list[Relation]] = {
@@ -247,7 +249,7 @@ _ENDS: dict[Type, list[Relation]] = {
     "count": [relation for relation in RELATIONS.values() if relation.to == "word"],
     "intersect": [relation for relation in RELATIONS.values() if relation.to == "many"],
 }
-_MAKERS: dict[Type, Callable[[Island, Sequence[Relation], list[list[Entity]]], Asked | None]] = {
+_MAKERS: dict[Type, Callable[[Island, Sequence[Relation], list[list[Entity]]], QuestionDraft | None]] = {
     "chain": Island._chain_of,
     "list": Island._listing,
     "compare": Island._comparison,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-__all__ = ["Names"]
+__all__ = ["NameGenerator"]
 
 _STARTS = (
     "b", "br", "d", "dr", "f", "g", "h", "j", "k", "kr", "l", "m", "n", "p", "r", "s", "t", "tr", "v", "w", "z",
@@ -23,7 +23,7 @@ _ENDS = ("d", "k", "l", "m", "n", "nd", "r", "rn", "s", "st", "t")
 _PATIENCE = 20
 
 
-class Names:
+class NameGenerator:
     """Source of coined words, each given once.
 
     Args:

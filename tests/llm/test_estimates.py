@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from ragscale.errors import InvalidInput
 from ragscale.llm import load
 from ragscale.llm.embedded import EmbeddedLLM
-from ragscale.llm.tokens import SAMPLES, Estimate, floor, local_tokenizer, with_margin
+from ragscale.llm.tokens import SAMPLES, TokenEstimator, floor, local_tokenizer, with_margin
 from ragscale.prompts import PROFILES, profile
 from ragscale.types import Message, Passage
 
@@ -58,7 +58,7 @@ def true(count: Callable[[str], int], messages: list[Message]) -> int:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_a_calibrated_estimate_is_never_too_low_and_little_too_high(name: str) -> None:
-    count, estimate = COUNTS[name], Estimate()
+    count, estimate = COUNTS[name], TokenEstimator()
     hello: list[Message] = [{"role": "user", "content": "Say hello."}]
     base = true(count, hello)
     estimate.base(hello, base)
@@ -70,7 +70,7 @@ def test_a_calibrated_estimate_is_never_too_low_and_little_too_high(name: str) -
 
 @pytest.mark.parametrize("language", ["letters", "cjk", "others"])
 def test_other_scripts_have_rates_of_their_own(language: str) -> None:
-    estimate, base = Estimate(), 16
+    estimate, base = TokenEstimator(), 16
     samples = {name: base + len(text.encode()) // (6 if name == language else 3) for name, text in SAMPLES.items()}
     estimate.calibrate(samples, base)
     text = SAMPLES[language] * 7
@@ -78,7 +78,7 @@ def test_other_scripts_have_rates_of_their_own(language: str) -> None:
 
 
 def test_a_prompt_that_was_estimated_too_low_raises_later_ones() -> None:
-    estimate = Estimate()
+    estimate = TokenEstimator()
     messages: list[Message] = [{"role": "user", "content": "Die Donaudampfschifffahrtsgesellschaft fuhr aus. " * 30}]
     first = estimate.prompt(messages)
     assert not estimate.learn(messages, first)
@@ -89,7 +89,7 @@ def test_a_prompt_that_was_estimated_too_low_raises_later_ones() -> None:
 
 
 def test_a_prompt_within_the_margin_raises_nothing() -> None:
-    estimate = Estimate()
+    estimate = TokenEstimator()
     messages: list[Message] = [{"role": "user", "content": "The ferry left the island at noon. " * 40}]
     first = estimate.prompt(messages)
     assert not estimate.learn(messages, with_margin(first))
@@ -100,12 +100,12 @@ def test_a_prompt_within_the_margin_raises_nothing() -> None:
 
 @pytest.mark.parametrize(("shares", "expected"), [((0.9, 0.95), 0.95), ((0.9, 1.1), 1.0), ((1.2, 1.3), 1.0)])
 def test_long_texts_that_were_counted_lower_the_rates_of_others(shares: tuple[float, ...], expected: float) -> None:
-    estimate = Estimate()
+    estimate = TokenEstimator()
     other = "A comet crossed the harbour while the surveyors were asleep. " * 20
     raw = estimate.text(other)
     for number, share in enumerate(shares):
         text = f"Instruction {number}: " + "write what the documents tell, and nothing else. " * 20
-        estimate.know(text, round(share * Estimate().text(text)))
+        estimate.know(text, round(share * TokenEstimator().text(text)))
     estimate.know("Be brief, and reply in one word.", 1)  # too short to tell
     assert estimate.text(other) / raw == pytest.approx(expected, abs=0.01)
 

@@ -17,7 +17,7 @@ from ragscale.errors import ModelError
 from ragscale.llm import ModelWarning, load
 from ragscale.llm.answers import Asked
 from ragscale.llm.openai import OpenAILLM
-from ragscale.llm.tokens import Estimate, floor
+from ragscale.llm.tokens import TokenEstimator, floor
 from ragscale.types import Usage
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
@@ -57,9 +57,9 @@ async def test_a_report_that_does_not_grow_is_not_believed(usage: Callable[[int]
         model: Any = load(f"openai:{server.url}")
         await model.capabilities()
         assert not (await model.report()).usage
-        assert await model.count_tokens(LONG) == Estimate().prompt(LONG) > true({"messages": LONG})
+        assert await model.count_tokens(LONG) == TokenEstimator().prompt(LONG) > true({"messages": LONG})
         done = await model.generate(LONG, max_tokens=5)
-    assert done.usage.prompt_tokens == Estimate().prompt(LONG)
+    assert done.usage.prompt_tokens == TokenEstimator().prompt(LONG)
     assert done.usage.estimated_tokens == done.usage.prompt_tokens + done.usage.completion_tokens
 
 
@@ -87,7 +87,7 @@ def test_no_prompt_is_charged_below_the_fewest_tokens_that_it_can_have(told: Usa
 
 
 def test_no_estimate_is_below_the_fewest_tokens() -> None:
-    estimate = Estimate()
+    estimate = TokenEstimator()
     estimate.calibrate(dict.fromkeys(("long", "short", "marks", "codes", "letters", "cjk", "others"), 10), 10)
     text = LONG[0]["content"]
     assert estimate.text(text) >= floor(text) > 100

@@ -19,7 +19,7 @@ from ragscale.errors import InvalidInput, ModelError, ModelFileError
 from ragscale.llm import LLM, Capabilities, load, openvino
 from ragscale.llm.embedded import EmbeddedLLM
 from ragscale.llm.openvino import OpenVinoLLM
-from ragscale.llm.openvino_worker import Engine, said
+from ragscale.llm.openvino_worker import BatchingEngine, said
 from ragscale.types import Message, Spend
 
 genai = pytest.importorskip("openvino_genai")
@@ -331,7 +331,7 @@ class Small(genai.SchedulerConfig):  # type: ignore[misc]
 def test_memory_is_freed_and_its_lack_is_told(gguf: Path, model: OpenVinoLLM, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(genai, "SchedulerConfig", Small)
     answers: list[dict[str, Any]] = []
-    engine = Engine({"path": str(gguf), "cpus": None}, answers.append)
+    engine = BatchingEngine({"path": str(gguf), "cpus": None}, answers.append)
     greedy = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": 2, "stop_token_ids": [2]}
     many = {**greedy, "max_new_tokens": 900, "do_sample": True, "num_return_sequences": 2, "ignore_eos": True}
     prompt = model._engine.read(ASK)

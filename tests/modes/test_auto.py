@@ -23,7 +23,7 @@ from ragscale.llm import Capabilities, ModelWarning
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Auto, Chain, Mode, Once, Vote, get
 from ragscale.modes.auto.features import FEATURES, features
-from ragscale.modes.auto.policy import Action, CellOf, Fitted, Gain, Policy, Tree
+from ragscale.modes.auto.policy import Action, CellOf, Fitted, Gain, Policy, RegressionTree
 from ragscale.modes.core import Costs, Room
 from ragscale.modes.spec import label
 from ragscale.types import Event, Hit, Message
@@ -33,7 +33,7 @@ POLICY = Path(__file__).with_name("policy.json")
 
 def stump(name: str, at: float, low: float, high: float) -> Gain:
     """A gain of `low` where a feature is `at` or below, else of `high`."""
-    tree = Tree(
+    tree = RegressionTree(
         feature=[[*FEATURES].index(name), 0, 0], threshold=[at, 0.0, 0.0], left=[1, -1, -1], right=[2, -1, -1],
         value=[0.0, low, high],
     )  # fmt: skip

@@ -6,7 +6,7 @@ import math
 import random
 from typing import Any
 
-from ragscale.view.report import CellData, Comparison, Estimate, Report
+from ragscale.view.report import CellData, ComparisonData, EstimateData, Report
 
 ANSWER = (
     "With 4,000 tokens use `chain`: .70 [.58, .80]; better than `parallel` by .06 [-.02, .15], undecided, about 90 "
@@ -17,11 +17,11 @@ _SHARE = {"direct": 0.05, "once": 0.15, "chain": 0.6, "parallel": 0.5, "vote(of=
 _SERIAL = {"vote(of=chain)": 0.25, "tree": 0.3}
 
 
-def estimate(values: list[float], level: float = 1.96) -> Estimate:
+def estimate(values: list[float], level: float = 1.96) -> EstimateData:
     n = len(values)
     mean = sum(values) / n
     error = level * math.sqrt(sum((v - mean) ** 2 for v in values) / max(1, n - 1) / n)
-    return Estimate(value=mean, low=mean - error, high=mean + error, n=n)
+    return EstimateData(value=mean, low=mean - error, high=mean + error, n=n)
 
 
 def made_up(cells: int = 12, questions: int = 40, *, text: str = "", runs: int = 1) -> Report:
@@ -41,7 +41,7 @@ def made_up(cells: int = 12, questions: int = 40, *, text: str = "", runs: int =
     shown: list[CellData] = [_cell(at, asked, source, text, runs) for at in range(cells)]
     everything = list(range(cells))
 
-    def compare(first: int, second: int) -> Comparison:
+    def compare(first: int, second: int) -> ComparisonData:
         one, other = (shown[c]["runs"]["f1"] for c in (first, second))
         difference = estimate([a - b for a, b in zip(one, other, strict=True)])  # type: ignore[operator]
         low, high = difference["low"] or 0, difference["high"] or 0
@@ -49,7 +49,7 @@ def made_up(cells: int = 12, questions: int = 40, *, text: str = "", runs: int =
             "better" if low > 0 else "worse" if high < 0 else "equivalent" if high - low < 0.1 else "undecided"
         )
         needed = 90 if verdict == "undecided" else None
-        return Comparison(
+        return ComparisonData(
             first=first,
             second=second,
             difference=difference,
@@ -163,7 +163,7 @@ def made_up(cells: int = 12, questions: int = 40, *, text: str = "", runs: int =
                 {"gold": g, "n": questions // 3, "rates": [shown[c]["recall"] for c in everything]} for g in (1, 2, 4)
             ],
             "oracle": {
-                "score": Estimate(value=0.81, low=0.74, high=0.87, n=questions),
+                "score": EstimateData(value=0.81, low=0.74, high=0.87, n=questions),
                 "cost": {"tokens": 2100.0, "usd": None},
                 "best": best,
                 "picks": [{"name": "once", "value": "48 %"}, {"name": "chain", "value": "31 %"}],

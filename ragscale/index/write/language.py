@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragscale.index.storage.passages import PassageStore, full_text
-from ragscale.language.detect import Choice, detected
+from ragscale.language.detect import DetectedLanguage, detected
 from ragscale.language.terms import AUTO, known_language
 
 __all__ = ["language_of"]
@@ -15,7 +15,7 @@ _SAMPLE = 400
 _CHARACTERS = 400
 
 
-def language_of(given: str, store: PassageStore, rows: NDArray[np.int64]) -> Choice:
+def language_of(given: str, store: PassageStore, rows: NDArray[np.int64]) -> DetectedLanguage:
     """The language of some passages.
 
     Args:
@@ -28,6 +28,6 @@ def language_of(given: str, store: PassageStore, rows: NDArray[np.int64]) -> Cho
     """
     language = known_language(given)
     if language != AUTO:
-        return Choice(language, "")
+        return DetectedLanguage(language, "")
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(np.int64))]
     return detected(full_text(passage)[:_CHARACTERS] for passage in store.take(chosen))

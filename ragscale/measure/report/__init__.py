@@ -16,8 +16,8 @@ from ragscale.measure.questions import LEFT_OUT
 from ragscale.measure.racing import Drop
 from ragscale.measure.report import answer, ends, phrases
 from ragscale.measure.report.cells import cell_data, charts
-from ragscale.measure.report.levels import Group, Levels, Pairs
-from ragscale.measure.report.measured import AXES, Measured, Source, measured
+from ragscale.measure.report.levels import CostLevels, Group, Pairs
+from ragscale.measure.report.measured import AXES, Measured, ReadableRun, measured
 from ragscale.measure.report.problem import dependence
 from ragscale.version import __version__
 from ragscale.view import report as view
@@ -30,8 +30,8 @@ _LIMITED: tuple[Axis, ...] = ("tokens", "serial_tokens", "rounds", "seconds", "u
 
 
 def report(
-    run: Source,
-    other: Source | None = None,
+    run: ReadableRun,
+    other: ReadableRun | None = None,
     *,
     margin: float = 0.05,
     level: float = 0.95,
@@ -65,7 +65,7 @@ def report(
     found = measured(runs)
     pairs = Pairs(found, margin, level)
     data = cell_data(found, level, texts)
-    levels = {axis: Levels.of(found, axis, pairs) for axis in _axes(found)}
+    levels = {axis: CostLevels.of(found, axis, pairs) for axis in _axes(found)}
     main = levels[_main(found)]
     latest = [one for one in main.groups if one.run == len(runs) - 1]
     advice = [answer.advised(found, group, data) for group in latest if group.seed == found.advised_seed]
@@ -132,7 +132,9 @@ def _main(found: Measured) -> Axis:
     return max(_axes(found), key=lambda axis: limited[axis])
 
 
-def _serial(found: Measured, levels: dict[Axis, Levels], main: Levels, data: Sequence[view.CellData]) -> list[str]:
+def _serial(
+    found: Measured, levels: dict[Axis, CostLevels], main: CostLevels, data: Sequence[view.CellData]
+) -> list[str]:
     """The advice on the serial level of the best mean, where serial cost was not the question."""
     if main.axis == "serial_tokens":
         return []
@@ -171,15 +173,15 @@ def _deviation(group: Group) -> float | None:
     return statistics.median(known) if known else None
 
 
-def _family(levels: Mapping[Axis, Levels]) -> int:
+def _family(levels: Mapping[Axis, CostLevels]) -> int:
     """Comparisons of the level that has most of them."""
     return max((len(group.comparisons) for one in levels.values() for group in one.groups), default=0)
 
 
-def _dropped(found: Measured, drops: Sequence[Drop]) -> list[view.Drop]:
+def _dropped(found: Measured, drops: Sequence[Drop]) -> list[view.DropData]:
     place = {cell.key: at for at, cell in enumerate(found.cells)}
     return [
-        view.Drop(
+        view.DropData(
             cell=place[one.cell],
             after=one.n,
             by=place.get(one.by),

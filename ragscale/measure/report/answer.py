@@ -161,7 +161,7 @@ def changed(measured: Measured, pairs: Pairs, level: float) -> tuple[list[view.C
     by: dict[str, list[str]] = {way: [] for way in _WAYS}
     same: list[str] = []
     for (later, earlier), one in zip(both, found, strict=True):
-        cost: dict[view.Axis, view.Estimate] = {}
+        cost: dict[view.Axis, view.EstimateData] = {}
         for axis in measured.axes:
             values = measured.cost(axis)
             difference = values[:, later] - values[:, earlier]
@@ -220,7 +220,7 @@ def _are(number: int) -> str:
     return f"{number} {'is' if number == 1 else 'are'}"
 
 
-def _paid(cost: dict[view.Axis, view.Estimate]) -> str:
+def _paid(cost: dict[view.Axis, view.EstimateData]) -> str:
     """``, 1,000 more tokens a question [900, 1,100]``; empty where tokens are not known."""
     tokens = cost.get("tokens")
     if tokens is None or tokens["value"] is None:

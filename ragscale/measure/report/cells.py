@@ -13,14 +13,14 @@ from ragscale.measure.report.measured import AXES, Measured
 from ragscale.measure.statistics import front, interval, log_fit
 from ragscale.measure.statistics.arrays import Array, Bounds
 from ragscale.view import report as view
-from ragscale.view.report import Axis, Estimate
+from ragscale.view.report import Axis, EstimateData
 
 __all__ = ["cell_data", "charts", "mean_of"]
 
 _ROUNDED = 6
 
 
-def mean_of(values: Array, clusters: NDArray[np.object_], level: float, bounds: Bounds = (0.0, 1.0)) -> Estimate:
+def mean_of(values: Array, clusters: NDArray[np.object_], level: float, bounds: Bounds = (0.0, 1.0)) -> EstimateData:
     """The mean of a cell's values, NaN left out."""
     known = ~np.isnan(values)
     if not known.any():
@@ -36,7 +36,7 @@ def cell_data(measured: Measured, level: float, texts: bool) -> list[view.CellDa
     found = []
     for at, cell in enumerate(measured.cells):
 
-        def mean(values: Array, bounds: Bounds = (0.0, 1.0), at: int = at) -> Estimate:
+        def mean(values: Array, bounds: Bounds = (0.0, 1.0), at: int = at) -> EstimateData:
             return mean_of(values[:, at], measured.clusters, level, bounds)
 
         recall = mean(matrices["full_recall"])

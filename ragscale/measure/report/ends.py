@@ -11,7 +11,7 @@ import numpy as np
 
 from ragscale.measure.questions import compared
 from ragscale.measure.report import phrases
-from ragscale.measure.report.measured import DIMENSIONS, Measured, Source
+from ragscale.measure.report.measured import DIMENSIONS, Measured, ReadableRun
 from ragscale.view import report as view
 from ragscale.words import counted, dollars
 
@@ -58,7 +58,7 @@ def stopped(measured: Measured) -> list[view.Stopped]:
     return found
 
 
-def run_info(measured: Measured, run: Source, at: int) -> view.RunInfo:
+def run_info(measured: Measured, run: ReadableRun, at: int) -> view.RunInfo:
     """A run of the report."""
     mine = [cell for cell, of in enumerate(measured.run) if of == at]
     marks: dict[str, list[str]] = {}
@@ -89,7 +89,7 @@ def run_info(measured: Measured, run: Source, at: int) -> view.RunInfo:
 
 def limits(
     measured: Measured,
-    runs: Sequence[Source],
+    runs: Sequence[ReadableRun],
     ends: Sequence[view.Stopped],
     tuned_on_these: bool,
     level: float,
@@ -168,7 +168,7 @@ def _told(questions: int, documents: int, deviation: float | None, level: float)
     return f"too few to tell modes apart that differ by less than about {phrases.score(least)}"
 
 
-def _settings(runs: Sequence[Source]) -> list[str]:
+def _settings(runs: Sequence[ReadableRun]) -> list[str]:
     models = sorted({str(run.settings.get("llm", "?")) for run in runs})
     found = []
     if len(models) == 1:
@@ -187,7 +187,7 @@ def _settings(runs: Sequence[Source]) -> list[str]:
     return found
 
 
-def _broken(measured: Measured, runs: Sequence[Source]) -> list[str]:
+def _broken(measured: Measured, runs: Sequence[ReadableRun]) -> list[str]:
     """Of runs whose sweep was broken off: what was paid is more than the rows say."""
     return [
         f"{f'{phrases.code(name)} was' if len(runs) > 1 else 'The sweep was'} broken off {_times(run.broken)} and gone "

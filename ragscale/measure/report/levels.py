@@ -17,7 +17,7 @@ from ragscale.measure.statistics.arrays import Array
 from ragscale.view import report as view
 from ragscale.view.report import Axis
 
-__all__ = ["SPREAD", "Group", "Levels", "Pairs", "shown", "turned"]
+__all__ = ["SPREAD", "CostLevels", "Group", "Pairs", "shown", "turned"]
 
 SPREAD = 1.5
 """Cells without a limit are of about equal cost where none costs more than so many times the cheapest, on average."""
@@ -96,14 +96,14 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Levels:
+class CostLevels:
     """The groups of one kind of cost, cheapest first."""
 
     axis: Axis
     groups: list[Group]
 
     @classmethod
-    def of(cls, measured: Measured, axis: Axis, pairs: Pairs) -> Levels:
+    def of(cls, measured: Measured, axis: Axis, pairs: Pairs) -> CostLevels:
         """Group the cells by their limits of a dimension; those without one by their mean cost.
 
         Cells of different runs and seeds are in different groups.
@@ -215,9 +215,9 @@ def _level(measured: Measured, group: Group) -> view.Level:
     )
 
 
-def shown(measured: Measured, first: int, second: int, found: Comparison) -> view.Comparison:
+def shown(measured: Measured, first: int, second: int, found: Comparison) -> view.ComparisonData:
     """A comparison as the page shows it."""
-    return view.Comparison(
+    return view.ComparisonData(
         first=first, second=second, difference=phrases.of(found.difference), p=found.p, verdict=found.verdict,
         needed=found.further, differ=measured.differing(first, second), same=measured.same(first, second),
     )  # fmt: skip

@@ -19,7 +19,7 @@ from ragscale.view.report import Axis
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["AXES", "DIMENSIONS", "Measured", "Source", "measured"]
+__all__ = ["AXES", "DIMENSIONS", "Measured", "ReadableRun", "measured"]
 
 AXES: dict[Axis, str] = {
     "tokens": "total_tokens", "serial_tokens": "serial_tokens", "rounds": "serial_rounds", "seconds": "serial_seconds",
@@ -38,7 +38,7 @@ _SCORES = ("f1", "em", "full_recall", "gold_recall", "gold_passages")
 _TEXTS = ("answer", "stop_reason", "reason", "code", "settings")
 
 
-class Source(Protocol):
+class ReadableRun(Protocol):
     """A run that can be read: `ragscale.measure.Run`."""
 
     folder: Path
@@ -143,7 +143,7 @@ def _named(runs: Sequence[str], run: int, key: str) -> str:
     return f"{runs[run]}: {key}" if len(runs) > 1 else key
 
 
-def measured(runs: Sequence[Source]) -> Measured:
+def measured(runs: Sequence[ReadableRun]) -> Measured:
     """The rows of one run, or of two.
 
     Raises:
@@ -188,7 +188,7 @@ def measured(runs: Sequence[Source]) -> Measured:
     )  # fmt: skip
 
 
-def _names(runs: Sequence[Source]) -> list[str]:
+def _names(runs: Sequence[ReadableRun]) -> list[str]:
     """The folders' names, with as much of their paths as tells them apart."""
     parts = [run.folder.absolute().parts for run in runs]
     for length in range(1, max(map(len, parts)) + 1):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ragscale.measure.statistics import Comparison, Interval
-from ragscale.view.report import Axis, Estimate
+from ragscale.view.report import Axis, EstimateData
 from ragscale.words import counted, dollars
 
 __all__ = [
@@ -33,7 +33,7 @@ def signed(value: float | None) -> str:
     return f"+{score(value)}" if value is not None and round(value, 2) > 0 else score(value)
 
 
-def interval(found: Estimate, *, sign: bool = False) -> str:
+def interval(found: EstimateData, *, sign: bool = False) -> str:
     """``.70 [.58, .80]``, without limits where there are none; with `sign`, the value of a difference: ``+.06``."""
     value = signed(found["value"]) if sign else score(found["value"])
     if found["low"] is None or found["high"] is None:
@@ -46,14 +46,14 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %" if 0 < value < 0.01 else f"{100 * value:.0f} %"
 
 
-def of(found: Interval) -> Estimate:
+def of(found: Interval) -> EstimateData:
     """An interval as the report has it."""
-    return Estimate(value=found.value, low=found.low, high=found.high, n=found.n)
+    return EstimateData(value=found.value, low=found.low, high=found.high, n=found.n)
 
 
-def estimate(value: float | None, n: int) -> Estimate:
+def estimate(value: float | None, n: int) -> EstimateData:
     """A figure without an interval."""
-    return Estimate(value=value, low=None, high=None, n=n)
+    return EstimateData(value=value, low=None, high=None, n=n)
 
 
 def number(axis: Axis, value: float) -> str:

@@ -39,7 +39,7 @@ MOST = 12
 class Dependence:
     """The part of the report, with the sentences that the answer has of it."""
 
-    shown: view.Problem
+    shown: view.ProblemData
     sentences: list[str]
 
 
@@ -69,7 +69,7 @@ def dependence(
         sentences += told
     findings = [*_summary(tables, pairs.level), *part.selection()]
     words = [f"At equal cost ({group.label}).", *findings] if findings else []
-    problem = view.Problem(
+    problem = view.ProblemData(
         words=" ".join(words), strata=tables, recall_cells=ordered, recall=part.recall(), oracle=part.oracle()
     )
     return Dependence(problem, sentences)
@@ -122,7 +122,7 @@ class _Part:
             sentence = self._sentence(text, one.group, lines[one.group], compared)
             told += [sentence] if sentence else []
             rows.append(
-                view.Stratum(
+                view.StratumData(
                     label=text,
                     n=one.n,
                     scores=[phrases.of(score) for score in one.scores],
@@ -148,7 +148,7 @@ class _Part:
                 found.append(view.Recall(gold=number, n=n, rates=[rate if rate["n"] else None for rate in rates]))
         return found if len(found) <= MOST else []
 
-    def oracle(self) -> view.Oracle | None:
+    def oracle(self) -> view.OracleData | None:
         """The best cell of each question."""
         if len(self.cells) < 2:
             return None
@@ -160,7 +160,7 @@ class _Part:
             values = self.measured.values(AXES[axis])[shared][:, self.cells][np.arange(len(pick)), pick]
             cost[axis] = None if np.isnan(values).any() else float(values.mean())
         order = sorted(range(len(self.cells)), key=lambda at: -found.chosen[at])
-        return view.Oracle(
+        return view.OracleData(
             score=phrases.of(found.score),
             cost=cost,
             best=self.group.cells[0],
@@ -244,7 +244,7 @@ class _Part:
         lead = phrases.interval(phrases.of(least.difference))
         return f"{label}: {self.name(winner)} has the highest mean{share}, the next one is behind by {lead}{end}."
 
-    def _interaction(self, label: str, found: Interaction | None) -> view.Interaction | None:
+    def _interaction(self, label: str, found: Interaction | None) -> view.InteractionData | None:
         """A test, whose p is corrected, in words."""
         if found is None:
             return None
@@ -267,7 +267,9 @@ class _Part:
                 f"{'gains' if gain.value >= 0 else 'loses'} "
                 f"{_size(phrases.of(gain))} against {self.name(self.cells[0])}."
             )
-        return view.Interaction(test=f"permutation test of mode x {label}, corrected by Holm", p=found.p, words=words)
+        return view.InteractionData(
+            test=f"permutation test of mode x {label}, corrected by Holm", p=found.p, words=words
+        )
 
 
 def _summary(tables: Sequence[view.Strata], level: float) -> list[str]:
@@ -330,13 +332,13 @@ def _between(
     return None if found is None else turned(found)
 
 
-def _size(found: view.Estimate) -> str:
+def _size(found: view.EstimateData) -> str:
     """A gain or a loss without its sign, with the limits that belong to it."""
     value = found["value"] or 0.0
     if value >= 0:
         return phrases.interval(found)
     low, high = (None if limit is None else -limit for limit in (found["high"], found["low"]))
-    return phrases.interval(view.Estimate(value=-value, low=low, high=high, n=found["n"]))
+    return phrases.interval(view.EstimateData(value=-value, low=low, high=high, n=found["n"]))
 
 
 def _p(p: float) -> str:

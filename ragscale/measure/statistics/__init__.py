@@ -10,15 +10,15 @@ seed: the same rows give the same figures. Measured coverage and error rates: do
 from __future__ import annotations
 
 from ragscale.measure.statistics.arrays import grid
-from ragscale.measure.statistics.choices import Choice, Oracle, choose, oracle
+from ragscale.measure.statistics.choices import CrossValidatedChoice, Oracle, choose, oracle
 from ragscale.measure.statistics.comparisons import Comparison, Verdict, compare, corrected, holm
 from ragscale.measure.statistics.costs import Front, LogFit, front, log_fit
 from ragscale.measure.statistics.groups import Interaction, Stratum, interaction, strata
 from ragscale.measure.statistics.intervals import Interval, interval
 
 __all__ = [
-    "Choice",
     "Comparison",
+    "CrossValidatedChoice",
     "Front",
     "Interaction",
     "Interval",

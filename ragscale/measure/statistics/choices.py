@@ -22,7 +22,7 @@ from ragscale.measure.statistics.arrays import (
 )
 from ragscale.measure.statistics.intervals import Interval, interval
 
-__all__ = ["Choice", "Oracle", "choose", "oracle"]
+__all__ = ["CrossValidatedChoice", "Oracle", "choose", "oracle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Oracle:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CrossValidatedChoice:
     """The rule "take the mode that was best in this run", measured on questions that it was not chosen by."""
 
     best: tuple[int, ...]
@@ -103,7 +103,7 @@ def choose(
     bounds: Bounds = (0.0, 1.0),
     level: float = 0.95,
     seed: int = 0,
-) -> Choice:
+) -> CrossValidatedChoice:
     """The best cell by this run, and by cross-validation what choosing it is worth on other questions.
 
     Args:
@@ -141,7 +141,7 @@ def choose(
         pick[test] = _picks(cost[train], y[train], group[train], number)[group[test]]
     chosen = _picks(cost, y, group, number)
     lines = np.arange(len(y))
-    return Choice(
+    return CrossValidatedChoice(
         best=tuple(int(column) for column in chosen),
         score=interval(y[lines, pick], shared.codes, bounds=bounds, level=level, seed=seed),
         apparent=float(y[lines, chosen[group]].mean()),

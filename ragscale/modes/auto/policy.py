@@ -22,7 +22,18 @@ from ragscale.budget import Budget
 from ragscale.errors import InvalidInput
 from ragscale.modes.auto.features import FEATURES
 
-__all__ = ["FORMAT", "PLAIN", "VERSION", "Action", "CellOf", "Fitted", "Gain", "Policy", "Tree", "within_auto"]
+__all__ = [
+    "FORMAT",
+    "PLAIN",
+    "VERSION",
+    "Action",
+    "CellOf",
+    "Fitted",
+    "Gain",
+    "Policy",
+    "RegressionTree",
+    "within_auto",
+]
 
 FORMAT = "ragscale policy"
 VERSION = 1
@@ -41,7 +52,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Tree(_Part):
+class RegressionTree(_Part):
     """A regression tree as arrays, a place a node; the root is node 0, and children stand behind their parent."""
 
     feature: Annotated[list[int], Field(min_length=1, max_length=255)]
@@ -78,7 +89,7 @@ class Gain(_Part):
     """Expected gain of going on: F1 of the further mode less that of the first answer, by boosted trees."""
 
     base: float
-    trees: Annotated[list[Tree], Field(max_length=1_000)]
+    trees: Annotated[list[RegressionTree], Field(max_length=1_000)]
 
     def __call__(self, features: Mapping[str, float]) -> float:
         """The gain, from about -1 to 1."""
@@ -219,7 +230,7 @@ PLAIN = Policy(
     actions=[
         Action(
             mode="chain", budget={}, tokens=0.0,
-            gain=Gain(base=0.0, trees=[Tree(
+            gain=Gain(base=0.0, trees=[RegressionTree(
                 feature=[[*FEATURES].index("answered"), 0, 0], threshold=[0.5, 0.0, 0.0], left=[1, -1, -1],
                 right=[2, -1, -1], value=[0.0, 1.0, -1.0],
             )]),

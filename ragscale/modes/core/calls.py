@@ -28,7 +28,7 @@ from ragscale.llm.prices import Price
 from ragscale.llm.special import neutral, special_tokens
 from ragscale.llm.tokens import with_margin
 from ragscale.modes.core.costs import closing_usd
-from ragscale.modes.core.line import Line
+from ragscale.modes.core.line import WriteAheadLog
 from ragscale.modes.core.state import Scope, event_id
 from ragscale.prompts import Plan, Profile, Prompt, Reply
 from ragscale.prompts.called import put_down
@@ -85,8 +85,8 @@ class Context:
     """Description of the index's corpus, for planners; empty for a neutral one."""
     shown: int = 8
     """Passages that the closing answer is shown at most: by them its share of the tokens is cut."""
-    line: Line | None = None
-    """Write-ahead line of the run's calls; None for a run that is not kept."""
+    line: WriteAheadLog | None = None
+    """Write-ahead log of the run's calls; None for a run that is not kept."""
     profiles: dict[str, Profile] = field(default_factory=dict)
     """Prompt profiles made so far in the run, by the settings of its scopes; see `Moves.profile`."""
     prompts: Sent | None = None

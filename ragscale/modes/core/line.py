@@ -1,4 +1,4 @@
-"""Write-ahead line of a run that is kept: what its calls may cost is on the disk before they are made.
+"""Write-ahead log of a run that is kept: what its calls may cost is on the disk before they are made.
 
 A checkpoint holds the cost of nodes that have ended. What a node had spent when its process died is in none, though the
 server has counted it: the line has it, beside the checkpoints.
@@ -17,7 +17,7 @@ from langgraph.runtime import ExecutionInfo
 
 from ragscale.types import Spend
 
-__all__ = ["Line", "SaverError"]
+__all__ = ["SaverError", "WriteAheadLog"]
 
 _PLACE = "ragscale.line"
 """Checkpoint namespace and id of the line: one row, which each write replaces."""
@@ -40,8 +40,8 @@ class _Entry:
 
 
 @dataclass
-class Line:
-    """The line of one run.
+class WriteAheadLog:
+    """Write-ahead log of one run: one line, which each write replaces.
 
     Args:
         saver: Where the run is kept.

@@ -23,13 +23,13 @@ from ragscale.llm import LLM, Capabilities
 from ragscale.llm.prices import Price
 from ragscale.modes.core.calls import LEAST, Context, sleep_within
 from ragscale.modes.core.costs import closing_tokens, closing_usd, dollars_a_token
-from ragscale.modes.core.line import Line, SaverError
+from ragscale.modes.core.line import SaverError, WriteAheadLog
 from ragscale.modes.core.mode import Mode
 from ragscale.modes.core.state import initial, outermost
 from ragscale.types import Event, Spend
 from ragscale.version import __version__
 
-__all__ = ["Run", "now", "prepare"]
+__all__ = ["Execution", "now", "prepare"]
 
 _STEPS = 1_000_000
 """Most steps of a graph. Every mode ends long before; one that never ends fails here."""
@@ -46,7 +46,7 @@ _KINDS: dict[str, Any] = {
 
 
 @dataclass
-class Run:
+class Execution:
     """One execution of a mode's graph.
 
     It owes nothing to a graph or runnable around it but the callbacks: their limit of steps, their checkpoints and
@@ -59,8 +59,8 @@ class Run:
     """Input of the graph: the initial state, or None where it goes on from a checkpoint."""
     thread_id: str | None = None
     """Its name in the checkpointer; None for a run that is not kept."""
-    line: Line | None = None
-    """Write-ahead line of its calls; None for a run that is not kept."""
+    line: WriteAheadLog | None = None
+    """Write-ahead log of its calls; None for a run that is not kept."""
     spent: Spend = field(default_factory=Spend)
     """Spend of earlier processes, as the state has it."""
     elapsed: float = 0.0
@@ -100,7 +100,7 @@ class Run:
         run = cls(graph, _config(thread_id=thread_id), start, thread_id, pins=pins)
         try:
             saved = await graph.aget_state(run.config, subgraphs=True)
-            run.line = Line(saver, thread_id)
+            run.line = WriteAheadLog(saver, thread_id)
             if saved.created_at:
                 run._go_on(saved)
                 await run.line.read(_unfinished(saved))

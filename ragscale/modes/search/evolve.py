@@ -34,7 +34,7 @@ _FIRST = Spend(llm_calls=2, prompt_tokens=800, queries=1, rounds=1)
 _SHOWN = 10  # choices of a trace event, best first
 
 
-class Place(NamedTuple):
+class TurnPosition(NamedTuple):
     """Position of a turn in the search."""
 
     generation: int = 0
@@ -48,7 +48,7 @@ class _EvolveState(State, total=False):
     islands: list[list[int]]
     """Members of each island, as places in `population`; an emigrant is a member of several."""
     at: list[int]
-    """The turn under way, as a `Place`."""
+    """The turn under way, as a `TurnPosition`."""
     parents: list[list[int]]
     """Of each conversation of the turn; empty for a draft. None of them: the search is over."""
     failures: int
@@ -158,7 +158,7 @@ class Evolve(Planning):
         if first.pays(whole):
             return Forecast(whole, {"islands": self.islands, "candidates": most})
         islands = self._islands(costs, first)
-        spend, born, at, widest = Spend(), 0, Place(), 0
+        spend, born, at, widest = Spend(), 0, TurnPosition(), 0
         while at.generation < self.generations:
             left = (room if born else first).less(spend)
             widest = self._width(costs, left, at, widest, born)
@@ -192,14 +192,14 @@ class Evolve(Planning):
             moves.give_up_closing()
             update["held"] = 0
         costs = moves.costs(state)
-        at = Place(*state["at"]) if "at" in state else None
+        at = TurnPosition(*state["at"]) if "at" in state else None
         islands = [[*island] for island in state.get("islands", [])]
         if at is None:
             moves.need(_FIRST)
             islands = [[] for _ in range(self._islands(costs, moves.room))]
             if len(islands) < self.islands:
                 moves.note("select", f"{len(islands)} of {self.islands} islands", status="narrowed")
-            at, widest = Place(), 0
+            at, widest = TurnPosition(), 0
         else:
             born = [n for n, one in enumerate(population) if _turn_of(one) == at]
             join(population, islands[at.island], born)
@@ -258,7 +258,7 @@ class Evolve(Planning):
         moves.note("select", words, status="kept", choices=_choices(moves, population, pool, picked))
 
     def _parents(
-        self, moves: Moves, population: Sequence[Individual], island: Sequence[int], at: Place, conversation: int
+        self, moves: Moves, population: Sequence[Individual], island: Sequence[int], at: TurnPosition, conversation: int
     ) -> list[int]:
         """Of a conversation's next child: the last child of the conversation, or those that are drawn.
 
@@ -370,20 +370,20 @@ class Evolve(Planning):
     def _satisfies(self, one: Individual) -> bool:
         return informative(one["answer"]) and one["support"] >= self.satisfied
 
-    def _next(self, at: Place, islands: int) -> Place:
+    def _next(self, at: TurnPosition, islands: int) -> TurnPosition:
         """The turn after a turn."""
         if at.turn + 1 < self.turns:
             return at._replace(turn=at.turn + 1)
         if at.island + 1 < islands:
-            return Place(at.generation, at.island + 1)
-        return Place(at.generation + 1)
+            return TurnPosition(at.generation, at.island + 1)
+        return TurnPosition(at.generation + 1)
 
-    def _resets(self, at: Place, after: Place, islands: int) -> bool:
+    def _resets(self, at: TurnPosition, after: TurnPosition, islands: int) -> bool:
         """Whether the worst islands are refilled between these turns; never after the last generation."""
         begun = after.generation > at.generation and after.generation < self.generations
         return bool(begun and islands > 1 and self.reset and after.generation % self.reset == 0)
 
-    def _to_go(self, at: Place, islands: int) -> int:
+    def _to_go(self, at: TurnPosition, islands: int) -> int:
         """Turns that are left, this one included."""
         done = (at.generation * islands + at.island) * self.turns + at.turn
         return self.generations * islands * self.turns - done
@@ -408,7 +408,7 @@ class Evolve(Planning):
         paid = room.times(beside(self._candidate(costs), self.conversations * self.turns))
         return int(max(1, min(self.islands, paid)))
 
-    def _width(self, costs: Costs, room: Room, at: Place, widest: int, born: int) -> int:
+    def _width(self, costs: Costs, room: Room, at: TurnPosition, widest: int, born: int) -> int:
         """Conversations of a turn that `room` pays for: as many as can end, and no more than took the turn before
         (`widest`); one at least, if none is born."""
         one = self._candidate(costs)
@@ -423,10 +423,10 @@ def _step(query: str, passages: list[str]) -> Step:
     return Step(query=query, passages=passages, answer=NO_INFORMATION)
 
 
-def _turn_of(one: Individual) -> Place:
+def _turn_of(one: Individual) -> TurnPosition:
     """The turn of its birth."""
     generation, island, _, turn = one["place"]
-    return Place(generation, island, turn)
+    return TurnPosition(generation, island, turn)
 
 
 def _choices(moves: Moves, population: Sequence[Individual], shown: Sequence[int], kept: Sequence[int]) -> list[Choice]:

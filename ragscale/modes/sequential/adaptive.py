@@ -32,7 +32,7 @@ _CONCLUDING = Spend(prompt_tokens=400)
 """Tokens that a branch keeps for its answer and its verdict while its note is written."""
 
 
-class Branch(TypedDict):
+class QueryBranch(TypedDict):
     """One query of a round, as state holds it."""
 
     round: int
@@ -53,9 +53,9 @@ class _AdaptiveState(State, total=False):
     """Those of the current round; empty where there is none to go on with."""
     asked: list[str]
     """Those of all rounds."""
-    branches: Annotated[list[Branch], operator.add]
+    branches: Annotated[list[QueryBranch], operator.add]
     """Every branch that came to its end, over all rounds."""
-    best: Branch
+    best: QueryBranch
     """The one that the manager chose last, and that has an answer."""
     first: int
     """Place of the current round's choice."""
@@ -189,7 +189,7 @@ class Adaptive(Planning):
         text = answers[0].text if answers else ""
         stops = await moves.put(notes.verdict(profile, question, known, text), input=text)
         at, place = state["place"]
-        made = Branch(
+        made = QueryBranch(
             round=at, place=place, query=state["query"], passages=passages, note=said, answer=text,
             stop=bool(text and stops and stops[0]),
         )  # fmt: skip
@@ -275,7 +275,7 @@ class Adaptive(Planning):
         return costs.read(wide) if wide > 1 else Cost()
 
 
-def _of_round(state: _AdaptiveState) -> list[Branch]:
+def _of_round(state: _AdaptiveState) -> list[QueryBranch]:
     """Branches of the current round that came to their end, in the order of its queries."""
     made = [one for one in state.get("branches", []) if one["round"] == state["round"]]
     return sorted(made, key=lambda one: one["place"])

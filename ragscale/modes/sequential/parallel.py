@@ -21,7 +21,7 @@ from ragscale.modes.core.nodes import branch, node, send, unless_stopped
 from ragscale.modes.core.state import State, Update, noted
 from ragscale.modes.core.steps import note as take_note
 from ragscale.modes.core.widths import Schedule, Width
-from ragscale.prompts import NO_INFORMATION, PROFILES, Form, Turn, fresh, normalise
+from ragscale.prompts import NO_INFORMATION, PROFILES, ConversationFormat, Turn, fresh, normalise
 from ragscale.prompts.notes import REPEATED
 from ragscale.prompts.text import findings
 from ragscale.types import Spend
@@ -367,7 +367,7 @@ class Parallel(Planning):
         return "answer" if state["stop"] or len(state["turns"]) >= self.rounds else "think"
 
 
-def _form(moves: Moves) -> Form:
+def _form(moves: Moves) -> ConversationFormat:
     """The manner of the conversation.
 
     Raises:
