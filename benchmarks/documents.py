@@ -116,7 +116,7 @@ def show(convert: Convert, cases: Cases, names: Sequence[str]) -> None:
 
 
 def quietly(convert: Convert, data: bytes) -> str:
-    """What a library gives, without what it prints; the error's name where it raises."""
+    """Text that a library makes, without its prints; the error's name where it raises."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),

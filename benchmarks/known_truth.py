@@ -248,7 +248,7 @@ def grid_of_cells(n: int, rng: Rng, *, equal: bool = False) -> tuple[list[str], 
 
 
 def racing(n: int, runs: int, *, clustered: bool = False) -> dict[str, float]:
-    """How often the best of eight cells is kept, any cell is dropped wrongly, and the cost that is saved."""
+    """Rates at which the best of eight cells is kept and any cell is dropped wrongly, and the cost that is saved."""
     rng = np.random.default_rng([5, n])
     kept, wrong, saved, same, lost = [], [], [], [], []
     for _ in range(runs):

@@ -1,4 +1,4 @@
-"""What a step of a mode costs beside its model calls and searches, against a bare LangGraph step.
+"""Overhead of a step of a mode beside its model calls and searches, against a bare LangGraph step.
 
 *mode*: a mode run as `Agent` runs it, with a model and an index that answer at once; the time that its own ledger puts
 down to model calls and retrievals is taken off. *bare*: a StateGraph with the same nodes, whose nodes do nothing and

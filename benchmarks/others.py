@@ -1,4 +1,4 @@
-"""How long others wait while one client asks for as much as it may.
+"""Waiting time of other clients while one asks for as much as it may.
 
 A server of the shipped corpus, with a year to each passage, gets one request at a time that is as heavy as the limits
 allow: 1,000 queries of 3,900 characters, or 980 searches with a filter of 3,900 characters each. Beside it another

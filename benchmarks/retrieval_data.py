@@ -1,4 +1,4 @@
-"""What `retrieval.py` searches: real passages embedded once, and synthetic vectors of any number.
+"""Data that `retrieval.py` searches: real passages embedded once, and synthetic vectors of any number.
 
 Everything is kept in a work folder and found again: embedding 100,000 passages takes a quarter of an hour or more. A
 killed run goes on where it was, because it is `Index.build` that does it.

@@ -172,7 +172,7 @@ class ModelError(RagscaleError):
         self.said = ""
         """The server's own words within `problem`, where it refused the call and said why."""
         self.found = 0
-        """How much had been found out by then, where a model was being tried out: another attempt goes on from that."""
+        """Number of findings by then, where a model was being tried out: another attempt goes on from that."""
 
 
 class EndpointError(ModelError):

@@ -314,7 +314,7 @@ class TestBatches:
 
 class TestResuming:
     def test_with_a_smaller_budget_reports_what_was_spent(self) -> None:
-        """What the run had cost stays visible, and what it had found is not thrown away."""
+        """The earlier cost stays visible, and the passages found are not thrown away."""
         saver = InMemorySaver()
 
         def crash(messages: Any, call: ScriptedCall) -> Any:

@@ -1,4 +1,4 @@
-"""What `Agent` answers, as JSON too, and what it says where an endpoint is dead or mad."""
+"""Answers of `Agent`, as JSON too, and its errors where an endpoint is dead or mad."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ class TestRounds:
 
 
 class TestShares:
-    """What a branch has used up is told by the limit that the user gave, and by its share of that."""
+    """Errors of a branch name the limit that the user gave, and the branch's share of it."""
 
     def test_name_the_branch_its_share_and_the_limit(self) -> None:
         run = Ledger(Budget(tokens=4_000))

@@ -34,7 +34,7 @@ amounts = st.builds(
 
 @dataclass(eq=False)
 class Member:
-    """What the model knows of one ledger."""
+    """One ledger, as the model knows it."""
 
     ledger: Ledger
     budget: Budget

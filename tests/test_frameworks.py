@@ -98,7 +98,7 @@ async def test_an_agent_is_a_tool_of_an_agent(make: Any, mode: str, kept: bool, 
 
 
 class Killed(Exception):
-    """What ends a process; here, the run."""
+    """Stand-in for the end of a process; here, of the run."""
 
 
 class Mortal:
@@ -107,7 +107,7 @@ class Mortal:
     def __init__(self, at: int) -> None:
         self.left = at
         self.asked: Counter[str] = Counter()
-        """How often each word of `ANSWERS` was asked for a closing answer that came."""
+        """Number of closing answers that came, by the word of `ANSWERS` that was asked for."""
         self.calls = 0
 
     def __call__(self, messages: Any, call: ScriptedCall) -> Any:

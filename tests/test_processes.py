@@ -1,4 +1,4 @@
-"""What is given to another process: agents, indexes, retrievers, answers and errors, through real pools."""
+"""Objects that are given to another process: agents, indexes, retrievers, answers and errors, through real pools."""
 
 from __future__ import annotations
 

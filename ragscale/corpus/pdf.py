@@ -214,7 +214,7 @@ class _Piece:
 
 
 class _Rise:
-    """How far above its line a text stands, which pypdf does not tell."""
+    """Height of a text above its line, which pypdf does not tell."""
 
     def __init__(self) -> None:
         self._set = 0.0

@@ -56,7 +56,7 @@ class SearchOptions(TypedDict, total=False):
     """Keywords of `Index.search`, all optional."""
 
     weight: float | None
-    """How a hybrid search fuses its two rankings: None for reciprocal rank fusion, which looks at ranks alone; a number
+    """Fusion of a hybrid search's two rankings: None for reciprocal rank fusion, which looks at ranks alone; a number
     from 0 to 1 for weighted fusion of the scores, of which dense search has this share and BM25 the rest; see
     `ragscale.ranking`. None by default."""
     depth: int
@@ -79,7 +79,7 @@ class WriteOptions(TypedDict, total=False):
     """Keywords of every write that reads a corpus, all optional."""
 
     columns: Columns | None
-    """Which columns of tables mean what; id, title, text and document by default."""
+    """Roles of the columns of tables; id, title, text and document by default."""
     problems: Problems | None
     """Give ``Problems(keep_going=True)`` to skip bad documents instead of stopping; it holds what was left out
     afterwards. None by default."""

@@ -56,7 +56,7 @@ class Sample(NamedTuple):
     text: str
     """Reply, with the thought before it where that was sent; see `within`."""
     times: float = 1.0
-    """How many times as long as `text` it was."""
+    """Length of the reply as a multiple of that of `text`."""
     cut: bool = False
     """Whether the length ended it."""
     hidden: bool = False

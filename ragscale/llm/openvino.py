@@ -457,7 +457,7 @@ class _Worker:
         return ModelError(f"OpenVINO failed: {self._how()}", "The call may be repeated.", retryable=True)
 
     def _how(self) -> str:
-        """How it ended."""
+        """Reason for its end."""
         if self._broken:
             return self._broken
         self._log.seek(0)

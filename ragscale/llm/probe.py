@@ -339,7 +339,7 @@ class Probe:
         return False
 
     async def _continuing(self, thinking: int) -> Way | None:
-        """How to have an assistant turn continued; None where another one would be begun.
+        """Way to have an assistant turn continued; None where another one would be begun.
 
         Without a tokenizer a model that thinks is not tried: its thoughts have no place behind a turn's beginning.
         """

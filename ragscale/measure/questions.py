@@ -69,7 +69,7 @@ class Question:
     all_answers: bool = False
     """Whether all answers are wanted, as in PhantomWiki; scored as sets."""
     normalisation: Normalisation = "unicode"
-    """How answers are compared: by words in any language, or ``"published"``, as HotpotQA's and SQuAD's scripts do."""
+    """Comparison of answers: by words in any language, or ``"published"``, as HotpotQA's and SQuAD's scripts do."""
     aliases: tuple[tuple[str, ...], ...] = ()
     """Other names of each of the `answers`, in their order, where all are wanted; empty where none has another."""
 
@@ -217,7 +217,7 @@ def _absent(field: str, row: Mapping[str, Any]) -> InvalidInput:
 
 
 def compared(questions: Iterable[Question]) -> str:
-    """How the answers of some questions are compared, for reports: ``unicode``, or with numbers where it differs."""
+    """Comparison of the answers of some questions, for reports: ``unicode``, or with numbers where it differs."""
     counts = Counter(question.normalisation for question in questions)
     return ", ".join(name if len(counts) == 1 else f"{name} ({count:,})" for name, count in counts.most_common())
 

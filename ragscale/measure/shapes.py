@@ -85,7 +85,7 @@ class QuestionColumns:
     all_answers: str | None = None
     """Whether all answers are wanted; usually all_answers, all_answers_required."""
     normalisation: str | None = None
-    """How answers are compared: ``unicode`` or ``published``."""
+    """Comparison of answers: ``unicode`` or ``published``."""
 
     @classmethod
     def parse(cls, text: str) -> Self:

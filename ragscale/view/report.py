@@ -251,7 +251,7 @@ class OracleData(TypedDict):
     best: int
     """The best single cell, for comparison."""
     picks: list[Pair]
-    """How often it picks which cell."""
+    """Cells that it picks, and the number of picks of each."""
     words: str
 
 

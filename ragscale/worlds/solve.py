@@ -20,7 +20,7 @@ from ragscale.worlds.passages import read
 __all__ = ["Facts", "Form", "Rule", "check", "possible"]
 
 Rule = Literal["value", "min", "max", "count", "list", "common"]
-"""How the ends of the chains make the answer: the one end itself; the anchor whose end is the smallest or largest
+"""Rule from the chains' ends to the answer: the one end itself; the anchor whose end is the smallest or largest
 number; the number of ends that equal a word; all ends in alphabetical order; the one name that all ends have."""
 
 

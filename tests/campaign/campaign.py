@@ -263,7 +263,7 @@ def _bout(dice: random.Random, kind: Kind, long: bool) -> Bout:
 
 @dataclass
 class Outcome:
-    """What came of a bout."""
+    """Outcome of a bout."""
 
     bout: Bout
     answers: list[Answer]
@@ -401,7 +401,7 @@ def _exact(kind: Kind) -> bool:
 
 
 def _excess(bout: Bout, truths: Sequence[Truth]) -> int:
-    """What may be written beyond a limit by calls that were in flight when it was reached."""
+    """Tokens that calls in flight may write beyond a limit once it is reached."""
     branches = bout.mode.expand * bout.mode.rollouts if isinstance(bout.mode, Tree) else 1
     width = branches * min(bout.questions, bout.concurrency)
     return sum(sorted((over for truth in truths for over in truth.overshoots), reverse=True)[:width])
@@ -491,7 +491,7 @@ def run_case(case: Case, fakes: Fakes) -> list[str]:
 
 @dataclass
 class Report:
-    """What many cases came to."""
+    """Report on many cases."""
 
     runs: int = 0
     cases: int = 0

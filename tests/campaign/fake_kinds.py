@@ -59,7 +59,7 @@ BLIND = ("absent", "null", "zeros", "negative", "nonsense", "low")
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """How a server behaves. The defaults are a good one without a tokenizer route."""
+    """Behaviour of a server. The defaults are a good one without a tokenizer route."""
 
     name: str = ""
     """For messages; by default what differs from a good server."""
@@ -76,7 +76,7 @@ class Kind:
 
     # -- what it tells
     usage: str = "honest"
-    """How it reports what a call cost; see `HARD`, `PARTLY` and `BLIND`; ``"beside"``: thoughts are not counted in the
+    """Report of a call's cost; see `HARD`, `PARTLY` and `BLIND`; ``"beside"``: thoughts are not counted in the
     completion; ``"constant"``: the same always."""
     route: str = ""
     """Its tokenizer route: ``""`` for none, ``"vllm"``, ``"llama"``, ``"sglang"`` (texts only, no chats)."""
@@ -87,28 +87,28 @@ class Kind:
     listed: tuple[str, ...] = ()
     """Names that ``/models`` lists; by default the one that requests carry."""
     models: str = "listed"
-    """What ``/models`` answers: ``"listed"``, a status as text, or a shape: ``"list"``, ``"html"``, ``"null"``..."""
+    """Answer of ``/models``: ``"listed"``, a status as text, or a shape: ``"list"``, ``"html"``, ``"null"``..."""
     window_in: str = ""
     """Field of ``/models`` (``max_model_len``, ``meta.n_ctx``...), ``props`` (llama.cpp), ``api_v0`` (LM Studio),
     ``ps`` (Ollama, of a loaded model), ``old_ps`` (an older Ollama: the path without the window), or ``""`` where it
     does not tell."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """What stands in a reply besides."""
+    """Further fields of a reply."""
     extra_usage: dict[str, Any] = field(default_factory=dict)
-    """What stands in its usage besides."""
+    """Further fields of its usage."""
 
     # -- how it thinks
     thought: int = 0
     """Tokens of the longest thought before an answer; a thought has half as many at least."""
     thought_in: str = "reasoning_content"
-    """Where thoughts stand: a field of the message, ``"tags"``, ``"end_tag"`` (the template opened it) or ``"hidden"``
+    """Place of thoughts: a field of the message, ``"tags"``, ``"end_tag"`` (the template opened it) or ``"hidden"``
     (nowhere, though it is paid)."""
     tags: tuple[str, str] = ("<think>", "</think>")
     """Notation of thoughts in a text."""
     cut: Any = None
     """The content of a message that was cut within its thought."""
     switch: str = ""
-    """What turns thoughts off: ``"enable_thinking"``, ``"reasoning_effort"``, ``"reasoning"`` (OpenRouter),
+    """Switch that turns thoughts off: ``"enable_thinking"``, ``"reasoning_effort"``, ``"reasoning"`` (OpenRouter),
     ``"thinking"`` (DeepSeek), or ``""`` for nothing."""
     efforts: tuple[str, ...] = ("none", "minimal", "low", "medium", "high")
     """Values of ``reasoning_effort`` that it takes; the first two of these stop it from thinking."""
@@ -131,7 +131,7 @@ class Kind:
     ignores: tuple[str, ...] = ()
     """Parameters that it does not heed, and does not say so."""
     continues: str = ""
-    """What makes it go on with a last assistant message: ``"fields"`` (``continue_final_message``), ``"last"``
+    """Request that has it continue a last assistant message: ``"fields"`` (``continue_final_message``), ``"last"``
     (nothing more), ``"prefix"`` (a mark in the message), or ``""`` for nothing: it begins another turn. llama.cpp does
     by itself."""
     tools: str = ""
@@ -144,7 +144,7 @@ class Kind:
     key: bool = False
     """Whether it wants a key, as a bearer or in the header ``api-key``."""
     prefix: str = "/v1"
-    """Where the dialect's paths begin."""
+    """Prefix of the dialect's paths."""
     errors: str = "openai"
     """Form of an error: ``"openai"``, ``"list"`` (Google), ``"text"`` (LM Studio), ``"numbered"`` (OpenRouter)."""
     unknown: int = 404
@@ -152,7 +152,7 @@ class Kind:
 
     # -- how it fails
     failure: str = ""
-    """What goes wrong with the calls of questions; see `Fake._fail`."""
+    """Failure of the calls of questions; see `Fake._fail`."""
     rate: float = 0.0
     """The share of calls that it goes wrong with."""
     slow: float = 0.0
@@ -185,7 +185,7 @@ class Kind:
 
 @dataclass
 class Truth:
-    """What the calls of one run did cost, as the server knows."""
+    """True cost of the calls of one run, as the server knows it."""
 
     calls: int = 0
     """Generations that were asked for, refused ones included."""
@@ -200,7 +200,7 @@ class Truth:
 
     @property
     def tokens(self) -> int:
-        """What a limit of tokens is of."""
+        """Tokens that a limit of tokens counts."""
         return self.prompt + self.completion
 
 
@@ -237,7 +237,7 @@ def tagged(question: str, number: int) -> str:
 
 
 def move_of(first: str) -> str:
-    """What a call is for, by its first message."""
+    """Move that a call is for, by its first message."""
     if "Call the tools until" in first or '"search": [' in first:
         return "act"
     if '"documents": [...]' in first:
@@ -333,7 +333,7 @@ class Fake:
     # -- routes
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: Body) -> Response:
-        """What the server says to one request."""
+        """The server's response to one request."""
         self.requests.append((method, path, body))
         self.headers = headers
         if self.kind.key and not self._key_fits(headers):

@@ -16,7 +16,7 @@ _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requ
 
 @dataclass(frozen=True)
 class Request:
-    """What came in."""
+    """Request, as it came in."""
 
     method: str
     path: str
@@ -28,7 +28,7 @@ class Request:
 
 @dataclass
 class Response:
-    """What goes out."""
+    """Response, as it goes out."""
 
     body: Any = None
     """Sent as JSON unless it is bytes."""

@@ -104,7 +104,7 @@ def pieces(tokenizer: str, text: str) -> list[str]:
 
 @functools.lru_cache(maxsize=2_000)
 def count(tokenizer: str, text: str) -> int:
-    """How many tokens `text` has."""
+    """Number of tokens of `text`."""
     return len(pieces(tokenizer, text))
 
 

@@ -48,7 +48,7 @@ def questions(most: int) -> list[dict[str, Any]]:
 
 
 class Reader:
-    """What the model writes.
+    """Simulated model: the text that it writes.
 
     Args:
         curious: Whether it goes on to look things up when it knows all, so that nothing but limits ends a run.

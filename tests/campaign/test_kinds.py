@@ -28,7 +28,7 @@ SLOW = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Expected:
-    """What is found out about an endpoint. ADAPT HERE, and in `found`, to how the model tells it."""
+    """Expected findings about an endpoint. ADAPT HERE, and in `found`, to how the model tells them."""
 
     json_schema: bool = True
     scoring: bool = False
@@ -91,7 +91,7 @@ SWITCHES = {
 
 
 async def found(agent: Agent) -> dict[str, Any]:
-    """What the model says of itself, by the names of `Expected`."""
+    """The model's own report, by the names of `Expected`."""
     can = await agent.llm.capabilities(tools=True)
     names = ("json_schema", "scoring", "tokenizer", "logprobs", "samples", "continues", "tools")
     return {name: getattr(can, name) for name in names} | {"thinks": bool(getattr(can, "thinking", False))}

@@ -145,7 +145,7 @@ def test_forty_questions_of_a_model_that_thinks_use_their_budgets(ask: Ask, mode
 
 
 def ended(runs: list[Run]) -> int:
-    """How many ended by their budget of tokens."""
+    """Number of runs that ended by their budget of tokens."""
     return sum(run.stop == "budget:tokens" for run in runs)
 
 

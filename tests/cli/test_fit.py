@@ -20,7 +20,7 @@ def _no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told(run: Path, out: Path, *options: str, columns: int = 80) -> tuple[str, list[str]]:
-    """What a fit prints, as one line and as lines."""
+    """Output of a fit, as one line and as lines."""
     words = ["fit", str(run), "--out", str(out), *options]
     result = CliRunner().invoke(app, words, env={"COLUMNS": str(columns), "TERM": "dumb"})
     assert result.exit_code == 0, result.output

@@ -35,7 +35,7 @@ def test_it_is_the_command(tmp_path: Path) -> None:
 
 
 def test_the_package_alone_imports_little(tmp_path: Path) -> None:
-    """What Ctrl-C cannot be caught in."""
+    """Imports of the bare package, in which Ctrl-C cannot be caught."""
     heavy = ("asyncio", "numpy", "typer", "langgraph")
     program = f"import sys, ragscale; print([name for name in {heavy} if name in sys.modules])"
     assert run(tmp_path, "-W", "ignore", "-c", program).stdout == "[]\n"

@@ -36,7 +36,7 @@ class Echo(Mode):
     elsewhere."""
     loud: bool = False
     temperature: float = 0.5
-    """How ``hot``."""
+    """Degree of ``heat``."""
 
     def graph(self) -> StateGraph[Any, Context, Any, Any]:
         """Nothing but an answer."""
@@ -70,7 +70,7 @@ def test_a_description_reads_the_docstrings_below_the_fields_own_and_inherited()
             {"name": "k", "type": "int", "default": 3, "help": "Fewer than elsewhere."},
             {"name": "context", "type": "int", "default": 8, "help": context},
             {"name": "loud", "type": "bool", "default": False, "help": ""},
-            {"name": "temperature", "type": "float", "default": 0.5, "help": "How hot."},
+            {"name": "temperature", "type": "float", "default": 0.5, "help": "Degree of heat."},
         ],
     }
 
@@ -103,7 +103,7 @@ def test_json_lists_every_mode_with_documented_parameters() -> None:
 def test_the_parameters_of_some_modes_for_readers() -> None:
     result = CliRunner().invoke(app, ["modes", "parallel, echo"], env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.stderr
-    for part in ("parallel", "max_queries", "= 'auto'", "float = 0.5", "How hot."):
+    for part in ("parallel", "max_queries", "= 'auto'", "float = 0.5", "Degree of heat."):
         assert part in result.stdout
     assert "rollouts" not in result.stdout
 

@@ -210,7 +210,7 @@ def test_what_is_there_once_is_told_in_the_singular(mode: str, tokens: str, word
 
 
 def test_eighty_columns_have_calls_and_rounds() -> None:
-    """What a plan is asked for stays; the least and the full cost leave first."""
+    """Columns that a plan is asked for stay; the least and the full cost leave first."""
     modes = "vote(of=best-of-n(of=chain(steps=3), n=2), n=4),chain,tree"
     result = CliRunner().invoke(app, ["plan", modes, "--tokens", "64000"], env={"COLUMNS": "80"})
     head = result.stdout.splitlines()[0].split()

@@ -19,7 +19,7 @@ def test_a_length_that_is_not_known_is_not_invented(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("before", [0, 900])
 def test_a_single_batch_has_a_rate_and_a_time(before: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a killed process had done before is none of this one's speed. All fits into a narrow terminal."""
+    """Work of an earlier, killed process does not count for this one's speed. All fits into a narrow terminal."""
     with progress_bars() as report:
         report("embed", before, before + 100)
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""What reaches a terminal: no character that steers it, turns the reading or hides; all scripts stay legible."""
+"""Output to a terminal: no character that steers it, turns the reading or hides; all scripts stay legible."""
 
 from __future__ import annotations
 

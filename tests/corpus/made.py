@@ -29,7 +29,7 @@ def passages(
 
 
 def complaint(path: Path, problems: Problems | None = None) -> str:
-    """What reading a corpus fails with; empty where it does not."""
+    """Error of reading a corpus; empty where there is none."""
     try:
         passages(path, problems=problems)
     except CorpusError as error:

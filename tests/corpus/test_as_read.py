@@ -863,7 +863,7 @@ def test_headings_of_a_docx_and_its_title(tmp_path: Path) -> None:
 
 
 def test_styles_of_a_docx(tmp_path: Path) -> None:
-    """What a style is based on tells that it makes headings, and exponents."""
+    """The base of a style tells that it makes headings, and exponents."""
     made = Document()
     for name, kind, base in (
         ("Kapitel", 1, "Heading 2"),

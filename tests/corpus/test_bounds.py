@@ -1,4 +1,4 @@
-"""What costs far more than its bytes: spans, packed text, long titles, repeated parts. Each ends soon, and is said."""
+"""Inputs that cost far more than their bytes: spans, packed text, long titles, repeats. Each ends soon, and is said."""
 
 from __future__ import annotations
 

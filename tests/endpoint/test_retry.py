@@ -1,4 +1,4 @@
-"""Which failures lead to another attempt, and after which wait."""
+"""Retries: the failures that lead to another attempt, and the wait before it."""
 
 from __future__ import annotations
 

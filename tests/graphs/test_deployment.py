@@ -1,4 +1,4 @@
-"""What `langgraph.json` names can be loaded and run as LangGraph's server does, and the drawings are current."""
+"""Deployment: LangGraph's server can load and run all that `langgraph.json` names, and the drawings are current."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_the_steps_are_streamed_and_a_servers_checkpointer_holds_the_state
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_deployed_mode_tells_its_schemas(name: str) -> None:
-    """What Studio makes its form of, and the server its MCP tool."""
+    """Schemas of a mode, from which Studio makes its form and the server its MCP tool."""
     graph = load(CONFIG["graphs"][name])
     asked, told, context = graph.get_input_jsonschema(), graph.get_output_jsonschema(), graph.get_context_jsonschema()
     assert (asked["properties"]["question"]["type"], asked["required"]) == ("string", ["question"])
@@ -180,7 +180,7 @@ async def test_a_context_that_would_limit_nothing_is_refused(
 
 
 def server_runtime(context: dict[str, Any]) -> Any:
-    """What LangGraph's server gives to what it makes a graph for a run with."""
+    """Runtime that LangGraph's server hands to the function which makes the graph of a run."""
     return _ExecutionRuntime(access_context="threads.create_run", user=None, store=InMemoryStore(), context=context)
 
 

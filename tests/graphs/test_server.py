@@ -81,7 +81,7 @@ def _is_up(client: httpx.Client) -> bool:
 
 
 def ask(server: httpx.Client, mode: str, *, thread: str = "", **more: Any) -> dict[str, Any]:
-    """What a run ends with."""
+    """Final state of a run."""
     body = {"assistant_id": mode, "input": {"question": ASKED}, **more}
     answer = server.post(f"{thread}/runs/wait", json=body)
     assert answer.status_code == 200, answer.text

@@ -95,7 +95,7 @@ def test_defaults_follow_what_the_index_has(lexical: Index, dense: Index) -> Non
 
 
 def test_a_search_without_queries_loads_what_others_need(dense: Index, model: Path, tmp_path: Path) -> None:
-    """What is loaded is not read again: the embedder's folder may go away."""
+    """A loaded embedder is not read again: its folder may go away."""
     folder = shutil.copytree(model, tmp_path / "model")
     with Index.open(dense.path, embedder=folder) as index:
         assert index.search([]) == []

@@ -21,7 +21,7 @@ PRICE = Price(input=0.15, output=0.6)
 
 @dataclass(frozen=True)
 class Job:
-    """What the process asks, of what."""
+    """Job of the process: the question, and what it is asked of."""
 
     index: str
     llm: str

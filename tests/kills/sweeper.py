@@ -25,7 +25,7 @@ PLACES = ("append", "torn", "appended", "written", "reply", "kept")
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the process sweeps, and what happens to it."""
+    """Job of the process: its sweep, and what happens to it."""
 
     index: str
     llm: str
@@ -35,7 +35,7 @@ class Sweep:
     tokens: tuple[int, ...]
     record: str | None = None
     die: tuple[str, int] | None = None
-    """Where it kills itself: a place and a turn. ``full``: from that append on its files may not grow."""
+    """Point at which it kills itself: a place and a turn. ``full``: from that append on its files may not grow."""
     largest: int | None = None
     """Bytes that its files may have: a disk that is full."""
 

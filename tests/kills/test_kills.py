@@ -46,7 +46,7 @@ _PRELOAD = [
     "ragscale.agent", "ragscale.index.lexical.kernel", "ragscale.index.lexical.bm25", "ragscale.llm.openai", "bm25s",
     "langgraph.checkpoint.sqlite.aio", "filelock",
 ]  # fmt: skip
-"""What a process needs, imported once and for all of them."""
+"""Modules that a process needs, imported once and for all of them."""
 DEATHS = ("call", "call", "call", "put", "written", "writes")
 
 
@@ -166,7 +166,7 @@ class Campaign:
             self.cut += 1
 
     def stops(self) -> dict[str, int]:
-        """How the uninterrupted runs ended."""
+        """Stop reasons of the uninterrupted runs."""
         return dict(Counter(answer.stop_reason for answer, *_ in self._whole.values()))
 
     def _uninterrupted(self, job: Job) -> tuple[Answer, dict[str, int], int]:

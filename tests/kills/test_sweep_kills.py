@@ -206,7 +206,7 @@ class Campaign:
         shutil.rmtree(out)
 
     def check(self, out: Path, deaths: Any) -> dict[tuple[str, str], Any]:
-        """What is finished is whole, once, and as in the uninterrupted run."""
+        """Finished rows are whole, there once, and as in the uninterrupted run."""
         if not (out / "config.json").exists():
             return {}
         found = outcomes(out)

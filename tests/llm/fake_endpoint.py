@@ -15,7 +15,7 @@ Body = dict[str, Any]
 
 @dataclass
 class Reply:
-    """What a fake sends back."""
+    """Reply that a fake sends."""
 
     body: Any = None
     status: int = 200

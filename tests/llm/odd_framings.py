@@ -17,12 +17,12 @@ MANY = {
     "many objects": "{}", "many lists": "[]", "many numbers": "7", "many texts": '"a"', "many names": '{"id":"a"}',
     "many fractions": "0.1",
 }  # fmt: skip
-"""What lists of megabytes are made of."""
+"""Items of which lists of megabytes are made."""
 NEVER = (
     "100 for ever", "a body that never comes", "a head that never comes", "a trickle without end",
     "endless chunks of a byte",
 )  # fmt: skip
-"""What has no end but the client's patience."""
+"""Replies without an end but the client's patience."""
 
 _TYPES = [
     "", "text/html", "text/event-stream", "application/json; charset=zlib", "application/json; charset=utf-16",

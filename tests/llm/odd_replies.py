@@ -40,7 +40,7 @@ class Case:
     kind: str
     """Of the server."""
     slot: str
-    """Which of its replies is spoilt; see `slot_of`."""
+    """Name of the reply that is spoilt; see `slot_of`."""
     name: str
     spoil: Callable[[Any], Response]
     """Makes the reply of the well-formed one."""
@@ -81,7 +81,7 @@ _UNREAD = {
     "object", "created", "index", "role", "token", "type", "owned_by", "rank", "decoded_token", "model", "param",
     "provider_name", "user_id", "loc", "total_slots", "audio_tokens",
 }  # fmt: skip
-"""What nobody reads; a few odd values are enough there."""
+"""Fields that nobody reads; a few odd values are enough there."""
 
 
 def _source(value: Any) -> str:
@@ -144,7 +144,7 @@ def _bytes(source: str) -> bytes:
 
 
 def slot_of(request: Request) -> str:
-    """Which of a server's replies a request asks for."""
+    """Name of the server's reply that a request asks for."""
     path, body = request.path, request.body or {}
     if path.endswith("/models"):
         return "models"
@@ -218,7 +218,7 @@ class World(Server):
         self.on = True
         """Whether cases that begin later have begun."""
         self.times = 0
-        """How often the odd reply of the case at hand was sent."""
+        """Number of times that the odd reply of the case at hand was sent."""
         self.seen: dict[str, Any] = {}
         """The last well-formed reply of each slot, before it was spoilt."""
 

@@ -1,4 +1,4 @@
-"""What a failed attempt raises and what it is charged, against a server that really fails."""
+"""Failed attempts: the error that they raise and the charge, against a server that really fails."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Failing(Vllm):
 
 
 async def failure(reply: Reply, limit: float = 20.0) -> tuple[ModelError, int]:
-    """What generate raises, and the tokens of its prompt."""
+    """Error that generate raises, and the tokens of its prompt."""
     with FakeEndpoint(Failing(reply)) as server:
         model = OpenAILLM(server.url, timeout=limit)
         with pytest.raises(ModelError) as caught:

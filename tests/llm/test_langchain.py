@@ -254,7 +254,7 @@ ODD = [
 
 
 def odd_message(**fields: Any) -> AIMessage:
-    """What a careless integration makes: nothing is checked."""
+    """Message as a careless integration makes it: nothing is checked."""
     good = {"usage_metadata": {"input_tokens": 31, "output_tokens": 2, "total_tokens": 33}, "response_metadata": {}}
     return AIMessage.model_construct(**{"content": "Red.", "additional_kwargs": {}, **good, **fields})
 

@@ -43,7 +43,7 @@ class Failing:
 
 @pytest.fixture
 def failing() -> Failing:
-    """What the server does; always, unless a test says otherwise."""
+    """Behaviour of the server: it fails always, unless a test says otherwise."""
     return Failing()
 
 

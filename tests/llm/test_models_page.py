@@ -67,7 +67,7 @@ def test_every_kind_has_its_line() -> None:
 
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_it_can_what_the_page_says(name: str) -> None:
-    """What is found out about the fakes is `EXPECTED`, as test_kinds.py shows."""
+    """Findings about the fakes are those of `EXPECTED`, as test_kinds.py shows."""
     wanted, row = EXPECTED[name], CAN[name]
     words = {True: "yes", False: "no"}
     assert row == {

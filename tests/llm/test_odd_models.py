@@ -101,7 +101,7 @@ def test_a_word_of_the_scripted_model_may_be_of_any_length() -> None:
 @pytest.mark.parametrize("size", [1, 3, 4, 100, 3000, 10_000_000])
 @pytest.mark.parametrize("unit", ["x", "word1 ", "a a", "(", "\u0130", "_"])
 def test_citing_takes_no_time(unit: str, size: int) -> None:
-    """Whatever the answer and the passages are."""
+    """No answer and no passages make citing slow."""
     text = unit * (size // len(unit) + 1)
     index = StubIndex(texts={"p1": unit * (100_000 // len(unit)), "p2": "x" * 100_000, "p3": "a b " * 20_000})
     moves = object.__new__(Moves)

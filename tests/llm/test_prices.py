@@ -30,7 +30,7 @@ tokens = st.integers(0, 5000)
 
 
 class Model:
-    """What a price is looked up by."""
+    """Stand-in for a model: the two fields that a price is looked up by."""
 
     def __init__(self, name: str, url: str = "") -> None:
         self.name, self.url = name, url

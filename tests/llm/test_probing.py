@@ -73,7 +73,7 @@ async def patient(model: OpenAILLM) -> None:
 
 
 WHOLE = Capabilities(json_schema=True, logprobs=True, samples=True, continues=True)
-"""What a `Bare` can."""
+"""Capabilities of a `Bare`."""
 
 
 @pytest.mark.parametrize("limit", ["tokens", "llm_calls", "seconds"])

@@ -1,4 +1,4 @@
-"""What servers say when they refuse, in the shapes and words in use, and what is done without from then on."""
+"""Refusals of servers, in the shapes and words in use, and the parameters that calls then go on without."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Refusing:
 
 
 async def asked(fake: Refusing, spec: str = "") -> str:
-    """What is answered in the end, retries included."""
+    """Answer in the end, retries included."""
     with FakeEndpoint(fake) as server:
         model = load(f"openai:{server.url}{spec}")
         async for attempt in attempts(base=0.0):

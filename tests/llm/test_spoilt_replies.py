@@ -142,7 +142,7 @@ def memory() -> int:
 
 
 def tried(world: World, case: Case | None, kind: str, mode: str = "") -> list[str]:
-    """What is wrong with how a case ends. Where it took long, the best of three: a busy machine is no failure."""
+    """Faults in the end of a case. Where it took long, the best of three: a busy machine is no failure."""
     faults: list[str] = []
     for _ in range(3):
         faults, gap = once(world, case, kind, mode)
@@ -205,7 +205,7 @@ def calls_of(model: OpenAILLM, slot: str) -> dict[str, Callable[[], Awaitable[An
 
 
 async def outcome(call: Callable[[], Awaitable[Any]]) -> list[str]:
-    """What is wrong with how a call ends."""
+    """Faults in the end of a call."""
     try:
         async with asyncio.timeout(60):
             value = await call()

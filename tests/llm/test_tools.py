@@ -46,7 +46,7 @@ def model_of(fake: Fake) -> OpenAILLM:
 
 
 async def answered(message: Body, **options: Any) -> tuple[Generation, Body]:
-    """What a call with tools gives, and what was sent."""
+    """Generation of a call with tools, and the request that was sent."""
     with FakeEndpoint(Vllm(calls=lambda body: message)) as server:
         model = OpenAILLM(server.url)
         done = await model.generate(ASK, max_tokens=100, tools=TOOLS, **options)

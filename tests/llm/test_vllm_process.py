@@ -332,7 +332,7 @@ ENDS: dict[str, Callable[[subprocess.Popen[str]], object]] = {
 
 @pytest.mark.parametrize("then", ENDS)
 def test_no_server_outlives_its_process(then: str, tmp_path: Path) -> None:
-    """However that ends."""
+    """The server ends with its process in each of the ways in which that can end."""
     started = tmp_path / "started"
     command = [sys.executable, "-c", PARENT.format(then=then), str(started)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as parent:

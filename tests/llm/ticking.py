@@ -1,4 +1,4 @@
-"""How long an event loop is blocked."""
+"""Measures the longest time that an event loop is blocked."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ ANSWERS = {"polonium": "Warsaw, Poland", "river": "The Seine", "radium": "no"}
 
 
 def script(messages: Sequence[Message], call: ScriptedCall) -> Reply:
-    """What the call's schema asks for: new sub-queries, or the closing answer by `ANSWERS`; else a sub-answer."""
+    """Reply that the call's schema asks for: new sub-queries, or the closing answer by `ANSWERS`; else a sub-answer."""
     last = messages[-1]["content"]
     wanted = call.schema["properties"] if call.schema else {}
     if call.tools:

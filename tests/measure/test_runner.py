@@ -437,7 +437,7 @@ def test_two_configurations_of_a_mode_have_two_files(tmp_path: Path) -> None:
 
 
 def test_the_file_of_a_key_that_is_no_file_name(tmp_path: Path) -> None:
-    """Whatever a mode of another package is called: a file that can be written, and one for each."""
+    """Names of modes of other packages make files that can be written, one for each."""
     names = ["a/b", "a_b", "a:b", "a b", "../up", "ü" * 99, "x" * 300, "x" * 301, "con|", "a\nb", "a\0b"]
     files = set()
     for name in names:

@@ -28,7 +28,7 @@ ROW = Row(
 
 @pytest.fixture
 def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Did]:
-    """What is synced and renamed, by name, in order."""
+    """Synced and renamed files, by name, in order."""
     found: list[Did] = []
     fsync, replace = os.fsync, Path.replace
 

@@ -1,4 +1,4 @@
-"""What every mode must hold, whoever wrote it: subclass `Conformance` with a `mode` fixture."""
+"""Conformance suite that every mode must pass, whoever wrote it: subclass `Conformance` with a `mode` fixture."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def same(one: Spend, other: Spend) -> bool:
 
 
 def check(answer: Answer, ledger: Ledger, budget: Budget, *, overrun: bool = False) -> None:
-    """What holds for the outcome of every run.
+    """Check all that holds for the outcome of every run.
 
     Args:
         answer: The run's outcome.

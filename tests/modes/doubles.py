@@ -94,7 +94,7 @@ def _conversations() -> frozenset[str]:
 
 
 def move_of(call: ScriptedCall) -> str:
-    """What a call is for: ``plan``, ``turn`` (of a conversation), ``follow-up``, ``answer``, ``score`` or ``read``
+    """Move that a call is for: ``plan``, ``turn`` (of a conversation), ``follow-up``, ``answer``, ``score`` or ``read``
     (anything else); ``calls`` and ``acts`` are turns of an agent with tools, and in JSON.
     """
     if call.continuation is not None:
@@ -132,7 +132,7 @@ def _forms() -> dict[str, re.Pattern[str]]:
 
 
 def most_queries(call: ScriptedCall) -> int:
-    """How many queries a turn may ask."""
+    """Most queries that a turn may ask."""
     if call.tools:
         return int(call.tools[0].parameters["properties"]["queries"]["maxItems"])
     if call.schema is not None and "search" in call.schema.get("properties", {}):

@@ -1,4 +1,4 @@
-"""How modes ask: profiles, presets, switches and template files, seen by the model that they talk to."""
+"""Parameters of prompts: profiles, presets, switches and template files, seen by the model that they talk to."""
 
 from __future__ import annotations
 

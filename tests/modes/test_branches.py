@@ -189,7 +189,7 @@ def test_a_crash_cancels_the_siblings_and_a_resumed_run_repeats_only_what_was_lo
 
 @pytest.mark.parametrize("limit", [20, 26, 33, 40, 55])
 def test_a_resumed_run_keeps_its_budget_with_what_finished_branches_had_cost(limit: int) -> None:
-    """Whatever the finished siblings of a crashed branch had spent still counts against the limit, and so do the calls
+    """Spends of the finished siblings of a crashed branch still count against the limit, and so do the calls
     that the crash lost: only where the limit pays for these, too, is the run the same as without it."""
     budget = Budget(llm_calls=limit)
     tree = Tree(steps=5, expand=3, samples=3, rollouts=2, rollout_steps=1, question_k=0)

@@ -1,4 +1,4 @@
-"""What runs cost, against the papers and against critical paths computed by hand."""
+"""Cost of runs, against the papers and against critical paths computed by hand."""
 
 from __future__ import annotations
 

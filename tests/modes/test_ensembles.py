@@ -432,7 +432,7 @@ def test_nothing_that_can_be_paid_is_an_explicit_empty_answer() -> None:
     ],
 )  # fmt: skip
 def test_a_budget_that_ran_out_names_the_limit_that_was_given(mode: str, budget: Budget, told: str) -> None:
-    """Where it was a share of it that ran out, that too, with what would make the share larger."""
+    """The share, too, where it was that which ran out, with what would make it larger."""
     answer, _ = run(mode, budget=budget)
     assert answer.stop_reason.startswith("budget:")
     assert re.search(told, answer.reason), answer.reason

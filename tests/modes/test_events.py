@@ -283,7 +283,7 @@ def test_a_hit_is_traced_in_bounds(title: str, score: Any, expected: TracedHit) 
 class TestSize:
     @pytest.mark.parametrize("mode", [Tree(), Mcts(of=Chain(steps=3)), Vote(of=SMALL)], ids=lambda mode: mode.name)
     def test_without_texts_an_event_has_a_bounded_size(self, mode: Mode) -> None:
-        """However long questions, passages, titles and replies are."""
+        """The bound holds for questions, passages, titles and replies of any length."""
         long = instead(read=" ".join(["longword"] * 120))
         answer, _ = run(mode, llm=scripted(long), index=StubIndex(words=500), question="Who? " * 200)
         full, moves, none = (answer.to_dict(trace=form) for form in ("full", "moves", "none"))  # type: ignore[arg-type]

@@ -426,7 +426,7 @@ def test_p0_is_a_sixth_and_parents_are_drawn_by_fitness() -> None:
 
 
 def test_parents_are_drawn_anew_by_every_seed_and_the_same_by_each() -> None:
-    """Which conversations of the second generation draft, and on whom the others build."""
+    """The second generation: the conversations that draft, and the parents of the others."""
     mode = Evolve(generations=2, islands=1, conversations=12, turns=1, question_k=0, queries=1)
     seen = []
     for seed in (0, 0, 1, 2):

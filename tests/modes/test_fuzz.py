@@ -59,7 +59,7 @@ ARGUMENTS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Manners:
-    """How a model behaves: each rate is the share of its calls."""
+    """Behaviour of a model: each rate is the share of its calls."""
 
     seed: int
     garbage: float

@@ -1,4 +1,4 @@
-"""What branches and questions retrieve at the same time meets in the broker of a real, slowed index."""
+"""Batches: retrievals of branches and questions at the same time meet in the broker of a real, slowed index."""
 
 from __future__ import annotations
 

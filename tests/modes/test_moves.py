@@ -84,7 +84,7 @@ def test_a_call_that_uses_all_it_may_stays_within_the_tokens(body: Body, samples
 
 
 def test_samples_one_by_one_are_as_long_as_those_of_one_call() -> None:
-    """Where the budget is short, a turn too short to be of use is not begun, however samples are drawn."""
+    """A turn that would be too short to be of use is not begun on a short budget, however samples are drawn."""
     for tokens in range(600, 1_600, 20):
         llm = scripted(capabilities=Capabilities(json_schema=True))
         only(plan, llm=llm, budget=Budget(tokens=tokens))

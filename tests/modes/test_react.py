@@ -52,7 +52,7 @@ def asked(llm: ScriptedLLM, **options: Any) -> tuple[Answer, StubIndex]:
 
 
 def results(llm: ScriptedLLM, call: int) -> list[str]:
-    """What the tools answered, as the prompt of that call has it."""
+    """Results of the tools, as the prompt of that call has them."""
     return [message["content"] for message in llm.calls[call].messages if message["role"] == "tool"]
 
 
@@ -347,7 +347,7 @@ def test_nothing_left_to_ask() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=200), st.lists(st.tuples(st.text(max_size=20), st.text(max_size=60)), min_size=1, max_size=4))
 def test_what_is_put_down_is_taken_up(text: str, calls: list[tuple[str, str]]) -> None:
-    """Whatever stands in arguments; and no text makes the reader fail."""
+    """Calls come back with any text in their arguments, and no text makes the reader fail."""
     told = [ToolCall(name, arguments) for name, arguments in calls]
     rest, taken = take_up(put_down(text, told, 10_000))
     assert taken[-len(told) :] == [ToolCall(call.name, call.arguments) for call in told] or "<tool_call>" in text

@@ -53,7 +53,7 @@ WORDS = 100
 
 
 def told(mode: Mode, tokens: int | None) -> Answer:
-    """What the mode does on that budget; its model always has another sub-query."""
+    """Answer of the mode on that budget; its model always has another sub-query."""
     budget = Budget(tokens=tokens)
     answer, ledger = run(mode, llm=scripted(), index=StubIndex(words=WORDS), budget=budget)
     check(answer, ledger, budget)
@@ -265,7 +265,7 @@ def two_hops(messages: Any, call: ScriptedCall) -> Any:
 @pytest.mark.parametrize("words", [30, 100, 300, 700])
 @pytest.mark.parametrize("mode", [Vote(), BestOfN(), MultiChain(), Mixture()], ids=str)
 def test_side_by_side_runs_take_both_steps_of_a_question_on_whole_passages(mode: Ensemble, words: int) -> None:
-    """However long passages are, there are as many runs as can: their sizes are counted in the first that are found."""
+    """As many runs as can, with passages of any length: their sizes are counted in the first that are found."""
     members = []
     for tokens in SIZES:
         budget = Budget(tokens=tokens)

@@ -1,4 +1,4 @@
-"""What passages, questions and models write stays in its place: no forged markers, documents or citations."""
+"""Untrusted text of passages, questions and models stays in its place: no forged markers, documents or citations."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def outputs(cells: Iterable[NotebookNode], kind: str) -> list[str]:
 
 
 def printed(cell: NotebookNode) -> str:
-    """What a cell printed."""
+    """Output of a cell."""
     return "".join(output.text for output in cell.outputs if output.output_type == "stream")
 
 
@@ -102,7 +102,7 @@ CHECKS = {"01-quickstart": check_quickstart, "02-which-mode": check_which_mode}
 
 
 def check(path: Path, notebook: NotebookNode) -> None:
-    """What a notebook shows is what its source says today."""
+    """Outputs of a notebook are those that its source gives today."""
     CHECKS[path.stem](notebook)
 
 

@@ -102,7 +102,7 @@ def test_of_a_hundred_thousand_shapes_are_read() -> None:
 
 
 def test_queries_are_what_stands_between_tags() -> None:
-    """Whatever surrounds a clean search outside thoughts, its query is what was written."""
+    """The query of a clean search outside thoughts is what was written, whatever surrounds it."""
     for seed in range(500):
         text = grown(seed).replace("<", "").replace(">", "")
         assert turn(f"<search> Jaws director </search> {text}", 3) == Reply(

@@ -203,7 +203,7 @@ class TestThoughts:
 
 
 class TestOddReplies:
-    """What a model that lost its way repeats up to the end: questions of a whole process wait while it is read."""
+    """Replies that repeat one thing up to the end: questions of a whole process wait while such a one is read."""
 
     @pytest.mark.parametrize(
         "text",

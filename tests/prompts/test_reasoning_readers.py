@@ -50,7 +50,7 @@ def test_no_turn_of_self_ask_is_too_odd(text: str) -> None:
     ],
 )
 def test_turns_of_self_ask(text: str, reply: Reply | None) -> None:
-    """Whichever is first, and nothing that the model invents behind it."""
+    """The first of the two counts, and nothing that the model invents behind it."""
     assert reasoning.follow_up(profile(), "Who?", []).read(text) == reply
 
 

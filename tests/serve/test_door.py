@@ -1,4 +1,4 @@
-"""Who may enter: tokens, names of this machine, programs and pages of the server's own origin."""
+"""Access control: tokens, names of this machine, programs and pages of the server's own origin may enter."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def error(response: httpx.Response) -> tuple[int, str]:
 
 
 def passages2string(results: list[dict[str, Any]]) -> str:
-    """How the clients of Search-R1 and RAG-R1 read a list of hits."""
+    """Reader of a list of hits, as in the clients of Search-R1 and RAG-R1."""
     text = ""
     for number, item in enumerate(results):
         title, *rest = item["document"]["contents"].split("\n")

@@ -105,7 +105,7 @@ def reply(body: Any, status: str = "200 OK", **headers: str) -> bytes:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in a reply, from the whole of it down."""
+    """Paths to all values of a reply, from the whole of it down."""
     yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:

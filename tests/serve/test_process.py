@@ -29,7 +29,7 @@ def connect(served: Served, sent: bytes = b"") -> socket.socket:
 
 
 def rest(connection: socket.socket) -> bytes:
-    """What comes until the server closes."""
+    """Bytes that come until the server closes."""
     with connection:
         return b"".join(iter(lambda: connection.recv(1 << 16), b""))
 

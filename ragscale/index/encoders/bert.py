@@ -58,7 +58,7 @@ def plain_bert(folder: Path, max_tokens: int) -> Bert | None:
 
 
 def _pooling(folder: Path) -> str | None:
-    """How token vectors become one, ``"mean"`` or ``"cls"``; None where a module does something else on the way."""
+    """Pooling of token vectors, ``"mean"`` or ``"cls"``; None where a module does something else on the way."""
     modules = _read(folder / "modules.json")
     kinds = [module["type"].rpartition(".")[2] for module in modules]
     own = _read(folder / "sentence_bert_config.json")

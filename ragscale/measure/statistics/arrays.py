@@ -112,7 +112,7 @@ class Common:
     matrices: list[Array]
     """The matrices given, with the lines of these questions."""
     kept: NDArray[np.bool_]
-    """Which of the questions given."""
+    """Mask of the questions given: those that are kept."""
     codes: Codes
     """Number of the source document of each, from 0 without gaps."""
 

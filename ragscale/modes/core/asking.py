@@ -1,4 +1,4 @@
-"""How a mode asks, as parameters: a profile, a template file, and the caps and switches of its prompts."""
+"""Parameters of a mode's prompts: a profile, a template file, and the caps and switches of what is asked."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Stepwise(Planning):
     question_k: int = 5
     """Passages retrieved for the question itself, in a round before the first step; the answer sees them too."""
     plan_k: int = 2
-    """How many of those the planner sees; 0 as published, where the planner was fine-tuned to do without."""
+    """Number of those that the planner sees; 0 as published, where the planner was fine-tuned to do without."""
     plan_tokens: int = 0
     """Most tokens of a planner's reply; 0: as the profile says (128; corag: 64)."""
     read_tokens: int = 0

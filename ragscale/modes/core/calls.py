@@ -126,7 +126,7 @@ class Calls:
         self._cost = Spend()
         self._events: list[Event] = []
         self.ending = ""
-        """How the last reply ended, in words, where that was neither by the model nor by a limit."""
+        """End of the last reply, in words, where that was neither by the model nor by a limit."""
         own = [event["id"] for event in trace if event["branch"] == scope["branch"]]
         self._last = own[-1] if own else scope["after"]
         self._number = scope["events"] + len(own)

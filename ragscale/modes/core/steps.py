@@ -64,7 +64,7 @@ async def reading(moves: Moves, state: Any) -> Update:
 
 
 async def penalty(moves: Moves, question: str, steps: Sequence[Step]) -> float:
-    """How sure the model is that the chain does *not* answer the question: lower is better (CoRAG).
+    """Penalty of a chain: how sure the model is that it does *not* answer the question; lower is better (CoRAG).
 
     The mean log-likelihood of `NO_INFORMATION` given the chain's pairs; where the endpoint cannot score, the share of
     steps that found nothing, which the trace then says.

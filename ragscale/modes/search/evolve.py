@@ -127,7 +127,7 @@ class Evolve(Planning):
     question_k: int = 5
     """Passages retrieved for the question itself, in a round before the first generation."""
     plan_k: int = 2
-    """How many of those a draft sees."""
+    """Number of those that a draft sees."""
     temperature: float = 0.7
     """Of drafts and of critic and author; the first draft and every evaluation are greedy."""
 

@@ -17,7 +17,7 @@ __all__ = ["Levels", "Shape"]
 
 
 class Shape(NamedTuple):
-    """How much of a level the budget pays for."""
+    """Size of a level, as far as the budget pays for it."""
 
     expand: int
     """Children of each chain."""

@@ -25,7 +25,7 @@ from ragscale.ranking import Mask
 
 D = 32
 LARGE = ["IVF64_HNSW32,RaBitQfs", "IVF64_HNSW32,PQ4x4fs"]
-"""What `auto` chooses for tens of millions of rows, with fewer lists."""
+"""Factories that `auto` chooses for tens of millions of rows, with fewer lists."""
 SELECTING = [
     *["SQ8", "HNSW16", "IVF16,SQ8", "IVF16,PQ8x4fs", "IVF16,RaBitQfs", "PCA16,IVF16,SQ8", "PCA16,SQ8", "RaBitQ"],
     *LARGE,
@@ -138,7 +138,7 @@ def test_rows_added_since_are_searched_too(tmp_path: Path, factory: str) -> None
 @pytest.mark.parametrize("factory", ["RaBitQfs", "PQ16x4fs", "IVF16,SQ8"])
 @pytest.mark.parametrize("by", ["filter", "deletions"])
 def test_rows_added_since_do_not_hide_that_too_few_were_found(tmp_path: Path, factory: str, by: str) -> None:
-    """What is near the query is refused, so FAISS gives too few of the rows that it covers: exact search decides."""
+    """Rows near the query are refused, so FAISS gives too few of those that it covers: exact search decides."""
     array, query = unit(2000, D), unit(1, D, seed=1)
     info = build_dense(write_vectors(tmp_path, array[:1600]), tmp_path / VECTORS_FILE, factory=factory)
     vectors = write_vectors(tmp_path, array, [1600])

@@ -77,7 +77,7 @@ class Several(Card):
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What is asked of a faiss that has two GPUs."""
+    """Calls of a faiss that has two GPUs."""
     made: list[Any] = []
 
     class Configuration:

@@ -25,7 +25,7 @@ TEXTS = [f"text number {i} " + "word " * (i % 7) for i in range(50)]
 
 
 class Server:
-    """What it serves, and what it was asked."""
+    """Fake embedding server: the models that it serves, and the requests that it got."""
 
     def __init__(self, model: Path) -> None:
         self.embedder = Embedder.for_documents(model, dtype="float32", query_prompt="", document_prompt="")

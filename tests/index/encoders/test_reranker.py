@@ -30,7 +30,7 @@ def ids(hits: Sequence[Hit]) -> list[str]:
 
 
 def scored(reranker: Path, query: str, hits: Sequence[Hit]) -> list[float]:
-    """What the library itself says, pair by pair."""
+    """Scores by the library itself, pair by pair."""
     import torch
     from sentence_transformers import CrossEncoder
 

@@ -55,7 +55,7 @@ def test_scores_are_those_of_rank_bm25_with_lucene_idf(tmp_path: Path, seed: int
 
 
 def test_both_libraries_rank_real_questions_alike(tmp_path: Path, data: Path) -> None:
-    """Where no term is in more than a twentieth of the passages, the two idf formulas nearly agree."""
+    """The two idf formulas nearly agree if no term is in more than a twentieth of the passages."""
     rows = [json.loads(line) for line in (data / "hotpotqa" / "corpus.jsonl").open(encoding="utf-8")][:3000]
     texts = [f"{row['title']}\n{row['text']}" for row in rows]
     kinds: tuple[LexicalKind, ...] = ("bm25s", "rank-bm25")

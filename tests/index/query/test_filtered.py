@@ -106,7 +106,7 @@ def test_dense_search_equals_that_of_an_index_of_the_matching(
 
 
 def test_ranks_are_those_of_the_searches_that_were_asked_for(described: Index) -> None:
-    """Whatever else is in the batch."""
+    """Ranks do not depend on what else is in the batch."""
     import asyncio
 
     async def together() -> list[list[list[Hit]]]:

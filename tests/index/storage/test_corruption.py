@@ -37,7 +37,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def damaged(whole: bytes, rng: random.Random) -> tuple[str, bytes | None]:
-    """What was done, and the bytes now: a flipped bit, a shorter or, now and then, a longer file, or none at all."""
+    """Kind of damage, and the bytes then: a flipped bit, a shorter or, now and then, a longer file, or none at all."""
     kind = rng.choice([*["flip"] * 12, *["cut"] * 6, "extend", "remove"])
     if kind == "remove":
         return kind, None
@@ -50,7 +50,7 @@ def damaged(whole: bytes, rng: random.Random) -> tuple[str, bytes | None]:
 
 
 def refusal(folder: Path) -> list[RagscaleError]:
-    """What `verify` and `open` say."""
+    """Errors that `verify` and `open` raise."""
     found = []
     for check in (lambda: check_files(folder, Manifest.read(folder)), lambda: Index.open(folder).close()):
         with pytest.raises(REFUSALS) as caught:
@@ -201,7 +201,7 @@ def test_an_index_that_is_replaced_during_a_check_is_not_called_damaged(
 
 
 def test_opening_computes_checksums_up_to_its_limits(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is larger is mapped and not read; its size is compared all the same, and `verify` reads everything."""
+    """Larger files are mapped and not read; their size is compared all the same, and `verify` reads everything."""
     path = next(index.glob("segments/*/passages.arrow"))
     whole = path.read_bytes()
     path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])

@@ -26,7 +26,7 @@ from ragscale.index.write import grow, maintain, segments
 
 
 class Patch:
-    """What `tiny.install` needs of pytest's monkeypatch."""
+    """Stand-in for pytest's monkeypatch, as far as `tiny.install` needs it."""
 
     setattr = staticmethod(setattr)
 

@@ -86,7 +86,7 @@ def documents(numbers: Sequence[int], version: int) -> list[tiny.Row]:
 
 
 class Model:
-    """What should be in the index: rows by document, in row order."""
+    """Expected content of the index: rows by document, in row order."""
 
     def __init__(self, rows: list[tiny.Row]) -> None:
         self.rows = rows
@@ -281,7 +281,7 @@ def test_reload_finds_an_index_that_was_replaced(build: Build) -> None:
 
 @pytest.mark.parametrize("years", [range(1920, 1900, -1), ()])
 def test_filters_of_an_index_that_was_replaced_are_its_own(build: Build, years: Sequence[int]) -> None:
-    """What is loaded goes on answering from the old passages, which the metadata of the new ones does not fit."""
+    """An open index goes on answering from the old passages, which the metadata of the new ones does not fit."""
     filters = ["year < 1905", "year >= 1915", "year is null"]
 
     def rows(years: Sequence[int]) -> list[tiny.Row]:
@@ -361,7 +361,7 @@ def test_readers_see_whole_states_while_another_process_writes(build: Build, tmp
 
 
 def whole_state(index: Index) -> list[int]:
-    """Which tens of passages are in an index: each wholly, found by every search, and no two that never met."""
+    """Tens of passages that an index has: each wholly, found by every search, and no two that never met."""
     found = [sorted(int(hit.passage.id[1:]) for hit in index.search(["title river"], 100, how)[0]) for how in HOWS]
     assert found == [found[0]] * len(HOWS)
     assert len(index) == len(found[0])

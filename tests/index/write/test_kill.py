@@ -134,7 +134,7 @@ class World:
         return {"fingerprint": manifest.fingerprint, **files}
 
     def place(self, what: str) -> int:
-        """Which folder is the index, 0 for none: another one once a build has put its own there."""
+        """Inode of the index's folder, 0 for none: another one once a build has put its own there."""
         path = self.path(what)
         return path.stat().st_ino if path.exists() else 0
 

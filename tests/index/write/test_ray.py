@@ -35,7 +35,7 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not inst
 
 
 def here(items: list[dict[str, Any]], task: Any, *, batch_size: int | None, **options: Any) -> Iterator[list[Any]]:
-    """What `ray._stream` does, in this process: in blocks of three items, or a batch at a time."""
+    """Stand-in for `ray._stream`, in this process: in blocks of three items, or a batch at a time."""
     table = pa.Table.from_pylist(items)
     run = task(*options["fn_constructor_args"]) if isinstance(task, type) else task
     size = batch_size or 3
