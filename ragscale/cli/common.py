@@ -142,6 +142,10 @@ def amounts(name: str, text: str, kind: Callable[[float], Any] = int) -> list[An
         InvalidInput: One is no number, or no whole one where it has to be.
     """
     found: dict[float, None] = {}
+    if re.search(r"\d,0\d\d(?!\d)", text) or ("tokens" in name and re.fullmatch(r"\d{1,2}(,\d{3})+", text)):
+        raise InvalidInput(
+            f"--{name.replace('_', '-')} {text!r}: a comma stands between two numbers", "Write 4000 or 4k, not 4,000."
+        )
     wanted = "a whole number" if kind is int else "a number"
     for item in text.split(","):
         match = re.fullmatch(r"(-?\d+(?:\.\d+)?)([km]?)", item.strip().lower())

@@ -66,17 +66,17 @@ def report(
     made = runs[0].report(
         runs[1] if other else None, margin=margin, level=level, tuned_on_these=tuned_on_these, texts=not without_texts
     )
+    # files first: where the output is piped to a reader that stops early, they are there all the same
+    files = [] if rows is None else [runs[0].keep(rows, texts=not without_texts).folder]
+    whole = report_page(made, () if without_texts else _traces(runs, made)) if html is not None or show else ""
+    if html is not None:
+        files.append(page.save(whole, html))
     if as_json:
         print_json(made)
     else:
         show_report(Console(highlight=False), made)
-    if rows is not None:
-        typer.echo(runs[0].keep(rows, texts=not without_texts).folder, err=as_json)
-    if html is None and not show:
-        return
-    whole = report_page(made, () if without_texts else _traces(runs, made))
-    if html is not None:
-        typer.echo(page.save(whole, html), err=as_json)
+    for file in files:
+        typer.echo(file, err=as_json)
     if show:
         page.show(whole)
 

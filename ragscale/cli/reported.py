@@ -43,7 +43,7 @@ def show_report(console: Console, report: Report) -> None:
         told = ", ".join(f"{pair['name']} {_short(pair['value'])}" for pair in run["settings"])
         codes = ", ".join(pair["name"] for pair in run["codes"])
         name = f"{run['name']}: " if len(report["runs"]) > 1 else ""
-        console.print(_dim(plain(f"{name}{counted(run['rows'], 'row')}; {told}; code {codes}")))
+        console.print(_dim(f"{name}{counted(run['rows'], 'row')}; {told}; code {codes}"))
     console.print(_heading("What this cannot say"))
     for text in report["limits"]:
         console.print(Padding(_worded(f"- {text}"), (0, 0, 0, 0)))
@@ -115,7 +115,7 @@ def _equal(console: Console, report: Report, table: EqualCost) -> None:
                 rows.append([name, mean, _interval(found["difference"]), _verdict(found)])
         console.print(FittedTable(columns, rows, title=plain(level["label"])))
     told = f"{table['method']} Equivalent: within ±{score(table['margin'])}. {table['note']}"
-    console.print(_dim(plain(told)))
+    console.print(_dim(told))
 
 
 def _problem(console: Console, report: Report) -> None:
@@ -139,7 +139,7 @@ def _problem(console: Console, report: Report) -> None:
     oracle = problem["oracle"]
     if oracle is not None:
         told = f"Oracle, a bound and no result: {_interval(oracle['score'])}. {oracle['words']}"
-        console.print(_dim(plain(told)))
+        console.print(_dim(told))
 
 
 def _strata(console: Console, report: Report, strata: Strata) -> FittedTable:
@@ -276,9 +276,9 @@ def _verdict(found: ComparisonData) -> Text:
 
 
 def _dim(text: str) -> Text:
-    from rich.text import Text
-
-    return Text(text, style="dim")
+    shown = _worded(text)
+    shown.stylize("dim")
+    return shown
 
 
 def _short(value: str) -> str:

@@ -57,6 +57,6 @@ def _of_run(folder: Path, cell: str | None, question: str | None) -> dict[str, A
     if question is None:
         some = ", ".join(list(run.questions)[:5])
         raise InvalidInput(
-            f"{folder}: which of its {len(run.questions)} questions?", f"Give --question ID: {some}, ..."
+            f"{folder}: {len(run.questions)} questions, and none of them is named", f"Give --question ID: {some}, ..."
         )
     return page_data(run, cell_of(run, cell), question)

@@ -12,6 +12,7 @@ const signed = (value) => known(value) ? `${value > 0 ? "+" : ""}${score(value)}
 const interval = (e, show = score) => !e || !known(e.value) ? "–"
   : known(e.low) && known(e.high) ? `${show(e.value)} [${show(e.low)}, ${show(e.high)}]` : show(e.value);
 const worded = (text) => plain(text).split(/`([^`]+)`/).map((part, at) => at % 2 ? h("code", {}, part) : part);
+const said = (answer) => (answer || "").trim() || "no answer";
 const stopWords = (stop) => stop.startsWith("budget:") ? `limit of ${stop.slice(7).replaceAll("_", " ")}` : stop;
 const heat = (value) => !known(value) ? "var(--sunk)" : value >= 0.5
   ? `color-mix(in oklab, var(--hit) ${Math.round(200 * (value - 0.5))}%, var(--half))` : `color-mix(in oklab, var(--half) ${Math.round(200 * value)}%, var(--miss))`;
@@ -350,7 +351,7 @@ class ReportPage {
       return h("div", {class: "c", role: "columnheader"}, h("button", {title: "worst first", onclick: () => { this.sort.value = this.sort.value === String(at) ? "" : String(at); this.filter(); }}, short(this.name(at), 60)),
         h("div", {class: "mean num"}, f.length ? score(f.reduce((a, b) => a + b, 0) / f.length) : "–"));
     }));
-    const width = Math.max(88, Math.min(140, (this.grid.clientWidth - 300) / this.cells.length - 1));
+    const width = Math.max(88, Math.min(260, (this.grid.clientWidth - 300) / this.cells.length - 1));
     this.grid.style.setProperty("--c", `${Math.floor(width)}px`);
     this.gridBody.style.height = `${this.rows.length * ROW}px`;
     this.grid.scrollTop = 0;
@@ -378,8 +379,8 @@ class ReportPage {
   cell(cell, c, i) {
     const r = cell.runs, f = r.f1[i], stop = r.stop[i];
     if (stop === null || stop === undefined) return h("div", {class: "cell none", title: "not run"});
-    return h("button", {class: "cell", style: {background: heat(f)}, onclick: () => this.open(c, i), "aria-label": `${this.name(c)}: ${short(r.answer[i] || "no answer", 200)}, ${this.data.score} ${score(f)}`},
-      h("span", {class: "a"}, short(r.answer[i] || "no answer", 70)), h("span", {class: "s num"}, `${score(f)}${stop === "answered" ? "" : ` · ${stop === "failed" ? "failed" : `${stop.slice(7).replaceAll("_", " ")} spent`}`}`));
+    return h("button", {class: "cell", style: {background: heat(f)}, onclick: () => this.open(c, i), "aria-label": `${this.name(c)}: ${short(said(r.answer[i]), 200)}, ${this.data.score} ${score(f)}`},
+      h("span", {class: "a"}, short(said(r.answer[i]), 70)), h("span", {class: "s num"}, `${score(f)}${stop === "answered" ? "" : ` · ${stop === "failed" ? "failed" : `${stop.slice(7).replaceAll("_", " ")} spent`}`}`));
   }
 
   closed() {
@@ -404,7 +405,7 @@ class ReportPage {
     } else {
       const quote = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
       const command = `ragscale trace ${quote(run.path)} --cell ${quote(cell.key)} --question ${quote(q.id)}`, r = cell.runs;
-      put(this.dialog, bar, h("div", {class: "command"}, h("p", {class: "soft text"}, short(q.question, 1000)), h("h1", {class: "text"}, short(r.answer[i] || "no answer", 400)),
+      put(this.dialog, bar, h("div", {class: "command"}, h("p", {class: "soft text"}, short(q.question, 1000)), h("h1", {class: "text"}, short(said(r.answer[i]), 400)),
         h("p", {}, `${this.data.score} ${score(r.f1[i])} · ${stopWords(r.stop[i] || "")} · ${count(r.tokens[i])} tokens (${count(r.serial_tokens[i])} one after another), ${count(r.rounds[i])} rounds, ${seconds(r.seconds[i])}`),
         h("p", {}, "right: ", h("span", {class: "text"}, q.gold.map((g) => short(g, 200)).join(" · "))),
         h("p", {class: "gap"}, "The moves of this run are not in this file. They are shown by"), h("pre", {}, plain(command)),

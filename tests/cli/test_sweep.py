@@ -47,6 +47,8 @@ def test_a_grid(world: tuple[str, str], tmp_path: Path) -> None:
         (" 7 , 7,8K", int, [7, 8000]),
         ("0.5,30", float, [0.5, 30.0]),
         ("1.1k", int, [1100]),
+        ("500,800", int, [500, 800]),
+        ("0.001,0.05,0.005", float, [0.001, 0.05, 0.005]),
     ],
 )
 def test_amounts(text: str, kind: Any, numbers: list[float]) -> None:
@@ -57,6 +59,14 @@ def test_amounts(text: str, kind: Any, numbers: list[float]) -> None:
 def test_what_is_no_amount(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"--serial-tokens '.*' is not a whole number\. Give it as in 4000, 4k"):
         amounts("serial_tokens", text)
+
+
+@pytest.mark.parametrize("text", ["4,000", "16,000", "4,500", "1,000,000", "2000,16,000", "12,345"])
+def test_a_comma_within_a_number_is_no_two_limits(text: str) -> None:
+    with pytest.raises(
+        InvalidInput, match=rf"--tokens '{text}': a comma stands between two numbers\. Write 4000 or 4k"
+    ):
+        amounts("tokens", text)
 
 
 def test_ask_is_recorded_and_replayed(world: tuple[str, str], tmp_path: Path, model: ScriptedLLM) -> None:

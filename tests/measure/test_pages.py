@@ -59,7 +59,7 @@ async def test_the_command_shows_a_question_of_a_run(run: Run, tmp_path: Path) -
     assert data["mode"] == "once"
     assert data["gold"]["answers"] == list(run.questions[id].answers)
     for words, problem in (
-        ([folder], "which of its 2 questions?"),
+        ([folder], "2 questions, and none of them is named. Give --question ID: "),
         ([folder, "--question", "no"], "2 cells are meant"),
         ([folder, "--question", "no", "--cell", "once"], "no question 'no'"),
         ([str(tmp_path / "a.html"), "--cell", "once"], "is none"),

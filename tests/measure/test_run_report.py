@@ -14,7 +14,8 @@ from smallworld import MakeAgent
 
 import ragscale as rs
 from ragscale.errors import InvalidInput
-from ragscale.measure import Question, racing
+from ragscale.measure import Question, Store, racing
+from ragscale.measure.report import phrases
 from ragscale.view.report import Report, report_page
 
 TOKENS = {"tokens": 4000}
@@ -227,11 +228,85 @@ def test_all_failed_is_no_result(tmp_path: Path) -> None:
     half = write(
         tmp_path / "half", questions(12), [Made("once", noisy(0.5, 12), budget=TOKENS), cells[1]]
     ).report()  # fmt: skip
-    assert half["answer"][-1].startswith("Every question failed in `chain@tokens=4000`: ")
+    assert half["answer"] == [
+        "With 4,000 tokens `once` scores .33 [.14, .61] (12 questions). There is nothing at this cost to compare it "
+        "with.",
+        "Every question failed in `chain@tokens=4000`: nothing is compared with that.",
+    ]
+    assert [point["front"] for point in half["charts"][0]["points"]] == [True, False]
     zero = write(
         tmp_path / "zero", questions(12), [Made(mode, [0.0] * 12, budget=TOKENS) for mode in ("once", "chain")]
     ).report()  # fmt: skip
     assert zero["answer"][0] == "With 4,000 tokens no answer of `once` and `chain` scores above 0 (12 questions)."
+
+
+@pytest.mark.parametrize(
+    ("failed", "told"),
+    [
+        (30, ["Failed, and counted as 0: `chain@tokens=4000` 30 of 60 questions. The same sweep tries them again; "]),
+        (3, ["Failed, and counted as 0: `chain@tokens=4000` 3 of 60 questions. The same sweep tries them again; "]),
+        (2, []),  # below one in twenty
+    ],
+)
+def test_failures_that_move_a_score_are_told_where_modes_are_compared(
+    failed: int, told: list[str], tmp_path: Path
+) -> None:
+    cells = [Made("once", noisy(0.4, 60), budget=TOKENS), Made("chain", [1.0] * 60, budget=TOKENS)]
+    run = write(tmp_path / "run", questions(60), cells)
+    path = Store(run.folder).path("chain@tokens=4000")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows[:failed]:
+        row |= {"em": 0.0, "f1": 0.0, "stop_reason": "failed", "reason": "ModelError: 503"}
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    found = [words for words in run.report()["answer"] if "ailed" in words]
+    assert len(found) == len(told)
+    assert all(words.startswith(start) for words, start in zip(found, told, strict=True))
+
+
+def test_a_cell_that_failed_does_not_decide_between_the_others(tmp_path: Path) -> None:
+    cells = [Made("once", noisy(0.4, 40), budget=TOKENS), Made("chain", noisy(0.5, 40, 1), budget=TOKENS)]
+    ended = Made("tree", [0.0] * 40, 100, budget=TOKENS, stop="failed")
+    without = write(tmp_path / "without", questions(40), cells).report()
+    report = write(tmp_path / "with", questions(40), [*cells, ended]).report()
+    assert report["answer"][0] == without["answer"][0]
+    assert "no mode is shown to be better" in report["answer"][0]
+    assert report["equal"][0]["levels"] == without["equal"][0]["levels"]
+
+
+def test_modes_without_limits_are_compared_across_their_costs(tmp_path: Path) -> None:
+    cells = [Made("once", [0.0] * 45 + [1.0] * 15, 600), Made("chain", [0.0] * 10 + [1.0] * 50, 4000)]
+    report = write(tmp_path / "run", questions(60), cells).report()
+    (more,) = [words for words in report["answer"] if words.startswith("More budget: ")]
+    assert more.startswith("More budget: `chain` at about 4,000 tokens instead of `once` at about 600 tokens: +.58 [.4")
+    assert ", better, " in more
+
+
+@pytest.mark.parametrize(
+    ("limits", "start", "step"),
+    [
+        ((0.05, 1.25), "With 0.05 seconds ", "1.25 seconds instead of 0.05: "),
+        ((0.5, 33.5), "With 0.5 seconds ", "33.5 seconds instead of 0.5: "),
+        ((2.0, 1200.0), "With 2 seconds ", "1,200 seconds instead of 2: "),
+    ],
+)
+def test_limits_are_told_as_they_were_given(limits: tuple[float, float], start: str, step: str, tmp_path: Path) -> None:
+    cells = [Made("once", noisy(0.5, 20, at), budget={"seconds": one}) for at, one in enumerate(limits)]
+    report = write(tmp_path / "run", questions(20), cells).report()
+    assert report["answer"][0].startswith(start)
+    assert f"More budget: {step}" in text(report)
+
+
+def test_a_cell_that_scores_nothing_is_no_saving(tmp_path: Path) -> None:
+    cells = [Made("direct", [0.0] * 8, 100, budget=TOKENS), Made("once", [1.0] + [0.0] * 7, 1000, budget=TOKENS)]
+    assert "which is not shown to be worse" not in text(write(tmp_path / "run", questions(8), cells).report())
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0.125, ".13"), (0.375, ".38"), (0.625, ".63"), (-0.125, "-.13"), (0.145, ".14"), (1.0, "1.00"), (-0.001, ".00")],
+)
+def test_halves_are_rounded_as_the_page_rounds_them(value: float, told: str) -> None:
+    assert phrases.score(value) == told
 
 
 def test_larger_budgets_and_fits(tmp_path: Path) -> None:
@@ -275,7 +350,7 @@ def test_cells_with_other_questions_are_compared_on_the_common_ones(tmp_path: Pa
     }[min((1, 0), (0, 1), key=lambda pair: report["equal"][0]["levels"][0]["cells"].index(pair[0]))] == 25
     limits = "\n".join(report["limits"])
     assert "The figures are of 25 questions. Left out, as not all cells have been asked: 5 questions, " in limits
-    assert "Asked far fewer questions: `parallel@tokens=4000`." in limits
+    assert "Asked far fewer questions, or others: `parallel@tokens=4000`." in limits
     assert "Not begun yet: `tree@tokens=4000`." in limits
     assert report["charts"][0]["points"][2] == {"cell": 2, "front": False, "share": None}
 

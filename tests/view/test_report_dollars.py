@@ -114,6 +114,19 @@ def test_unknown_prices_are_nowhere_0(runs: Path, tmp_path: Path) -> None:
         assert "$" not in report(folder)
 
 
+def test_cells_without_a_call_make_no_price_known(runs: Path, tmp_path: Path) -> None:
+    def no_call(row: dict[str, Any]) -> None:
+        for spend in (row["spend"]["total"], row["spend"]["serial"], row["paid"]):
+            spend.clear()
+            spend["usd"] = 0.0
+
+    folder = rewritten(runs / "unpriced", tmp_path / "run", "once@tokens=1000", no_call)
+    found = json.loads(report(folder, "--json"))
+    assert "No price is known, so nothing is said about dollars." in found["limits"]
+    assert "usd" not in [chart["axis"] for chart in found["charts"]]
+    assert "$" not in report(folder)
+
+
 def test_a_cell_whose_price_is_known_in_part_has_none(runs: Path, tmp_path: Path) -> None:
     folder = rewritten(runs / "priced", tmp_path / "run", "once@tokens=1000", forget_dollars)
     found = json.loads(report(folder, "--json"))
@@ -123,7 +136,7 @@ def test_a_cell_whose_price_is_known_in_part_has_none(runs: Path, tmp_path: Path
     assert found["stopped"][1]["charged"]["usd"] > 0
     assert found["runs"][0]["charged"]["usd"] is None
     chart = next(chart for chart in found["charts"] if chart["axis"] == "usd")
-    assert "Not on the front for lack of questions or prices: `once@tokens=1000`." in chart["note"]
+    assert "Not on the front for lack of questions, answers or prices: `once@tokens=1000`." in chart["note"]
     cells, ends = lines(report(folder), "once@tokens=1000 ")
     assert (cells[-2], ends[-4], ends[-1]) == ("-", "-", "-")
 

@@ -76,7 +76,6 @@ def report(
     changes, told = answer.changed(found, pairs, level) if other is not None else ([], [])
     words = [text for text in (answer.opening(found),) if text]
     if not words:
-        alone = answer.failed_alone(found)
         words = [
             *told,
             *(one.words for one in advice),
@@ -84,7 +83,7 @@ def report(
             *answer.steps(found, advice, pairs),
             *_serial(found, levels, main, data),
             *_seeds(found, head.chosen),
-            *([alone] if alone else []),
+            *answer.failures(found),
         ]
     stopped = ends.stopped(found)
     tables = [one.shown(found, margin) for one in levels.values()]

@@ -14,10 +14,13 @@ from ragscale.measure.statistics import Comparison, compare, holm
 from ragscale.view import report as view
 from ragscale.words import counted
 
-__all__ = ["FEWEST", "Advice", "advised", "baseline_of", "changed", "failed_alone", "name_in", "opening", "steps"]
+__all__ = ["FEWEST", "Advice", "advised", "baseline_of", "changed", "failures", "name_in", "opening", "steps"]
 
 FEWEST = 8
 """Documents below which no mode is recommended: an interval of their mean is hardly narrower than all scores."""
+
+_MANY = 0.05
+"""Share of failed questions from which the answer tells them."""
 
 _CHEAP = 0.5
 """Share of the best cell's cost up to which an undecided one is named as a saving."""
@@ -102,16 +105,25 @@ def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> 
 
 
 def steps(measured: Measured, advice: Sequence[Advice], pairs: Pairs) -> list[str]:
-    """Gains by the next larger limit, from the chosen cell of one to that of the next."""
-    limited = [one for one in advice if one.group.limit is not None]
-    both = [(one, two) for one, two in pairwise(limited) if pairs.overlap(two.chosen, one.chosen)]
+    """Gains by the next larger limit or cost, from the chosen cell of one to that of the next."""
+    both = [(one, two) for one, two in pairwise(advice) if pairs.overlap(two.chosen, one.chosen)]
     found = holm([pairs.of(two.chosen, one.chosen) for one, two in both])
     told = [
-        f"{_limit(two.group)} instead of {phrases.number(one.group.axis, one.group.limit or 0.0)}: "
-        f"{_gain(measured, two.chosen, one.chosen, step)}"
+        f"{_instead(measured, two, one)}: {_gain(measured, two.chosen, one.chosen, step)}"
         for (one, two), step in zip(both, found, strict=True)
     ]
     return [f"More budget: {'; '.join(told)}."] if told else []
+
+
+def _instead(measured: Measured, more: Advice, less: Advice) -> str:
+    """``2,000 tokens instead of 1,000``; without limits the modes, and what they cost."""
+    if more.group.limit is not None and less.group.limit is not None:
+        return (
+            f"{phrases.amount(more.group.axis, more.group.limit)} instead of "
+            f"{phrases.number(less.group.axis, less.group.limit)}"
+        )
+    many, few = (f"{phrases.code(measured.cells[one.chosen].mode)} at {one.group.label}" for one in (more, less))
+    return f"{many} instead of {few}"
 
 
 def opening(measured: Measured) -> str | None:
@@ -127,16 +139,24 @@ def opening(measured: Measured) -> str | None:
     )
 
 
-def failed_alone(measured: Measured) -> str | None:
-    """On cells in which every question failed, while others answered."""
-    names = [
-        phrases.code(measured.name(at))
-        for at in range(len(measured.cells))
-        if all(stop == "failed" for stop in measured.texts["stop_reason"][measured.known[:, at], at])
+def failures(measured: Measured) -> list[str]:
+    """On cells in which every question failed, while others answered, and on those in which many did."""
+    cells = range(len(measured.cells))
+    names = [phrases.code(measured.name(at)) for at in cells if measured.nothing_ran(at)]
+    some = [
+        f"{phrases.code(measured.name(at))} {measured.failed(at):,} of {counted(asked, 'question')}"
+        for at in cells
+        if not measured.nothing_ran(at) and measured.failed(at) >= _MANY * (asked := int(measured.known[:, at].sum()))
     ]
-    if not names:
-        return None
-    return f"Every question failed in {phrases.listing(names)}: their scores of 0 say nothing about the modes."
+    told = []
+    if names:
+        told.append(f"Every question failed in {phrases.listing(names)}: nothing is compared with that.")
+    if some:
+        told.append(
+            f"Failed, and counted as 0: {phrases.listing(some)}. The same sweep tries them again; until then it is not "
+            "the modes alone that differ."
+        )
+    return told
 
 
 def changed(measured: Measured, pairs: Pairs, level: float) -> tuple[list[view.Change], list[str]]:
@@ -255,10 +275,6 @@ def _at(measured: Measured, group: Group) -> str:
     return f"{at} (seed {group.seed})" if len(measured.seeds()) > 1 else at
 
 
-def _limit(group: Group) -> str:
-    return phrases.amount(group.axis, group.limit or 0.0)
-
-
 def _documents(measured: Measured, group: Group) -> int:
     lines = measured.known[:, group.cells].all(axis=1)
     return len(set(measured.clusters[lines].tolist()))
@@ -311,7 +327,7 @@ def _cheaper(
     """A further sentence on the best of the cells that may be as good at half the cost or less; empty without one."""
     open_ = [cell for cell, found in against.items() if found.verdict == "undecided"]
     shares = {cell: share for cell in open_ if (share := phrases.ratio(cost[cell], cost[group.cells[0]])) is not None}
-    half = [cell for cell, share in shares.items() if share <= _CHEAP]
+    half = [cell for cell, share in shares.items() if share <= _CHEAP and data[cell]["score"]["value"]]
     if not half:
         return ""
     best = min(half, key=lambda cell: (-(data[cell]["score"]["value"] or 0.0), cost[cell]))

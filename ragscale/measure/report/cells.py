@@ -90,7 +90,7 @@ def _runs(measured: Measured, at: int, texts: bool) -> view.Runs:
 def _chart(measured: Measured, data: Sequence[view.CellData], axis: Axis, level: float) -> view.Chart:
     cost, score = measured.cost(axis), measured.values("f1")
     priced = ~np.asarray(np.isnan(cost[measured.shared]).any(axis=0))
-    core = [at for at in measured.together(range(len(data))) if priced[at]]
+    core = [at for at in measured.together(range(len(data))) if priced[at] and not measured.nothing_ran(at)]
     on: dict[int, bool] = {}
     stays: dict[int, float] = {}
     if core:
@@ -117,7 +117,7 @@ def _chart(measured: Measured, data: Sequence[view.CellData], axis: Axis, level:
     left = [measured.name(at) for at in range(len(data)) if at not in core]
     if left:
         names = phrases.listing([phrases.code(name) for name in left])
-        note.append(f"Not on the front for lack of questions or prices: {names}.")
+        note.append(f"Not on the front for lack of questions, answers or prices: {names}.")
     if axis == "seconds":
         note.append("Seconds grow with the questions in flight, and are those of this machine and endpoint.")
     points = [view.Point(cell=at, front=on.get(at, False), share=stays.get(at)) for at in range(len(data))]

@@ -141,8 +141,8 @@ def _sample(measured: Measured, level: float, deviation: float | None, family: i
     few = [measured.name(at) for at in range(len(measured.cells)) if not measured.core[at]]
     if few:
         found.append(
-            f"Asked far fewer questions: {phrases.listing([phrases.code(key) for key in few])}. These figures are of "
-            "those, and compared on the questions in common only."
+            f"Asked far fewer questions, or others: {phrases.listing([phrases.code(key) for key in few])}. These "
+            "figures are of those, and compared on the questions in common only."
         )
     if measured.unasked:
         names = phrases.listing([phrases.code(key) for key in measured.unasked])

@@ -106,12 +106,13 @@ class CostLevels:
     def of(cls, measured: Measured, axis: Axis, pairs: Pairs) -> CostLevels:
         """Group the cells by their limits of a dimension; those without one by their mean cost.
 
-        Cells of different runs and seeds are in different groups.
+        Cells of different runs and seeds are in different groups. Cells of which every question failed are in none.
         """
         found: list[Group] = []
         kinds = sorted({(measured.run[at], cell.seed) for at, cell in enumerate(measured.cells)})
         for run, seed in kinds:
-            mine = [at for at, cell in enumerate(measured.cells) if measured.run[at] == run and cell.seed == seed]
+            every = [at for at, cell in enumerate(measured.cells) if measured.run[at] == run and cell.seed == seed]
+            mine = [at for at in every if not measured.nothing_ran(at)] or every
             limits = {at: measured.cells[at].budget[axis] for at in mine if axis in measured.cells[at].budget}
             for limit in sorted(set(limits.values())):
                 found.append(_group(measured, axis, limit, [at for at in mine if limits.get(at) == limit], run, seed))

@@ -115,6 +115,14 @@ class Measured:
         one, other = (self.texts["answer"][lines, cell].tolist() for cell in (first, second))
         return "answers" if [*map(left_out, one)] == [*map(left_out, other)] else "scores"
 
+    def failed(self, cell: int) -> int:
+        """Questions of a cell that failed."""
+        return int((self.texts["stop_reason"][self.known[:, cell], cell] == "failed").sum())
+
+    def nothing_ran(self, cell: int) -> bool:
+        """Whether every question of a cell failed: its scores of 0 are no result of its mode."""
+        return self.failed(cell) == int(self.known[:, cell].sum())
+
     def together(self, cells: Sequence[int]) -> list[int]:
         """Those of the cells that belong to the core."""
         return [cell for cell in cells if self.core[cell]]
@@ -227,8 +235,9 @@ def _matrices(
     for name in ("total_usd", "serial_usd", "paid_usd"):
         if name in numbers:  # of a cell, all or none: a mean over what is known would say 0 for what is not
             numbers[name][:, (np.isnan(numbers[name]) & known).any(axis=0)] = np.nan
-            if np.isnan(numbers[name]).all():
-                del numbers[name]
+            found = numbers[name][~np.isnan(numbers[name])]
+            if not found.any() and (numbers[name] != numbers[name])[known].any():
+                del numbers[name]  # no price is known: the cells at 0 made no call
     return numbers, texts, known
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
 
 from ragscale.measure.statistics import Comparison, Interval
 from ragscale.view.report import Axis, EstimateData
@@ -24,7 +25,8 @@ def score(value: float | None) -> str:
     """``.70``, ``-.02``, ``1.00``; a dash where there is none."""
     if value is None or math.isnan(value):
         return "-"
-    text = f"{value:.2f}".replace("0.", ".", 1)
+    # halves away from 0, as the page's script has them: one report told .12 here and .13 there
+    text = str(Decimal(value).quantize(Decimal("0.01"), ROUND_HALF_UP)).replace("0.", ".", 1)
     return text.replace("-.00", ".00")
 
 
@@ -60,7 +62,7 @@ def number(axis: Axis, value: float) -> str:
     """A cost without its unit: ``4,000``, ``$0.012``."""
     if axis == "usd":
         return dollars(value)
-    return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:.3g}"
 
 
 def amount(axis: Axis, value: float) -> str:
