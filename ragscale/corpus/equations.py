@@ -14,6 +14,7 @@ _LOGARITHM = re.compile(r"\b(?:log|lg)\Z")
 _ORDINALS = "aeo"
 _SUM = re.compile(r"\w+(?:[+\-\u2212=/,] ?\w+)+")
 """An index of more than one part."""
+_PRICE = re.compile(r"[$\u00a3\u00a5\u20ac][ \u00a0]?[0-9][0-9,]*\Z")
 _CHARGES = ("+", "-", "\u2212")
 SLASHES = ("/", "\u2044")
 """Between raised and lowered text they make a fraction."""
@@ -45,6 +46,8 @@ def grouped(text: str) -> str:
 
 def raised(before: str, text: str, after: str) -> str:
     """Raised text on the line: ``^2``, or as it is where it belongs to a word or a number (``st``, ``e``)."""
+    if len(text) == 2 and text.isdigit() and _PRICE.search(before):
+        return f".{text}"  # cents
     base = _BASE.search(before)
     if base is None or not (text[:1].isalnum() or text[:1] in "+-\u2212"):
         return text

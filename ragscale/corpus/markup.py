@@ -41,8 +41,11 @@ _INLINE = [*_EMPHASIS, "span", "a", "font", "small", "big", "label", "abbr", "ci
 _INDENTING = ("blockquote", "li", "dd")
 _RAISED = re.compile(r"vertical-align\s*:\s*(super|sub)\b", re.IGNORECASE)
 _LAID_OUT = re.compile(r"display\s*:\s*(none|block|flex|grid|table|list-item)", re.IGNORECASE)
-_ROLES = ("navigation", "search", "banner", "contentinfo")
-"""Of parts that are navigation, or the page's header and footer, where no element says so."""
+_ROLES = ("navigation", "search", "dialog", "alertdialog", "banner", "contentinfo")
+"""Of parts that are navigation, boxes that open, or the page's header and footer, where no element says so."""
+_NAMES = ("alt", "aria-label", "title")
+"""Attributes that name a picture."""
+_TEXTS = ".//text()[normalize-space() and not(ancestor::svg)]"
 _CHROME = ("mw-editsection", "mw-jump-link", "mw-cite-backlink", "noprint", "linenos", "lineno", "line-numbers-rows")
 """Classes of what wikis and highlighters of code add to a text: links to edit it, numbers of lines."""
 _CLASS = re.compile(r"[a-z]*\.([\w-]+)", re.IGNORECASE)
@@ -207,7 +210,7 @@ def _leave_out(root: Any) -> None:
             element.drop_tree()
     for element in root.xpath("//body//*[@role]"):
         framed = any(above.tag in ("main", "article", "section") for above in element.iterancestors())
-        if element.get("role") in _ROLES[:2] or (element.get("role") in _ROLES and not framed):
+        if element.get("role") in _ROLES[:-2] or (element.get("role") in _ROLES and not framed):
             element.drop_tree()
     for element in root.xpath("//body//*[@class]"):
         if not set(_CHROME).isdisjoint(element.get("class").split()):
@@ -226,7 +229,7 @@ def _leave_out(root: Any) -> None:
 
 
 def _write_controls(root: Any) -> None:
-    """Write as text what scripts would draw: equations in TeX, what stands in old elements, boxes to tick."""
+    """Write as text what is drawn: equations in TeX, boxes to tick, pictures that are all of a cell of a table."""
     for equation in root.xpath("//script[starts-with(@type, 'math/tex')]"):
         before = equation.getprevious()
         drawn = before is not None and not before.tail and "MathJax" in (before.get("class") or "")
@@ -238,6 +241,11 @@ def _write_controls(root: Any) -> None:
         box.tag = "span"
     for element in root.iter("output", "progress", "meter"):
         element.tag = "span"
+    for cell in root.iter("td", "th"):
+        bare = len(cell) and not (cell.text or "").strip() and next(cell.iter("table"), None) is None
+        if bare and not cell.xpath(_TEXTS):
+            names = (part.text if part.tag == "title" else part.get(name) for part in cell.iter() for name in _NAMES)
+            cell.text = next(filter(None, names), None)
     for element in root.iter("xmp", "listing", "plaintext"):
         element.tag = "pre"
 

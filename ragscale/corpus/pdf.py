@@ -83,6 +83,10 @@ _NUMBER = re.compile("[\u0660-\u0669\u06f0-\u06f9]+(?:[.,/:\u066b\u066c][\u0660-
 _MIRRORED = str.maketrans("()[]\u00ab\u00bb", ")(][\u00bb\u00ab")
 _UNKNOWN = "\ufffd"
 """A sign for which the font names no letter."""
+_WRITTEN = 10_000
+"""Most annotations of a page that are looked at."""
+_HIDDEN, _SECRET = 1 << 1, 1 << 13
+"""Flags of an annotation that is not shown, and of a field for a password."""
 _TEXT = (b"Tj", b"TJ", b"'", b'"')
 _SHOWS = re.compile(rb"T[jJ]|['\"]|Do")
 
@@ -150,7 +154,7 @@ def _pages(reader: PdfReader, source: Source) -> Iterator[str]:
                 own, page[contents] = page.raw_get(contents), _placed(page[contents].get_object(), reader)
                 page.extract_text(visitor_operand_before=on_time, visitor_text=partial(_add_piece, pieces, rise))
                 page[contents] = own  # the reader holds all pages
-            text = _joined(_in_order(pieces))
+            text = "\n".join(filter(None, [_joined(_in_order(pieces)), *_filled_in(page)]))
             size += len(text)
             if size > DOCUMENT_LIMIT:
                 reason = f"{size:,} characters of text up to page {number:,}, the limit is {DOCUMENT_LIMIT:,}"
@@ -161,6 +165,46 @@ def _pages(reader: PdfReader, source: Source) -> Iterator[str]:
     except _Late:
         reason = f"page {number:,} of {len(reader.pages):,} is not read after {seconds:,.0f} s, the most for its size"
         raise BadDocument(source.place, reason, remedy) from None
+
+
+def _filled_in(page: Any) -> Iterator[str]:
+    """What was written onto a page: values of its form's fields, with their names, and text beside its own."""
+    from pypdf.errors import PyPdfError
+
+    with suppress(PyPdfError):  # the page is read all the same
+        annotations = _at(page, "/Annots")
+        for each in annotations[:_WRITTEN] if isinstance(annotations, list) else ():
+            found = each.get_object()
+            flags = _at(found, "/F")
+            if isinstance(flags, int) and flags & _HIDDEN:
+                continue
+            if _at(found, "/Subtype") == "/FreeText":
+                yield _told(_at(found, "/Contents"))
+            elif _at(found, "/Subtype") == "/Widget":
+                yield _field(found)
+
+
+def _field(widget: Any) -> str:
+    fields = widget, _at(widget, "/Parent")
+    kind, flags, value, shown, name = (
+        next((_at(field, key) for field in fields if _at(field, key) is not None), None)
+        for key in ("/FT", "/Ff", "/V", "/TU", "/T")
+    )
+    named, told = _told(shown) or _told(name), _told(value)
+    if kind == "/Btn":
+        return f"[x] {named}" if _at(widget, "/AS") not in (None, "/Off") else ""
+    secret = isinstance(flags, int) and flags & _SECRET
+    return f"{named}: {told}" if told and not secret and kind in ("/Tx", "/Ch") else ""
+
+
+def _told(value: Any) -> str:
+    values = [each.get_object() for each in value] if isinstance(value, list) else [value]
+    return ", ".join(str(each).strip() for each in values if isinstance(each, str | int | float))
+
+
+def _at(thing: Any, key: str) -> Any:
+    """A value of a dictionary, not the reference to it; None where there is none."""
+    return thing[key] if isinstance(thing, dict) and key in thing else None
 
 
 def _placed(contents: Any, reader: PdfReader) -> Any:

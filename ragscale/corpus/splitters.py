@@ -25,6 +25,11 @@ _MARGIN = re.compile(r"(?:\s|>|[-*+] |\d{1,9}[.)] )*(?=\S)")
 """Marks of quotations and items before a row."""
 _LEAD = re.compile(r"[^\W_]|[*_(\"\u00ab\u201c\u300c]")
 _SENTENCE_END = re.compile(r"[.!?;,:\u2026\u0964\u06d4\u061f\u3002\uff01\uff1f][)\"'*_\u00bb\u201d\u300d]*\Z")
+_OTHER_END = re.compile(
+    r"[\u3002\uff01\uff1f\uff61]+(?![\u3002\uff01\uff1f\uff61\u201d\u2019\u300d\u300f\uff09)\"'])\s*"
+    r"|[\u0964\u0965\u06d4\u061f\u0589\u1362\u104b\u17d4]+\s+"
+)
+"""Ends of sentences that syntok does not know: no space is behind them, or they are of other scripts."""
 _LEAD_LENGTH = 80
 """Most characters of a line that looks like a heading."""
 _PIPE = re.compile(r"(?<!\\)\|")
@@ -59,7 +64,8 @@ def sentences(text: str) -> list[str]:
     """Sentences with the white space behind them: joined, they are the text."""
     lines = text.replace(_BOUND, "\n")
     starts = [found[0].offset for paragraph in segmenter.analyze(lines) for found in paragraph if found]
-    borders = [0, *(at for at in starts[1:] if not _inside(text, at)), len(text)]
+    others = [found.end() for found in _OTHER_END.finditer(lines) if found.end() < len(text)]
+    borders = [0, *(at for at in sorted({*starts[1:], *others}) if not _inside(text, at)), len(text)]
     return [text[start:stop] for start, stop in pairwise(borders)]
 
 

@@ -279,6 +279,16 @@ HTML = {
         "<sub>92</sub><sup>235</sup>U",
         "Na+, Cl\u2212, e^kt, Mme, Fe^3+, _92^235U",
     ),
+    "cells that are pictures": (
+        "<table><tr><th>Plan<th>Sign<tr><td><img alt='Free plan'><td><svg><title>No</title><path/></svg>"
+        "<tr><td>Pro<img alt=x><td><i title=Yes></i></table>",
+        "| Plan | Sign |\n| --- | --- |\n| Free plan | No |\n| Pro | Yes |",
+    ),
+    "cents": (
+        "<p>$1,299<sup>00</sup>, €3<sup>50</sup>, 10<sup>50</sup>, $5<sup>2</sup>",
+        "$1,299.00, €3.50, 10^50, $5^2",
+    ),
+    "boxes that open": ("<div role=dialog>We use cookies</div><div role=alertdialog>Sure?</div><p>text", "text"),
     "labels of controls": (
         "<label>Size</label><select><option>S<option>M</select><button>Buy</button> big",
         "Size big",
@@ -525,9 +535,9 @@ def lines(*texts: bytes) -> bytes:
     return b"".join(at(50, 700 - 14 * n, text) for n, text in enumerate(texts))
 
 
-def page(content: bytes, font: bytes = FONT) -> bytes:
+def page(content: bytes, font: bytes = FONT, more: bytes = b"/Contents") -> bytes:
     """A pdf file of one page."""
-    whole = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Resources<</Font<</F 3 0 R>>>>/Contents 4 0 R>>"
+    whole = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Resources<</Font<</F 3 0 R>>>>%s 4 0 R>>" % more
     shown = b"BT " + content + b" ET"
     objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Count 1/Kids[5 0 R]>>", font]
     return pdf_of([*objects, b"<</Length %d>>stream\n%s\nendstream" % (len(shown), shown), whole])
@@ -688,6 +698,28 @@ def test_pdf(tmp_path: Path, name: str) -> None:
     data, text = PDF[name]
     (found,) = passages(written(tmp_path, "a.pdf", data))
     assert found.text == text
+
+
+WIDGET = b"<</Subtype/Widget%s>>"
+FIELDS = {
+    b"/FT/Tx/T(name)/TU(Full name)/V(Ada Lovelace)": "Full name: Ada Lovelace",
+    b"/FT/Tx/T(empty)": "",
+    b"/FT/Tx/T(key)/Ff 8192/V(secret)": "",
+    b"/FT/Tx/T(gone)/F 2/V(hidden)": "",
+    b"/FT/Btn/T(gift)/AS/Yes": "[x] gift",
+    b"/FT/Btn/T(wrapped)/AS/Off": "",
+    b"/FT/Ch/T(colour)/V[(red)(blue)]": "colour: red, blue",
+    b"/Parent<</FT/Tx/T(town)/V(Oslo)>>": "town: Oslo",
+    b"/FT/Tx/T(odd)/V<</A 1>>/Parent 5": "",
+}
+
+
+def test_a_pdf_form_that_was_filled_in(tmp_path: Path) -> None:
+    """Values of fields, ticked boxes and text typed onto the page; neither passwords nor what is hidden."""
+    fields = b"".join(WIDGET % field for field in FIELDS)
+    written_on = b"/Annots[%s<</Subtype/FreeText/Contents(as agreed)>><</Subtype/Link>>5]/Contents" % fields
+    (found,) = passages(written(tmp_path, "a.pdf", page(lines(b"Order"), more=written_on)))
+    assert found.text == "\n".join(["Order", *filter(None, FIELDS.values()), "as agreed"])
 
 
 def test_a_pdf_whose_fonts_do_not_tell_their_letters(tmp_path: Path) -> None:

@@ -108,6 +108,29 @@ def test_sentences_add_up_to_their_text(text: str) -> None:
     assert "".join(sentences(text)) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("\u5317\u4eac\u662f\u9996\u90fd\u3002\u4eba\u53e3\u591a\uff01\uff01\u4e0a\u6d77\u5927\u5417\uff1f", 3),
+        (
+            "\u300c\u884c\u304f\u3002\u300d\u3068\u805e\u3044\u305f\u3002\u306f\u3044\u3002",
+            2,
+        ),
+        (
+            "\u092f\u092e\u0941\u0928\u093e \u0939\u0948\u0964 \u0939\u0948\u0965 \u0939\u093e\u0901\u0964",
+            3,
+        ),
+        ("\u0647\u0644 \u0647\u0630\u0627\u061f \u0646\u0639\u0645\u06d4 \u0644\u0627\u06d4", 3),
+    ],
+)
+def test_sentences_of_other_scripts(text: str, count: int) -> None:
+    """Behind a quotation a sentence goes on."""
+    found = sentences(text)
+    assert (len(found), "".join(found)) == (count, text)
+    chunks = split_sentences(f"{text} " * 3, max(map(len, found)), 0)
+    assert {chunk[-1] for chunk in chunks} == {sentence.strip()[-1] for sentence in found}
+
+
 def test_sentences_stay_whole() -> None:
     assert [s.strip() for s in sentences(STORY)][:3] == [
         "Dr. Smith went to Washington.",
