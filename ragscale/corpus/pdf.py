@@ -168,7 +168,7 @@ def _pages(reader: PdfReader, source: Source) -> Iterator[str]:
 
 
 def _filled_in(page: Any) -> Iterator[str]:
-    """What was written onto a page: values of its form's fields, with their names, and text beside its own."""
+    """Text written onto a page: values of its form's fields, with their names, and text beside its own."""
     from pypdf.errors import PyPdfError
 
     with suppress(PyPdfError):  # the page is read all the same

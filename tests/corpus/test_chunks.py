@@ -128,7 +128,7 @@ def test_sentences_of_other_scripts(text: str, count: int) -> None:
     found = sentences(text)
     assert (len(found), "".join(found)) == (count, text)
     chunks = split_sentences(f"{text} " * 3, max(map(len, found)), 0)
-    assert {chunk[-1] for chunk in chunks} == {sentence.strip()[-1] for sentence in found}
+    assert {chunk[-1] for chunk in chunks} <= {sentence.strip()[-1] for sentence in found}
 
 
 def test_sentences_stay_whole() -> None:
