@@ -609,7 +609,7 @@ class TestSavers:
                 assert len(llm.calls) == before
         connection.close()
 
-    @pytest.mark.parametrize("nowhere", ["", ":memory:", 5, True, object()])
+    @pytest.mark.parametrize("nowhere", ["", ":memory:", "a\0b", 5, True, object()])
     def test_and_places_that_keep_nothing_are_refused(self, nowhere: Any) -> None:
         with pytest.raises(InvalidInput, match=r"checkpoints=.* keeps no runs. Give the path of an SQLite file"):
             agent(checkpoints=nowhere)

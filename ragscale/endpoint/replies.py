@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
@@ -67,6 +67,7 @@ _CUT = {
     "length", "max_tokens", "max_output_tokens", "max_length", "model_length", "model_context_window_exceeded",
     "token_limit",
 }  # fmt: skip
+_ENUM = re.compile(r"finish_?reason[._]")  # of gateways that write the constant: "FinishReason.STOP"
 _DEEPEST = 8  # levels of an error that wraps another
 
 M = TypeVar("M", bound=BaseModel)
@@ -321,7 +322,7 @@ class CompletionChoice(_Part):
     @property
     def end(self) -> str:
         """Its end: ``"stop"`` by the model, ``"length"`` by a limit, else the server's word in lower case."""
-        word = (self.finish_reason or "").lower()
+        word = _ENUM.sub("", (self.finish_reason or "").lower())
         return "stop" if word in _ENDS else "length" if word in _CUT else word
 
     @property
@@ -498,12 +499,16 @@ def read(form: type[M], data: Any) -> M:
     return form.model_validate(data if isinstance(data, dict) else {})
 
 
-def said(body: Any) -> tuple[str, str]:
+def said(body: Any, hidden: Sequence[str] = ()) -> tuple[str, str]:
     """The words and the code of an error body, in any of the shapes in use; empty where there are none.
 
     ``{"error": {"message", "param", "code", "type"}}``, ``{"error": "..."}``, ``{"message"}``, ``{"detail": "..."}``,
     ``{"detail": [{"loc", "msg"}]}``, ``{"errors": {"NAME": ["..."]}}``, a text, or a list of one of these. A parameter
     that is named beside the words is put behind them.
+
+    Args:
+        body: Decoded JSON.
+        hidden: Secrets that the words may repeat, and that ``***`` stands for.
     """
     code, names = "", list[str]()
     for _ in range(_DEEPEST):
@@ -524,6 +529,8 @@ def said(body: Any) -> tuple[str, str]:
             inner = f"{inner}: {raw}"
         body = inner
     words = encodable(body) if isinstance(body, str) else ""
+    for secret in hidden:  # before anything is cut, which would leave the beginning of one
+        words, names = words.replace(secret, "***"), [name.replace(secret, "***") for name in names]
     more = [
         encodable(name[:40]) for name in dict.fromkeys(names) if name not in words and name not in ("body", "fault")
     ]

@@ -14,6 +14,7 @@ import re
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -94,6 +95,10 @@ _POLICY = re.compile(
     r"\b(?:country|region|territory|location)\b",
     re.IGNORECASE,
 )
+
+_SECRET = re.compile(r"key|token|auth|secret|sig|pass|credential|cookie", re.IGNORECASE)  # names of such values
+_LEAST_SECRET = 8  # characters
+_PLACE = 200  # characters of an address
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -273,7 +278,7 @@ class Transport:
                 raise self.broken(what) from None
             value = data.decode("utf-8", "replace") if b"<" not in data[:100] else None  # a page of HTML says little
         if not response.is_success:
-            place = response.extensions.get("location", "another address")
+            place = _bare(response.extensions.get("location", "another address"))
             raise self._failure(response.status_code, value, _wait(response, data), place)
         if (failed := failure(value)) is not None:
             raise self._told(failed, _wait(response, data))
@@ -306,7 +311,7 @@ class Transport:
     def broken(self, what: str, spend: Spend | None = None) -> BrokenAnswerError:
         """The error for an answer that came with HTTP 200 and cannot be used: retryable, and charged."""
         return BrokenAnswerError(
-            f"{self.shown} answered with {what}",
+            f"{self.shown} answered with {self._masked(what)}",
             "See the server's log; the call may be repeated.",
             retryable=True,
             spend=spend,
@@ -350,10 +355,10 @@ class Transport:
             if not isinstance(error, ThrottledError):
                 error.spend = None  # the request was taken: nobody knows how far it came
             return error
-        return self.broken(f"an error: {self._words(value) or 'it did not say which'}")
+        return self.broken(f"an error: {self.words(value) or 'it did not say which'}")
 
     def _failure(self, code: int, value: Any, wait: float | None, place: str = "") -> ModelError:
-        words, kind = self._words(value), said(value)[1]
+        words, kind = self.words(value), said(value)[1]
         proxy = self._proxy(code, value)
         error = self._proxy_error(code, proxy, wait) if proxy else self._status_error(code, words, kind, wait, place)
         error.said = words
@@ -417,7 +422,7 @@ class Transport:
                 spend=_SENT,
             )
         if 300 <= code < 400:
-            place = encodable(place[:200].partition("?")[0])
+            place = self._masked(place)[:_PLACE]
             return EndpointError(f"{self.shown} has moved to {place} (HTTP {code})", "Use that URL.", spend=_SENT)
         if code in (405, 501):
             return EndpointError(
@@ -446,13 +451,23 @@ class Transport:
             f"{self.shown} refused the request (HTTP {code}): {words or 'it did not say why'}", remedy, spend=_SENT
         )
 
-    def _words(self, value: Any) -> str:
-        """The start of the server's own message, without the key should the server echo it."""
-        return self._masked(said(value)[0])
+    def words(self, value: Any) -> str:
+        """The start of the server's own message, without a secret should the server echo it."""
+        return said(value, self._secrets())[0]
 
-    def _masked(self, words: str) -> str:
-        key = self._key()
-        return words.replace(key, "***") if key else words
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets():
+            text = text.replace(secret, "***")
+        return text
+
+    def _secrets(self) -> list[str]:
+        """Texts that requests carry and no message may hold: the key, and headers and parameters that are called so.
+
+        A shorter one is none, as local servers are given "x" or "EMPTY", which stand in other words.
+        """
+        given = [value for name, value in [*self._headers.items(), *self._query.items()] if _SECRET.search(name)]
+        held = [value for value in (self._key(), *given) if len(value) >= _LEAST_SECRET]
+        return [form for value in held for form in dict.fromkeys((value, quote(value, safe="")))]
 
     async def aclose(self) -> None:
         """Close this loop's client; the others hold no connection between calls."""
@@ -461,6 +476,11 @@ class Transport:
         self._clients.clear()
         if client is not None:
             await client.aclose()
+
+
+def _bare(place: str) -> str:
+    """Where a redirection leads, without what may be a secret of its server: credentials, query, fragment."""
+    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", encodable(place), maxsplit=1)[0], count=1)
 
 
 def _wait(response: httpx.Response, data: bytes) -> float | None:

@@ -15,6 +15,7 @@ __all__ = ["Manners"]
 _OPTIONAL = (
     "max_tokens", "seed", "stop", "temperature", "logprobs", "response_format", "structured_outputs", "n",
 )  # fmt: skip
+_WORDS = ("stop", "n")  # that stand in sentences about something else, too
 # What servers say of a parameter that they do not take: OpenAI, vLLM (pydantic), llama.cpp, gateways.
 _UNKNOWN = re.compile(
     r"un(?:supported|recogni[sz]ed|known|expected|available)|not (?:yet )?(?:support|permit|allow|available|implement)|"
@@ -23,12 +24,13 @@ _UNKNOWN = re.compile(
     re.IGNORECASE,
 )
 _LENGTHS = re.compile(r"max(?:imum)?[_ ](?:completion_|output_|new_)?tokens", re.IGNORECASE)
-# The smallest length, as servers name it when they refuse a smaller one.
+# The smallest length, as servers name it when they refuse a smaller one: the number itself, or one below it.
 _LEAST = re.compile(
     r"(?:>=|at least|minimum(?: value)?(?: of| is)?|greater than or equal to|(?:no|not be) (?:less|lower|smaller) than|"
-    r"range [^\[]{0,40}\[)\D{0,4}(\d{1,4})\b",
+    r"between|\[)\D{0,4}(\d{1,4})\b|(?:>|(?:greater|more|larger|higher|bigger) than|above)\D{0,2}(\d{1,4})\b",
     re.IGNORECASE,
 )
+_TOO_LONG = re.compile(r"too (?:large|long|high|big)|exceed|maximum|at most", re.IGNORECASE)
 # A failure (HTTP 5xx) may have such a word for another reason: "not available: stop signal received".
 _NAMED = r"(?:argument|param(?:eter)?|field|key|option|property|input)s?\W{{1,4}}{0}\b|['\"`]{0}['\"`]"
 _VALUE = re.compile(
@@ -39,12 +41,38 @@ _VALUE = re.compile(
 _POSITIVE = re.compile(
     r"positive|(?:greater|more|larger|higher|bigger) than (?:0|zero)|above (?:0|zero)|> ?0|\(0", re.IGNORECASE
 )
+# The lowest one that they take: "between 0.01 and 1", ">= 1e-5", "[0.01, 1.99]".
+_FROM = re.compile(
+    r"(?:>=?|at least|minimum|between|from|than|\[|\()\D{0,16}(0?\.\d{1,9}|\d(?:\.\d{1,9})?e-\d{1,2})\b", re.IGNORECASE
+)
 _COLDEST = 0.01
 _SYSTEM = re.compile(
     r"system (?:role|message|prompt|instruction)|role[^.]{0,20}system|roles must alternate|developer instruction|"
     r"only user and assistant roles|'system' is not",
     re.IGNORECASE,
 )
+
+
+def _named(name: str, said: str) -> re.Match[str] | None:
+    """Where a parameter is named; letters of other scripts may stand right beside it."""
+    return re.search(rf"\b{name}\b", said, re.IGNORECASE | re.ASCII)
+
+
+def _refusal(name: str, said: str, *, refused: bool) -> int | None:
+    """Where the words of a failure say that a parameter is not taken; None where they do not.
+
+    A request that is refused in words with the parameter's name is refused for it, in whatever language. Common words,
+    a length, and the words of any other failure need one that says so.
+    """
+    clear = re.search(_NAMED.format(name), said, re.IGNORECASE | re.ASCII)
+    at = _named(name, said) if refused else clear
+    if at is None:
+        return None
+    if name == "max_tokens" and refused and "max_completion_tokens" in said and not _TOO_LONG.search(said):
+        return at.start()
+    if refused and name != "max_tokens" and (clear or name not in _WORDS or _VALUE.search(said)):
+        return at.start()
+    return at.start() if _UNKNOWN.search(said) else None
 
 
 class Manners:
@@ -104,24 +132,22 @@ class Manners:
         said, refused = error.said, isinstance(error, RefusedError)
         if refused and self.least == 1 and _LENGTHS.search(said):
             asked = body.get("max_tokens", body.get("max_completion_tokens"))
-            smallest = max((int(number) for number in _LEAST.findall(said)), default=0)
+            smallest = max((int(itself or int(below) + 1) for itself, below in _LEAST.findall(said)), default=0)
             if asked is not None and asked < smallest:
                 self.least = smallest
                 return "least"
         zero = refused and not self.coldest and body.get("temperature") == 0 and "temperature" not in keep
-        if zero and re.search(r"\btemperature\b", said) and _POSITIVE.search(said):
-            self.coldest = _COLDEST
-            return "coldest"
-        named = [
-            name
-            for name in _OPTIONAL
-            if name in body
-            and re.search(_NAMED.format(name) if not refused else rf"\b{name}\b", said)
-            and (_UNKNOWN.search(said) or (refused and name != "max_tokens" and _VALUE.search(said)))
-        ]
+        if zero and _named("temperature", said):
+            lowest = next((number for number in map(float, _FROM.findall(said)) if number > 0), 0.0)
+            if lowest or _POSITIVE.search(said):
+                self.coldest = lowest or _COLDEST
+                return "coldest"
+        named = {
+            name: at for name in _OPTIONAL if name in body and (at := _refusal(name, said, refused=refused)) is not None
+        }
         if named:
             # Servers name the parameter to use instead, too: the one that is named first is what they mean.
-            name = min(named, key=said.index)
+            name = min(named, key=named.__getitem__)
             if name in keep:
                 return ""
             self.dropped.add(name)

@@ -17,12 +17,20 @@ class _Notation(NamedTuple):
     """Whether the end is one wherever it stands, so that the beginning may be missing."""
 
 
+_OWN = (
+    r"(?:[a-z]{1,12}[:_]|ant)?"  # Seed-OSS: <seed:think>; LongCat: <longcat_think>; Claude's artifacts: <antThinking>
+)
+_KINDS = r"(?:scratchpad|analysis|inner_monologue|cot|thought_process)"  # of fine-tunes, and a server's own prompt
 _NOTATIONS = (
-    _Notation(r"<think(?:ing)?(?:\s[^<>]*)?>", r"</think(?:ing)?\s*>"),
+    _Notation(rf"<{_OWN}think(?:ing)?(?:\s[^<>]*)?>", rf"</{_OWN}think(?:ing)?\s*>"),
+    _Notation(rf"<{_KINDS}(?:\s[^<>]*)?>", rf"</{_KINDS}\s*>"),
+    _Notation(r'<details type="reasoning"[^<>]*>', r"</details>", False),  # Open WebUI
+    _Notation(r"<\|think\|>", r"<\|/think\|>|<\|end\|>\s*<\|begin\|>assistant\s*<\|content\|>"),  # Solar Open
+    _Notation(r"<unused94>(?:thought)?", r"<unused95>"),  # MedGemma
+    _Notation(r"Here are my reasoning steps:", r"\[BEGIN FINAL RESPONSE\]"),  # Apriel
     _Notation(r"<thoughts?(?:\s[^<>]*)?>", r"</thoughts?\s*>"),  # EXAONE Deep, Gemini
     _Notation(r"<reasoning(?:\s[^<>]*)?>", r"</reasoning\s*>"),
     _Notation(r"<reflection(?:\s[^<>]*)?>", r"</reflection\s*>"),
-    _Notation(r"<seed:think>", r"</seed:think>"),  # Seed-OSS
     _Notation(r"<\|channel>thought", r"<channel\|>"),  # Gemma 4
     _Notation(r"\[THINK\]", r"\[/THINK\]"),  # Magistral
     _Notation("\u25c1think\u25b7", "\u25c1/think\u25b7"),  # Kimi
@@ -33,7 +41,7 @@ _NOTATIONS = (
     # harmony of gpt-oss: the first channel may be the reply's own
     _Notation(
         r"(?:<\|start\|>assistant)?(?=<\|channel\|>)|analysis<\|message\|>",
-        r"<\|channel\|>final[^<]{0,40}<\|message\|>",
+        r"<\|channel\|>final[^<]{0,40}(?:<\|constrain\|>[^<]{0,40})?<\|message\|>",
         False,
     ),
     # harmony where the server leaves its special tokens out: "analysisWe need ...assistantfinalBlue."
@@ -44,8 +52,23 @@ _ENDS = [re.compile(notation.end, re.IGNORECASE) for notation in _NOTATIONS]
 _END = re.compile("|".join(notation.end for notation in _NOTATIONS if notation.is_tag), re.IGNORECASE)
 _OPENED = re.compile("(?:" + "|".join(n.begin for n in _NOTATIONS if n.is_tag) + r")\Z", re.IGNORECASE)
 _LONGEST = 40  # characters of a tag
-_CLOSING = ("<|END_RESPONSE|>", "<|end_of_solution|>", "<|return|>", "<|end|>")
-"""Ends of the wrapper of a reply."""
+_CLOSING = (
+    "<|END_RESPONSE|>", "<|end_of_solution|>", "[END FINAL RESPONSE]", "<|return|>", "<|end|>", "<|im_end|>",
+    "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>", "<end_of_turn>", "<eos>", "</s>",
+)  # fmt: skip
+"""Ends of the wrapper of a reply, and of a turn, where the server knows them for text."""
+_MARKS = 3  # that may follow each other
+_NEXT = re.compile(
+    r"<(?:\|im_end\||\|eot_id\||end_of_turn|/s)>\s*+<(?:\|im_start\||\|start_header_id\||start_of_turn|\|user\|)>"
+)
+_OPENING = re.compile(
+    r"\s*+(?:<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>|<start_of_turn>model|"
+    r"<\|assistant\|>)\s*+"
+)
+_WRAPPED = re.compile(
+    r"\s*+<(response|output)>(.*?)(?:</\1>\s*+)?\Z", re.IGNORECASE | re.DOTALL
+)  # Granite, ERNIE, Marco
+_BOX = re.compile(r"<\|(?:begin|end)_of_box\|>")  # GLM
 
 
 def begins(text: str) -> bool:
@@ -70,6 +93,7 @@ def one_form(text: str, *, is_open: bool = False) -> str:
         text: As the model wrote it.
         is_open: Whether it begins within a thought, which the chat template opened.
     """
+    text = _OPENING.sub("", text, count=1) if _OPENING.match(text) else text
     parts: list[str] = []
     at = 0
     if is_open and not begins(text):
@@ -86,8 +110,19 @@ def one_form(text: str, *, is_open: bool = False) -> str:
             return "".join([*parts, text[begin.end() :]])
         parts += [text[begin.end() : end.start()], "</think>"]
         at = end.end()
-    if not parts:
-        return text
-    said = text[at:]
-    closing = next((mark for mark in _CLOSING if said.rstrip().endswith(mark)), "")
-    return "".join([*parts, said.rstrip().removesuffix(closing) if closing else said])
+    return "".join([*parts, _reply(text[at:])])
+
+
+def _reply(said: str) -> str:
+    """A reply without what wraps it."""
+    if following := _NEXT.search(said):  # a turn that the model wrote for somebody else
+        said = said[: following.start()]
+    for _ in range(_MARKS):
+        bare = said.rstrip()
+        mark = next((mark for mark in _CLOSING if bare.endswith(mark)), "")
+        if not mark or len(bare) == len(mark) or (mark == "</s>" and "<s>" in bare):
+            break
+        said = bare.removesuffix(mark)
+    if (wrapped := _WRAPPED.match(said)) and wrapped[2].strip():
+        said = wrapped[2]
+    return _BOX.sub("", said)

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from ragscale.endpoint.replies import Completion, read, said
+from ragscale.endpoint.replies import Completion, read
 from ragscale.endpoint.transport import LARGEST, Transport
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm.answers import Asked, generation, within
@@ -374,7 +374,7 @@ class OpenAILLM:
             self._learn(sent, tools, asked, answer)
         elif not asked.credible(answer.reported()):
             asked = replace(asked, measure=await self._measured(answer, asked), measured=True)
-        words = said(data)[0]
+        words = self._transport.words(data)
         done = generation(
             answer,
             asked,

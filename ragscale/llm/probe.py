@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from ragscale.endpoint.replies import Completion, CompletionChoice, read, said
+from ragscale.endpoint.replies import Completion, CompletionChoice, read
 from ragscale.endpoint.retry import ATTEMPTS
 from ragscale.endpoint.transport import BrokenAnswerError, ThrottledError, Transport, UnreachableError
 from ragscale.errors import EndpointError, ModelError
@@ -222,7 +222,7 @@ class Probe:
             answer = answer.beside() if self.beside else answer
             self._charge(answer.reported())
             if not answer.choices:
-                raise self._transport.broken(f"no choices ({said(value)[0] or 'and no reason'})")
+                raise self._transport.broken(f"no choices ({self._transport.words(value) or 'and no reason'})")
             return answer
 
     def _charge(self, usage: Usage | None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fake_endpoint import Body, FakeEndpoint, Reply, Vllm, completion
@@ -331,6 +333,49 @@ async def test_a_server_that_moved_says_where(place: str) -> None:
     error, _ = await failure(Reply({}, 308, {"location": place}))
     assert error.problem.endswith(f"has moved to {place.partition('?')[0]} (HTTP 308)")
     assert isinstance(error, EndpointError)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["https://a:{}@host/v1", "https://host/v1?key={}", "https://host/v1#token={}", "https://a@b:{}@host/v1"],
+)
+async def test_where_a_server_moved_holds_no_secret(place: str) -> None:
+    error, _ = await failure(Reply({}, 308, {"location": place.format("hidden")}))
+    assert error.problem.endswith("has moved to https://host/v1 (HTTP 308)")
+
+
+@pytest.mark.parametrize("secret", ["sk-secret/1234", "header+secret", "query&secret"])
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (401, {"error": {"message": "No such key: {}"}}),
+        (400, {"error": {"message": "x" * 290 + " {}"}}),
+        (400, {"detail": [{"loc": ["{}"], "msg": "not a field"}]}),
+        (500, {"error": "GET /v1/models?sig={} failed"}),
+        (200, {"error": "bad {}"}),
+        (200, {"message": "hi {}"}),
+        (200, {"choices": [{"message": {"content": "half"}, "finish_reason": "error"}], "message": "hi {}"}),
+    ],
+)
+async def test_what_a_server_repeats_of_a_request_has_no_secret(
+    secret: str, status: int, told: Body, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret/1234")
+    for form in (secret, quote(secret, safe="")):
+        reply = Reply(json.loads(json.dumps(told).replace("{}", form)), status)
+        with FakeEndpoint(lambda path, body, reply=reply: reply) as server:
+            model = OpenAILLM(server.url, "m", headers={"X-Token": "header+secret"}, query={"sig": "query&secret"})
+            with pytest.raises(ModelError) as caught:
+                await model.generate(ASK, max_tokens=5)
+        assert form not in str(caught.value)
+        assert "***" in str(caught.value)
+
+
+async def test_a_short_key_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local servers are given any, and "x" stands in "extra inputs are not permitted", too."""
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    error, _ = await failure(Reply({"error": {"message": "extra inputs: unexpected"}}, 400))
+    assert "extra inputs: unexpected" in error.problem
 
 
 async def test_a_bad_request_is_final_and_says_what_the_server_said() -> None:

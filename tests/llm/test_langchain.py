@@ -319,6 +319,7 @@ async def test_odd_messages_are_a_value_or_an_error_of_ours(place: str, odd: Any
         ({"status": "completed", "incomplete_details": None}, "stop"),
         ({"stop_reason": "tool_use"}, "stop"), ({"finish_reason": "eos_token"}, "stop"),  # ChatAnthropic, Hugging Face
         ({"finish_reason": "model_length"}, "length"), ({"finish_reason": "COMPLETE"}, "stop"),  # Mistral, Cohere
+        ({"finish_reason": "FinishReason.STOP"}, "stop"), ({"finish_reason": "FINISH_REASON_MAX_TOKENS"}, "length"),
         ({"stopReason": "guardrail_intervened"}, "guardrail_intervened"),
     ],
 )  # fmt: skip

@@ -11,9 +11,10 @@ from fake_endpoint import Body, FakeEndpoint, Reply, completion
 from ragscale.endpoint.http import open_client
 from ragscale.endpoint.replies import said
 from ragscale.endpoint.retry import attempts
-from ragscale.endpoint.transport import BadKeyError, Transport
+from ragscale.endpoint.transport import BadKeyError, RefusedError, Transport
 from ragscale.errors import EndpointError, InvalidInput, ModelError
 from ragscale.llm import load
+from ragscale.llm.manners import Manners
 from ragscale.llm.openai import OpenAILLM
 from ragscale.prompts.thoughts import spoken
 
@@ -80,6 +81,48 @@ async def test_what_is_refused_by_name_is_done_without(parameter: str, reply: An
     assert await asked(Refusing(parameter, reply, status)) == "blue"
 
 
+@pytest.mark.parametrize(
+    ("parameter", "words", "status"),
+    [
+        ("seed", "The following parameters are not applicable to this model: seed", 400),
+        ("seed", "Parameter seed has been removed from this API", 400),
+        ("seed", 'additionalProperties: "seed" not defined in schema', 422),
+        ("seed", "'seed' cannot be used with this model", 400),
+        ("seed", "Forbidden field: seed", 403),
+        ("seed", 'Der Parameter "seed" wird nicht unterstützt.', 400),
+        ("seed", "El parámetro seed no es compatible", 400),
+        ("seed", "Параметр seed не поддерживается", 400),
+        ("seed", "参数seed错误:不允许传入", 400),
+        ("seed", "パラメータseedはサポートされていません", 400),
+        ("temperature", "Temperature is not supported with this model.", 400),
+        ("temperature", "sampling parameters (temperature, top_p) are not configurable", 400),
+        ("temperature", "temperature cannot be changed for reasoning models", 400),
+        ("max_tokens", "please use max_completion_tokens instead of max_tokens", 400),
+        ("max_tokens", "max_tokens has been replaced by max_completion_tokens", 400),
+    ],
+)
+async def test_a_refusal_that_names_a_parameter_means_it_in_any_words(parameter: str, words: str, status: int) -> None:
+    assert await asked(Refusing(parameter, {"error": {"message": words}}, status)) == "blue"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("max_tokens is too large: 96. max_completion_tokens can be 64 at most", ""),
+        ("max_tokens: 20 exceeds what is left of your plan", ""),
+        ("Nobody may ask how to stop a train", ""),
+        ("The model gave up in step n of the plan", ""),
+        ("parameter n: one sample a call", "n"),
+        ("the field 'stop' is none of ours", "stop"),
+    ],
+)
+def test_words_that_stand_in_other_sentences_need_more(words: str, named: str) -> None:
+    body = {"max_tokens": 20, "stop": ["x"], "n": 2, "messages": []}
+    refusal = RefusedError(words)
+    refusal.said = words
+    assert Manners().learn(refusal, body) == named
+
+
 @pytest.mark.parametrize("counts", [True, False])
 @pytest.mark.parametrize(
     ("words", "status"),
@@ -121,6 +164,9 @@ async def test_a_system_role_is_seen_to_be_refused_whatever_the_words(words: str
         ("temperature must be greater than 0 to ensure diverse outputs", 400),
         ("`temperature` (=0.0) has to be a strictly positive float", 400),
         ("invalid params, temperature should be > 0", 400),
+        ("temperature must be between 0.01 and 1.0", 400),
+        ("temperature should be in range [0.01, 1.99]", 400),
+        ("The temperature must be in (0.0, 1.0]", 400),
     ],
 )
 async def test_a_server_that_takes_any_temperature_but_0_is_sent_a_small_one(words: str, status: int) -> None:
@@ -139,6 +185,25 @@ async def test_a_server_that_takes_any_temperature_but_0_is_sent_a_small_one(wor
                     await model.generate(ASK, max_tokens=20, temperature=temperature)
         sent = [body["temperature"] for body in server.sent("/chat/completions")]
     assert sent == [0, 0.01, 0.01, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("words", "coldest"),
+    [
+        ("temperature: Input should be greater than or equal to 0.1", 0.1),
+        ("temperature 0 is invalid, use a value between .2 and 1", 0.2),
+        ("Temperature must be >= 1e-5", 1e-5),
+        ("temperature 取值范围 [0.05, 1]", 0.05),
+        ("temperature (=0.0) must be at least 0.3", 0.3),
+    ],
+)
+def test_the_lowest_temperature_that_is_told_is_the_one_to_send(words: str, coldest: float) -> None:
+    refusal, manners = RefusedError(words), Manners()
+    refusal.said = words
+    body = {"temperature": 0, "messages": []}
+    assert manners.learn(refusal, body) == "coldest"
+    assert manners.adapt(body)["temperature"] == coldest
+    assert manners.learn(refusal, manners.adapt(body)) == "temperature"  # it was not enough, and there is an end
 
 
 async def test_what_is_refused_otherwise_has_the_servers_words_and_a_remedy() -> None:

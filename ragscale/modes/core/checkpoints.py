@@ -200,7 +200,7 @@ class Checkpoints:
     def __init__(self, given: str | Path | BaseCheckpointSaver[Any]) -> None:
         if isinstance(given, BaseCheckpointSaver):
             _refuse_blocking(given)
-        elif not isinstance(given, str | Path) or str(given) in ("", ":memory:"):
+        elif not isinstance(given, str | Path) or str(given) in ("", ":memory:") or "\0" in str(given):
             raise InvalidInput(f"checkpoints={given!r} keeps no runs", "Give the path of an SQLite file.")
         self._saver = given if isinstance(given, BaseCheckpointSaver) else None
         self._path = "" if self._saver else os.path.realpath(cast(str, given))
