@@ -34,7 +34,7 @@ from ragscale.modes.core.moves import Context
 from ragscale.modes.core.run import Execution, now, prepare
 from ragscale.modes.core.state import event_id, initial
 from ragscale.prompts import profile
-from ragscale.text import encodable
+from ragscale.text import encodable, is_blank
 from ragscale.types import Event, Passage, Spend, Usage
 from ragscale.view.life import in_notebook, life
 from ragscale.view.sent import Sent
@@ -235,7 +235,7 @@ class Agent:
         seed: int | None = None,
     ) -> AsyncIterator[Event | Answer]:
         """Like `stream`, asynchronous; arguments and errors as in `aask`."""
-        if not isinstance(question, str) or not question.strip():
+        if not isinstance(question, str) or is_blank(question):
             raise InvalidInput(f"The question is {question!r}", "Ask something.")
         _check_loop()
         if os.getpid() != self._process:  # the threads of its index and its model stayed behind

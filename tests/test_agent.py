@@ -125,7 +125,7 @@ class TestAsking:
         assert (answer.mode, answer.spend.total.llm_calls) == ("chain(question_k=0, steps=2)", 5)
         assert mine.ask("Who?", budget=rs.Budget(llm_calls=0)).text == ""
 
-    @pytest.mark.parametrize("question", ["", "  \n", None, 3])
+    @pytest.mark.parametrize("question", ["", "  \n", "\u200b", "\ufeff \u2060", "\0", "\u00ad\u200e", None, 3])
     def test_no_question_is_refused(self, question: Any) -> None:
         with pytest.raises(InvalidInput, match="The question is"):
             agent().ask(question)

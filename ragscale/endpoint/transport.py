@@ -98,6 +98,7 @@ _POLICY = re.compile(
 
 _SECRET = re.compile(r"key|token|auth|secret|sig|pass|credential|cookie", re.IGNORECASE)  # names of such values
 _LEAST_SECRET = 8  # characters
+_FRAMING = ("connection", "content-length", "expect", "transfer-encoding", "upgrade")
 _PLACE = 200  # characters of an address
 
 T = TypeVar("T")
@@ -172,6 +173,8 @@ class Transport:
         for name, value in {**self._headers, **({key_header: "key"} if key_header else {})}.items():
             if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not (value.isascii() and value.isprintable()):
                 raise InvalidInput(f"the header {name!r} cannot be sent", "Use printable ASCII for its name and value.")
+            if name.lower() in _FRAMING:
+                raise InvalidInput(f"the header {name!r} is the connection's own", "Leave it out.")
         self._query = dict(query or {})
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
             weakref.WeakKeyDictionary()

@@ -40,6 +40,12 @@ FORMS = (
 
 _OPENAI = "https://api.openai.com/v1"
 _NAME = re.compile(r"[\w.:/@-]+")
+# An address without http://, which would be taken for a model of OpenAI's, and what is asked sent there.
+_ADDRESS = re.compile(
+    r"(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])(?::\d+)?(?:[/#?]|\Z)|[\w.-]+:\d{2,5}[/#]|[^#?]*/v1/?(?:[#?]|\Z)|"
+    r"[^#?]+#",
+    re.IGNORECASE,
+)
 
 
 def _whole(text: str) -> int:
@@ -132,6 +138,9 @@ def parse(spec: str) -> LLM:
     if kind in PROVIDERS and rest:
         url, key = PROVIDERS[kind]
         return _endpoint(f"{url}#{rest}", api_key_env=key)
+    bare = rest if kind == "openai" else spec.strip()
+    if "://" not in bare and _ADDRESS.match(bare):
+        raise InvalidInput(f"{spec!r} names a server without http:// or https://", f"Write openai:http://{bare}.")
     if kind == "openai" and rest:
         return _endpoint(rest if "://" in rest else f"{_base()}#{rest}")
     if (kind == "openai" and not colon and os.environ.get("OPENAI_BASE_URL")) or _is_model(spec.strip()):

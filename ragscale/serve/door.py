@@ -71,8 +71,9 @@ class Door:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
-        # the address of all interfaces, which many servers print, leads here as well
-        if self._token is None and not (is_loopback(_name(host)) or is_unspecified(_name(host))):
+        # the address of all interfaces, which many servers print, leads here as well; without any, as HTTP/1.0 allows
+        # and health checks of load balancers do it, no browser has sent the request
+        if self._token is None and "host" in headers and not (is_loopback(_name(host)) or is_unspecified(_name(host))):
             return error_reply(
                 421, f"the host {_name(host)[:100]!r} is not this machine", "Use the address that the server printed."
             )

@@ -278,7 +278,7 @@ async def test_a_graph_that_may_not_take_its_steps_says_so(folder: str, model: S
             await graph.ainvoke(QUESTION, context=context)
 
 
-@pytest.mark.parametrize("question", [{"question": ""}, {"question": " "}, {"question": None}, {"answer": "x"}])
+@pytest.mark.parametrize("question", [{"question": ""}, {"question": "\u200b"}, {"question": None}, {"answer": "x"}])
 async def test_no_question_is_refused(question: dict[str, Any], model: ScriptedLLM) -> None:
     with pytest.raises(InvalidInput, match="The question is"):
         await load(CONFIG["graphs"]["once"]).ainvoke(question)

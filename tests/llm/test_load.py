@@ -44,6 +44,28 @@ def test_short_forms(spec: str, url: str, model: str | None) -> None:
     assert repr(load(spec)) == f"OpenAILLM({url!r}, model={model!r})"
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["localhost:8000", "localhost/v1#m", "127.0.0.1:8000/v1", "[::1]:8000/v1#m", "gpu-7:8000/v1", "llm.example/v1",
+     "api.example/openai/v1?window=8", "192.168.0.7", "gateway#m"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["", "openai:"])
+def test_an_address_is_no_model_of_openais(address: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions meant for a server of one's own would be sent there, with the key."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    with pytest.raises(InvalidInput, match="names a server without http://") as caught:
+        load(kind + address)
+    assert caught.value.remedy == f"Write openai:http://{address}."
+
+
+@pytest.mark.parametrize(
+    "name", ["ft:gpt-4o:org::8000", "org/model-v1", "llama3.1:70b", "qwen2.5:14", "a/v1.5", "m:8000"]
+)
+def test_names_with_colons_and_slashes_are_models(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway:4000/v1")
+    assert repr(load(f"openai:{name}")) == f"OpenAILLM('http://gateway:4000/v1', model={name!r})"
+
+
 @pytest.mark.parametrize("options", ["window=8&window=9", "body.n=1&timeout=5&body.n=1", "window=8&window=8"])
 def test_an_option_is_given_once(options: str) -> None:
     with pytest.raises(InvalidInput, match="is given twice"):
@@ -90,6 +112,9 @@ async def test_options_reach_the_server_as_they_are_meant(monkeypatch: pytest.Mo
         ("timeout=0", "timeout=0.0 is not above 0"),
         ("timeout=-1", "is not a number of seconds"),
         ("chat_template_kwargs=5", "is not a JSON object"),
+        ("header.Content-Length=5", "'Content-Length' is the connection's own"),
+        ("header.transfer-encoding=chunked", "is the connection's own"),
+        ("header.Connection=keep-alive", "is the connection's own"),
         ("tokenizer=/nowhere/tokenizer.json", "tokenizer '/nowhere/tokenizer.json' cannot be loaded"),
     ],
 )

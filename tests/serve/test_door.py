@@ -87,6 +87,15 @@ async def test_other_names_are_refused_without_a_token(client: Client, host: str
     assert "is not this machine" in response.json()["error"]["problem"]
 
 
+async def test_a_health_check_of_http_1_0_may_name_no_host(client: Client) -> None:
+    """As HAProxy's; every browser names one."""
+    async with client() as http:
+        for path in ("/health", "/v1/index"):
+            request = http.build_request("GET", path)
+            del request.headers["host"]
+            assert (await http.send(request)).status_code == 200
+
+
 OWN = "http://localhost:8765"
 FOREIGN = [
     {"origin": "http://evil.example"},

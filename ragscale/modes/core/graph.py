@@ -16,6 +16,7 @@ from langgraph.types import Command, Overwrite
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.modes.core.calls import Context
 from ragscale.modes.core.state import State, initial, outermost
+from ragscale.text import is_blank
 
 __all__ = ["AsyncGraph", "ModeGraph", "StepsExceeded"]
 
@@ -147,7 +148,7 @@ class _Compiled(AsyncGraph):
 def _question(given: dict[str, Any]) -> str:
     """The question alone: the rest is an initial state, or values of a parent graph under the same names."""
     question = given.get("question")
-    if not isinstance(question, str) or not question.strip():
+    if not isinstance(question, str) or is_blank(question):
         raise InvalidInput(f"The question is {question!r}", 'Ask something: {"question": "..."}.')
     return question
 
