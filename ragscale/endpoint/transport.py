@@ -482,7 +482,7 @@ class Transport:
 
 
 def _bare(place: str) -> str:
-    """Where a redirection leads, without what may be a secret of its server: credentials, query, fragment."""
+    """Target of a redirection, without what may be a secret of its server: credentials, query, fragment."""
     return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", encodable(place), maxsplit=1)[0], count=1)
 
 

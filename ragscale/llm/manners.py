@@ -54,12 +54,12 @@ _SYSTEM = re.compile(
 
 
 def _named(name: str, said: str) -> re.Match[str] | None:
-    """Where a parameter is named; letters of other scripts may stand right beside it."""
+    """Place of a parameter's name; letters of other scripts may stand right beside it."""
     return re.search(rf"\b{name}\b", said, re.IGNORECASE | re.ASCII)
 
 
 def _refusal(name: str, said: str, *, refused: bool) -> int | None:
-    """Where the words of a failure say that a parameter is not taken; None where they do not.
+    """Place in the words of a failure that says that a parameter is not taken; None where they do not say so.
 
     A request that is refused in words with the parameter's name is refused for it, in whatever language. Common words,
     a length, and the words of any other failure need one that says so.
