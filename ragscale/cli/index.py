@@ -242,6 +242,7 @@ def _show(queries: list[str], found: list[list[Hit]]) -> None:
             typer.echo("no hits")
         for rank, hit in enumerate(hits, 1):
             text = plain(" ".join(hit.passage.text.split()))
-            title = " ".join((hit.passage.title or hit.passage.id).split())  # one that has lines would forge hits
-            typer.echo(plain(f"{rank}. {title} [{hit.passage.id}] {hit.score:.4f}"))
+            name = " ".join(hit.passage.id.split())  # one that has lines would forge hits
+            title = " ".join(hit.passage.title.split()) or name
+            typer.echo(plain(f"{rank}. {title} [{name}] {hit.score:.4f}"))
             typer.echo(f"   {text if len(text) <= _SNIPPET else text[:_SNIPPET] + '...'}")

@@ -53,7 +53,11 @@ def raised(before: str, text: str, after: str) -> str:
         return text
     if text in _CHARGES or (text in ("o", "os") and base.group() in "nN"):
         return text  # Na+, No 5
-    if text.isalpha() and not (len(text) > 1 and len(base.group()) == 1 and base.group().islower()):  # e^kt
+    if (
+        text.isalpha()
+        and base.group()[-1] not in ")]"
+        and not (len(text) > 1 and len(base.group()) == 1 and base.group().islower())
+    ):  # e^kt
         number = before[-1].isdigit()
         if len(text) > 1 or (text in _ORDINALS if number else len(base.group()) > 1):
             return text  # 21st, 2e, XIXe, Mme

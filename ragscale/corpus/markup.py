@@ -56,7 +56,7 @@ _IN_WORDS = "^_\u200c\u200d"
 _MARK = re.compile(r"\[?(?:[0-9]{1,3}|[*\u2020\u2021])\]?")
 _NEAR = 100
 """Most elements without text between two that stand side by side."""
-_ESCAPED = re.compile(r"(?m)^([ \t]*(?:- )?)(\d*)\\([-+*.)])(?=[ \t])")
+_ESCAPED = re.compile(r"(?m)^([ \t]*(?:(?:-|\d+[.)]) )?)(\d*)\\([-+*.)])(?=[ \t])")
 _DOUBLED = re.compile(r"(```[\s\S]*?```|`[^`\n]*`)|\\(\\(?=[!-/:-@\[-`{-~\n]|\Z))")
 """Code, or a backslash that was put before another."""
 _UNSEEN = dict.fromkeys((0xAD, 0x2060, 0xFEFF))  # soft hyphens and joiners
@@ -229,7 +229,10 @@ def _leave_out(root: Any) -> None:
 
 
 def _write_controls(root: Any) -> None:
-    """Write as text what is drawn: equations in TeX, boxes to tick, pictures that are all of a cell of a table."""
+    """Write as text what is drawn: equations in TeX, boxes to tick, pictures that are all of a cell of a table.
+
+    Labels, and links side by side, are drawn apart.
+    """
     for equation in root.xpath("//script[starts-with(@type, 'math/tex')]"):
         before = equation.getprevious()
         drawn = before is not None and not before.tail and "MathJax" in (before.get("class") or "")
@@ -246,6 +249,14 @@ def _write_controls(root: Any) -> None:
         if bare and not cell.xpath(_TEXTS):
             names = (part.text if part.tag == "title" else part.get(name) for part in cell.iter() for name in _NAMES)
             cell.text = next(filter(None, names), None)
+    for element in root.iter("a", "label"):
+        follows = element.getnext()
+        if element.tail:
+            glued = element.tag == "label" and element.tail[0].isalnum()
+        else:
+            glued = follows is not None and (element.tag == "label" or follows.tag == "a")
+        if glued:
+            element.tail = f" {element.tail or ''}"
     for element in root.iter("xmp", "listing", "plaintext"):
         element.tag = "pre"
 

@@ -61,6 +61,16 @@ def test_filters_and_metadata(built: Path) -> None:
         assert [hit["id"] for hit in hits] == wanted
 
 
+@pytest.mark.parametrize("title", ["Bread\n1. Rye [rye] 9.9", ""])
+def test_a_hit_takes_one_line_whatever_its_id(tmp_path: Path, title: str) -> None:
+    row = {"id": "a\n2. Rye [rye] 9.9", "title": title, "text": "bread"}
+    (tmp_path / "c.jsonl").write_text(json.dumps(row))
+    assert run("index", "build", tmp_path / "c.jsonl", "--out", tmp_path / "i", "--embedder", "none").exit_code == 0
+    shown = run("search", tmp_path / "i", "bread").stdout.splitlines()
+    assert len(shown) == 2
+    assert "[a 2. Rye [rye] 9.9]" in shown[0]
+
+
 def test_control_codes_of_passages_do_not_reach_the_terminal(tmp_path: Path) -> None:
     row = {"id": "a\x1b[1m", "title": "T\x9b2J", "text": "bread \x1b[2J is baked"}
     (tmp_path / "corpus.jsonl").write_text(json.dumps(row))

@@ -289,6 +289,12 @@ HTML = {
         "$1,299.00, €3.50, 10^50, $5^2",
     ),
     "boxes that open": ("<div role=dialog>We use cookies</div><div role=alertdialog>Sure?</div><p>text", "text"),
+    "labels and links side by side": (
+        "<p><label>Color</label>Red <label>Size</label><b>M</b></p><p><a href=x>One</a><a href=y>Two</a>, <a>f</a>()",
+        "Color Red Size **M**\n\nOne Two, f()",
+    ),
+    "powers of sums": ("<p>(1+x)<sup>n</sup>, [a]<sup>kt</sup>, x<sup>2</sup>", "(1+x)^n, [a]^kt, x^2"),
+    "numbers within numbered items": ("<ol><li>1. one<li>2) two</ol>", "1. 1. one\n2. 2) two"),
     "labels of controls": (
         "<label>Size</label><select><option>S<option>M</select><button>Buy</button> big",
         "Size big",
