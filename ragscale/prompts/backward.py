@@ -23,13 +23,16 @@ _ANSWERS = parse.object_schema(
 
 
 def _answers(text: str) -> list[str] | None:
-    """The distinct answers of a reply, in its order: a JSON list, wherever it stands. None for a reply without any."""
+    """The distinct answers of a reply, in its order: a JSON list, wherever it stands, or a list of lines. None for a
+    reply without any."""
     value = parse.load(text)
+    if value is None:
+        value = parse.items(text)
     if isinstance(value, dict):
         lists = (item for item in value.values() if isinstance(item, list))  # under whatever name
-        value = value.get("answers", value.get("answer")) or next(lists, None)
-    items = value if isinstance(value, list) else [value]
-    texts = [parse.short(parse.worded(item))[:_LONGEST] for item in items[:_MOST] if not isinstance(item, dict | list)]
+        value = parse.field(value, "answers", "answer") or next(lists, None)
+    items = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    texts = [parse.short(parse.worded(item))[:_LONGEST] for item in items[:_MOST] if not isinstance(item, list)]
     distinct = {normal_answer(said): said for said in reversed(texts) if informative(said)}
     return list(distinct.values())[::-1] or None
 

@@ -63,7 +63,9 @@ anything. If there is nothing, reply exactly: {NO_INFORMATION}"""
 
 def stops(text: str) -> bool | None:
     """Whether a verdict is to stop: by the last of the two words; None where it has neither."""
-    words = re.findall(r"\b(STOP|CONTINUE)\b", spoken(text), re.IGNORECASE)
+    value = parse.load(text)
+    said = parse.worded(parse.field(value, "verdict")) if isinstance(value, dict) else ""
+    words = re.findall(r"\b(STOP|CONTINUE)\b", said or spoken(text), re.IGNORECASE)
     return words[-1].upper() == "STOP" if words else None
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ragscale.prompts import languages
 from ragscale.prompts.prompt import NO_INFORMATION, Closing, Reply
 from ragscale.prompts.repeats import normalise
 from ragscale.prompts.thoughts import spoken
@@ -21,18 +22,23 @@ __all__ = [
     "QUERY",
     "closing",
     "distinct",
+    "field",
     "in_list",
+    "items",
     "load",
     "measured",
     "note",
     "numbers",
     "object_schema",
+    "plain_words",
     "queries_schema",
     "query",
     "rated",
     "short",
     "sub_answer",
     "turn",
+    "unboxed",
+    "unfinished",
     "unnumbered",
     "worded",
 ]
@@ -56,15 +62,22 @@ ANSWER_SCHEMA = object_schema(answer=ANSWER, documents={"type": "array", "items"
 """A closing answer, where the endpoint constrains its output."""
 
 _LABEL = r"(?:(?:final|short|intermediate|next|new|simple|follow[- ]?up|sub-?)[ -]?){0,3}"
-_ASKED = rf"{_LABEL}(?:query|queries|question|questions|search(?: query)?|follow[- ]?up|q)\b"
+_ASKED = (
+    rf"(?:{_LABEL}(?:query|queries|question|questions|search(?: query)?|action input|follow[- ]?up|q)(?![^\W\d])"
+    rf"|{languages.ASKED})"
+)
 _PREFIX = re.compile(rf"^\s*(?:[-*\u2022]\s+|{_ASKED}\s*(?:\d{{1,3}}\s*)?[:\uff1a])\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"^\s*\(?(\d{1,2})[.)]\s+")
+_ITEM = re.compile(r"^\s*(?:\(?\d{1,2}[.)]|[-*\u2022])\s+(?=\S)")
+_BULLET = re.compile(r"^\s*[-*\u2022]\s+")
 # "Sure! Here is the next sub-query: ..."
 _OPENING = (
     r"(?:sure|certainly|okay|ok|of course|absolutely|great|alright|here(?:'s|\u2019s| is| are)|the|my|a|based on)\b"
 )
 _INTRODUCED = re.compile(
-    rf"^\s*{_OPENING}[^:\uff1a?\"\u201c]{{0,120}}?{_ASKED}[^:\uff1a?\"\u201c]{{0,40}}[:\uff1a]\s*(?=\S)", re.IGNORECASE
+    rf"^\s*(?:{_OPENING}|{languages.OPENING})[^:\uff1a?\"\u201c]{{0,120}}?{_ASKED}[^:\uff1a?\"\u201c]{{0,40}}"
+    r"[:\uff1a]\s*(?=\S)",
+    re.IGNORECASE,
 )
 _WE = r"(?:(?:next|first|then),? )?(?:i|we|let(?:'s|\u2019s| us| me))\b"
 _LEAD = re.compile(
@@ -85,12 +98,28 @@ _PREAMBLE = re.compile(
 _HEADING = re.compile(rf"^\s*(?:#{{1,6}}\s|[*_#\s]*{_ASKED}[*_#:\uff1a\s]*$)", re.IGNORECASE)  # of the line below it
 _LABELLED = re.compile(rf"^\s*(?:[-*\u2022]\s+)?\**{_ASKED}[^:]{{0,6}}[:\uff1a]\s*\S", re.IGNORECASE)
 _HEAD = re.compile(rf"^\s*(?:{_OPENING}.*|\W*(?:the )?(?:final |short )?answer(?: is)?\W*)[:\uff1a]\W*$", re.IGNORECASE)
+_CALLED = re.compile(  # search("Jaws director"), search_query = "Jaws director"
+    r"^\w*(?:search|query|look_?up|retrieve)\w*\s*[(=\[]\s*\[?\s*(?:\w+\s*=\s*)?\[?([\"'])((?:(?!\1).)+)\1\s*[\])]*;?$",
+    re.IGNORECASE,
+)
 _STARS = r"(?:\*{1,3}|_{2})"
 _ANSWER_LABEL = re.compile(
-    rf"^\s*{_STARS}?\s*(?:(?:the )?(?:(?:final|short|correct) )?answer(?: is)?\s*{_STARS}?\s*[:\uff1a]|"
+    rf"^\s*{_STARS}?\s*(?:(?:(?:so,? )?(?:the )?(?:(?:final|short|correct) )?answer(?: is)?|{languages.ANSWERED})"
+    rf"\s*{_STARS}?\s*[:\uff1a]|"
     r"the (?:(?:final|short|correct) )?answer is\b)\s*(?:(?:\*{1,3}|__)(?=\s))?\s*",
     re.IGNORECASE,
 )
+_ANSWER_LINE = re.compile(  # reasons, and below them the answer
+    rf"\n(?=\W{{0,4}}(?:(?:so,? )?(?:the )?(?:(?:final|short|correct) )?answer(?: is)?|{languages.ANSWERED})"
+    r"\W{0,4}[:\uff1a])",
+    re.IGNORECASE,
+)
+_HEADED = re.compile(  # a heading above the answer
+    rf"\s*(?:#{{1,6}}\s*)?{_STARS}?\s*(?:the )?(?:(?:final|short|correct) )?answer\s*{_STARS}?\s*", re.IGNORECASE
+)
+_EMPHASISED = re.compile(r"(\*{1,3})(?=\S)([^*\n]+?)\1([.!]?)")
+_BOXED = re.compile(r"\$?\\boxed\{((?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*+\})*+\})*+)\}\$?")  # braces in braces, too
+_FONT = re.compile(r"\\(?:text\w*|math(?:rm|bf|it|sf|tt)|mbox)\s*\{([^{}]*)\}")
 _FENCED = re.compile(r"```(?:\w+\n)?([^`]+)```")
 _FENCE = re.compile(r"^\s*```\w*\s")
 _TAG = re.compile(r"</?(?:search|answer|query)>", re.IGNORECASE)
@@ -104,6 +133,13 @@ _STRAIGHT = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u00ab"
 # Characters that attempts at JSON may read in vain, as brackets in brackets take the square of their number, and those
 # that an attempt itself counts as. A reply of up to 1,000 characters cannot reach it.
 _PATIENCE, _ATTEMPT = 2_000_000, 300
+_BEGUN = re.compile(r"(\{)\s*\"\w|^\s*(?:```\w*\s*)?(\[)\s*\"")  # JSON
+_FENCED_OFF = re.compile(r"\s*(?:```\w*\s*)?")
+_ANSWER_AT = re.compile(
+    r"[{,]\s*[\"']?answer[\"']?\s*:\s*(?:\"((?:[^\"\\]|\\.?)*)|([^\s\",\[\]{}][^\",\[\]{}\n]*)[,}])", re.IGNORECASE
+)
+_ESCAPING = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?$")  # half an escape at the end
+_ENDS = 8  # places tried
 _SINGLE = re.compile(r"\{\s*'")  # its lists are JSON, and would be found alone
 _LITERAL = 20_000  # characters of an object as Python writes it
 _ESCAPE = re.compile(r"\\[^nrtu'\"\\]")  # Python warns of those that it does not know
@@ -172,12 +208,17 @@ def turn(text: str, most: int) -> Reply | None:
         At most `most` queries in the order written, or enough; None for a malformed turn.
     """
     value = load(text)
+    if value is None and (begun := _BEGUN.search(spoken(text))):
+        value = unfinished(begun.string[begun.start(begun.lastindex or 0) :], partial=False)
+        if value is None:
+            return None
     said: Any = None
     if isinstance(value, dict):
-        said = _value(value, "known")
-        found = _value(value, "queries", "query", "sub_queries", "subqueries", "next_query", "search")
-        if found is None and _value(value, "answer", "final_answer") is not None and not _has(value, "queries"):
-            known = note(said) or note(_value(value, "answer", "final_answer"))
+        value = next((value[key] for key in _ARGUMENTS if isinstance(value.get(key), dict)), value)
+        said = field(value, "known")
+        found = field(value, "queries", "query", "sub_queries", "subqueries", "next_query", "search", *_ARGUMENTS)
+        if found is None and field(value, "answer", "final_answer") is not None and not _has(value, "queries"):
+            known = note(said) or note(field(value, "answer", "final_answer"))
             return Reply(enough=True, known=known)
         if found is None and not _has(value, "queries", "query"):
             found = next((v for v in value.values() if isinstance(v, list)), _MISSING)
@@ -186,12 +227,14 @@ def turn(text: str, most: int) -> Reply | None:
     else:
         lines = _lines(text)
         found = lines or _MISSING
-    if found is _MISSING or isinstance(found, dict | bool | int | float):
+    if isinstance(found, dict):
+        found = [*found.values()] or _MISSING
+    if found is _MISSING or isinstance(found, bool | int | float):
         return None
     if found is None or found == [] or (isinstance(found, str) and not found.strip()):
         return Reply(enough=True, known=note(said))
     items = found if isinstance(found, list) else [found]
-    items = [item.get("query") if isinstance(item, dict) and "query" in item else item for item in items]
+    items = [field(item, *_ASKS, missing=_MISSING) if isinstance(item, dict) else item for item in items]
     texts = [item for item in items if isinstance(item, str)]
     ended = any(item is None for item in items) or any(not item.strip() or says_none(item) for item in texts)
     queries: dict[str, str] = {}
@@ -213,6 +256,9 @@ def turn(text: str, most: int) -> Reply | None:
 
 _MISSING = object()
 _ANSWERS = ("answer", "final_answer", "short_answer", "response", "result")
+_NO_ANSWERS = ("queries", "query", "search", "known", "missing", "reason", "reasoning", "thought", "think", "why")
+_ASKS = ("query", "q", "question", "search", "search_query", "sub_query", "sub_question", "text")
+_ARGUMENTS = ("arguments", "parameters", "input", "action_input", "args")
 
 
 def query(raw: str) -> str:
@@ -220,7 +266,7 @@ def query(raw: str) -> str:
     text = " ".join(encodable(_TAG.sub(" ", raw)).split())
     for _ in range(8):  # labels within quotation marks within emphasis; bounded, as each pass reads the text
         before = text
-        text = _SAYS_SO.sub(r"\1", _LEAD.sub("", _INTRODUCED.sub("", _plain(text))))
+        text = _SAYS_SO.sub(r"\1", _LEAD.sub("", _INTRODUCED.sub("", _CALLED.sub(r"\2", _plain(text)))))
         text = _unquoted(_PREFIX.sub("", text)).strip()
         if text == before:
             break
@@ -278,6 +324,16 @@ def _lines(text: str) -> list[str]:
     return unnumbered(lines)
 
 
+def items(text: str) -> list[Any] | None:
+    """A list that is no JSON: the whole items of one that the limit cut off, or numbered or dotted lines; else None."""
+    said = spoken(text)
+    if begun := re.search(r"\[\s*[\"{]", said):
+        value = unfinished(said[begun.start() :], partial=False)
+        return value if isinstance(value, list) else None
+    lines = unnumbered([line for line in said.splitlines() if _ITEM.match(line)])
+    return [_BULLET.sub("", line) for line in lines] or None
+
+
 def unnumbered(lines: list[str]) -> list[str]:
     """Lines without the numbers of a list, but with those that are a query's own ("24) TV series", "1. FC Köln")."""
     numbers = [int(m[1]) if (m := _NUMBER.match(line)) else 0 for line in lines]
@@ -329,7 +385,7 @@ def measured(value: Any, most: float) -> float | None:
 def rated(text: str, name: str, most: float) -> float | None:
     """The number from 0 to `most` in a reply: the value of `name` in its JSON, or the only one in its words."""
     value = load(text)
-    said = value.get(name) if isinstance(value, dict) else value
+    said = field(value, name) if isinstance(value, dict) else value
     return measured(spoken(text) if said is None else said, most)
 
 
@@ -346,7 +402,7 @@ def numbers(value: Any) -> list[int]:
     return list(found)
 
 
-def _value(values: dict[str, Any], *names: str, missing: Any = None) -> Any:
+def field(values: dict[str, Any], *names: str, missing: Any = None) -> Any:
     """The value of the first of `names` that is there, in any case; else `missing`."""
     lower = {str(key).casefold().replace(" ", "_").replace("-", "_"): value for key, value in values.items()}
     return next((lower[name] for name in names if name in lower), missing)
@@ -361,11 +417,28 @@ def short(text: str) -> str:
     text = _untagged(text)
     text = fenced[1].strip() if (fenced := _FENCED.fullmatch(text)) else text
     head, _, rest = text.partition("\n")
-    if rest.strip() and len(head) < 200 and _HEAD.match(head):
+    if rest.strip() and len(head) < 200 and (_HEAD.match(head) or _HEADED.fullmatch(head)):
         text = rest.strip()
-    text = re.sub(r"\\boxed\{(?:\\text\{)?([^{}]{0,400})\}{1,2}", r"\1", _ANSWER_LABEL.sub("", text))
-    whole = re.fullmatch(r"(\*{1,3})(?=\S)([^*\n]+?)\1([.!]?)", text.strip())
+    labelled = [*_ANSWER_LINE.finditer(text)]
+    text = text[labelled[-1].end() :] if labelled and text[labelled[-1].end() :].strip() else text
+    return _unstarred(unboxed(_ANSWER_LABEL.sub("", _unstarred(text))))
+
+
+def _unstarred(text: str) -> str:
+    """`text` without the stars around all of it."""
+    whole = _EMPHASISED.fullmatch(text.strip())
     return (whole[2] + whole[3] if whole else text).strip()
+
+
+def unboxed(text: str) -> str:
+    """`text` with the content of each ``\\boxed{...}`` in its place, in words: without ``\\text{...}`` and its like."""
+    return _BOXED.sub(lambda found: plain_words(found[1]), text)
+
+
+def plain_words(text: str) -> str:
+    """Words out of TeX: without the commands of fonts, and braces around all."""
+    said = _FONT.sub(r"\1", text).replace("\\%", "%").replace("\\$", "$").replace("\\&", "&").strip()
+    return said[1:-1] if said[:1] == "{" and said.find("}") == len(said) - 1 else said
 
 
 def _untagged(text: str) -> str:
@@ -380,7 +453,9 @@ def _untagged(text: str) -> str:
 
 def sub_answer(text: str) -> str:
     """A sub-answer on one line, or `NO_INFORMATION`."""
-    said = " ".join(short(encodable(spoken(text))).split())
+    said = encodable(spoken(text))
+    said = closing(said).text if said.lstrip("` jsonJSON\r\n")[:1] in ("{", "[") else short(said)
+    said = " ".join(said.split())
     return said if informative(said) else NO_INFORMATION
 
 
@@ -405,7 +480,7 @@ def _joined(value: Any) -> str:
         item = waiting.pop()
         if isinstance(item, dict):
             best = next((item[key] for key in ("answer", "text", "value", "name") if item.get(key) is not None), None)
-            one = best is not None and len(item) > 1 and not isinstance(best, bool)
+            one = best is not None and len(item) > 1 and (not isinstance(best, bool) or "answer" in item)
             waiting += [best] if one else [*item.values()][::-1]
         elif isinstance(item, list):
             waiting += item[::-1]
@@ -415,14 +490,76 @@ def _joined(value: Any) -> str:
 
 
 def closing(text: str) -> Closing:
-    """The closing answer and the document numbers it names; the whole text if it is not JSON."""
+    """The closing answer and the document numbers it names; the whole text if it is not JSON.
+
+    Of an object that the limit cut off, what is there of its answer; nothing where that is not begun.
+    """
     text = spoken(text)
     value = load(text)
-    if isinstance(value, dict) and (said := _value(value, *_ANSWERS, missing=_MISSING)) is not _MISSING:
-        return Closing(short(worded(said)), numbers(_value(value, "documents")))
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        [value] = value
+    if isinstance(value, dict) and (said := _answered(value)) is not _MISSING:
+        return Closing(short(worded(said)), numbers(field(value, "documents")))
     if isinstance(value, list) and text.strip()[:1] == "[" and all(isinstance(item, str) for item in value):
         return Closing(worded(value), [])
-    cut = re.search(r'"answer"\s*:\s*"((?:[^"\\]|\\.)*)', text)
-    if cut:  # an object that max_tokens cut off
-        return Closing(encodable(cut.group(1)).strip(), [])
-    return Closing(encodable(short(text)), [])
+    if found := _ANSWER_AT.search(text):  # cut off, or no JSON
+        said = found[2] or unfinished(f'["{found[1] or ""}', partial=True)
+        return Closing(short(worded(said)), [])
+    if (
+        value is None
+        and (begun := _BEGUN.search(text))
+        and _FENCED_OFF.fullmatch(text, 0, at := begun.start(begun.lastindex or 0))
+    ):
+        rest = unfinished(text[at:], partial=True)
+        said = _answered(rest) if isinstance(rest, dict) else None
+        return Closing("" if said is _MISSING else short(worded(said)), [])
+    return Closing(encodable(short(_scalar(text))), [])
+
+
+def _answered(value: dict[str, Any]) -> Any:
+    """The answer in an object, or the one value of an object without any; `_MISSING` where it has neither."""
+    said = field(value, *_ANSWERS, missing=_MISSING)
+    rest = [key for key in value if str(key).casefold() not in ("documents", *_NO_ANSWERS)]
+    return value[rest[0]] if said is _MISSING and len(rest) == 1 and len(value) - len(rest) < 2 else said
+
+
+def _scalar(text: str) -> str:
+    """`text` without the quotation marks of a JSON string, or in words where it is a JSON boolean."""
+    words = {"true": "yes", "false": "no", "null": ""}
+    bare = text.strip()
+    if bare[:1] == bare[-1:] == '"' and len(bare) > 2 and '"' not in bare[1:-1]:
+        return bare[1:-1]
+    return words.get(bare, text)
+
+
+def unfinished(text: str, *, partial: bool) -> Any:
+    """The JSON value that a limit cut off, as far as it goes; None where nothing of it can be read.
+
+    Args:
+        text: From the value's first bracket on.
+        partial: Whether it may end in a part of a string; a part of anything else is left out.
+    """
+    ends: list[tuple[int, str]] = []  # places to end at, and what closes the value there
+    opened: list[str] = []
+    quoted = escaped = False
+    for at, char in enumerate(text[:_LITERAL]):
+        if quoted:
+            quoted, escaped = char != '"' or escaped, char == "\\" and not escaped
+        elif char == '"':
+            quoted = True
+        elif char in "[{":
+            opened.append("]" if char == "[" else "}")
+        elif char in "]}" and opened:
+            opened.pop()
+            ends.append((at + 1, "".join(reversed(opened))))
+        elif char == ",":
+            ends.append((at, "".join(reversed(opened))))
+    closers = "".join(reversed(opened))
+    tail = _ESCAPING.sub("", text) + '"' if quoted else text.rstrip("` \r\n")
+    ended = [tail + closers] if tail[-1:] in ('"', "]", "}") and (partial or not quoted) else []
+    for candidate in ended + [text[:at] + rest for at, rest in ends[: -_ENDS - 1 : -1]]:
+        try:
+            return json.loads(candidate, strict=False)
+        except (ValueError, RecursionError):
+            continue
+    return None

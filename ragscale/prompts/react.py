@@ -15,6 +15,7 @@ from ragscale.prompts.profile import Profile
 from ragscale.prompts.prompt import Act, Acted, Prompt, Reply
 from ragscale.prompts.text import beginning, clean, numbered, one_line
 from ragscale.prompts.thoughts import spoken
+from ragscale.prompts.wording import says_none
 from ragscale.types import Message, Passage, Tool, ToolCall
 
 __all__ = ["SEARCH_FIRST", "acted", "in_json", "shown", "tools", "with_tools"]
@@ -54,6 +55,11 @@ Looked up: Ridley Scott
 {"known": "Steven Spielberg was born in 1946, Ridley Scott in 1937", "missing": "nothing", "search": [], "open": [], \
 "answer": "Ridley Scott"}"""
 
+_ACTION = re.compile(  # Action: search, Action Input: Jaws director; search[Jaws director]; search("Jaws director")
+    r"\baction\W{1,5}(search|open)\s*\n\W*action input\W{0,3}[:\uff1a]\W{0,3}?([^\n]+)"
+    r"|(?:^(?=\w+[\[(])|\baction\W{1,5})(search|open)\s?[\[(]([^\n]+?)[\])]\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _CALLS = 16  # of a turn: the conversation has no more of it
 _QUERIES = 64  # of a turn
 _OPENED = 8  # documents of a turn
@@ -100,6 +106,10 @@ def acted(text: str) -> Reply | None:
         return _from_json({str(key).casefold(): item for key, item in value.items()}, text)
     if spoken(text).lstrip("`json \r\n")[:1] in ("{", "["):  # one that was never finished
         return None
+    if called := _ACTION.search(spoken(text)):
+        tool, given = (called[1], called[2]) if called[1] else (called[3], called[4])
+        name = "queries" if tool.casefold() == "search" else "passage"
+        return _calling("", [ToolCall(tool, json.dumps({name: parse.query(given)}))])
     closing = parse.closing(text)
     if not closing.text:
         return None
@@ -130,7 +140,9 @@ def _told(name: str, note: str) -> Act:
 
 
 def _from_json(value: Mapping[str, Any], text: str) -> Reply | None:
-    queries = _queries([item for key in ("search", "queries", "query") for item in _items(value.get(key))])
+    asked = [value.get(key) for key in ("search", "queries", "query")]
+    asked = [item for given in asked for item in ([*given.values()] if isinstance(given, dict) else [given])]
+    queries = [query for query in _queries([item for given in asked for item in _items(given)]) if not says_none(query)]
     opens = parse.numbers(_items(value.get("open")))[:_OPENED]
     known = parse.note(value.get("known"))
     acts = [Act(tool="search", queries=queries, passages=[], opens=[], note="")] if queries else []

@@ -40,10 +40,19 @@ def whole(text: str) -> str | None:
     return " ".join(spoken(text).split()) or None
 
 
-_FOLLOW_UP = re.compile(r"follow[- ]?ups?(?: questions?)?[ \d*]*[:\uff1a][ *]*([^\n]*)", re.IGNORECASE)
-_FINAL = re.compile(r"final answer(?: is)?[ *]*[:\uff1a]?[ *]*([^\n]*)", re.IGNORECASE)
+_FOLLOW_UP = re.compile(
+    r"follow[- ]?ups?(?: questions?)?[ \d*]*[:\uff1a][ *]*(?:\n\s*(?!.*final answer))?([^\n]*)", re.IGNORECASE
+)
+_FINAL = re.compile(r"final answer(?: is)?[ *]*[:\uff1a]?\s*([^\n]*)", re.IGNORECASE)
+_HALF_STARRED = re.compile(r"^\*\*\s*|\s*\*\*$")  # where the label is within the emphasis, or the colon
 _GIVEN = "Intermediate answer:"
 _SUPPORTED = re.compile(r"\W*(?:verdict\W+)?(?:(?:fully )?supported|correct|right|yes)\b", re.IGNORECASE)
+
+_UNSUPPORTED = re.compile(
+    r"\A[^\w{]*(?:verdict\W+)?(?:the (?:proposed )?answer (?:is|was) )?"
+    r"(?:unsupported|(?:not|partially|only partly) (?:\w+ )?supported|incorrect|wrong|no)\b[^\n:]*(?:[:.]|\n|\Z)",
+    re.IGNORECASE,
+)
 
 
 def first(text: str) -> str | None:
@@ -82,20 +91,26 @@ def asked(text: str) -> Reply | None:
     said = re.split(_GIVEN, spoken(text), maxsplit=1, flags=re.IGNORECASE)[0]
     question, final = _FOLLOW_UP.search(said), _FINAL.search(said)
     if question and not (final and final.start() < question.start()):
-        query = parse.query(question[1])
+        query = parse.query(_unstarred(question[1]))
         return Reply(queries=[query]) if normalise(query) and not says_none(query) else None
-    answer = parse.short(final[1].strip(" *")) if final else ""
+    answer = parse.short(_unstarred(final[1])) if final else ""
     return Reply(answer=answer) if answer else None
+
+
+def _unstarred(line: str) -> str:
+    """`line` without half an emphasis."""
+    return _HALF_STARRED.sub("", line) if line.count("**") == 1 else line
 
 
 def criticised(text: str, most: int = 3) -> Reply | None:
     """A critique: enough where the draft is supported, else queries and what is missing; None for neither."""
     value = parse.load(text)
-    verdict = value.get("verdict") if isinstance(value, dict) else spoken(text)
-    if isinstance(verdict, str) and _SUPPORTED.match(verdict):
+    verdict = parse.worded(parse.field(value, "verdict")) if isinstance(value, dict) else spoken(text)
+    if _SUPPORTED.match(verdict):
         return Reply(enough=True)
-    reply = parse.turn(text, most)
-    missing = value.get("missing") if isinstance(value, dict) else ""
+    # A verdict in words is nothing to look up.
+    reply = parse.turn(text if value is not None else _UNSUPPORTED.sub("none\n", verdict, count=1), most)
+    missing = parse.field(value, "missing") if isinstance(value, dict) else ""
     return reply and replace(reply, known=" ".join(parse.worded(missing).split()))
 
 

@@ -44,23 +44,32 @@ they lead to, and what is missing or doubtful. Leave out what does not bear on t
 alone."""
 
 
+_NUMBER = re.compile(r"(?<!\d)\d{1,9}(?!\d)")  # a longer one names no search, and takes time to be read
+
+
 def worth(text: str) -> float | None:
     """The value in a reply, as JSON or as the exact last line, with or without a label; None where it has none."""
     found = parse.load(text)
-    said = found.get("value") if isinstance(found, dict) else None
+    said = parse.field(found, "value") if isinstance(found, dict) else None
     last = spoken(text).strip().rpartition("\n")[2].rpartition(":")[2]
     return VALUES.get((said if isinstance(said, str) else last).strip(" \t.!*_\"'").casefold())
 
 
 def chosen(text: str) -> int | None:
-    """The number of the best, as JSON or as the last number of the reply; None where it has none from 1 on."""
-    found = parse.load(text)
-    number = found.get("best") if isinstance(found, dict) else None
-    if not isinstance(number, int) or isinstance(number, bool):
-        # Of at most nine digits: a longer one names no search, and takes time to be read.
-        numbers = re.findall(r"(?<!\d)\d{1,9}(?!\d)", number if isinstance(number, str) else spoken(text)[-1000:])
-        number = int(numbers[-1]) if numbers else None
-    return number if number is not None and number > 0 else None
+    """The number of the best: as JSON, or in words that of the last search that is named, or the last number; None
+    where it has none from 1 on, or ends within its JSON."""
+    found, words = parse.load(text), spoken(text)
+    if isinstance(found, dict):
+        number = next(iter(parse.numbers(parse.field(found, "best"))), 0)
+        # In words, the first: "2 of 3".
+        return number or _last(_NUMBER.findall(parse.worded(parse.field(found, "best")))[:1])
+    if words.lstrip("` json\r\n")[:1] == "{":
+        return _last(re.findall(r"\"best\"\s*:\s*\"?(\d{1,9})(?!\d)", words))
+    return _last(re.findall(r"\bsearch\W{0,3}(\d{1,9})(?!\d)", words[-1000:], re.I) or _NUMBER.findall(words[-1000:]))
+
+
+def _last(numbers: Sequence[str]) -> int | None:
+    return int(numbers[-1]) or None if numbers else None
 
 
 def reported(text: str) -> str | None:

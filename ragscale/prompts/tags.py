@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
-from ragscale.prompts.parse import distinct, load, short, unnumbered
+from ragscale.prompts.parse import distinct, load, plain_words, short, unfinished, unnumbered
 from ragscale.prompts.prompt import TAGS, Closing, Reply, Tags
 from ragscale.prompts.repeats import normalise
 from ragscale.prompts.text import clean
@@ -17,7 +18,7 @@ from ragscale.text import encodable
 __all__ = ["closing", "split", "turn", "written"]
 
 _MOST = 16
-_TEXT = re.compile(r"\\text\{([^{}]*)\}")
+_BRACED = r"\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*+\})*+\})*+\}"  # as in \text{...}
 _TAG = re.compile(r"<\s*(/?)\s*(search|answer|information)\s*>", re.IGNORECASE)
 _HALF = re.compile(r"<\s*/?\s*[a-z]{0,6}$")  # of a closing tag, which the limit cut off
 _INVENTED = re.compile(r"<\s*/\s*information\s*>", re.IGNORECASE)
@@ -52,7 +53,7 @@ def turn(text: str, most: int, *, separator: str | None = ",", capped: bool = Tr
     """
     if marks != TAGS:
         reply = turn(_plain(text, marks), most, separator=separator, capped=capped)
-        return replace(reply, said=_renamed(reply.said, marks), answer=_worded(reply.answer)) if reply else None
+        return replace(reply, said=_renamed(reply.said, marks), answer=plain_words(reply.answer)) if reply else None
     text = encodable(text)
     for said in versions(text):
         kind, body, end = _first(said)
@@ -72,7 +73,7 @@ def closing(text: str, marks: Tags = TAGS) -> Closing | None:
         while found[0] == "search":  # written in vain
             found = _first(said, found[2])
         if found[0] == "answer":
-            return Closing(short(found[1] if marks == TAGS else _worded(found[1])), [])
+            return Closing(short(found[1] if marks == TAGS else plain_words(found[1])), [])
     return None
 
 
@@ -84,7 +85,7 @@ def split(body: str, separator: str | None = ",") -> list[str]:
         separator: Parts queries wherever it stands outside quotation marks and numbers (1,000), as a new line does.
             None: all is one query. ``";\\n"`` is a semicolon where all stands on one line.
     """
-    value = load(body) if body.lstrip()[:1] == "[" else None
+    value = _in_json(body)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         pieces = value if separator is not None or len(value) == 1 else [" ".join(value)]
     elif separator is None:
@@ -107,6 +108,18 @@ def split(body: str, separator: str | None = ",") -> list[str]:
     return distinct(pieces)
 
 
+def _in_json(body: str) -> Any:
+    """A list in JSON, whole or cut off, or that of an object; None for another text."""
+    if body.lstrip()[:1] not in ("[", "{"):
+        return None
+    value = load(body)
+    value = unfinished(body.lstrip(), partial=True) if value is None else value
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("query", "queries") if key in value), None)
+        value = [value] if isinstance(value, str) else value
+    return value
+
+
 def written(text: str, marks: Tags = TAGS) -> str:
     """A turn as the model wrote it, but for chat-template tokens and markers that are not its own."""
     pieces = enumerate(_OWN.split(_plain(text, marks)))
@@ -118,7 +131,7 @@ def _plain(text: str, marks: Tags) -> str:
     if marks == TAGS:
         return text
     begin, end = map(re.escape, marks.answer)
-    answer = re.compile(rf"{begin}((?:{_TEXT.pattern}|(?!{end})[^\n])*+)(?:{end})?")
+    answer = re.compile(rf"{begin}((?:{_BRACED}|(?!{end})[^\n])*+)(?:{end})?")
     text = answer.sub(lambda found: f"<answer>{found[1]}</answer>", text)
     for tag, own in zip((*TAGS.search, *TAGS.information), (*marks.search, *marks.information), strict=True):
         text = text.replace(own, tag)
@@ -130,10 +143,6 @@ def _renamed(text: str, marks: Tags) -> str:
     for tag, own in zip(chain.from_iterable(TAGS), chain.from_iterable(marks), strict=True):
         text = text.replace(tag, own)
     return text
-
-
-def _worded(answer: str) -> str:
-    return _TEXT.sub(lambda words: words[1], answer)
 
 
 def _first(said: str, at: int = 0) -> tuple[str, str, int]:

@@ -1,7 +1,7 @@
 """Phrases that mean nothing: "none" for a query, "no information" for a sub-answer; and statements, which ask nothing.
 
 Told by the whole of a text, never by a word in it: "Freedom of Information Foundation" and "None Shall Pass" are names.
-The words are English; in other languages only signs (``N/A``, ``[]``, ``-``) are told.
+The words are English; those of other languages are in `ragscale.prompts.languages`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from ragscale.prompts.languages import says_no_information, says_no_query
 from ragscale.prompts.repeats import normalise
 
 __all__ = ["informative", "says_none", "states"]
@@ -35,8 +36,10 @@ _ABOUT_QUERIES = _set(
     "subquery that the there thing this to up we"
 )
 _DONE = _set(
-    "done|finished|complete|stop|enough|enough information|i have enough information|all known|everything is known|"
-    "all information is known|all information is available|n a",
+    "done|finished|finish|complete|stop|end|enough|enough information|sufficient information|i have enough information|"
+    "all known|everything is known|all information is known|all information is available|all information available|"
+    "all information found|we have all the information|i have all the information|the search is complete|"
+    "the answer is known|not applicable|n a",
     "|",
 )
 _SIGNS = frozenset({"", "-", "--", "---", "\u2013", "\u2014", "[]", "{}", "()", '""', "''"})
@@ -54,13 +57,17 @@ _WITHOUT = re.compile(
     r"(?:\w+ )?(?:information|mention|details?|data|answer)\b)"
     r"|^(?:none of the|neither(?: of the)?) (?:documents?|passages?|texts?) \w+"
     r"|^i (?:do not|don t|could not|couldn t|cannot|can t) (?:know|find|tell|determine|answer)\b"
+    r"|^i have no (?:idea|(?:relevant )?information)\b"
+    r"|^(?:after (?:reviewing|reading|checking) (?:all )?(?:of )?the (?:documents?|passages?|texts?) )no (?:relevant )?"
+    r"information (?:is|was)\b"
+    r"|^(?:nothing|none) in (?:the|these|any of the) (?:documents?|passages?|texts?) \w+"
     r"|^(?:i|we|there) (?:do not|don t|did not|didn t|isn t|aren t) (?:have )?"
     r"(?:(?:enough|any|sufficient|the|relevant) )+(?:information|data|details|evidence|context)\b"
     r"|^(?:i am |i m )?(?:unable|not able) to (?:answer|determine|find|say|tell|identify|provide|confirm)\b"
     r"|^(?:(?:it|this|that) )?(?:does not|doesn t) (?:say|tell|mention|specify|state)$"
 )
 _PRELUDE = re.compile(
-    r"^(?:(?:sorry|unfortunately|i m sorry|i am sorry|but|as|however) )*"
+    r"^(?:(?:sorry|unfortunately|i m sorry|i am sorry|i m afraid|i am afraid|but|as|however) )*"
     r"(?:(?:based on|according to|from|in) (?:the |these |this |given |provided )*"
     r"(?:documents?|passages?|context|texts?|information)(?: provided| given| above)? )?"
 )
@@ -129,7 +136,7 @@ def says_none(query: str) -> bool:
     words = _words(query)
     if not words:
         return query.strip() in _SIGNS
-    if " ".join(words) in _DONE:
+    if " ".join(words) in _DONE or says_no_query(words):
         return True
     if not set(words) <= _ABOUT_QUERIES | _NEGATIONS - {"unknown"}:
         return False
@@ -182,13 +189,13 @@ def informative(text: str) -> bool:
         return bool(normalise(text))
     if len(words) == 1:
         # "None" and "Unknown" may be titles, "Na" is sodium; in one case they are a model's word for nothing
-        return _AROUND.sub("", text) not in _LOWER
+        return _AROUND.sub("", text) not in _LOWER and not says_no_information(words, text)
     titled = all(word[:1].isupper() for word in text.split()) and not _CAPITAL & set(words)
     if titled and len(words) > 3 and not text.isupper():
         return True  # "I Don't Know How She Does It", a film
     said = " ".join(words)
     told = _PRELUDE.sub("", said)
-    if said == "n a":
+    if said == "n a" or says_no_information(words, text):
         return False
     if any(_WITHOUT.match(part) or _UNSURE.match(part) for part in (said, told)):
         return any(map(_tells, _CLAUSE.split(text)[1:]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ragscale.prompts import Plan, Reply, profile, reasoning
+from ragscale.prompts import Plan, Reply, notes, profile, react, reasoning, states
+from ragscale.prompts.backward import CANDIDATES
 from ragscale.prompts.reasoning import first, inferential, keywords
 from ragscale.types import Passage
 
@@ -135,3 +136,94 @@ def test_no_critique_is_too_odd(text: str) -> None:
 )  # fmt: skip
 def test_critiques(text: str, reply: Reply | None) -> None:
     assert reasoning.critique(profile(), "Who?", PASSAGES, "A", 2).read(text) == reply
+
+
+@pytest.mark.parametrize(
+    ("text", "queries", "answer"),
+    [
+        ("So the final answer is: **Paris**.", [], "Paris."),
+        ("**Final answer:** Paris", [], "Paris"),
+        ("**So the final answer is: Paris**", [], "Paris"),
+        ("So the final answer is:\nParis", [], "Paris"),
+        ("**Follow up: Who directed Jaws?**", ["Who directed Jaws?"], ""),
+        ("Follow up:\nWho directed Jaws?", ["Who directed Jaws?"], ""),
+        ("Follow up: Where is Sagittarius A*", ["Where is Sagittarius A*"], ""),
+    ],
+)
+def test_emphasis_and_line_breaks_of_self_ask(text: str, queries: list[str], answer: str) -> None:
+    assert reasoning.asked(text) == Reply(queries, answer=answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "queries"),
+    [
+        ('{"verdict": true, "queries": ["x y"]}', []),
+        ('{"Verdict": "Supported", "queries": ["x y"]}', []),
+        ("Unsupported", []),
+        ("The proposed answer is not supported by the documents.", []),
+        ("**Verdict:** unsupported\nGame of Thrones creator", ["Game of Thrones creator"]),
+        ('{"verdict": "unsupported", "missing": "x", "queries": ["Game of Thrones creator", "H', [
+            "Game of Thrones creator"]),
+    ],
+)  # fmt: skip
+def test_a_verdict_is_nothing_to_look_up(text: str, queries: list[str]) -> None:
+    reply = reasoning.criticised(text)
+    assert reply is not None
+    assert (reply.queries, reply.enough) == (queries, not queries)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ('{"best": 2.0}', 2),
+        ('{"Best": 2, "why": "since 1990"}', 2),
+        ('{"best": "2 of 3"}', 2),
+        ('{"best": 2, "why": "it has 5 fac', 2),
+        ('{"why": "search 1 has 5 fac', None),
+        ("Search 2 is best: it found 1990.", 2),
+        ("The best one is 3", 3),
+        ('{"best": 0}', None),
+    ],
+)
+def test_the_number_of_the_best(text: str, number: int | None) -> None:
+    assert states.chosen(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        ('{"answers": [{"answer": "Paris"}, {"answer": "Lyon"}]}', ["Paris", "Lyon"]),
+        ('{"answers": {"1": "Paris", "2": "Lyon"}}', ["Paris", "Lyon"]),
+        ('{"answers": ["Paris", "Ly', ["Paris"]),
+        ("Candidates:\n1. Paris\n2. Lyon", ["Paris", "Lyon"]),
+        ("- Paris\n- Lyon", ["Paris", "Lyon"]),
+        ("I do not know.", None),
+    ],
+)
+def test_candidates_as_objects_and_lines(text: str, answers: list[str] | None) -> None:
+    assert CANDIDATES.read(text) == answers
+
+
+@pytest.mark.parametrize(
+    ("text", "queries", "answer"),
+    [
+        ("Thought: I need him.\nAction: search\nAction Input: Jaws director\nObservation: x", ["Jaws director"], ""),
+        ("Action: Search[Jaws director]", ["Jaws director"], ""),
+        ('search("Jaws director")', ["Jaws director"], ""),
+        ('{"search": {"queries": ["Jaws director"]}}', ["Jaws director"], ""),
+        ('{"search": ["none"], "open": [], "answer": "Paris"}', [], "Paris"),
+        ("Thought: I know it.\nFinal Answer: Paris", [], "Paris"),
+        ("Search (film)", [], "Search (film)"),
+    ],
+)
+def test_turns_of_an_agent_in_words(text: str, queries: list[str], answer: str) -> None:
+    reply = react.acted(text)
+    assert reply is not None
+    assert (reply.queries, reply.answer) == (queries, answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "stop"), [('{"verdict": "STOP", "why": "no need to continue"}', True), ("CONTINUE", False), ("hm", None)]
+)
+def test_a_verdict_is_read_from_its_field(text: str, stop: bool | None) -> None:
+    assert notes.stops(text) is stop

@@ -153,3 +153,90 @@ class TestAnswers:
         assert [rating(text) for text in none] == [None] * len(none)
         said = ('{"rating": 7}', '{"rating": "7"}', "7.0", "7/10", "Rating: 7 out of 10", "2 of 3 facts: **7 / 10**")
         assert [rating(text) for text in said] == [7] * len(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "queries"),
+    [
+        ('{"known": "a", "missing": "b", "queries": ["Jaws director", "Ali', ["Jaws director"]),
+        ('So: {"queries": ["Jaws director"', ["Jaws director"]),
+        ('```json\n["Jaws director", "Alien director", "Gla', ["Jaws director", "Alien director"]),
+        ('{"queries": [{"q": "Jaws director"}, {"question": "Who is he?"}]}', ["Jaws director", "Who is he?"]),
+        ('{"queries": {"1": "Jaws director", "2": "Alien"}}', ["Jaws director", "Alien"]),
+        ('{"name": "search", "arguments": {"query": "Jaws director"}}', ["Jaws director"]),
+        ('<tool_call>{"name": "search", "arguments": {"queries": ["Jaws director"]}}</tool_call>', ["Jaws director"]),
+        ('{"tool": "search", "input": "Jaws director"}', ["Jaws director"]),
+        ('search("Jaws director")', ["Jaws director"]),
+        ("search_query = 'Jaws director'", ["Jaws director"]),
+        ("Thought: I need him.\nAction: search\nAction Input: Jaws director", ["Jaws director"]),
+        ("Q1: Who directed Jaws?\nQ2: Who directed Alien?", ["Who directed Jaws?", "Who directed Alien?"]),
+        ("N\u00e4chste Suchanfrage: Regisseur von Jaws", ["Regisseur von Jaws"]),
+        ("Claro, la siguiente consulta es: director de Tibur\u00f3n", ["director de Tibur\u00f3n"]),
+        ("Prochaine requ\u00eate : \u00ab Jaws r\u00e9alisateur \u00bb", ["Jaws r\u00e9alisateur"]),
+        ("\u6b21\u306e\u691c\u7d22\u30af\u30a8\u30ea\uff1a\u300c\u6771\u4eac \u4eba\u53e3\u300d",
+         ["\u6771\u4eac \u4eba\u53e3"]),
+        ("\u597d\u7684,\u4e0b\u4e00\u4e2a\u67e5\u8be2:\u5317\u4eac", ["\u5317\u4eac"]),
+    ],
+)  # fmt: skip
+def test_queries_in_unfinished_json_calls_and_behind_labels(text: str, queries: list[str]) -> None:
+    reply = parse.turn(text, 5)
+    assert reply is not None
+    assert reply.queries == queries
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"known": "a", "missing": "b", "queries": ["Jaws dir', 'Sure: {"queries": ["Ja', '{"queries": [42]}', "[["],
+)
+def test_nothing_whole_is_malformed(text: str) -> None:
+    """Not a query cut off, and not "enough" either."""
+    assert parse.turn(text, 3) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "documents"),
+    [
+        ('{"answer": "the \\"Jaws\\" shark, Beyonc\\u00e9", "docu', 'the "Jaws" shark, Beyonc\u00e9', []),
+        ('{"answer": "Beyonc\\u00', "Beyonc", []),
+        ('{"answer": ["Spain", "Fra', "Spain, Fra", []),
+        ('{"answer": {"name": "Par', "Par", []),
+        ('```json\n{"documents": [1], "answer": ["Spain"', "Spain", []),
+        ('{"answer": 19', "", []),
+        ('{"documents": [1, 2', "", []),
+        ('{"answer": Paris, "documents": [1]}', "Paris", []),
+        ("{answer: 1946}", "1946", []),
+        ('[{"answer": "Paris", "documents": [2]}]', "Paris", [2]),
+        ('{"answer": {"answer": false, "reason": "he is not"}}', "no", []),
+        ('{"capital": "Paris", "documents": [1]}', "Paris", [1]),
+        ("true", "yes", []),
+        ('"Paris"', "Paris", []),
+        ("null", "", []),
+        ("**Answer: Paris**", "Paris", []),
+        ("### Answer\nParis", "Paris", []),
+        ("Final Answer\n\n**Paris**", "Paris", []),
+        ("Thought: I know it now.\nFinal Answer: Paris", "Paris", []),
+        ("It is in France.\n\n**Answer:** Paris", "Paris", []),
+        ("Antwort: Paris", "Paris", []),
+        ("R\u00e9ponse finale : Paris", "Paris", []),
+        ("\u7b54\u6848\uff1a\u5df4\u9ece", "\u5df4\u9ece", []),
+        ("$\\boxed{\\textbf{Paris}}$", "Paris", []),
+        ("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}", []),
+        ("The answer key was found", "The answer key was found", []),
+        ("Responsa: a book", "Responsa: a book", []),
+    ],
+)
+def test_answers_cut_off_or_wrapped(text: str, said: str, documents: list[int]) -> None:
+    assert parse.closing(text) == (said, documents)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"answer": "Steven Spielberg"}', "Steven Spielberg"),
+        ('```json\n{"answer": ["Spain", "France"]}\n```', "Spain, France"),
+        ('["Steven Spielberg"]', "Steven Spielberg"),
+        ("[1] names Steven Spielberg", "[1] names Steven Spielberg"),
+    ],
+)
+def test_sub_answers_in_json(text: str, said: str) -> None:
+    assert parse.sub_answer(text) == said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ragscale.prompts import Closing
+from ragscale.prompts import PROFILES, Closing
 from ragscale.prompts.tags import closing, split, turn
 
 
@@ -98,6 +98,40 @@ class TestQueries:
         assert reply is not None
         assert reply.enough
         assert not reply.queries
+
+
+@pytest.mark.parametrize(
+    ("body", "queries"),
+    [
+        ('["Paris, France", "Ly', ["Paris, France", "Ly"]),
+        ('{"query": ["Paris, France", "Lyon"]}', ["Paris, France", "Lyon"]),
+        (' {"query": "Paris, France"} ', ["Paris, France"]),
+        ("query1: Jaws director, query2: Alien director", ["Jaws director", "Alien director"]),
+        ("{Jaws}, Alien", ["{Jaws}", "Alien"]),
+    ],
+)
+def test_queries_in_json_and_with_labels(body: str, queries: list[str]) -> None:
+    assert split(body) == queries
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("\\boxed{\\textbf{Paris}}", "Paris"),
+        ("\\boxed{{Paris}}", "Paris"),
+        ("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
+        ("\\boxed{x_{n_{1}}}", "x_{n_{1}}"),
+        ("\\boxed{\\text{A, B} and \\mathrm{C}}", "A, B and C"),
+        ("\\boxed{100\\%}", "100%"),
+        ("\\boxed{x_{1", "x_{1"),
+    ],
+)
+def test_braces_within_a_boxed_answer(text: str, answer: str) -> None:
+    marks = PROFILES["hybrid-deep-search"].form.tags
+    reply = turn(f"I know it. {text}", 3, marks=marks)
+    assert reply is not None
+    assert reply.answer == answer
+    assert closing(text, marks) == Closing(answer, [])
 
 
 class TestThoughts:
