@@ -32,6 +32,7 @@ def _answers(text: str) -> list[str] | None:
         lists = (item for item in value.values() if isinstance(item, list))  # under whatever name
         value = parse.field(value, "answers", "answer") or next(lists, None)
     items = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    items = [parse.field(item, "answer", "name", "text", "value") if isinstance(item, dict) else item for item in items]
     texts = [parse.short(parse.worded(item))[:_LONGEST] for item in items[:_MOST] if not isinstance(item, list)]
     distinct = {normal_answer(said): said for said in reversed(texts) if informative(said)}
     return list(distinct.values())[::-1] or None

@@ -28,7 +28,7 @@ from ragscale.answer import Answer
 from ragscale.budget import Budget
 from ragscale.errors import ModelError
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM, count
-from ragscale.modes import BestOfN, Chain, Mixture, MultiChain, Once, Parallel, Retry, Vote
+from ragscale.modes import BestOfN, Chain, Mixture, MultiChain, Once, Parallel, Retry, Vote, get
 from ragscale.modes.core.costs import Costs
 from ragscale.modes.core.voting import majority
 from ragscale.prompts import NO_INFORMATION
@@ -342,6 +342,22 @@ class TestVote:
             answer, _ = run(Vote(of=Chain(steps=1), n=3, weigh="penalty"), llm=scripted(**options))
             [select] = [event for event in answer.trace if event.move == "select"]
             assert all(0 <= (choice.score or 0) <= 1 for choice in select.choices)
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "best-of-n(n=1)",
+        "best-of-n(n=1, weighted=true, of=once)",
+        "vote(n=1, weigh=judge)",
+        "retry(tries=1)",
+        "mcts(rollouts=1, of=chain(steps=2))",
+        "retry(tries=2, of=best-of-n(n=1, scorer=judge))",
+    ],
+)
+def test_a_single_run_is_not_scored_nor_is_a_score_in_its_cost(mode: str) -> None:
+    total, full = run(mode)[0].spend.total, get(mode).cost(Costs())[1]
+    assert (full.llm_calls, full.queries) == (total.llm_calls, total.queries)
 
 
 DEEP = [

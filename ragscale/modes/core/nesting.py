@@ -68,6 +68,11 @@ class Nesting(Mode):
         """Scores each outcome within its branch; None where the decision needs no scores."""
         return None
 
+    @property
+    def several(self) -> bool:
+        """Whether there may be several inner runs; a single one is not scored, as there is nothing to compare."""
+        return True
+
     def score_cost(self, costs: Costs) -> Spend:
         """Expected cost of scoring one outcome."""
         return self.scoring.cost(costs, self.of.context) if self.scoring else Spend()
@@ -76,7 +81,8 @@ class Nesting(Mode):
         """Cost of one inner run and its score, at its least, with what its last call reserves, and in full: the
         question is looked up outside, and where inner runs write no answers, it is answered outside."""
         outside = self.look_cost(costs) if self.answered else self.of.ends_cost(costs)
-        least, full = (spend - outside + self.score_cost(costs) for spend in self.of.cost(costs))
+        score = self.score_cost(costs) if self.several else Spend()
+        least, full = (spend - outside + score for spend in self.of.cost(costs))
         least += costs.spare(self.of.k)
         return replace(least, rounds=max(0, least.rounds)), replace(full, rounds=max(0, full.rounds))
 

@@ -58,6 +58,11 @@ class Ensemble(Nesting):
     temperature: float = 0.7
     """Least temperature of the planning and closing moves of all members but the first."""
 
+    @property
+    def several(self) -> bool:
+        """Whether `n` is more than one."""
+        return self.n > 1
+
     @abstractmethod
     async def decide(self, moves: Moves, state: EnsembleState, outcomes: list[Outcome]) -> Update:
         """The state's ``text`` and ``citations``; or without them ``chain``, ``known`` and ``found``, from which the

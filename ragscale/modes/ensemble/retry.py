@@ -71,6 +71,11 @@ class Retry(Nesting):
         """Verbalised confidence."""
         return SCORERS["confidence"]
 
+    @property
+    def several(self) -> bool:
+        """Whether `tries` is more than one."""
+        return self.tries > 1
+
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One try at its least; `tries` tries in full."""
         look = self.look_cost(costs)

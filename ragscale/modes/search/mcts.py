@@ -80,6 +80,11 @@ class Mcts(Continuing):
         """The reward."""
         return SCORERS[self.scorer]
 
+    @property
+    def several(self) -> bool:
+        """Whether `rollouts` is more than one."""
+        return self.rollouts > 1
+
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """One rollout at its least; `rollouts` rollouts in full."""
         look = self.look_cost(costs)
