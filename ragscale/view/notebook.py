@@ -19,7 +19,7 @@ _FAINT = "opacity:.65"
 _BOX = "border:1px solid rgba(128,128,128,.35);border-radius:6px;padding:.7em 1em;max-width:60em;line-height:1.45"
 _NESTED = "margin:.15em 0 .15em .4em;padding-left:.8em;border-left:2px solid rgba(128,128,128,.3)"
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere;margin:.2em 0"
-_TRACK = "background:rgba(128,128,128,.18);border-radius:3px;height:.45em;margin:.15em 0;min-width:14em"
+_TRACK = "background:rgba(128,128,128,.18);border-radius:3px;height:.45em;margin:.15em 0"
 _BARS = {"total": "rgba(70,130,180,.9)", "serial": "rgba(218,145,40,.9)"}
 _ROWS = (("tokens", "tokens"), ("llm_calls", "model calls"), ("queries", "queries"), ("rounds", "rounds"),
          ("seconds", "seconds"))  # fmt: skip
@@ -73,9 +73,7 @@ def _bars(total: Spend, serial: Spend, limits: Mapping[str, float]) -> str:
     cells = "".join(
         f'<div style="{_FAINT}">{name}</div><div>{bars}</div><div>{text}</div>' for name, bars, text in rows
     )
-    grid = (
-        "display:grid;grid-template-columns:max-content minmax(8em,20em) max-content;gap:.1em .8em;align-items:center"
-    )
+    grid = "display:grid;grid-template-columns:max-content minmax(5em,20em) auto;gap:.1em .8em;align-items:center"
     return f'<div style="margin:.6em 0 .2em">{head}</div><div style="{grid}">{cells}</div>'
 
 

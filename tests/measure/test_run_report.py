@@ -174,7 +174,7 @@ def test_a_mode_at_half_the_cost_that_is_not_shown_to_be_worse_is_named(
     ]  # fmt: skip
     words = write(tmp_path / "run", questions(12), cells).report()["answer"][0]
     end = f" At {told} has .42 [.19, .68], which is not shown to be worse." if told else ""
-    assert words.endswith(f"more questions would tell. Undecided too against `direct`.{end}")
+    assert words.endswith(f"more questions would tell. Undecided against `direct`.{end}")
 
 
 def test_equal_modes_are_a_tie_and_the_cheaper_one_is_enough(tmp_path: Path) -> None:
@@ -205,6 +205,16 @@ def test_a_dearer_best_mode_gives_way_to_an_equivalent_one(tmp_path: Path) -> No
     assert report["answer"][0].startswith("With 4,000 tokens use `once`: ")
     assert "equivalent to `chain`, which has the highest mean (" in report["answer"][0]
     assert report["answer"][0].endswith(", at 25 % of its tokens.")
+
+
+@pytest.mark.parametrize(("tokens", "used"), [(3960, "chain"), (3620, "chain"), (3580, "once"), (4400, "chain")])
+def test_an_equivalent_mode_is_used_where_it_saves_a_tenth(tokens: int, used: str, tmp_path: Path) -> None:
+    best = noisy(0.5, 400)
+    other = [0.0 if at == best.index(1.0) else score for at, score in enumerate(best)]
+    cells = [Made("once", other, tokens, budget={"tokens": 8000}), Made("chain", best, 4000, budget={"tokens": 8000})]
+    report = write(tmp_path / "run", questions(400), cells).report()
+    assert report["answer"][0].startswith(f"With 8,000 tokens use `{used}`: ")
+    assert "equivalent to `" in report["answer"][0]
 
 
 def test_one_cell_has_nothing_to_be_compared_with(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ FEWEST = 8
 _MANY = 0.05
 """Share of failed questions from which the answer tells them."""
 
+_CHEAPER = 0.9
+"""Share of the best cell's cost below which an equivalent one is used in its place: less is no saving."""
+
 _CHEAP = 0.5
 """Share of the best cell's cost up to which an undecided one is named as a saving."""
 
@@ -34,7 +37,7 @@ class Advice:
     best: int
     """The cell with the highest mean; among equal ones the cheapest."""
     chosen: int
-    """The cheapest of the best one and of those that are equivalent to it."""
+    """The best one, or the cheapest of those that are equivalent to it and save a tenth of its cost."""
     words: str
 
 
@@ -65,7 +68,7 @@ def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> 
     cost = {cell: measured.mean(AXES[group.axis], cell) for cell in group.cells}
     against = {cell: found for cell in group.cells if cell != best and (found := group.between(best, cell)) is not None}
     equal = [cell for cell, found in against.items() if found.verdict == "equivalent"]
-    chosen = min([best, *equal], key=lambda cell: (cost[cell], cell != best))
+    chosen = min([best, *(cell for cell in equal if cost[cell] < _CHEAPER * cost[best])], key=cost.__getitem__)
     at = f"{_at(measured, group)} "
     of = phrases.interval(data[chosen]["score"])
     n = data[best]["score"]["n"]
@@ -305,7 +308,7 @@ def _rival(measured: Measured, best: int, against: dict[int, Comparison], name: 
 def _others(measured: Measured, cell: int, told: set[int], group: Group, name: Callable[[int], str]) -> str:
     """A further sentence on all cells that were not named before, by their verdicts."""
     ways = {
-        "better": "better than", "equivalent": "equivalent to", "undecided": "undecided too against",
+        "better": "better than", "equivalent": "equivalent to", "undecided": "undecided against",
         "worse": "worse than", "answers": "the same answers as", "scores": "the same scores as",
     }  # fmt: skip
     by: dict[str, list[str]] = {}
