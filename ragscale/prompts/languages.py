@@ -25,7 +25,7 @@ ASKED = rf"(?:(?:{_NEXT} ){{0,2}}{_QUERY}(?: (?:suivante|siguiente|seguinte|succ
 """Label of a sub-query: "Nächste Suchanfrage", "Prochaine requête"."""
 OPENING = (
     r"(?:(?:natürlich|klar|gerne|hier|bien sûr|voici|claro|por supuesto|aquí|la siguiente|aqui|certo|certamente|ecco|"
-    r"конечно|вот)\b|好的|当然|當然|以下|はい|네)"
+    r"конечно|вот)\b|好的|当然|當然|以下|はい|네[,.!\s])"
 )
 """Beginning of a sentence that leads to a sub-query."""
 ANSWERED = (

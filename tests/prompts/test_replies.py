@@ -176,6 +176,9 @@ class TestAnswers:
         ("\u6b21\u306e\u691c\u7d22\u30af\u30a8\u30ea\uff1a\u300c\u6771\u4eac \u4eba\u53e3\u300d",
          ["\u6771\u4eac \u4eba\u53e3"]),
         ("\u597d\u7684,\u4e0b\u4e00\u4e2a\u67e5\u8be2:\u5317\u4eac", ["\u5317\u4eac"]),
+        ("\ub124, \ub2e4\uc74c \uac80\uc0c9\uc5b4: \uc11c\uc6b8", ["\uc11c\uc6b8"]),
+        ("\ub124\uc774\ubc84 \uac80\uc0c9: \uc5ed\uc0ac", ["\ub124\uc774\ubc84 \uac80\uc0c9: \uc5ed\uc0ac"]),
+        ("Centre de recherche: CNRS", ["Centre de recherche: CNRS"]),
     ],
 )  # fmt: skip
 def test_queries_in_unfinished_json_calls_and_behind_labels(text: str, queries: list[str]) -> None:
