@@ -59,6 +59,7 @@ class ReportPage {
     this.drawChart();
     this.levels.forEach((draw) => draw());
     this.filter();
+    document.getElementById(location.hash.slice(1))?.scrollIntoView();  // the browser looked for it before it was drawn
     addEventListener("beforeprint", () => { document.querySelectorAll("details").forEach((e) => { e.open = true; }); this.forPrint(); });
   }
 

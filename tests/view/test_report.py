@@ -88,6 +88,23 @@ def test_shows_all_parts_in_their_order(browser: Browser, page: str) -> None:
     assert "40 of 40 questions" in section(browser, "questions")
 
 
+def test_a_link_to_a_section_shows_it(browser: Browser) -> None:
+    html = report_page(made_up(cells=12, questions=1000))
+    for mark in ("equal", "limits"):
+        browser.open(html, mark=mark)
+        assert browser.run("return document.getElementById(arguments[0]).getBoundingClientRect().top", mark) < 200
+    browser.open(html, mark="%")
+    assert "The answer" in browser.text()
+
+
+def test_a_narrow_screen_has_charts_and_ends_that_can_be_read(browser: Browser, page: str) -> None:
+    browser.open(page, width=400)
+    assert browser.run("return document.querySelector('.chart svg').getBoundingClientRect().width") > 500
+    assert browser.run("return document.documentElement.scrollWidth") <= 400
+    tall = "return Math.max(...[...document.querySelectorAll('#ends tbody tr')].map((r) => r.offsetHeight))"
+    assert browser.run(tall) < 80
+
+
 def test_each_kind_of_cost_has_its_chart(browser: Browser, page: str) -> None:
     browser.open(page)
     for at, words in enumerate(
