@@ -90,14 +90,17 @@ def _number(value: Any) -> float | None:
 
 
 def _part(value: Any) -> str | None:
-    text = value.get("text") if isinstance(value, dict) and value.get("type", "text") in _TEXTS else value
-    return text if isinstance(text, str) else None
+    if isinstance(value, dict):
+        text = value.get("text") if value.get("type", "text") in _TEXTS else None
+        value = text.get("value") if isinstance(text, dict) else text  # as of OpenAI's Assistants
+    return value if isinstance(value, str) else None
 
 
 def _text(value: Any) -> str | None:
-    """A text, or the texts of a list of content parts; thoughts among them are left out."""
+    """A text, or the texts of content parts, one or a list of them; thoughts among them are left out."""
     if isinstance(value, str):
         return encodable(value)
+    value = [value] if isinstance(value, dict) else value
     if isinstance(value, list):
         texts = [text for text in map(_part, value[:_PARTS]) if text is not None]
         return encodable("".join(texts)) if texts else None

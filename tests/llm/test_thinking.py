@@ -157,6 +157,8 @@ async def test_a_refusal_is_final_and_in_the_models_words() -> None:
         ([{"type": "text", "text": "blue"}], 0),
         ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "blue"}], 1),
         (["bl", "ue"], 0),
+        ({"type": "text", "text": "blue"}, 0),
+        ([{"type": "text", "text": {"value": "blue", "annotations": []}}, {"type": "file", "value": "x"}], 0),
     ],
 )
 async def test_parts_are_read(content: Any, thought: int) -> None:
