@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,26 @@ def test_rows_are_kept_without_texts_and_print_the_same_tables(run: Path, tmp_pa
     assert (again.exit_code, "not empty" in again.stderr) == (1, True)
     both = invoke(run, run, "--rows", tmp_path / "both")
     assert "--rows and two runs" in both.stderr
+
+
+def test_a_reader_that_stops_early_does_not_cost_the_files(run: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "page.html", tmp_path / "rows" / "config.json"]
+    words = [
+        sys.executable,
+        "-m",
+        "ragscale",
+        "report",
+        str(run),
+        "--html",
+        str(files[0]),
+        "--rows",
+        str(files[1].parent),
+    ]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout
+        process.stdout.close()  # as `| head` does
+        process.wait(60)
+    assert all(file.exists() for file in files)
 
 
 def test_two_runs(run: Path) -> None:
