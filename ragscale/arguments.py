@@ -62,8 +62,9 @@ def share(name: str, value: Any) -> float | None:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The beginning of a remedy for an unknown name: ``Did you mean 'tokens'? ``, or nothing where none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"Did you mean {near[0]!r}? " if near else ""
+    small = {one.casefold(): one for one in known}
+    near = difflib.get_close_matches(name.casefold(), list(small), n=1)
+    return f"Did you mean {small[near[0]]!r}? " if near else ""
 
 
 def refuse_options(call: str, given: Iterable[str], known: Collection[str], *, kind: str = "option") -> None:

@@ -140,6 +140,8 @@ def test_another_kind_of_search_is_refused(world: tuple[str, str], tmp_path: Pat
     ("mode", "message"),
     [
         ("chian", "Did you mean 'chain'?"),
+        ("CHAIN", "Did you mean 'chain'?"),
+        ("Best_of_N", "Did you mean 'best-of-n'?"),
         ("once,,tree", "cannot be read from character 6 on"),
         ("chain(step=2)", "Did you mean 'steps'?"),
         ("chain(steps=two)", "chain: steps='two' does not fit. Accepted: int."),
