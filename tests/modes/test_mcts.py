@@ -112,22 +112,31 @@ def test_some_searches_end_with_their_tree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "ratings", "expected"),
+    ("mode", "answers", "ratings", "expected"),
     [
-        (Vote(of=Once(), n=2), [], "Rome"),  # the earliest
-        (Vote(of=Once(), n=2, weigh="judge"), [4, 4], "Rome"),
-        (Mcts(of=Chain(steps=1, question_k=0), rollouts=2, scorer="judge"), [2, 9], "Paris"),  # the higher reward
+        (Vote(of=Once(), n=2), ["Rome", "Paris"], {}, "Rome"),  # the earliest
+        (Vote(of=Once(), n=2, weigh="judge"), ["Rome", "Paris"], {"Rome": 4, "Paris": 4}, "Rome"),
+        # the higher mean, of equal sums
+        (Vote(of=Once(), n=3, weigh="judge"), ["Rome", "Rome", "Paris"], {"Rome": 4, "Paris": 8}, "Paris"),
+        # of more members, where no scores tell them apart
+        (Vote(of=Once(), n=3, weigh="judge"), ["Rome", "Paris", "Paris"], {"Rome": 0, "Paris": 0}, "Paris"),
+        # the higher reward
+        (
+            Mcts(of=Chain(steps=1, question_k=0), rollouts=2, scorer="judge"),
+            ["Rome", "Paris"], {"Rome": 2, "Paris": 9}, "Paris",
+        ),
     ],
-    ids=["by count", "weighed", "mcts"],
-)
+    ids=["by count", "weighed", "mean", "members", "mcts"],
+)  # fmt: skip
 def test_a_tie_is_told_and_goes_to_the_higher_score_then_to_the_earliest(
-    mode: Mode, ratings: list[int], expected: str
+    mode: Mode, answers: list[str], ratings: dict[str, int], expected: str
 ) -> None:
-    said, rated = iter(["Rome", "Paris"]), iter(ratings)
+    said = iter(answers)
 
     def script(messages: Sequence[Message], call: ScriptedCall) -> Any:
         if "rating" in str(call.schema):
-            return json.dumps({"rating": next(rated)})
+            [text] = [text for text in ratings if f"answer: {text}" in messages[-1]["content"]]
+            return json.dumps({"rating": ratings[text]})
         if move_of(call) == "answer":
             return json.dumps({"answer": next(said), "documents": [1]})
         return never_repeating(messages, call)

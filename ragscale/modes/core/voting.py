@@ -23,17 +23,18 @@ def plurality(moves: Moves, outcomes: Sequence[Outcome], weigh: Weigh | None = N
     """The answer that most outcomes give, by its words in any language, as an update of the state; traced.
 
     With `weigh`, the answer whose outcomes have the largest sum of weights, in the words of the one that weighs most.
-    Ties go to the answer with the higher mean score, then to the earliest. An outcome without an answer, or one that
-    says that it has no information, abstains. Where all abstain, the update has all that was found instead of a text.
+    Ties go to the answer with the higher mean score, then to that of more outcomes (where no score tells them apart),
+    then to the earliest. An outcome without an answer, or one that says that it has no information, abstains. Where all
+    abstain, the update has all that was found instead of a text.
     """
     votes = _tally(outcomes)
     texts = [outcome["text"] for outcome in outcomes]
     if not votes:
         moves.note("select", "no member has an answer", status="empty", input=texts)
         return {"found": [outcome["passages"] for outcome in outcomes]}
-    totals = [(_total(group, weigh), len(group)) for group in votes]
+    totals = [_total(group, weigh) for group in votes]
     ahead = [group for group, total in zip(votes, totals, strict=True) if total == max(totals)]
-    won = max(ahead, key=_mean_score)
+    won = max(ahead, key=lambda group: (_mean_score(group), len(group)))
     winner = max(won, key=weigh) if weigh else won[0]
     same = {outcome["branch"]: group for group in votes for outcome in group}
     choices = [
