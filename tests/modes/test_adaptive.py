@@ -44,6 +44,13 @@ def test_counts(width: int, rounds: int) -> None:
     assert (counts(answer) == (53, 12, 6)) == ((width, rounds) == (2, 6))
 
 
+def test_the_rewriter_alone_is_sampled() -> None:
+    llm = scripted()
+    done(Adaptive(rounds=2), llm)
+    hot = {(section_of(call), call.temperature) for call in llm.calls}
+    assert hot == {("rewrite", 0.5), *((name, 0.0) for name in ("note", "conclude", "verdict", "best", "merge"))}
+
+
 def test_stop_in_the_first_round() -> None:
     """Two branches: 8 calls, 2 retrievals, without a merge."""
     llm = saying(verdict="STOP")

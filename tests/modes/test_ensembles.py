@@ -479,6 +479,40 @@ def test_best_of_n_shows_nothing_of_the_losers(pairs: Any) -> None:
     assert {event.branch for event in reads} == {"0", "1", "2"}
     shown = {event.branch for event in reads if str(event.output) in closing}
     assert shown == ({kept} if pairs == "all" else set())
+    found = {id for event in of(answer, "retrieve") if event.branch == kept for id in event.passages}
+    assert set(of(answer, "answer")[0].passages) <= found
+
+
+@pytest.mark.parametrize(
+    ("likely", "kept"), [((-1, -3, -2), 1), ((-3, -1, -2), 0), ((-2, -2, -1), 0), ((-1, -2, -2), 1), ((-1, -1, -1), 0)]
+)
+@pytest.mark.parametrize("by", ["penalty", "judge"])
+def test_best_of_n_answers_from_the_best_chain_and_of_equal_ones_from_the_earliest(
+    by: Any, likely: tuple[int, ...], kept: int
+) -> None:
+    """CoRAG's is the one under which "No relevant information found" is the least likely; a judge's the best rated."""
+
+    def member(call: ScriptedCall) -> int:
+        return next(i for i in range(3) if f"query {i}" in shown(call))
+
+    def plan(call: ScriptedCall) -> str:
+        planned.append(call)
+        return json.dumps([f"query {len(planned) - 1}"])
+
+    def rated(messages: Any, call: ScriptedCall) -> Any:
+        if "rating" in str(call.schema):
+            return json.dumps({"rating": -likely[member(call)]})
+        return instead(plan=plan)(messages, call)
+
+    planned: list[ScriptedCall] = []
+    llm = scripted(rated, score=lambda messages, text: next(
+        float(value) for i, value in enumerate(likely) if f"query {i}" in messages[-1]["content"]
+    ))  # fmt: skip
+    answer, ledger = run(BestOfN(of=Chain(steps=1, question_k=0, pairs="all"), n=3, scorer=by), llm=llm)
+    check(answer, ledger, Budget())
+    [select] = of(answer, "select")
+    assert [choice.status for choice in select.choices] == ["kept" if i == kept else "pruned" for i in range(3)]
+    assert [i for i in range(3) if f"query {i} -> " in shown(llm.calls[-1])] == [kept]
 
 
 def test_best_of_n_without_log_probabilities_falls_back_and_says_so() -> None:

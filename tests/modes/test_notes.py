@@ -65,6 +65,28 @@ def test_published_counts(preset: str, turns: tuple[str, str], final: str, expec
     assert answer.spend.serial.llm_calls == (3 if preset == "parallel-search" else 5)
 
 
+@pytest.mark.parametrize(
+    ("preset", "rounds", "queries", "k"),
+    [
+        ("rag-r1-paper", 5, 3, 3), ("rag-r1-sq-paper", 5, 1, 3), ("search-r1", 4, 1, 3), ("parallel-search", 4, 2, 3),
+        ("hybrid-deep-search", 10, 2, 10),
+    ],
+)  # fmt: skip
+def test_published_sizes(preset: str, rounds: int, queries: int, k: int) -> None:
+    """C = T + 1, with the readers' T q more in HybridDeepSearcher; R = T q, S = T; the last turn has the answer."""
+
+    def reply(messages: Any, call: ScriptedCall) -> Any:
+        turns.extend([call] * (not is_note(call)))
+        return last if len(turns) > rounds else never_repeating(messages, call)
+
+    turns: list[ScriptedCall] = []
+    readings, last = (rounds * queries, "x}") if preset == "hybrid-deep-search" else (0, "<answer> x </answer>")
+    answer, _ = run(Parallel.preset(preset), llm=scripted(reply))
+    assert answer.text == "x"
+    assert counts(answer) == (rounds + 1 + readings, rounds * queries, rounds)
+    assert answer.spend.total.passages == rounds * queries * k
+
+
 @pytest.mark.parametrize(("aggregate", "expected"), [("none", (3, 6, 2)), ("round", (5, 6, 2)), ("query", (9, 6, 2))])
 def test_counts(aggregate: Any, expected: tuple[int, int, int]) -> None:
     answer, ledger = run(Parallel(aggregate=aggregate, question_k=0, **HYBRID))

@@ -88,8 +88,10 @@ class TestIRCoT:
         """Three sentences, of which the third says the answer: C = 4, R = 3."""
         index = StubIndex()
         said = ("Jaws was directed by Spielberg.", "Ridley Scott is who directed Alien.", "So the answer is: Scott.")
-        answer, _ = run(IRCoT(), index=index, llm=scripted(saying(*said)))
+        llm = scripted(saying(*said))
+        answer, _ = run(IRCoT(), index=index, llm=llm)
         assert counts(answer) == (4, 3, 3)
+        assert {call.temperature for call in llm.calls} == {0.0}
         assert [query for [query] in index.searches] == [QUESTION, said[0], "Ridley Scott directed Alien."]
         assert answer.spend.serial == answer.spend.total
 
@@ -147,8 +149,10 @@ class TestSelfAsk:
     @pytest.mark.parametrize("asked", [0, 1, 2])
     def test_counts(self, asked: int) -> None:
         """C = 2 F + 1, the final answer in the conversation."""
-        answer, _ = run(SelfAsk(), llm=scripted(self_asking(*FOLLOW_UPS[2 - asked :])))
+        llm = scripted(self_asking(*FOLLOW_UPS[2 - asked :]))
+        answer, _ = run(SelfAsk(), llm=llm)
         assert counts(answer) == (2 * asked + 1, asked, asked)
+        assert {call.temperature for call in llm.calls} == {0.0}
         assert (answer.text, answer.stop_reason, bool(answer.citations)) == ("Scott.", "answered", asked > 0)
         assert answer.spend.serial == answer.spend.total
 
