@@ -479,8 +479,14 @@ def test_best_of_n_shows_nothing_of_the_losers(pairs: Any) -> None:
     assert {event.branch for event in reads} == {"0", "1", "2"}
     shown = {event.branch for event in reads if str(event.output) in closing}
     assert shown == ({kept} if pairs == "all" else set())
+
+
+@pytest.mark.parametrize("member", [Chain(steps=2, question_k=0), Parallel(rounds=2, question_k=0)], ids=str)
+def test_best_of_n_answers_from_the_passages_of_the_kept_one_alone(member: Any) -> None:
+    answer, _ = run(BestOfN(of=member, n=2, scorer="judge", context=50))
+    [kept] = [choice.branch for choice in of(answer, "select")[0].choices if choice.status == "kept"]
     found = {id for event in of(answer, "retrieve") if event.branch == kept for id in event.passages}
-    assert set(of(answer, "answer")[0].passages) <= found
+    assert set(of(answer, "answer")[0].passages) == found
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from doubles import digest, move_of, never_repeating, of, run, scripted
 
 from ragscale.answer import Answer
+from ragscale.errors import ModelError
 from ragscale.llm.scripted import ScriptedCall
 from ragscale.modes import Chain, Mcts, Mode, Once, Vote
 from ragscale.types import Message
@@ -109,6 +110,20 @@ def test_some_searches_end_with_their_tree() -> None:
     mode = Mcts(of=Chain(steps=2, question_k=0), rollouts=9, width=1, expand=1, scorer="judge")
     assert any(event.status == "enough" for event in of(searched(mode, 9, early=False), "select"))
     assert not any(event.status == "enough" for event in of(searched(Mcts(of=mode.of), 1, early=False), "select"))
+
+
+def test_nothing_goes_on_from_a_chain_of_all_steps_though_its_answer_failed() -> None:
+    """Such a rollout has not come to its own end, and yet there is nothing below it."""
+
+    def script(messages: Sequence[Message], call: ScriptedCall) -> Any:
+        return ModelError("no answer today") if move_of(call) == "answer" else never_repeating(messages, call)
+
+    mode = Mcts(of=Chain(steps=1, question_k=0), rollouts=6, width=1, expand=2, scorer="penalty")
+    answer, _ = run(mode, llm=scripted(script))
+    assert {event.branch for event in answer.trace} == {"", "0", "1"}
+    assert [event.note for event in of(answer, "select") if event.status == "enough"] == [
+        "every path has ended: 2 of 6 rollouts"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -73,17 +73,12 @@ def test_published_counts(preset: str, turns: tuple[str, str], final: str, expec
     ],
 )  # fmt: skip
 def test_published_sizes(preset: str, rounds: int, queries: int, k: int) -> None:
-    """C = T + 1, with the readers' T q more in HybridDeepSearcher; R = T q, S = T; the last turn has the answer."""
-
-    def reply(messages: Any, call: ScriptedCall) -> Any:
-        turns.extend([call] * (not is_note(call)))
-        return last if len(turns) > rounds else never_repeating(messages, call)
-
-    turns: list[ScriptedCall] = []
-    readings, last = (rounds * queries, "x}") if preset == "hybrid-deep-search" else (0, "<answer> x </answer>")
-    answer, _ = run(Parallel.preset(preset), llm=scripted(reply))
-    assert answer.text == "x"
-    assert counts(answer) == (rounds + 1 + readings, rounds * queries, rounds)
+    """T turns and a last one, with T q readings in HybridDeepSearcher; R = T q, S = T."""
+    llm = scripted()
+    answer, _ = run(Parallel.preset(preset), llm=llm)
+    assert counts(answer)[1:] == (rounds * queries, rounds)
+    assert sum(move_of(call) == "turn" for call in llm.calls) == rounds + 1
+    assert sum(map(is_note, llm.calls)) == (rounds * queries if preset == "hybrid-deep-search" else 0)
     assert answer.spend.total.passages == rounds * queries * k
 
 

@@ -146,6 +146,31 @@ class TestBeam:
         assert spent[-1] == 16
 
 
+@pytest.mark.parametrize("mode", [Beam(pairs="all"), Beam(pairs="all", scorer="judge"), Tot(pairs="all")], ids=str)
+def test_wherever_a_search_ends_the_best_chain_is_answered_from(mode: Any) -> None:
+    """Here two chains are kept, and then nothing more can be planned."""
+    worth = {"a": (-1.0, 2, "likely"), "b": (-3.0, 9, "sure"), "c": (-2.0, 5, "impossible")}
+
+    def of_chain(messages: Any) -> tuple[float, int, str]:
+        return next(said for query, said in worth.items() if re.search(rf"\b{query}(:| ->)", messages[-1]["content"]))
+
+    def script(messages: Any, call: ScriptedCall) -> Any:
+        fields = (call.schema or {}).get("properties", {})
+        if "rating" in fields or "value" in fields:
+            _, rating, value = of_chain(messages)
+            return [json.dumps({"rating": rating} if "rating" in fields else {"why": "so", "value": value})] * call.n
+        if move_of(call) == "plan" and "1. " in messages[-1]["content"]:
+            return ModelError("no plan today")
+        return asking(lambda prompt: [*worth])(messages, call)
+
+    llm = scripted(script, score=lambda messages, text: of_chain(messages)[0])
+    answer, ledger = run(mode, llm=llm)
+    check(answer, ledger, Budget())
+    (select,) = of(answer, "select")
+    assert [choice.status for choice in select.choices].count("kept") == 2
+    assert [query for query in worth if f"{query} -> " in llm.calls[-1].messages[-1]["content"]] == ["b"]
+
+
 class TestTot:
     @pytest.mark.parametrize("generate", ["sample", "propose"])
     def test_by_value_costs_what_it_says(self, generate: Any) -> None:
