@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Heading", "headings", "named", "outline", "plain", "sections"]
 
 _ANY = re.compile(r"^ {0,3}#|^ {0,3}(?:=+|-+)[ \t]*$|\|", re.MULTILINE)  # of any other text there is nothing to find
-_CODE = re.compile(r"(`+) ?(.+?) ?(?<!`)\1(?!`)")
+_CODE = re.compile(r"(?<!`)(`++) ?(.+?) ?(?<!`)\1(?!`)")
 _MARKS = re.compile(
     r"""!?\[(?P<link>[^\[\]]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s[^()]*)?\)
       | (?P<stars>\*\*\*?)(?=[^\s*])(?P<strong>[^*]+)(?<=\S)(?P=stars)(?!\*)
@@ -28,7 +28,7 @@ _MARKS = re.compile(
 """A link or picture, emphasis, tags, the id that some give a heading."""
 _FRONT_MATTER = re.compile(r"\A(?:---[ \t]*\n.*?\n(?:---|\.\.\.)|\+\+\+[ \t]*\n.*?\n\+\+\+)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TITLE = re.compile(
-    r"^title[ \t]*[:=][ \t]*(?![>|])(?:\"(?P<double>.*)\"|'(?P<single>.*)'|(?P<bare>\S.*?))[ \t]*$", re.MULTILINE
+    r"^title[ \t]*[:=][ \t]*(?![>|])(?:\"(?P<double>.*)\"|'(?P<single>.*)'|(?P<bare>\S.*))[ \t]*$", re.MULTILINE
 )
 
 

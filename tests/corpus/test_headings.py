@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,3 +101,11 @@ def test_the_words_of_a_heading(heading: str, words: str | None) -> None:
 def test_titles_in_front_matter(matter: str, title: str) -> None:
     assert named(matter) == title
     assert all(heading.text == "Head" for heading in headings(matter) if not matter.startswith("text"))
+
+
+@pytest.mark.parametrize("text", ["# " + "`" * 100_000 + "\n", f"---\ntitle: a{' ' * 200_000}b\n---\n"])
+def test_of_any_length_are_read_at_once(text: str) -> None:
+    begun = time.process_time()
+    named(text)
+    list(sections(text))
+    assert time.process_time() - begun < 6  # a square would be minutes
