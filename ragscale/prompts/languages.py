@@ -21,7 +21,7 @@ _QUERY_CJK = (
     r"(?:下一[个個步]?的?|次の|新しい|다음 )?"
     r"(?:查询|查詢|搜索词?|搜尋|检索|问题|問題|検索(?:クエリ)?|クエリ|質問|검색어?|쿼리|질문)"
 )
-ASKED = rf"(?:(?:{_NEXT} ){{0,2}}{_QUERY}(?: (?:suivante|siguiente|seguinte|successiva))?{_SAYS}|{_QUERY_CJK})"
+ASKED = rf"(?:\b(?:{_NEXT} ){{0,2}}{_QUERY}(?: (?:suivante|siguiente|seguinte|successiva))?{_SAYS}|{_QUERY_CJK})"
 """Label of a sub-query: "Nächste Suchanfrage", "Prochaine requête"."""
 OPENING = (
     r"(?:(?:natürlich|klar|gerne|hier|bien sûr|voici|claro|por supuesto|aquí|la siguiente|aqui|certo|certamente|ecco|"
@@ -51,9 +51,11 @@ _BETWEEN = _set(
     "los met n na ne nei nel no nos o on os over per pour qui relevant relevante relevantem relevanten relevanter "
     "relevantes rilevante rilevanti pertinente pertinentes pertinenti se si sind sobre son sono su sujet stata state "
     "stato the trovato to uit um um weitere weiteren wird wurde wurden y zu zijn dazu darüber "
+    "eu ich ik io je yo я "
     "в во об о по этом этому это для было были быть"
 )
 _INFORMATION = _set(
+    "sais sé sei so weet weiss weiß знаю "  # I do not know
     "angabe angaben antwort auskunft daten dokument dokumente dokumenten enthalten erwähnt gefunden genannt "
     "information informationen text texten verfügbar vorhanden bekannt "
     "donnée données informations réponse trouvé trouvée trouvées disponible disponibles mentionné mentionnée "

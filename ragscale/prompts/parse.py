@@ -18,8 +18,10 @@ from ragscale.text import encodable
 __all__ = [
     "ANSWER",
     "ANSWER_SCHEMA",
+    "BRACED",
     "NOTE",
     "QUERY",
+    "bracket",
     "closing",
     "distinct",
     "field",
@@ -63,7 +65,7 @@ ANSWER_SCHEMA = object_schema(answer=ANSWER, documents={"type": "array", "items"
 
 _LABEL = r"(?:(?:final|short|intermediate|next|new|simple|follow[- ]?up|sub-?)[ -]?){0,3}"
 _ASKED = (
-    rf"(?:{_LABEL}(?:query|queries|question|questions|search(?: query)?|action input|follow[- ]?up|q)(?![^\W\d])"
+    rf"(?:\b{_LABEL}(?:query|queries|question|questions|search(?: query)?|action input|follow[- ]?up|q)(?![^\W\d])"
     rf"|{languages.ASKED})"
 )
 _PREFIX = re.compile(rf"^\s*(?:[-*\u2022]\s+|{_ASKED}\s*(?:\d{{1,3}}\s*)?[:\uff1a])\s*", re.IGNORECASE)
@@ -74,12 +76,14 @@ _BULLET = re.compile(r"^\s*[-*\u2022]\s+")
 _OPENING = (
     r"(?:sure|certainly|okay|ok|of course|absolutely|great|alright|here(?:'s|\u2019s| is| are)|the|my|a|based on)\b"
 )
+_TITLE = r"(?:the|my|a) (?-i:[A-Z])"  # The Search for Spock, A Question of Love
 _INTRODUCED = re.compile(
-    rf"^\s*(?:{_OPENING}|{languages.OPENING})[^:\uff1a?\"\u201c]{{0,120}}?{_ASKED}[^:\uff1a?\"\u201c]{{0,40}}"
+    rf"^\s*(?!{_TITLE})(?:{_OPENING}|{languages.OPENING})[^:\uff1a?\"\u201c]{{0,120}}?{_ASKED}[^:\uff1a?\"\u201c]{{0,40}}"
     r"[:\uff1a]\s*(?=\S)",
     re.IGNORECASE,
 )
-_WE = r"(?:(?:next|first|then),? )?(?:i|we|let(?:'s|\u2019s| us| me))\b"
+# Not "I, Robot", "We Were Soldiers"
+_WE = r"(?:(?:next|first|then),? )?(?:i|we|let(?:'s|\u2019s| us| me))(?=['\u2019 ](?-i:[a-z]))"
 _LEAD = re.compile(
     rf"^\s*(?:(?:sure|certainly|okay|ok|alright)[,!.:]\s+(?=\S)|"
     rf"{_WE}[^:\uff1a?\"\u201c]{{0,80}}[:\uff1a]\s*(?=\S))",
@@ -103,22 +107,21 @@ _CALLED = re.compile(  # search("Jaws director"), search_query = "Jaws director"
     re.IGNORECASE,
 )
 _STARS = r"(?:\*{1,3}|_{2})"
+_ANSWERED = rf"(?:(?:so,? )?(?:the )?(?:(?:final|short|correct) )?answer(?: is)?|{languages.ANSWERED})"
 _ANSWER_LABEL = re.compile(
-    rf"^\s*{_STARS}?\s*(?:(?:(?:so,? )?(?:the )?(?:(?:final|short|correct) )?answer(?: is)?|{languages.ANSWERED})"
-    rf"\s*{_STARS}?\s*[:\uff1a]|"
+    rf"^\s*+(?:{_STARS}\s*+)?(?:{_ANSWERED}\s*+(?:{_STARS}\s*+)?[:\uff1a]|"
     r"the (?:(?:final|short|correct) )?answer is\b)\s*(?:(?:\*{1,3}|__)(?=\s))?\s*",
     re.IGNORECASE,
 )
-_ANSWER_LINE = re.compile(  # reasons, and below them the answer
-    rf"\n(?=\W{{0,4}}(?:(?:so,? )?(?:the )?(?:(?:final|short|correct) )?answer(?: is)?|{languages.ANSWERED})"
-    r"\W{0,4}[:\uff1a])",
-    re.IGNORECASE,
-)
+# Reasons, and below them the answer.
+_ANSWER_LINE = re.compile(rf"\n(?=\W{{0,4}}{_ANSWERED}\W{{0,4}}[:\uff1a])", re.IGNORECASE)
 _HEADED = re.compile(  # a heading above the answer
     rf"\s*(?:#{{1,6}}\s*)?{_STARS}?\s*(?:the )?(?:(?:final|short|correct) )?answer\s*{_STARS}?\s*", re.IGNORECASE
 )
 _EMPHASISED = re.compile(r"(\*{1,3})(?=\S)([^*\n]+?)\1([.!]?)")
-_BOXED = re.compile(r"\$?\\boxed\{((?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*+\})*+\})*+)\}\$?")  # braces in braces, too
+BRACED = r"\{((?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*+\})*+\})*+)\}"
+"""A part in braces, of which some are in braces, too: ``{\\text{a_{n}}}``."""
+_BOXED = re.compile(rf"\$?\\boxed{BRACED}\$?")
 _FONT = re.compile(r"\\(?:text\w*|math(?:rm|bf|it|sf|tt)|mbox)\s*\{([^{}]*)\}")
 _FENCED = re.compile(r"```(?:\w+\n)?([^`]+)```")
 _FENCE = re.compile(r"^\s*```\w*\s")
@@ -134,7 +137,7 @@ _STRAIGHT = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u00ab"
 # that an attempt itself counts as. A reply of up to 1,000 characters cannot reach it.
 _PATIENCE, _ATTEMPT = 2_000_000, 300
 _BEGUN = re.compile(r"(\{)\s*\"\w|^\s*(?:```\w*\s*)?(\[)\s*\"")  # JSON
-_FENCED_OFF = re.compile(r"\s*(?:```\w*\s*)?")
+_BRACKET = re.compile(r"\s*(?:```)?(?:json)?\s*([\[{])", re.IGNORECASE)
 _ANSWER_AT = re.compile(
     r"[{,]\s*[\"']?answer[\"']?\s*:\s*(?:\"((?:[^\"\\]|\\.?)*)|([^\s\",\[\]{}][^\",\[\]{}\n]*)[,}])", re.IGNORECASE
 )
@@ -149,6 +152,12 @@ def queries_schema(most: int, *, least: int = 1) -> dict[str, Any]:
     """JSON schema of a planner's turn: what is known, what is missing, and `least` to `most` sub-queries."""
     queries = {"type": "array", "items": QUERY, "minItems": least, "maxItems": most}
     return object_schema(known=NOTE, missing=NOTE, queries=queries)
+
+
+def bracket(text: str) -> str:
+    """The bracket with which a reply begins, also in a fence: it is JSON, whole or cut off. Else empty."""
+    begins = _BRACKET.match(text)
+    return begins[1] if begins else ""
 
 
 def load(text: str) -> Any:
@@ -308,10 +317,10 @@ def _unquoted(text: str) -> str:
 
 def _lines(text: str) -> list[str]:
     """The lines of a plain reply that may be queries: without preambles, and without the numbers of a list."""
-    # A turn that started a JSON value and never finished it is malformed, not a list of lines.
-    text = _FENCE.sub("", spoken(text))
-    if text.lstrip()[:1] in ("[", "{"):
+    text = spoken(text)
+    if bracket(text):  # JSON that was never finished is malformed, not a list of lines
         return []
+    text = _FENCE.sub("", text)
     lines = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("```")]
     labelled = [line for line in lines if _LABELLED.match(line)]
     if labelled and len(labelled) < len(lines):
@@ -454,7 +463,7 @@ def _untagged(text: str) -> str:
 def sub_answer(text: str) -> str:
     """A sub-answer on one line, or `NO_INFORMATION`."""
     said = encodable(spoken(text))
-    said = closing(said).text if said.lstrip("` jsonJSON\r\n")[:1] in ("{", "[") else short(said)
+    said = closing(said).text if bracket(said) else short(said)
     said = " ".join(said.split())
     return said if informative(said) else NO_INFORMATION
 
@@ -505,12 +514,8 @@ def closing(text: str) -> Closing:
     if found := _ANSWER_AT.search(text):  # cut off, or no JSON
         said = found[2] or unfinished(f'["{found[1] or ""}', partial=True)
         return Closing(short(worded(said)), [])
-    if (
-        value is None
-        and (begun := _BEGUN.search(text))
-        and _FENCED_OFF.fullmatch(text, 0, at := begun.start(begun.lastindex or 0))
-    ):
-        rest = unfinished(text[at:], partial=True)
+    if value is None and bracket(text) and (begun := _BEGUN.search(text)):
+        rest = unfinished(text[begun.start(begun.lastindex or 0) :], partial=True)
         said = _answered(rest) if isinstance(rest, dict) else None
         return Closing("" if said is _MISSING else short(worded(said)), [])
     return Closing(encodable(short(_scalar(text))), [])

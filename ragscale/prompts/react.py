@@ -104,7 +104,7 @@ def acted(text: str) -> Reply | None:
         value = {"search": value}
     if isinstance(value, dict):
         return _from_json({str(key).casefold(): item for key, item in value.items()}, text)
-    if spoken(text).lstrip("`json \r\n")[:1] in ("{", "["):  # one that was never finished
+    if parse.bracket(spoken(text)):  # never finished
         return None
     if called := _ACTION.search(spoken(text)):
         tool, given = (called[1], called[2]) if called[1] else (called[3], called[4])

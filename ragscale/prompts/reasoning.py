@@ -46,11 +46,14 @@ _FOLLOW_UP = re.compile(
 _FINAL = re.compile(r"final answer(?: is)?[ *]*[:\uff1a]?\s*([^\n]*)", re.IGNORECASE)
 _HALF_STARRED = re.compile(r"^\*\*\s*|\s*\*\*$")  # where the label is within the emphasis, or the colon
 _GIVEN = "Intermediate answer:"
-_SUPPORTED = re.compile(r"\W*(?:verdict\W+)?(?:(?:fully )?supported|correct|right|yes)\b", re.IGNORECASE)
-
+_NO_TITLE = r"(?! (?-i:[A-Z]))"  # as in "Right Said Fred", "Wrong Turn", "No Doubt"
+_SUPPORTED = re.compile(
+    rf"\W*(?:verdict\W+)?(?:(?:fully )?supported|(?:correct|right|yes){_NO_TITLE})\b", re.IGNORECASE
+)
 _UNSUPPORTED = re.compile(
     r"\A[^\w{]*(?:verdict\W+)?(?:the (?:proposed )?answer (?:is|was) )?"
-    r"(?:unsupported|(?:not|partially|only partly) (?:\w+ )?supported|incorrect|wrong|no)\b[^\n:]*(?:[:.]|\n|\Z)",
+    rf"(?:unsupported|(?:not|partially|only partly) (?:\w+ )?supported|(?:incorrect|wrong|no){_NO_TITLE})\b"
+    r"[^\n:]*(?:[:.]|\n|\Z)",
     re.IGNORECASE,
 )
 

@@ -64,7 +64,7 @@ def chosen(text: str) -> int | None:
         number = next(iter(parse.numbers(best)), 0)
         # In words, the first: "2 of 3".
         return number or (None if isinstance(best, int) else _last(_NUMBER.findall(parse.worded(best))[:1]))
-    if words.lstrip("` json\r\n")[:1] == "{":
+    if parse.bracket(words) == "{":
         return _last(re.findall(r"\"best\"\s*:\s*\"?(\d{1,9})(?!\d)", words))
     return _last(re.findall(r"\bsearch\W{0,3}(\d{1,9})(?!\d)", words[-1000:], re.I) or _NUMBER.findall(words[-1000:]))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from ragscale.prompts.parse import distinct, load, plain_words, short, unfinished, unnumbered
+from ragscale.prompts.parse import BRACED, distinct, load, plain_words, short, unfinished, unnumbered
 from ragscale.prompts.prompt import TAGS, Closing, Reply, Tags
 from ragscale.prompts.repeats import normalise
 from ragscale.prompts.text import clean
@@ -18,7 +18,6 @@ from ragscale.text import encodable
 __all__ = ["closing", "split", "turn", "written"]
 
 _MOST = 16
-_BRACED = r"\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*+\})*+\})*+\}"  # as in \text{...}
 _TAG = re.compile(r"<\s*(/?)\s*(search|answer|information)\s*>", re.IGNORECASE)
 _HALF = re.compile(r"<\s*/?\s*[a-z]{0,6}$")  # of a closing tag, which the limit cut off
 _INVENTED = re.compile(r"<\s*/\s*information\s*>", re.IGNORECASE)
@@ -131,7 +130,7 @@ def _plain(text: str, marks: Tags) -> str:
     if marks == TAGS:
         return text
     begin, end = map(re.escape, marks.answer)
-    answer = re.compile(rf"{begin}((?:{_BRACED}|(?!{end})[^\n])*+)(?:{end})?")
+    answer = re.compile(rf"{begin}((?:{BRACED}|(?!{end})[^\n])*+)(?:{end})?")
     text = answer.sub(lambda found: f"<answer>{found[1]}</answer>", text)
     for tag, own in zip((*TAGS.search, *TAGS.information), (*marks.search, *marks.information), strict=True):
         text = text.replace(own, tag)

@@ -217,6 +217,7 @@ class TestOddReplies:
             "\"'`" * 3000 + "x",
             "query" + " " * 200_000 + "x",
             "question" + "\t" * 200_000 + "7",
+            "answer" + " " * 200_000 + "x",
         ],
     )
     def test_of_any_length_are_read_at_once(self, text: str) -> None:

@@ -162,6 +162,11 @@ def test_emphasis_and_line_breaks_of_self_ask(text: str, queries: list[str], ans
         ("Unsupported", []),
         ("The proposed answer is not supported by the documents.", []),
         ("**Verdict:** unsupported\nGame of Thrones creator", ["Game of Thrones creator"]),
+        ("No, the creator is missing.\nGame of Thrones creator", ["Game of Thrones creator"]),
+        ("Yes, it is.", []),
+        ("No Doubt singer", ["No Doubt singer"]),
+        ("Wrong Turn director", ["Wrong Turn director"]),
+        ("Right Said Fred members", ["Right Said Fred members"]),
         ('{"verdict": "unsupported", "missing": "x", "queries": ["Game of Thrones creator", "H', [
             "Game of Thrones creator"]),
     ],
