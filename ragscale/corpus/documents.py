@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ragscale.corpus.chunks import Cutter
 from ragscale.corpus.encoding import marked, refuse_nul
-from ragscale.corpus.headings import headings, named, plain
+from ragscale.corpus.headings import headings, stated_title, unmarked
 from ragscale.corpus.lines import Line, blocks, reading_from, whole
 from ragscale.corpus.metadata import FieldTypes
 from ragscale.corpus.problems import Problems
@@ -100,7 +100,7 @@ def markdown_parts(source: Source) -> Iterator[Part]:
     data = whole(source, DOCUMENT_LIMIT)
     _, start = marked(data)
     text = utf8(Line(1, start, data[start:]), source)
-    yield markdown_part(source, text, named(text))
+    yield markdown_part(source, text, stated_title(text))
 
 
 def markdown_part(source: Source, text: str, title: str = "") -> Part:
@@ -113,7 +113,7 @@ def markdown_part(source: Source, text: str, title: str = "") -> Part:
     refuse_lines(text, source.place)
     title = " ".join(whole_text(title, "title", source.place).split())
     if not title:
-        title = next((plain(h.text[: 2 * TITLE_LIMIT]) for h in headings(text) if h.text), source.stem)
+        title = next((unmarked(h.text[: 2 * TITLE_LIMIT]) for h in headings(text) if h.text), source.stem)
     return Part(title, text, markdown=True)
 
 

@@ -13,7 +13,7 @@ from ragscale.corpus.record import TITLE_LIMIT
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
-__all__ = ["Heading", "headings", "named", "outline", "plain", "sections"]
+__all__ = ["Heading", "headings", "outline", "sections", "stated_title", "unmarked"]
 
 _ANY = re.compile(r"^ {0,3}#|^ {0,3}(?:=+|-+)[ \t]*$|\|", re.MULTILINE)  # of any other text there is nothing to find
 _CODE = re.compile(r"(?<!`)(`++) ?(.+?) ?(?<!`)\1(?!`)")
@@ -46,14 +46,14 @@ class Heading:
     """The line behind it."""
 
 
-def named(text: str) -> str:
+def stated_title(text: str) -> str:
     """The title in the front matter of a text; empty where there is none."""
     matter = _FRONT_MATTER.match(text)
     found = _TITLE.search(matter.group()) if matter else None
     return (found["double"] or found["single"] or found["bare"] or "").strip() if found else ""
 
 
-def plain(heading: str) -> str:
+def unmarked(heading: str) -> str:
     """The words of a heading without marks: of ``**Use** of [pip](url)``, ``Use of pip``."""
     pieces = _CODE.split(heading)  # text, then marks and text of code, and so on
     for at in range(0, len(pieces), 3):
@@ -95,7 +95,7 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
     The part before the first heading has an empty path.
 
     A heading's own line is left to the path. A section without text is passed over where a section below it has its
-    heading in its path, without marks (see `plain`); the heading of any other one stands before the text of the next,
+    heading in its path, without marks (`unmarked`); the heading of any other one stands before the text of the next,
     at the end behind that of the last. Of a heading beyond `TITLE_LIMIT`, a path has so much that it is beyond it too.
     """
     rows = re.split(r"(?<=\n)", text)
@@ -114,7 +114,7 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
         yield last
         last, alone = (
             (
-                " > ".join(plain(part.text[: 2 * TITLE_LIMIT]) for part in path if part.text),
+                " > ".join(unmarked(part.text[: 2 * TITLE_LIMIT]) for part in path if part.text),
                 alone + (body.lstrip() if alone else body),
             ),
             "",

@@ -101,7 +101,8 @@ def markdown_of(root: Any, place: object, limit: int) -> str:
     """
     _refuse_deep(root, place)
     _raise_by_class(root)
-    _write_controls(root)
+    _write_drawn(root)
+    _part(root)
     _leave_out(root)
     _unwrap(root)
     for link in root.iter("a"):
@@ -228,11 +229,8 @@ def _leave_out(root: Any) -> None:
             element.tag = {"super": "sup", "sub": "sub"}[moved[1].lower()] if moved else element.tag
 
 
-def _write_controls(root: Any) -> None:
-    """Write as text what is drawn: equations in TeX, boxes to tick, pictures that are all of a cell of a table.
-
-    Labels, and links side by side, are drawn apart.
-    """
+def _write_drawn(root: Any) -> None:
+    """Write as text what is drawn: equations in TeX, boxes to tick, pictures that are all of a cell of a table."""
     for equation in root.xpath("//script[starts-with(@type, 'math/tex')]"):
         before = equation.getprevious()
         drawn = before is not None and not before.tail and "MathJax" in (before.get("class") or "")
@@ -249,6 +247,12 @@ def _write_controls(root: Any) -> None:
         if bare and not cell.xpath(_TEXTS):
             names = (part.text if part.tag == "title" else part.get(name) for part in cell.iter() for name in _NAMES)
             cell.text = next(filter(None, names), None)
+    for element in root.iter("xmp", "listing", "plaintext"):
+        element.tag = "pre"
+
+
+def _part(root: Any) -> None:
+    """Put a space behind labels, and between links side by side, which are drawn apart."""
     for element in root.iter("a", "label"):
         follows = element.getnext()
         if element.tail:
@@ -257,8 +261,6 @@ def _write_controls(root: Any) -> None:
             glued = follows is not None and (element.tag == "label" or follows.tag == "a")
         if glued:
             element.tail = f" {element.tail or ''}"
-    for element in root.iter("xmp", "listing", "plaintext"):
-        element.tag = "pre"
 
 
 def _signs(root: Any) -> list[Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragscale.corpus.headings import headings, named, plain, sections
+from ragscale.corpus.headings import headings, sections, stated_title, unmarked
 
 TEXT = """---
 title: not a heading
@@ -82,9 +82,9 @@ def test_paths_hold_the_headings_above(outline: list[tuple[int, str, bool]]) -> 
     ],
 )
 def test_the_words_of_a_heading(heading: str, words: str | None) -> None:
-    assert plain(heading) == (heading if words is None else words)
+    assert unmarked(heading) == (heading if words is None else words)
     assert next(iter(sections(f"# {heading}\n\ntext\n")))[0] == ""
-    assert [path for path, _ in sections(f"# {heading}\n\ntext\n")][1:] == [plain(heading)]
+    assert [path for path, _ in sections(f"# {heading}\n\ntext\n")][1:] == [unmarked(heading)]
 
 
 @pytest.mark.parametrize(
@@ -99,13 +99,13 @@ def test_the_words_of_a_heading(heading: str, words: str | None) -> None:
     ],
 )
 def test_titles_in_front_matter(matter: str, title: str) -> None:
-    assert named(matter) == title
+    assert stated_title(matter) == title
     assert all(heading.text == "Head" for heading in headings(matter) if not matter.startswith("text"))
 
 
 @pytest.mark.parametrize("text", ["# " + "`" * 100_000 + "\n", f"---\ntitle: a{' ' * 200_000}b\n---\n"])
 def test_of_any_length_are_read_at_once(text: str) -> None:
     begun = time.process_time()
-    named(text)
+    stated_title(text)
     list(sections(text))
     assert time.process_time() - begun < 6  # a square would be minutes

@@ -235,8 +235,8 @@ def _matrices(
     for name in ("total_usd", "serial_usd", "paid_usd"):
         if name in numbers:  # of a cell, all or none: a mean over what is known would say 0 for what is not
             numbers[name][:, (np.isnan(numbers[name]) & known).any(axis=0)] = np.nan
-            found = numbers[name][~np.isnan(numbers[name])]
-            if not found.any() and (numbers[name] != numbers[name])[known].any():
+            unknown = np.isnan(numbers[name])
+            if not numbers[name][~unknown].any() and unknown[known].any():
                 del numbers[name]  # no price is known: the cells at 0 made no call
     return numbers, texts, known
 
