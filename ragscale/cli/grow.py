@@ -92,11 +92,16 @@ def remove(
 def describe(
     folder: Folder,
     text: Annotated[str, typer.Argument(metavar="TEXT", help='Subject of the corpus, for prompts; "" removes it.')],
+    as_json: AsJson = False,
 ) -> None:
     """Set the description of the corpus, which prompts may name; nothing else changes but the fingerprint."""
+    from ragscale.index import Manifest
     from ragscale.index.write.maintain import describe
 
     describe(folder, text)
+    if as_json:
+        manifest = Manifest.read(folder)
+        print_json({"description": manifest.description, "fingerprint": manifest.fingerprint})
 
 
 def compact(folder: Folder, as_json: AsJson = False) -> None:

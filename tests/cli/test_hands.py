@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 from smallworld import PASSAGES, QUESTIONS, build, script, write_questions
@@ -171,10 +172,25 @@ def test_commands_on_indexes_print_json(tmp_path: Path) -> None:
     assert told("remove", index, "radium")["removed"] == 1
     assert told("compact", index) == {"before": 5, "rows": 4}
     assert told("repair", index) == {"derived": []}
+    described = told("describe", index, "Elements.")
+    assert described == {"description": "Elements.", "fingerprint": told("info", index)["fingerprint"]}
     verified = told("verify", index)
     assert verified["files"] == len(told("info", index)["files"])
     listed = run("model", "list", "--json")
     assert set(json.loads(listed.stdout)) == {"llm", "embedder"}
+
+
+def test_every_command_prints_json_but_those_that_write_a_page_or_serve() -> None:
+    def without(group: Any, *names: str) -> set[str]:
+        found = set()
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                found |= without(command, *names, name)
+            elif not any("--json" in parameter.opts for parameter in command.params):
+                found.add(" ".join([*names, name]))
+        return found
+
+    assert without(typer.main.get_command(app)) == {"serve", "trace"}
 
 
 EVENTS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
@@ -46,6 +47,12 @@ def run(*words: str) -> tuple[int, str]:
 
 def test_fetches_both_and_says_where(cache: Path) -> None:
     assert run("fetch") == (0, f"llm: {cache}/a/tiny.gguf\nembedder: {cache}/b/tiny.gguf\n")
+
+
+def test_fetching_prints_the_paths_as_json(cache: Path) -> None:
+    paths = {"llm": f"{cache}/a/tiny.gguf", "embedder": f"{cache}/b/tiny.gguf"}
+    assert json.loads(run("fetch", "--json")[1]) == paths
+    assert json.loads(run("fetch", "--json")[1]) == paths
 
 
 def test_fetches_only_one_and_nothing_twice(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

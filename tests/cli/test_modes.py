@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -133,6 +135,14 @@ def test_a_table_to_choose_from(columns: int) -> None:
     assert {*modes.built_in(), "echo"} <= {*rows}
     assert all(len(line) <= columns for line in result.stdout.splitlines())
     assert "0000.00000" in result.stdout
+
+
+@pytest.mark.parametrize("name", modes.built_in())
+def test_each_tells_its_source_and_its_cost(name: str) -> None:
+    mode = modes.built_in()[name]
+    assert mode.source
+    assert mode.pays
+    assert re.search(r"\b(C = |[Cc]osts?\b)", inspect.getdoc(mode) or "")
 
 
 @pytest.mark.usefixtures("third_party")

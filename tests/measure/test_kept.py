@@ -60,6 +60,15 @@ def test_a_run_without_texts_has_the_same_figures_and_none_of_the_words(run: Run
         fit(kept.folder)
 
 
+def test_rows_as_a_data_frame_are_those_of_the_arrow_table(run: Run) -> None:
+    frame, table = run.to_pandas(), run.rows()
+    assert list(frame.columns) == table.column_names
+    assert frame["f1"].tolist() == table["f1"].to_pylist()
+    assert frame.groupby("cell").size().to_dict() == {
+        cell: table["cell"].to_pylist().count(cell) for cell in run.cells
+    }  # fmt: skip
+
+
 def test_a_run_is_compared_with_one_whose_texts_are_left_out(run: Run, tmp_path: Path) -> None:
     kept = run.keep(tmp_path / "kept", texts=False)
     for one, other in ((run, kept), (kept, run), (kept, kept)):

@@ -23,6 +23,8 @@ AWARE: dict[str, Mode] = {
     "tree": Tree(steps=3, expand=2, samples=2, rollouts=1, rollout_steps=1, aware=True),
     "vote": Vote(of=Chain(aware=True, steps=3), n=2),
 }
+ONE_PATH = {"chain", "self-ask", "ircot", "iter-retgen", "revise", "parallel", "react", "tags"}
+"""Those of a single branch, whose critical path is all that they do."""
 _SAID = re.compile(r"\nBudget: (.+?)\. \w")
 
 
@@ -47,6 +49,7 @@ def test_the_numbers_are_the_ledgers(name: str) -> None:
     sent = {hashlib.sha256(json.dumps(call.messages).encode()).hexdigest()[:12]: call for call in llm.calls}
     planned = [event for event in answer.trace if event.move == "plan" and event.spend.llm_calls]
     assert len(planned) == len(asked)
+    one_path = False
     for event in planned:
         amounts = told(sent[event.prompt].messages[-1]["content"])
         before = [earlier for earlier in answer.trace[: answer.trace.index(event)]
@@ -62,6 +65,12 @@ def test_the_numbers_are_the_ledgers(name: str) -> None:
             elif dimension != "tokens":  # of which the closing answer's share changes
                 assert amounts[words][1] == limit - used - kept
             assert sum(amounts[words]) <= limit
+        if not any(earlier.branch for earlier in answer.trace):  # one path: the critical path is the sum
+            rounds, calls = (sum(getattr(earlier.spend, of) for earlier in before) for of in ("rounds", "llm_calls"))
+            assert amounts["rounds"] == (rounds, 7 - rounds)
+            assert amounts["calls in a row"] == (calls, 25 - calls - 1)
+            one_path = True
+    assert one_path == (name in ONE_PATH)
 
 
 def test_every_mode_that_plans_can_be_aware() -> None:

@@ -31,6 +31,7 @@ from ragscale.modes import (
     Tot,
     Tree,
     Vote,
+    built_in,
 )
 
 SMALL = Tree(steps=2, expand=2, samples=3, rollouts=2, rollout_steps=1)
@@ -105,6 +106,11 @@ LONG = (
 def marks(name: str) -> list[pytest.MarkDecorator]:
     """The marker of slow tests for a variant of `LONG`."""
     return [pytest.mark.slow] if name in LONG else []
+
+
+def test_every_mode_is_among_the_variants() -> None:
+    """Those around another mode are written out above: a new one must be, too."""
+    assert {mode.name for mode in VARIANTS.values()} >= set(built_in())
 
 
 class TestEveryMode(Conformance):

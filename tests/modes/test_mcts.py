@@ -159,3 +159,18 @@ def test_a_tie_is_told_and_goes_to_the_higher_score_then_to_the_earliest(
     answer, _ = run(mode, llm=scripted(script))
     [note] = [event.note for event in of(answer, "select") if event.choices]
     assert (answer.text, note) == (expected, "a tie of 2 answers")
+
+
+@pytest.mark.parametrize("answers", [["Rome", "Rome", "Paris"], ["Rome", "Paris", "Rome"], ["Paris", "Rome", "Rome"]])
+def test_the_answer_is_the_plurality_of_all_rollouts_whatever_their_rewards(answers: list[str]) -> None:
+    said = iter(answers)
+
+    def script(messages: Sequence[Message], call: ScriptedCall) -> Any:
+        if "rating" in str(call.schema):
+            return json.dumps({"rating": 9 if "answer: Paris" in messages[-1]["content"] else 2})
+        if move_of(call) == "answer":
+            return json.dumps({"answer": next(said), "documents": [1]})
+        return never_repeating(messages, call)
+
+    mode = Mcts(of=Chain(steps=1, question_k=0), rollouts=3, width=1, expand=3, scorer="judge")
+    assert run(mode, llm=scripted(script))[0].text == "Rome"

@@ -23,10 +23,13 @@ class Direct(Asking):
     """Answer from what the model knows, without any retrieval.
 
     The closing answer's prompt without documents, greedy; nothing is searched for and nothing is cited. Costs C = 1,
-    R = S = 0: there is nothing to stop. Inside an ensemble it always writes its answer, as that is all it does.
+    R = S = 0: there is nothing to stop, and a budget that cannot pay the one call ends it without an answer. Inside an
+    ensemble it always writes its answer, as that is all it does. Unlike FlashRAG's naive generation, which writes 32
+    tokens of plain text, the answer is JSON of up to 96 tokens (`answer_tokens`), as in all modes.
     """
 
     name: ClassVar[str] = "direct"
+    source: ClassVar[str] = "closed book"
     pays: ClassVar[str] = "as the floor that retrieval has to beat"
 
     k: int = 5

@@ -16,9 +16,13 @@ __all__ = ["Once"]
 
 @dataclass(frozen=True, kw_only=True)
 class Once(Asking):
-    """Retrieve once, answer once: 1 model call, 1 query, 1 round.
+    """Retrieve for the question itself, then answer from what was found.
 
-    CoRAG's L = 0 has 20 passages and an answer in plain text; here they are 5, and JSON, as in all modes.
+    Costs C = 1 model call, R = S = 1: one query, one round. It is what CoRAG (arXiv 2501.14342) calls L = 0 and
+    FlashRAG "naive RAG". A budget that cannot pay a prompt with all passages has fewer of them, best first; without
+    room for any the answer is the model's own. Nothing is planned, so a question whose second hop is not in its own
+    words is out of reach. Unlike CoRAG's, which has 20 passages and an answer in plain text, it has 5, and JSON, as in
+    all modes (preset corag-paper: 20).
     """
 
     name: ClassVar[str] = "once"
