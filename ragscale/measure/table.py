@@ -170,7 +170,9 @@ def as_html(shown: FittedTable) -> str:
     # rich would show it in the notebook by itself, too
     console = Console(file=io.StringIO(), record=True, width=_WIDE, force_jupyter=False)
     console.print(shown)
-    return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.3">{code}</pre>')
+    # Notebooks wrap the lines of a <pre>: a table that is wider than the cell is scrolled instead.
+    style = "line-height:1.3;white-space:pre;overflow-x:auto"
+    return console.export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>')
 
 
 def _share(of: tuple[int, int] | None) -> str:

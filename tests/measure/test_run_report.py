@@ -691,5 +691,7 @@ def test_a_report_and_means_are_short_where_they_are_shown(tmp_path: Path) -> No
     assert "chain" in shown.partition("<pre")[2]
     assert json.loads(json.dumps(report)) == report
     assert repr(means) == "{" + ", ".join(f"{key!r}: F1 0.50 of 4" for key in run.cells) + "}"
-    assert "chain" in means._repr_html_()  # type: ignore[attr-defined]
+    table = means._repr_html_()  # type: ignore[attr-defined]
+    assert "chain" in table
+    assert "white-space:pre;overflow-x:auto" in table  # a notebook's own style wraps the lines of a <pre>
     assert write(tmp_path / "none", questions(1), [Made("once", [])]).reports() == {}
