@@ -46,18 +46,18 @@ def fetch(
     for name in [only] if only else list(pinned.MODELS):
         model = pinned.model(name)
         if not pinned.damage(name):
-            paths[name] = str(pinned.path(name))
-            continue
-        if not console.is_terminal:  # a log: a line instead of a bar
-            typer.echo(f"Fetching {model.title} ({model.size / 1e6:,.0f} MB)", err=True)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task(model.title, total=model.size)
-            paths[name] = str(fetch_model(name, report=partial(_show, progress, task)))
+            found = pinned.path(name)
+        else:
+            if not console.is_terminal:  # a log: a line instead of a bar
+                typer.echo(f"Fetching {model.title} ({model.size / 1e6:,.0f} MB)", err=True)
+            with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+                task = progress.add_task(model.title, total=model.size)
+                found = fetch_model(name, report=partial(_show, progress, task))
+        paths[name] = str(found)
+        if not as_json:
+            typer.echo(f"{name}: {found}")
     if as_json:
         print_json(paths)
-        return
-    for name, path in paths.items():
-        typer.echo(f"{name}: {path}")
 
 
 def _show(progress: Progress, task: TaskID, done: int) -> None:

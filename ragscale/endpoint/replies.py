@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
-from ragscale.text import encodable
+from ragscale.text import encodable, masked
 from ragscale.types import ToolCall, Usage
 
 __all__ = [
@@ -532,8 +532,8 @@ def said(body: Any, hidden: Sequence[str] = ()) -> tuple[str, str]:
             inner = f"{inner}: {raw}"
         body = inner
     words = encodable(body) if isinstance(body, str) else ""
-    for secret in hidden:  # before anything is cut, which would leave the beginning of one
-        words, names = words.replace(secret, "***"), [name.replace(secret, "***") for name in names]
+    # before anything is cut, which would leave the beginning of one
+    words, names = masked(words, hidden), [masked(name, hidden) for name in names]
     more = [
         encodable(name[:40]) for name in dict.fromkeys(names) if name not in words and name not in ("body", "fault")
     ]

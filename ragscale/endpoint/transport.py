@@ -33,7 +33,7 @@ from ragscale.endpoint.replies import failure, said, status
 from ragscale.endpoint.retry import attempts
 from ragscale.endpoint.urls import server_url
 from ragscale.errors import EndpointError, InvalidInput, ModelError
-from ragscale.text import encodable
+from ragscale.text import encodable, masked
 from ragscale.types import Spend
 
 __all__ = [
@@ -459,9 +459,7 @@ class Transport:
         return said(value, self._secrets())[0]
 
     def _masked(self, text: str) -> str:
-        for secret in self._secrets():
-            text = text.replace(secret, "***")
-        return text
+        return masked(text, self._secrets())
 
     def _secrets(self) -> list[str]:
         """Texts that requests carry and no message may hold: the key, and headers and parameters that are called so.

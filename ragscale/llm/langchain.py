@@ -19,6 +19,7 @@ from ragscale.llm.continuing import is_open
 from ragscale.llm.manners import Manners
 from ragscale.llm.notices import Notices
 from ragscale.llm.tokens import Reports, TokenEstimator, floor, offered
+from ragscale.text import masked
 from ragscale.types import Message, Spend, Tool
 
 if TYPE_CHECKING:
@@ -282,8 +283,7 @@ class LangChainLLM:
 
     def _shown(self, text: str) -> str:
         """The start of a provider's text, without keys."""
-        for secret in self._secrets():
-            text = text.replace(secret, "***")
+        text = masked(text, self._secrets())
         return " ".join(text.split())[:_SAID].rstrip(".")
 
     def _secrets(self) -> list[str]:

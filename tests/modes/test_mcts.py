@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from doubles import digest, move_of, never_repeating, of, run, scripted
 
 from ragscale.answer import Answer
 from ragscale.errors import ModelError
-from ragscale.llm.scripted import ScriptedCall
+from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.modes import Chain, Mcts, Mode, Once, Vote
 from ragscale.types import Message
 
@@ -70,6 +70,21 @@ def searched(mode: Mcts, seed: int, *, early: bool) -> Answer:
         return never_repeating(messages, call)
 
     return run(mode, llm=scripted(script), seed=seed)[0]
+
+
+def answering(answers: Sequence[str], ratings: Mapping[str, int]) -> ScriptedLLM:
+    """A model that gives these answers one after the other, and rates each as it is told."""
+    said = iter(answers)
+
+    def script(messages: Sequence[Message], call: ScriptedCall) -> Any:
+        if "rating" in str(call.schema):
+            [text] = [text for text in ratings if f"answer: {text}" in messages[-1]["content"]]
+            return json.dumps({"rating": ratings[text]})
+        if move_of(call) == "answer":
+            return json.dumps({"answer": next(said), "documents": [1]})
+        return never_repeating(messages, call)
+
+    return scripted(script)
 
 
 @pytest.mark.parametrize("early", [False, True])
@@ -146,31 +161,12 @@ def test_nothing_goes_on_from_a_chain_of_all_steps_though_its_answer_failed() ->
 def test_a_tie_is_told_and_goes_to_the_higher_score_then_to_the_earliest(
     mode: Mode, answers: list[str], ratings: dict[str, int], expected: str
 ) -> None:
-    said = iter(answers)
-
-    def script(messages: Sequence[Message], call: ScriptedCall) -> Any:
-        if "rating" in str(call.schema):
-            [text] = [text for text in ratings if f"answer: {text}" in messages[-1]["content"]]
-            return json.dumps({"rating": ratings[text]})
-        if move_of(call) == "answer":
-            return json.dumps({"answer": next(said), "documents": [1]})
-        return never_repeating(messages, call)
-
-    answer, _ = run(mode, llm=scripted(script))
+    answer, _ = run(mode, llm=answering(answers, ratings))
     [note] = [event.note for event in of(answer, "select") if event.choices]
     assert (answer.text, note) == (expected, "a tie of 2 answers")
 
 
 @pytest.mark.parametrize("answers", [["Rome", "Rome", "Paris"], ["Rome", "Paris", "Rome"], ["Paris", "Rome", "Rome"]])
 def test_the_answer_is_the_plurality_of_all_rollouts_whatever_their_rewards(answers: list[str]) -> None:
-    said = iter(answers)
-
-    def script(messages: Sequence[Message], call: ScriptedCall) -> Any:
-        if "rating" in str(call.schema):
-            return json.dumps({"rating": 9 if "answer: Paris" in messages[-1]["content"] else 2})
-        if move_of(call) == "answer":
-            return json.dumps({"answer": next(said), "documents": [1]})
-        return never_repeating(messages, call)
-
     mode = Mcts(of=Chain(steps=1, question_k=0), rollouts=3, width=1, expand=3, scorer="judge")
-    assert run(mode, llm=scripted(script))[0].text == "Rome"
+    assert run(mode, llm=answering(answers, {"Rome": 2, "Paris": 9}))[0].text == "Rome"

@@ -26,6 +26,7 @@ from ragscale.endpoint.http import (
 from ragscale.endpoint.urls import server_url
 from ragscale.errors import IndexServerError, InvalidInput
 from ragscale.index.remote.replies import FAILURE
+from ragscale.text import masked
 
 __all__ = ["Client", "TooLargeError"]
 
@@ -173,7 +174,7 @@ class Client:
         except ValidationError as error:
             if page := html_page(body):
                 raise IndexServerError(
-                    f"{self.url}{path} answered with {page.replace(token, '***') if token else page}",
+                    f"{self.url}{path} answered with {masked(page, [token] if token else [])}",
                     "Check that the URL is an index server's: this may be a login or another web page."
                     f"{proxy_beside(self.url)}",
                 ) from None

@@ -22,10 +22,10 @@ FEWEST = 8
 _MANY = 0.05
 """Share of failed questions from which the answer tells them."""
 
-_CHEAPER = 0.9
+_SAVING = 0.9
 """Share of the best cell's cost below which an equivalent one is used in its place: less is no saving."""
 
-_CHEAP = 0.5
+_HALF = 0.5
 """Share of the best cell's cost up to which an undecided one is named as a saving."""
 
 
@@ -68,7 +68,7 @@ def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> 
     cost = {cell: measured.mean(AXES[group.axis], cell) for cell in group.cells}
     against = {cell: found for cell in group.cells if cell != best and (found := group.between(best, cell)) is not None}
     equal = [cell for cell, found in against.items() if found.verdict == "equivalent"]
-    chosen = min([best, *(cell for cell in equal if cost[cell] < _CHEAPER * cost[best])], key=cost.__getitem__)
+    chosen = min([best, *(cell for cell in equal if cost[cell] < _SAVING * cost[best])], key=cost.__getitem__)
     at = f"{_at(measured, group)} "
     of = phrases.interval(data[chosen]["score"])
     n = data[best]["score"]["n"]
@@ -131,14 +131,13 @@ def _instead(measured: Measured, more: Advice, less: Advice) -> str:
 
 def opening(measured: Measured) -> str | None:
     """The only sentence of a run in which every question failed; None else."""
-    stops = measured.texts["stop_reason"][measured.known]
-    if not all(stop == "failed" for stop in stops):
+    if not all(map(measured.nothing_ran, range(len(measured.cells)))):
         return None
     reasons = Counter(str(reason) for reason in measured.texts["reason"][measured.known])
     reason, times = reasons.most_common(1)[0]
     return (
-        f"Nothing is measured: all {counted(len(stops), 'run')} failed. The most frequent reason ({times} of them): "
-        f"{reason.rstrip('.')}. The same sweep tries them again."
+        f"Nothing is measured: all {counted(reasons.total(), 'run')} failed. The most frequent reason ({times} of "
+        f"them): {reason.rstrip('.')}. The same sweep tries them again."
     )
 
 
@@ -328,9 +327,11 @@ def _cheaper(
     name: Callable[[int], str],
 ) -> str:
     """A further sentence on the best of the cells that may be as good at half the cost or less; empty without one."""
-    open_ = [cell for cell, found in against.items() if found.verdict == "undecided"]
-    shares = {cell: share for cell in open_ if (share := phrases.ratio(cost[cell], cost[group.cells[0]])) is not None}
-    half = [cell for cell, share in shares.items() if share <= _CHEAP and data[cell]["score"]["value"]]
+    undecided = [cell for cell, found in against.items() if found.verdict == "undecided"]
+    shares = {
+        cell: share for cell in undecided if (share := phrases.ratio(cost[cell], cost[group.cells[0]])) is not None
+    }
+    half = [cell for cell, share in shares.items() if share <= _HALF and data[cell]["score"]["value"]]
     if not half:
         return ""
     best = min(half, key=lambda cell: (-(data[cell]["score"]["value"] or 0.0), cost[cell]))
