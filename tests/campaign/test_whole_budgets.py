@@ -13,16 +13,23 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any, ClassVar
 
 import pytest
 from campaign import impatient
-from fake_kinds import Fake, Fakes, Kind
+from fake_kinds import HARD, Fake, Fakes, Kind
+from langgraph.graph import END
 from reader import CORPUS, Reader, questions
 
 from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.index import Index
 from ragscale.measure.metrics import exact_match, f1
+from ragscale.modes import Mode
+from ragscale.modes.core.graph import ModeGraph
+from ragscale.modes.core.moves import Moves
+from ragscale.modes.core.nodes import node
+from ragscale.modes.core.state import State, Update
 
 pytestmark = pytest.mark.filterwarnings("ignore::ragscale.llm.ModelWarning")
 
@@ -32,6 +39,35 @@ USED = 0.85
 """The share of its tokens that a run must have had before it may end for want of them: on the average of the runs."""
 CUT = 1 / 40
 """The share of questions that an estimate on the high side may end one step earlier; none scores lower for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Small(Mode):
+    """Reads one passage again and again until the budget ends: its moves are the smallest, so that what it leaves is
+    what the ledger cannot let it use."""
+
+    name: ClassVar[str] = "small"
+
+    @property
+    def looks(self) -> int:
+        return self.context
+
+    def graph(self) -> ModeGraph:
+        async def read(moves: Moves, state: State) -> Update:
+            query = f"{state['question']} ({len(state['trace'])})"
+            await moves.put(moves.profile.read(query, [moves.passage(state["seen"][0])]))
+            return {}
+
+        async def again(state: State) -> str:
+            return "answer" if state["stop"] else "read"
+
+        graph = ModeGraph(State, self.asks)
+        self.begin(graph, "read")
+        graph.add_node("read", node(read))
+        graph.add_node("answer", self.closing())
+        graph.add_conditional_edges("read", again, ["read", "answer"])
+        graph.add_edge("answer", END)
+        return graph
 
 
 @dataclass(frozen=True)
@@ -55,14 +91,14 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     path = tmp_path_factory.mktemp("whole") / "index"
     with Index.build([CORPUS / "passages.jsonl"], path, embedder="none") as index, Fakes() as fakes, impatient():
 
-        def ask(most: int, mode: str, tokens: int, *, curious: bool = False, **manners: str | int) -> list[Run]:
+        def ask(most: int, mode: str | Mode, tokens: int, *, curious: bool = False, **manners: str | int) -> list[Run]:
             fake = fakes.add(Kind(window_in="max_model_len", **manners), Reader(curious=curious))  # type: ignore[arg-type]
             return asyncio.run(_ask(index, fake, most, mode, tokens))
 
         yield ask
 
 
-async def _ask(index: Index, fake: Fake, most: int, mode: str, tokens: int) -> list[Run]:
+async def _ask(index: Index, fake: Fake, most: int, mode: str | Mode, tokens: int) -> list[Run]:
     agent = Agent(index, fake.spec, mode, Budget(tokens=tokens))
     await agent.llm.capabilities()  # so that what follows is the questions'
     truth, runs = fake.truth[""], []
@@ -91,11 +127,11 @@ def compare(ask: Ask, most: int, mode: str, tokens: int, tokenizer: str) -> None
     assert fmean(r.used for r in bounded) >= USED * fmean(r.used for r in counted), shown
 
 
-def whole(ask: Ask, most: int, mode: str, tokens: int, **manners: str | int) -> None:
+def whole(ask: Ask, most: int, mode: str | Mode, tokens: int, **manners: str | int) -> None:
     """Of a model that never has enough: a run ends by its budget when that is used up.
 
-    From 8,000 tokens on: of less, a step and the closing answer are so large a part that what is left may be more than
-    the rest of 15 %, and pays for no step.
+    Modes from 8,000 tokens on: of less, a step and the closing answer are so large a part that what is left may be more
+    than the rest of 15 %, and pays for no step.
     """
     runs = ask(most, mode, tokens, curious=True, **manners)
     assert ended(runs) >= 0.95 * most, shape(runs)
@@ -119,6 +155,44 @@ def test_a_run_that_wants_more_uses_its_budget(ask: Ask, route: str) -> None:
 def test_a_model_that_thinks_uses_its_budget(ask: Ask) -> None:
     # 68 % before what is kept for the closing answer followed the thoughts that were seen
     whole(ask, 6, "chain(steps=50)", 8_000, route="vllm", tokenizer="wordpiece", thought=150)
+
+
+KNOWN: list[dict[str, Any]] = [
+    *({"route": route} for route in ("vllm", "llama", "")),
+    *({"usage": usage} for usage in HARD[1:]),
+    {"route": "vllm", "usage": "absent"},
+]
+"""Servers of which the true count is known: by a tokenizer, by their usage, or by both."""
+
+
+@pytest.mark.parametrize("tokens", [2_000, 4_000])
+@pytest.mark.parametrize("manners", [{"route": "vllm"}, {"route": ""}], ids=str)
+def test_moves_that_are_small_use_any_budget(ask: Ask, manners: dict[str, Any], tokens: int) -> None:
+    for tokenizer in TOKENIZERS:
+        whole(ask, 3, Small(), tokens, tokenizer=tokenizer, **manners)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokens", [2_000, 4_000, 8_000, 16_000])
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("manners", KNOWN, ids=str)
+def test_moves_that_are_small_use_any_budget_on_any_server(
+    ask: Ask, manners: dict[str, Any], tokenizer: str, tokens: int
+) -> None:
+    whole(ask, 8, Small(), tokens, tokenizer=tokenizer, **manners)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokens", [8_000, 16_000])
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("route", ["vllm", ""])
+@pytest.mark.parametrize("thought_in", ["reasoning_content", "tags", "end_tag", "hidden"])
+@pytest.mark.parametrize("thought", [150, 300])
+def test_moves_that_are_small_and_think_use_their_budgets(
+    ask: Ask, thought: int, thought_in: str, route: str, tokenizer: str, tokens: int
+) -> None:
+    """Of less than 8,000 tokens a thought is so large a part that what is kept for one may be more than 15 %."""
+    whole(ask, 8, Small(), tokens, tokenizer=tokenizer, route=route, thought=thought, thought_in=thought_in)
 
 
 @pytest.mark.slow
