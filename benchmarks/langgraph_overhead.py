@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import statistics
 import time
@@ -24,12 +25,14 @@ from langgraph.graph import END, START, StateGraph
 
 from ragscale.agent import Agent
 from ragscale.budget import Ledger
-from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
+from ragscale.llm.base import Generation, Score
+from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import Mode, Vote, spec
 from ragscale.modes.core.moves import Context
 from ragscale.modes.core.state import initial
-from ragscale.types import Hit, Message, Passage
+from ragscale.types import Hit, Message, Passage, Usage
 
+_PROMPT = 400  # tokens
 QUESTION = "Who is older, the director of Jaws or the director of Alien?"
 
 
@@ -54,14 +57,35 @@ class Instant:
         """Nothing is open."""
 
 
-def reply(messages: Sequence[Message], call: ScriptedCall) -> str:
-    """A sub-query that was not asked before, as often as one is wanted; else a text that any move can read."""
-    queries = [f"query {call.index}"]
-    if call.schema and call.schema.get("type") == "array":
-        return json.dumps(queries)
-    if call.schema and "queries" in json.dumps(call.schema) and len(messages) < 6:
-        return json.dumps({"think": "", "queries": queries})
-    return json.dumps({"facts": "", "think": "", "documents": [1], "answer": "Ridley Scott"})
+class Immediate(ScriptedLLM):
+    """A model that answers at once and counts nothing: every prompt has as many tokens.
+
+    Where a sub-query is wanted it asks one that was not asked before; else it writes a text that any move can read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda messages, call: "", score=lambda messages, text: -1.0)
+        self._numbers = itertools.count()
+
+    async def count_tokens(self, messages: Sequence[Message], **_: Any) -> int:
+        """Always the same."""
+        return _PROMPT
+
+    async def generate(
+        self, messages: Sequence[Message], *, n: int = 1, schema: dict[str, Any] | None = None, **_: Any
+    ) -> Generation:
+        """`n` samples of one text."""
+        queries = [f"query {next(self._numbers)}"]
+        text = json.dumps({"facts": "", "think": "", "documents": [1], "answer": "Ridley Scott"})
+        if schema and schema.get("type") == "array":
+            text = json.dumps(queries)
+        elif schema and "queries" in json.dumps(schema) and len(messages) < 6:
+            text = json.dumps({"think": "", "queries": queries})
+        return Generation([text] * n, Usage(_PROMPT, 16 * n), ["stop"] * n, [-1.0] * n)
+
+    async def score(self, messages: Sequence[Message], continuation: str) -> Score:
+        """Always the same."""
+        return Score(-1.0, Usage(_PROMPT, 2))
 
 
 async def walk(graph: Any, context: Context) -> list[str]:
@@ -135,7 +159,7 @@ async def nesting(mode: Mode, runs: int) -> dict[str, float]:
 
 async def speed(mode: Mode, questions: int) -> float:
     """Questions a second, eight in flight; the first ones warm up."""
-    with Agent(Instant(), ScriptedLLM(reply, score=lambda messages, text: -1.0), mode) as agent:  # type: ignore[arg-type]
+    with Agent(Instant(), Immediate(), mode) as agent:  # type: ignore[arg-type]
         await agent.abatch([QUESTION] * 8)
         start = time.perf_counter()
         await agent.abatch([QUESTION] * questions)
@@ -144,7 +168,7 @@ async def speed(mode: Mode, questions: int) -> float:
 
 async def contexts() -> Callable[[], Context]:
     """Makes the context of a run: a model and an index that answer at once."""
-    model = ScriptedLLM(reply, score=lambda messages, text: -1.0)
+    model = Immediate()
     capabilities = await model.capabilities()
     return lambda: Context(index=Instant(), llm=model, ledger=Ledger(), capabilities=capabilities)
 

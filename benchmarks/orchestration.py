@@ -22,10 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from langgraph_overhead import QUESTION, Instant, bare, contexts, reply, walk
+from langgraph_overhead import QUESTION, Immediate, Instant, bare, contexts, walk
 
 from ragscale.agent import Agent
-from ragscale.llm.scripted import ScriptedLLM
 from ragscale.modes import spec
 
 _PAGE = 4096  # bytes, as /proc counts memory
@@ -42,15 +41,13 @@ async def _measure(label: str, questions: int, flight: int) -> dict[str, Any]:
     [mode] = spec.parse_list(label)
     nodes = await walk(mode.graph().compile(), (await contexts())())
     plain = bare(nodes)
-    llm = ScriptedLLM(reply, score=lambda messages, text: -1.0)
     each = max(1, questions // _ROUNDS)
     mine, langgraph, megabytes = list[float](), list[float](), list[int]()
-    with Agent(Instant(), llm, mode) as agent:  # type: ignore[arg-type]
+    with Agent(Instant(), Immediate(), mode) as agent:  # type: ignore[arg-type]
         for part in range(-1, _ROUNDS):
             busy = time.process_time()
             await agent.abatch([f"{QUESTION} {part}"] * (each if part >= 0 else flight), concurrency=flight)
             own = time.process_time() - busy
-            llm.calls.clear()  # the model double keeps every call
             gc.collect()
             busy = time.process_time()
             for _ in range(each):

@@ -166,6 +166,8 @@ class Ledger:
         self._most = Spend()  # that may be held for it
         self._released = False
         self._start = self._clock() - elapsed
+        self._limited = {name for led in self._family for name in led.budget.limits}
+        """Dimensions that it or a ledger around it limits."""
 
     @property
     def spent(self) -> Spend:
@@ -193,15 +195,15 @@ class Ledger:
 
         The closing answer's share is not counted as left while it is held; released, it is left to this ledger alone.
         """
+        if dimension not in self._limited:
+            return math.inf
         with self._lock:
             return min((left for left, _ in self._lefts(dimension, clock)), default=math.inf)
 
     def limit(self, dimension: str) -> float:
         """The tightest limit of the family in one dimension; infinite if open."""
-        return min(
-            (getattr(led.budget, dimension) for led in self._family if getattr(led.budget, dimension) is not None),
-            default=math.inf,
-        )
+        limits = [getattr(led.budget, dimension) for led in self._family] if dimension in self._limited else []
+        return min((limit for limit in limits if limit is not None), default=math.inf)
 
     def check_path(self, wanted: Mapping[str, float], clock: Spend) -> None:
         """Make sure that amounts of the limits in `ALONG` are left for a branch whose critical path is at `clock`.
@@ -285,7 +287,7 @@ class Ledger:
             held, own = _held(wanted), self._own()
             more = held - own
             for led in self._family:
-                for dimension in _SUMMED:
+                for dimension in filter(self._limited.__contains__, _SUMMED):
                     amount = getattr(more, dimension)
                     # What costs nothing of an overrun dimension is still allowed.
                     if getattr(held, dimension) and amount > led._left(dimension):
