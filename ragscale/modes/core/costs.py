@@ -325,6 +325,22 @@ class Room:
         """The greatest number, `upto` at most, of which it pays the cost, which grows with the number; 0 for none."""
         return bisect(range(1, upto + 1), False, key=lambda n: not self.pays(cost(n)))
 
+    def in_turn(
+        self, most: int, width: int, first: Callable[[int], Spend], more: Callable[[int, int], Spend]
+    ) -> tuple[Cost, int]:
+        """Cost and number of the rounds that it pays one after another: all of full width, and a narrower last one.
+
+        Args:
+            most: Rounds at most.
+            width: Queries of the last one at most; 0 for none.
+            first: Cost of the first so many in full, which grows with their number.
+            more: Cost of one after so many, with so many queries.
+        """
+        done = self.most(most, first)
+        spend = Cost.of(first(done))
+        few = self.less(spend).most(width if done < most else 0, lambda few: more(done, few))
+        return (spend + more(done, few), done + 1) if few else (spend, done)
+
     def layers(self, need: Spend, most: int) -> int:
         """Layers one after another, each of which costs `need`, that it is to be shared by: as many as it pays, `most`
         at most, and one at least."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from langgraph.graph import END, START
@@ -83,10 +84,7 @@ class React(Planning):
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many turns as can be paid: each shows what those before it found."""
-        turns = room.most(self.turns, lambda n: self._turns(costs, n))
-        spend, most = self._turns(costs, turns), self.width if turns < self.turns else 0
-        if few := room.less(spend).most(most, lambda few: self._turn(costs, turns, few)):
-            return Forecast(spend + self._turn(costs, turns, few), {"turns": turns + 1})
+        spend, turns = room.in_turn(self.turns, self.width, partial(self._turns, costs), partial(self._turn, costs))
         return Forecast(spend, {"turns": turns})
 
     def _turns(self, costs: Costs, n: int) -> Cost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from langgraph.graph import END
@@ -66,11 +67,10 @@ class Revise(Planning):
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """As many revisions as can be paid, the last with fewer queries."""
-        n = room.most(self.rounds, lambda n: self._revisions(costs, n))
-        spend, most = self._revisions(costs, n), self.max_queries if n < self.rounds else 0
-        if few := room.less(spend).most(most, lambda few: self._revision(costs, n, few)):
-            return Forecast(spend + self._revision(costs, n, few), {"rounds": n + 1})
-        return Forecast(spend, {"rounds": n})
+        spend, rounds = room.in_turn(
+            self.rounds, self.max_queries, partial(self._revisions, costs), partial(self._revision, costs)
+        )
+        return Forecast(spend, {"rounds": rounds})
 
     def graph(self) -> ModeGraph:
         """look -> draft -> critique -> retrieve -> draft ... -> (answer)."""
