@@ -315,6 +315,11 @@ class Room:
             parts.append(self.usd / dollars)
         return _whole(min(parts, default=math.inf))
 
+    def branches(self, need: Spend, most: int) -> int:
+        """Branches side by side that it pays, each of which costs `need`: `most` at most, and none where its critical
+        path is too short for one."""
+        return int(min(most, self.times(need))) if self.reaches(need) else 0
+
     def turns(self, need: Spend) -> float:
         """Turns one after another that it pays, each of which costs `need`."""
         cost = Cost.of(need)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean
 from typing import Annotated, Any, ClassVar
 
 from langgraph.graph import END
@@ -21,16 +19,14 @@ from ragscale.modes.core.moves import Moves, share
 from ragscale.modes.core.nesting import Continuing
 from ragscale.modes.core.nodes import node, send
 from ragscale.modes.core.scorers import SCORERS, Scorer, ScorerName
-from ragscale.modes.core.state import Outcome, State, Update
+from ragscale.modes.core.state import State, Update
 from ragscale.modes.core.voting import plurality, stopped
+from ragscale.modes.search.uct import RolloutTree
 from ragscale.modes.sequential.chain import Chain
-from ragscale.prompts import Step, normalise
+from ragscale.prompts import Step
 from ragscale.types import Spend
 
 __all__ = ["Mcts"]
-
-Path = tuple[str, ...]
-"""A node of the tree: the sub-queries on the way to it, normalised. The root is ``()``."""
 
 
 class _MctsState(State, total=False):
@@ -98,17 +94,15 @@ class Mcts(Continuing):
         children."""
         score, later = self.score_cost(costs), self.going_on(1)
         spend, done, shape = Spend(), 0, dict[str, Any]()
-        while done < self.rollouts and (not done or self.deepest > 1):
+        while not done or self.deepest > 1:
             left = room.less(spend)
-            width = self._side_by_side(costs, left, done)
+            width = min(self._side_by_side(costs, left, done), self.rollouts if done else self.expand)
             if not width:
                 break
-            width = width if done else min(width, self.expand)
-            layers = self._layers(costs, left, done, width)
-            reward = score if done or width * layers > 1 else Spend()
+            layers, runs = self._dealt(costs, left, done, width)
+            reward = score if done or runs > 1 else Spend()
             of = later.of if done else self.of
-            part = left.dealt(width, layers, min(self.rollouts - done, width * layers)).less(reward)
-            each = of.forecast(costs, part, looked=True)
+            each = of.forecast(costs, left.dealt(width, layers, runs).less(reward), looked=True)
             batch = beside(each.spend + reward, width)
             # All others at once where they can be paid: there may be any number of them.
             rest = (self.rollouts - done) // width if done else 1
@@ -133,111 +127,60 @@ class Mcts(Continuing):
     async def _select(self, moves: Moves, state: _MctsState) -> Update:
         """Choose the nodes that the next rollouts go on from; none where rollouts, budget or nodes are used up."""
         moves.give_up_closing()
-        costs = moves.costs(state)
-        done, room = state["outcomes"], moves.room
-        width = self._side_by_side(costs, room, len(done))
-        leaves: list[list[Step]] = []
-        for _ in range(width):
-            leaf = self._leaf(done, state.get("starts", []), [_path(leaf) for leaf in leaves])
-            if leaf is None:
-                break
-            leaves.append(leaf)
-        full = min(self.width, self.rollouts - len(done))
+        costs, room, done = moves.costs(state), moves.room, len(state["outcomes"])
+        width, full = self._side_by_side(costs, room, done), min(self.width, self.rollouts - done)
+        leaves = self._tree(state).leaves(width)
         if width < full:
             moves.note("select", f"{len(leaves)} of {full} rollouts", status="narrowed")
         if width and not leaves:
-            moves.note("select", f"every path has ended: {len(done)} of {self.rollouts} rollouts", status="enough")
+            moves.note("select", f"every path has ended: {done} of {self.rollouts} rollouts", status="enough")
         if any(leaves):
             moves.note(
                 "select", "the further rollouts go on from", status="kept",
                 output=[leaf[-1]["query"] if leaf else state["question"] for leaf in leaves],
             )  # fmt: skip
         branches = max(1, len(leaves))
-        layers = self._layers(costs, room, len(done), branches)
-        part = share(moves, branches, layers=layers, runs=min(self.rollouts - len(done), branches * layers))
+        layers, runs = self._dealt(costs, room, done, branches)
+        part = share(moves, branches, layers=layers, runs=runs)
         return {
-            "leaves": leaves,
-            "scored": bool(done) or branches * layers > 1,
-            "starts": [len(leaf) for leaf in leaves],
-            "part": part,
-            "typical": costs.means,
-            "held": 0,
-        }
+            "leaves": leaves, "scored": bool(done) or runs > 1, "starts": [len(leaf) for leaf in leaves], "part": part,
+            "typical": costs.means, "held": 0,
+        }  # fmt: skip
+
+    def _tree(self, state: _MctsState) -> RolloutTree:
+        return RolloutTree(
+            done=state["outcomes"], starts=state.get("starts", []), expand=self.expand, deepest=self.deepest,
+            exploration=self.exploration,
+        )  # fmt: skip
 
     async def _to_rollouts(self, state: _MctsState) -> list[Send] | str:
         if state["stop"]:
             return "vote" if state["outcomes"] else "answer"
-        first = len(state["outcomes"])
+        done, leaves = len(state["outcomes"]), state["leaves"]
+        fewer = f"rollouts of {self.name}" if done or len(leaves) > 1 else ""
         return [
             send(
-                "rollout",
-                state,
-                str(i),
-                temperature=self.temperature if i else 0.0,
-                fewer=f"rollouts of {self.name}" if first or len(state["leaves"]) > 1 else "",
-                chain=leaf,
+                "rollout", state, str(i), temperature=self.temperature if i else 0.0, fewer=fewer, chain=leaf,
                 scored=state["scored"],
             )
-            for i, leaf in enumerate(state["leaves"], first)
-        ] or "vote"
+            for i, leaf in enumerate(leaves, done)
+        ] or "vote"  # fmt: skip
 
     async def _vote(self, moves: Moves, state: _MctsState) -> Update:
         return {**stopped(state["outcomes"]), **plurality(moves, state["outcomes"])}
 
-    def _leaf(self, done: Sequence[Outcome], starts: Sequence[int], batch: list[Path]) -> list[Step] | None:
-        """The chain of the node that the next rollout goes on from; None where every path has ended.
-
-        The tree is a function of the rollouts done, of where they started, and of where those of the `batch` will.
-        """
-        paths = [_path(outcome["chain"]) for outcome in done]
-        # A chain that was cut short can go on; one that came to its own end cannot.
-        ended = {path for outcome, path in zip(done, paths, strict=True) if not outcome["stop"]}
-        rewards = _rescaled([outcome["score"] for outcome in done])
-        begun = [*(path[:start] for path, start in zip(paths, starts, strict=True)), *batch]
-        chains: dict[Path, list[Step]] = {(): []}
-        for outcome, path in zip(done, paths, strict=True):
-            for length in range(1, len(path) + 1):
-                chains.setdefault(path[:length], outcome["chain"][:length])
-
-        def visits(at: Path) -> int:
-            return sum(path[: len(at)] == at for path in [*paths, *batch])
-
-        def bound(at: Path) -> float:
-            mean = fmean(reward for path, reward in zip(paths, rewards, strict=True) if path[: len(at)] == at)
-            return mean + self.exploration * math.sqrt(math.log(visits(at[:-1])) / visits(at))
-
-        def descend(at: Path) -> Path | None:
-            if begun.count(at) < self.expand and at not in ended and len(at) < self.deepest:
-                return at
-            children = [path for path in chains if path and path[:-1] == at]
-            below = map(descend, sorted(children, key=bound, reverse=True))
-            return next((leaf for leaf in below if leaf is not None), None)
-
-        leaf = descend(())
-        return None if leaf is None else chains[leaf]
-
     def _side_by_side(self, costs: Costs, room: Room, done: int) -> int:
         """Rollouts at once that `room` pays for, now that so many are done; one at least, if none is."""
         least, _ = self.inner_cost(costs)
-        width = int(min(self.width, self.rollouts - done, room.times(least))) if room.reaches(least) else 0
-        return max(width, 0 if done else 1)
+        return max(room.branches(least, min(self.width, self.rollouts - done)), 0 if done else 1)
 
-    def _layers(self, costs: Costs, room: Room, done: int, branches: int) -> int:
-        """Batches of so many rollouts that `room` is to be shared by: none gets less than a rollout needs."""
+    def _dealt(self, costs: Costs, room: Room, done: int, branches: int) -> tuple[int, int]:
+        """Batches of so many rollouts that `room` is shared by, none of which gets less than a rollout needs, and the
+        rollouts of them all."""
         least, _ = self.inner_cost(costs)
-        return room.layers(beside(least, branches), self._batches(done, branches))
+        layers = room.layers(beside(least, branches), self._batches(done, branches))
+        return layers, min(self.rollouts - done, branches * layers)
 
     def _batches(self, done: int, branches: int) -> int:
         """Batches to come, now that so many rollouts are done: one of so many, and full ones."""
         return 1 + math.ceil(max(0, self.rollouts - done - branches) / self.width)
-
-
-def _path(chain: Sequence[Step]) -> Path:
-    return tuple(normalise(step["query"]) for step in chain)
-
-
-def _rescaled(scores: Sequence[float | None]) -> list[float]:
-    """Rewards from 0 to 1, the worst and the best so far; 0 without a score, and 0.5 where all are equal."""
-    known = [score for score in scores if score is not None]
-    low, high = min(known, default=0.0), max(known, default=0.0)
-    return [0.0 if score is None else (score - low) / (high - low) if high > low else 0.5 for score in scores]

@@ -192,5 +192,4 @@ class Muse(Continuing):
     def _affordable(self, costs: Costs, room: Room) -> int:
         """Branches that `room` pays for at their least, with the reports of all runs."""
         least = Cost.of(self.inner_cost(costs)[0]) + self._report
-        left = room.less(self._report)
-        return int(min(self.branches, left.times(least))) if left.reaches(least) else 0
+        return room.less(self._report).branches(least, self.branches)
