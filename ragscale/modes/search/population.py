@@ -1,18 +1,22 @@
-"""Populations of `evolve`: individuals, who joins an island, who is fittest, and whose children are born next."""
+"""Populations of `evolve`: individuals on islands, who joins one, who is fittest, and whose children are born next."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from ragscale.language.answers import normal_answer
+from ragscale.modes.core.state import Scope, inside
 from ragscale.prompts import Step, normalise
 from ragscale.prompts.evolution import Told
+from ragscale.types import Choice
 
-__all__ = ["Individual", "best", "drawn", "join", "name", "told"]
+__all__ = ["Individual", "Islands", "drawn", "name", "recombined", "told"]
 
 _ORPHANS = 1 / 6
 """Probability of no parents, in each conversation after the first generation."""
@@ -32,24 +36,84 @@ class Individual(TypedDict):
     """The evaluator's feedback, for the critic."""
 
 
-def join(population: Sequence[Individual], island: list[int], newcomers: Iterable[int]) -> list[int]:
-    """Newcomers become members of an island, but for duplicates of plan and answer.
+@dataclass
+class Islands:
+    """Populations that evolve apart. Individuals are places in `population`, which has everyone ever born.
 
-    Returns:
-        Those who did.
+    An island that changes is a new list: those that a state holds stay as they are.
     """
-    known, joined = {_identity(population[n]) for n in island}, []
-    for n in newcomers:
-        if _identity(population[n]) not in known:
-            known.add(_identity(population[n]))
-            joined.append(n)
-    island += joined
-    return joined
 
+    population: Sequence[Individual]
+    members: list[list[int]]
+    """Of each island; an emigrant is a member of several."""
 
-def best(population: Sequence[Individual], among: Iterable[int]) -> list[int]:
-    """The fittest first, ties to the earliest."""
-    return sorted(among, key=lambda n: (-population[n]["support"], n))
+    def best(self, among: Iterable[int] | None = None) -> list[int]:
+        """The fittest first, ties to the earliest; by default of all."""
+        everyone = range(len(self.population)) if among is None else among
+        return sorted(everyone, key=lambda n: (-self.population[n]["support"], n))
+
+    def elites(self, most: int) -> list[int]:
+        """The best of all, without duplicates."""
+        return self._distinct(self.best())[:most]
+
+    def join(self, island: int, newcomers: Iterable[int]) -> list[int]:
+        """Make newcomers members of an island, but for duplicates.
+
+        Returns:
+            Those who are.
+        """
+        joined = self._distinct(newcomers, self.members[island])
+        self.members[island] = [*self.members[island], *joined]
+        return joined
+
+    def emigrate(self, source: int, most: int) -> tuple[int, list[int]]:
+        """Clone the best of an island into the next one, cyclic.
+
+        Returns:
+            The next island, and those who joined it: none where there is no other.
+        """
+        target = (source + 1) % len(self.members)
+        return target, self.join(target, self.best(self.members[source])[:most])
+
+    def refill(self, most: int, plans: Sequence[int]) -> list[int]:
+        """Empty the islands of lowest mean, `most` at most and never all, and refill them.
+
+        Returns:
+            The islands.
+        """
+        fitness = [[self.population[n]["support"] for n in island] for island in self.members]
+        ranked = sorted(range(len(fitness)), key=lambda island: fmean(fitness[island]) if fitness[island] else -1.0)
+        worst = sorted(ranked[: min(most, len(fitness) - 1)])
+        for island in worst:
+            self.members[island] = [*plans]
+        return worst
+
+    def parents(self, place: Sequence[int], seed: str, most: int, temperature: float) -> list[int]:
+        """Of the child that is to be born at a place: the last child of its conversation, or those that are `drawn`.
+
+        None in the first generation. Drawn by the seed and the conversation's name alone, so that a run repeats and is
+        resumed exactly.
+        """
+        generation, island, _, turn = place
+        if turn or not generation:
+            return [n for n, one in enumerate(self.population) if one["place"][:3] == place[:3]][-1:]
+        members = self.members[island]
+        fitness = [self.population[n]["support"] for n in members]
+        return [members[n] for n in drawn(random.Random(f"{seed}|{name(place)}"), fitness, most, temperature)]
+
+    def choices(self, scope: Scope, shown: Iterable[int], kept: Sequence[int]) -> list[Choice]:
+        """As the trace shows a choice of some among those."""
+        return [
+            Choice(inside(scope, name(one["place"])), one["support"], "kept" if n in kept else "pruned")
+            for n, one in ((n, self.population[n]) for n in shown)
+        ]
+
+    def _distinct(self, among: Iterable[int], beside: Sequence[int] = ()) -> list[int]:
+        """Those that are no duplicates, by plan and answer, of one another or of others `beside` them."""
+        first: dict[object, int] = {}
+        for n in (*beside, *among):
+            first.setdefault(_identity(self.population[n]), n)
+        return [n for n in first.values() if n not in beside]
 
 
 def drawn(source: random.Random, fitness: Sequence[float], most: int, temperature: float) -> list[int]:
@@ -71,9 +135,28 @@ def drawn(source: random.Random, fitness: Sequence[float], most: int, temperatur
     return found
 
 
-def _identity(one: Individual) -> tuple[tuple[str, ...], str]:
-    """Plan and answer, by which duplicates are told."""
-    return tuple(sorted(normalise(step["query"]) for step in one["chain"])), normal_answer(one["answer"])
+def recombined(
+    parents: Sequence[Individual], keep: Sequence[int] | None, queries: Iterable[str], most: int, longest: int
+) -> tuple[list[Step], list[str]]:
+    """The plan of a child: the steps of its parents that it keeps, which are found already, and its new queries.
+
+    Args:
+        parents: None for a draft.
+        keep: Numbers of the steps to keep, from 1 on, over all parents; None for those of the first parent.
+        queries: Asked for; in place of one that a parent has, that step is kept.
+        most: New queries.
+        longest: Steps of a plan; new ones come first.
+    """
+    steps = [step for parent in parents for step in parent["chain"]]
+    known: dict[str, Step] = {}
+    for step in steps:
+        known.setdefault(normalise(step["query"]), step)
+    kept = parents[0]["chain"] if keep is None else [steps[n - 1] for n in keep if n <= len(steps)]
+    asked = {normalise(query): query for query in queries}
+    again = [known[words] for words in asked if words in known]
+    chain = list({normalise(step["query"]): step for step in [*kept, *again]}.values())
+    new = [query for words, query in asked.items() if words not in known][:most]
+    return chain[: max(0, longest - len(new))], new
 
 
 def told(one: Individual) -> Told:
@@ -85,3 +168,8 @@ def name(place: Sequence[int]) -> str:
     """Name of the branch of a birth, within its run: generation, island, conversation, and turn from 1 on."""
     *conversation, turn = place
     return ".".join(map(str, [*conversation, *([turn] if turn else [])]))
+
+
+def _identity(one: Individual) -> tuple[tuple[str, ...], str]:
+    """Plan and answer, by which duplicates are told."""
+    return tuple(sorted(normalise(step["query"]) for step in one["chain"])), normal_answer(one["answer"])
