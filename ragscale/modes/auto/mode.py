@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-import math
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from langgraph.graph import END, START
 from langgraph.types import Send
 
-from ragscale.budget import Budget
 from ragscale.llm import ModelWarning
+from ragscale.modes.auto.caveats import other_budget, other_settings
 from ragscale.modes.auto.features import features
-from ragscale.modes.auto.policy import PLAIN, CellOf, Policy
+from ragscale.modes.auto.policy import PLAIN, Policy
 from ragscale.modes.core import mode as mode_module
 from ragscale.modes.core.costs import Cost, Costs, Forecast, Room
 from ragscale.modes.core.graph import ModeGraph
@@ -83,40 +81,37 @@ class Auto(Mode):
         return Policy.read(self.policy) if self.policy else PLAIN
 
     @functools.cached_property
-    def _modes(self) -> dict[str, tuple[CellOf, Mode]]:
-        """Modes of the policy by the name of their nodes; the first one begins the run."""
-        policy = self._policy
-        cells = [policy.fixed] if policy.fallback else [policy.first, *policy.actions]
-        found: dict[str, tuple[CellOf, Mode]] = {}
-        for cell in cells:
+    def _modes(self) -> dict[str, Mode]:
+        """Modes of the policy's cells by the name of their nodes; the first one begins the run."""
+        found: dict[str, Mode] = {}
+        for cell in self._policy.cells:
             mode = mode_module.registry.get(cell.mode) if self.policy else _OF_PLAIN[cell.mode]
             number = sum(name == mode.name or name.startswith(f"{mode.name}-") for name in (*found, *_NODES))
-            found[f"{mode.name}-{number + 1}" if number else mode.name] = cell, mode
+            found[f"{mode.name}-{number + 1}" if number else mode.name] = mode
         return found
 
     @property
-    def _first(self) -> tuple[str, CellOf, Mode]:
-        name, (cell, mode) = next(iter(self._modes.items()))
-        return name, cell, mode
+    def _first(self) -> Mode:
+        return next(iter(self._modes.values()))
 
     @property
-    def _further(self) -> dict[str, tuple[CellOf, Mode]]:
+    def _further(self) -> dict[str, Mode]:
         return dict([*self._modes.items()][1:])
 
     @property
     def asks(self) -> dict[str, Any]:
         """As of the first mode, whose log-probabilities no other needs."""
-        return {name: value for name, value in self._first[2].asks.items() if name != "logprobs"}
+        return {name: value for name, value in self._first.asks.items() if name != "logprobs"}
 
     @property
     def retrieves(self) -> bool:
         """Whether any of its modes does."""
-        return any(mode.retrieves for _, mode in self._modes.values())
+        return any(mode.retrieves for mode in self._modes.values())
 
     @property
     def calls_tools(self) -> bool:
         """Whether any of its modes does."""
-        return any(mode.calls_tools for _, mode in self._modes.values())
+        return any(mode.calls_tools for mode in self._modes.values())
 
     @property
     def closes(self) -> bool:
@@ -125,39 +120,38 @@ class Auto(Mode):
 
     def cost(self, costs: Costs) -> tuple[Spend, Spend]:
         """The first mode at its least; that and the dearest other one in full."""
-        least, full = self._first[2].cost(costs)
-        further = [self._on(mode, costs)[1] for _, mode in self._further.values()]
+        least, full = self._first.cost(costs)
+        further = [self._on(mode, costs)[1] for mode in self._further.values()]
         return least, full + max(further, key=lambda cost: cost.tokens, default=Cost())
 
     def course(self, costs: Costs, room: Room) -> Forecast:
         """The first mode and, where that can be paid, the dearest other one."""
-        first = self._first[2].forecast(costs, room)
+        first = self._first.forecast(costs, room)
         left = room.less(first.spend)
-        payable = {name: found for name, found in self._further.items() if left.pays(self._on(found[1], costs)[0])}
+        payable = [mode for mode in self._further.values() if left.pays(self._on(mode, costs)[0])]
         if not payable:
             return Forecast(first.spend, {"runs": 1, **first.shape})
-        then = max(payable, key=lambda name: self._on(payable[name][1], costs)[1].tokens)
-        _, mode = payable[then]
-        each = mode.forecast(costs, left, looked=self._shares(mode))
+        then = max(payable, key=lambda mode: self._on(mode, costs)[1].tokens)
+        each = then.forecast(costs, left, looked=self._shares(then))
         return Forecast(first.spend + each.spend, {"runs": 2, **each.shape})
 
     def graph(self) -> ModeGraph:
         """begin -> first (-> gate -> another) -> select -> (answer)."""
         graph = ModeGraph(_AutoState, self.asks)
-        first, further = self._first, self._further
+        first, *further = self._modes
         graph.add_node("begin", node(self._begin))
         graph.add_node("select", node(self._select))
         graph.add_node("answer", self.closing())
-        for name, (_, mode) in self._modes.items():
+        for name, mode in self._modes.items():
             graph.add_node(name, inner_run(mode))
         graph.add_edge(START, "begin")
-        graph.add_conditional_edges("begin", self._to_first, [first[0], "answer"])
+        graph.add_conditional_edges("begin", self._to_first, [first, "answer"])
         if further:
             graph.add_node("gate", node(self._gate))
-            graph.add_edge(first[0], "gate")
+            graph.add_edge(first, "gate")
             graph.add_conditional_edges("gate", self._to_further, [*further, "select"])
         else:
-            graph.add_edge(first[0], "select")
+            graph.add_edge(first, "select")
         for name in further:
             graph.add_edge(name, "select")
         graph.add_conditional_edges("select", self._unless_answered, ["answer", END])
@@ -167,13 +161,13 @@ class Auto(Mode):
     async def _begin(self, moves: Moves, state: _AutoState) -> Update:
         """Say what the trace must tell of the policy, and give the first run all that is left."""
         moves.give_up_closing()
-        policy, (_, cell, _) = self._policy, self._first
+        policy, [cell, *_] = self._policy, self._policy.cells
         said = [f"the policy falls back to {cell.mode}: {policy.fallback}"] if policy.fallback else []
-        if other := _differs(policy.fitted.settings, moves):
+        if other := other_settings(policy.fitted.settings, moves.context):
             said.append(other)
             warnings.warn(f"{self.policy}: {other}", ModelWarning, stacklevel=2)
         status: Status = "fallback" if said else ""
-        if self.policy and (other := _other_budget([cell for cell, _ in self._modes.values()], moves)):
+        if self.policy and (other := other_budget(policy.cells, moves)):
             said.append(other)
         if said:
             moves.note("select", "; ".join(said), status=status, output=cell.mode)
@@ -182,7 +176,7 @@ class Auto(Mode):
 
     async def _to_first(self, state: _AutoState) -> list[Send] | str:
         # It looks at the question's own passages in any case: their scores are features.
-        return "answer" if state["stop"] else [send(self._first[0], state, "0", seen=[])]
+        return "answer" if state["stop"] else [send(next(iter(self._modes)), state, "0", seen=[])]
 
     async def _gate(self, moves: Moves, state: _AutoState) -> Update:
         """Decide whether to go on, and in which mode."""
@@ -191,7 +185,7 @@ class Auto(Mode):
         found = features(state["question"], outcome["text"], outcome["citations"], own)
         values = dict(zip(self._further, self._policy.values(found), strict=True))
         worth = {name: value for name, value in values.items() if value > 0}
-        payable = [name for name in worth if room.pays(self._on(self._modes[name][1], costs)[0])]
+        payable = [name for name in worth if room.pays(self._on(self._modes[name], costs)[0])]
         then = max(payable, key=worth.__getitem__, default="")
         said = "gate: " + ", ".join(f"{name} {value:+.3f}" for name, value in values.items())
         unpaid = [name for name in worth if name not in payable]
@@ -199,14 +193,14 @@ class Auto(Mode):
         moves.note(
             "select", f"{said}; the budget does not pay {', '.join(unpaid)}" if unpaid else said, status=status,
             score=max(values.values()), input=[f"{name}={value:.6g}" for name, value in found.items()],
-            output=self._modes[then][0].mode if then else "stop",
+            output=dict(zip(self._modes, self._policy.cells, strict=True))[then].mode if then else "stop",
         )  # fmt: skip
         return {"then": then, "part": share(moves, 1) if then else {}, "typical": costs.means}
 
     async def _to_further(self, state: _AutoState) -> list[Send] | str:
         if state["stop"] or not state["then"]:
             return "select"
-        mode = self._modes[state["then"]][1]
+        mode = self._modes[state["then"]]
         seen = state["outcomes"][0]["passages"][: mode.looks] if self._shares(mode) else []
         return [send(state["then"], state, "1", seen=seen)]
 
@@ -225,7 +219,7 @@ class Auto(Mode):
 
     def _shares(self, mode: Mode) -> bool:
         """Whether a further mode can use the first one's hits of the question instead of a look of its own."""
-        return 0 < mode.looks <= self._first[2].looks
+        return 0 < mode.looks <= self._first.looks
 
     def _on(self, mode: Mode, costs: Costs) -> tuple[Cost, Cost]:
         """Cost of going on with a mode, at its least and in full."""
@@ -241,36 +235,3 @@ _OF_PLAIN: dict[str, Mode] = {"once": Once(), "chain": Chain()}
 
 def _worth(outcome: Outcome) -> tuple[bool, bool, bool]:
     return bool(outcome["text"]), outcome["stop"] != "failed", informative(outcome["text"])
-
-
-def _differs(fitted: Mapping[str, str], moves: Moves) -> str:
-    """In words, what the run has other than the run of the fit; empty where nothing is known to differ."""
-    context = moves.context
-    index, how = (str(getattr(context.index, name, "") or "") for name in ("fingerprint", "how"))
-    now = {"model": context.llm.name, "index": index, "kind of search": str(context.how or how)}
-    then = {"model": fitted.get("llm", ""), "index": fitted.get("index", ""), "kind of search": fitted.get("how", "")}
-    other = [
-        f"another {name} ({then[name][:80]}, now {now[name][:80]})"
-        for name in now
-        if then[name] and now[name] and then[name] != now[name]
-    ]
-    return f"the policy was fitted with {' and '.join(other)}: its gate is a guess here" if other else ""
-
-
-def _other_budget(cells: Sequence[CellOf], moves: Moves) -> str:
-    """In words, limits of the run that are others than those of the fit; empty where they are the same."""
-    limits = {name.name: moves.ledger.limit(name.name) for name in fields(Budget)}
-    now = {name: limit for name, limit in limits.items() if limit < math.inf}
-    other = [cell for cell in cells if cell.budget != now]
-    if not other:
-        return ""
-    same, here = all(cell.budget == other[0].budget for cell in cells), "its share here" if moves.branch else "this run"
-    fitted = [_limits(cell.budget) if same else f"{cell.mode} {_limits(cell.budget)}" for cell in other]
-    return (
-        f"the policy was fitted {', '.join(dict.fromkeys(fitted))}, and {here} is {_limits(now)}: what it expects of "
-        "each mode was measured there"
-    )
-
-
-def _limits(budget: Mapping[str, float]) -> str:
-    return f"at {', '.join(f'{name}={limit:,.12g}' for name, limit in budget.items())}" if budget else "without limits"

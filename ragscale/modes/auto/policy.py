@@ -211,6 +211,11 @@ class Policy(_Part):
         return path
 
     @property
+    def cells(self) -> list[CellOf]:
+        """Those that a run is made of: the first and the ways to go on, or the best fixed one alone."""
+        return [self.fixed] if self.fallback else [self.first, *self.actions]
+
+    @property
     def mark(self) -> str:
         """Tells policies apart: 12 hexadecimal digits of all but the report."""
         return hashlib.sha256(self.model_dump_json(exclude={"report"}).encode()).hexdigest()[:12]
