@@ -61,7 +61,8 @@ class StubIndex(Index):
         delay: float | Callable[[Sequence[str]], float] = 0.0,
     ) -> None:
         self._find = find or (lambda query: [f"p{(int(digest(query)[1:], 16) + 7 * i) % size}" for i in range(20)])
-        self._words, self._texts, self._delay = words, texts or {}, delay
+        self._filler = " ".join(f"word{i}" for i in range(words - 1))
+        self._texts, self._delay = texts or {}, delay
         self.searches: list[list[str]] = []
         """The queries of each batch, in the order in which they came."""
         self.running = 0
@@ -80,8 +81,7 @@ class StubIndex(Index):
             self.running -= 1
 
     def passage(self, identity: str) -> Passage:
-        filler = " ".join(f"word{i}" for i in range(self._words - 1))
-        return Passage(identity, f"Title {identity}", self._texts.get(identity, f"{identity} {filler}"))
+        return Passage(identity, f"Title {identity}", self._texts.get(identity, f"{identity} {self._filler}"))
 
     def close(self) -> None:
         pass

