@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import json
 import os
 import random
 import re
@@ -23,7 +24,8 @@ from typing import Any
 
 import httpx
 
-from ragscale.endpoint.http import open_client
+from ragscale.endpoint.http import open_client, read_bounded
+from ragscale.endpoint.transport import LARGEST
 from ragscale.errors import EndpointError
 from ragscale.llm import keeper
 from ragscale.llm.notices import ModelWarning
@@ -32,6 +34,7 @@ from ragscale.types import Spend
 __all__ = ["ServerProcess"]
 
 _PORTS = range(20_000, 32_000)  # below those that systems give out by themselves: nothing takes one while it starts
+_SILENCE = 5.0  # seconds in which a look at a server that starts ends
 _PAUSE = 0.1  # seconds between two looks at a server that starts
 _TRIES = 3  # at a port that nobody else took in the meantime
 _RESTARTS = 3  # in an hour: what always ends again is to be looked at
@@ -188,7 +191,7 @@ class ServerProcess:
     def _wait(self) -> None:
         assert self._process is not None
         started = time.monotonic()
-        with open_client(httpx.Client, self.url, timeout=5.0) as client:
+        with open_client(httpx.Client, self.url, timeout=_SILENCE) as client:
             while not self._answers(client):
                 self.took = time.monotonic() - started
                 if self._stopped:
@@ -207,9 +210,11 @@ class ServerProcess:
         self.took = time.monotonic() - started
 
     def _answers(self, client: httpx.Client) -> bool:
-        with contextlib.suppress(httpx.HTTPError, ValueError):
-            response = client.get(f"{self.url}/v1/models")
-            return response.status_code == 200 and self._serves(response.json())
+        deadline = time.monotonic() + _SILENCE
+        with contextlib.suppress(httpx.HTTPError, ValueError, RecursionError, TimeoutError):
+            with client.stream("GET", f"{self.url}/v1/models") as response:
+                listed = read_bounded(response, LARGEST, deadline=deadline)
+            return response.status_code == 200 and self._serves(json.loads(listed))
         return False
 
     def _told(self) -> str:

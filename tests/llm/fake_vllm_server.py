@@ -2,8 +2,8 @@
 
 ``well``: serves. ``slow``: serves after half a second. ``dies``: logs what a failing engine logs, and ends. ``hangs``:
 logs a line and never serves. ``stubborn``: serves, and does not end when it is told to. ``busy``: its port is taken,
-the first time. A message "crash" kills it. Each has a child of its own, as vLLM's engine is one. ``/seen`` tells how it
-was started and what it was sent.
+the first time. ``nested``, ``large``, ``endless``: its list of models is that, the first time. A message "crash" kills
+it. Each has a child of its own, as vLLM's engine is one. ``/seen`` tells how it was started and what it was sent.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from fake_endpoint import Body, FakeEndpoint, Reply, Vllm
 
+ODD = {"nested": Reply(b"[" * 100_000), "large": Reply(b" " * 2**23), "endless": Reply(b" " * 1000, trickle=0.1)}
 FAILURE = """\
 INFO 11-29 04:02:30 [api_server.py:1900] vLLM API server version 0.33.0
 WARNING 11-29 04:02:31 [importing.py:20] ImportError: no triton: kernels are slower
@@ -68,6 +69,8 @@ def serve(args: argparse.Namespace, child: int) -> None:
         if any(message["content"] == "crash" for message in body.get("messages", ())) and "n" in body:
             os.kill(os.getpid(), signal.SIGKILL)
         reply = vllm(path, body)
+        if path == "/v1/models" and args.model in ODD:
+            return ODD.pop(args.model)
         if path == "/v1/models":
             reply.body["data"][0]["id"] = args.served_model_name
         if path == "/seen":

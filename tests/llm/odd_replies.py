@@ -24,11 +24,15 @@ KINDS = {
     "vllm": Kind(route="vllm", window_in="max_model_len", continues="fields", tools="calls"),
     "llama": Kind(route="llama", window_in="props"),
     "plain": Kind(),
+    "lmstudio": Kind(window_in="api_v0"),
+    "ollama": Kind(window_in="ps", truncates=True),
 }
 READ = {
     "vllm": ["models", "tokenize", "tokenize text", "chat", "samples", "calls", "prompt_logprobs"],
     "llama": ["models", "props", "template", "tokenize text", "schema", "grammar", "completed"],
     "plain": ["samples", "embeddings"],
+    "lmstudio": ["loaded"],
+    "ollama": ["running", "load"],
 }
 """The replies that are spoilt of each kind of server: those that are read otherwise than another's."""
 
@@ -79,7 +83,7 @@ _MEMBERS = {
 _FEW = ("null", "10**400", "a megabyte", "deep", "missing", "swapped")
 _UNREAD = {
     "object", "created", "index", "role", "token", "type", "owned_by", "rank", "decoded_token", "model", "param",
-    "provider_name", "user_id", "loc", "total_slots", "audio_tokens",
+    "provider_name", "user_id", "loc", "total_slots", "audio_tokens", "size", "response", "done", "done_reason",
 }  # fmt: skip
 """Fields that nobody reads; a few odd values are enough there."""
 
@@ -146,6 +150,9 @@ def _bytes(source: str) -> bytes:
 def slot_of(request: Request) -> str:
     """Name of the server's reply that a request asks for."""
     path, body = request.path, request.body or {}
+    for own, slot in (("/api/v0/models", "loaded"), ("/api/ps", "running"), ("/api/generate", "load")):
+        if path.endswith(own):
+            return slot
     if path.endswith("/models"):
         return "models"
     if path.endswith("/props"):
@@ -167,8 +174,9 @@ def slot_of(request: Request) -> str:
 
 def rich(slot: str, reply: Any) -> Any:
     """A well-formed reply with every field that anybody reads of it."""
-    if slot == "models" and "max_model_len" in reply["data"][0]:  # of the others some are asked for their /props
-        for entry in reply["data"]:
+    listed = reply.get("data") or reply.get("models") or [] if slot in ("models", "loaded", "running") else []
+    if slot != "models" or "max_model_len" in listed[0]:  # of the others some are asked for their own paths
+        for entry in listed:
             entry |= {"root": "org/root", "meta": {"n_ctx": 9000}, "top_provider": {"context_length": 9000}}
             names = ("max_model_len", "context_length", "context_window", "max_context_length", "loaded_context_length")
             entry |= dict.fromkeys((*names, "n_ctx", "num_ctx"), 9000)
@@ -268,9 +276,8 @@ def _slots() -> Iterator[tuple[str, str]]:
 
 def _later(slot: str) -> list[bool]:
     """From the start, and once the model was tried out; some replies are read at one of these alone."""
-    return (
-        [False] if slot in ("models", "props", "embeddings", "chat") else [True] if slot == "schema" else [False, True]
-    )
+    from_the_start = ("models", "props", "loaded", "running", "load", "embeddings", "chat")
+    return [False] if slot in from_the_start else [True] if slot == "schema" else [False, True]
 
 
 def _value_cases(seen: dict[str, dict[str, Any]]) -> Iterator[Case]:
@@ -306,9 +313,18 @@ def _error_cases() -> Iterator[Case]:
 FRAMED = (
     ("vllm", "models", False),
     ("vllm", "tokenize", False),
+    ("vllm", "prompt_logprobs", True),
+    ("llama", "props", False),
+    ("llama", "template", True),
+    ("llama", "tokenize text", True),
+    ("llama", "completed", True),
     ("plain", "chat", False),
     ("plain", "embeddings", False),
+    ("lmstudio", "loaded", False),
+    ("ollama", "running", False),
+    ("ollama", "load", False),
 )
+"""A reply of each path that is asked: what is done about a failure is the reader's."""
 
 
 def _framed_cases() -> Iterator[Case]:
@@ -323,7 +339,7 @@ def _framed(name: str, reply: Any) -> Response:
 
 
 def _heavy_cases(seen: dict[str, dict[str, Any]]) -> Iterator[Case]:
-    for kind, slot, later in (*FRAMED, ("vllm", "prompt_logprobs", True), ("llama", "template", True)):
+    for kind, slot, later in FRAMED:
         for name, make in heavy_framings().items():
             patience = 0.5 if name in NEVER else 20.0
             yield Case(

@@ -53,9 +53,10 @@ def seen(model: VllmLLM) -> dict[str, Any]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody waited for does not."""
+    """Whether a process runs, or a thread of it that holds its sockets; one that nobody waited for does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+        threads = sorted(Path(f"/proc/{pid}/task").iterdir())
+        return any((thread / "stat").read_text().rpartition(") ")[2][0] != "Z" for thread in threads)
     except OSError:
         return False
 
@@ -205,6 +206,16 @@ def test_the_cause_is_the_first_error_of_the_log(log: str, cause: str) -> None:
     """The frames of tracebacks are not told."""
     assert process._cause(log) == cause
     assert not [line for line in process._telling(log) if "File" in line or "^" in line or "ModelConfig(" in line]
+
+
+@pytest.mark.parametrize("odd", ["nested", "large", "endless"])
+def test_an_odd_list_of_models_is_that_of_a_server_that_does_not_serve_yet(
+    odd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_SILENCE", 0.5)
+    model = vllm_model(f"vllm:{odd}?timeout=9")
+    assert asyncio.run(model.generate(ASK, max_tokens=3)).texts == ["hello"]
+    model.close()
 
 
 def test_a_server_that_hangs_is_ended_at_the_time_limit(tmp_path: Path) -> None:
