@@ -14,8 +14,9 @@ from ragscale.modes.core.graph import ModeGraph
 from ragscale.modes.core.moves import Moves
 from ragscale.modes.core.nodes import node
 from ragscale.modes.core.state import State, Update, noted
-from ragscale.prompts import Act, Acted, fresh, react
-from ragscale.types import Spend
+from ragscale.modes.sequential.tool_calls import checked, searched
+from ragscale.prompts import Act, Acted, Reply, react
+from ragscale.types import Spend, Status
 
 __all__ = ["React"]
 
@@ -27,8 +28,6 @@ class _ReactState(State, total=False):
     turns: list[Acted]
     acted: Acted | None
     """The turn whose calls are to be done, or that is sent back; None where it called none."""
-    queries: list[str]
-    """Its new queries: one round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,37 +110,23 @@ class React(Planning):
         """Ask for the next turn: its calls, checked and with the reasons why some are not done, or its answer."""
         turns, known = state.get("turns", []), state["known"]
         ids = react.shown(turns)
-        passages = {id: moves.passage(id) for id in ids}
         most = int(min(self.width, moves.ledger.left("queries")))
         # Nothing is offered that cannot be paid: a turn whose queries cannot be sent is money lost.
         moves.ledger.reserve(Spend(queries=max(1, most), rounds=1), clock=moves.clock).refund()
-        make = self._maker(moves, first=not turns)
+        make, passages = self._maker(moves, first=not turns), {id: moves.passage(id) for id in ids}
         prompt = make(moves.profile, state["question"], turns, passages, width=most)
         for attempt in range(_TRIES):
             temperature = self.temperature if attempt else 0.0
-            replies = await moves.put(prompt, temperature=temperature, attempt=attempt, passages=ids)
-            for reply in replies:
+            for reply in await moves.put(prompt, temperature=temperature, attempt=attempt, passages=ids):
+                if back := self._sent_back(moves, reply, turns):
+                    return {"acted": back}
                 known = noted(known, reply.known)
                 if reply.acts:
-                    acts, queries = _checked(reply.acts, turns, ids, most)
-                    if not queries and not any(act["passages"] for act in acts):
-                        asked = bool(reply.queries or reply.opens)
-                        moves.note(
-                            "plan", "no call that can be done", status="repeat" if asked else "malformed",
-                            output=[act["note"] for act in acts],
-                        )  # fmt: skip
-                    return {"acted": Acted(said=reply.said, acts=acts, told=""), "queries": queries, "known": known}
-                if reply.answer and not _searched(turns) and not any(turn["told"] for turn in turns):
-                    moves.note("plan", "an answer before any search is sent back", output=reply.answer)
-                    back = Acted(said=reply.said, acts=[], told=react.SEARCH_FIRST)
-                    return {"acted": back, "queries": [], "known": state["known"]}
+                    return {"acted": self._called(moves, reply, turns, most), "known": known}
                 if reply.answer:
-                    if not _searched(turns):
-                        moves.note("plan", "the answer is taken, though nothing was looked up", status="empty")
                     cited = moves.cite(reply.answer, reply.numbers, ids)
                     return {"text": reply.answer, "citations": cited, "known": known}
-            if replies:
-                break
+                return {"acted": None, "known": known}
         return {"acted": None, "known": known}
 
     def _maker(self, moves: Moves, *, first: bool) -> Any:
@@ -154,18 +139,35 @@ class React(Planning):
             moves.note("plan", "the endpoint was not seen to call tools: turns are JSON", status="fallback")
         return react.in_json
 
+    def _sent_back(self, moves: Moves, reply: Reply, turns: list[Acted]) -> Acted | None:
+        """The turn of an answer that is sent back: the first one before any search. None for any other reply."""
+        if reply.acts or not reply.answer or any(searched(turn["acts"]) for turn in turns):
+            return None
+        if any(turn["told"] for turn in turns):
+            moves.note("plan", "the answer is taken, though nothing was looked up", status="empty")
+            return None
+        moves.note("plan", "an answer before any search is sent back", output=reply.answer)
+        return Acted(said=reply.said, acts=[], told=react.SEARCH_FIRST)
+
+    def _called(self, moves: Moves, reply: Reply, turns: list[Acted], most: int) -> Acted:
+        """The turn of a reply that calls tools."""
+        acts = checked(reply.acts, turns, most)
+        if not searched(acts) and not any(act["passages"] for act in acts):
+            status: Status = "repeat" if reply.queries or reply.opens else "malformed"
+            moves.note("plan", "no call that can be done", status=status, output=[act["note"] for act in acts])
+        return Acted(said=reply.said, acts=acts, told="")
+
     async def _act(self, moves: Moves, state: _ReactState) -> Update:
         """Do the calls of the turn: all new queries in one round."""
-        turn, queries = state["acted"], state["queries"]
+        turn = state["acted"]
         assert turn is not None  # the router sends no other here
-        results = iter(await moves.retrieve(queries, self.k) if queries else [])
-        acts, found = [], []
-        for act in turn["acts"]:
-            if act["queries"]:
-                act = {**act, "passages": [next(results) for _ in act["queries"]]}
-            found += act["passages"]
-            acts.append(act)
-        return {"turns": [*state.get("turns", []), {**turn, "acts": acts}], "found": found}
+        queries = searched(turn["acts"])
+        found = iter(await moves.retrieve(queries, self.k) if queries else [])
+        acts = [
+            Act(**{**act, "passages": [next(found) for _ in act["queries"]] or act["passages"]}) for act in turn["acts"]
+        ]
+        ranked = [ids for act in acts for ids in act["passages"]]
+        return {"turns": [*state.get("turns", []), Acted(**{**turn, "acts": acts})], "found": ranked}
 
     async def _after_thinking(self, state: _ReactState) -> str:
         if state["text"]:
@@ -176,43 +178,3 @@ class React(Planning):
         if state["stop"]:  # it may have had no turn to its end
             return "answer"
         return "answer" if sum(not turn["told"] for turn in state["turns"]) >= self.turns else "think"
-
-
-def _searched(turns: list[Acted]) -> bool:
-    """Whether any turn has searched."""
-    return any(act["queries"] for turn in turns for act in turn["acts"])
-
-
-def _checked(acts: list[Act], turns: list[Acted], ids: list[str], most: int) -> tuple[list[Act], list[str]]:
-    """The calls of a turn, with what of them is not done noted in words, and its new queries.
-
-    Args:
-        acts: As they were read.
-        turns: The turns before.
-        ids: The passages in these, by their numbers from 1 on.
-        most: Queries that may be sent.
-    """
-    before = [act for turn in turns for act in turn["acts"]]
-    asked = [query for act in before for query in act["queries"]]
-    opened = {id for act in before if act["opens"] for listed in act["passages"] for id in listed}
-    done: list[Act] = []
-    queries: list[str] = []
-    for act in acts:
-        new = fresh(act["queries"], asked)
-        sent = new[: most - len(queries)]
-        numbers = [number for number in act["opens"] if 1 <= number <= len(ids)]
-        full = [number for number in numbers if ids[number - 1] not in opened]
-        asked += sent
-        opened |= {ids[number - 1] for number in full}
-        queries += sent
-        notes = [
-            act["note"],
-            "What was looked up before is not looked up again." if len(new) < len(act["queries"]) else "",
-            f"Of these, {len(new) - len(sent)} were not looked up: {most} at once is the most." if new != sent else "",
-            "There is no document of that number." if len(numbers) < len(act["opens"]) else "",
-            "It is shown in full above." if len(full) < len(numbers) else "",
-        ]
-        passages = [[ids[number - 1]] for number in full]
-        note = " ".join(filter(None, notes))
-        done.append(Act(tool=act["tool"], queries=sent, passages=passages, opens=full, note=note))
-    return done, queries
