@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Annotated, Any, ClassVar, cast
@@ -84,8 +84,7 @@ class Bidirectional(Nesting):
         checks = self._checks(costs, room)
         propose = self._propose(costs) if checks else Spend()
         left = room.less(propose)
-        limited = {name: getattr(left, name) for name in _DEALT if math.isfinite(getattr(left, name))}
-        ahead, _ = self._dealt(costs, limited, checks, left)
+        ahead, _ = self._dealt(costs, left, checks)
         forward = self.of.forecast(costs, replace(left, **ahead), looked=True, answers=False)
         back = beside(self._check(costs), checks) if checks else Spend()
         return Forecast(propose + abreast(forward.spend, back), {"candidates": checks, "forward": forward.shape})
@@ -120,8 +119,8 @@ class Bidirectional(Nesting):
                 ):
                     found = said[:most]
         whole = share(moves, 1)
-        limited = {name: whole[name] for name in _DEALT if name in whole}
-        ahead, back = self._dealt(costs, limited, len(found), moves.room)
+        left = Room(rate=moves.room.rate, **{name: whole[name] for name in _DEALT if name in whole})
+        ahead, back = self._dealt(costs, left, len(found))
         return {"candidates": found, "forward": whole | ahead, "part": whole | back, "typical": costs.means}
 
     async def _to_both(self, state: _BothState) -> list[Send] | str:
@@ -188,15 +187,13 @@ class Bidirectional(Nesting):
             return 0
         return int(min(self.candidates, room.less(first + least).times(check)))
 
-    def _dealt(
-        self, costs: Costs, amounts: Mapping[str, float], checks: int, room: Room
-    ) -> tuple[dict[str, float], dict[str, float]]:
-        """Shares of `amounts` for the forward direction and for each check, by what they cost in full, in dollars as
-        `room` expects it; a check can always be paid."""
+    def _dealt(self, costs: Costs, room: Room, checks: int) -> tuple[dict[str, float], dict[str, float]]:
+        """Shares of what `room` limits for the forward direction and for each check, by what they cost in full, in
+        dollars as it expects it; a check can always be paid."""
         _, full = self.inner_cost(costs)
         check = self._check(costs)
         parts = checks + max(1, round(full.llm_calls / check.llm_calls))
         needs = {name: getattr(check, name) for name in _DEALT} | {"usd": room.dollars(check)}
-        each = {name: floored(left / parts, name) for name, left in amounts.items()}
-        back = {name: max(each[name], needs[name]) for name in amounts}
+        amounts = {name: left for name in _DEALT if (left := getattr(room, name)) < math.inf}
+        back = {name: max(floored(left / parts, name), needs[name]) for name, left in amounts.items()}
         return {name: max(0, round(left - checks * back[name], 12)) for name, left in amounts.items()}, back
