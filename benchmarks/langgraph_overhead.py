@@ -33,6 +33,7 @@ from ragscale.modes.core.state import initial
 from ragscale.types import Hit, Message, Passage, Usage
 
 _PROMPT = 400  # tokens
+_FORTY = "word " * 40
 QUESTION = "Who is older, the director of Jaws or the director of Alien?"
 
 
@@ -51,7 +52,7 @@ class Instant:
 
     def passage(self, identity: str) -> Passage:
         """A passage of forty words."""
-        return Passage(identity, "Title", "word " * 40)
+        return Passage(identity, "Title", _FORTY)
 
     def close(self) -> None:
         """Nothing is open."""
