@@ -1,4 +1,4 @@
-"""Caveats of a policy: what a run has other than the run that it was fitted on, in words."""
+"""Caveats of a policy: in words, how a run differs from the one that the policy was fitted on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["other_budget", "other_settings"]
 
 
 def other_settings(fitted: Mapping[str, str], context: Context) -> str:
-    """Model, index and kind of search that are others than those of the fit; empty where none is known to differ."""
+    """In words, which of model, index and kind of search are not those of the fit; empty if none is known to differ."""
     index, how = (str(getattr(context.index, name, "") or "") for name in ("fingerprint", "how"))
     now = {"model": context.llm.name, "index": index, "kind of search": str(context.how or how)}
     then = {"model": fitted.get("llm", ""), "index": fitted.get("index", ""), "kind of search": fitted.get("how", "")}
@@ -27,8 +27,8 @@ def other_settings(fitted: Mapping[str, str], context: Context) -> str:
 
 
 def other_budget(cells: Sequence[CellOf], moves: Moves) -> str:
-    """Limits of the run that are others than those of the fit; empty where they are the same."""
-    limits = {name.name: moves.ledger.limit(name.name) for name in fields(Budget)}
+    """In words, the limits of the fit where the run has others; empty where they are the same."""
+    limits = {field.name: moves.ledger.limit(field.name) for field in fields(Budget)}
     now = {name: limit for name, limit in limits.items() if limit < math.inf}
     other = [cell for cell in cells if cell.budget != now]
     if not other:

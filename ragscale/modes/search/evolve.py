@@ -116,27 +116,27 @@ class Evolve(Generations):
         return graph
 
     async def _breed(self, moves: Moves, state: _EvolveState) -> Update:
-        """Let the children of the last turn join, migrate and reset; then draw the parents of the next turn."""
+        """Let the last turn's children join, the best emigrate and resets follow; then draw the next turn's parents."""
         population, turn, costs = state.get("population", []), state.get("turn", -1) + 1, moves.costs(state)
         update: Update = {"turn": turn, "conversations": []}
         if any(informative(one["answer"]) for one in population):
             moves.give_up_closing()
             update["held"] = 0
-        paid = replace(self, islands=len(state["islands"])) if turn else self.begun(moves, costs)
-        islands = Islands(population, [*state["islands"]] if turn else [[] for _ in range(paid.islands)])
-        update["islands"] = islands.members
-        if turn and await paid._evolved(moves, state, islands):
+        sized = replace(self, islands=len(state["islands"])) if turn else self.begun(moves, costs)
+        islands = Islands(population, [*state["islands"]] if turn else [[] for _ in range(sized.islands)])
+        update["islands"] = islands.members  # which joining, emigration and resets change in place
+        if turn and await sized._evolved(moves, state, islands):
             return {**update, **({} if population else failure(state))}
-        width = paid.wide(costs, moves.room, turn, len(state.get("conversations", [])), len(population))
+        width = sized.wide(costs, moves.room, turn, len(state.get("conversations", [])), len(population))
         if not width:
-            if turn < paid.all_turns:
+            if turn < sized.all_turns:
                 moves.note("select", f"{len(population)} candidates", status="narrowed")
             return update
-        generation, island, at = paid.at(turn)
+        generation, island, at = sized.at(turn)
         places = [[generation, island, conversation, at] for conversation in range(width)]
         seed = f"{moves.context.seed}|{moves.branch}"
         parents = [islands.parents(place, seed, self.parents, self.selection) for place in places]
-        part = share(moves, width, layers=paid.layers(costs, moves.room, turn, width), timed=False)
+        part = share(moves, width, layers=sized.layers(costs, moves.room, turn, width), timed=False)
         return {
             **update, "conversations": [*zip(places, parents, strict=True)], "part": part, "typical": costs.means,
             "before": (len(population), len(state["failed"])),

@@ -121,8 +121,11 @@ class Generations(Planning):
         return paid
 
     def wide(self, costs: Costs, room: Room, turn: int, before: int, born: int) -> int:
-        """Conversations of a turn that `room` pays for: where they begin, as many as can end, later as many as the turn
-        `before` had at most; one at least, if none is born. 0 behind the last turn."""
+        """Conversations of a turn that `room` pays for; 0 behind the last turn.
+
+        In the first turn of conversations as many as it pays to their end, in further ones at most those that took the
+        turn before (`before`); one at least while no child is `born`.
+        """
         if turn >= self.all_turns:
             return 0
         most, turns = (before, 1) if turn % self.turns else (self.conversations, self.turns)

@@ -102,7 +102,7 @@ class Islands:
         return [members[n] for n in drawn(random.Random(f"{seed}|{name(place)}"), fitness, most, temperature)]
 
     def choices(self, scope: Scope, shown: Iterable[int], kept: Sequence[int]) -> list[Choice]:
-        """As the trace shows a choice of some among those."""
+        """Choices of a trace event: those `shown`, and whether each is among the `kept`."""
         return [
             Choice(inside(scope, name(one["place"])), one["support"], "kept" if n in kept else "pruned")
             for n, one in ((n, self.population[n]) for n in shown)

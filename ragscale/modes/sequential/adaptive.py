@@ -96,7 +96,7 @@ class Adaptive(Branching):
         return graph
 
     async def _rewrite(self, moves: Moves, state: _AdaptiveState) -> Update:
-        """Size the round, then ask for its queries; none where the model says that nothing is missing."""
+        """Size the round, then ask for its queries; none if the model says that nothing is missing, or repeats."""
         asked = state.get("asked", [])
         wide = self.next_width(moves, moves.costs(state), first=not asked)
         prompt = notes.rewrite(moves.profile, state["question"], state["known"], asked, wide)
@@ -164,7 +164,7 @@ class Adaptive(Branching):
 
     async def _merged(self, moves: Moves, state: _AdaptiveState) -> Update:
         """Merge the notes of all branches into the shared ones, the best branch's first; a lone one is added."""
-        steps = state["chain"][-len(_of_round(state)) :]
+        steps = state["chain"][-len(_of_round(state)) :]  # `_select` has put the best branch's first
         found = [(step["query"], step["answer"]) for step in steps if step["answer"] != NO_INFORMATION]
         if len(found) > 1:
             prompt = notes.merge(moves.profile, state["question"], state["known"], found)

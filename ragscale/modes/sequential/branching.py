@@ -44,15 +44,15 @@ class Branching(Planning):
         Once there is an answer, nothing is kept for a closing one.
         """
         first = wide = self._widest(costs, room.less(costs.kept(self.context, room.path_tokens)), first=True)
-        spend, done, turn = Cost(), 0, self._round(costs, first)
+        spend, done, following = Cost(), 0, self._round(costs, first)
         while wide and done < self.rounds:
-            spend, done = spend + turn, done + 1
+            spend, done = spend + following, done + 1
             if wide == self.width:  # all others of full width at once: there may be any number of them
-                turn = self.next_cost(costs, wide, wide)
-                more = int(min(self.rounds - done, room.less(spend).turns(turn)))
-                spend, done = spend + series(turn, turn, more), done + more
+                full = self.next_cost(costs, wide, wide)
+                more = int(min(self.rounds - done, room.less(spend).turns(full)))
+                spend, done = spend + series(full, full, more), done + more
             before, wide = wide, self._widest(costs, room.less(spend + self._merge(costs, wide)))
-            turn = self.next_cost(costs, before, wide)
+            following = self.next_cost(costs, before, wide)
         if done:
             return Forecast(room.within(spend), {"rounds": done, "width": first})
         look = costs.retrieve() if room.pays(costs.retrieve()) else Cost()

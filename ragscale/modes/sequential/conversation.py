@@ -14,7 +14,7 @@ from ragscale.types import Passage
 
 __all__ = ["Conversation", "form_of"]
 
-_REMEMBERED = 60  # last words of each turn that a note is told
+_REMEMBERED = 60  # words at the end of each turn that the writer of a note is shown
 
 
 class Conversation(NamedTuple):
@@ -53,7 +53,7 @@ class Conversation(NamedTuple):
 
     @property
     def shown(self) -> list[str]:
-        """Ids of the passages in the conversation, in the order shown: of those without notes in their place."""
+        """Ids of the passages in the conversation, in the order shown; not of those in whose place a note is shown."""
         return [id for turn in self.rounds for ids, _ in findings(turn) for id in ids]
 
     def passages(self, moves: Moves) -> dict[str, Passage]:
@@ -95,7 +95,7 @@ class Conversation(NamedTuple):
 
 
 def form_of(moves: Moves) -> ConversationFormat:
-    """The manner of the conversation.
+    """Format of the conversation, by the profile and the mode's parameters.
 
     Raises:
         InvalidInput: It continues one assistant turn, which the model's endpoint cannot.

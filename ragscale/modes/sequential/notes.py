@@ -34,7 +34,7 @@ def noting(graph: ModeGraph, aggregate: Aggregate, fewer: str) -> str:
         fewer: As of `send`, where each query has a branch.
 
     Returns:
-        The node after which the round is shown.
+        The last node of a round.
     """
     if aggregate == "round":
         graph.add_node("note", node(_note))

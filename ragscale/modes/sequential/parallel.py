@@ -119,9 +119,9 @@ class Parallel(Rounds):
         graph.add_node("think", node(self._think))
         graph.add_node("retrieve", node(self._retrieve))
         graph.add_node("answer", self.closing())
-        shown = noting(graph, self.aggregate, f"max_queries of {self.name}")
+        last = noting(graph, self.aggregate, f"max_queries of {self.name}")
         graph.add_conditional_edges("think", self._after_thinking, ["retrieve", "think", "answer", END])
-        graph.add_conditional_edges(shown, self._after_retrieving, ["think", "answer"])
+        graph.add_conditional_edges(last, self._after_retrieving, ["think", "answer"])
         graph.add_edge("answer", END)
         return graph
 
@@ -162,8 +162,8 @@ class Parallel(Rounds):
             queries = [*fresh([question], queries), *queries]
         new = fresh(queries, talk.asked)
         paid = min(len(new), room.queries, room.llm_calls if self.aggregate == "query" else len(new))
-        late = new[max(1, int(paid)) :]
-        return [query for query in (queries if form.repeats else new) if query not in late]
+        unpaid = new[max(1, int(paid)) :]  # one is tried at least: its refusal tells which limit it is
+        return [query for query in (queries if form.repeats else new) if query not in unpaid]
 
     async def _retrieve(self, moves: Moves, state: _ParallelState) -> Update:
         """Search for the new queries; repeated ones are shown again what they found."""
@@ -190,6 +190,7 @@ class Parallel(Rounds):
             return END
         if state["stop"] or state.get("ended"):
             return "answer"
+        # A turn without queries was answered by a notice, which ends a round, too.
         return "retrieve" if state["turns"][-1]["queries"] else await self._after_retrieving(state)
 
     async def _after_retrieving(self, state: _ParallelState) -> str:

@@ -130,7 +130,7 @@ class React(Planning):
         return {"acted": None, "known": known}
 
     def _maker(self, moves: Moves, *, first: bool) -> Any:
-        """The maker of prompts that the endpoint can do."""
+        """The function that makes prompts: for tool calls, or for JSON turns if mode or endpoint need them."""
         if self.tools == "json":
             return react.in_json
         if moves.context.capabilities.tools:
@@ -140,7 +140,7 @@ class React(Planning):
         return react.in_json
 
     def _sent_back(self, moves: Moves, reply: Reply, turns: list[Acted]) -> Acted | None:
-        """The turn of an answer that is sent back: the first one before any search. None for any other reply."""
+        """The turn that sends an answer back: the first answer before any search. None for any other reply."""
         if reply.acts or not reply.answer or any(searched(turn["acts"]) for turn in turns):
             return None
         if any(turn["told"] for turn in turns):
@@ -175,6 +175,6 @@ class React(Planning):
         return "act" if not state["stop"] and state.get("acted") else "answer"
 
     async def _after_acting(self, state: _ReactState) -> str:
-        if state["stop"]:  # it may have had no turn to its end
+        if state["stop"]:  # perhaps before any turn was in state
             return "answer"
         return "answer" if sum(not turn["told"] for turn in state["turns"]) >= self.turns else "think"

@@ -15,12 +15,12 @@ def searched(acts: Sequence[Act]) -> list[str]:
 
 
 def checked(acts: Sequence[Act], turns: Sequence[Acted], most: int) -> list[Act]:
-    """The calls of a turn as they are to be done, with notes in words on what of them is not.
+    """The calls of a turn as they are to be done, with notes in words on those parts that are not done.
 
     Args:
         acts: As they were read.
         turns: The turns before, whose passages have numbers from 1 on.
-        most: Queries that may be sent.
+        most: Queries that may be sent, by all calls together.
     """
     before, ids = [act for turn in turns for act in turn["acts"]], react.shown(turns)
     asked = searched(before)
