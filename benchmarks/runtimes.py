@@ -149,11 +149,11 @@ def main() -> None:
         return
     print(f"{cpu()}; {', '.join(versions.values())}; tokens a second")
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    print(f"{'':12}" + "".join(f"{column:>26}" for column in columns))
+    print(f"{'':12}" + "".join(f"{column:>30}" for column in columns))
     for measure_, row in rows.items():
         cells = [row[column] for column in columns]
         shown = [f"{c['median']} ({c['least']}-{c['most']}, n={c['n']})" if c else "cannot" for c in cells]
-        print(f"{measure_:12}" + "".join(f"{text:>26}" for text in shown))
+        print(f"{measure_:12}" + "".join(f"{text:>30}" for text in shown))
 
 
 if __name__ == "__main__":
