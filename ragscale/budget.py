@@ -198,11 +198,11 @@ class Ledger:
         if dimension not in self._limited:
             return math.inf
         with self._lock:
-            return min((left for left, _ in self._lefts(dimension, clock)), default=math.inf)
+            return min(left for left, _ in self._lefts(dimension, clock))
 
     def limit(self, dimension: str) -> float:
         """The tightest limit of the family in one dimension; infinite if open."""
-        limits = [getattr(led.budget, dimension) for led in self._family] if dimension in self._limited else []
+        limits = (getattr(led.budget, dimension) for led in self._family)
         return min((limit for limit in limits if limit is not None), default=math.inf)
 
     def check_path(self, wanted: Mapping[str, float], clock: Spend) -> None:

@@ -124,7 +124,7 @@ class Calls:
         self._recorded = clock  # without the move under way
         self._spent = spent
         self._cost = Spend()
-        self._events: list[dict[str, Any]] = []
+        self._events: list[Event] = []
         self.ending = ""
         """End of the last reply, in words, where that was neither by the model nor by a limit."""
         own = [event["id"] for event in trace if event["branch"] == scope["branch"]]
@@ -209,7 +209,7 @@ class Calls:
         return {
             "total": self._cost.to_dict(),
             "serial": self.clock.to_dict(),
-            "trace": self._events,
+            "trace": [event.to_dict() for event in self._events],
         }
 
     def note(self, move: Move, text: str = "", **values: Any) -> None:
@@ -550,11 +550,10 @@ class Calls:
             event, id=event_id(self.branch, self._number), parent=self._last, start=self._recorded.seconds
         )  # fmt: skip
         self._last, self._number = event.id, self._number + 1
+        self._events.append(event)
         self._cost += event.spend
         self.clock = self._recorded = self._recorded + event.spend
-        told = event.to_dict()
-        self._events.append(told)
-        self._emit(told)
+        self._emit(event.to_dict())
 
 
 def _mean(logprobs: Sequence[float]) -> float | None:
