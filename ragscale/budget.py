@@ -15,7 +15,7 @@ import operator
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
 from typing import Any, Self
@@ -202,8 +202,10 @@ class Ledger:
 
     def limit(self, dimension: str) -> float:
         """The tightest limit of the family in one dimension; infinite if open."""
-        limits = (getattr(led.budget, dimension) for led in self._family)
-        return min((limit for limit in limits if limit is not None), default=math.inf)
+        if dimension not in self._limited:
+            return math.inf
+        limits: Iterator[float | None] = (getattr(led.budget, dimension) for led in self._family)
+        return min(limit for limit in limits if limit is not None)
 
     def check_path(self, wanted: Mapping[str, float], clock: Spend) -> None:
         """Make sure that amounts of the limits in `ALONG` are left for a branch whose critical path is at `clock`.
@@ -285,7 +287,7 @@ class Ledger:
             self.check_path({dimension: getattr(wanted, name) for dimension, name in ALONG.items()}, clock)
         with self._lock:
             held, own = _held(wanted), self._own()
-            more = held - own
+            more = held if own is _NOTHING else held - own
             for led in self._family:
                 for dimension in filter(self._limited.__contains__, _SUMMED):
                     amount = getattr(more, dimension)
@@ -422,9 +424,10 @@ class Ledger:
         return limit - kept - (max(gone, clock.seconds) if led is self else gone)
 
     def _settle(self, held: Spend, actual: Spend, stored: bool) -> None:
+        held = _held(held)
         with self._lock:
             for led in self._family:
-                led._held -= _held(held)
+                led._held -= held
                 led._spent += actual
                 if stored:
                     led._stored += actual

@@ -154,12 +154,11 @@ class Spend:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Spend) -> Spend:
-        summed = map(operator.add, _counts(self), _counts(other))
-        return Spend(*(*summed, added(self.usd, other.usd)))
+        return Spend(*(*map(operator.add, _counts(self), _counts(other)), added(self.usd, other.usd)))
 
     def __sub__(self, other: Spend) -> Spend:
-        left = map(operator.sub, _counts(self), _counts(other))
-        return Spend(*(*left, added(self.usd, None if other.usd is None else -other.usd)))
+        usd = added(self.usd, None if other.usd is None else -other.usd)
+        return Spend(*(*map(operator.sub, _counts(self), _counts(other)), usd))
 
     def maximum(self, other: Spend) -> Spend:
         """The larger value in each dimension: how parallel branches join on the critical path.
@@ -167,16 +166,14 @@ class Spend:
         All kinds of tokens are those of the one with more tokens in all: the longest prompts of one branch and the
         longest completions of another are on no path. Dollars are those of the dearer one; unknown where one is.
         """
-        longer = max(self, other, key=lambda spend: (spend.tokens, *(getattr(spend, name) for name in _TOKENS)))
+        longer = max(self, other, key=lambda spend: (spend.tokens, _tokens(spend)))
         usd = None if self.usd is None or other.usd is None else max(self.usd, other.usd)
-        return Spend(**{
-            name: getattr(longer, name) if name in _TOKENS else max(getattr(self, name), getattr(other, name))
-            for name in _COUNTED
-        }, usd=usd)  # fmt: skip
+        largest = dict(zip(_COUNTED, map(max, _counts(self), _counts(other)), strict=True))
+        return Spend(**largest | dict(zip(_TOKENS, _tokens(longer), strict=True)), usd=usd)
 
     def to_dict(self) -> dict[str, Any]:
         """The eleven dimensions by name, as JSON and LangGraph state hold them."""
-        return {name: getattr(self, name) for name in _DIMENSIONS}
+        return dict(zip(_DIMENSIONS, _amounts(self), strict=True))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Spend:
@@ -226,9 +223,11 @@ def added(one: float | None, other: float | None) -> float | None:
 
 _MOST = 2**53  # what a float holds exactly
 _DIMENSIONS = tuple(f.name for f in fields(Spend))
+_amounts = operator.attrgetter(*_DIMENSIONS)
 _COUNTED = _DIMENSIONS[:-1]
 _counts = operator.attrgetter(*_COUNTED)
 _TOKENS = tuple(name for name in _DIMENSIONS if name.endswith("_tokens"))
+_tokens = operator.attrgetter(*_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +342,7 @@ class Event:
         Args:
             texts: False leaves out what has no fixed size: input, output, note, passages, hits and the parsed plan.
         """
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        values: dict[str, Any] = {name: getattr(self, name) for name in _EVENT}
         for name in ("input", "output", "passages", "plan", "known"):
             if isinstance(values[name], list):
                 values[name] = list(values[name])
@@ -364,4 +363,5 @@ class Event:
         return cls(**{**data, "spend": Spend.from_dict(data["spend"]), "hits": hits, "choices": choices})
 
 
+_EVENT = tuple(f.name for f in fields(Event))
 _TEXTS = {"input", "output", "passages", "note", "hits", "plan", "known"}

@@ -137,6 +137,7 @@ _STRAIGHT = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u00ab"
 # that an attempt itself counts as. A reply of up to 1,000 characters cannot reach it.
 _PATIENCE, _ATTEMPT = 2_000_000, 300
 _BEGUN = re.compile(r"(\{)\s*\"\w|^\s*(?:```\w*\s*)?(\[)\s*\"")  # JSON
+_JSON = json.JSONDecoder(strict=False, parse_constant=lambda _: None)  # NaN and Infinity are no JSON
 _BRACKET = re.compile(r"\s*(?:```)?(?:json)?\s*([\[{])", re.IGNORECASE)
 _ANSWER_AT = re.compile(
     r"[{,]\s*[\"']?answer[\"']?\s*:\s*(?:\"((?:[^\"\\]|\\.?)*)|([^\s\",\[\]{}][^\",\[\]{}\n]*)[,}])", re.IGNORECASE
@@ -192,11 +193,10 @@ def _python(text: str) -> Any:
 
 
 def _first(text: str) -> Any:
-    decoder = json.JSONDecoder(strict=False, parse_constant=lambda _: None)  # NaN and Infinity are no JSON
     patience = _PATIENCE
     for match in re.finditer(r"[\[{]", text):
         try:
-            value = decoder.raw_decode(text, match.start())[0]
+            value = _JSON.raw_decode(text, match.start())[0]
         except (ValueError, RecursionError) as error:
             patience -= getattr(error, "pos", len(text)) - match.start() + _ATTEMPT
             if patience < 0:
@@ -250,12 +250,13 @@ def turn(text: str, most: int) -> Reply | None:
     stated: list[str] = []
     for raw in texts:
         asked = query(raw)
-        if not normalise(asked) or says_none(raw):
+        same = normalise(asked)
+        if not same or says_none(raw):
             continue
         if states(asked, said if isinstance(said, str) else ""):
             stated.append(asked)
         else:
-            queries.setdefault(normalise(asked), asked)
+            queries.setdefault(same, asked)
     if queries:
         return Reply(queries=list(queries.values())[:most], known=note(said))
     if stated or ended:

@@ -297,12 +297,13 @@ class Calls:
             cut.append("nothing but a thought" if result.usage.reasoning_tokens else "an empty reply")
             if any(result.thoughts) and not ends:
                 self.ending = _SWALLOWED
-        event = replace(
+        score = _mean(result.logprobs) if sure else None
+        status: Status = "cut" if "length" in ends else ""
+        told = _read(move, list(map(read, texts)), score, status) if read else {"score": score, "status": status}
+        self.record(replace(
             event, input=input, output=texts[0] if n == 1 else texts, passages=list(passages),
-            score=_mean(result.logprobs) if sure else None,
-            status="cut" if "length" in ends else "", note="; ".join(filter(None, [note, event.note, *cut])),
-        )  # fmt: skip
-        self.record(_read(event, [read(text) for text in texts]) if read else event)
+            note="; ".join(filter(None, [note, event.note, *cut])), **told,
+        ))  # fmt: skip
         if empty and "length" in ends:
             if given < max_tokens + thinking and (over := self._short(0, given * n, (max_tokens + thinking) * n)):
                 raise over
@@ -571,8 +572,8 @@ def _digest(messages: list[Message]) -> str:
     return hashlib.sha256(json.dumps(messages).encode()).hexdigest()[:12]
 
 
-def _read(event: Event, values: Sequence[Any]) -> Event:
-    """`event` with what was read from its replies: the parsed plan, a rating, and its status."""
+def _read(move: Move, values: Sequence[Any], score: float | None, status: Status) -> dict[str, Any]:
+    """Fields of an event by what was read from its replies: the parsed plan, a rating, and its status."""
     queries: list[str] = []
     known: list[str] = []
     enough = answered = False
@@ -581,19 +582,18 @@ def _read(event: Event, values: Sequence[Any]) -> Event:
             queries, known, enough = [*queries, *value.queries], [*known, value.known], enough or value.enough
             queries += [f"open [{number}]" for number in value.opens]
             answered = answered or bool(value.answer)
-        elif event.move == "plan" and isinstance(value, list) and all(isinstance(plan, Plan) for plan in value):
+        elif move == "plan" and isinstance(value, list) and all(isinstance(plan, Plan) for plan in value):
             queries += [plan.query for plan in value if plan.query]
             known += [plan.known for plan in value]
             enough = enough or bool(value)
         elif value is not None:
-            queries += getattr(value, "queries", []) if event.move == "plan" else []
+            queries += getattr(value, "queries", []) if move == "plan" else []
             answered = True
-    status: Status = event.status
     if not queries and not answered:
         status = "enough" if enough else "malformed"
     rated = [value for value in values if isinstance(value, float)]
-    score = math.fsum(rated) if rated and event.move == "score" else event.score
-    return replace(event, plan=queries, known=list(dict.fromkeys(filter(None, known))), status=status, score=score)
+    score = math.fsum(rated) if rated and move == "score" else score
+    return {"plan": queries, "known": list(dict.fromkeys(filter(None, known))), "status": status, "score": score}
 
 
 def _checked(result: _Result, n: int, llm: LLM) -> _Result:
