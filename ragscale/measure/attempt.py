@@ -45,7 +45,8 @@ async def attempt(agent: Agent, cell: Cell, question: Question, settings: str) -
     """
     started = time.perf_counter()
     ledger = Ledger()  # knows what a run had spent that raised an error
-    text, stop, reason, spend, found, whole = "", "failed", "", None, None, None
+    text, stop, reason, spend, whole = "", "failed", "", None, None
+    found = 0.0 if question.supporting else None  # of a run that raised an error nothing is known to be retrieved
     try:
         answer = await agent.aask(question.question, mode=cell.mode, budget=cell.budget, seed=cell.seed, parent=ledger)
     except (CallStoreError, EndpointError):

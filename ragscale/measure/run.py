@@ -151,7 +151,7 @@ class Run:
         """
         from ragscale.measure.report import report
 
-        return cast("Report", _Words(self, report(self, other, **{"drops": self.drops, **options})))
+        return cast("Report", _Words(self, report(self, other, **options)))
 
     def keep(self, out: str | Path, *, texts: bool = True) -> Run:
         """Write what reports are made of as a run of its own: settings, questions and rows.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ragscale.answer import AnswerSpend
 from ragscale.budget import Budget
 from ragscale.measure import Cell, Question, Row, Run, Store
+from ragscale.measure.racing import Drop
 from ragscale.modes import spec
 from ragscale.types import Spend
 
@@ -33,6 +34,7 @@ class Made:
     """Gold passages that the index has; None for all of them."""
     text: str = ""
     """Of every answer; empty for one by the mode."""
+    usd: float | None = None
 
 
 def questions(
@@ -49,7 +51,10 @@ def questions(
     ]  # fmt: skip
 
 
-def write(folder: Path, asked: Sequence[Question], cells: Sequence[Made], how: Mapping[str, str] = HOW) -> Run:
+def write(
+    folder: Path, asked: Sequence[Question], cells: Sequence[Made], how: Mapping[str, str] = HOW,
+    drops: Sequence[Drop] = (),
+) -> Run:  # fmt: skip
     """A run of these questions; a cell with fewer scores than there are questions has the first ones only."""
     store = Store(folder)
     made = [Cell(spec.parse(one.mode), Budget(**(one.budget or {})), one.seed) for one in cells]  # type: ignore[arg-type]
@@ -61,14 +66,19 @@ def write(folder: Path, asked: Sequence[Question], cells: Sequence[Made], how: M
             path.parent.mkdir(exist_ok=True)
             rows = [_row(question, score, one) for question, score in zip(asked, one.scores, strict=False)]
             path.write_bytes(b"".join(row.to_json() + b"\n" for row in rows))
+        for drop in drops:
+            keys = [cell.key for cell in made]
+            store.add_look({"questions": drop.n, "mark": "", "cells": keys, "drops": [asdict(drop)]})
     return Run(folder)
 
 
 def _row(question: Question, score: float, one: Made) -> Row:
     total = Spend(
-        llm_calls=2, prompt_tokens=one.tokens - 10, completion_tokens=10, queries=1, rounds=1, seconds=2.0, usd=None
+        llm_calls=2, prompt_tokens=one.tokens - 10, completion_tokens=10, queries=1, rounds=1, seconds=2.0, usd=one.usd
     )
-    serial = total if one.serial is None else Spend(2, one.serial - 10, 10, queries=1, rounds=1, seconds=1.0, usd=None)
+    serial = (
+        total if one.serial is None else Spend(2, one.serial - 10, 10, queries=1, rounds=1, seconds=1.0, usd=one.usd)
+    )
     failed = one.stop == "failed"
     return Row(
         id=question.id, answer="" if failed else one.text or f"answer of {one.mode}", em=float(score == 1), f1=score,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from smallworld import MakeAgent
 
 import ragscale as rs
 from ragscale.errors import InvalidInput
-from ragscale.measure import Question, Store, racing
+from ragscale.measure import Question, Store
+from ragscale.measure.racing import Drop
 from ragscale.measure.report import phrases
 from ragscale.view.report import Report, report_page
 
@@ -313,10 +315,21 @@ def test_a_cell_that_scores_nothing_is_no_saving(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(0.125, ".13"), (0.375, ".38"), (0.625, ".63"), (-0.125, "-.13"), (0.145, ".14"), (1.0, "1.00"), (-0.001, ".00")],
-)
+    [
+        (0.125, ".13"), (0.375, ".38"), (0.625, ".63"), (-0.125, "-.13"), (0.145, ".14"), (1.0, "1.00"),
+        (-0.001, ".00"), (10.0, "10.00"), (-10.5, "-10.50"), (100.0, "100.00"), (-0.5, "-.50"),
+    ],
+)  # fmt: skip
 def test_halves_are_rounded_as_the_page_rounds_them(value: float, told: str) -> None:
     assert phrases.score(value) == told
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(0.0, "0 %"), (0.0003, "0.03 %"), (0.0049, "0.5 %"), (0.00994, "1.0 %"), (0.26, "26 %"), (1.0, "100 %")],
+)
+def test_shares_are_told_by_their_first_digits(share: float, told: str) -> None:
+    assert phrases.percent(share) == told
 
 
 def test_larger_budgets_and_fits(tmp_path: Path) -> None:
@@ -389,7 +402,7 @@ def test_two_runs_of_the_same_questions(tmp_path: Path) -> None:
     )
     assert report["answer"][2].startswith("The same: `once@tokens=4000` has the same answers on all 90 questions")
     assert report["answer"][3].startswith("In `second`, with 4,000 tokens use `chain`: ")
-    assert "The runs differ in llm: a change has more than one cause." in report["limits"]
+    assert "The runs differ in llm: a change may come of that." in report["limits"]
     with pytest.raises(InvalidInput, match="have no question in common"):
         first.report(write(tmp_path / "third", questions(120)[110:], [Made("once", [1.0] * 10)]))
     other = [Question(id="q0000", question="Another?", answers=("x",))]
@@ -538,15 +551,216 @@ def test_texts_can_be_left_out(tmp_path: Path) -> None:
 
 def test_dropped_cells_are_told(tmp_path: Path) -> None:
     cells = [Made("once", [0.0] * 40, budget=TOKENS), Made("chain", [1.0] * 40, budget=TOKENS)]
-    drop = racing.Drop("once@tokens=4000", "chain@tokens=4000", 1, 16, 1.0, 0.4, 1000.0, 1000.0)
-    report = write(tmp_path / "run", questions(40), cells).report(drops=[drop])
+    drop = Drop("once@tokens=4000", "chain@tokens=4000", 1, 16, 1.0, 0.4, 1000.0, 1000.0)
+    report = write(tmp_path / "run", questions(40), cells, drops=[drop]).report()
     assert [(one["cell"], one["by"], one["after"]) for one in report["dropped"]] == [(0, 1, 16)]
     assert report["dropped"][0]["words"] == (
         "`chain@tokens=4000` was better by 1.00 (at least .40, however often one looks) for 1,000 instead of 1,000 "
         "tokens. It has been asked 40 questions all the same."
     )
-    raced = write(tmp_path / "raced", questions(40), [Made("once", [0.0] * 16, budget=TOKENS), cells[1]])
-    assert raced.report(drops=[drop])["dropped"][0]["words"].endswith(" instead of 1,000 tokens.")
+    cut = [Made("once", [0.0] * 16, budget=TOKENS), cells[1]]
+    raced = write(tmp_path / "raced", questions(40), cut, drops=[drop])
+    assert raced.report()["dropped"][0]["words"].endswith(" instead of 1,000 tokens.")
+
+
+def dropped(after: int) -> Drop:
+    return Drop("tree@tokens=4000", "chain@tokens=4000", 1, after, 0.9, 0.3, 3000.0, 1000.0)
+
+
+@pytest.mark.parametrize(("after", "number"), [(16, 17), (16, 32), (32, 50), (64, 100)])
+def test_a_cell_that_a_race_dropped_does_not_cut_the_figures_of_the_others(
+    after: int, number: int, tmp_path: Path
+) -> None:
+    """It has half of the questions or more, and the highest mean: its questions were the easy ones."""
+    cells = [
+        Made("once", noisy(0.3, number), budget=TOKENS), Made("chain", [1.0] * after + [0.0] * (number - after), 2000,
+        budget=TOKENS), Made("tree", [0.9] * after, 3000, budget=TOKENS),
+    ]  # fmt: skip
+    report = write(tmp_path / "run", questions(number), cells, drops=[dropped(after)]).report()
+    assert [cell["score"]["n"] for cell in report["cells"]] == [number, number, after]
+    assert "`chain`, " in report["answer"][0] or "use `chain`: " in report["answer"][0]
+    assert "of `tree`" not in report["answer"][0]
+    [level] = report["equal"][0]["levels"]
+    assert level["reference"] == 1
+    assert [(one["after"], one["cell"]) for one in report["dropped"]] == [(after, 2)]
+    assert "Asked far fewer questions, or others: `tree@tokens=4000`." in "\n".join(report["limits"])
+
+
+@pytest.mark.parametrize("few", [1, 3, 16])
+def test_a_cell_that_has_just_begun_does_not_decide(few: int, tmp_path: Path) -> None:
+    chain = [0.0, *noisy(0.7, 199, 1)]
+    cells = [Made("once", noisy(0.3, 200), budget=TOKENS), Made("chain", chain, 2000, budget=TOKENS)]
+    without = write(tmp_path / "without", questions(200), cells).report()
+    report = write(
+        tmp_path / "with", questions(200), [*cells, Made("tree", [1.0] * few, 3000, budget=TOKENS)]
+    ).report()  # fmt: skip
+    assert without["answer"][0].startswith("With 4,000 tokens use `chain`: ")
+    if few < 16:
+        assert report["answer"][0] == f"{without['answer'][0]} Undecided against `tree`."
+    else:
+        start = "With 4,000 tokens the highest mean of those that were asked all questions has `chain`, "
+        assert report["answer"][0].startswith(start)
+        assert report["answer"][0].endswith(" Worse than `tree`.")
+    serial = "At equal serial cost: at about 2,000 to 3,000 tokens one after another `chain` scores "
+    assert report["answer"][1].startswith(serial)
+    way, end = ("behind", ", undecided") if few < 16 else ("worse than", ".")
+    assert f"; {way} `tree` by {phrases.score(1 - np.mean(chain[:few]))} [" in report["answer"][1]
+    assert f"] on the {'1 question' if few == 1 else f'{few} questions'} of both{end}" in report["answer"][1]
+    assert report["problem"]["oracle"] == without["problem"]["oracle"]
+
+
+def test_a_mode_whose_rivals_were_all_dropped_is_the_one_to_use(tmp_path: Path) -> None:
+    cells = [Made("chain", [1.0] * 40, budget=TOKENS), Made("tree", [0.0] * 16, 3000, budget=TOKENS)]
+    report = write(tmp_path / "run", questions(40), cells, drops=[dropped(16)]).report()
+    assert report["answer"][0] == (
+        "With 4,000 tokens use `chain`: 1.00 [.91, 1.00]; better than `tree` by 1.00 [.59, 1.00] on the 16 questions "
+        "of both."
+    )
+
+
+@pytest.mark.parametrize("seeds", [(0, 0), (0, 7)], ids=["a level", "a seed"])
+def test_what_has_just_begun_leaves_the_rest_of_the_report(seeds: tuple[int, int], tmp_path: Path) -> None:
+    """A level, or the first seed, of five questions, all of them right: nothing was left to group by hops."""
+    budgets = ({"tokens": 8000}, TOKENS) if seeds[0] == seeds[1] else (TOKENS, TOKENS)
+    cells = [
+        Made(mode, scores, cost, budget=budget, seed=seed)
+        for budget, seed, of in zip(budgets, seeds, ([[1.0] * 5] * 2, [noisy(0.2, 100), noisy(0.8, 100)]), strict=True)
+        for mode, cost, scores in zip(("once", "chain"), (1000, 2000), of, strict=True)
+    ]
+    report = write(tmp_path / "run", questions(100, hops=[1, 2]), cells).report()
+    [hops] = report["problem"]["strata"]
+    assert (hops["cells"], [one["n"] for one in hops["strata"]]) == ([2, 3], [50, 50])
+    assert any(answer.startswith("With 4,000 tokens") and " use `chain`: ." in answer for answer in report["answer"])
+
+
+def test_modes_are_told_apart_by_hops_where_the_best_one_has_no_rival(tmp_path: Path) -> None:
+    cells = [
+        Made("once", noisy(0.4, 40), 600), Made("chain", noisy(0.5, 40, 1), 3000), Made("parallel", noisy(0.5, 40, 2),
+        2500), Made("tree", [1.0] * 40, 9000),
+    ]  # fmt: skip
+    report = write(tmp_path / "run", questions(40, hops=[1, 2]), cells).report()
+    [hops] = report["problem"]["strata"]
+    assert sorted(hops["cells"]) == [1, 2]
+    assert report["problem"]["words"].startswith("At equal cost (about 2,500 to 3,000 tokens). ")
+
+
+def test_two_runs_of_which_one_cell_has_other_questions(tmp_path: Path) -> None:
+    first = write(tmp_path / "a", questions(60)[::-1], [Made("once", [0.5] * 60), Made("chain", [1.0] * 10)])
+    second = write(tmp_path / "b", questions(40), [Made("once", [0.5] * 40), Made("chain", [1.0] * 40)])
+    report = first.report(second)
+    assert [cell["key"] for cell in report["cells"]] == ["once", "once", "chain"]
+    assert "Not asked any of the questions of both runs: `a: chain`." in report["limits"]
+    assert "ailed" not in text(report)
+    assert "alone" not in text(report)  # both runs have it
+
+
+def test_two_runs_with_limits_of_different_kinds(tmp_path: Path) -> None:
+    """Of dollars in the first; the second has no limits, and no price."""
+    runs = [
+        write(tmp_path / str(usd), questions(30), [
+            Made(mode, noisy(rate, 30), budget={} if usd is None else {"usd": 0.01}, usd=usd)
+            for mode, rate in (("once", 0.2), ("chain", 0.9))
+        ])
+        for usd in (0.001, None)
+    ]  # fmt: skip
+    assert "In `None`, at about 1,000 tokens use `chain`: " in text(runs[0].report(runs[1]))
+    assert "In `0.001`, with $0.010 use `chain`: " in text(runs[1].report(runs[0]))
+
+
+def test_a_limit_of_dollars_where_the_cost_of_a_cell_is_not_known(tmp_path: Path) -> None:
+    cells = [
+        Made("once", noisy(0.2, 30), budget={"usd": 0.01}, usd=0.001),
+        Made("chain", noisy(0.9, 30), budget={"usd": 0.01}),
+    ]  # fmt: skip
+    report = write(tmp_path / "run", questions(30, hops=[1, 2]), cells).report()
+    assert report["answer"][0].startswith("With $0.010 use `chain`: ")
+    assert len(report["problem"]["strata"]) == 1
+
+
+@pytest.mark.parametrize("of", [0, 1])
+def test_drops_are_those_of_the_run_that_raced(of: int, tmp_path: Path) -> None:
+    raced = [Made("chain", [1.0] * 40, budget=TOKENS), Made("tree", [0.0] * 16, budget=TOKENS)]
+    whole = [Made("chain", [1.0] * 40, budget=TOKENS), Made("tree", [0.0] * 40, budget=TOKENS)]
+    runs = [
+        write(tmp_path / f"{at}", questions(40), raced if at == of else whole, drops=[dropped(16)] if at == of else [])
+        for at in (0, 1)
+    ]
+    report = runs[0].report(runs[1])
+    [drop] = report["dropped"]
+    cell = report["cells"][drop["cell"]]
+    assert (cell["run"], cell["mode"], drop["after"]) == (of, "tree", 16)
+    assert "all the same" not in drop["words"]
+
+
+@pytest.mark.parametrize(
+    ("level", "told", "errors"), [(0.95, "95 %", 2.802), (0.999, "99.9 %", 4.132), (0.8, "80 %", 2.123)]
+)
+def test_what_the_questions_cannot_tell_goes_by_the_level(
+    level: float, told: str, errors: float, tmp_path: Path
+) -> None:
+    cells = [Made("once", [0.0, 1.0, 1.0, 0.0] * 50), Made("chain", [0.0, 1.0, 0.0, 1.0] * 50)]
+    report = write(tmp_path / "run", questions(90), [replace(one, scores=one.scores[:90]) for one in cells]).report(
+        level=level
+    )
+    deviation = float(np.std([a - b for a, b in zip(*(one.scores[:90] for one in cells), strict=True)], ddof=1))
+    least = phrases.score(errors * deviation / 90**0.5)
+    assert report["limits"][0] == f"90 questions: too few to tell modes apart that differ by less than about {least}."
+    assert f"The intervals ({told}) are about other questions of this kind" in "\n".join(report["limits"])
+
+
+@pytest.mark.parametrize("dear", [[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.2, 0.1, 0.3]])
+def test_means_that_differ_in_their_last_bit_are_the_same(dear: list[float], tmp_path: Path) -> None:
+    """0.1 + 0.2 + 0.3 is 0.6000000000000001 in one order and 0.6 in another: the cheaper mode goes before."""
+    cells = [Made("chain", dear * 3, 3000, budget=TOKENS), Made("once", [0.3, 0.2, 0.1] * 3, 1000, budget=TOKENS)]
+    cells += [Made("direct", [0.1, 0.2, 0.3] * 3, 1000, budget=TOKENS)]
+    report = write(tmp_path / "run", questions(9), cells).report()
+    assert "The highest mean has `once`, .20 [" in report["answer"][0]
+    assert [point["front"] for point in report["charts"][0]["points"]] == [False, True, True]
+
+
+@pytest.mark.parametrize(("number", "part"), [(5, "one in 5"), (9, "one in 9"), (10, "a tenth"), (40, "a tenth")])
+def test_parts_of_the_cross_validation_are_told(number: int, part: str, tmp_path: Path) -> None:
+    cells = [Made("once", noisy(0.5, number)), Made("chain", noisy(0.5, number, 1))]
+    words = write(tmp_path / "run", questions(number), cells).report()["problem"]["words"]
+    assert f"; without {part} of the questions it chooses the same for " in words
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "told"),
+    [
+        ({}, "new", "The runs differ in code: a change may come of that."),
+        ({}, "c0de+own", "The runs differ in code: a change may come of that."),
+        ({"llm": "other"}, "c0de", "The runs differ in llm: a change may come of that."),
+        (
+            {"llm": "other", "how": "dense"}, "new",
+            "The runs differ in llm, how and code: a change has more than one possible cause.",
+        ),
+    ],
+)  # fmt: skip
+def test_what_two_runs_differ_in(how: dict[str, str], code: str, told: str, tmp_path: Path) -> None:
+    before = write(tmp_path / "a", questions(10), [Made("once", [0.5] * 10)])
+    after = write(tmp_path / "b", questions(10), [Made("once", [0.5] * 10, code=code)], {**HOW, **how})
+    assert [limit for limit in before.report(after)["limits"] if "differ in" in limit] == [told]
+    assert "differ in" not in "\n".join(before.report(before)["limits"])
+
+
+def test_more_groups_than_are_shown_are_told(tmp_path: Path) -> None:
+    asked = [
+        replace(one, type=f"kind {at % 14}", supporting=tuple(f"p{n}" for n in range(1 + at % 15)))
+        for at, one in enumerate(questions(60, hops=[1, 2]))
+    ]
+    cells = [Made("once", noisy(0.5, 60), recall=1.0), Made("chain", noisy(0.5, 60, 1), recall=0.5)]
+    problem = write(tmp_path / "run", asked, cells).report()["problem"]
+    assert [one["by"] for one in problem["strata"]] == ["hops"]
+    assert problem["words"].endswith(" Not by type (14 values): groups are shown of up to 12 values.")
+    assert [one["gold"] for one in problem["recall"]] == [*range(1, 16)]
+
+
+@pytest.mark.parametrize(("limit", "spent", "over"), [(0.3, 0.1 + 0.2, 0), (0.0003, 3 * 0.0001, 0), (0.3, 0.30001, 10)])
+def test_sums_of_dollars_that_round_are_no_overrun(limit: float, spent: float, over: int, tmp_path: Path) -> None:
+    cells = [Made("once", [1.0] * 10, budget={"usd": limit}, usd=spent)]
+    [ends] = write(tmp_path / "run", questions(10), cells).report()["stopped"]
+    assert ends["overruns"] == over
 
 
 @pytest.mark.parametrize("options", [{"margin": -0.1}, {"margin": float("nan")}, {"level": 1.0}])

@@ -226,6 +226,19 @@ async def test_failures_are_recorded_counted_and_tried_again(
     assert sorted(row["stop_reason"] for row in rows) == ["answered"] * 3 + ["failed"] * 2
 
 
+async def test_a_run_that_raised_an_error_found_no_gold_passage(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    """Without a value it would be left out of one cell's recall alone."""
+
+    def defective(messages: Any, call: Any) -> Any:
+        raise ZeroDivisionError("a defect")
+
+    await measured(make_agent(ScriptedLLM(defective)), questions, [Once()], tmp_path, health=False)
+    found = {row["id"]: row["gold_recall"] for row in lines(tmp_path / "rows" / "once.jsonl")}
+    assert found == {"q1": 0.0, "q2": 0.0, "q3": None}  # q3 names none
+
+
 async def test_a_server_that_dies_midway_costs_the_questions_left_and_no_other(
     folder: Path, questions: list[Question], tmp_path: Path
 ) -> None:

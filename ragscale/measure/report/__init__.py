@@ -37,7 +37,6 @@ def report(
     level: float = 0.95,
     tuned_on_these: bool = False,
     texts: bool = True,
-    drops: Sequence[Drop] = (),
 ) -> Report:
     """The report of a run: what it says, and what it does not.
 
@@ -49,7 +48,6 @@ def report(
         tuned_on_these: Whether prompts or parameters were chosen by these questions. The report then says that its
             scores are too high.
         texts: Whether the texts of questions and answers are in it; False for a report that is published.
-        drops: Cells that racing dropped.
 
     Returns:
         A JSON value; `ragscale.view.report.report_page` makes the page of it.
@@ -69,10 +67,16 @@ def report(
     main = levels[_main(found)]
     latest = [one for one in main.groups if one.run == len(runs) - 1]
     advice = [answer.advised(found, group, data) for group in latest if group.seed == found.advised_seed]
-    head = max(advice, key=lambda one: (found.mean("f1", one.chosen), -found.mean(AXES[main.axis], one.chosen)))
-    name = answer.name_in(found, head.group)
-    baseline = answer.baseline_of(found, head.group)
-    depends = dependence(found, head.group, pairs, head.chosen, baseline, name)
+
+    def standing(one: answer.Advice) -> tuple[bool, float, float]:
+        return bool(found.core[one.chosen]), found.mean("f1", one.chosen), -found.mean(AXES[main.axis], one.chosen)
+
+    head = max(advice, key=standing)
+    # a level of one cell has nothing to tell of how modes depend on the problem
+    level_of = max(advice, key=lambda one: (len(found.together(one.group.cells)) > 1, *standing(one)))
+    baseline = answer.baseline_of(found, level_of.group)
+    name = answer.name_in(found, level_of.group)
+    depends = dependence(found, level_of.group, pairs, level_of.chosen, baseline, name)
     changes, told = answer.changed(found, pairs, level) if other is not None else ([], [])
     words = [text for text in (answer.opening(found),) if text]
     if not words:
@@ -102,7 +106,7 @@ def report(
         equal=[table for table in tables if table is not None],
         problem=depends.shown,
         stopped=stopped,
-        dropped=_dropped(found, drops),
+        dropped=[drop for at, one in enumerate(runs) for drop in _dropped(found, at, one.drops)],
         changes=changes,
         limits=ends.limits(found, runs, stopped, tuned_on_these, level, _deviation(head.group), _family(levels)),
         questions=[
@@ -126,8 +130,11 @@ def _axes(found: Measured) -> list[Axis]:
 
 
 def _main(found: Measured) -> Axis:
-    """The kind of cost that most cells have a limit of; total tokens where none has any."""
-    limited = Counter(name for cell in found.cells for name in cell.budget)
+    """The kind of cost that most cells of the last run have a limit of; total tokens where none has any."""
+    last = max(found.run)
+    limited = Counter(
+        name for cell, run in zip(found.cells, found.run, strict=True) if run == last for name in cell.budget
+    )
     return max(_axes(found), key=lambda axis: limited[axis])
 
 
@@ -144,7 +151,9 @@ def _serial(
     ]
     if not groups:
         return []
-    best = max(groups, key=lambda group: (found.mean("f1", group.cells[0]), -group.low))
+    best = max(
+        groups, key=lambda group: (bool(found.core[group.cells[0]]), found.mean("f1", group.cells[0]), -group.low)
+    )
     return [f"At equal serial cost: {_lower(answer.advised(found, best, data).words)}"]
 
 
@@ -177,8 +186,8 @@ def _family(levels: Mapping[Axis, CostLevels]) -> int:
     return max((len(group.comparisons) for one in levels.values() for group in one.groups), default=0)
 
 
-def _dropped(found: Measured, drops: Sequence[Drop]) -> list[view.DropData]:
-    place = {cell.key: at for at, cell in enumerate(found.cells)}
+def _dropped(found: Measured, run: int, drops: Sequence[Drop]) -> list[view.DropData]:
+    place = {cell.key: at for at, cell in enumerate(found.cells) if found.run[at] == run}
     return [
         view.DropData(
             cell=place[one.cell],

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ragscale.measure.report import phrases
-from ragscale.measure.report.levels import Group, Pairs, shown
-from ragscale.measure.report.measured import AXES, Measured
+from ragscale.measure.report.levels import Group, Pairs, shown, turned
+from ragscale.measure.report.measured import AXES, EQUAL, Measured
 from ragscale.measure.statistics import Comparison, compare, holm
 from ragscale.view import report as view
 from ragscale.words import counted
@@ -62,21 +62,32 @@ def baseline_of(measured: Measured, group: Group) -> int:
 
 
 def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> Advice:
-    """The advice on a group: the cell to use, and how sure that is."""
+    """The advice on a group: the cell to use, and how sure that is.
+
+    It is from the cells of the core, as other means are of other questions: a cell that a race dropped, or that has
+    just been begun, may have the highest mean of all on the few that it was asked.
+    """
     name = name_in(measured, group)
-    best = group.cells[0]
-    cost = {cell: measured.mean(AXES[group.axis], cell) for cell in group.cells}
-    against = {cell: found for cell in group.cells if cell != best and (found := group.between(best, cell)) is not None}
-    equal = [cell for cell, found in against.items() if found.verdict == "equivalent"]
+    cells = measured.together(group.cells) or group.cells
+    best = cells[0]
+    cost = {cell: measured.mean(AXES[group.axis], cell) for cell in cells}
+    every = {cell: found for cell in group.cells if cell != best and (found := group.between(best, cell)) is not None}
+    against = {cell: found for cell, found in every.items() if cell in cost}
+    beaten = any(found.verdict == "worse" for found in every.values())  # by one that was asked far fewer questions
+    equal = [cell for cell, found in against.items() if found.verdict == "equivalent" and not beaten]
     chosen = min([best, *(cell for cell in equal if cost[cell] < _SAVING * cost[best])], key=cost.__getitem__)
     at = f"{_at(measured, group)} "
     of = phrases.interval(data[chosen]["score"])
     n = data[best]["score"]["n"]
-    asked, documents = counted(n, "question"), _documents(measured, group)
+    asked, documents = counted(n, "question"), max((found.difference.clusters for found in against.values()), default=0)
     if data[best]["score"]["value"] == 0:
-        words = f"{at}no answer of {phrases.listing([name(cell) for cell in group.cells])} scores above 0 ({asked})."
-    elif not against:
+        words = f"{at}no answer of {phrases.listing([name(cell) for cell in cells])} scores above 0 ({asked})."
+    elif not every:
         words = f"{at}{name(best)} scores {of} ({asked}). There is nothing at this cost to compare it with."
+    elif not against:
+        rest = f"{_rival(measured, best, every, name)}{_others(measured, best, _told(best, every), group, name)}"
+        use = {found.verdict for found in every.values()} <= {"better", "equivalent"}
+        words = f"{at}use {name(best)}: {of}{rest}" if use else f"{at}{name(best)} scores {of} ({asked}){rest}"
     elif documents < FEWEST:
         of_them, least = (
             ("", str(FEWEST)) if documents == n else (f" of {counted(documents, 'document')}", f"{FEWEST} documents")
@@ -95,9 +106,11 @@ def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> 
             f"{phrases.interval(phrases.of(found.difference))}){saving}.{others}"
         )
     else:
-        others = _others(measured, best, {best, _nearest(against)}, group, name)
+        others = _others(measured, best, _told(best, against), group, name)
         rest = f"{of}{_rival(measured, best, against, name)}{others}{_cheaper(group, data, cost, against, name)}"
-        if any(found.verdict in ("better", "equivalent") for found in against.values()):
+        if beaten:
+            words = f"{at}the highest mean of those that were asked all questions has {name(best)}, {rest}"
+        elif any(found.verdict in ("better", "equivalent") for found in every.values()):
             words = f"{at}use {name(best)}: {rest}"
         else:
             words = (
@@ -248,9 +261,9 @@ def _paid(cost: dict[view.Axis, view.EstimateData]) -> str:
     if tokens is None or tokens["value"] is None:
         return ""
     value, low, high = tokens["value"], tokens["low"], tokens["high"]
-    if round(value) == 0:
-        return ", at the same tokens"
     limits = [limit for limit in (low, high) if limit is not None]
+    if round(value) == 0:
+        return ", at the same tokens" if all(round(limit) == 0 for limit in limits) else ", at the same mean of tokens"
     if value < 0:
         limits = [-limit for limit in reversed(limits)]
     told = f" [{', '.join(phrases.number('tokens', round(limit)) for limit in limits)}]" if limits else ""
@@ -260,8 +273,9 @@ def _paid(cost: dict[view.Axis, view.EstimateData]) -> str:
 
 def _alone(measured: Measured, keys: dict[tuple[int, str], int]) -> list[str]:
     """On cells that only one of the runs has: nothing is compared with them."""
+    known = {*keys, *measured.unasked}
     only = [
-        (measured.runs[of], sorted(key for run, key in keys if run == of and (1 - of, key) not in keys))
+        (measured.runs[of], sorted(key for run, key in keys if run == of and (1 - of, key) not in known))
         for of in (0, 1)
     ]
     told = [
@@ -277,9 +291,9 @@ def _at(measured: Measured, group: Group) -> str:
     return f"{at} (seed {group.seed})" if len(measured.seeds()) > 1 else at
 
 
-def _documents(measured: Measured, group: Group) -> int:
-    lines = measured.known[:, group.cells].all(axis=1)
-    return len(set(measured.clusters[lines].tolist()))
+def _told(best: int, against: dict[int, Comparison]) -> set[int]:
+    """The cells that a sentence on the best one has named."""
+    return {best, _nearest(against)}
 
 
 def _nearest(against: dict[int, Comparison]) -> int:
@@ -290,18 +304,21 @@ def _rival(measured: Measured, best: int, against: dict[int, Comparison], name: 
     """Rest of a sentence on the best cell: how far it is ahead of the next one."""
     rival = _nearest(against)
     found = against[rival]
-    difference = phrases.interval(phrases.of(found.difference))
+    behind = found.difference.value < 0  # of other questions than the means are of
+    difference = phrases.interval(phrases.of((turned(found) if behind else found).difference))
+    if not (measured.core[best] and measured.core[rival]):
+        difference += f" on the {counted(found.difference.n, 'question')} of both"
     what = measured.same(best, rival)
     if what:
         lead = f"equivalent to {name(rival)}:" if found.verdict == "equivalent" else f"{name(rival)} has"
         return f"; {lead} {phrases.same(what, found.difference)}."
     if found.verdict == "equivalent":
         return f"; equivalent to {name(rival)} (a difference of {difference})."
-    if found.verdict == "better":
-        return f"; better than {name(rival)} by {difference}."
-    if found.difference.value == 0:
+    if found.verdict in ("better", "worse"):
+        return f"; {found.verdict} than {name(rival)} by {difference}."
+    if abs(found.difference.value) < EQUAL:
         return f"; {name(rival)} has the same mean (a difference of {difference}){phrases.needed(found)}."
-    return f"; ahead of {name(rival)} by {difference}{phrases.needed(found)}."
+    return f"; {'behind' if behind else 'ahead of'} {name(rival)} by {difference}{phrases.needed(found)}."
 
 
 def _others(measured: Measured, cell: int, told: set[int], group: Group, name: Callable[[int], str]) -> str:

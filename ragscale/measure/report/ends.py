@@ -19,7 +19,7 @@ __all__ = ["limits", "run_info", "stopped"]
 
 _SUMS = ("tokens", "seconds", "usd", "llm_calls")
 _SLACK = {"seconds": 0.5}
-"""A limit of time ends a call that is under way, which takes a moment."""
+"""A limit of time ends a call that is under way, which takes a moment; of others, sums of fractions round."""
 _FEW = 100
 """Below so many questions (or documents), intervals of a mean are wider than ±.08 or so."""
 
@@ -42,7 +42,7 @@ def stopped(measured: Measured) -> list[view.Stopped]:
         for name, limit in cell.budget.items():
             column = DIMENSIONS.get(name)
             if column in measured.numbers:
-                over |= measured.numbers[column][:, at] > limit + _SLACK.get(name, 0)
+                over |= measured.numbers[column][:, at] > limit + _SLACK.get(name, limit * 1e-9)
         found.append(
             view.Stopped(
                 cell=at,
@@ -108,7 +108,7 @@ def limits(
         if tuned_on_these
         else "Whether prompts or parameters were chosen by these questions is not recorded. If they were, the scores "
         "are too high: say so by --tuned-on-these.",
-        *_settings(runs),
+        *_settings(measured, runs),
         *_broken(measured, runs),
         *_rows(measured, ends),
     ]
@@ -145,30 +145,34 @@ def _sample(measured: Measured, level: float, deviation: float | None, family: i
             "figures are of those, and compared on the questions in common only."
         )
     if measured.unasked:
-        names = phrases.listing([phrases.code(key) for key in measured.unasked])
-        found.append(f"Not begun yet: {names}.")
+        names = phrases.listing([phrases.code(measured.named(run, key)) for run, key in measured.unasked])
+        told = "Not asked any of the questions of both runs" if len(measured.runs) > 1 else "Not begun yet"
+        found.append(f"{told}: {names}.")
     if not any(measured.gold):
         found.append("No gold passages are known, so retrieval and reading cannot be told apart.")
     found.append(
-        f"The intervals ({phrases.percent(level)}) are about other questions of this kind, on this corpus. They say "
+        f"The intervals ({phrases.confidence(level)}) are about other questions of this kind, on this corpus. They say "
         "nothing about other kinds."
     )
     return found
 
 
 def _told(questions: int, documents: int, deviation: float | None, level: float) -> str:
-    """Differences that so many questions cannot tell: below 2.8 standard errors (power of .8 at a level of .05).
+    """Differences that so many questions cannot tell: below 2.8 standard errors at a level of .95 (power of .8).
 
     Nor those that documents unlike all that were seen may reverse: the floor of `interval`.
     """
+    from scipy.stats import norm
+
     if deviation is None or deviation <= 0:
         return "too few to tell modes apart that are close"
     unseen = 1 - ((1 - level) / 2) ** (1 / documents)
-    least = min(1.0, max(2.8 * deviation / math.sqrt(questions), unseen / (1 - unseen)))
+    errors = float(norm.ppf((1 + level) / 2) + norm.ppf(0.8))
+    least = min(1.0, max(errors * deviation / math.sqrt(questions), unseen / (1 - unseen)))
     return f"too few to tell modes apart that differ by less than about {phrases.score(least)}"
 
 
-def _settings(runs: Sequence[ReadableRun]) -> list[str]:
+def _settings(measured: Measured, runs: Sequence[ReadableRun]) -> list[str]:
     models = sorted({str(run.settings.get("llm", "?")) for run in runs})
     found = []
     if len(models) == 1:
@@ -177,8 +181,11 @@ def _settings(runs: Sequence[ReadableRun]) -> list[str]:
         names = [name for name in dict.fromkeys(key for run in runs for key in run.settings) if name != "version"]
         values = {name: [run.settings.get(name) for run in runs] for name in names}
         differing = [name for name, both in values.items() if both[0] != both[1]]
+        if not _same_code(measured, 0, 1):
+            differing.append("code")
         if differing:
-            found.append(f"The runs differ in {phrases.listing(differing)}: a change has more than one cause.")
+            causes = "may come of that" if len(differing) == 1 else "has more than one possible cause"
+            found.append(f"The runs differ in {phrases.listing(differing)}: a change {causes}.")
     seeds: set[Any] = {cell.seed for run in runs for cell in run.cells.values()}
     if len(seeds) == 1:
         found.append("One seed: modes that sample (votes, trees) may score otherwise with another.")
@@ -246,11 +253,11 @@ def _price(price: dict[str, Any] | None) -> str:
     return f"{', '.join(kinds)} a million tokens{longer}"
 
 
-def _same_code(measured: Measured, run: int) -> bool:
+def _same_code(measured: Measured, *runs: int) -> bool:
     """Whether the source of all modes is that of one time: modes with files of their own have a mark of their own."""
     marks: dict[str, set[str]] = {}
     for at, cell in enumerate(measured.cells):
-        if measured.run[at] == run:
+        if measured.run[at] in runs:
             marks.setdefault(cell.mode, set()).update(_texts(measured, "code", at))
     first = {mark.partition("+")[0] for found in marks.values() for mark in found}
     return len(first) <= 1 and all(len(found) <= 1 for found in marks.values())

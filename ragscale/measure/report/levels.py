@@ -61,7 +61,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Group:
-    """Cells of about equal cost, of one run and one seed, best first."""
+    """Cells of about equal cost, of one run and one seed: those of the core, best first, then the others."""
 
     axis: Axis
     limit: float | None
@@ -166,7 +166,11 @@ def _minus(found: Interval) -> Interval:
 
 def _group(measured: Measured, axis: Axis, limit: float | None, cells: list[int], run: int, seed: int) -> Group:
     costs = {cell: measured.mean(AXES[axis], cell) for cell in cells}
-    order = sorted(cells, key=lambda cell: (-measured.mean("f1", cell), costs[cell], cell))
+    # means of other questions are none to go by; rounded, as equal means may differ in their last bit
+    order = sorted(
+        cells,
+        key=lambda cell: (not measured.core[cell], -round(measured.mean("f1", cell), 12), costs[cell], cell),
+    )
     return Group(axis, limit, order, run, seed, min(costs.values()), max(costs.values()))
 
 

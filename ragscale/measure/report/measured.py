@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from ragscale.errors import InvalidInput
 from ragscale.measure.cell import MeasuredCell
 from ragscale.measure.questions import LEFT_OUT, Question, left_out
+from ragscale.measure.racing import Drop
 from ragscale.measure.statistics.arrays import Array
 from ragscale.view.report import Axis
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["AXES", "DIMENSIONS", "Measured", "ReadableRun", "measured"]
+__all__ = ["AXES", "DIMENSIONS", "EQUAL", "Measured", "ReadableRun", "measured"]
 
 AXES: dict[Axis, str] = {
     "tokens": "total_tokens", "serial_tokens": "serial_tokens", "rounds": "serial_rounds", "seconds": "serial_seconds",
@@ -33,7 +34,8 @@ DIMENSIONS = {
 }  # fmt: skip
 """Limits of a budget, and the column of what is charged to each."""
 
-_EQUAL = 1e-12
+EQUAL = 1e-12
+"""Scores that are closer are the same."""
 _SCORES = ("f1", "em", "full_recall", "gold_recall", "gold_passages")
 _TEXTS = ("answer", "stop_reason", "reason", "code", "settings")
 
@@ -45,6 +47,7 @@ class ReadableRun(Protocol):
     settings: dict[str, Any]
     cells: dict[str, MeasuredCell]
     questions: dict[str, Question]
+    drops: list[Drop]
     broken: int
 
     def rows(self) -> pyarrow.Table:
@@ -62,8 +65,8 @@ class Measured:
     """Cells with rows."""
     run: list[int]
     """The run of each cell."""
-    unasked: list[str]
-    """Cells without a row, by `name`."""
+    unasked: list[tuple[int, str]]
+    """Cells without a row of these questions: run and key."""
     questions: list[Question]
     """Those that any cell has answered; of two runs, those that both have."""
     clusters: NDArray[Any]
@@ -85,7 +88,11 @@ class Measured:
 
     def name(self, cell: int) -> str:
         """Key of a cell; of two runs with the name of its run, as both may have a cell of that key."""
-        return _named(self.runs, self.run[cell], self.cells[cell].key)
+        return self.named(self.run[cell], self.cells[cell].key)
+
+    def named(self, run: int, key: str) -> str:
+        """As `name`, of any cell of the runs."""
+        return f"{self.runs[run]}: {key}" if len(self.runs) > 1 else key
 
     def values(self, column: str) -> Array:
         """The matrix of a column over the questions that count: of cells of the core those that all of them have."""
@@ -105,7 +112,7 @@ class Measured:
     def differing(self, first: int, second: int) -> int:
         """Questions that count on which the scores of two cells differ."""
         values = self.values("f1")
-        return int((np.abs(values[:, first] - values[:, second]) > _EQUAL).sum())
+        return int((np.abs(values[:, first] - values[:, second]) > EQUAL).sum())
 
     def same(self, first: int, second: int) -> Literal["answers", "scores"] | None:
         """Whether two cells have the same answers to all questions that count, or else the same scores."""
@@ -139,16 +146,13 @@ class Measured:
 
     @property
     def advised_seed(self) -> int:
-        """The seed that advice is from: the smallest one of the last run."""
-        return min(cell.seed for cell, run in zip(self.cells, self.run, strict=True) if run == max(self.run))
+        """The seed that advice is from: the smallest one of the last run, of cells of the core if it has any."""
+        last = [at for at, run in enumerate(self.run) if run == max(self.run)]
+        return min(self.cells[at].seed for at in self.together(last) or last)
 
     def property(self, name: str) -> list[Any]:
         """A property of each question, such as ``hops``; None where it has none."""
         return [getattr(question, name) for question in self.questions]
-
-
-def _named(runs: Sequence[str], run: int, key: str) -> str:
-    return f"{runs[run]}: {key}" if len(runs) > 1 else key
 
 
 def measured(runs: Sequence[ReadableRun]) -> Measured:
@@ -178,8 +182,9 @@ def measured(runs: Sequence[ReadableRun]) -> Measured:
                 )
     cells, of, unasked, wide = [], [], [], []
     for at, (run, table) in enumerate(zip(runs, tables, strict=True)):
-        have = set(table["cell"].to_pylist())
-        unasked += [_named(names, at, key) for key in run.cells if key not in have]
+        pairs = zip(table["cell"].to_pylist(), table["id"].to_pylist(), strict=True)
+        have = {cell for cell, id in pairs if id in both}
+        unasked += [(at, key) for key in run.cells if key not in have]
         cells += [cell for key, cell in run.cells.items() if key in have]
         of += [at for key in run.cells if key in have]
         wide.append([key for key in run.cells if key in have])
@@ -188,7 +193,8 @@ def measured(runs: Sequence[ReadableRun]) -> Measured:
     numbers, texts, known = _matrices(tables, wide, ids)
     full = np.asarray(known.any(axis=1))
     questions = [question for question, one in zip(questions, full, strict=True) if one]
-    core, shared = _core(known[full])
+    dropped = [any(drop.cell == cell.key for drop in runs[run].drops) for cell, run in zip(cells, of, strict=True)]
+    core, shared = _core(known[full], np.array(dropped))
     return Measured(
         runs=names, cells=cells, run=of, unasked=unasked, questions=questions, clusters=clusters[full],
         numbers={name: matrix[full] for name, matrix in numbers.items()},
@@ -222,7 +228,7 @@ def _matrices(
         column = {key: before + at for at, key in enumerate(keys)}
         before += len(keys)
         lines = np.array([line.get(id, -1) for id in table["id"].to_pylist()])
-        columns = np.array([column[key] for key in table["cell"].to_pylist()])
+        columns = np.array([column.get(key, -1) for key in table["cell"].to_pylist()])
         kept = lines >= 0
         at = (lines[kept], columns[kept])
         known[at] = True
@@ -241,10 +247,14 @@ def _matrices(
     return numbers, texts, known
 
 
-def _core(known: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The cells and questions of the core: cells with few rows leave it until the others share half of theirs."""
+def _core(known: NDArray[np.bool_], dropped: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The cells and questions of the core: cells with few rows leave it until the others share half of theirs.
+
+    A cell that a race dropped has the questions of the rungs before: it leaves the core before the others' figures are
+    cut to those, unless it was asked the rest all the same.
+    """
     rows = known.sum(axis=0)
-    core = np.ones(len(rows), dtype=bool)
+    core = ~dropped | (rows == rows.max())
     while True:
         shared = cast("NDArray[np.bool_]", known[:, core].all(axis=1))
         if 2 * shared.sum() >= rows[core].max() or core.sum() == 1:

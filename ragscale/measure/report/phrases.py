@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -11,8 +12,8 @@ from ragscale.view.report import Axis, EstimateData
 from ragscale.words import counted, dollars
 
 __all__ = [
-    "amount", "at_cost", "code", "estimate", "interval", "listing", "needed", "number", "of", "percent", "plenty",
-    "ratio", "same", "score", "signed", "unit",
+    "amount", "at_cost", "code", "confidence", "estimate", "interval", "listing", "needed", "number", "of", "percent",
+    "plenty", "ratio", "same", "score", "signed", "unit",
 ]  # fmt: skip
 
 _UNITS: dict[Axis, str] = {
@@ -26,8 +27,8 @@ def score(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "-"
     # halves away from 0, as the page's script has them: one report told .12 here and .13 there
-    text = str(Decimal(value).quantize(Decimal("0.01"), ROUND_HALF_UP)).replace("0.", ".", 1)
-    return text.replace("-.00", ".00")
+    text = str(Decimal(value).quantize(Decimal("0.01"), ROUND_HALF_UP))
+    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-.00", ".00")
 
 
 def signed(value: float | None) -> str:
@@ -44,8 +45,15 @@ def interval(found: EstimateData, *, sign: bool = False) -> str:
 
 
 def percent(value: float) -> str:
-    """A share: ``26 %``, ``0.4 %``."""
-    return f"{100 * value:.1f} %" if 0 < value < 0.01 else f"{100 * value:.0f} %"
+    """A share: ``26 %``, ``0.4 %``, ``0.03 %``; only none is 0 %."""
+    if not 0 < value < 0.01:
+        return f"{100 * value:.0f} %"
+    return f"{100 * value:.1f} %" if value >= 0.001 else f"{100 * value:.1g} %"
+
+
+def confidence(level: float) -> str:
+    """A level of confidence: ``95 %``, ``99.9 %``."""
+    return f"{100 * level:g} %"
 
 
 def of(found: Interval) -> EstimateData:
@@ -118,8 +126,8 @@ def same(what: str, found: Interval) -> str:
     level = found.level
     share = 1 - (1 - level) ** (1 / found.clusters)  # the largest that would show none of its kind by chance
     return (
-        f"the same {what} on all {counted(found.n, 'question')}: at most {percent(share)} of further questions like "
-        f"these would get different ones ({percent(level)} certain)"
+        f"the same {what} on {'all' if found.n > 1 else 'the'} {counted(found.n, 'question')}: at most "
+        f"{percent(share)} of further questions like these would get different ones ({confidence(level)} certain)"
     )
 
 

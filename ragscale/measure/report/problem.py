@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from ragscale.measure.report import phrases
 from ragscale.measure.report.cells import mean_of
 from ragscale.measure.report.levels import Group, Pairs, turned
-from ragscale.measure.report.measured import AXES, Measured
+from ragscale.measure.report.measured import AXES, EQUAL, Measured
 from ragscale.measure.statistics import (
     Comparison,
     Interaction,
@@ -27,12 +26,18 @@ from ragscale.measure.statistics import (
 )
 from ragscale.measure.statistics.arrays import best
 from ragscale.view import report as view
+from ragscale.view.report import Axis
 from ragscale.words import counted
 
 __all__ = ["MOST", "Dependence", "dependence"]
 
 MOST = 12
 """Groups of one property that are shown: a property with more is no grouping."""
+
+_NAMES = ("hops", "type", "breadth")
+
+_FOLDS = 10
+"""Parts of the questions of the cross-validation, where there are as many documents."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,9 @@ def dependence(
         name: Name of a cell in a sentence.
     """
     cells = measured.together(group.cells)
+    if not cells:
+        nothing = view.ProblemData(words="", strata=[], recall_cells=[], recall=[], oracle=None)
+        return Dependence(nothing, [])
     ordered = [baseline, *(cell for cell in cells if cell != baseline)] if baseline in cells else cells
     part = _Part(measured, group, pairs, ordered, chosen, name)
     tables: list[view.Strata] = []
@@ -67,7 +75,7 @@ def dependence(
         table, told = part.table(label, values, tests.get(label))
         tables.append(table)
         sentences += told
-    findings = [*_summary(tables, pairs.level), *part.selection()]
+    findings = [*_summary(tables, pairs.level), *part.selection(), *_too_many(measured)]
     words = [f"At equal cost ({group.label}).", *findings] if findings else []
     problem = view.ProblemData(
         words=" ".join(words), strata=tables, recall_cells=ordered, recall=part.recall(), oracle=part.oracle()
@@ -89,8 +97,14 @@ class _Part:
         return self.measured.values("f1")[:, self.cells]
 
     @property
+    def axis(self) -> Axis:
+        """That of the level; tokens where a cell's dollars are not known."""
+        cost = self.measured.cost(self.group.axis)[self.measured.shared][:, self.cells]
+        return "tokens" if np.isnan(cost).any() else self.group.axis
+
+    @property
     def costs(self) -> NDArray[np.float64]:
-        return self.measured.cost(self.group.axis)[:, self.cells]
+        return self.measured.cost(self.axis)[:, self.cells]
 
     def interactions(self, properties: Sequence[tuple[str, list[Any]]]) -> dict[str, Interaction]:
         """Whether the modes' differences depend on a property, for each: one family of tests, corrected by Holm."""
@@ -146,7 +160,7 @@ class _Part:
             n = max((rate["n"] for rate in rates), default=0)
             if n:
                 found.append(view.Recall(gold=number, n=n, rates=[rate if rate["n"] else None for rate in rates]))
-        return found if len(found) <= MOST else []
+        return found
 
     def oracle(self) -> view.OracleData | None:
         """The best cell of each question."""
@@ -180,14 +194,15 @@ class _Part:
         documents = len(set(self.measured.clusters[self.measured.shared].tolist()))
         if len(self.cells) < 2 or documents < 2:
             return []
-        one = choose(self.costs, self.scores, self.measured.clusters, level=self.pairs.level)
+        one = choose(self.costs, self.scores, self.measured.clusters, folds=_FOLDS, level=self.pairs.level)
+        part = "a tenth" if documents >= _FOLDS else f"one in {documents}"
         told = [
             f"The rule “take the mode with the highest mean” scores {phrases.interval(phrases.of(one.score))} on "
             f"questions that it was not chosen by (by cross-validation), {phrases.score(one.apparent)} on those that "
-            f"chose it; without a tenth of the questions it chooses the same for {phrases.percent(one.steady)} of them."
+            f"chose it; without {part} of the questions it chooses the same for {phrases.percent(one.steady)} of them."
         ]
         for label, values in _properties(self.measured)[:1]:
-            by = choose(self.costs, self.scores, self.measured.clusters, values, level=self.pairs.level)
+            by = choose(self.costs, self.scores, self.measured.clusters, values, folds=_FOLDS, level=self.pairs.level)
             told.append(f"A choice for each {_group_of(label)} scores {phrases.interval(phrases.of(by.score))} there.")
         return told
 
@@ -207,7 +222,7 @@ class _Part:
     ) -> str:
         """On a cell that is better than the chosen one in a group, or equivalent and cheaper; empty without one."""
         cost = {
-            cell: float(np.nanmean(self.measured.cost(self.group.axis)[lines & self.measured.shared, cell]))
+            cell: float(np.nanmean(self.measured.cost(self.axis)[lines & self.measured.shared, cell]))
             for cell in self.cells
         }
         of = {cell: _between(compared, group, cell, self.chosen) for cell in self.cells if cell != self.chosen}
@@ -227,7 +242,7 @@ class _Part:
             part = phrases.percent(cost[cell] / cost[self.chosen])
             return (
                 f"With {label} {self.name(cell)} is equivalent to {self.name(self.chosen)} and costs {part} of its "
-                f"{phrases.unit(self.group.axis)}."
+                f"{phrases.unit(self.axis)}."
             )
         return ""
 
@@ -237,7 +252,7 @@ class _Part:
         if all(one.verdict == "better" for one in against):
             return f"{label}: {self.name(winner)} is the best."
         least = min(against, key=lambda one: one.difference.value)
-        if not least.difference.value:
+        if abs(least.difference.value) < EQUAL:
             return f"{label}: several modes have the highest mean, {self.name(winner)} among them."
         end = phrases.needed(least) or f", {least.verdict}"
         share = f" (in {phrases.percent(sure)} of resampled runs)" if documents > 1 else ""
@@ -264,7 +279,7 @@ class _Part:
             step = {"hops": "a hop", "breadth": "a step of breadth"}.get(label, "a step")
             words += (
                 f" For each {step.partition(' ')[2]} {self.name(self.cells[most + 1])} "
-                f"{'gains' if gain.value >= 0 else 'loses'} "
+                f"{'gains' if gain.value > -EQUAL else 'loses'} "
                 f"{_size(phrases.of(gain))} against {self.name(self.cells[0])}."
             )
         return view.InteractionData(
@@ -295,13 +310,9 @@ def _summary(tables: Sequence[view.Strata], level: float) -> list[str]:
 def _properties(measured: Measured) -> list[tuple[str, list[Any]]]:
     """The properties that divide the questions that count, hops first; hops and breadth together, last."""
     found: list[tuple[str, list[Any]]] = []
-    for name in ("hops", "type", "breadth"):
-        values = measured.property(name)
-        different = Counter(
-            value for value, kept in zip(values, measured.shared, strict=True) if kept and value is not None
-        )
-        if 1 < len(different) <= MOST:
-            found.append((name, values))
+    for name in _NAMES:
+        if 1 < _different(measured, name) <= MOST:
+            found.append((name, measured.property(name)))
     given = dict(found)
     if "hops" in given and "breadth" in given:
         both = [
@@ -311,6 +322,18 @@ def _properties(measured: Measured) -> list[tuple[str, list[Any]]]:
         if len(set(both) - {None}) <= 2 * MOST:
             found.append(("hops and breadth", both))
     return found
+
+
+def _different(measured: Measured, name: str) -> int:
+    """Different values of a property among the questions that count."""
+    values = zip(measured.property(name), measured.shared, strict=True)
+    return len({value for value, kept in values if kept and value is not None})
+
+
+def _too_many(measured: Measured) -> list[str]:
+    """On properties with more values than are shown."""
+    told = [f"{name} ({number} values)" for name in _NAMES if (number := _different(measured, name)) > MOST]
+    return [f"Not by {phrases.listing(told)}: groups are shown of up to {MOST} values."] if told else []
 
 
 def _label(by: str, group: Any) -> str:
@@ -335,7 +358,7 @@ def _between(
 def _size(found: view.EstimateData) -> str:
     """A gain or a loss without its sign, with the limits that belong to it."""
     value = found["value"] or 0.0
-    if value >= 0:
+    if value > -EQUAL:
         return phrases.interval(found)
     low, high = (None if limit is None else -limit for limit in (found["high"], found["low"]))
     return phrases.interval(view.EstimateData(value=-value, low=low, high=high, n=found["n"]))

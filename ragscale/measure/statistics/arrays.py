@@ -163,7 +163,8 @@ def by_cluster(x: Array, codes: Codes) -> tuple[Array, Array]:
 
 def best(cost: Array, score: Array) -> Codes:
     """Column of the highest score on each line; among equal ones the cheapest, then the first."""
-    tied = score >= score.max(axis=1, keepdims=True)
+    score = score.round(12)  # means of the same scores in another order differ in their last bit
+    tied = score == score.max(axis=1, keepdims=True)
     found: Codes = np.where(tied, cost, np.inf).argmin(axis=1)
     return found
 

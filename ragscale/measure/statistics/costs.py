@@ -145,6 +145,7 @@ def _least_squares(x: Array, means: Array) -> tuple[Array, Array, Array]:
 
 def undominated(cost: Array, score: Array) -> NDArray[np.bool_]:
     """The cells that no other one dominates, for each line."""
+    score = score.round(12)  # as in `best`
     dominated = np.zeros(cost.shape, dtype=bool)
     for other in range(cost.shape[1]):
         c, s = cost[:, [other]], score[:, [other]]
