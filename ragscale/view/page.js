@@ -14,6 +14,7 @@ const DIMENSIONS = [
 ];
 const SERIAL = {serial_tokens: "tokens", serial_calls: "llm_calls"};
 const BOX = {width: 176, height: 92, across: 30, down: 16};
+const FRAMED = location.protocol === "about:";  // in a report or a notebook: without an address of its own
 const UNFOLDED = 18;
 
 const tokens = (spend) => (spend.prompt_tokens || 0) + (spend.completion_tokens || 0);
@@ -212,14 +213,20 @@ function verdict(run) {
 // ---- evidence ----
 
 const STOP = new Set(("a an and are as at be by for from has he her his in is it its not of on or she that the their they this "
-  + "to was were which who whom whose what when where how did does do with about").split(" "));
-const terms = (text) => (plain(text).toLowerCase().match(/[\p{L}\p{N}]+/gu) || []).filter((w) => !STOP.has(w));
+  + "to was were which who whom whose what when where how did does do with about "
+  + "的 了 是 在 和 与 有 被 于 哪 谁 は が の を に で と も へ か た だ です ます どこ 誰").split(" "));
+const SEGMENTER = Intl.Segmenter && new Intl.Segmenter(undefined, {granularity: "word"});  // knows words that are written without spaces
+const UNSPACED = /[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}]/u;
+/** The text in parts, every other one a word, from the second. */
+const split = (text) => text.split(/([\p{L}\p{M}\p{N}]+)/u).flatMap((part, at) => at % 2 && SEGMENTER && UNSPACED.test(part)
+  ? [...SEGMENTER.segment(part)].flatMap(({segment}, i) => i ? ["", segment] : [segment]) : [part]);
+const terms = (text) => split(plain(text).toLowerCase()).filter((word, at) => at % 2 && !STOP.has(word));
 
 /** The passage with the answer's words marked and the sentence that supports it underlined. */
 function marked(text, answer, question) {
   text = plain(text);
   const wanted = new Set(terms(answer)), around = new Set(terms(question));
-  const sentences = text.match(/[^.!?。]+(?:[.!?。]+["'”’)]*(?=\s|$)|$|[.!?。](?=\S)[^.!?。]*)+\s*/gu) || [text];
+  const sentences = text.split(/(?=\S)(?:(?<=[.!?؟।።]["'”’)\]]{0,4}\s+)(?![\p{Ll}\p{Nd}])|(?<=[。！？｡]["”’」』）]{0,4})(?![。！？｡"”’」』）]))/u);
   const worth = sentences.map((s) => {
     const words = new Set(terms(s));
     const said = [...wanted].filter((w) => words.has(w)).length, asked = [...around].filter((w) => words.has(w)).length;
@@ -227,8 +234,7 @@ function marked(text, answer, question) {
   });
   const best = Math.max(...worth) > 1 ? worth.indexOf(Math.max(...worth)) : -1;
   return sentences.map((s, at) => {
-    const parts = s.split(/([\p{L}\p{N}]+)/u).map((part) =>
-      wanted.has(part.toLowerCase()) ? h("mark", {}, part) : part);
+    const parts = split(s).map((part) => wanted.has(part.toLowerCase()) ? h("mark", {}, part) : part);
     return at === best ? h("u", {title: "the sentence that fits answer and question best"}, parts) : parts;
   });
 }
@@ -317,7 +323,7 @@ class Page {
         const button = h("button", {class: "link screen", onclick: (event) => copy(citation(id, passage), event.currentTarget)}, "copy citation");
         const body = passage ? h("p", {class: "text passage"}) : h("p", {class: "soft"}, "text not recorded");
         if (passage) this.unfolding(body, (whole) => marked(whole ? passage.text : short(passage.text, 700), data.answer, data.question), passage.text.length > 700);
-        return h("article", {class: "card cite", "data-passage": id, onmouseenter: () => this.glow(id), onmouseleave: () => this.glow(null)},
+        return h("article", {class: "card cite", "data-passage": id, onmouseenter: () => this.glow(id), onmouseleave: () => this.glow(null), onfocusin: () => this.glow(id), onfocusout: () => this.glow(null)},
           h("div", {class: "row"}, h("span", {class: "rank"}, at + 1), h("h3", {class: "text"}, title || id),
             this.isGold(id) ? h("span", {class: "chip good"}, "gold") : null), body,
           h("div", {class: "row small source"}, h("span", {class: "mono soft"}, short(id, 60)), h("span", {class: "grow"}), button));
@@ -360,7 +366,7 @@ class Page {
     return h("section", {}, h("h2", {}, "Cost"), h("div", {class: "card budget"}, bars,
       h("div", {class: "row numbers"}, plainOnes, cached ? h("div", {class: "soft small"}, `${count(cached)} prompt tokens from the cache`) : null),
       tokens(spend.total) === tokens(spend.serial) ? h("p", {class: "soft small"}, "Nothing ran side by side: all that was paid was waited for.")
-        : h("p", {class: "soft small legend"}, h("i", {class: "swatch serial"}), "waited for: the longest path (in brackets) ", h("i", {class: "swatch total"}), "paid: all branches")));
+        : h("p", {class: "soft small legend"}, bars.length ? h("i", {class: "swatch serial"}) : null, "waited for: the longest path (in brackets)", bars.length ? h("i", {class: "swatch total"}) : "; ", "paid: all branches")));
   }
 
   tools() {
@@ -392,8 +398,8 @@ class Page {
 
   legend() {
     return h("p", {class: "legend small soft"}, Object.keys(KINDS).filter((kind) => this.run.moves.some((m) => m.move === kind))
-      .map((kind) => [h("i", {class: "swatch", style: {background: `var(--${kind})`}}), kind, " "]),
-      h("i", {class: "swatch crit"}), "waited for ", h("i", {class: "swatch hatch"}), "retried or failed, waiting");
+      .map((kind) => h("span", {}, h("i", {class: "swatch", style: {background: `var(--${kind})`}}), kind)),
+      h("span", {}, h("i", {class: "swatch crit"}), "waited for"), h("span", {}, h("i", {class: "swatch hatch"}), "retried or failed, waiting"));
   }
 
   // -- tree --
@@ -466,7 +472,7 @@ class Page {
         onclick: () => { stub.boxes.forEach((b) => this.folded.delete(b.at)); this.drawTree(); }}, label);
     });
     const heads = columns.map((c, at) => h("div", {class: "round soft", style: {left: `${x.get(c)}px`}}, this.roundName(placed, c)));
-    put(this.tree, h("div", {class: "canvas", style: {width: `${width}px`, height: `${height}px`}}, edges, heads, drawn, stubbed));
+    put(this.tree, h("div", {class: "canvas", style: {width: `${width}px`, height: `${height}px`, "--paper-zoom": Math.min(0.62, 680 / width).toFixed(3)}}, edges, heads, drawn, stubbed));
     this.light();
   }
 
@@ -492,8 +498,8 @@ class Page {
     return h("button", {class: `box ${box.kept ? "kept" : "side"} ${box.nothing ? "nothing" : ""}`, onclick: go,
       "aria-label": `${box.name} ${box.branch ? `of branch ${box.branch}` : ""}: ${short(box.asked.join("; "), 200)}: ${short(box.said, 200)}`},
       h("span", {class: "asked"}, h("span", {class: "tag", style: {color: `var(--${box.kind === "step" ? "retrieve" : KINDS[box.kind] || "plan"})`}}, box.name, box.branch ? ` ${short(box.branch, 14)}` : ""),
-        " ", short(box.asked.join(" · "), 120)),
-      h("span", {class: "said"}, short(box.said || (box.kind === "step" ? many(new Set(box.moves.flatMap((m) => m.move === "retrieve" ? hitIds(m) : [])).size, "passage") : "–"), 90)),
+        " ", h("span", {class: "own"}, short(box.asked.join(" · "), 120))),
+      h("span", {class: "said own"}, short(box.said || (box.kind === "step" ? many(new Set(box.moves.flatMap((m) => m.move === "retrieve" ? hitIds(m) : [])).size, "passage") : "–"), 90)),
       h("span", {class: "costs num"},
         scored ? h("span", {class: "meter", title: `score ${number(box.score)}`}, h("i", {style: {width: `${Math.round(8 + 92 * (share ?? 0))}%`}})) : null,
         scored ? number(box.score) : null,
@@ -516,7 +522,7 @@ class Page {
     const height = lanes.length * tall + 26;
     const ticks = niceTicks(most, width < 500 ? 3 : 6);
     this.bars = new Map();
-    const picture = svg("svg", {width, height, role: "group", "aria-label": "Timeline of all moves"},
+    const picture = svg("svg", {width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "Timeline of all moves"},
       svg("defs", {}, svg("pattern", {id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)"},
         svg("rect", {width: 2.2, height: 6, class: "stripe"}))),
       ticks.map((t) => [svg("line", {class: "grid", x1: x(t), x2: x(t), y1: 0, y2: height - 20}),
@@ -565,12 +571,13 @@ class Page {
 
   fromHash() {
     const found = /^#move-(\d+)$/.exec(location.hash);
-    if (found) this.select(Number(found[1]), {quiet: true});
+    if (found) this.select(Number(found[1]));
     return Boolean(found && this.at);
   }
 
   key(event) {
     if (event.target.matches("input, textarea, select") || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "Escape" && FRAMED) parent.postMessage("close", "*");
     if (event.target.matches("[role=tab]") && ["ArrowRight", "ArrowLeft"].includes(event.key)) return;
     const to = {ArrowRight: this.at + 1, ArrowDown: this.at + 1, ArrowLeft: this.at - 1, ArrowUp: this.at - 1, Home: 1, End: this.run.moves.length}[event.key];
     if (event.key === "/") { event.preventDefault(); this.box.focus(); }
@@ -620,7 +627,7 @@ class Page {
       event.stopPropagation();
     }}, tabs.map(([key, words]) => h("button", {class: "small", role: "tab", "aria-selected": String(this.tab === key), tabindex: this.tab === key ? "0" : "-1",
       onclick: () => { this.tab = key; this.drawDetail(); }}, words)));
-    const link = h("button", {class: "small", title: "Copy a link to this move", onclick: (event) => copy(`${location.href.split("#")[0]}#move-${move.n}`, event.currentTarget)}, "link");
+    const link = FRAMED ? null : h("button", {class: "small", title: "Copy a link to this move", onclick: (event) => copy(`${location.href.split("#")[0]}#move-${move.n}`, event.currentTarget)}, "link");
     const badge = move.status && move.status !== "kept" ? h("span", {class: `chip ${move.problem ? "badge" : ""} ${move.status === "failed" ? "bad" : ""}`}, ODD[move.status] || move.status) : null;
     put(this.detail,
       h("div", {class: "row"}, h("span", {class: "kind-name", style: {"--kind": `var(--${KINDS[move.move] || "select"})`}}, move.move),
@@ -854,6 +861,7 @@ function treePicture(tree) {
 function clamp(text, most) {
   text = plain(text);
   if (text.length <= most) return text;
+  most = cut(text, most);
   const rest = h("span", {class: "hidden"}, text.slice(most));
   const more = h("button", {class: "link screen", onclick: () => { rest.classList.remove("hidden"); more.remove(); }}, "… more");
   return [text.slice(0, most), rest, more];

@@ -4,11 +4,13 @@ const AXES = {
   rounds: ["rounds", "rounds one after another", (v) => known(v) ? String(+v.toFixed(2)) : "–"],
   seconds: ["seconds", "seconds one after another", seconds], usd: ["dollars", "dollars", dollars],
 };
+const FINEST = {tokens: 1, serial_tokens: 1, rounds: 0.1};  // steps of an axis, so that its marks differ
 const ROW = 54;
+const NEAR = 3;  // points so close are one to the eye
 const PRINTED = 150;
 
-const score = (value) => known(value) ? value.toFixed(2).replace(/^(-?)0\./, "$1.").replace("-", "−") : "–";
-const signed = (value) => known(value) ? `${value > 0 ? "+" : ""}${score(value)}` : "–";
+const score = (value) => known(value) ? value.toFixed(2).replace(/^-(?=0\.00$)/, "").replace(/^(-?)0\./, "$1.").replace("-", "−") : "–";
+const signed = (value) => known(value) ? `${value > 0 && score(value) !== ".00" ? "+" : ""}${score(value)}` : "–";
 const interval = (e, show = score) => !e || !known(e.value) ? "–"
   : known(e.low) && known(e.high) ? `${show(e.value)} [${show(e.low)}, ${show(e.high)}]` : show(e.value);
 const worded = (text) => plain(text).split(/`([^`]+)`/).map((part, at) => at % 2 ? h("code", {}, part) : part);
@@ -36,7 +38,7 @@ class ReportPage {
 
   /** Colour and name of a cell. */
   named(at) {
-    return h("span", {class: "named"}, h("i", {class: "dot", style: {"--colour": this.colour(this.cells[at])}}), h("span", {}, this.name(at)));
+    return h("span", {class: "named"}, h("i", {class: "dot", style: {"--colour": this.colour(this.cells[at])}}), h("span", {}, breaking(this.name(at))));
   }
 
   start() {
@@ -54,7 +56,10 @@ class ReportPage {
         h("p", {class: "soft small"}, [`${many(this.questions.length, "question")}, ${many(this.cells.length, "cell")}`, `${percent(d.level)} intervals`, plain(d.made).slice(0, 16).replace("T", " ") + (d.made ? " UTC" : ""), `ragscale ${plain(d.ragscale)}`].join(" · ")),
         h("nav", {class: "screen", "aria-label": "Sections"}, sections.map(([id, words]) => h("a", {href: `#${id}`}, words)))),
       sections.map(([id, words, parts]) => h("section", {id, class: id === "answer" ? "lead" : ""}, h("h2", {}, words), parts))));
-    this.dialog = h("dialog", {"aria-label": "Run of one question", onclose: () => this.closed()});
+    this.dialog = h("dialog", {"aria-label": "Run of one question", onclose: () => this.closed()}, h("div", {class: "row bar"}, (this.opened = h("span", {class: "mono"})), h("span", {class: "grow"}),
+      (this.back = h("button", {class: "small", onclick: () => this.step(-1)}, "← question before")), (this.on = h("button", {class: "small", onclick: () => this.step(1)}, "next question →")),
+      h("button", {class: "small", onclick: () => this.dialog.close()}, "close")), (this.showing = h("div", {})));
+    addEventListener("message", (event) => { if (event.data === "close" && event.source === this.dialog.querySelector("iframe")?.contentWindow) this.dialog.close(); });
     document.body.append(this.dialog);
     this.drawChart();
     this.levels.forEach((draw) => draw());
@@ -84,7 +89,7 @@ class ReportPage {
       this.only = this.only === family ? null : family;
       this.familyButtons.forEach((b, i) => { b.setAttribute("aria-pressed", String(this.families[i] === this.only)); });
       this.drawChart();
-    }}, h("i", {class: "dot", style: {"--colour": `var(--f${at % 12})`}}), h("span", {class: "mono"}, short(family, 60))));
+    }}, h("i", {class: "dot", style: {"--colour": `var(--f${at % 12})`}}), h("span", {class: "mono"}, breaking(family))));
     if (!d.charts.length) return h("p", {class: "soft"}, "Nothing to draw yet.");
     this.chartNote = h("p", {class: "soft small"});
     return [h("p", {class: "soft small"}, `Mean ${d.score} of a question with its ${percent(d.level)} interval. Filled: no cell is better at no more cost. Dashed: the fit a·log(x + b) + c of a family.`),
@@ -112,7 +117,7 @@ class ReportPage {
     const log = positive.length === xs.length && Math.max(...positive) / Math.min(...positive) > 4 && chart.axis !== "rounds";
     const t = log ? Math.log10 : (v) => v;
     let low = t(Math.min(...(log ? positive : xs))), high = t(Math.max(...xs));
-    const pad = (high - low || 1) * 0.06;
+    const finest = FINEST[chart.axis] || 0, span = Math.max(high - low, log ? 0 : 4 * finest || high / 4), pad = (span - (high - low)) / 2 + 0.06 * span;
     low -= pad; high += pad;
     if (!log) low = Math.max(0, low);
     const ys = points.flatMap((p) => [p.of.score.value, p.of.score.low, p.of.score.high]).filter(known);
@@ -120,7 +125,7 @@ class ReportPage {
     const x = (v) => left + (width - left - right) * (t(v) - low) / (high - low || 1), y = (v) => top + (height - top - bottom) * (yHigh - v) / (yHigh - yLow || 1);
     const picture = svg("svg", {viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `${this.data.score} against ${AXES[chart.axis][0]}`});
     for (let v = yLow; v <= yHigh + 1e-9; v += yHigh - yLow > 0.5 ? 0.2 : 0.1) picture.append(svg("line", {class: "frame", x1: left, x2: width - right, y1: y(v), y2: y(v)}), svg("text", {class: "tick", x: left - 7, y: y(v) + 4, "text-anchor": "end"}, score(v)));
-    for (const v of ticks(low, high, log)) picture.append(svg("line", {class: "frame", x1: x(v), x2: x(v), y1: top, y2: height - bottom}), svg("text", {class: "tick", x: x(v), y: height - bottom + 16, "text-anchor": "middle"}, show(v).replace(/\.00? s/, " s")));
+    for (const v of ticks(low, high, log, finest)) picture.append(svg("line", {class: "frame", x1: x(v), x2: x(v), y1: top, y2: height - bottom}), svg("text", {class: "tick", x: x(v), y: height - bottom + 16, "text-anchor": "middle"}, show(v).replace(/\.0+ s/, " s")));
     picture.append(svg("text", {class: "tick", x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle"}, `${AXES[chart.axis][1]} a question${log ? " (logarithmic)" : ""}`));
     const front = points.filter((p) => p.front).sort((a, b) => a.cost.value - b.cost.value);
     if (front.length > 1) picture.append(svg("path", {class: "steps", d: front.map((p, at) => `${at ? `H${x(p.cost.value)} V` : `M${x(p.cost.value)} `}${y(p.of.score.value)}`).join(" ")}));
@@ -136,19 +141,23 @@ class ReportPage {
     const named = [];
     for (const p of [...points].sort((a, b) => a.front - b.front)) {
       const cx = x(p.cost.value), cy = y(p.of.score.value), e = p.of.score;
-      const tell = () => live && this.aboutCell(p.cell, chart, p);
+      const near = points.filter((o) => o !== p && Math.hypot(x(o.cost.value) - cx, y(o.of.score.value) - cy) < NEAR).map((o) => o.cell);
+      const tell = () => live && this.aboutCell(p.cell, chart, p, near);
       const mark = svg("g", {class: `point ${p.front ? "front" : ""} ${this.only && this.only !== p.of.family ? "dim" : ""}`, style: {color: this.colour(p.of)}, tabindex: live ? "0" : null,
         role: live ? "button" : null, "aria-label": `${this.name(p.cell)}: ${interval(e)} at ${show(p.cost.value)}`, onmouseenter: tell, onfocus: tell, onclick: tell},
         known(e.low) && known(e.high) ? svg("line", {x1: cx, x2: cx, y1: y(Math.min(yHigh, e.high)), y2: y(Math.max(yLow, e.low))}) : null,
         known(p.cost.low) && known(p.cost.high) && (!log || p.cost.low > 0) ? svg("line", {x1: x(p.cost.low), x2: x(p.cost.high), y1: cy, y2: cy}) : null,
         svg("circle", {cx, cy, r: p.front ? 5.5 : 4.5}));
       picture.append(mark);
-      if (p.front) named.push({cx, cy, text: short(p.of.family, 26), colour: this.colour(p.of), share: p.share});
+      if (p.front) named.push({cx, cy, text: brief(p.of.family, 26), colour: this.colour(p.of), share: p.share});
     }
     // A label stands where it covers no point and no other label; where there is no such place, pointing at the cell tells.
     const taken = points.map((p) => ({x1: x(p.cost.value) - 6, x2: x(p.cost.value) + 6, y1: y(p.of.score.value) - 6, y2: y(p.of.score.value) + 6}));
+    const labels = [];
     for (const n of named.sort((a, b) => a.cy - b.cy)) {
       const text = n.text + (known(n.share) ? ` ${percent(n.share)}` : ""), wide = 6.6 * text.length;
+      if (labels.some((o) => o.text === text && Math.hypot(o.cx - n.cx, o.cy - n.cy) < NEAR)) continue;  // budgets that change nothing
+      labels.push({...n, text});
       const places = [[9, -7], [-9, -7], [9, 16], [-9, 16], [9, -21], [-9, -21], [9, 30], [-9, 30]].map(([dx, dy]) => ({
         x: n.cx + dx, y: n.cy + dy, end: dx < 0, x1: n.cx + dx - (dx < 0 ? wide : 0), x2: n.cx + dx + (dx < 0 ? 0 : wide), y1: n.cy + dy - 10, y2: n.cy + dy + 3}));
       const at = places.find((b) => b.x1 > left && b.x2 < width && b.y1 > 0 && b.y2 < height - bottom && !taken.some((o) => b.x1 < o.x2 && o.x1 < b.x2 && b.y1 < o.y2 && o.y1 < b.y2));
@@ -159,14 +168,15 @@ class ReportPage {
     return picture;
   }
 
-  aboutCell(at, chart, point) {
-    if (at === null) { put(this.about, h("p", {class: "soft"}, "Point at a cell. The percentage beside a filled one: in how many bootstrap samples it is on the front.")); return; }
+  aboutCell(at, chart, point, near = []) {
+    if (at === null) { put(this.about, h("p", {class: "soft screen"}, "Point at a cell. The percentage beside a filled one: in how many bootstrap samples it is on the front.")); return; }
     const cell = this.cells[at];
     put(this.about, h("p", {class: "mono"}, this.name(at)), h("dl", {class: "facts num"},
       h("dt", {}, this.data.score), h("dd", {}, interval(cell.score)), h("dt", {}, "exact match"), h("dd", {}, interval(cell.em)),
       Object.entries(cell.cost).map(([axis, e]) => [h("dt", {}, AXES[axis] ? AXES[axis][0] : axis), h("dd", {}, AXES[axis] ? AXES[axis][2](e.value) : count(e.value))]),
       h("dt", {}, "front"), h("dd", {}, point.front ? `yes${known(point.share) ? `, in ${percent(point.share)} of samples` : ""}` : `no${known(point.share) ? `, in ${percent(point.share)} of samples` : ""}`),
-      h("dt", {}, "questions"), h("dd", {}, count(cell.score.n))));
+      h("dt", {}, "questions"), h("dd", {}, count(cell.score.n)),
+      near.length ? [h("dt", {}, "same place"), h("dd", {class: "mono"}, near.map((c) => h("div", {}, breaking(this.name(c)))))] : null));
   }
 
   // ---- equal cost ----
@@ -206,7 +216,7 @@ class ReportPage {
 
   level(table, level) {
     const body = h("tbody", {});
-    const choose = h("select", {class: "small screen", "aria-label": "Compare with", onchange: () => draw(Number(choose.value))}, level.cells.map((c) => h("option", {value: c, selected: c === level.reference}, this.name(c))));
+    const choose = h("select", {class: "small screen", "aria-label": "Compare with", onchange: () => draw(Number(choose.value))}, level.cells.map((c) => h("option", {value: c, selected: c === level.reference}, brief(this.name(c), 70))));
     const scores = level.cells.flatMap((c) => [this.cells[c].score.low, this.cells[c].score.high, this.cells[c].score.value]).filter(known);
     const low = Math.min(...scores, 1), high = Math.max(...scores, 0), show = AXES[table.axis][2];
     const draw = (reference) => put(body, level.cells.map((c) => {
@@ -214,11 +224,11 @@ class ReportPage {
       return h("tr", {class: c === reference ? "ref" : ""}, h("td", {class: "name"}, this.named(c)),
         h("td", {class: "num"}, interval(cell.score)), h("td", {}, this.span(cell.score, low, high)), h("td", {class: "num r"}, e ? show(e.value) : "–"),
         c === reference ? h("td", {class: "soft small", colspan: 3}, "compared with this one") : [h("td", {class: "num"}, compared ? `${signed(compared.difference.value)} [${signed(compared.difference.low)}, ${signed(compared.difference.high)}]` : ""),
-          h("td", {class: "num small soft"}, compared && known(compared.p) ? `p ${compared.p < 0.001 ? "< .001" : score(compared.p) === ".00" ? compared.p.toFixed(3).slice(1) : score(compared.p)}` : ""), h("td", {}, this.verdict(compared))]);
+          h("td", {class: "num small soft"}, compared && known(compared.p) ? `p ${compared.p < 0.001 ? "< .001" : score(compared.p) === ".00" ? compared.p.toFixed(3).slice(1) : score(compared.p)}` : ""), h("td", {class: "says"}, this.verdict(compared))]);
     }));
     this.levels.push(() => draw(level.reference));
-    return h("div", {class: "scroll"}, h("div", {class: "row"}, h("h3", {class: "small"}, plain(level.label)), h("span", {class: "grow"}), h("label", {class: "small soft screen"}, "compare with ", choose)),
-      h("table", {class: "figures small"}, h("thead", {}, h("tr", {}, ["cell", this.data.score, "", AXES[table.axis][0], "difference", "", "verdict"].map((t, i) => h("th", {class: i === 3 ? "r" : ""}, t)))), body));
+    return h("div", {class: "level"}, h("div", {class: "row"}, h("h3", {class: "small"}, plain(level.label)), h("span", {class: "grow"}), h("label", {class: "small soft screen"}, "compare with ", choose)),
+      h("div", {class: "scroll"}, h("table", {class: "figures small"}, h("thead", {}, h("tr", {}, ["cell", this.data.score, "", AXES[table.axis][0], "difference", "", "verdict"].map((t, i) => h("th", {class: i === 3 ? "r" : ""}, t)))), body)));
   }
 
   // ---- problem ----
@@ -240,7 +250,7 @@ class ReportPage {
   strata(s) {
     return h("div", {}, h("h3", {}, `${this.data.score} by ${plain(s.by)}`),
       this.heatTable(s.cells, s.strata.map((one) => h("th", {}, plain(one.label), h("small", {class: "soft"}, `n ${one.n}`))), s.strata.map((one) => one.scores), (at, c) => s.strata[at].best === c),
-      h("p", {class: "small"}, "Framed: the best, where that is decided."),
+      s.strata.some((one) => one.best !== null) ? h("p", {class: "small"}, "Framed: better than all others.") : null,
       s.strata.filter((one) => one.words).map((one) => h("p", {class: "small"}, worded(one.words))),
       s.interaction ? h("p", {class: "small"}, h("b", {}, "Interaction: "), worded(s.interaction.words), h("span", {class: "soft"}, ` (${plain(s.interaction.test)}${known(s.interaction.p) ? `, p ${s.interaction.p < 0.001 ? "< .001" : s.interaction.p.toPrecision(2)}` : ""})`)) : null);
   }
@@ -262,9 +272,9 @@ class ReportPage {
     const rows = this.data.changes, all = rows.flatMap((r) => [r.comparison.difference.low, r.comparison.difference.high, r.comparison.difference.value, 0]).filter(known);
     const low = Math.min(...all), high = Math.max(...all);
     return h("div", {class: "scroll"}, h("table", {class: "figures small"}, h("thead", {}, h("tr", {}, ["cell", "difference", "", "verdict", "cost"].map((t) => h("th", {}, t)))),
-      h("tbody", {}, rows.map(({comparison: c, cost}) => h("tr", {}, h("td", {class: "name"}, `${this.name(c.first)} against ${this.name(c.second)}`),
-        h("td", {class: "num"}, `${signed(c.difference.value)} [${signed(c.difference.low)}, ${signed(c.difference.high)}]`), h("td", {}, this.span(c.difference, low, high, 0)), h("td", {}, this.verdict(c)),
-        h("td", {class: "num"}, Object.entries(cost).filter(([, e]) => known(e.value)).map(([axis, e]) => `${e.value > 0 ? "+" : e.value < 0 ? "−" : ""}${AXES[axis][2](Math.abs(e.value))} ${AXES[axis][0]}`).join(", ")))))));
+      h("tbody", {}, rows.map(({comparison: c, cost}) => h("tr", {}, h("td", {class: "name"}, breaking(this.name(c.first)), " against ", breaking(this.name(c.second))),
+        h("td", {class: "num"}, `${signed(c.difference.value)} [${signed(c.difference.low)}, ${signed(c.difference.high)}]`), h("td", {}, this.span(c.difference, low, high, 0)), h("td", {class: "says"}, this.verdict(c)),
+        h("td", {class: "num says"}, Object.entries(cost).filter(([, e]) => known(e.value)).map(([axis, e]) => `${e.value > 0 ? "+" : e.value < 0 ? "−" : ""}${AXES[axis][2](Math.abs(e.value))} ${AXES[axis][0]}`).join(", ")))))));
   }
 
   // ---- ends ----
@@ -272,18 +282,17 @@ class ReportPage {
   ends() {
     const d = this.data, reasons = [...new Set(d.stopped.flatMap((s) => Object.keys(s.stops)))].sort((a, b) => (b === "answered") - (a === "answered"));
     const colour = (reason) => reason === "answered" ? "var(--answer)" : reason === "failed" ? "var(--bad)" : ["var(--read)", "var(--plan)", "var(--retrieve)", "var(--score)"][reasons.filter((r) => r.startsWith("budget:")).indexOf(reason) % 4];
-    const paid = (s, name) => known((s.charged || {})[name]) ? `${AXES[name] ? AXES[name][2](s.charged[name]) : count(s.charged[name])}` : "–";
-    const bought = (s, name) => known((s.paid || {})[name]) ? `${AXES[name] ? AXES[name][2](s.paid[name]) : count(s.paid[name])}` : "–";
-    const money = d.stopped.some((s) => known((s.charged || {}).usd));
+    const money = d.stopped.some((s) => known(s.charged.usd));
+    const spent = (all) => [`${count(all.tokens)} tokens`, seconds(all.seconds), money && dollars(all.usd)];
+    const amounts = (parts) => h("td", {class: "amounts"}, parts.filter(Boolean).map((part, at) => [at ? ", " : "", h("span", {}, part)]));
     const overruns = d.stopped.reduce((sum, s) => sum + s.overruns, 0);
     return [
       h("p", {class: "small"}, reasons.map((r) => [h("i", {class: "key", style: {background: colour(r)}}), stopWords(plain(r))]), h("span", {class: overruns ? "verdict worse" : "soft"}, ` · ${overruns ? many(overruns, "question") : "no question"} was charged more than its limit.`)),
       h("div", {class: "scroll"}, h("table", {class: "figures small num"}, h("thead", {}, h("tr", {}, ["cell", "ends", "answered", "failed", "overruns", "an answered question", "charged", "paid"].map((t) => h("th", {}, t)))),
-        h("tbody", {}, d.stopped.map((s) => h("tr", {}, h("td", {class: "name"}, this.name(s.cell)),
+        h("tbody", {}, d.stopped.map((s) => h("tr", {}, h("td", {class: "name"}, this.named(s.cell)),
           h("td", {}, h("div", {class: "stack", role: "img", "aria-label": Object.entries(s.stops).map(([r, n]) => `${stopWords(r)} ${n}`).join(", "), title: Object.entries(s.stops).map(([r, n]) => `${stopWords(r)}: ${n}`).join("\n")}, reasons.map((r) => s.stops[r] ? h("i", {style: {width: `${100 * s.stops[r] / (s.n || 1)}%`, background: colour(r)}}) : null))),
           h("td", {}, `${count(s.stops.answered || 0)} of ${count(s.n)}`), h("td", {class: s.stops.failed ? "verdict worse" : ""}, count(s.stops.failed || 0)), h("td", {class: s.overruns ? "verdict worse" : ""}, count(s.overruns)),
-          h("td", {class: "amounts"}, `${count(s.answered_tokens)} tokens${money ? `, ${dollars(s.answered_usd)}` : ""}`),
-          h("td", {class: "amounts"}, `${paid(s, "tokens")} tokens, ${paid(s, "seconds")}${money ? `, ${paid(s, "usd")}` : ""}`), h("td", {class: "amounts"}, `${bought(s, "tokens")} tokens, ${bought(s, "seconds")}${money ? `, ${bought(s, "usd")}` : ""}`)))))),
+          amounts([`${count(s.answered_tokens)} tokens`, money && dollars(s.answered_usd)]), amounts(spent(s.charged)), amounts(spent(s.paid))))))),
       d.dropped.length ? [h("h3", {}, "Dropped by racing"), h("ul", {class: "cannot small"}, d.dropped.map((x) => h("li", {}, h("code", {}, this.name(x.cell)), ` after ${many(x.after, "question")}${x.by === null ? "" : `, dominated by ${this.name(x.by)}`}. `, worded(x.words))))] : null,
       d.runs.map((run) => [h("h3", {class: "text"}, this.several ? `Run ${plain(run.name)}` : "Settings"),
         run.codes.length > 1 ? h("p", {class: "warning"}, `Rows of ${run.codes.length} versions of the source: they are not comparable.`) : null,
@@ -292,7 +301,7 @@ class ReportPage {
   }
 
   money(spend) {
-    return Object.entries(spend).filter(([, v]) => known(v)).map(([name, v]) => name === "usd" ? dollars(v) : name === "seconds" ? seconds(v) : `${count(v)} ${name.replaceAll("_", " ")}`).join(", ") || "–";
+    return Object.entries(spend).filter(([, v]) => known(v)).map(([name, v]) => name === "usd" ? dollars(v) : name === "seconds" ? seconds(v) : `${count(v)} ${name.replace(/^llm_/, "model_").replaceAll("_", " ")}`).join(", ") || "–";
   }
 
   limits() {
@@ -304,7 +313,7 @@ class ReportPage {
 
   table() {
     const pick = (label, options, make = (v) => plain(v)) => {
-      const select = h("select", {class: "small", onchange: () => this.filter()}, h("option", {value: ""}, "all"), options.map((o) => h("option", {value: String(o)}, short(make(o), 60))));
+      const select = h("select", {class: "small", onchange: () => this.filter()}, h("option", {value: ""}, "all"), options.map((o) => h("option", {value: String(o)}, brief(make(o), 60))));
       return {select, label: h("label", {}, label, select)};
     };
     const values = (key) => [...new Set(this.questions.map((q) => q[key]).filter((v) => v !== null && v !== undefined))].sort((a, b) => a < b ? -1 : 1);
@@ -320,16 +329,19 @@ class ReportPage {
     this.wrong = pick("wrong in", cells, (at) => this.name(at));
     this.right = pick("right in", cells, (at) => this.name(at));
     bar.push(this.wrong.label, this.right.label);
-    if (best !== base) bar.push(h("button", {class: "small", onclick: () => { this.wrong.select.value = String(base); this.right.select.value = String(best); this.filter(); }}, `${short(this.cells[base].mode, 18)} wrong, ${short(this.cells[best].mode, 18)} right`));
-    this.sort = h("select", {class: "small", onchange: () => this.filter()}, h("option", {value: ""}, "as asked"), h("option", {value: "split"}, "most disagreement"), cells.map((at) => h("option", {value: String(at)}, `${short(this.name(at), 50)}, worst first`)));
+    const told = (at) => brief(this.cells[base].mode === this.cells[best].mode ? this.name(at) : this.cells[at].mode, 30);
+    if (best !== base) bar.push(h("button", {class: "small", onclick: () => { this.wrong.select.value = String(base); this.right.select.value = String(best); this.filter(); }}, `${told(base)} wrong, ${told(best)} right`));
+    this.sort = h("select", {class: "small", onchange: () => this.filter()}, h("option", {value: ""}, "as asked"), h("option", {value: "split"}, "most disagreement"), cells.map((at) => h("option", {value: String(at)}, `${brief(this.name(at), 60)}, worst first`)));
     bar.push(h("label", {}, "order", this.sort), h("button", {class: "small", onclick: () => { this.search.value = ""; for (const s of [...Object.values(this.picks), this.wrong, this.right]) s.select.value = ""; this.sort.value = ""; this.filter(); }}, "reset"));
     this.told = h("p", {class: "small soft", "aria-live": "polite"});
     this.gridHead = h("div", {class: "grid-head", role: "row"});
     this.gridBody = h("div", {class: "body"});
-    this.grid = h("div", {class: "grid-table", role: "table", "aria-label": "Answers of all cells", tabindex: "0", onscroll: () => this.drawRows()}, this.gridHead, this.gridBody);
+    this.grid = h("div", {class: "grid-table", role: "grid", "aria-label": "Answers of all cells", onscroll: () => this.drawRows(), onkeydown: (event) => this.walk(event)}, this.gridHead, this.gridBody);
+    this.gridBody.addEventListener("focusin", ({target}) => { if (target.matches(".cell")) this.stand(Number(target.dataset.row), Number(target.dataset.column)); });
+    addEventListener("resize", () => { this.drawn_ = null; this.spread(); this.drawRows(); });
     this.lower = this.questions.map((q, i) => [q.question, ...q.gold, q.id, ...this.cells.map((c) => c.runs.answer[i] || "")].join("\n").toLowerCase());
     this.forPaper = h("table", {class: "printed table"});
-    return [h("p", {class: "soft small"}, `Colour: ${this.data.score} from `, h("i", {class: "key", style: {background: heat(0)}}), "0 to ", h("i", {class: "key", style: {background: heat(1)}}), "1. A click opens the run."),
+    return [h("p", {class: "soft small"}, `Colour: ${this.data.score} from `, h("i", {class: "key", style: {background: heat(0)}}), "0 to ", h("i", {class: "key", style: {background: heat(1)}}), "1. ", h("span", {class: "screen"}, "A click opens the run; arrow keys walk through the answers, Enter opens one.")),
       h("div", {class: "row filters screen"}, bar), this.told, h("div", {class: "screen"}, this.grid), this.forPaper];
   }
 
@@ -349,67 +361,114 @@ class ReportPage {
     this.told.textContent = `${count(this.rows.length)} of ${many(this.questions.length, "question")}${this.rows.length < this.questions.length ? "; the means below are of these" : ""}.`;
     put(this.gridHead, h("div", {class: "q", role: "columnheader"}, "question, right answers"), this.cells.map((cell, at) => {
       const f = this.rows.map((i) => cell.runs.f1[i]).filter(known);
-      return h("div", {class: "c", role: "columnheader"}, h("button", {title: "worst first", onclick: () => { this.sort.value = this.sort.value === String(at) ? "" : String(at); this.filter(); }}, short(this.name(at), 60)),
+      return h("div", {class: "c", role: "columnheader"}, h("button", {title: `${this.name(at)}: worst first`, onclick: () => { this.sort.value = this.sort.value === String(at) ? "" : String(at); this.filter(); }}, breaking(brief(this.name(at), 60))),
         h("div", {class: "mean num"}, f.length ? score(f.reduce((a, b) => a + b, 0) / f.length) : "–"));
     }));
-    const width = Math.max(88, Math.min(260, (this.grid.clientWidth - 300) / this.cells.length - 1));
-    this.grid.style.setProperty("--c", `${Math.floor(width)}px`);
+    this.spread();
     this.gridBody.style.height = `${this.rows.length * ROW}px`;
+    this.grid.setAttribute("aria-rowcount", String(this.rows.length + 1));
     this.grid.scrollTop = 0;
+    this.place = [0, 0];
     this.drawn_ = null;
     this.drawRows();
   }
 
+  /** Columns as wide as there is room for. */
+  spread() {
+    const room = this.grid.clientWidth - this.gridHead.firstChild.offsetWidth;
+    this.grid.style.setProperty("--c", `${Math.floor(Math.max(88, Math.min(260, room / this.cells.length)))}px`);
+  }
+
+  /** The answer at which the Tab key enters the table: one for all, as a table may have thousands. */
+  stand(row, column) {
+    this.gridBody.querySelector(".cell[tabindex='0']")?.setAttribute("tabindex", "-1");
+    this.place = [row, column];
+    this.cellAt(row, column)?.setAttribute("tabindex", "0");
+  }
+
+  cellAt(row, column) { return this.gridBody.querySelector(`.cell[data-row="${row}"][data-column="${column}"]`); }
+
+  /** Arrow keys walk through the answers. */
+  walk(event) {
+    if (!event.target.matches(".cell") || event.altKey || event.metaKey) return;
+    const [row, column] = this.place, last = this.rows.length - 1, end = this.cells.length - 1;
+    const page = Math.max(1, Math.floor((this.grid.clientHeight - this.gridHead.offsetHeight) / ROW) - 1);
+    const to = {ArrowDown: [row + 1, column], ArrowUp: [row - 1, column], ArrowRight: [row, column + 1], ArrowLeft: [row, column - 1],
+      PageDown: [row + page, column], PageUp: [row - page, column], Home: [event.ctrlKey ? 0 : row, 0], End: [event.ctrlKey ? last : row, end]}[event.key];
+    if (!to) return;
+    event.preventDefault();
+    const [down, across] = [Math.min(last, Math.max(0, to[0])), Math.min(end, Math.max(0, to[1]))];
+    const lowest = down * ROW, highest = lowest + ROW - (this.grid.clientHeight - this.gridHead.offsetHeight);
+    this.grid.scrollTop = Math.min(lowest, Math.max(highest, this.grid.scrollTop));
+    this.stand(down, across);
+    this.drawRows();
+    this.cellAt(down, across).focus();
+  }
+
   drawRows() {
     const from = Math.max(0, Math.floor(this.grid.scrollTop / ROW) - 4), to = Math.min(this.rows.length, from + Math.ceil((this.grid.clientHeight || 700) / ROW) + 10);
-    if (this.drawn_ && this.drawn_[0] === from && this.drawn_[1] === to) return;
-    this.drawn_ = [from, to];
-    put(this.gridBody, this.rows.slice(from, to).map((i, at) => {
-      const line = h("div", {class: "line", role: "row"}, this.asked(i), this.cells.map((cell, c) => h("div", {class: "c", role: "cell"}, this.cell(cell, c, i))));
-      line.style.top = `${(from + at) * ROW}px`;
+    const [row, column] = this.place, drawn = [from, to, row < from || row >= to ? row : -1];
+    if (String(this.drawn_) === String(drawn)) return;
+    this.drawn_ = drawn;
+    const held = this.gridBody.contains(document.activeElement);
+    const rows = this.rows.slice(from, to).map((i, at) => [i, from + at]);
+    if (drawn[2] >= 0 && this.rows.length) rows.push([this.rows[row], row]);  // out of sight, but the keyboard is there
+    put(this.gridBody, rows.map(([i, at]) => {
+      const line = h("div", {class: "line", role: "row", "aria-rowindex": at + 2}, this.asked(i), this.cells.map((cell, c) => h("div", {class: "c", role: "gridcell"}, this.cell(cell, c, i, at))));
+      line.style.top = `${at * ROW}px`;
       return line;
     }));
+    if (held) this.cellAt(row, column)?.focus({preventScroll: true});
   }
 
   asked(i) {
     const q = this.questions[i];
     return h("div", {class: "q", role: "rowheader", title: short(q.question, 1000)}, h("div", {class: "text"}, short(q.question, 180)),
-      h("div", {class: "tags"}, h("b", {}, q.gold.map((g) => short(g, 60)).join(" · ")), [known(q.hops) ? many(q.hops, "hop") : null, q.type, known(q.breadth) ? `breadth ${q.breadth}` : null].filter(Boolean).map((t) => ` · ${short(t, 30)}`)));
+      h("div", {class: "tags"}, h("b", {class: "own"}, q.gold.map((g) => short(g, 60)).join(" · ")), [known(q.hops) ? many(q.hops, "hop") : null, q.type, known(q.breadth) ? `breadth ${q.breadth}` : null].filter(Boolean).map((t) => ` · ${short(t, 30)}`)));
   }
 
-  cell(cell, c, i) {
+  cell(cell, c, i, row) {
     const r = cell.runs, f = r.f1[i], stop = r.stop[i];
-    if (stop === null || stop === undefined) return h("div", {class: "cell none", title: "not run"});
-    return h("button", {class: "cell", style: {background: heat(f)}, onclick: () => this.open(c, i), "aria-label": `${this.name(c)}: ${short(said(r.answer[i]), 200)}, ${this.data.score} ${score(f)}`},
-      h("span", {class: "a"}, short(said(r.answer[i]), 70)), h("span", {class: "s num"}, `${score(f)}${stop === "answered" ? "" : ` · ${stop === "failed" ? "failed" : `${stop.slice(7).replaceAll("_", " ")} spent`}`}`));
+    const place = {"data-row": row, "data-column": c, tabindex: row === this.place[0] && c === this.place[1] ? "0" : "-1"};
+    if (stop === null || stop === undefined) return h("div", {class: "cell none", title: "not run", role: "img", "aria-label": `${this.name(c)}: not run`, ...place});
+    const ended = stop === "answered" ? "" : ` · ${stop === "failed" ? "failed" : `${stop.slice(7).replaceAll("_", " ")} spent`}`;
+    const told = `${this.name(c)}: ${short(said(r.answer[i]), 200)}, ${this.data.score} ${score(f)}${ended}`;
+    return h("button", {class: "cell", style: {background: heat(f)}, onclick: () => this.open(c, i), "aria-label": told, title: told, ...place},
+      h("span", {class: "a own"}, short(said(r.answer[i]), 70)), h("span", {class: "s num"}, `${score(f)}${ended}`));
   }
 
   closed() {
     if (this.dialog.open) return;  // the event comes late: another run was opened since
     this.latest = null;
-    put(this.dialog);
+    put(this.showing);
+  }
+
+  /** Opens the question before or after the one that is shown, of those that the filters leave. */
+  step(by) {
+    const [c, i] = this.latest, to = this.rows[this.rows.indexOf(i) + by];
+    if (to !== undefined) this.open(c, to);
   }
 
   async open(c, i) {
-    const opened = this.latest = {};  // a later click, or the end of the dialog, wins over a page that is still being unpacked
+    const opened = this.latest = [c, i];  // a later click, or the end of the dialog, wins over a page that is still being unpacked
     const cell = this.cells[c], run = this.data.runs[cell.run], q = this.questions[i], packed = this.traces.runs[`${c}:${i}`];
-    const close = h("button", {class: "small", onclick: () => this.dialog.close()}, "close");
-    const step = (by) => () => { const at = this.rows.indexOf(i) + by; if (this.rows[at] !== undefined) this.open(c, this.rows[at]); };
-    const bar = h("div", {class: "row bar"}, h("span", {class: "mono"}, short(this.name(c), 80)), h("span", {class: "grow"}), h("button", {class: "small", onclick: step(-1)}, "← question before"), h("button", {class: "small", onclick: step(1)}, "next question →"), close);
-    put(this.dialog, bar);
+    put(this.opened, breaking(brief(this.name(c), 120)));
+    for (const [button, at] of [[this.back, 0], [this.on, this.rows.length - 1]]) button.setAttribute("aria-disabled", String(this.rows[at] === i));
+    put(this.showing);
     if (!this.dialog.open) this.dialog.showModal();
     if (packed) {
       const page = (await unzipped(this.traces.page)).replace("@DATA@", () => packed);
       const theme = document.documentElement.dataset.theme, frame = h("iframe", {sandbox: "allow-scripts allow-downloads allow-modals", title: "Trace page"});
       frame.srcdoc = theme ? page.replace("<html ", `<html data-theme="${theme}" `) : page;
-      if (this.latest === opened) put(this.dialog, bar, frame);
+      if (this.latest === opened) put(this.showing, frame);
     } else {
       const quote = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
       const command = `ragscale trace ${quote(run.path)} --cell ${quote(cell.key)} --question ${quote(q.id)}`, r = cell.runs;
-      put(this.dialog, bar, h("div", {class: "command"}, h("p", {class: "soft text"}, short(q.question, 1000)), h("h1", {class: "text"}, short(said(r.answer[i]), 400)),
-        h("p", {}, `${this.data.score} ${score(r.f1[i])} · ${stopWords(r.stop[i] || "")} · ${count(r.tokens[i])} tokens (${count(r.serial_tokens[i])} one after another), ${count(r.rounds[i])} rounds, ${seconds(r.seconds[i])}`),
+      put(this.showing, h("div", {class: "command"}, h("p", {class: "soft text"}, short(q.question, 1000)), h("h1", {class: "text"}, short(said(r.answer[i]), 400)),
+        h("p", {}, `${this.data.score} ${score(r.f1[i])} · ${stopWords(r.stop[i] || "")} · ${count(r.tokens[i])} tokens (${count(r.serial_tokens[i])} one after another), ${many(r.rounds[i], "round")}, ${seconds(r.seconds[i])}`),
         h("p", {}, "right: ", h("span", {class: "text"}, q.gold.map((g) => short(g, 200)).join(" · "))),
-        h("p", {class: "gap"}, "The moves of this run are not in this file. They are shown by"), h("pre", {}, plain(command)),
+        list(r.reason)[i] ? h("p", {class: "text"}, short(r.reason[i], 1000)) : null,
+        h("p", {class: "gap"}, "The moves of this run are not in this file. Where the run has kept them, they are shown by"), h("pre", {}, plain(command)),
         h("button", {class: "small", onclick: (event) => copy(command, event.currentTarget)}, "copy the command")));
     }
   }
@@ -417,14 +476,14 @@ class ReportPage {
   forPrint() {
     const charts = this.data.charts.filter((c) => c.axis !== this.axis);
     if (this.others) put(this.others, charts.map((chart) => h("figure", {class: "chart"}, h("h3", {}, AXES[chart.axis][0]), this.drawn(chart, false))));
-    put(this.forPaper, h("thead", {}, h("tr", {}, h("th", {}, this.rows.length > PRINTED ? `the first ${PRINTED} of ${count(this.rows.length)}` : "question"), this.cells.map((_, c) => h("th", {}, short(this.name(c), 40))))),
-      h("tbody", {}, this.rows.slice(0, PRINTED).map((i) => h("tr", {}, h("td", {}, short(this.questions[i].question, 120)), this.cells.map((cell) => h("td", {style: {background: heat(cell.runs.f1[i])}}, short(cell.runs.answer[i] || "–", 40)))))));
+    put(this.forPaper, h("thead", {}, h("tr", {}, h("th", {}, this.rows.length > PRINTED ? `the first ${PRINTED} of ${count(this.rows.length)}` : "question"), this.cells.map((_, c) => h("th", {}, breaking(brief(this.name(c), 60)))))),
+      h("tbody", {}, this.rows.slice(0, PRINTED).map((i) => h("tr", {}, h("td", {class: "own"}, short(this.questions[i].question, 120)), this.cells.map((cell) => h("td", {class: "own", style: {background: heat(cell.runs.f1[i])}}, short(cell.runs.answer[i] || "–", 40)))))));
   }
 }
 
-function ticks(low, high, log) {
+function ticks(low, high, log, finest) {
   if (!log) {
-    const rough = (high - low) / 6, ten = 10 ** Math.floor(Math.log10(rough || 1)), step = [1, 2, 5, 10].map((f) => f * ten).find((s) => s >= rough) || ten;
+    const rough = Math.max(finest, (high - low) / 6), ten = 10 ** Math.floor(Math.log10(rough || 1)), step = [1, 2, 5, 10].map((f) => f * ten).find((s) => s >= rough) || ten;
     const found = [];
     for (let v = Math.ceil(low / step) * step; v <= high; v += step) found.push(+v.toPrecision(12));
     return found;

@@ -82,6 +82,8 @@ class Runs(TypedDict):
     seconds: list[float | None]
     usd: NotRequired[list[float | None]]
     """Left out where no price is known."""
+    reason: NotRequired[list[str | None]]
+    """Why a run failed; None for the others. Left out where none did."""
     gold_recall: NotRequired[list[float | None]]
 
 

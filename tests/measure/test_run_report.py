@@ -16,6 +16,7 @@ from smallworld import MakeAgent
 import ragscale as rs
 from ragscale.errors import InvalidInput
 from ragscale.measure import Question, Store
+from ragscale.measure.questions import LEFT_OUT
 from ragscale.measure.racing import Drop
 from ragscale.measure.report import phrases
 from ragscale.view.report import Report, report_page
@@ -270,8 +271,14 @@ def test_failures_that_move_a_score_are_told_where_modes_are_compared(
     for row in rows[:failed]:
         row |= {"em": 0.0, "f1": 0.0, "stop_reason": "failed", "reason": "ModelError: 503"}
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    found = [words for words in run.report()["answer"] if "ailed" in words]
+    report = run.report()
+    found = [words for words in report["answer"] if "ailed" in words]
     assert len(found) == len(told)
+    assert "reason" not in report["cells"][0]["runs"]
+    for one, reason in ((report, "ModelError: 503"), (run.report(texts=False), LEFT_OUT)):
+        reasons = one["cells"][1]["runs"]["reason"]
+        assert sorted(filter(None, reasons)) == [reason] * failed
+        assert reasons.count(None) == 60 - failed
     assert all(words.startswith(start) for words, start in zip(found, told, strict=True))
 
 

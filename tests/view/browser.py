@@ -23,7 +23,7 @@ class Browser:
     def open(self, html: str, *, width: int = 1280, dark: bool = False, mark: str = "") -> None:
         """Open a page at this width, under a light or dark theme, at ``#mark``; waits until it is drawn."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [scheme]})
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self._folder.mkdir(exist_ok=True)
@@ -76,6 +76,13 @@ class Browser:
 
         data = self.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]
         return "\n".join(page.extract_text() for page in PdfReader(BytesIO(base64.b64decode(data))).pages)
+
+    def on_paper(self, width: int = 718) -> None:
+        """Lay the page out as it is printed, on a sheet so wide: A4 by default."""
+        self.run("dispatchEvent(new Event('beforeprint'))")
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def quiet(self) -> None:
         """The browser has complained about nothing."""

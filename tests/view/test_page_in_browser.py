@@ -141,10 +141,54 @@ def test_evidence_is_marked(browser: Browser) -> None:
     assert [text.strip() for text in browser.texts(".cite u")] == ["The capital of Poland is Warsaw."]
     assert "gold" in browser.texts(".cite")[0]
     assert "EM 1" in browser.texts(".gold")[0]
-    # hovering a passage lights each step that retrieved or cited it
-    browser.run("document.querySelector('.cite').dispatchEvent(new MouseEvent('mouseenter'))")
-    lit = browser.run("return [...document.querySelectorAll('.fall .bar.glow')].map((b) => b.dataset.move)")
-    assert sorted(lit) == ["2", "6"]
+    # hovering a passage, or going to it with the Tab key, lights each step that retrieved or cited it
+    for look in ("dispatchEvent(new MouseEvent('mouseenter'))", "querySelector('button').focus()"):
+        browser.run("document.querySelectorAll('.glow').forEach((e) => e.classList.remove('glow'))")
+        browser.run(f"document.querySelector('.cite').{look}")
+        lit = browser.run("return [...document.querySelectorAll('.fall .bar.glow')].map((b) => b.dataset.move)")
+        assert sorted(lit) == ["2", "6"]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "marked", "underlined"),
+    [
+        ("波兰位于中欧。华沙是波兰的首都。她发现了钋。", "华沙", ["华沙"], "华沙是波兰的首都。"),
+        ("ここは欧州。首都はワルシャワ\uff01大きい。", "ワルシャワ", ["ワルシャワ"], "首都はワルシャワ\uff01"),
+        ("بولندا دولة. ولدت في وارسو؟ نعم.", "وارسو", ["وارسو"], "ولدت في وارسو؟"),
+        ("पोलैंड एक देश है। वारसॉ राजधानी है। बड़ा।", "वारसॉ", ["वारसॉ"], "वारसॉ राजधानी है।"),
+        ("...and he left. . . . The city is Warsaw!!! ?? Yes", "Warsaw", ["Warsaw"], "The city is Warsaw!!!"),
+        ('In Łódź in 3.5 B.C. Dr. Żak (b. 1900) said: "So." So.', "1900", ["1900"], 'Żak (b. 1900) said: "So."'),
+        ("?! . . .", "Warsaw", [], ""),
+    ],
+)  # fmt: skip
+def test_evidence_is_whole_and_marked_in_any_language(
+    browser: Browser, text: str, answer: str, marked: list[str], underlined: str
+) -> None:
+    """Signs that end no sentence were left out, and of languages without spaces nothing was marked."""
+    shown_ = replace(ANSWER, question="?", text=answer, passages={"p1": Passage("p1", "City", text)})
+    browser.open(trace_page(shown_.to_dict()))
+    assert browser.run("return document.querySelector('.cite .passage').textContent") == text
+    assert browser.texts(".cite mark") == marked
+    assert underlined in " ".join(browser.texts(".cite u"))
+    assert len(browser.texts(".cite u")) == bool(underlined)
+
+
+@pytest.mark.parametrize("text", ["איזו עיר היא הבירה?", "ما هي عاصمة البلد؟!", "Warsaw, the capital?"])
+def test_each_text_runs_in_the_direction_of_its_script(browser: Browser, text: str) -> None:
+    answer = replace(ANSWER, question=text, text=text, passages={"p1": Passage("p1", text, text)})
+    trace = [replace(event, input=[text], output=text, plan=[text]) for event in ANSWER.trace]
+    browser.open(trace_page(replace(answer, trace=trace).to_dict()))
+    ends = browser.run(
+        "return ['.question', '.answer', '.cite .passage', '.box .asked', '.box.on .said'].map((where) => {"
+        " const walker = document.createTreeWalker(document.querySelector(where), NodeFilter.SHOW_TEXT), letters = [];"
+        " for (let n; (n = walker.nextNode());) for (let i = 0; "
+        " i < n.length && !n.parentElement.closest('.tag'); i++) {"
+        "  const r = document.createRange(); r.setStart(n, i); r.setEnd(n, i + 1);"
+        "  const at = r.getBoundingClientRect(); if (n.data[i].trim()) letters.push([at.left, at.top]); }"
+        " const line = letters.filter(([, top]) => Math.abs(top - letters[0][1]) < 3);"
+        " return line.at(-1)[0] > line[0][0]; })"
+    )
+    assert ends == [text.isascii()] * 5
 
 
 @WIDE_AND_NARROW
@@ -214,6 +258,44 @@ def test_prints_with_all_moves(browser: Browser) -> None:
         if event.move == "read":
             assert str(event.output) in printed
     assert "Export" not in printed
+
+
+def test_dark_pages_print_dark_on_white(browser: Browser) -> None:
+    """Paper is light, whatever was chosen: letters were white on white."""
+    browser.open(trace_page(ANSWER.to_dict()))
+    browser.click("[aria-label='Light or dark']")
+    browser.on_paper()
+    script = (
+        "return [...document.querySelectorAll('.answer, .card p, .facts dd')].map((e) => getComputedStyle(e).color)"
+    )
+    letters = browser.run(script)
+    assert len(letters) > 3
+    assert all(sum(map(int, colour[4:-1].split(","))) < 300 for colour in letters)
+
+
+@pytest.mark.parametrize("mode", [Chain(steps=14), MODES["vote"], MODES["mcts"]], ids=["long", "vote", "mcts"])
+def test_tree_and_timeline_fit_a_sheet(browser: Browser, mode: Any) -> None:
+    browser.open(trace_page(shown(mode).to_dict()), width=1600)
+    browser.on_paper()
+    right = (
+        "return Math.max(...[...document.querySelectorAll(arguments[0])].map((e) => e.getBoundingClientRect().right))"
+    )
+    for drawn in (".box", ".fall svg", ".all table"):
+        assert browser.run(right, drawn) <= 718
+    assert browser.run("return document.querySelector('[role=tab]').getClientRects().length") == 0
+
+
+def test_a_link_to_a_move_shows_it(browser: Browser) -> None:
+    page = trace_page(shown(Chain(steps=14)).to_dict())
+    inside = (
+        "const r = document.querySelector(arguments[0]).getBoundingClientRect();"
+        "return r.top < innerHeight && r.bottom > 0 && r.left < innerWidth && r.right > 0"
+    )
+    for width in (400, 1280):
+        browser.open(page, width=width, mark="move-30")
+        assert "move 30 of" in browser.texts(".detail")[0]
+        assert browser.run(inside, ".detail")
+    assert browser.run(inside, ".box.on")
 
 
 def test_exports(browser: Browser) -> None:
@@ -293,6 +375,7 @@ def test_works_in_the_frame_of_a_notebook(browser: Browser) -> None:
     assert browser.texts(".answer") == [answer.text]
     browser.click(".box")
     assert "move 1 of" in browser.texts(".detail")[0]
+    assert "link" not in browser.texts(".detail button")  # there is no address to be copied
     browser.driver.switch_to.default_content()
     browser.quiet()
 

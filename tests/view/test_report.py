@@ -17,6 +17,7 @@ from ragscale.modes import Chain
 from ragscale.view.report import Report, report_page
 
 LARGE = (12, 1000)
+MINUS = "\u2212"
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +200,169 @@ def test_a_click_opens_the_run(browser: Browser, page: str) -> None:
     [command] = browser.texts("dialog pre")
     assert command == "ragscale trace 'runs/it'\\''s 0' --cell 'direct@tokens=8000' --question 'q0'"
     browser.quiet()
+
+
+def test_the_bar_above_a_run_keeps_the_keyboard(browser: Browser, page: str) -> None:
+    """The focus was lost at each question, and Escape did nothing within a run."""
+    browser.open(page)
+    browser.click(".line .cell")
+    browser.wait("return document.querySelector('dialog iframe')")
+    assert browser.texts("dialog button[aria-disabled=true]") == ["← question before"]
+    browser.run("[...document.querySelectorAll('dialog button')].find((b) => b.innerText.includes('next')).focus()")
+    for _ in range(3):
+        browser.keys("\ue007")
+        browser.wait("return document.querySelector('dialog pre') || document.querySelector('dialog iframe')")
+    assert browser.run("return document.activeElement.innerText").startswith("next question")
+    browser.wait("return document.querySelector('dialog iframe')")  # the fourth question
+    browser.driver.switch_to.frame(browser.run("return document.querySelector('dialog iframe')"))
+    browser.wait("return document.querySelector('.detail')")
+    browser.run("document.querySelector('.box').focus()")
+    browser.keys("\ue00c")
+    browser.driver.switch_to.default_content()
+    browser.wait("return !document.querySelector('dialog').open")
+
+
+def test_every_answer_is_reached_with_the_keyboard(browser: Browser) -> None:
+    """The Tab key came to the eleventh question: the next one was drawn anew, and the focus lost."""
+    browser.open(report_page(made_up(3, 300)))
+    browser.run("document.querySelector('.line .cell').focus()")
+    here = (
+        "const e = document.activeElement, r = e.getBoundingClientRect(), g = document.querySelector('.grid-table'),"
+        " top = g.getBoundingClientRect().top + document.querySelector('.grid-head').offsetHeight;"
+        "return [e.dataset.row, e.dataset.column, r.top >= top - 1 && r.bottom <= g.getBoundingClientRect().bottom + 1]"
+    )
+    for key, times, place in (
+        ("\ue015", 40, ["40", "0", True]),  # down
+        ("\ue014", 5, ["40", "2", True]),  # right
+        ("\ue013", 10, ["30", "2", True]),  # up
+        ("\ue011", 1, ["30", "0", True]),  # home
+        ("\ue010", 1, ["30", "2", True]),  # end
+    ):
+        browser.keys(*[key] * times)
+        assert browser.run(here) == place
+    browser.keys(*["\ue00f"] * 40)  # page down
+    assert browser.run(here) == ["299", "2", True]
+    browser.run("document.querySelector('.grid-table').scrollTop = 0")  # with the wheel
+    browser.wait("return document.querySelector('.body').innerText.includes('case 3 ')")
+    assert browser.run("return document.activeElement.dataset.row") == "299"
+    assert browser.run("return document.querySelectorAll('.grid-table .cell[tabindex=\"0\"]').length") == 1
+    browser.keys("\ue013", "\ue007")
+    browser.wait("return document.querySelector('dialog').open")
+    assert "--question 'q298'" in browser.texts("dialog pre")[0]
+    browser.quiet()
+
+
+LONG = "vote(of=chain(plan_k=3, early=False, steps=3, repeats=2, temperature=0.9), n=3, temperature=0.{})"
+
+
+@pytest.mark.parametrize("ends", [["7@tokens=4000", "7@tokens=8000", "65@tokens=4000", "65@tokens=8000"]])
+def test_cells_whose_names_begin_alike_are_told_apart(browser: Browser, ends: list[str]) -> None:
+    """Names were cut behind 60 characters, so that four columns had one heading."""
+    report = made_up(4, 6)
+    for cell, end in zip(report["cells"], ends, strict=True):
+        cell["family"] = cell["mode"] = LONG.format(end.partition("@")[0])
+        cell["key"] = f"{cell['mode']}@{end.partition('@')[2]}"
+    report["baseline"] = min(range(4), key=lambda c: report["cells"][c]["score"]["value"] or 0)
+    browser.open(report_page(report))
+    for where, wanted in (
+        (".grid-head button", 4), (".families button", 2), (".equal .level:first-of-type option", 2),
+        (".filters label:nth-last-of-type(2) option", 5), (".filters label:last-of-type option", 6),
+    ):  # fmt: skip
+        words = browser.texts(where)
+        assert len({*words}) >= wanted, where
+    [button] = [words for words in browser.texts(".filters button") if " wrong, " in words]
+    wrong, right = button.removesuffix(" right").split(" wrong, ")
+    assert wrong != right
+    browser.on_paper()
+    assert len({*browser.texts(".printed.table th")}) == 5
+
+
+def test_one_mode_at_two_budgets_is_not_named_wrong_and_right(browser: Browser) -> None:
+    report = made_up(2, 6)
+    report["baseline"] = min(range(2), key=lambda c: report["cells"][c]["score"]["value"] or 0)
+    browser.open(report_page(report))
+    [button] = [words for words in browser.texts(".filters button") if " wrong, " in words]
+    keys = [report["cells"][c]["key"] for c in (report["baseline"], 1 - report["baseline"])]
+    assert button == f"{keys[0]} wrong, {keys[1]} right"
+
+
+@pytest.mark.parametrize(
+    ("axis", "costs"),
+    [("tokens", [98.0]), ("tokens", [98.0, 98.4]), ("seconds", [0.004, 0.09]), ("seconds", [0.0004, 0.011, 3.0]),
+     ("rounds", [0.0]), ("rounds", [1.0, 1.0])],
+)  # fmt: skip
+def test_the_marks_of_an_axis_differ(browser: Browser, axis: Any, costs: list[float]) -> None:
+    """Of a single cost all marks read 98, and of short runs two read 0.01 s."""
+    report = made_up(len(costs), 6)
+    for cell, cost in zip(report["cells"], costs, strict=True):
+        cell["cost"][axis] = {"value": cost, "low": cost, "high": cost, "n": 6}
+    report["charts"] = [
+        chart | {"curves": []}
+        for chart in report["charts"]
+        if chart["axis"] == axis  # type: ignore[typeddict-item]
+    ]
+    browser.open(report_page(report))
+    marks = browser.run(
+        "return [...document.querySelectorAll('.chart .tick[text-anchor=middle]')].map((t) => t.textContent)"
+    )
+    assert len(marks) >= 3
+    assert len({*marks}) == len(marks)
+    assert "0 s" not in marks
+
+
+def test_cells_that_coincide_have_one_label_and_are_all_told(browser: Browser) -> None:
+    report = made_up(2, 6)
+    first, second = report["cells"]
+    second["score"], second["cost"] = first["score"], first["cost"]
+    for chart in report["charts"]:
+        for point in chart["points"]:
+            point["front"], point["share"] = True, 0.83
+    browser.open(report_page(report))
+    assert browser.run("return [...document.querySelectorAll('.chart .label')].map((t) => t.textContent)") == [
+        "direct 83 %"
+    ]
+    browser.run("document.querySelector('.point').focus()")
+    assert first["key"] in browser.texts(".about")[0]
+    assert second["key"] in browser.texts(".about")[0]
+
+
+@pytest.mark.parametrize("cells", [2, 4, 12])
+def test_tables_show_their_last_columns(browser: Browser, cells: int) -> None:
+    """At 900 pixels verdicts and what was paid were cut off, and on paper words were broken within."""
+    browser.open(report_page(made_up(cells, 40)), width=900)
+    beyond = (
+        "return [...document.querySelectorAll('.level .scroll, #ends .scroll')]"
+        ".filter((e) => e.scrollWidth > e.clientWidth).length"
+    )
+    assert browser.run(beyond) == 0
+    browser.on_paper()
+    broken = (
+        "return [...document.querySelectorAll('.figures th, .figures .verdict')].filter((e) => {"
+        " const r = document.createRange(); r.selectNodeContents(e);"
+        " const lines = new Set([...r.getClientRects()].map((x) => Math.round(x.top)));"
+        " return lines.size > e.textContent.split(' ').length; }).map((e) => e.textContent)"
+    )
+    assert browser.run(broken) == []
+    assert browser.run("return document.documentElement.scrollWidth") <= 718
+
+
+def test_a_failed_run_without_its_moves_says_why(browser: Browser) -> None:
+    report = made_up(2, 3)
+    runs = report["cells"][0]["runs"]
+    runs["stop"][0], runs["answer"][0] = "failed", ""
+    runs["reason"] = ["the endpoint replied 503. Wait.", None, None]
+    browser.open(report_page(report))
+    browser.click(".line .cell")
+    browser.wait("return document.querySelector('dialog pre')")
+    assert "the endpoint replied 503. Wait." in browser.texts("dialog .command")[0]
+    assert browser.run("return document.querySelector('.line .cell').getAttribute('aria-label')").endswith("· failed")
+
+
+def test_differences_that_round_to_nothing_have_no_sign(browser: Browser) -> None:
+    browser.open(report_page(made_up(1, 1)))
+    assert browser.run("return [-0.001, 0.001, 0, -0.006, 0.5, -1].map(signed)") == [
+        ".00", ".00", ".00", f"{MINUS}.01", "+.50", f"{MINUS}1.00",
+    ]  # fmt: skip
 
 
 def test_the_last_click_is_shown_though_a_page_is_still_being_unpacked(browser: Browser, page: str) -> None:

@@ -80,6 +80,10 @@ def _runs(measured: Measured, at: int, texts: bool) -> view.Runs:
         f1=numbers("f1"), em=numbers("em"), stop=words("stop_reason"), tokens=numbers("total_tokens"),
         serial_tokens=numbers("serial_tokens"), rounds=numbers("serial_rounds"), seconds=numbers("serial_seconds"),
     )  # fmt: skip
+    if "failed" in runs["stop"]:
+        failed = [stop == "failed" for stop in runs["stop"]]
+        reasons = [reason if texts else LEFT_OUT for reason in words("reason")]
+        runs["reason"] = [reason if no else None for reason, no in zip(reasons, failed, strict=True)]
     if "usd" in measured.axes:
         runs["usd"] = numbers(AXES["usd"])
     if not np.isnan(measured.numbers["gold_recall"][:, at]).all():
