@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ragscale.cli.terminal import plain
-from ragscale.measure.report.phrases import interval, score
+from ragscale.measure.report.phrases import confidence, interval, score, unit
 from ragscale.view.columns import Column, FittedTable
-from ragscale.view.report import ComparisonData, EqualCost, EstimateData, Report, Stopped, Strata
+from ragscale.view.report import Chart, ComparisonData, EqualCost, EstimateData, Report, Stopped, Strata
 from ragscale.words import counted, dollars
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def show_report(console: Console, report: Report) -> None:
     if report["changes"]:
         console.print(_changes(report))
     console.print(_cells(report))
+    for chart in report["charts"]:
+        if chart["curves"]:
+            console.print(_dim(_fits(report, chart)))
     for table in report["equal"]:
         _equal(console, report, table)
     _problem(console, report)
@@ -53,7 +56,7 @@ def _title(report: Report) -> Text:
     questions = counted(len(report["questions"]), "question")
     shared = f" at {plain(_shared(report))}" if _shared(report) else ""
     told = f"{plain(report['title'])}: {questions}, {counted(len(report['cells']), 'cell')}{shared}"
-    return _dim(f"{told}, {report['score']} with {100 * report['level']:g} % intervals\n")
+    return _dim(f"{told}, {report['score']} with {confidence(report['level'])} intervals\n")
 
 
 def _changes(report: Report) -> FittedTable:
@@ -89,12 +92,24 @@ def _cells(report: Report) -> FittedTable:
         cost = {axis: found["value"] for axis, found in cell["cost"].items()}
         point = points.get(at)
         share = "" if point is None or point["share"] is None else f"{100 * point['share']:.0f}%"
+        share += "*" if point is not None and point["front"] else ""
         rows.append([
             plain(_name(report, at)), _interval(cell["score"]), f"{cell['score']['n']}", _count(cost.get("tokens")),
             _count(cost.get("serial_tokens")), _number(cost.get("rounds"), 1), _number(cost.get("seconds"), 1),
             *([_dollars(cost.get("usd"))] if priced else []), share,
         ])  # fmt: skip
-    return FittedTable(columns, rows)
+    note = "front: * no cell is better at no more tokens; % of resampled runs in which it is there" if points else ""
+    return FittedTable(columns, rows, note=note)
+
+
+def _fits(report: Report, chart: Chart) -> str:
+    """The curves of one kind of cost."""
+    told = [
+        f"`{one['family']}` {one['a']:.2g} [{one['a_low']:.2g}, {one['a_high']:.2g}] · "
+        f"log(x + {one['b']:,.0f}) {'-' if one['c'] < 0 else '+'} {abs(one['c']):.2g}"
+        for one in chart["curves"]
+    ]
+    return f"Fit of {report['score']} to x {unit(chart['axis'])}: {'; '.join(told)}."
 
 
 def _equal(console: Console, report: Report, table: EqualCost) -> None:

@@ -65,6 +65,7 @@ class Race:
         drops = race(
             self._keys, _values(found, lambda row: row.f1), costs, kept=self._kept, dropped=self.dropped,
             clusters=[question.cluster or question.id for question in part], rung=len(self._looks) + 1,
+            failed=[[row is not None and row.failed for row in line] for line in found],
         )  # fmt: skip
         look = {
             "questions": rung,

@@ -94,6 +94,7 @@ def race(
     kept: Collection[str] = (),
     dropped: Sequence[str] = (),
     clusters: Labels | None = None,
+    failed: ArrayLike | None = None,
     rung: int = 1,
     alpha: float = 0.05,
     bounds: tuple[float, float] = (0.0, 1.0),
@@ -113,6 +114,8 @@ def race(
         kept: Cells that are never dropped, such as a baseline.
         dropped: Cells that were dropped before.
         clusters: The source document of each question; None: each question is its own.
+        failed: Matrix of the same shape, of truths: runs that failed and will be tried again. They drop no cell: they
+            count as the lowest score of the cell that dominates, and as the highest one of the cell that is dominated.
         rung: Number of this look, from 1.
         alpha: Probability that any cell is dropped by a worse one, over all looks and pairs.
         bounds: The lowest and the highest possible score.
@@ -124,6 +127,8 @@ def race(
         InvalidInput: An unknown cell, shapes that differ, no cost, a score out of `bounds`, or numbers out of range.
     """
     y, spent, labels, scale = _checked(cells, scores, costs, clusters, bounds)
+    again = np.zeros(y.shape, dtype=bool) if failed is None else np.asarray(failed, dtype=bool)
+    least, most = (np.where(again & ~np.isnan(y), bound, y) for bound in bounds)
     for name in {*dropped, *kept}:
         if name not in cells:
             raise InvalidInput(f"cell {name!r} is not in the race", f"Cells: {', '.join(cells)}.")
@@ -138,7 +143,7 @@ def race(
             drop
             for by in racing
             if by != at and cells[at] not in kept
-            if (drop := _dominates(cells, by, at, y, spent, labels, scale, error, rung)) is not None
+            if (drop := _dominates(cells, by, at, least, most, spent, labels, scale, error, rung)) is not None
         ]
         if evidence:
             found.append(max(evidence, key=lambda drop: drop.bound))
@@ -215,7 +220,8 @@ def _dominates(
     cells: Sequence[str],
     by: int,
     at: int,
-    y: Array,
+    least: Array,
+    most: Array,
     spent: dict[str, Array],
     labels: NDArray[Any],
     scale: float,
@@ -224,13 +230,13 @@ def _dominates(
 ) -> Drop | None:
     """The evidence that one cell dominates another; None where there is not enough."""
     pair = [by, at]
-    both = ~np.isnan(y[:, pair]).any(axis=1)
+    both = ~np.isnan(least[:, pair]).any(axis=1)
     for cost in spent.values():
         both &= ~np.isnan(cost[:, pair]).any(axis=1)
     if not both.any():
         return None
     means = [cost[both][:, pair].mean(axis=0) for cost in spent.values()]
-    d = (y[both, by] - y[both, at]) / scale
+    d = (least[both, by] - most[both, at]) / scale
     if any(mean[0] > mean[1] for mean in means) or d.mean() <= 0:
         return None
     bound = _lower_limit(_by_appearance(d, labels[both]), error)

@@ -53,7 +53,7 @@ class ReportPage {
     document.body.append(h("main", {},
       h("header", {}, h("div", {class: "row"}, h("span", {class: "brand"}, "ragscale"), h("span", {class: "soft small"}, "report"), h("span", {class: "grow"}), themeButton()),
         h("h1", {class: "text"}, short(d.title, 300)),
-        h("p", {class: "soft small"}, [`${many(this.questions.length, "question")}, ${many(this.cells.length, "cell")}`, `${percent(d.level)} intervals`, plain(d.made).slice(0, 16).replace("T", " ") + (d.made ? " UTC" : ""), `ragscale ${plain(d.ragscale)}`].join(" · ")),
+        h("p", {class: "soft small"}, [`${many(this.questions.length, "question")}, ${many(this.cells.length, "cell")}`, `${+(100 * d.level).toPrecision(10)} % intervals`, plain(d.made).slice(0, 16).replace("T", " ") + (d.made ? " UTC" : ""), `ragscale ${plain(d.ragscale)}`].join(" · ")),
         h("nav", {class: "screen", "aria-label": "Sections"}, sections.map(([id, words]) => h("a", {href: `#${id}`}, words)))),
       sections.map(([id, words, parts]) => h("section", {id, class: id === "answer" ? "lead" : ""}, h("h2", {}, words), parts))));
     this.dialog = h("dialog", {"aria-label": "Run of one question", onclose: () => this.closed()}, h("div", {class: "row bar"}, (this.opened = h("span", {class: "mono"})), h("span", {class: "grow"}),
@@ -92,7 +92,7 @@ class ReportPage {
     }}, h("i", {class: "dot", style: {"--colour": `var(--f${at % 12})`}}), h("span", {class: "mono"}, breaking(family))));
     if (!d.charts.length) return h("p", {class: "soft"}, "Nothing to draw yet.");
     this.chartNote = h("p", {class: "soft small"});
-    return [h("p", {class: "soft small"}, `Mean ${d.score} of a question with its ${percent(d.level)} interval. Filled: no cell is better at no more cost. Dashed: the fit a·log(x + b) + c of a family.`),
+    return [h("p", {class: "soft small"}, `Mean ${d.score} of a question with its ${+(100 * d.level).toPrecision(10)} % interval. Filled: no cell is better at no more cost. Dashed: the fit a·log(x + b) + c of a family.`),
       h("div", {class: "row axes screen"}, this.axisButtons),
       h("div", {class: "charting"}, h("div", {}, this.picture, this.chartNote,
         h("div", {class: "printed", "aria-hidden": "true"}, (this.others = h("div", {})))),

@@ -138,6 +138,9 @@ class Curve(TypedDict):
 
     family: str
     a: float
+    a_low: float
+    a_high: float
+    """Interval of `a`: the gain where x + b grows by a factor of e."""
     b: float
     c: float
     low: float

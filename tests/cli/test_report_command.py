@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -48,6 +49,24 @@ def test_cells_of_one_mode_have_different_names_in_a_group(tmp_path: Path) -> No
     result = invoke(tmp_path / "run", columns=120)
     head = next(line for line in result.stdout.splitlines() if line.startswith("hops "))
     assert head.split()[2:] == ["chain@rounds=2", "chain@serial_tokens=1500"]
+
+
+def test_fits_and_the_front_are_in_the_terminal(tmp_path: Path) -> None:
+    """F1 is .1 * log(x) - .6 by tokens, the same of every question; `once` costs more and has less."""
+    cells = [
+        Made("chain", [0.1 * math.log(tokens) - 0.6] * 20, tokens, tokens // 2, budget={"tokens": tokens})
+        for tokens in (1000, 2000, 4000, 8000)
+    ]
+    cells += [Made("once", [0.01] * 20, 1500, budget={"tokens": 2000})]
+    write(tmp_path / "run", questions(20), cells)
+    lines = invoke(tmp_path / "run", "--level", "0.999", columns=120).stdout.splitlines()
+    [total, serial] = [line for line in lines if line.startswith("Fit of F1 to x ")]
+    assert total == "Fit of F1 to x tokens: chain 0.1 [0.1, 0.1] · log(x + 0) - 0.6."
+    # log(2 s) = log(s) + .69
+    assert serial == "Fit of F1 to x tokens one after another: chain 0.1 [0.1, 0.1] · log(x + 0) - 0.53."
+    ends = [line.split()[-1] for line in lines if re.match("(chain|once)@tokens=[0-9]+ +[0-9]?[.][0-9]+ .* 20 ", line)]
+    assert ends[:5] == ["100%*", "100%*", "100%*", "100%*", "0%"]
+    assert "F1 with 99.9 % intervals" in lines[0]
 
 
 def test_the_answer_comes_first_and_all_fits_80_columns(run: Path) -> None:

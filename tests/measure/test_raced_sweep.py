@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from smallworld import MakeAgent, build, script
 
-from ragscale.errors import InvalidInput
+from ragscale.errors import InvalidInput, ModelError
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.measure import Question, Run, dry_run, sweep
 
@@ -62,6 +62,20 @@ def test_a_bad_cell_is_dropped_and_the_best_is_kept(make_agent: MakeAgent, tmp_p
     before = (tmp_path / "run" / "race.json").read_bytes()
     assert counts(raced(make_agent, tmp_path / "run")) == counts(run)
     assert (tmp_path / "run" / "race.json").read_bytes() == before
+
+
+def test_a_cell_whose_endpoint_was_gone_is_not_dropped_but_asked_again(make_agent: MakeAgent, tmp_path: Path) -> None:
+    """Its failures are charged the most that they may have cost, and score 0."""
+
+    def gone(messages: Any, call: ScriptedCall) -> Any:
+        found = misled(messages, call)
+        return ModelError("the endpoint is gone") if "Rome" in found else found
+
+    run = sweep(make_agent(ScriptedLLM(gone)), QUESTIONS, MODES, tmp_path / "run", race=True, health=False)
+    assert (run.drops, counts(run)) == ([], {"once(k=1)": 40, "direct": 40, "once(k=2)": 0})
+    means = run.reports()
+    assert means["once(k=2)"].tokens > means["once(k=1)"].tokens  # dearer, and worse
+    assert set(counts(raced(make_agent, tmp_path / "run")).values()) == {40}  # its looks were taken
 
 
 def test_what_a_race_may_not_drop(make_agent: MakeAgent, tmp_path: Path) -> None:

@@ -76,6 +76,23 @@ def test_questions_of_one_document_are_one_observation() -> None:
     assert race(CELLS, y, {"tokens": spent}, clusters=["a", "b"] * 20) == []
 
 
+@pytest.mark.parametrize("cell", [0, 1, 2])
+def test_failures_that_are_tried_again_drop_no_cell(cell: int) -> None:
+    """An endpoint that is gone for 20 of 64 questions of one cell."""
+    y, spent = np.full((64, 3), 0.6), costs(64, 4, 4, 4)
+    failed = np.zeros((64, 3), dtype=bool)
+    failed[10:30, cell] = True
+    y[failed] = 0.0
+    assert {drop.cell for drop in race(CELLS, y, {"tokens": spent})} == {CELLS[cell]}
+    assert race(CELLS, y, {"tokens": spent}, failed=failed) == []
+    # nor does one that beats others only where they failed; what is sure all the same is dropped
+    y[:, cell] = 0.0
+    [drop] = {drop.cell: drop for drop in race(CELLS, y, {"tokens": spent}, failed=failed)}.values()
+    assert (drop.cell, drop.difference) == (CELLS[cell], pytest.approx((44 * 0.6 - 20 * 0.4) / 64))
+    better = np.where(np.arange(3) == cell, 1.0, 0.0) * ~failed
+    assert {one.difference for one in race(CELLS, better, {"tokens": spent}, failed=failed)} == {44 / 64}
+
+
 def test_an_unknown_price_cannot_be_compared() -> None:
     y, spent = scores(200, 0.1, 0.9, 0.1), costs(200, 1, 1, math.nan)
     assert [drop.cell for drop in race(CELLS, y, {"usd": spent})] == ["once"]

@@ -357,6 +357,7 @@ def test_larger_budgets_and_fits(tmp_path: Path) -> None:
     (curve,) = chart["curves"]
     assert (curve["family"], curve["points"], curve["low"], curve["high"]) == ("chain", 4, 1000, 8000)
     assert curve["a"] * np.log(4000 + curve["b"]) + curve["c"] == pytest.approx(0.6, abs=0.01)
+    assert curve["a_low"] < curve["a"] < curve["a_high"]
     assert chart["note"] == "No fit for `once`: it takes four different costs."
     serial = report["equal"][1]
     assert "Left out, as they did the same as at a smaller budget: `once@tokens=2000`, " in serial["note"]

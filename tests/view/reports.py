@@ -94,7 +94,19 @@ def made_up(cells: int = 12, questions: int = 40, *, text: str = "", runs: int =
             points.append({"cell": c, "front": front, "share": 0.83 if front else 0.07})
         costs = [shown[c]["cost"][axis]["value"] or 0 for c in everything]
         curves = (
-            [{"family": "chain", "a": 0.05, "b": 1.0, "c": 0.2, "low": min(costs), "high": max(costs), "points": 5}]
+            [
+                {
+                    "family": "chain",
+                    "a": 0.05,
+                    "a_low": 0.02,
+                    "a_high": 0.09,
+                    "b": 1.0,
+                    "c": 0.2,
+                    "low": min(costs),
+                    "high": max(costs),
+                    "points": 5,
+                }
+            ]
             if axis == "tokens"
             else []
         )

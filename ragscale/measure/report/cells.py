@@ -112,8 +112,11 @@ def _chart(measured: Measured, data: Sequence[view.CellData], axis: Axis, level:
             bare.append(family)
         else:
             curves.append(
-                view.Curve(family=family, a=fit.a, b=fit.b, c=fit.c, low=min(costs), high=max(costs), points=len(cells))
-            )
+                view.Curve(
+                    family=family, a=fit.a, a_low=fit.a_low, a_high=fit.a_high, b=fit.b, c=fit.c, low=min(costs),
+                    high=max(costs), points=len(cells),
+                )
+            )  # fmt: skip
     note = []
     if bare:
         one = ", and two questions (or documents)" if len(set(measured.clusters[measured.shared].tolist())) < 2 else ""

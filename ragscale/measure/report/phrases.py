@@ -53,7 +53,7 @@ def percent(value: float) -> str:
 
 def confidence(level: float) -> str:
     """A level of confidence: ``95 %``, ``99.9 %``."""
-    return f"{100 * level:g} %"
+    return f"{100 * level:.10g} %"
 
 
 def of(found: Interval) -> EstimateData:
