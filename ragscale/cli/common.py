@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -135,22 +136,22 @@ _DEFAULT_LLM = "embedded"
 _SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
-def amounts(name: str, text: str, kind: Callable[[float], Any] = int) -> list[Any]:
+def amounts(name: str, text: str, kind: type[int] | type[float] = int) -> list[Any]:
     """The numbers of an option, as in ``1k,2k,0.5m``, each once.
 
     Raises:
         InvalidInput: One is no number, or no whole one where it has to be.
     """
-    found: dict[float, None] = {}
+    found: dict[Any, None] = {}
     if re.search(r"\d,0\d\d(?!\d)", text) or ("tokens" in name and re.fullmatch(r"\d{1,2}(,\d{3})+", text)):
         raise InvalidInput(
             f"--{name.replace('_', '-')} {text!r}: a comma stands between two numbers", "Write 4000 or 4k, not 4,000."
         )
     wanted = "a whole number" if kind is int else "a number"
     for item in text.split(","):
-        match = re.fullmatch(r"(-?\d+(?:\.\d+)?)([km]?)", item.strip().lower())
-        number = round(float(match[1]) * _SCALES[match[2]], 9) if match else None
-        if number is None or kind(number) != number:
+        match = re.fullmatch(r"(-?\d{1,300}(?:\.\d{1,300})?)([km]?)", item.strip().lower())
+        number = Fraction(match[1]) * _SCALES[match[2]] if match else None  # a float is not exact
+        if number is None or (kind is int and number.denominator > 1):
             raise InvalidInput(
                 f"--{name.replace('_', '-')} {item!r} is not {wanted}", "Give it as in 4000, 4k or 0.5m."
             )
@@ -332,9 +333,11 @@ def consent(usd: float | None, most: float | None, *, yes: bool) -> None:
         yes: ``--yes``: do not ask.
 
     Raises:
-        InvalidInput: Nobody can be asked: standard input is no terminal.
+        InvalidInput: `most` is below 0 or no number; or nobody can be asked: standard input is no terminal.
         typer.Abort: The answer is no.
     """
+    if most is not None and not most >= 0:
+        raise InvalidInput(f"--max-cost {most} is no number of dollars", "Give 0 or more.")
     if most is None or yes or (usd is not None and usd <= most):
         return
     planned = "unknown dollars are" if usd is None else f"{dollars(usd)} are"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ from ragscale.words import counted
 
 if TYPE_CHECKING:
     from ragscale.llm.prices import Price
-    from ragscale.measure.plan import Planned
+    from ragscale.measure.plan import Means, Planned
     from ragscale.modes import Mode
     from ragscale.modes.core import Costs, Room
     from ragscale.types import Spend
@@ -93,17 +94,18 @@ def plan(
     does not fit answers all the same, from less than its least: that is said, with what fits.
 
     "Serial" are the tokens of the critical path, where those of parallel branches count once. Dollars need a price,
-    minutes need tokens a second: by --speed, --measure, or --run. What is not known is shown as a dash.
+    minutes need tokens a second: by --speed, --measure, or --run. What is not known is shown as a dash. With --run,
+    --speed, --measure and another price count, where they are given, in place of what its questions took and cost.
 
     --json prints {"budget", "modes": [{"mode", "shape", "expected", "least", "full", "lacks", "basis", "each",
     "all"}]}: three courses in calls, queries, rounds and tokens, and in calls and tokens of the critical path; what of
     the least the budget does not have, by limit (empty where it fits); and, of one question and of all, "llm_calls",
-    "tokens", "seconds" and "usd", by the rows of --run where these have the cell (the basis).
+    "tokens", "seconds" and "usd". What is expected is by the rows of --run where these have the cell (the basis).
     """
     from ragscale.budget import Ledger
     from ragscale.cli.common import budget_of
-    from ragscale.measure import Cell, Run
-    from ragscale.measure.plan import means, passage_tokens, plan
+    from ragscale.measure import Cell
+    from ragscale.measure.plan import passage_tokens, plan
     from ragscale.modes import spec
     from ragscale.modes.core import Costs, Room
 
@@ -117,15 +119,20 @@ def plan(
     price, speed = _model(llm, prices, measure, speed)
     costs = Costs() if index is None else Costs(passage=passage_tokens(index))
     cells = [Cell(mode, budget) for mode in chosen]
-    known = means(Run(run).rows()) if run else {}
+    known = _known(run, price)
     planned = plan(cells, questions or 1, costs=costs, price=price, speed=speed, concurrency=concurrency, means=known)
     room = Room.of(Ledger(budget), price=price)
-    rows = [_plan(cell.mode, costs, room, estimate) for cell, estimate in zip(cells, planned, strict=True)]
+    rows = [
+        _plan(cell.mode, costs, room, estimate, known.get(cell.key))
+        for cell, estimate in zip(cells, planned, strict=True)
+    ]
     if as_json:
         print_json({"budget": budget.limits, "modes": rows})
         return
     asked = any(option is not None for option in (questions, llm, prices, speed, run, usd))
     _show(rows, costly=asked)
+    if ran := [row["mode"] for row in rows if row["basis"] == "rows"]:
+        typer.echo(f"As the questions that were asked before: {', '.join(ran)}.", err=True)
     _tell_what_fits(rows, costs, room)
     if asked and price is None and all(row["all"]["usd"] is None for row in rows):
         typer.echo("Dollars are unknown: the model has no listed price. Give --prices.", err=True)
@@ -138,13 +145,14 @@ def _model(
     from ragscale import background
     from ragscale.llm import load
     from ragscale.llm.prices import price_of, read_prices
+    from ragscale.llm.spec import named
     from ragscale.measure.plan import speed as measured
 
     known = read_prices(prices)
     if llm is None:
         return known.get("*"), speed
     if not measure and llm.partition(":")[0] in ("embedded", "openvino", "vllm"):  # would be started for nothing
-        return price_of(SimpleNamespace(name=llm.partition(":")[2]), known), speed
+        return price_of(SimpleNamespace(name=named(llm)[0]), known), speed
     model = load(llm)
     try:
         return price_of(model, known), background.wait(measured(model)) if measure else speed
@@ -152,16 +160,34 @@ def _model(
         background.wait(model.aclose())
 
 
-def _plan(mode: Mode, costs: Costs, room: Room, planned: Planned) -> dict[str, Any]:
+def _known(run: Path | None, price: Price | None) -> Means:
+    """Means of a run, without dollars where the model that is planned for has another price than that of the run."""
+    from ragscale.measure import Run
+    from ragscale.measure.plan import means
+
+    if run is None:
+        return {}
+    ran = Run(run)
+    found = means(ran.rows())
+    same = price is None or asdict(price) == ran.settings.get("price")
+    return found if same else {key: {**row, "usd": None} for key, row in found.items()}
+
+
+def _plan(
+    mode: Mode, costs: Costs, room: Room, planned: Planned, ran: Mapping[str, float | None] | None
+) -> dict[str, Any]:
     from ragscale.modes import spec
 
     course = mode.forecast(costs, room)
     least, full = mode.cost(costs)
-    spends = {"expected": course.spend, "least": least, "full": full}
+    spends = {"expected": _dimensions(course.spend), "least": _dimensions(least), "full": _dimensions(full)}
+    if ran:
+        told = {**ran, "tokens": planned.each.tokens}
+        spends["expected"] = {name: round(told[name] or 0) for name in spends["expected"]}
     return {
         "mode": spec.label(mode),
         "shape": course.shape,
-        **{name: _dimensions(spend) for name, spend in spends.items()},
+        **spends,
         "lacks": room.lacks(least),
         "basis": planned.basis,
         "each": asdict(planned.each),
@@ -194,7 +220,7 @@ def _show(planned: list[dict[str, Any]], *, costly: bool) -> None:
         if costly:
             numbers += planned_cost(row["all"]["seconds"], row["all"]["usd"])
         shape = ": ".join(filter(None, ["does not fit" if row["lacks"] else "", _words(row["shape"])]))
-        answers = row["expected"]["llm_calls"]
+        answers = row["each"]["llm_calls"]
         rows.append([row["mode"], *numbers, shape if answers else "nothing: the budget pays for no answer"])
     Console().print(FittedTable(columns, rows))
 

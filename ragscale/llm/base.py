@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from ragscale.types import Message, Tool, ToolCall, Usage
 
-__all__ = ["LLM", "Capabilities", "Generation", "Score", "runtime"]
+__all__ = ["LLM", "Capabilities", "Generation", "Score", "fields_of", "runtime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +165,9 @@ def runtime(llm: LLM) -> str:
     The same file gives other texts by another program. Empty for an endpoint, which does not tell what it runs on.
     """
     return str(getattr(llm, "runtime", ""))
+
+
+def fields_of(llm: LLM) -> dict[str, Any]:
+    """Further fields of each request to a model, where it has such (its attribute ``fields``), as JSON holds them: they
+    may change what it replies."""
+    return dict(json.loads(json.dumps(getattr(llm, "fields", None) or {}, default=str)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ragscale.arguments import whole
 from ragscale.errors import InvalidInput
 from ragscale.types import Usage
 
@@ -27,6 +28,8 @@ _FORMS = (
 )
 _UNPRICED = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
 """Charges of the list that the tokens of a call do not tell."""
+_DEAREST = 1_000_000_000
+"""Dollars: of a dearer price no row of a run could hold what a call costs."""
 _KINDS = {"input": "input_mtok", "output": "output_mtok", "cached": "cache_read_mtok"}
 
 
@@ -35,7 +38,8 @@ class Price:
     """Price of a model: by the token, or by the hour for a model of one's own.
 
     Raises:
-        InvalidInput: Neither or both are given, or a number is negative or not finite.
+        InvalidInput: Neither or both are given, a number is negative, not finite or beyond a billion, or a tier is no
+            price by the token for prompts that are longer still.
     """
 
     input: float | None = None
@@ -59,8 +63,18 @@ class Price:
             value = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise InvalidInput(f"price {name}={value!r} is no number of dollars", "Give 0 or more.")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _DEAREST:
+                raise InvalidInput(f"price {name}={value!r} is no number of dollars", f"Give 0 to {_DEAREST:,}.")
+        whole("price beyond", self.beyond, "Give a number of prompt tokens.", least=0)
+        longer = self.longer
+        if longer is None and self.beyond:
+            raise InvalidInput(f"price beyond={self.beyond} without longer", "Give the price of longer prompts, too.")
+        if longer is not None and not (isinstance(longer, Price) and longer.by_token and self.by_token):
+            raise InvalidInput(f"price longer={longer!r} is no price by the token of one", "Give input and output.")
+        if longer is not None and longer.longer and longer.beyond <= self.beyond:
+            raise InvalidInput(
+                f"price beyond={longer.beyond} of the longer ones of beyond={self.beyond}", "Give tiers in order."
+            )
 
     @property
     def by_token(self) -> bool:

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from ragscale.errors import CallMissing, CallStoreError, InvalidInput, RagscaleError
-from ragscale.llm.base import LLM, Capabilities, Generation, Score, runtime
+from ragscale.llm.base import LLM, Capabilities, Generation, Score, fields_of, runtime
 from ragscale.llm.memo import Memo
 from ragscale.types import Message, Tool
 
@@ -117,6 +117,11 @@ class StoredLLM:
     def runtime(self) -> str:
         """Program that computes the model, where it is known (`ragscale.llm.base.runtime`); in a replay, as it was."""
         return runtime(self.model) if self.model else str(self._known().get("runtime", ""))
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Further fields of each request; in a replay, as they were then."""
+        return fields_of(self.model) if self.model else dict(json.loads(self._known()["identity"])[1])
 
     @property
     def url(self) -> str:
@@ -397,11 +402,15 @@ class CallFile:
             yield
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-                raise InvalidInput(f"{self.path}: not a file of model calls", "Give another file.") from None
-            raise CallStoreError(
-                f"{self.path}: model calls cannot be kept ({error})",
-                "Make room on its disk, or give another file; the same command goes on with the calls that it has.",
-            ) from error
+                raise InvalidInput(
+                    f"{self.path}: not a file of model calls", "Give another file, or move this one away."
+                ) from None
+            remedy = "Make room on its disk, or give another file; the same command goes on with the calls that it has."
+            if "malformed" in str(error):
+                remedy = (
+                    "It is damaged: move it away, or give another file. A run keeps its rows, and makes calls anew."
+                )
+            raise CallStoreError(f"{self.path}: model calls cannot be kept ({error})", remedy) from error
 
     def _run(self, statement: str, *values: Any) -> list[Any]:
         with self._lock, self._sound():
@@ -454,14 +463,17 @@ class CallFile:
             self._db.close()
 
 
-_RECORD = "Record the run anew with the same settings: another question, prompt, seed or budget makes other calls."
+_RECORD = (
+    "Record the run anew with the same settings: another question, prompt, seed or budget makes other calls. "
+    "Calls that failed, or that a limit of seconds broke off, are not kept."
+)
 _GENERATION: TypeAdapter[Generation] = TypeAdapter(Generation)
 _SCORE: TypeAdapter[Score] = TypeAdapter(Score)
 _CAPABILITIES: TypeAdapter[Capabilities] = TypeAdapter(Capabilities)
 
 
 def _identity(model: LLM, *more: str) -> str:
-    return json.dumps([model.name, getattr(model, "fields", {}), *more], sort_keys=True, default=str)
+    return json.dumps([model.name, fields_of(model), *more], sort_keys=True)
 
 
 def _rooms(reply: Generation | Score, room: int) -> tuple[int, int]:

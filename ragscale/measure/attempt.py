@@ -49,13 +49,14 @@ async def attempt(agent: Agent, cell: Cell, question: Question, settings: str) -
     found = 0.0 if question.supporting else None  # of a run that raised an error nothing is known to be retrieved
     try:
         answer = await agent.aask(question.question, mode=cell.mode, budget=cell.budget, seed=cell.seed, parent=ledger)
+        spend = answer.spend
+        found = await asyncio.to_thread(recall, question.supporting, answer.trace, agent.index)  # may ask a server
     except (CallStoreError, EndpointError):
         raise  # every other question would fail like this one
     except Exception as problem:  # a defect that one question lays bare must not end a run of hours
         reason = f"{type(problem).__name__}: {problem}"
     else:
-        text, stop, reason, spend = answer.text, answer.stop_reason, answer.reason, answer.spend
-        found = await asyncio.to_thread(recall, question.supporting, answer.trace, agent.index)  # may ask a server
+        text, stop, reason = answer.text, answer.stop_reason, answer.reason
         whole = answer.to_dict()
     spend = spend or AnswerSpend(ledger.spent, ledger.spent, stored=ledger.stored)
     em, f1 = score(question, text, stop)

@@ -26,7 +26,8 @@ _SAMPLE = 1_000
 """Passages whose lengths are averaged."""
 Means = Mapping[str, Mapping[str, float | None]]
 """Means a question by the key of a cell: ``llm_calls``, ``prompt_tokens``, ``completion_tokens``, ``seconds`` (from the
-question to its answer) and ``usd``; the last two are None where they are unknown."""
+question to its answer) and ``usd``; the last two are None where they are unknown. `means` has more: ``paid_tokens``
+(without it all were paid), ``queries``, and those of the critical path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,8 @@ def plan(
         questions: Number of questions of each cell, or of each cell by its key.
         costs: Tokens of moves, as of an index; typical ones by default.
         price: Of the model; None where it is unknown, so that dollars are too, unless `means` has them.
-        speed: Tokens a second of one question. Default: that of all rows in `means`; without any, seconds are unknown.
+        speed: Tokens a second of one question. Default: cells in `means` take the seconds that they took, others go at
+            the speed of all of these, by the tokens that were paid; without any, seconds are unknown.
         concurrency: Questions in flight.
         means: Of questions that were asked before, by the key of their cell.
 
@@ -97,8 +99,8 @@ def plan(
         course = cell.mode.forecast(costs, Room.of(Ledger(cell.budget), price=price))
         row = known.get(cell.key)
         if row:
-            tokens = (row["prompt_tokens"] or 0) + (row["completion_tokens"] or 0)
-            calls, seconds, usd = row["llm_calls"] or 0, row.get("seconds"), row.get("usd")
+            tokens = _tokens(row)
+            calls, seconds, usd = row["llm_calls"] or 0, None if speed else row.get("seconds"), row.get("usd")
         else:
             calls, tokens, seconds, usd = course.spend.llm_calls, course.spend.tokens, None, None
         if seconds is None and pace:
@@ -106,7 +108,7 @@ def plan(
             seconds = seconds if cell.budget.seconds is None else min(seconds, cell.budget.seconds)
         if usd is None and price is not None:
             if price.hour is None:
-                usd = round(tokens * dollars_a_token(price, ran), 12)
+                usd = round(tokens * dollars_a_token(price, _call(ran, tokens, calls)), 12)
             elif seconds is not None:
                 usd = round(price.hour * seconds / 3600, 12)
         each = Estimate(llm_calls=calls, tokens=tokens, seconds=seconds, usd=usd)
@@ -138,6 +140,8 @@ def means(rows: pyarrow.Table) -> dict[str, dict[str, float | None]]:
     columns = {
         "llm_calls": "total_llm_calls", "prompt_tokens": "total_prompt_tokens",
         "completion_tokens": "total_completion_tokens", "seconds": "wall_seconds", "usd": "total_usd",
+        "paid_tokens": "paid_tokens", "queries": "total_queries", "rounds": "serial_rounds",
+        "serial_tokens": "serial_tokens", "serial_calls": "serial_llm_calls",
     }  # fmt: skip
     grouped = rows.filter(pc.invert(rows["failed"])).group_by("cell")
     found = grouped.aggregate(
@@ -188,10 +192,20 @@ async def speed(llm: LLM) -> float:
 
 
 def _pace(known: Means) -> float | None:
-    """Tokens a second of the rows whose seconds are known."""
+    """Tokens a second of the rows whose seconds are known; calls that a store had took no time, and do not count."""
     timed = [row for row in known.values() if row.get("seconds")]
-    tokens = sum((row["prompt_tokens"] or 0) + (row["completion_tokens"] or 0) for row in timed)
+    tokens = sum(_tokens(row) if row.get("paid_tokens") is None else row["paid_tokens"] or 0 for row in timed)
     return tokens / sum(row["seconds"] or 0 for row in timed) if tokens else None
+
+
+def _tokens(row: Mapping[str, float | None]) -> float:
+    return (row["prompt_tokens"] or 0) + (row["completion_tokens"] or 0)
+
+
+def _call(ran: Spend, tokens: float, calls: float) -> Spend:
+    """One call of a cell, with the share of completions that rows have: a price with tiers is that of a call."""
+    part = tokens / calls / ran.tokens if calls and ran.tokens else 0
+    return Spend(prompt_tokens=round(ran.prompt_tokens * part), completion_tokens=round(ran.completion_tokens * part))
 
 
 def _times(each: Estimate, n: int, concurrency: int) -> Estimate:

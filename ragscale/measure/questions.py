@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from ragscale.arguments import flag, listed
 from ragscale.corpus.record import Place
 from ragscale.errors import InvalidInput
 from ragscale.language.answers import NORMALISATIONS, Normalisation, normal_answer
@@ -74,7 +75,22 @@ class Question:
     """Other names of each of the `answers`, in their order, where all are wanted; empty where none has another."""
 
     def __post_init__(self) -> None:
-        names = (name for group in self.names for name in group)
+        for name in ("answers", "supporting"):
+            object.__setattr__(self, name, tuple(listed(name, getattr(self, name), str)))
+        others = tuple(tuple(listed("aliases", group, str)) for group in listed("aliases", self.aliases))
+        object.__setattr__(self, "aliases", others if any(others) else ())
+        if self.aliases and (not self.all_answers or len(self.aliases) != len(self.answers)):
+            raise InvalidInput("aliases without all_answers, or not of each answer", "Give other names as answers.")
+        if self.normalisation not in NORMALISATIONS:
+            raise _no_normalisation(self.normalisation)
+        flag("all_answers", self.all_answers)
+        names = [name for group in self.names for name in group]
+        for what, text in (("id", self.id), ("question", self.question), *(("answers", name) for name in names)):
+            if not isinstance(text, str) or not text.strip():
+                raise InvalidInput(f"{what}: {text!r} is no text", "Write it; a question without an answer has ().")
+        for what, text in (("type", "" if self.type is None else self.type), ("cluster", self.cluster)):
+            if not isinstance(text, str):
+                raise InvalidInput(f"{what}: {text!r} is no text", "Write it, or leave it out.")
         for text in (self.id, self.question, *names, *self.supporting, self.type or "", self.cluster):
             try:
                 text.encode("utf-8")
@@ -84,8 +100,10 @@ class Question:
                     f"{text[:60]!r} holds half a surrogate pair ({half!r})", "Remove it, or write the whole character."
                 ) from None
         for name, number in (("hops", self.hops), ("breadth", self.breadth)):
-            if number is not None and not 0 <= number <= _MOST:
-                raise InvalidInput(f"{name} is {number}, not a number from 0 to {_MOST:,}", "Mend it, or leave it out.")
+            if number is not None and (type(number) is not int or not 0 <= number <= _MOST):
+                raise InvalidInput(
+                    f"{name} is {number!r}, not a number from 0 to {_MOST:,}", "Mend it, or leave it out."
+                )
 
     @property
     def names(self) -> list[list[str]]:
@@ -118,7 +136,7 @@ def load_questions(
     Raises:
         InvalidInput: The file is absent, empty, not UTF-8, or has a row that is not a question, with file and line.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
     named = columns if isinstance(columns, QuestionColumns) else _columns(columns or {})
     found: dict[str, Question] = {}
     first: dict[str, Place] = {}
@@ -237,9 +255,12 @@ def _normalisation(given: Any, question: Question) -> Normalisation:
         )
         return "published" if known else "unicode"
     if given not in NORMALISATIONS:
-        choices = " or ".join(NORMALISATIONS)
-        raise InvalidInput(f"normalisation is {given!r}", f"Choose {choices}, or leave it out.")
+        raise _no_normalisation(given)
     return cast(Normalisation, given)
+
+
+def _no_normalisation(given: Any) -> InvalidInput:
+    return InvalidInput(f"normalisation is {given!r}", f"Choose {' or '.join(NORMALISATIONS)}, or leave it out.")
 
 
 _OTHERS: Mapping[str, type] = {"type": str, "hops": int, "breadth": int, "cluster": str, "all_answers": bool}

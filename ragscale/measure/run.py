@@ -44,8 +44,8 @@ class Run:
     def __init__(
         self, folder: str | Path, cells: Sequence[str] | None = None, questions: Sequence[str] | None = None
     ) -> None:
-        self.folder = Path(folder).expanduser()
-        self._store = Store(self.folder)
+        self._store = Store(Path(folder))
+        self.folder = self._store.folder
         self._read: dict[str, tuple[int, dict[str, Row]]] = {}  # size of the file, and its rows
         self.settings: dict[str, Any] = self._store.config()
         """Index, model, kind of search and version."""
@@ -169,7 +169,7 @@ class Run:
             InvalidInput: The folder is not empty.
             RagscaleError: It cannot be written.
         """
-        kept = Store(Path(out).expanduser())
+        kept = Store(Path(out))
         questions: Iterable[Question] = self.questions.values()
         rows = {key: [replace(row, trace=None) for row in self._rows(cell)] for key, cell in self.cells.items()}
         if not texts:

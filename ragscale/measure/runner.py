@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import warnings
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ragscale.agent import Agent
 from ragscale.arguments import listed, whole
 from ragscale.budget import Budget
 from ragscale.errors import EndpointError, InvalidInput, RagscaleError
-from ragscale.llm.base import runtime
+from ragscale.llm.base import fields_of, runtime
 from ragscale.llm.store import StoredLLM
 from ragscale.measure.attempt import attempt
 from ragscale.measure.cell import Cell
@@ -50,6 +50,7 @@ SweepProgress = Callable[[Cell, Row | None, int, int], None]
 
 P = ParamSpec("P")
 _SHOWN = 5
+_SEEDS = 2**63
 HEALTH = 2
 """Questions of each cell that are asked before the bulk."""
 
@@ -189,13 +190,13 @@ def dry_run(
     known = (store.folder / CONFIG_FILE).exists()
     with contextlib.suppress(EndpointError):  # of a model whose name nobody can tell
         store.check(_settings(agent) if known else {}, cells, taken)
-    run = Run(out) if known else None
+    run = Run(store.folder) if known else None
     done = {key: run.finished(key) for key in run.cells} if run else {}
     left = {cell.key: sum(question.id not in done.get(cell.key, ()) for question in taken) for cell in cells}
     if race and run:
         left |= dict.fromkeys(Race(store, cells, taken, kept).dropped, 0)
     measured = means(run.rows()) if run else {}
-    folder = getattr(agent.index, "path", None)
+    folder = getattr(getattr(agent.index, "index", agent.index), "path", None)  # of one with search settings, too
     costs = Costs(passage=passage_tokens(folder)) if folder else Costs()
     return plan(cells, left, costs=costs, price=agent.price, concurrency=concurrency, means=measured)
 
@@ -248,12 +249,16 @@ def _taken(questions: Sequence[Question] | str | Path, limit: int | None, skip: 
         whole("limit", limit, "Use 1 or more, or leave it out.")
     whole("skip", skip, "Use 0 or more.", least=0)
     given = load_questions(questions) if isinstance(questions, str | Path) else questions
-    for question in listed("questions", given):
+    given = listed("questions", given)
+    for question in given:
         if not isinstance(question, Question):
             raise InvalidInput(
                 f"questions holds a {type(question).__name__}",
                 "Read them by ragscale.measure.load_questions, or make them.",
             )
+    for identity, number in Counter(question.id for question in given).items():
+        if number > 1:
+            raise InvalidInput(f"id {identity!r} is that of {number} questions", "Make ids unique.")
     taken = shuffled(given)[skip : None if limit is None else skip + limit]
     if not taken:
         raise InvalidInput(
@@ -318,24 +323,22 @@ def _cells(
     budgets: Sequence[Budget] | None,
     seeds: Sequence[int] | None,
 ) -> list[Cell]:
-    """Every mode at every budget and seed. Raises `InvalidInput` for an empty list or a cell that is given twice."""
+    """Every mode at every budget and seed. Raises `InvalidInput` for an empty list, and for what is given twice."""
     given = [modes.get(mode) for mode in listed("modes", chosen)]
     if not given:
         raise InvalidInput("no modes", "Give at least one, as in ['once', 'chain'].")
     limits = [agent.budget] if budgets is None else [Budget.of(budget) for budget in listed("budgets", budgets)]
     numbers = [agent.seed] if seeds is None else list(listed("seeds", seeds))
-    for name, values in (("budgets", limits), ("seeds", numbers)):
+    for name, values in (("mode", list(map(label, given))), ("budget", limits), ("seed", numbers)):
         if not values:
-            raise InvalidInput(f"no {name}", "Leave them out for the agent's.")
-    found: dict[str, Cell] = {}
-    for mode in given:
-        for budget in limits:
-            for seed in numbers:
-                cell = Cell(mode, budget, seed)
-                if cell.key in found:
-                    raise InvalidInput(f"mode {label(mode)!r} is given twice", "Give it once.")
-                found[cell.key] = cell
-    return list(found.values())
+            raise InvalidInput(f"no {name}s", "Leave them out for the agent's.")
+        for at, value in enumerate(values):
+            if value in values[:at]:
+                raise InvalidInput(f"{name} {value!r} is given twice", "Give it once.")
+    for seed in numbers:
+        if whole("seed", seed, "Give one, such as 0.", least=-_SEEDS) >= _SEEDS:  # rows have 64 bits for it
+            raise InvalidInput(f"seed {seed}, the most is {_SEEDS - 1}", "Give one, such as 0.")
+    return [Cell(mode, budget, seed) for mode in given for budget in limits for seed in numbers]
 
 
 def _baseline(cells: Sequence[Cell], given: modes.Mode | str | None) -> set[str]:
@@ -403,6 +406,7 @@ class _Sweep:
         self.askers, self.store, self.cells, self.taken, self.progress = askers, store, cells, taken, progress
         self.race = race
         self.rows: dict[str, dict[str, Row]] = {cell.key: store.rows(cell) for cell in cells}
+        self.asked: set[tuple[str, str]] = set()  # of which a failed one is left to the next call
 
     async def work(self, concurrency: int, health: bool) -> None:
         """All questions of all cells, cell by cell of each question, so that shared calls are near each other."""
@@ -445,14 +449,16 @@ class _Sweep:
         """Questions that the cell will have been asked in the end."""
         return len(self.taken) if cell in self._racing() else self._done(cell)
 
+    def _is_left(self, cell: Cell, question: Question) -> bool:
+        """Whether this call is still to ask it."""
+        return _is_open(self.rows[cell.key], question) and (cell.key, question.id) not in self.asked
+
     def _done(self, cell: Cell) -> int:
         return sum(not _is_open(self.rows[cell.key], question) for question in self.taken)
 
     async def _ask(self, questions: Sequence[Question], concurrency: int) -> None:
         cells = self._racing()
-        every = [
-            [(cell, question) for cell in cells if _is_open(self.rows[cell.key], question)] for question in questions
-        ]
+        every = [[(cell, question) for cell in cells if self._is_left(cell, question)] for question in questions]
         waiting = iter(every)
         left = sum(map(len, every))
         done = asyncio.Event()
@@ -479,7 +485,7 @@ class _Sweep:
                 at_work = []
                 for asker in self.askers:
                     todo = tasks()
-                    at_work += [group.create_task(work(asker, todo)) for _ in range(concurrency)]
+                    at_work += [group.create_task(work(asker, todo)) for _ in range(min(concurrency, left))]
                 await done.wait()
                 for task in at_work:  # of askers that have found no place yet
                     task.cancel()
@@ -496,6 +502,7 @@ class _Sweep:
         )
         self.store.append(cell, row)
         self.rows[cell.key][question.id] = row
+        self.asked.add((cell.key, question.id))
         if self.progress:
             self.progress(cell, row, self._done(cell), self._all(cell))
 
@@ -506,6 +513,7 @@ def _settings(agent: Agent) -> dict[str, Any]:
         "index": agent.index.fingerprint,
         "llm": agent.llm.name,
         **({"runtime": runtime(agent.llm)} if runtime(agent.llm) else {}),
+        **({"fields": sent} if (sent := fields_of(agent.llm)) else {}),
         "how": agent.how or agent.index.how,
         "price": None if agent.price is None else asdict(agent.price),
         **({} if agent.about is None else {"about": agent.about}),

@@ -180,6 +180,9 @@ class Store:
 
     folder: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", self.folder.expanduser())
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the run for this call alone: two would ask, and pay for, the same questions.
@@ -249,8 +252,10 @@ class Store:
     def _broken(self) -> tuple[int, bool]:
         path = self.folder / BROKEN_FILE
         try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"times": 0, "asking": False}
+            found = json.loads(path.read_text(encoding="utf-8"))
             return int(found["times"]), bool(found["asking"])
+        except FileNotFoundError:  # a sweep that ends takes it away, beside a reader too
+            return 0, False
         except (ValueError, TypeError, KeyError) as error:
             raise InvalidInput(f"{path}: damaged ({error})", "Delete it: it counts broken sweeps.") from error
 

@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from smallworld import script
 from typer.testing import CliRunner
 
+from ragscale.agent import Agent
 from ragscale.budget import Budget, Ledger
 from ragscale.cli import app
 from ragscale.index import Index
+from ragscale.llm.prices import Price
+from ragscale.llm.scripted import ScriptedLLM
+from ragscale.measure import Question, Run, dry_run, means, sweep
 from ragscale.modes import spec
 from ragscale.modes.core import Cost, Costs, Room
 
@@ -216,3 +221,72 @@ def test_eighty_columns_have_calls_and_rounds() -> None:
     head = result.stdout.splitlines()[0].split()
     assert {"calls", "rounds", "tokens", "shape"} <= {*head}
     assert max(map(len, result.stdout.splitlines()[:2])) <= 80
+
+
+@pytest.fixture(scope="module")
+def run(world: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a run that has one cell."""
+    out = tmp_path_factory.mktemp("planned") / "run"
+    with Agent(world[0], ScriptedLLM(script, delay=0.1), prices=Price(input=1, output=2)) as agent:
+        sweep(agent, world[1], ["chain(steps=1)"], out, budgets=[Budget(tokens=4_000)])
+    return str(out)
+
+
+class TestOfARun:
+    """Means of its questions stand for the cells that it has, but for what the options say otherwise."""
+
+    def test_the_course_and_the_cost_are_of_the_same_questions(self, run: str) -> None:
+        chain, once = planned("chain(steps=1),once", "--tokens", "4k", "--run", run, "--questions", "10")["modes"]
+        [row] = means(Run(run).rows()).values()
+        assert (chain["basis"], once["basis"]) == ("rows", "shape")
+        found = {name: round(row[name] or 0) for name in ("queries", "rounds", "serial_tokens", "serial_calls")}
+        assert chain["expected"] == {**found, "llm_calls": 3, "tokens": round(chain["each"]["tokens"])}
+        assert chain["each"]["usd"] == row["usd"] == pytest.approx((row["prompt_tokens"] or 0) * 1e-6, rel=0.5)
+        assert chain["least"]["tokens"] > chain["expected"]["tokens"], "the least is by the mode's own sizing"
+        result = CliRunner().invoke(app, ["plan", "chain(steps=1),once", "--tokens", "4k", "--run", run])
+        assert result.stderr == "As the questions that were asked before: chain(steps=1).\n"
+        assert f"{chain['expected']['tokens']:,}" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("prices", "times"),
+        [("[scripted]\ninput = 1\noutput = 2\n", 1), ("[scripted]\ninput = 100\noutput = 200\n", 100)],
+    )
+    def test_another_price_counts(self, run: str, prices: str, times: float, tmp_path: Path) -> None:
+        (tmp_path / "prices.toml").write_text(prices.replace("scripted", '"*"'))
+        mode = ["chain(steps=1)", "--tokens", "4k", "--run", run]
+        [then] = planned(*mode)["modes"]
+        [now] = planned(*mode, "--prices", str(tmp_path / "prices.toml"))["modes"]
+        assert now["each"]["usd"] == pytest.approx(times * then["each"]["usd"], rel=0.01)
+
+    def test_another_speed_counts(self, run: str) -> None:
+        [row] = planned("chain(steps=1)", "--tokens", "4k", "--run", run, "--speed", "10", "--prices", "3.6/h")["modes"]
+        assert row["each"]["seconds"] == pytest.approx(row["each"]["tokens"] / 10)
+        assert row["each"]["usd"] == pytest.approx(row["each"]["seconds"] / 1000)
+
+
+@pytest.mark.parametrize(
+    ("llm", "name"),
+    [
+        ("embedded", "qwen2.5-coder-1.5b-instruct-q4_k_m"),
+        ("embedded:/models/mine.gguf", "mine"),
+        ("vllm:Qwen/Qwen3-8B?dtype=half", "Qwen/Qwen3-8B"),
+    ],
+)
+def test_a_model_that_is_not_started_has_the_price_of_its_name(llm: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(f'["{name}"]\ninput = 1\noutput = 1\n')
+    [row] = planned("once", "--llm", llm, "--prices", str(tmp_path / "prices.toml"))["modes"]
+    assert row["each"]["usd"] == pytest.approx(row["each"]["tokens"] * 1e-6)
+
+
+def test_search_settings_leave_the_passages_as_long_as_they_are(tmp_path: Path) -> None:
+    """A sweep is planned by those of the index, with settings or without."""
+    (tmp_path / "c.jsonl").write_text(
+        "".join(json.dumps({"id": f"{n}", "text": "word " * 700}) + "\n" for n in range(9))
+    )
+    Index.build([tmp_path / "c.jsonl"], tmp_path / "index", embedder=None).close()
+    asked = [Question("a", "Who?", ("Ann",))]
+    with Index.open(tmp_path / "index") as index:
+        agents = [Agent(one, ScriptedLLM(script)) for one in (index, index.searching("bm25"))]
+        plain, settings = ([one.each.tokens for one in dry_run(a, asked, ["once"], tmp_path / "run")] for a in agents)
+    assert plain == settings
+    assert plain[0] > 3_000

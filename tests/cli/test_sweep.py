@@ -49,13 +49,16 @@ def test_a_grid(world: tuple[str, str], tmp_path: Path) -> None:
         ("1.1k", int, [1100]),
         ("500,800", int, [500, 800]),
         ("0.001,0.05,0.005", float, [0.001, 0.05, 0.005]),
+        ("9007199254740993,-12345678901234567891", int, [9007199254740993, -12345678901234567891]),
+        ("0.0000000001", float, [1e-10]),
+        ("1,1.0,0.001k", int, [1]),
     ],
 )
 def test_amounts(text: str, kind: Any, numbers: list[float]) -> None:
     assert amounts("tokens", text, kind) == numbers
 
 
-@pytest.mark.parametrize("text", ["", "1k,", "k", "1.5", "ten", "1e3", "--", "inf"])
+@pytest.mark.parametrize("text", ["", "1k,", "k", "1.5", "ten", "1e3", "--", "inf", "1." + "0" * 299 + "1", "9" * 9999])
 def test_what_is_no_amount(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"--serial-tokens '.*' is not a whole number\. Give it as in 4000, 4k"):
         amounts("serial_tokens", text)

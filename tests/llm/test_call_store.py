@@ -294,6 +294,18 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         StoredLLM(tmp_path / "text" / "below", Counter())
 
 
+async def test_a_file_that_was_cut_off_says_that_it_can_be_moved_away(tmp_path: Path) -> None:
+    """No room on the disk would mend it; also where it breaks while it is open."""
+    path = tmp_path / "calls"
+    stored = StoredLLM(path, Counter())
+    for n in range(60):
+        await stored.generate([{"role": "user", "content": f"{n}"}], max_tokens=9)
+    stored.close()
+    path.write_bytes(path.read_bytes()[:5_000])
+    with pytest.raises(RagscaleError, match=r"malformed\)\. It is damaged: move it away"):
+        StoredLLM(path, Counter())
+
+
 async def test_a_file_of_several_models_is_not_replayed(tmp_path: Path) -> None:
     for name in ("a", "b"):
         await StoredLLM(tmp_path / "calls", Counter(name=name)).capabilities()

@@ -17,6 +17,7 @@ from ragscale.llm import load
 from ragscale.llm.prices import Price, price_of, read_prices
 from ragscale.types import Usage
 
+LONGER = {"input": 1, "output": 1, "beyond": 9, "longer": {"input": 2, "output": 2}}
 MINI = Price(input=0.15, output=0.6, cached=0.075)
 OPENAI = "https://api.openai.com/v1"
 
@@ -172,6 +173,15 @@ class TestGiven:
             ({"m": {"input": float("nan"), "output": 1}}, "is no number of dollars"),
             ({"m": {"input": True, "output": 1}}, "is no number of dollars"),
             ({"m": {"inptu": 1, "output": 1}}, "unknown inptu"),
+            ({"m": {"input": 1e10, "output": 1}}, r"is no number of dollars\. Give 0 to 1,000,000,000"),
+            ("1" + "0" * 10 + "/h", "hour=10000000000.0 is no number of dollars"),
+            ({"m": {**LONGER, "beyond": "many"}}, "price beyond 'many' is no whole number"),
+            ({"m": {**LONGER, "beyond": 1.5}}, r"price beyond 1\.5 is no whole number"),
+            ({"m": {**LONGER, "beyond": -5}}, "price beyond -5, the least is 0"),
+            ({"m": {"input": 1, "output": 1, "beyond": 9}}, "beyond=9 without longer"),
+            ({"m": {**LONGER, "longer": {"hour": 3}}}, "is no price by the token of one"),
+            ({"m": {"hour": 1, "longer": LONGER["longer"]}}, "is no price by the token of one"),
+            ({"m": {**LONGER, "longer": LONGER}}, "beyond=9 of the longer ones of beyond=9"),
         ],
     )
     def test_anything_else_is_refused(self, given: Any, told: str) -> None:

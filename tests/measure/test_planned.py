@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -66,6 +67,29 @@ def test_rows_that_were_run_tell_a_cells_cost_and_the_others_speed() -> None:
     assert both.seconds == pytest.approx(10 + 5 * (chain.each.seconds or 0))
 
 
+def test_a_speed_that_is_given_counts_for_what_was_run_too() -> None:
+    once, chain = plan([ONCE, CHAIN], 1, means=RAN, speed=10.0)
+    assert (once.basis, once.each.seconds, chain.each.seconds) == ("rows", 100.0, chain.each.tokens / 10)
+
+
+def test_calls_that_a_store_had_tell_no_speed() -> None:
+    """They took no time: by all tokens, the others would go at millions a second."""
+    [chain] = plan([CHAIN], 1, means={ONCE.key: {**RAN[ONCE.key], "paid_tokens": 200.0}})
+    assert chain.each.seconds == pytest.approx(chain.each.tokens / 50)
+    [chain] = plan([CHAIN], 1, means={ONCE.key: {**RAN[ONCE.key], "paid_tokens": 0.0}})
+    assert chain.each.seconds is None
+
+
+@pytest.mark.parametrize("known", [{}, {f"other{n}": {**RAN[ONCE.key], "prompt_tokens": 9e4} for n in range(9)}])
+def test_a_price_with_tiers_is_that_of_a_call(known: Any) -> None:
+    """Not that of all cells together, whose prompts are longer than any one."""
+    tiers = replace(PRICE, beyond=90_000, longer=Price(input=100, output=100))
+    [flat], [tiered] = (plan([CHAIN], 1, price=price, means=known) for price in (PRICE, tiers))
+    assert tiered.each.usd == flat.each.usd
+    [long] = plan([CHAIN], 1, price=replace(tiers, beyond=100), means=known)
+    assert long.each.usd == pytest.approx(long.each.tokens * 1e-4)
+
+
 def test_an_hourly_price_needs_the_speed() -> None:
     [unknown] = plan([ONCE], 1, price=Price(hour=3.6))
     [known] = plan([ONCE], 100, price=Price(hour=3.6), speed=100.0)
@@ -84,9 +108,13 @@ def test_means_are_those_of_questions_that_did_not_fail() -> None:
         line("b", 30, 1.0, None),
     ]
     found = means(pa.Table.from_pylist(rows, schema=_schema()))
+    same = {
+        "llm_calls": 2.0, "completion_tokens": 7.0, "paid_tokens": 5.0, "queries": 3.0, "rounds": 1.0,
+        "serial_tokens": 9.0, "serial_calls": 2.0,
+    }  # fmt: skip
     assert found == {
-        "a": {"llm_calls": 2.0, "prompt_tokens": 2_000.0, "completion_tokens": 7.0, "seconds": 3.0, "usd": 1.0},
-        "b": {"llm_calls": 2.0, "prompt_tokens": 20.0, "completion_tokens": 7.0, "seconds": 1.0, "usd": None},
+        "a": {**same, "prompt_tokens": 2_000.0, "seconds": 3.0, "usd": 1.0},
+        "b": {**same, "prompt_tokens": 20.0, "seconds": 1.0, "usd": None},
     }
     assert means(pa.Table.from_pylist([], schema=_schema())) == {}
 
@@ -94,7 +122,8 @@ def test_means_are_those_of_questions_that_did_not_fail() -> None:
 def line(cell: str, prompt: int, seconds: float, usd: float | None, *, failed: bool = False) -> dict[str, Any]:
     return {
         "cell": cell, "failed": failed, "wall_seconds": seconds, "total_llm_calls": 2, "total_prompt_tokens": prompt,
-        "total_completion_tokens": 7, "total_usd": usd,
+        "total_completion_tokens": 7, "total_usd": usd, "paid_tokens": 5, "total_queries": 3, "serial_rounds": 1,
+        "serial_tokens": 9, "serial_llm_calls": 2,
     }  # fmt: skip
 
 
@@ -120,6 +149,11 @@ class TestConsent:
         with pytest.raises(InvalidInput, match=f"{told}, --max-cost is .1.00") as refused:
             consent(usd, 1.0, yes=False)
         assert "--yes" in refused.value.remedy
+
+    @pytest.mark.parametrize("most", [float("nan"), -1.0, float("-inf")])
+    def test_an_amount_that_is_none_is_refused(self, most: float) -> None:
+        with pytest.raises(InvalidInput, match=rf"--max-cost {most} is no number of dollars"):
+            consent(1.0, most, yes=True)
 
     @pytest.mark.parametrize(("answer", "goes_on"), [("y\n", True), ("n\n", False), ("", False)])
     def test_is_asked_for_at_a_terminal(self, answer: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:

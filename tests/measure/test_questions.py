@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,6 +39,52 @@ def test_reads_what_it_needs_and_ignores_the_rest(tmp_path: Path) -> None:
         Question("q1", "Who?", ("Curie",), ("p1",), "bridge"),
         Question("q2", "Où?", ("Été",)),
     ]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question("a", "Who?", ["Ann", "Bo"], ["p1"]),  # type: ignore[arg-type]
+        Question("a", "Who?", (), ()),
+        Question("a", "Who?", ("Ann",), aliases=((),)),
+        Question("a", "Who?", ["Ann", "Bo"], all_answers=True, aliases=[["A"], []]),  # type: ignore[arg-type]
+        Question(" a\n\u2028\0", '"Who"?', ("[1]", "5", "no answer"), type="", hops=0, breadth=1_000_000, cluster=" "),
+        Question("a", "Who?", ("Ann",), normalisation="published"),
+    ],
+    ids=str,
+)
+def test_a_question_that_is_made_is_read_as_a_run_writes_it(question: Question, tmp_path: Path) -> None:
+    """Else the run could be neither read nor gone on with."""
+    assert load_questions(write(tmp_path, json.dumps(question.to_row()))) == [question]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"id": ""}, "id: '' is no text"),
+        ({"id": 7}, "id: 7 is no text"),
+        ({"question": " "}, "question: ' ' is no text"),
+        ({"answers": "Ann"}, r"answers is one string \('Ann'\)"),  # would be three answers of a letter
+        ({"answers": None}, "answers is no list"),
+        ({"answers": [3]}, "answers holds 3"),
+        ({"answers": ["Ann", ""]}, "answers: '' is no text"),
+        ({"supporting": "p1"}, r"supporting is one string \('p1'\)"),
+        ({"supporting": [1]}, "supporting holds 1"),
+        ({"type": 5}, "type: 5 is no text"),
+        ({"cluster": None}, "cluster: None is no text"),
+        ({"hops": "2"}, "hops is '2', not a number from 0"),
+        ({"hops": True}, "hops is True, not a number from 0"),
+        ({"breadth": float("nan")}, "breadth is nan, not a number from 0"),
+        ({"normalisation": "english"}, r"normalisation is 'english'\. Choose unicode or published"),
+        ({"all_answers": "yes"}, "all_answers 'yes' is neither True nor False"),
+        ({"aliases": (("A",),)}, "aliases without all_answers"),
+        ({"aliases": (("A",), ("B",)), "all_answers": True}, "or not of each answer"),
+    ],
+    ids=str,
+)
+def test_a_question_that_no_run_could_read_is_not_made(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidInput, match=problem):
+        Question(**{"id": "a", "question": "Who?", "answers": ("Ann",), **given})
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,21 @@ def test_a_race_is_extended(make_agent: MakeAgent, tmp_path: Path) -> None:
     assert set(counts(whole).values()) == {40}
 
 
+def test_a_question_that_failed_is_left_to_the_next_call(make_agent: MakeAgent, tmp_path: Path) -> None:
+    """Each call of the sweep asks it, and pays for it, once, with any number of rungs."""
+
+    def failing(messages: Any, call: ScriptedCall) -> Any:
+        return ModelError("down") if "0?" in messages[-1]["content"] else misled(messages, call)
+
+    failed = {f"q{number}" for number in range(0, 40, 10)}
+    for times in (1, 2):
+        run = sweep(make_agent(ScriptedLLM(failing)), QUESTIONS, ["direct"], tmp_path, race=True, health=False)
+        ids = [json.loads(line)["id"] for line in (tmp_path / "rows" / "direct.jsonl").read_text().splitlines()]
+        assert {identity for identity in ids if ids.count(identity) == times} >= failed
+        assert len(ids) == 40 + 4 * (times - 1)
+    assert len(run.finished("direct")) == 36
+
+
 PROGRAM = """
 import sys
 sys.path[:0] = {paths!r}

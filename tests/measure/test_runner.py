@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from smallworld import MakeAgent, script
 
 from ragscale.agent import Agent
 from ragscale.budget import Budget
-from ragscale.errors import EndpointError, InvalidInput, ModelError, RagscaleError
+from ragscale.errors import EndpointError, IndexServerError, InvalidInput, ModelError, RagscaleError
 from ragscale.index import Index
 from ragscale.llm.prices import Price
 from ragscale.llm.scripted import ScriptedLLM
-from ragscale.measure import Cell, ModeReport, Question, Run, Store, asweep, attempt, sweep
+from ragscale.llm.store import StoredLLM
+from ragscale.measure import Cell, ModeReport, Question, Run, Store, asweep, attempt, dry_run, sweep
 from ragscale.measure.questions import shuffled
 from ragscale.measure.runner import GoldWarning
 from ragscale.modes import Chain, Mode, Once, Parallel, spec
@@ -127,6 +128,70 @@ async def test_what_names_no_modes_is_refused(
 async def test_what_holds_no_questions_is_refused(asked: Any, make_agent: MakeAgent, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"questions (is|holds)"):
         await measured(make_agent(), asked, ["once"], tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"budgets": [Budget(tokens=900), Budget(), Budget(tokens=900.0)]}, r"budget Budget\(tokens=900"),
+        ({"seeds": [0, 7, 7]}, "seed 7"),
+        ({"budgets": []}, "no budgets"),
+        ({"seeds": ()}, "no seeds"),
+        ({"seeds": [1.5]}, r"seed 1\.5 is no whole number"),
+        ({"seeds": ["1"]}, "seed '1' is no whole number"),
+        ({"seeds": [None]}, "seed None is no whole number"),
+        ({"seeds": [True]}, "seed True is no whole number"),
+        ({"seeds": [2**63]}, "seed 9223372036854775808, the most is 9223372036854775807"),
+        ({"seeds": [-(2**63) - 1]}, "seed -9223372036854775809, the least is -9223372036854775808"),
+    ],
+)
+async def test_limits_and_seeds_that_make_no_cells_are_refused(
+    given: dict[str, Any], problem: str, make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    """By their own name, before a folder is made: of such rows `Run.rows` could make no table."""
+    with pytest.raises(InvalidInput, match=problem) as refused:
+        await measured(make_agent(), questions, ["once"], tmp_path / "run", **given)
+    assert ("is given twice" in str(refused.value)) == (len(set(map(repr, next(iter(given.values()))))) > 1)
+    assert not (tmp_path / "run").exists()
+
+
+async def test_the_outermost_seeds_have_rows(make_agent: MakeAgent, questions: list[Question], tmp_path: Path) -> None:
+    seeds = [-(2**63), 2**63 - 1]
+    run = await asweep(make_agent(), questions, ["once"], tmp_path / "run", seeds=(seed for seed in seeds), limit=1)
+    assert run.rows()["seed"].to_pylist() == seeds
+
+
+async def test_a_folder_in_the_home_of_the_user(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writers and readers of a run mean the same folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "questions.jsonl").write_text("".join(f"{json.dumps(one.to_row())}\n" for one in questions))
+    run = await asweep(make_agent(), "~/questions.jsonl", ["once"], "~/runs/one", calls="~/calls")
+    assert run.folder == Run("~/runs/one").folder == tmp_path / "runs" / "one"
+    assert run.keep("~/kept").folder == tmp_path / "kept"
+    assert [one.questions for one in dry_run(make_agent(), questions, ["once"], "~/runs/one")] == [0]
+    assert not (tmp_path / "~").exists()
+    assert (tmp_path / "calls").exists()
+
+
+async def test_questions_may_be_of_any_kind_of_list_and_each_is_there_once(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    reports = await measured(make_agent(), (question for question in questions), ["once"], tmp_path / "run")
+    assert reports["once"].n == 3
+    assert (await measured(make_agent(), {q.id: q for q in questions}.values(), ["once"], tmp_path / "run")) == reports
+    for twice in (questions * 2, [*questions, replace(questions[0], question="Who?")]):
+        with pytest.raises(InvalidInput, match=r"id 'q1' is that of 2 questions\. Make ids unique"):
+            await measured(make_agent(), twice, ["once"], tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+async def test_more_places_than_questions_are_not_made(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    assert (await measured(make_agent(), questions, ["once"], tmp_path / "run", concurrency=10**9))["once"].n == 3
 
 
 @pytest.mark.parametrize("number", ["2", 2.0, True, [2]])
@@ -239,6 +304,27 @@ async def test_a_run_that_raised_an_error_found_no_gold_passage(
     assert found == {"q1": 0.0, "q2": 0.0, "q3": None}  # q3 names none
 
 
+async def test_an_index_that_is_lost_when_an_answer_is_scored_fails_that_question_alone(
+    make_agent: MakeAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A served one tells of passages that no search brought only where it is asked; what was spent is charged."""
+    asked = [Question("a", "Does radium glow?", ("no",), ("seine",)), Question("b", "Does radium glow?", ("no",))]
+    agent = make_agent()
+
+    def gone(identity: object) -> bool:
+        raise IndexServerError("the index server is gone", "Start it.")
+
+    monkeypatch.setattr(type(agent.index), "__contains__", lambda self, identity: gone(identity))
+    run = await asweep(agent, asked, ["once(k=1)"], tmp_path, health=False)
+    first, second = run.rows().to_pylist()
+    assert (first["stop_reason"], first["f1"], first["gold_recall"]) == ("failed", 0.0, 0.0)
+    assert "the index server is gone" in first["reason"]
+    assert first["total_tokens"] == second["total_tokens"] > 0
+    assert (second["stop_reason"], second["f1"]) == ("answered", 1.0)
+    monkeypatch.undo()
+    assert (await measured(agent, asked, ["once(k=1)"], tmp_path))["once(k=1)"].failed == 0
+
+
 async def test_a_server_that_dies_midway_costs_the_questions_left_and_no_other(
     folder: Path, questions: list[Question], tmp_path: Path
 ) -> None:
@@ -347,6 +433,9 @@ async def test_another_setting_is_refused_with_a_remedy(
             await measured(agent, asked, [mode], tmp_path, limit=1)
 
     await refused("llm 'scripted', not 'other'", make_agent(ScriptedLLM(script, name="other")), questions, Once())
+    low = ScriptedLLM(script)
+    low.fields = {"reasoning_effort": "low"}  # type: ignore[attr-defined]
+    await refused("fields None, not {'reasoning_effort': 'low'}", make_agent(low), questions, Once())
     other = [Question("q3", "Does gold glow?", ("no",))]
     with pytest.raises(InvalidInput, match=r"a run with another question 'q3' \('Does radium glow\?'\)"):
         await measured(make_agent(), other, [Once()], tmp_path)
@@ -357,6 +446,21 @@ async def test_another_setting_is_refused_with_a_remedy(
     config["cells"]["once"]["parameters"] = "Once(k=99)"
     (tmp_path / "config.json").write_text(json.dumps(config))
     await refused(r"cells\.once\.parameters 'Once\(k=99\)', not .Once\(k=5", make_agent(), questions, Once())
+
+
+async def test_a_run_belongs_to_the_fields_of_its_model(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path
+) -> None:
+    """They change what it replies; a replay of the run's own calls has those of then."""
+    model = ScriptedLLM(script)
+    for effort, limit in (("low", 1), ("low", 2)):
+        model.fields = {"reasoning_effort": effort, "of": (1, 2)}  # type: ignore[attr-defined]
+        await measured(make_agent(model), questions, [Once()], tmp_path / "run", limit=limit)
+    replayed = make_agent(StoredLLM(tmp_path / "run" / "calls.sqlite"))
+    assert (await measured(replayed, questions, [Once()], tmp_path / "run", limit=2))["once"].n == 2
+    model.fields = {"reasoning_effort": "high"}  # type: ignore[attr-defined]
+    with pytest.raises(InvalidInput, match=r"a run with fields\.reasoning_effort 'low', not 'high'"):
+        await measured(make_agent(model), questions, [Once()], tmp_path / "run")
 
 
 async def test_a_folder_that_is_no_run_is_left_alone(

@@ -160,7 +160,9 @@ def test_what_a_kill_left_behind_is_cut_off(tmp_path: Path) -> None:
     assert gzip.decompress(store.path(cell.key, traces=True).read_bytes()) == b'{"id":"q"}{"id":"r"}'
 
 
-def test_a_sweep_that_was_broken_off_is_counted_by_the_next_one(tmp_path: Path) -> None:
+def test_a_sweep_that_was_broken_off_is_counted_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(tmp_path)
     with store.asking():
         assert store.broken() == 0, "it is under way"
@@ -174,6 +176,9 @@ def test_a_sweep_that_was_broken_off_is_counted_by_the_next_one(tmp_path: Path) 
     with store.asking():
         pass
     assert store.broken() == 2
+    monkeypatch.setattr(Path, "exists", lambda self: True)  # taken away by the sweep's end, right after that
+    assert Store(tmp_path / "ended").broken() == 0
+    monkeypatch.undo()
     (tmp_path / "broken.json").write_text("{}")
     with pytest.raises(InvalidInput, match=r"broken\.json: damaged"):
         store.broken()
