@@ -432,6 +432,29 @@ def test_limits_of_two_runs_name_the_run_of_each_cell(tmp_path: Path) -> None:
     assert "half of the questions of `chain@tokens=4000`: a larger budget" in "\n".join(alone["limits"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ([0] * 10, ", at the same tokens."),
+        ([300, -300] * 5, ", at the same mean of tokens."),
+        ([300, 100] * 5, ", 200 more tokens a question [125, 275]."),
+        ([-300, -100] * 5, ", 200 fewer tokens a question [125, 275]."),
+    ],
+)
+def test_tokens_of_two_runs_are_the_same_only_where_they_do_not_vary(
+    changes: list[int], told: str, tmp_path: Path
+) -> None:
+    before, after = (write(tmp_path / name, questions(10), [Made("once", scores)]) for name, scores in (
+        ("a", [0.5] * 10), ("b", [0.5] * 9 + [1.0])
+    ))  # fmt: skip
+    path = Store(after.folder).path("once")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row, more in zip(rows, changes, strict=True):
+        row["spend"]["total"]["prompt_tokens"] += more
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert before.report(after)["answer"][1].endswith(f"another score on 1 of 10 questions{told}")
+
+
 def mixed(base: Path) -> tuple[rs.Run, rs.Run]:
     """Two runs of 60 questions: one cell is better, two are worse, one open, one stays, one is new, one gone."""
     asked = questions(60)
