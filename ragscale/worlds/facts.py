@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from ragscale.arguments import listed
 from ragscale.errors import InvalidInput
 from ragscale.worlds.island import Island, QuestionDraft, Type
 from ragscale.worlds.kinds import RELATIONS, Entity
@@ -14,7 +15,7 @@ from ragscale.worlds.names import NameGenerator
 from ragscale.worlds.passages import write
 from ragscale.worlds.solve import check
 from ragscale.worlds.wording import worded
-from ragscale.worlds.world import World, within
+from ragscale.worlds.world import World, check_seed, within
 
 __all__ = ["MOST", "MOST_QUESTIONS", "make"]
 
@@ -41,8 +42,9 @@ def make(
         seed: Of everything.
 
     Raises:
-        InvalidInput: A value out of range, or one twice.
+        InvalidInput: A value out of range or of another type, or one twice.
     """
+    depth, breadth = listed("depth", depth), listed("breadth", breadth)
     for name, values in (("depth", depth), ("breadth", breadth)):
         for value in values:
             within(name, value, MOST)
@@ -50,6 +52,7 @@ def make(
             shown = ",".join(map(str, values))
             raise InvalidInput(f"{name} {shown!r} has none, or one of them twice", "Give each once, as in 1,2,4.")
     within("questions", questions, MOST_QUESTIONS)
+    check_seed(seed)
     names = NameGenerator(random.Random(f"{seed}/names"))
     cells = [(hops, chains) for hops in depth for chains in breadth]
     passages: list[dict[str, Any]] = []

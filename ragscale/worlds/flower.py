@@ -16,7 +16,7 @@ from typing import Any
 
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.worlds.names import NameGenerator
-from ragscale.worlds.world import World, within
+from ragscale.worlds.world import World, check_seed, within
 
 __all__ = ["DEAD_END", "LONG", "MOST_INSTANCES", "MOST_PETALS", "SHORT", "flower", "paths_from"]
 
@@ -41,10 +41,11 @@ def flower(*, petals: int, questions: int = 100, seed: int = 0) -> World:
         seed: Of names and orders.
 
     Raises:
-        InvalidInput: A value out of range.
+        InvalidInput: A value out of range or of another type.
     """
     within("petals", petals, MOST_PETALS)
     within("questions", questions, MOST_INSTANCES)
+    check_seed(seed)
     names = NameGenerator(random.Random(f"{seed}/names"))
     graph, junctions = _shape(petals)
     passages: list[dict[str, Any]] = []

@@ -50,6 +50,8 @@ class Island:
         self._rng = rng
         self._used: set[tuple[str, str]] = set()
         """Words and choirs that a question rests on, as (thing, relation): they stay."""
+        self._unsaid: set[tuple[str, str]] = set()
+        """Answers that a passage on the way to them must not come to say, as (thing, answer)."""
         half = size // 2
         people = self._people(names, size)
         towns = self._twins(names, half, _TOWNS, lambda word, first: f"{first} {word}")
@@ -168,8 +170,9 @@ class Island:
         }
         return ends if told.isdisjoint(ends) else None
 
-    def _keep(self, last: Relation, chains: list[list[Entity]]) -> None:
+    def _keep(self, last: Relation, chains: list[list[Entity]], ends: Iterable[str] = ()) -> None:
         self._used |= {(chain[-1].name, last.name) for chain in chains}
+        self._unsaid |= {(thing.name, end) for end in ends for chain in chains for thing in chain[:-1]}
 
     def _kept(self, last: Relation, chains: list[list[Entity]]) -> bool:
         return any((chain[-1].name, last.name) in self._used for chain in chains)
@@ -179,7 +182,7 @@ class Island:
         ends = self._told(path, chains)
         if ends is None:
             return None
-        self._keep(path[-1], chains)
+        self._keep(path[-1], chains, ends)
         return QuestionDraft("chain", self._form("value", path, chains), ends, chains)
 
     def _listing(self, path: Sequence[Relation], chains: list[list[Entity]]) -> QuestionDraft | None:
@@ -187,7 +190,7 @@ class Island:
         ends = self._told(path, chains)
         if ends is None or len(set(ends)) < len(ends):
             return None
-        self._keep(path[-1], chains)
+        self._keep(path[-1], chains, ends)
         ends = sorted(ends)
         answers = [", ".join(ends), f"{', '.join(ends[:-1])} and {ends[-1]}"]
         return QuestionDraft("list", self._form("list", path, chains), answers, chains)
@@ -210,9 +213,12 @@ class Island:
         word = self._rng.choice(words)
         number = self._rng.randint(0, len(chains))
         holding = self._rng.sample(range(len(chains)), number)
-        for place, chain in enumerate(chains):
-            other = self._rng.choice([each for each in words if each != word])
-            chain[-1].facts[last.name] = word if place in holding else other
+        others = [self._rng.choice([each for each in words if each != word]) for _ in chains]
+        dealt = [word if place in holding else other for place, other in enumerate(others)]
+        if any((chain[-1].name, each) in self._unsaid for chain, each in zip(chains, dealt, strict=True)):
+            return None
+        for chain, each in zip(chains, dealt, strict=True):
+            chain[-1].facts[last.name] = each
         self._keep(last, chains)
         spelled = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")[number]
         return QuestionDraft("count", self._form("count", path, chains, word), [str(number), spelled], chains)

@@ -1,7 +1,7 @@
-"""Coined names: pronounceable words that are in no dictionary of ours and belong to nobody.
+"""Coined names: pronounceable words, of which hardly any is in a dictionary.
 
 A generator of our own, since libraries such as Faker draw from lists of real given names and surnames: some of their
-people exist, and a model may know them.
+people exist, and a model may know them. About one word of two syllables in a hundred is a real one by chance.
 """
 
 from __future__ import annotations

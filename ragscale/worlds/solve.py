@@ -68,7 +68,7 @@ class Facts:
     def __init__(self, passages: Iterable[Mapping[str, Any]]) -> None:
         self._stated: dict[tuple[str, str], list[tuple[Fact, str]]] = defaultdict(list)
         for row in passages:
-            entity = read(row["text"])
+            entity = read(_of(row, "text"))
             for relation, fact in entity.facts.items():
                 self._stated[entity.name, relation].append((fact, row["id"]))
 
@@ -100,7 +100,11 @@ def possible(form: Form, facts: Facts, *, without: str = "") -> set[str] | None:
         case "value" | "list":
             return {", ".join(sorted(map(str, chosen))) for chosen in itertools.product(*ends)} if all(ends) else None
         case "min" | "max":
-            years = [[float(str(end)) for end in found] or [-math.inf, math.inf] for found in ends]
+            try:
+                years = [[float(str(end)) for end in found] or [-math.inf, math.inf] for found in ends]
+            except ValueError as error:
+                remedy = "Take questions of `ragscale world make`."
+                raise InvalidInput(f"{form} compares what are no numbers", remedy) from error
             best = min if form.rule == "min" else max
             pairs = [(some, zip(form.anchors, some, strict=True)) for some in itertools.product(*years)]
             return {anchor for some, named in pairs for anchor, year in named if year == best(some)}
@@ -126,14 +130,29 @@ def check(passages: Iterable[Mapping[str, Any]], questions: Iterable[Mapping[str
 
     Raises:
         RagscaleError: One does not hold; names the question.
-        InvalidInput: A passage or a form cannot be read.
+        InvalidInput: A passage, a question or a form cannot be read.
     """
-    texts = {row["id"]: row for row in passages}
+    texts = {_of(row, "id"): row for row in passages}
     facts = Facts(texts.values())
     for row in questions:
+        for name, kind in _QUESTION.items():
+            _of(row, name, kind)
         fault = _fault(row, texts, facts)
         if fault:
             raise RagscaleError(f"question {row['id']}: {fault}", "The world is not as it was made: make it anew.")
+
+
+_QUESTION = {"id": str, "question": str, "answers": list, "supporting": list, "hops": int, "breadth": int, "form": dict}
+"""What `check` reads of a question."""
+
+
+def _of(row: Any, name: str, kind: type = str) -> Any:
+    """A value of a row of a world's files. Raises `InvalidInput` where it has none, or one of another type."""
+    value = row.get(name) if isinstance(row, Mapping) else None
+    if not isinstance(value, kind):
+        remedy = "Give rows of corpus.jsonl and questions.jsonl, as `ragscale world make` writes them."
+        raise InvalidInput(f"{str(row)[:200]}: {name} is {value!r}, no {kind.__name__}", remedy)
+    return value
 
 
 def _fault(row: Mapping[str, Any], texts: Mapping[str, Mapping[str, Any]], facts: Facts) -> str:
@@ -146,7 +165,7 @@ def _fault(row: Mapping[str, Any], texts: Mapping[str, Mapping[str, Any]], facts
     for name, known in (("its gold passages", Facts(texts[id] for id in gold)), ("the corpus", facts)):
         answers = possible(form, known)
         if answers is None or [name_of(answer) for answer in answers] != row["answers"][:1]:
-            return f"by {name}, possible answers are {answers}, not {row['answers'][0]!r} alone"
+            return f"by {name}, possible answers are {answers}, not {row['answers'][:1]} alone"
     for id in gold:
         left = possible(form, facts, without=id)
         if left is not None and len(left) == 1:

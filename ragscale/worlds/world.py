@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.version import __version__
 
-__all__ = ["CARD", "CORPUS", "QUESTIONS", "World", "within"]
+__all__ = ["CARD", "CORPUS", "QUESTIONS", "World", "check_seed", "within"]
 
 CORPUS, QUESTIONS, CARD = "corpus.jsonl", "questions.jsonl", "world.json"
 """Names of a world's files."""
@@ -58,7 +58,7 @@ class World:
             InvalidInput: The folder holds something.
             RagscaleError: It cannot be written.
         """
-        folder = Path(out)
+        folder = Path(out).expanduser()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):
@@ -77,7 +77,13 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def within(name: str, value: int, most: int) -> None:
-    """Check a number from 1 on. Raises `InvalidInput`."""
-    if not 1 <= value <= most:
-        raise InvalidInput(f"{name}={value} is not from 1 to {most:,}", "Choose a number in that range.")
+def within(name: str, value: Any, most: int) -> None:
+    """Check a whole number from 1 on. Raises `InvalidInput`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise InvalidInput(f"{name}={value!r} is not a whole number from 1 to {most:,}", "Choose one in that range.")
+
+
+def check_seed(seed: Any) -> None:
+    """Check a seed, which any whole number may be. Raises `InvalidInput`."""
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InvalidInput(f"seed={seed!r} is not a whole number", "Give one: the same seed makes the same world.")

@@ -45,6 +45,19 @@ def test_any_seed_makes_a_world_that_passes_its_check(seed: int, depth: set[int]
     check(made.passages, made.questions)
 
 
+@pytest.mark.parametrize(
+    ("depth", "breadth", "questions", "seed"),
+    [((7, 3, 5), (1, 2, 7, 3), 4, 270877312), ((8,), (1, 8, 2), 12, 6)],
+)
+def test_a_word_that_is_dealt_anew_tells_no_earlier_answer(
+    depth: tuple[int, ...], breadth: tuple[int, ...], questions: int, seed: int
+) -> None:
+    """A count's words are dealt last: one of them was the answer of a question whose chain leads through its thing."""
+    made = make(depth=depth, breadth=breadth, questions=questions, seed=seed)
+    assert len(made.questions) == len(depth) * len(breadth) * questions
+    check(made.passages, made.questions)
+
+
 def test_the_answer_follows_from_the_chain_step_by_step(world: World) -> None:
     """By the decomposition alone: each step's answer stands in its passage, and the rule gives the answer."""
     texts = {row["id"]: row["text"] for row in world.passages}
@@ -120,6 +133,34 @@ def test_the_check_finds_what_is_wrong_with_a_question(change: str) -> None:
         passages = [{**passages[0], "text": "It rains."}, *passages[1:]]
     with pytest.raises(RagscaleError):
         check(passages, made.questions)
+
+
+@pytest.mark.parametrize(
+    ("of", "change", "said"),
+    [
+        ("passage", {"id": None}, "id is None, no str"),
+        ("passage", {"text": 7}, "text is 7, no str"),
+        ("question", {"answers": "Ann"}, "answers is 'Ann', no list"),
+        ("question", {"form": [1]}, r"form is \[1\], no dict"),
+        ("question", {"hops": "2"}, "hops is '2', no int"),
+        ("question", {"answers": []}, r"not \[\] alone"),
+        ("question", {"form": {"rule": "min", "anchors": ["Al Bo"], "relations": ["home"]}}, "no numbers"),
+    ],
+)
+def test_rows_of_another_shape_are_refused_by_the_check(of: str, change: dict[str, Any], said: str) -> None:
+    passages = [
+        {"id": "a", "text": "Al Bo lives in Old Tor. This player of the harp was born in 1950 and has a mentor, Cy Do."}
+    ]
+    row = {
+        "id": "q", "question": "Where?", "answers": ["Old Tor"], "supporting": ["a"], "hops": 1, "breadth": 1,
+        "form": {"rule": "value", "anchors": ["Al Bo"], "relations": ["home"]},
+    }  # fmt: skip
+    check(passages, [row])
+    with pytest.raises(RagscaleError, match=said):
+        check(
+            [{**passages[0], **change}] if of == "passage" else passages,
+            [{**row, **change} if of == "question" else row],
+        )
 
 
 def test_a_question_of_another_kind_of_world_is_refused() -> None:
@@ -243,6 +284,12 @@ def test_its_files_are_read_by_the_index_and_by_eval(tmp_path: Path) -> None:
     assert again.card() == card
 
 
+def test_a_folder_in_the_home_of_the_user_is_made_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make(depth=(1,), breadth=(1,), questions=1).save("~/world")
+    assert (tmp_path / "world" / "world.json").exists()
+
+
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InvalidInput, match="not empty"):
@@ -259,6 +306,13 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
         ({"depth": (2, 2)}, "twice"),
         ({"questions": 0}, "questions=0"),
         ({"questions": 1001}, "1,000"),
+        ({"depth": 2}, "depth is no list"),
+        ({"breadth": "12"}, "breadth is one string"),
+        ({"depth": (1.5,)}, "depth=1.5"),
+        ({"depth": (True,)}, "depth=True"),
+        ({"questions": "3"}, "questions='3'"),
+        ({"seed": None}, "seed=None"),
+        ({"seed": 1.5}, "seed=1.5"),
     ],
 )
 def test_values_out_of_range_are_refused(given: dict[str, Any], said: str) -> None:

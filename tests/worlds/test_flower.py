@@ -100,7 +100,17 @@ def test_the_same_seed_makes_the_same_flowers(tmp_path: Path) -> None:
     assert len(load_questions(tmp_path / "w" / "questions.jsonl")) == 3
 
 
-@pytest.mark.parametrize("given", [{"petals": 0}, {"petals": 21}, {"petals": 2, "questions": 0}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"petals": 0},
+        {"petals": 21},
+        {"petals": 2.5},
+        {"petals": "2"},
+        {"petals": 2, "questions": 0},
+        {"petals": 2, "seed": "x"},
+    ],
+)
 def test_values_out_of_range_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         flower(**given)
