@@ -58,6 +58,7 @@ __all__ = [
     "amounts",
     "budget_of",
     "consent",
+    "one_amount",
     "open_agent",
     "piped",
     "planned_cost",
@@ -159,7 +160,7 @@ def amounts(name: str, text: str, kind: type[int] | type[float] = int) -> list[A
     return list(found)
 
 
-def _one(name: str) -> Callable[[str], int]:
+def one_amount(name: str) -> Callable[[str], int]:
     """Reads an option that is one whole number, as in ``4000`` or ``4k``."""
 
     def number(text: str) -> int:
@@ -176,7 +177,10 @@ Rounds = Annotated[int | None, typer.Option(help="Retrievals one after another."
 Tokens = Annotated[
     int | None,
     typer.Option(
-        parser=_one("tokens"), metavar="N", help="Prompt and completion tokens: 4000, 4k.", rich_help_panel=_LIMITS
+        parser=one_amount("tokens"),
+        metavar="N",
+        help="Prompt and completion tokens: 4000, 4k.",
+        rich_help_panel=_LIMITS,
     ),
 ]
 Usd = Annotated[
@@ -188,7 +192,7 @@ Seconds = Annotated[float | None, typer.Option(help="Wall-clock time.", rich_hel
 SerialTokens = Annotated[
     int | None,
     typer.Option(
-        parser=_one("serial-tokens"),
+        parser=one_amount("serial-tokens"),
         metavar="N",
         help="Tokens along the critical path: parallel ones count once.",
         rich_help_panel=_LIMITS,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ragscale.cli.common import AsJson, print_json
+from ragscale.cli.common import AsJson, one_amount, print_json
 
 __all__ = ["fit"]
 
@@ -17,7 +17,12 @@ def fit(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The policy, as JSON.")],
     tokens: Annotated[
         int | None,
-        typer.Option(help="Mean tokens a question that the policy may spend. Default: no limit.", show_default=False),
+        typer.Option(
+            parser=one_amount("tokens"),
+            metavar="N",
+            help="Mean tokens a question that the policy may spend: 4000, 4k. Default: no limit.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the folds and the intervals.")] = 0,
     as_json: AsJson = False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,20 +43,28 @@ def show_fit(console: Console, report: dict[str, Any], path: Path) -> None:
     else:
         console.print()
         console.print(_fixed(report, shared))
-    console.print(Text(f"\nUse it: --mode \"auto(policy='{path}')\""), soft_wrap=True)
+    console.print(Text(f"\nUse it: --mode {_quoted(path)}"), soft_wrap=True)
+
+
+def _quoted(path: Path) -> str:
+    """The mode of a policy as a shell takes it."""
+    mode = f"auto(policy={str(path)!r})"
+    return f'"{mode}"' if re.fullmatch(r"[\w./~ -]+", str(path)) else shlex.quote(mode)
 
 
 def _learned(report: dict[str, Any], shared: str) -> list[str]:
     """Lines on the run that the policy was learned from."""
     n, documents = counted(report["questions"], "question"), counted(report["documents"], "document")
-    left = f" ({report['left_out']:,} left out, as some cell lacks them)" if report["left_out"] else ""
+    left = f" ({report['left_out']:,} left out, as some cell lacks them or once failed)" if report["left_out"] else ""
+    few = listing([_name(name, shared) for name in report["behind"]])
+    behind = f" Left out, as they have far fewer questions: {few}." if few else ""
     by = ", ".join(f"{name} {text}" for name, text in report["settings"].items() if text and name in ("llm", "how"))
     at = f", all at {shared.removeprefix('@')}" if shared else ""
     ways = listing([_name(cell["cell"], shared) for cell in report["cells"] if cell["cell"] != report["first"]])
     limit = "" if report["tokens"] is None else f" It may spend {report['tokens']:,.0f} tokens a question on average."
     return [
         f"Learned from run {report['run']}{f' ({by})' if by else ''}: {n} of {documents}{left}.",
-        f"It answers by {_name(report['first'], shared)}, and stops or goes on with {ways}{at}.{limit}",
+        f"It answers by {_name(report['first'], shared)}, and stops or goes on with {ways}{at}.{limit}{behind}",
     ]
 
 

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ragscale.arguments import whole
 from ragscale.errors import InvalidInput
 from ragscale.measure.questions import Question
 from ragscale.measure.run import Run
 from ragscale.measure.statistics import Comparison, Interval, compare, holm, interval
+from ragscale.measure.statistics.arrays import core
 from ragscale.modes.auto.features import FEATURES, features
 from ragscale.modes.auto.policy import Action, CellOf, Fitted, Gain, Policy, RegressionTree, within_auto
 from ragscale.words import counted
@@ -34,6 +36,7 @@ LEAST = 50
 _FOLDS = 5
 _BINS = 5
 _TREES = {"n_estimators": 60, "learning_rate": 0.05, "max_depth": 2, "random_state": 0}
+_SEEDS = 2**32  # of scikit-learn
 _SEED = re.compile(r"[,@]seed=-?\d+$")
 _UNIT, _BOTH = (0.0, 1.0), (-1.0, 1.0)
 
@@ -48,6 +51,8 @@ class Allocation:
 
     def save(self, path: str | Path) -> Path:
         """Write the policy, for ``auto(policy=...)``; its path. Raises `InvalidInput` where it cannot be written."""
+        if Path(path).expanduser().is_dir():
+            raise InvalidInput(f"{str(path)!r} is a folder", "Give the policy's file, as in policy.json.")
         return self.policy.save(path)
 
 
@@ -56,25 +61,31 @@ def fit(run: Run | str | Path, *, tokens: float | None = None, seed: int = 0) ->
 
     Every cell of the run with another mode is a way to go on, but for ``auto`` itself. Scores and tokens of several
     seeds are averaged. A failed question counts as it does in the run: its score is 0. A question that some cell has
-    not answered yet is left out. The price of tokens is the highest at which F1 is within a standard error of the best
-    at any price. The gate is used where it scores higher, out of fold, than the best of the fixed modes and of mixtures
-    of two of them at the same mean tokens, by a 95 % interval; otherwise, and below `LEAST` documents, the policy falls
-    back to the best fixed mode.
+    not answered yet is left out, as is one whose first answer failed, and a cell that has far fewer questions than the
+    others, such as one that a race dropped. The price of tokens is the highest at which F1 is within a standard error
+    of the best at any price. The gate is used where it scores higher, out of fold, than the best of the fixed modes and
+    of mixtures of two of them at the same mean tokens, by a 95 % interval; otherwise, and below `LEAST` documents, the
+    policy falls back to the best fixed mode.
 
     Args:
         run: The run, or its folder, with its traces. ``once`` must be among its modes.
         tokens: Mean tokens a question that the policy may spend; None for no limit.
-        seed: Of folds and intervals.
+        seed: Of folds and intervals; from 0 to 4,294,967,295.
 
     Raises:
         InvalidInput: The folder is no run, it has no cell of ``once`` or no other cell, no question has a row in every
-            cell, the traces are absent, or `tokens` is below what ``once`` costs.
+            cell, the traces are absent, `tokens` is below what ``once`` costs, or `seed` is out of range.
     """
+    remedy = f"Give a whole number from 0 to {_SEEDS - 1:,}."
+    if whole("seed", seed, remedy, least=0) >= _SEEDS:
+        raise InvalidInput(f"seed {seed!r}, the largest is {_SEEDS - 1:,}", remedy)
+    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int | float) or np.isnan(tokens)):
+        raise InvalidInput(f"tokens={tokens!r} is no number", "Give one such as 4000, or leave it out.")
     run = run if isinstance(run, Run) else Run(run)
     data = _Data.of(run)
     cost = data.cost.mean(axis=0)
     limit = np.inf if tokens is None else float(tokens)
-    if not limit >= cost[data.first]:
+    if not _within(cost[data.first], limit):
         name = data.names[data.first]
         raise InvalidInput(
             f"tokens={tokens!r} is below the {cost[data.first]:,.0f} of the first answer ({name})",
@@ -85,8 +96,9 @@ def fit(run: Run | str | Path, *, tokens: float | None = None, seed: int = 0) ->
     settings = {name: str(run.settings.get(name, "")) for name in ("llm", "index", "how", "ragscale")}
     report: dict[str, Any] = {
         "run": run.folder.resolve().name, "settings": settings, "questions": n, "documents": documents,
-        "left_out": data.left_out, "folds": _FOLDS, "tokens": tokens, "first": data.names[data.first],
-        "fixed": data.names[fixed], "cells": [_cell(data, column, seed) for column in range(len(data.names))],
+        "left_out": data.left_out, "behind": data.behind, "folds": _FOLDS,
+        "tokens": None if limit == np.inf else tokens, "first": data.names[data.first], "fixed": data.names[fixed],
+        "cells": [_cell(data, column, seed) for column in range(len(data.names))],
     }  # fmt: skip
     actions: list[Action] = []
     price = 0.0
@@ -126,7 +138,9 @@ class _Data:
     first: int
     """Column of the cell of ``once``."""
     left_out: int
-    """Questions that some cell has not, or whose first answer has no trace."""
+    """Questions that some cell has not, or whose first answer failed."""
+    behind: list[str]
+    """Cells with far fewer questions than the others, such as those that a race dropped: they are no part of it."""
 
     @property
     def further(self) -> list[int]:
@@ -154,9 +168,16 @@ class _Data:
             name = _SEED.sub("", key)
             if name in cells:
                 found.setdefault(name, {}).setdefault(id, []).append((score, cost))
-        every = set[str]().union(*found.values())
-        ids = [id for id in run.questions if all(id in found.get(name, {}) for name in cells)]
-        first, rows = _first_answers(run, cells, keys, found, ids)
+        every = [id for id in run.questions if any(id in of for of in found.values())]
+        ids, behind = list[str](), list[str]()
+        if every:
+            known = np.array([[id in found.get(name, {}) for name in cells] for id in every])
+            dropped = {_SEED.sub("", drop.cell) for drop in run.drops}
+            together, shared = core(known, np.array([name in dropped for name in cells]))
+            ids = [id for id, one in zip(every, shared, strict=True) if one]
+            behind = [name for name, one in zip(cells, together, strict=True) if not one]
+            cells = {name: cell for name, cell in cells.items() if name not in behind}
+        first, rows = _first_answers(run, cells, keys, found, ids, behind)
         asked, ids = ids, [id for id in ids if id in rows]
         names = [*cells]
         if not asked:
@@ -172,7 +193,7 @@ class _Data:
             names=names, cells=[*cells.values()], ids=ids, clusters=[q.cluster or q.id for q in questions],
             questions=questions, score=means[:, :, 0], cost=means[:, :, 1],
             x=np.array([[rows[id][name] for name in FEATURES] for id in ids]), first=names.index(first),
-            left_out=len(every) - len(ids),
+            left_out=len(every) - len(ids), behind=behind,
         )  # fmt: skip
 
 
@@ -182,12 +203,14 @@ def _first_answers(
     keys: dict[str, str],
     found: dict[str, dict[str, list[tuple[float, float]]]],
     ids: Sequence[str],
+    behind: Sequence[str],
 ) -> tuple[str, dict[str, dict[str, float]]]:
     """The cell of the first answer, and the features of its traces by question: of the best cell of ``once``."""
     firsts = [name for name, cell in cells.items() if cell["mode"].partition("(")[0] == "once" and name in found]
     if not firsts or len({cell["mode"] for cell in cells.values()}) < 2:
+        few = f", and with far fewer questions {', '.join(behind)}" if behind else ""
         raise InvalidInput(
-            f"{run.folder}: a policy needs a cell of once and one of another mode; there are {', '.join(cells)}",
+            f"{run.folder}: a policy needs a cell of once and one of another mode; there are {', '.join(cells)}{few}",
             "Sweep both over the same questions: --mode once,chain.",
         )
 
@@ -205,10 +228,15 @@ def _first_answers(
     return first, told
 
 
+def _within(spent: float, tokens: float) -> bool:
+    """Whether a mean is within `tokens`, but for how the sums of equal amounts are rounded."""
+    return spent <= tokens * (1 + 1e-9)
+
+
 def _best(data: _Data, tokens: float) -> int:
     """Column of the best fixed mode within mean tokens; among equals the cheapest."""
     cost, score = data.cost.mean(axis=0), data.score.mean(axis=0)
-    within = [column for column in range(len(cost)) if cost[column] <= tokens]
+    within = [column for column in range(len(cost)) if _within(cost[column], tokens)]
     return max(within, key=lambda column: (score[column], -cost[column]))
 
 
@@ -282,27 +310,28 @@ def _priced(data: _Data, gains: Array, tokens: float, lines: NDArray[np.int64] |
     lines = np.arange(len(gains)) if lines is None else lines
     prices = _prices(data, gains)
     ended = [_ended(data, _decided(data, gains, price)) for price in prices]
-    scores = [score[lines] for score, spent in ended if spent[lines].mean() <= tokens]
+    scores = [score[lines] for score, spent in ended if _within(spent[lines].mean(), tokens)]
     if not scores:
         return float(prices[0])
     best = max(scores, key=lambda score: float(score.mean()))
     for price, (score, spent) in zip(prices, ended, strict=True):
         lost = best - score[lines]
-        if spent[lines].mean() <= tokens and lost.mean() <= lost.std() / np.sqrt(len(lines)):
+        if _within(spent[lines].mean(), tokens) and lost.mean() <= lost.std() / np.sqrt(len(lines)):
             return float(price)
     raise AssertionError("the best one is within its own error")
 
 
 def _at_tokens(data: _Data, gains: Array, tokens: float) -> float:
     """The lowest price at which the questions cost `tokens` in the mean, or less."""
-    fitting = [p for p in _prices(data, gains) if _ended(data, _decided(data, gains, p))[1].mean() <= tokens]
+    prices = _prices(data, gains)
+    fitting = [p for p in prices if _within(_ended(data, _decided(data, gains, p))[1].mean(), tokens)]
     return float(min(fitting))
 
 
 def _mixture(data: _Data, tokens: float) -> tuple[Array, dict[str, float]]:
     """Scores of the best that fixed modes reach at mean tokens: one of them, or two at random, in given shares."""
     cost, score = data.cost.mean(axis=0), data.score.mean(axis=0)
-    shares = [(float(score[one]), one, one, 1.0) for one in range(len(cost)) if cost[one] <= tokens]
+    shares = [(float(score[one]), one, one, 1.0) for one in range(len(cost)) if _within(cost[one], tokens)]
     for one in range(len(cost)):
         for other in range(len(cost)):
             if cost[one] <= tokens < cost[other]:

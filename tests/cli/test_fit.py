@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from madeuprun import made_up, nothing_decides, one_mode_is_right
 from typer.testing import CliRunner
 
 from ragscale.cli import app
-from ragscale.modes import get
+from ragscale.modes import Auto, get
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +83,28 @@ def test_json_has_all_that_was_measured(tmp_path: Path) -> None:
     assert regret == pytest.approx(report["against_fixed"]["difference"]["value"])
     said, _ = told(tmp_path / "run", out, "--tokens", "1500")
     assert "It may spend 1,500 tokens a question on average." in said
+
+
+@pytest.mark.parametrize("name", ["policy.json", "my policy.json", "o'neil.json", 'a $b "c" `d`.json', "\u00e9.json"])
+def test_the_mode_that_it_prints_can_be_pasted_into_a_shell(tmp_path: Path, name: str) -> None:
+    made_up(tmp_path / "run", one_mode_is_right, questions=20)
+    said, _ = told(tmp_path / "run", tmp_path / name)
+    command = said.rpartition("Use it: ")[2]
+    pasted = subprocess.run(["sh", "-c", f"printf %s {command}"], capture_output=True, text=True, check=True).stdout
+    mode = get(pasted.removeprefix("--mode"))
+    assert isinstance(mode, Auto)
+    assert mode.policy == str(tmp_path / name)
+
+
+def test_a_mode_that_was_just_begun_is_left_out_and_named(tmp_path: Path) -> None:
+    made_up(tmp_path / "run", one_mode_is_right, questions=60, further="iter-retgen")
+    [path] = (tmp_path / "run" / "rows").glob("iter-retgen*")
+    path.write_bytes(b"")
+    said, _ = told(tmp_path / "run", tmp_path / "policy.json", "--tokens", "2k")
+    assert "60 questions of 60 documents. It answers by once, and stops or goes on with chain and parallel" in said
+    assert (
+        "It may spend 2,000 tokens a question on average. Left out, as they have far fewer questions: iter-retg" in said
+    )
 
 
 def test_a_fallback_is_said_first(tmp_path: Path) -> None:

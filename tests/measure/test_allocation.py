@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from madeuprun import made_up, nothing_decides, one_mode_is_right
 import ragscale as rs
 from ragscale.errors import InvalidInput
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
-from ragscale.measure import Question, Run, allocation, fit, sweep
+from ragscale.measure import Question, Run, Store, allocation, fit, sweep
 from ragscale.modes.auto.policy import Policy
 from ragscale.types import Message
 
@@ -145,6 +146,53 @@ def test_seeds_are_averaged_and_unfinished_questions_left_out(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize("scores", [(1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)])
+@pytest.mark.parametrize("seeds", [(0, 1, 2), tuple(range(7))])
+def test_means_over_seeds_are_no_whole_numbers(tmp_path: Path, scores: Sequence[float], seeds: tuple[int, ...]) -> None:
+    """Where the gate always stops it costs what `once` does, however the sums of these tokens are rounded."""
+    names = ("once", "chain", "parallel")
+    run = made_up(tmp_path / "run", lambda *_: dict(zip(names, scores, strict=True)), questions=53, seeds=seeds)
+    report = fit(run).report
+    [once] = [cell for cell in report["cells"] if cell["cell"] == "once@tokens=4000"]
+    assert report["mean_tokens"] == pytest.approx(once["tokens"])
+    assert report["beyond_fixed"]["mixture"] == {"once@tokens=4000": 1.0}
+    assert report["f1"]["value"] == scores[0]
+    assert report["choices"][0]["questions"] == 53
+    assert fit(run, tokens=once["tokens"]).report["mean_tokens"] == pytest.approx(once["tokens"])
+
+
+@pytest.mark.parametrize("rows", [0, 16, 59])
+def test_a_cell_that_is_far_behind_takes_no_questions_from_the_others(tmp_path: Path, rows: int) -> None:
+    """As one that a race dropped, or a mode that was added and just begun."""
+    made_up(tmp_path / "run", one_mode_is_right, questions=120, further="iter-retgen")
+    [path] = (tmp_path / "run" / "rows").glob("iter-retgen*")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:rows]))
+    found = fit(tmp_path / "run")
+    assert (found.report["questions"], found.report["left_out"], found.report["behind"]) == (120, 0, ["iter-retgen"])
+    assert [action.mode for action in found.policy.actions] == ["chain", "parallel"]
+
+
+def test_a_cell_that_a_race_dropped_late_is_left_out_too(tmp_path: Path) -> None:
+    run = made_up(tmp_path / "run", one_mode_is_right, questions=120, further="iter-retgen")
+    [path] = (tmp_path / "run" / "rows").glob("iter-retgen*")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:100]))
+    drop = {
+        "cell": "iter-retgen", "by": "chain@tokens=4000", "rung": 1, "n": 100, "difference": 1.0, "bound": 0.1,
+        "cost": 4000.0, "cost_by": 3000.0,
+    }  # fmt: skip
+    Store(run.folder).add_look({"questions": 100, "mark": "x", "cells": list(run.cells), "drops": [drop]})
+    report = fit(tmp_path / "run").report
+    assert (report["questions"], report["left_out"], report["behind"]) == (120, 0, ["iter-retgen"])
+
+
+def test_once_must_have_been_asked(tmp_path: Path) -> None:
+    made_up(tmp_path / "run", one_mode_is_right, questions=60)
+    [path] = (tmp_path / "run" / "rows").glob("once*")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:5]))
+    with pytest.raises(InvalidInput, match=r"there are chain.*, and with far fewer questions once@tokens=4000"):
+        fit(tmp_path / "run")
+
+
 def test_auto_itself_is_no_way_to_go_on(tmp_path: Path) -> None:
     run = made_up(tmp_path / "run", one_mode_is_right, questions=50, further="vote(of=auto, n=2)")
     assert len(run.cells) == 4
@@ -165,6 +213,38 @@ def test_a_run_that_cannot_be_fitted_is_refused(decided: Run, tmp_path: Path) ->
     shutil.rmtree(tmp_path / "copy" / "traces")
     with pytest.raises(InvalidInput, match="the trace cannot be read"):
         fit(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"seed": -1}, "seed -1, the least is 0"),
+        ({"seed": 2**32}, "the largest is 4,294,967,295"),
+        ({"seed": 1.5}, "seed 1.5 is no whole number"),
+        ({"tokens": "4k"}, "tokens='4k' is no number"),
+        ({"tokens": float("nan")}, "tokens=nan is no number"),
+        ({"tokens": True}, "tokens=True is no number"),
+        ({"tokens": -1}, "tokens=-1 is below the"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(decided: Run, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        fit(decided, **given)
+
+
+def test_no_limit_may_be_told_as_infinite(decided: Run, fitted: allocation.Allocation) -> None:
+    assert fit(decided, tokens=float("inf")).report == fitted.report
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "folder"])
+def test_a_folder_is_no_file_of_a_policy(
+    fitted: allocation.Allocation, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InvalidInput, match="is a folder"):
+        fitted.save(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_small_sweep_of_a_world_is_fitted_and_used(tmp_path: Path) -> None:

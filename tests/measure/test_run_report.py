@@ -125,6 +125,15 @@ def test_few_documents_give_no_advice_and_are_what_is_told(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize("mode", ["auto(policy={path!r})", "vote(of=auto(policy={path!r}), n=3)", "auto", "once(k=3)"])
+def test_whose_questions_a_policy_was_fitted_on_is_not_known(mode: str, tmp_path: Path) -> None:
+    """A sweep of it over the questions of its fit would score what its trees have seen."""
+    path = str(Path(__file__).parents[1] / "modes" / "policy.json")
+    cells = [Made("once", noisy(0.5, 20)), Made(mode.format(path=path), noisy(0.6, 20, 1))]
+    limits = "\n".join(write(tmp_path / "run", questions(20), cells).report()["limits"])
+    assert ("was fitted on these questions is not recorded" in limits) == ("policy=" in mode)
+
+
 def test_levels_go_by_their_limits_whatever_their_cells_use_of_them(tmp_path: Path) -> None:
     """A mode that uses little of the larger budget, and is not there at the smaller one."""
     small, large = {"tokens": 1000}, {"tokens": 2000}

@@ -12,6 +12,7 @@ import numpy as np
 from ragscale.measure.questions import compared
 from ragscale.measure.report import phrases
 from ragscale.measure.report.measured import DIMENSIONS, Measured, ReadableRun
+from ragscale.modes.auto.policy import within_auto
 from ragscale.view import report as view
 from ragscale.words import counted, dollars
 
@@ -108,6 +109,7 @@ def limits(
         if tuned_on_these
         else "Whether prompts or parameters were chosen by these questions is not recorded. If they were, the scores "
         "are too high: say so by --tuned-on-these.",
+        *_policies(measured),
         *_settings(measured, runs),
         *_broken(measured, runs),
         *_rows(measured, ends),
@@ -170,6 +172,16 @@ def _told(questions: int, documents: int, deviation: float | None, level: float)
     errors = float(norm.ppf((1 + level) / 2) + norm.ppf(0.8))
     least = min(1.0, max(errors * deviation / math.sqrt(questions), unseen / (1 - unseen)))
     return f"too few to tell modes apart that differ by less than about {phrases.score(least)}"
+
+
+def _policies(measured: Measured) -> list[str]:
+    modes = dict.fromkeys(cell.mode for cell in measured.cells if within_auto(cell.mode) and "policy=" in cell.mode)
+    if not modes:
+        return []
+    return [
+        f"Whether the policy of {phrases.listing([*map(phrases.code, modes)])} was fitted on these questions is not "
+        "recorded. If it was, the scores with it are too high: what `ragscale fit` prints is out of fold."
+    ]
 
 
 def _settings(measured: Measured, runs: Sequence[ReadableRun]) -> list[str]:

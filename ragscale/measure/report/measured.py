@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from ragscale.errors import InvalidInput
 from ragscale.measure.cell import MeasuredCell
 from ragscale.measure.questions import LEFT_OUT, Question, left_out
 from ragscale.measure.racing import Drop
-from ragscale.measure.statistics.arrays import Array
+from ragscale.measure.statistics.arrays import Array, core
 from ragscale.view.report import Axis
 
 if TYPE_CHECKING:
@@ -194,11 +194,11 @@ def measured(runs: Sequence[ReadableRun]) -> Measured:
     full = np.asarray(known.any(axis=1))
     questions = [question for question, one in zip(questions, full, strict=True) if one]
     dropped = [any(drop.cell == cell.key for drop in runs[run].drops) for cell, run in zip(cells, of, strict=True)]
-    core, shared = _core(known[full], np.array(dropped))
+    in_core, shared = core(known[full], np.array(dropped))
     return Measured(
         runs=names, cells=cells, run=of, unasked=unasked, questions=questions, clusters=clusters[full],
         numbers={name: matrix[full] for name, matrix in numbers.items()},
-        texts={name: matrix[full] for name, matrix in texts.items()}, known=known[full], core=core, shared=shared,
+        texts={name: matrix[full] for name, matrix in texts.items()}, known=known[full], core=in_core, shared=shared,
     )  # fmt: skip
 
 
@@ -245,18 +245,3 @@ def _matrices(
             if not numbers[name][~unknown].any() and unknown[known].any():
                 del numbers[name]  # no price is known: the cells at 0 made no call
     return numbers, texts, known
-
-
-def _core(known: NDArray[np.bool_], dropped: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The cells and questions of the core: cells with few rows leave it until the others share half of theirs.
-
-    A cell that a race dropped has the questions of the rungs before: it leaves the core before the others' figures are
-    cut to those, unless it was asked the rest all the same.
-    """
-    rows = known.sum(axis=0)
-    core = ~dropped | (rows == rows.max())
-    while True:
-        shared = cast("NDArray[np.bool_]", known[:, core].all(axis=1))
-        if 2 * shared.sum() >= rows[core].max() or core.sum() == 1:
-            return core, shared
-        core[np.where(core, rows, np.iinfo(int).max).argmin()] = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ __all__ = [
     "check_level",
     "checked",
     "common",
+    "core",
     "floats",
     "grid",
     "labelled",
@@ -148,6 +149,25 @@ def common(*matrices: ArrayLike, clusters: Labels | None) -> Common:
         )
     labels = labelled("clusters", clusters, len(kept))
     return Common([x[kept] for x in given], kept, np.unique(labels[kept], return_inverse=True)[1])
+
+
+def core(known: NDArray[np.bool_], dropped: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The cells and questions of the core: cells with few rows leave it until the others share half of theirs.
+
+    A cell that a race dropped has the questions of the rungs before: it leaves the core before the others' figures are
+    cut to those, unless it was asked the rest all the same.
+
+    Args:
+        known: Whether there is a row: questions by cells, at least one of each.
+        dropped: Whether a race dropped the cell.
+    """
+    rows = known.sum(axis=0)
+    kept = ~dropped | (rows == rows.max())
+    while True:
+        shared = cast("NDArray[np.bool_]", known[:, kept].all(axis=1))
+        if 2 * shared.sum() >= rows[kept].max() or kept.sum() == 1:
+            return kept, shared
+        kept[np.where(kept, rows, np.iinfo(int).max).argmin()] = False
 
 
 # Sums and choices
