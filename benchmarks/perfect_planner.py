@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ragscale as rs
+from ragscale.cli.common import amounts
 from ragscale.llm.scripted import ScriptedCall, ScriptedLLM
 from ragscale.types import Message
 
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--tokens", default="1000,2000,4000,8000")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    depth, breadth, tokens = (tuple(map(int, text.split(","))) for text in (given.depth, given.breadth, given.tokens))
+    depth, breadth, tokens = (tuple(amounts(name, getattr(given, name))) for name in ("depth", "breadth", "tokens"))
     world = rs.worlds.make(depth=depth, breadth=breadth, questions=given.questions, seed=given.seed)
     with tempfile.TemporaryDirectory() as folder:
         world.save(Path(folder) / "world")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from smallworld import MakeAgent
 
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.measure import Question, Run, Store, asweep, fit
+from ragscale.measure.report.phrases import score
 
 WORDS = ("Who was number", "answer 1", "answer of once", "p1-0", "endpoint is gone")
 
@@ -106,3 +108,85 @@ async def test_a_run_with_texts_is_extended_one_without_is_not(
     assert json.loads((tmp_path / "published" / "config.json").read_text()) == json.loads(
         (run.folder / "config.json").read_text()
     )
+
+
+# The runs of docs/measured/
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "answer.md").read_text("utf-8")
+
+
+def means(name: str, *by: str) -> dict[Any, dict[str, Any]]:
+    """Figures of a kept run as the page writes them, by the values of some columns."""
+    found = {}
+    for of, rows in Run(ROOT / "docs" / "measured" / name).to_pandas().groupby([*by]):
+        share = rows.astype({"full_recall": float})[["em", "f1", "full_recall"]].mean()
+        cost = rows[["total_tokens", "serial_tokens", "serial_rounds"]].mean()
+        found[of] = {
+            "EM": score(share["em"]), "F1": score(share["f1"]), "found": score(share["full_recall"]),
+            "tokens": f"{cost['total_tokens']:,.0f}", "serial": f"{cost['serial_tokens']:,.0f}",
+            "rounds": f"{cost['serial_rounds']:.1f}", "cut": str(rows["cut_short"].sum()),
+        }  # fmt: skip
+    return found
+
+
+def test_the_page_has_the_figures_of_every_mode() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \|((?: [^|]+ \|){7})$", PAGE, re.MULTILINE)
+    told = {
+        (mode,): dict(
+            zip(
+                ("EM", "F1", "found", "tokens", "serial", "rounds", "cut"),
+                cells.replace(" ", "").split("|"),
+                strict=False,
+            )
+        )
+        for mode, cells in rows
+    }
+    assert len(told) == 23
+    assert told == means("modes", "mode")
+
+
+@pytest.mark.parametrize(("name", "at"), [("hotpotqa", 0), ("musique", 4)])
+def test_the_page_has_the_figures_of_the_real_questions(name: str, at: int) -> None:
+    rows = re.findall(r"^\| `([\w-]+)(?:\(of=chain\))?` \|((?: [^|]+ \|){8})$", PAGE, re.MULTILINE)
+    found = means(name, "mode")
+    assert len(rows) == len(found) == 8
+    for mode, cells in rows:
+        f1, *others = [cell.strip() for cell in cells.split("|")[at : at + 4]]
+        of = found[mode,]
+        assert (f1.partition(" ")[0], *others) == (of["F1"], of["found"], of["tokens"], of["rounds"])
+
+
+def test_the_page_has_the_figures_of_the_grid() -> None:
+    rows = re.findall(
+        r"^\| (\d), (\d) \| (\.\d\d) \[[^|]* \| (\.\d\d) \[[^|]* \| (\.\d\d) \[[^|]* \|$", PAGE, re.MULTILINE
+    )
+    found = means("grid", "hops", "breadth", "mode")
+    told = {
+        (int(hops), int(breadth), mode): f1
+        for hops, breadth, *scores in rows
+        for mode, f1 in zip(("once", "chain", "parallel"), scores, strict=True)
+    }
+    assert told == {cell: of["F1"] for cell, of in found.items()}
+    assert len(told) == 27
+
+
+def test_the_page_has_the_shares_that_its_snippet_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    [snippet] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(snippet, {})
+    assert "hotpotqa the answer of chain: {'chain': 30" in capsys.readouterr().out
+    rows = Run(ROOT / "docs" / "measured" / "grid").to_pandas().astype({"full_recall": float})
+    found = rows.groupby(["mode", "hops"])["full_recall"].mean()
+    read = rows.groupby(["mode", "full_recall"])["f1"].agg(["mean", "count"])
+    for mode in ("once", "chain", "parallel"):
+        shares = " | ".join(score(found[mode, depth]) for depth in (1, 2, 4))
+        whole, part = read.loc[mode, 1.0], read.loc[mode, 0.0]
+        assert (
+            f"| {mode} | {shares} | {score(whole['mean'])} (n = {whole['count']:.0f}) | {score(part['mean'])} |" in PAGE
+        )
+    cut = rows[(rows["mode"] == "chain") & rows["cut_short"]]
+    assert f"it cut {len(cut)} of the 108 chains, one of them at depth 1" in PAGE
+    assert (cut["hops"] == 1).sum() == 1
