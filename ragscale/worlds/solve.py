@@ -143,7 +143,7 @@ def check(passages: Iterable[Mapping[str, Any]], questions: Iterable[Mapping[str
 
 
 _QUESTION = {"id": str, "question": str, "answers": list, "supporting": list, "hops": int, "breadth": int, "form": dict}
-"""What `check` reads of a question."""
+"""Keys of a question that `check` reads, with their types."""
 
 
 def _of(row: Any, name: str, kind: type = str) -> Any:

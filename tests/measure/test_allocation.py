@@ -149,7 +149,7 @@ def test_seeds_are_averaged_and_unfinished_questions_left_out(tmp_path: Path) ->
 @pytest.mark.parametrize("scores", [(1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)])
 @pytest.mark.parametrize("seeds", [(0, 1, 2), tuple(range(7))])
 def test_means_over_seeds_are_no_whole_numbers(tmp_path: Path, scores: Sequence[float], seeds: tuple[int, ...]) -> None:
-    """Where the gate always stops it costs what `once` does, however the sums of these tokens are rounded."""
+    """A gate that always stops costs as much as `once`, however the sums of these tokens are rounded."""
     names = ("once", "chain", "parallel")
     run = made_up(tmp_path / "run", lambda *_: dict(zip(names, scores, strict=True)), questions=53, seeds=seeds)
     report = fit(run).report
