@@ -877,6 +877,17 @@ def test_runs_with_the_same_answers_are_said_to_be_the_same(tmp_path: Path) -> N
     assert "more questions would tell" not in report["answer"][0]
 
 
+def test_cells_that_are_the_same_on_different_questions_are_told_apart(tmp_path: Path) -> None:
+    """One of them was dropped by a race after 16."""
+    cells = [Made("chain", [1.0] * 40, budget=TOKENS), Made("tree", [0.0] * 40, 3000, budget=TOKENS)]
+    raced = [cells[0], replace(cells[1], scores=[0.0] * 16)]
+    runs = [write(tmp_path / str(len(drops)), questions(40), of, drops=drops)
+            for of, drops in ((cells, []), (raced, [dropped(16)]))]  # fmt: skip
+    words = text(runs[0].report(runs[1]))
+    assert "`chain@tokens=4000` has the same answers on all 40 questions: at most 7 %" in words
+    assert "`tree@tokens=4000` has the same answers on all 16 questions: at most 17 %" in words
+
+
 def test_runs_with_the_same_scores_and_other_answers(tmp_path: Path) -> None:
     before, after = alike(tmp_path, 8, text="other words")
     words = text(before.report(after))

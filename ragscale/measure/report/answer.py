@@ -211,8 +211,8 @@ def changed(measured: Measured, pairs: Pairs, level: float) -> tuple[list[view.C
             by[one.verdict].append(f"{name} {_gain(measured, later, earlier, one)}{_paid(cost)}")
     told = [_lead(measured, by, len(same), pairs.margin)]
     told += [f"{_WAYS[way]}: {'; '.join(cells)}." for way, cells in by.items() if cells]
-    kinds = {change["comparison"]["same"] for change in changes}
-    if len(changes) == len(same) > 1 and len(kinds) == 1 and (what := kinds.pop()):
+    kinds = {(change["comparison"]["same"], change["comparison"]["difference"]["n"]) for change in changes}
+    if len(changes) == len(same) > 1 and len(kinds) == 1 and (what := kinds.pop()[0]):
         same = [f"all {counted(len(same), 'cell')} have {phrases.same(what, found[0].difference)}"]
     told += [f"The same: {'; '.join(same)}."] if same else []
     return changes, [*told, *_alone(measured, keys)]
