@@ -35,6 +35,15 @@ def limits(found: Any) -> tuple[float, float]:
 # Intervals
 
 
+@pytest.mark.parametrize("n", [1, 2, 8, 53, 60, 100, 113, 1000])
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_an_interval_holds_its_value_to_the_last_bit(score: float, n: int) -> None:
+    """Wilson's upper limit of 60 of 60 was .9999999999999998, below the rate itself."""
+    for clusters in (None, [at // 2 for at in range(n)]):
+        found = interval([score] * n, clusters)
+        assert found.value == (found.high if score else found.low) == score
+
+
 def test_a_rate_has_wilsons_interval() -> None:
     found = interval([1] * 7 + [0] * 3)
     wilson = binomtest(7, 10).proportion_ci(method="wilson")

@@ -93,9 +93,12 @@ def interval(
         limits, method = _mean(sums, sizes, bounds, level, seed)
     low = min(low for low, _ in limits) if limits else None
     high = max(high for _, high in limits) if limits else None
-    if low is not None and high is not None and bounds is not None:
-        low, high = max(low, bounds[0]), min(high, bounds[1])
-    return Interval(float(x.mean()), low, high, len(x), len(sums), level, method)
+    mean = float(x.mean())
+    if low is not None and high is not None:
+        low, high = min(low, mean), max(high, mean)  # where a rate is 0 or 1, Wilson's limit misses it by rounding
+        if bounds is not None:
+            low, high = max(low, bounds[0]), min(high, bounds[1])
+    return Interval(mean, low, high, len(x), len(sums), level, method)
 
 
 def linearised(sums: Array, sizes: Array) -> Array:
