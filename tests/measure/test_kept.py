@@ -146,15 +146,22 @@ def test_the_page_has_the_figures_of_every_mode() -> None:
     assert told == means("modes", "mode")
 
 
-@pytest.mark.parametrize(("name", "at"), [("hotpotqa", 0), ("musique", 4)])
-def test_the_page_has_the_figures_of_the_real_questions(name: str, at: int) -> None:
-    rows = re.findall(r"^\| `([\w-]+)(?:\(of=chain\))?` \|((?: [^|]+ \|){8})$", PAGE, re.MULTILINE)
-    found = means(name, "mode")
-    assert len(rows) == len(found) == 8
-    for mode, cells in rows:
-        f1, *others = [cell.strip() for cell in cells.split("|")[at : at + 4]]
-        of = found[mode,]
-        assert (f1.partition(" ")[0], *others) == (of["F1"], of["found"], of["tokens"], of["rounds"])
+@pytest.mark.parametrize(("name", "rows", "columns"), [("hotpotqa", 9, {4000: 0, 8000: 4}), ("musique", 8, {4000: 0})])
+def test_the_page_has_the_figures_of_the_real_questions(name: str, rows: int, columns: dict[int, int]) -> None:
+    widths = {"hotpotqa": 8, "musique": 4}
+    table = re.findall(rf"^\| `([^`]+)` \|((?: [^|]+ \|){{{widths[name]}}})$", PAGE, re.MULTILINE)
+    assert len(table) == rows
+    found = means(name, "cell")
+    told = set()
+    for label, cells in table:
+        mode = label.replace("(of=chain)", "").replace("=all", "='all'")
+        for tokens, at in columns.items():
+            f1, *others = [cell.strip() for cell in cells.split("|")[at : at + 4]]
+            if f1 != "-":
+                of = found[f"{mode}@tokens={tokens}",]
+                assert (f1.partition(" ")[0], *others) == (of["F1"], of["found"], of["tokens"], of["rounds"])
+                told.add((f"{mode}@tokens={tokens}",))
+    assert told == set(found)
 
 
 def test_the_page_has_the_figures_of_the_grid() -> None:
@@ -177,7 +184,9 @@ def test_the_page_has_the_shares_that_its_snippet_prints(
     monkeypatch.chdir(ROOT)
     [snippet] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     exec(snippet, {})
-    assert "hotpotqa the answer of chain: {'chain': 30" in capsys.readouterr().out
+    [same] = re.findall(r"^hotpotqa the answer of chain@tokens=4000: (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert "'chain@tokens=4000': 30" in same
+    assert "'vote@tokens=4000': 30" in same, "as the page says"
     rows = Run(ROOT / "docs" / "measured" / "grid").to_pandas().astype({"full_recall": float})
     found = rows.groupby(["mode", "hops"])["full_recall"].mean()
     read = rows.groupby(["mode", "full_recall"])["f1"].agg(["mean", "count"])
