@@ -373,6 +373,12 @@ class Agent:
         """The agent over another model: the same open index and settings, without its checkpoints."""
         return Agent(self.index, llm, self.mode, self.budget, **self._settings)
 
+    def with_price(self, price: Price) -> Agent:
+        """The agent at another price: the same open index, model and settings, without its checkpoints."""
+        made = Agent(self.index, self.llm, self.mode, self.budget, **{**self._settings, "prices": price})
+        made._given = self._given[0], None
+        return made
+
     @property
     def _settings(self) -> dict[str, Any]:
         """The keyword arguments that it was made with, its checkpoints left out."""

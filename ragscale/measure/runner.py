@@ -19,7 +19,9 @@ from ragscale.agent import Agent
 from ragscale.arguments import listed, whole
 from ragscale.budget import Budget
 from ragscale.errors import EndpointError, InvalidInput, RagscaleError
+from ragscale.llm import ModelWarning
 from ragscale.llm.base import fields_of, runtime
+from ragscale.llm.prices import read_prices
 from ragscale.llm.store import StoredLLM
 from ragscale.measure.attempt import attempt
 from ragscale.measure.cell import Cell
@@ -136,11 +138,12 @@ async def asweep(
         )
     cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
     kept = _baseline(cells, baseline)
+    store = Store(Path(out))
+    agent = await asyncio.to_thread(_at_the_price_of, store, agent)  # may ask the endpoint for the model's name
     usd = next((cell.budget.usd for cell in cells if cell.budget.usd is not None), None)
     if usd is not None:  # before the run is pinned to a model without a price
         with contextlib.suppress(EndpointError):  # nobody can tell the model's name: a finished run needs none
             check_priced(await asyncio.to_thread(lambda: agent.price), usd)
-    store = Store(Path(out))
     with store.writing():
         try:
             settings = await asyncio.to_thread(_settings, agent)  # may load a reranker
@@ -187,6 +190,7 @@ def dry_run(
     cells, taken = _cells(agent, chosen, budgets, seeds), _taken(questions, limit, skip)
     kept = _baseline(cells, baseline)
     store = Store(Path(out))
+    agent = _at_the_price_of(store, agent)
     known = (store.folder / CONFIG_FILE).exists()
     with contextlib.suppress(EndpointError):  # of a model whose name nobody can tell
         store.check(_settings(agent) if known else {}, cells, taken)
@@ -282,6 +286,28 @@ def _is_open(rows: Mapping[str, Row], question: Question) -> bool:
     """Whether a cell with these rows is still to ask a question: it has not, or that failed."""
     row = rows.get(question.id)
     return row is None or row.failed
+
+
+def _at_the_price_of(store: Store, agent: Agent) -> Agent:
+    """The agent at the price that the run began with, where none is given: that of the bundled list is of this moment.
+
+    Some change with the hour, others with the version of the list; rows of one run are at one price. Warns.
+    """
+    if agent.prices or not (store.folder / CONFIG_FILE).exists():
+        return agent
+    began, now = store.config().get("price"), None
+    with contextlib.suppress(EndpointError):
+        now = agent.price
+    if began is None or now is None or asdict(now) == began:
+        return agent
+    price = read_prices({"*": began})["*"]
+    warnings.warn(
+        f"{store.folder}: the list has {now} for {agent.llm.name} by now; the run goes on at the price that it began "
+        f"with, {price}. Give another --out for the new one.",
+        ModelWarning,
+        stacklevel=2,
+    )
+    return agent.with_price(price)
 
 
 def _with_known_gold(taken: Sequence[Question], agent: Agent) -> list[Question]:

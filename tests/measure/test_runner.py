@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ragscale.agent import Agent
 from ragscale.budget import Budget
 from ragscale.errors import EndpointError, IndexServerError, InvalidInput, ModelError, RagscaleError
 from ragscale.index import Index
+from ragscale.llm import ModelWarning
 from ragscale.llm.prices import Price
 from ragscale.llm.scripted import ScriptedLLM
 from ragscale.llm.store import StoredLLM
@@ -461,6 +463,36 @@ async def test_a_run_belongs_to_the_fields_of_its_model(
     model.fields = {"reasoning_effort": "high"}  # type: ignore[attr-defined]
     with pytest.raises(InvalidInput, match=r"a run with fields\.reasoning_effort 'low', not 'high'"):
         await measured(make_agent(model), questions, [Once()], tmp_path / "run")
+
+
+async def test_a_run_keeps_the_price_that_the_list_had_when_it_began(
+    make_agent: MakeAgent, questions: list[Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of some providers changes with the hour: the run could be gone on with at that hour alone."""
+    tiers = Price(input=1, output=2, beyond=90_000, longer=Price(input=3, output=4))
+    model = ScriptedLLM(script)
+    model.url = "https://api.example.com/v1"  # type: ignore[attr-defined]
+    usd = []
+    for limit, price in ((1, tiers), (2, Price(input=7, output=8)), (3, Price(input=9, output=9))):
+        monkeypatch.setattr("ragscale.llm.prices._listed", lambda *_, price=price, **__: price)
+        agent = make_agent(model)
+        with (
+            pytest.warns(ModelWarning, match=r"goes on at the price that it began with, \$1 in")
+            if usd
+            else nullcontext()
+        ):
+            run = await asweep(agent, questions, ["once"], tmp_path, limit=limit)
+        assert agent.price == price
+        usd.append(run.rows()["total_usd"].to_pylist())
+    tokens = run.rows()["total_tokens"].to_pylist()
+    assert all(2 > dollars * 1e6 / number >= 1 for dollars, number in zip(usd[-1], tokens, strict=True))
+    assert len(set(run.rows()["settings"].to_pylist())) == 1
+    with pytest.warns(ModelWarning, match="goes on at the price"):
+        [planned] = dry_run(make_agent(model), questions, ["once"], tmp_path)
+    assert planned.questions == 0
+    given = Agent(make_agent(model).index, model, prices=Price(input=9, output=9))
+    with pytest.raises(InvalidInput, match=r"a run with price\.input 1, not 9"):
+        await measured(given, questions, ["once"], tmp_path)
 
 
 async def test_a_folder_that_is_no_run_is_left_alone(
