@@ -38,7 +38,7 @@ class Run:
         questions: Ids of the questions that are looked at; None for all.
 
     Raises:
-        InvalidInput: The folder is no run, or its files are damaged.
+        InvalidInput: The folder is no run, its files are damaged, or it lacks a cell or a question.
     """
 
     def __init__(
@@ -50,12 +50,14 @@ class Run:
         self.settings: dict[str, Any] = self._store.config()
         """Index, model, kind of search and version."""
         self._known: dict[str, dict[str, Any]] = self.settings.pop("cells")
+        everything = self._store.questions()
+        self._refuse_unknown("cell", cells or (), self._known)
+        self._refuse_unknown("question", questions or (), everything)
         self.cells: dict[str, MeasuredCell] = {
             key: MeasuredCell(key, self._known[key]["mode"], self._known[key]["budget"], self._known[key]["seed"])
             for key in (self._known if cells is None else cells)
         }
         """Cells by key, in the order in which they came to the run."""
-        everything = self._store.questions()
         self.questions: dict[str, Question] = {
             id: everything[id] for id in (everything if questions is None else questions)
         }
@@ -104,7 +106,8 @@ class Run:
         return as_html(table(reports)) if reports else f"<code>{escape(repr(self))}</code>"
 
     def row(self, cell: str, question: str) -> Row | None:
-        """The row of a question; None where the cell has not finished it."""
+        """The row of a question; None where the cell has not finished it. Raises `InvalidInput` for an unknown cell."""
+        self._refuse_unknown("cell", [cell], self.cells)
         return self._found(self.cells[cell]).get(question)
 
     def trace(self, cell: str, question: str) -> dict[str, Any]:
@@ -118,9 +121,7 @@ class Run:
             InvalidInput: The run has no such cell or question, the run of the question raised an error, or the file of
                 traces is absent or damaged.
         """
-        for name, value, known in (("cell", cell, self.cells), ("question", question, self.questions)):
-            if value not in known:
-                raise InvalidInput(f"{self.folder}: no {name} {value!r}", f"It has: {', '.join(list(known)[:20])}.")
+        self._refuse_unknown("question", [question], self.questions)
         row = self.row(cell, question)
         if row is None or row.trace is None:
             why = "it has not been asked yet" if row is None else row.reason if row.failed else "kept without traces"
@@ -129,7 +130,12 @@ class Run:
         return self._store.read_trace(cell, row.trace)
 
     def finished(self, cell: str) -> set[str]:
-        """Ids of the questions that a cell has finished: those of failed ones are left out."""
+        """Ids of the questions that a cell has finished: those of failed ones are left out.
+
+        Raises:
+            InvalidInput: The run has no such cell.
+        """
+        self._refuse_unknown("cell", [cell], self.cells)
         return {id for id, row in self._found(self.cells[cell]).items() if not row.failed}
 
     def reports(self) -> dict[str, ModeReport]:
@@ -178,6 +184,11 @@ class Run:
         cells = {key: self._known[key] for key in self.cells}
         kept.copy({**self.settings, "cells": cells}, questions, rows, self._store.looks(), self.broken)
         return Run(kept.folder)
+
+    def _refuse_unknown(self, name: str, given: Iterable[str], known: Mapping[str, Any]) -> None:
+        for value in given:
+            if value not in known:
+                raise InvalidInput(f"{self.folder}: no {name} {value!r}", f"It has: {', '.join(list(known)[:20])}.")
 
     def _rows(self, cell: MeasuredCell) -> Iterator[Row]:
         return (row for id, row in self._found(cell).items() if id in self.questions)

@@ -364,9 +364,12 @@ class Store:
         """The questions of the run, then those that are new to it."""
         known = self.questions()
         for question in questions:
-            if known.setdefault(question.id, question) != question:
+            there = known.setdefault(question.id, question)
+            if there != question:
+                names = [field.name for field in fields(Question)]
+                other = ", ".join(name for name in names if getattr(there, name) != getattr(question, name))
                 raise InvalidInput(
-                    f"{self.folder}: a run with another question {question.id!r} ({known[question.id].question!r})",
+                    f"{self.folder}: a run with another question {question.id!r} ({there.question!r}), by its {other}",
                     "Give another --out, or the questions of this run.",
                 )
         return known.values()

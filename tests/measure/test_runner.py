@@ -438,9 +438,13 @@ async def test_another_setting_is_refused_with_a_remedy(
     low = ScriptedLLM(script)
     low.fields = {"reasoning_effort": "low"}  # type: ignore[attr-defined]
     await refused("fields None, not {'reasoning_effort': 'low'}", make_agent(low), questions, Once())
-    other = [Question("q3", "Does gold glow?", ("no",))]
-    with pytest.raises(InvalidInput, match=r"a run with another question 'q3' \('Does radium glow\?'\)"):
-        await measured(make_agent(), other, [Once()], tmp_path)
+    for other, by in (
+        (Question("q3", "Does gold glow?", ("yes",)), "question"),
+        (Question("q3", "Does radium glow?", ("no",), hops=2), "answers, hops"),
+    ):
+        told = rf"a run with another question 'q3' \('Does radium glow\?'\), by its {by}\."
+        with pytest.raises(InvalidInput, match=told):
+            await measured(make_agent(), [other], [Once()], tmp_path)
     # a further mode is welcome; the same label with another configuration cannot be made, but a file can be edited
     await measured(make_agent(), questions, [Parallel()], tmp_path, limit=1)
     config = json.loads((tmp_path / "config.json").read_text())
@@ -732,6 +736,11 @@ async def test_what_a_run_does_not_have(make_agent: MakeAgent, questions: list[Q
         run.trace("chain", "q3")
     with pytest.raises(InvalidInput, match="no question 'q9'"):
         run.trace("once", "q9")
+    for ask in (run.finished, lambda cell: run.row(cell, "q3"), lambda cell: Run(tmp_path, cells=["once", cell])):
+        with pytest.raises(InvalidInput, match=r"no cell 'chain'\. It has: once"):
+            ask("chain")
+    with pytest.raises(InvalidInput, match=r"no question 'q9'\. It has: q3"):
+        Run(tmp_path, questions=["q9"])
     await asweep(make_agent(), questions, ["chain"], tmp_path, limit=3)
     with pytest.raises(InvalidInput, match="it has not been asked yet"):
         Run(tmp_path).trace("once", "q1")
