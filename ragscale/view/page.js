@@ -19,6 +19,10 @@ const UNFOLDED = 18;
 
 const tokens = (spend) => (spend.prompt_tokens || 0) + (spend.completion_tokens || 0);
 const amount = (spend, name) => name === "tokens" ? tokens(spend) : spend[name];
+const ALONG = new Set(["rounds", "seconds", "serial_tokens", "serial_calls"]);  // limits of the longest path
+/** What counts against a limit: calls that were lost with a killed process do, too. */
+const counted = (spend, name) => ALONG.has(name) ? amount(spend.serial, SERIAL[name] || name)
+  : known(amount(spend.total, name)) ? amount(spend.total, name) + (amount(spend.lost, name) || 0) : undefined;
 const shown = (name, value) => name === "seconds" ? seconds(value) : name === "usd" ? dollars(value) : count(value);
 
 /** The run as the page works with it: moves with all their fields, boxes, the kept path. */
@@ -191,8 +195,7 @@ function verdict(run) {
   const stop = data.stop_reason || "";
   const rounds = spend.serial.rounds;
   const left = DIMENSIONS.filter(([name]) => known(limits[name])).map(([name, words]) => {
-    const spent = SERIAL[name] ? amount(spend.serial, SERIAL[name]) : name === "rounds" || name === "seconds"
-      ? amount(spend.serial, name) : amount(spend.total, name);
+    const spent = counted(spend, name);
     return known(spent) ? [words, Math.max(0, 1 - spent / limits[name])] : null;
   }).filter(Boolean);
   const spare = left.map(([words, share]) => `${Math.round(100 * share)} % of the ${words}`).join(" and ");
@@ -200,7 +203,7 @@ function verdict(run) {
   if (stop === "answered") return {tone: "good", words: `Answered${after}${spare ? `; ${spare} left` : ""}.`};
   if (stop.startsWith("budget:")) {
     const name = stop.slice(7), words = (DIMENSIONS.find(([key]) => key === name) || [0, name])[1];
-    const numbers = /: ([\d.,]+) would be spent(?: with the closing answer)?, the limit is ([\d.,]+)/.exec(data.reason || "");
+    const numbers = /: ([\d.,]+) would be spent(?: with the closing answer)?(?: in branch [^,\s]+)?, (?:whose share|the limit(?: of all questions together)?) is ([\d.,]+)/.exec(data.reason || "");
     const [wanted, limit] = (numbers || []).slice(1).map((number) => Number(number.replaceAll(",", "").replace(/\.$/, "")));
     const more = numbers ? wanted - limit : NaN;
     const need = known(more) && more > 0 ? `: would have needed ${shown(name, more)} more` : "";
@@ -348,13 +351,13 @@ class Page {
       const total = SERIAL[name] ? amount(spend.serial, key) : amount(spend.total, key), serial = amount(spend.serial, key);
       if (!known(total) && !known(limit)) continue;
       if (known(limit)) {
-        const along = name === "rounds" || name === "seconds" || Boolean(SERIAL[name]);
-        const scale = Math.max(limit, along ? serial || 0 : total || 0) || 1;
+        const along = ALONG.has(name), used = counted(spend, name) || 0;
+        const scale = Math.max(limit, used) || 1;
         const width = (value) => `${(100 * Math.min(1, (value || 0) / scale)).toFixed(1)}%`;
         bars.push(h("div", {class: "limit"}, h("div", {class: "soft small"}, words),
-          h("div", {class: "track", role: "img", "aria-label": `${words}: ${shown(name, total)} of ${shown(name, limit)}, ${shown(name, serial)} one after another`},
-            h("i", {class: "total", style: {width: width(along ? serial : total)}}), h("i", {class: "serial", style: {width: width(serial)}})),
-          h("div", {class: "num small"}, along ? shown(name, serial) : [shown(name, total), known(serial) && serial !== total ? h("span", {class: "soft"}, ` (${shown(name, serial)})`) : null],
+          h("div", {class: "track", role: "img", "aria-label": `${words}: ${shown(name, used)} of ${shown(name, limit)}, ${shown(name, serial)} one after another`},
+            h("i", {class: "total", style: {width: width(used)}}), h("i", {class: "serial", style: {width: width(serial)}})),
+          h("div", {class: "num small"}, along ? shown(name, serial) : [shown(name, used), known(serial) && serial !== used ? h("span", {class: "soft"}, ` (${shown(name, serial)})`) : null],
             h("span", {class: "soft"}, ` of ${shown(name, limit)}`))));
       } else if (!SERIAL[name] && total) {
         plainOnes.push(h("div", {class: "number"}, h("b", {class: "num"}, shown(name, total)),
@@ -362,9 +365,10 @@ class Page {
           h("span", {class: "soft small"}, name === "seconds" ? " in calls" : name === "usd" ? "" : total === 1 ? ` ${words.replace(/ies$/, "y").replace(/s$/, "")}` : ` ${words}`)));
       }
     }
-    const cached = spend.total.cached_tokens;
+    const cached = spend.total.cached_tokens, lost = tokens(spend.lost || {});
     return h("section", {}, h("h2", {}, "Cost"), h("div", {class: "card budget"}, bars,
-      h("div", {class: "row numbers"}, plainOnes, cached ? h("div", {class: "soft small"}, `${count(cached)} prompt tokens from the cache`) : null),
+      h("div", {class: "row numbers"}, plainOnes, cached ? h("div", {class: "soft small"}, `${count(cached)} prompt tokens from the cache`) : null,
+        lost ? h("div", {class: "soft small"}, `${count(lost)} tokens beside these were lost with a process that was killed; limits count them`) : null),
       tokens(spend.total) === tokens(spend.serial) ? h("p", {class: "soft small"}, "Nothing ran side by side: all that was paid was waited for.")
         : h("p", {class: "soft small legend"}, bars.length ? h("i", {class: "swatch serial"}) : null, "waited for: the longest path (in brackets)", bars.length ? h("i", {class: "swatch total"}) : "; ", "paid: all branches")));
   }

@@ -14,6 +14,7 @@ import webbrowser
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ PLAIN_BYTES = 200_000
 """Longest data that stand in a page as they are; longer ones are compressed."""
 _FRESH = Event("plan", "").to_dict()
 _NOTHING = {**Spend().to_dict(), "usd": None}  # as `Spend.from_dict` reads what is left out
+_KINDS: dict[type, str] = {str: "text", dict: "object", list: "list"}
+_SHAPES: dict[type, tuple[str, ...]] = {
+    str: ("question", "answer", "mode", "model", "stop_reason", "reason", "caveat", "started", "version"),
+    dict: ("index", "limits", "spend", "passages", "prompts", "gold"),
+    list: ("citations",),
+}
 _BLOCK = re.compile(r'<script type="application/json" id="data" data-encoding="(json|gzip)">([^<]*)</script>')
 
 
@@ -122,13 +129,35 @@ def read_trace(path: str | Path) -> dict[str, Any]:
     try:
         if found := _BLOCK.search(text):
             text = found[2] if found[1] == "json" else gzip.decompress(base64.b64decode(found[2])).decode()
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, OSError, EOFError, RecursionError) as error:
         raise InvalidInput(f"{path}: neither JSON nor a saved page ({error})", _REMEDY) from error
     events = data.get("trace") if isinstance(data, dict) else None
     if not isinstance(events, list) or not all(isinstance(event, dict) and "move" in event for event in events):
         raise InvalidInput(f"{path}: no run with its trace", _REMEDY)
+    if odd := _misshapen(data):
+        raise InvalidInput(f"{path}: {odd}", _REMEDY)
     return dict(data)
+
+
+def _finite(number: str) -> float | None:
+    """A number of JSON; None where it is too large for one."""
+    return value if isfinite(value := float(number)) else None
+
+
+def _misshapen(data: Mapping[str, Any]) -> str:
+    """A value that no page can show, in words; empty where there is none. What is absent or null can be."""
+    for kind, names in _SHAPES.items():
+        for name in names:
+            if not isinstance(data.get(name), kind | None):
+                return f"{name} is no {_KINDS[kind]}"
+    for at, event in enumerate(data["trace"]):
+        if not isinstance(event.get("spend"), dict | None):
+            return f"spend of move {at + 1} is no {_KINDS[dict]}"
+        hits = event.get("hits") or []
+        if not isinstance(hits, list) or not all(isinstance(found, list) for found in hits):
+            return f"hits of move {at + 1} are no lists of hits"
+    return ""
 
 
 _REMEDY = "Give what `ragscale ask --json` printed, or a page that Answer.save wrote."

@@ -171,6 +171,30 @@ def test_another_file_is_refused(text: str, tmp_path: Path) -> None:
     assert not (tmp_path / "a.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"mode": {}}, "mode is no text"), ({"stop_reason": True}, "stop_reason is no text"),
+        ({"passages": ["p1"]}, "passages is no object"), ({"citations": "p1"}, "citations is no list"),
+        ({"trace": [{"move": "plan", "spend": [1]}]}, "spend of move 1 is no object"),
+        ({"trace": [{"move": "plan"}, {"move": "retrieve", "hits": 0.5}]}, "hits of move 2 are no lists of hits"),
+    ],
+)  # fmt: skip
+def test_a_run_of_another_shape_is_refused_by_name(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(ANSWER.to_dict() | change))
+    result = CliRunner().invoke(app, ["trace", str(tmp_path / "a.json"), "-o", str(tmp_path / "a.html")])
+    assert result.exit_code == 1
+    assert told in " ".join(result.stderr.split())
+
+
+def test_numbers_that_are_none_are_not_recorded(tmp_path: Path) -> None:
+    """NaN, which other programs write, and numbers beyond a double's."""
+    text = json.dumps({"trace": [{"move": "score", "score": "S", "spend": {"seconds": "T"}}]})
+    (tmp_path / "a.json").write_text(text.replace('"S"', "NaN").replace('"T"', "1e999"))
+    assert read_trace(tmp_path / "a.json") == {"trace": [{"move": "score", "score": None, "spend": {"seconds": None}}]}
+    trace_page(read_trace(tmp_path / "a.json"))
+
+
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_trace(tmp_path / "none.json")

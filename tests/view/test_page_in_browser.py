@@ -15,8 +15,9 @@ from runs import HOSTILE, MODES, failing, hostile, shown
 from test_trace import ANSWER
 
 from ragscale.budget import Budget
+from ragscale.errors import BudgetExceeded
 from ragscale.modes import Chain
-from ragscale.types import Passage, TracedHit
+from ragscale.types import Passage, Spend, TracedHit
 from ragscale.view.page import trace_page
 
 HEAD = ".head"
@@ -125,6 +126,34 @@ def test_what_the_budget_lacked(browser: Browser) -> None:
     browser.open(trace_page(answer.to_dict()))
     assert "Stopped by tokens after" in browser.texts(".verdict")[0]
     assert "would have needed" in browser.texts(".verdict")[0]
+
+
+@pytest.mark.parametrize(
+    ("stopped", "words"),
+    [
+        (BudgetExceeded("tokens", 4000, 4836), "Stopped by tokens after 1 round: would have needed 836 more."),
+        (BudgetExceeded("tokens", 4000, 1200, branch="2.0", share=1000, fewer="n"),
+         "Stopped by tokens after 1 round: would have needed 200 more."),
+        (BudgetExceeded("usd", 0.001, 0.00125, total=True),
+         "Stopped by dollars after 1 round: would have needed $0.00025 more."),
+        (BudgetExceeded("seconds", 2, 3.5, closing=True),
+         "Stopped by seconds after 1 round: would have needed 1.50 s more."),
+    ],
+)  # fmt: skip
+def test_how_much_a_limit_lacked_in_words(browser: Browser, stopped: BudgetExceeded, words: str) -> None:
+    answer = replace(ANSWER, stop_reason=f"budget:{stopped.dimension}", reason=str(stopped))
+    browser.open(trace_page(answer.to_dict()))
+    assert browser.texts(".verdict")[0].startswith(words)
+
+
+def test_what_was_lost_with_a_killed_process_counts_against_limits(browser: Browser) -> None:
+    spend = replace(ANSWER.spend, lost=Spend(llm_calls=1, prompt_tokens=700, completion_tokens=40))
+    browser.open(trace_page(replace(ANSWER, spend=spend).to_dict()))
+    assert ANSWER.spend.total.tokens == 1260
+    assert "; 50 % of the tokens left." in browser.texts(".verdict")[0]
+    cost = " ".join(browser.texts(".budget")[0].split())
+    assert "2,000 (740) of 4,000" in cost
+    assert "740 tokens beside these were lost with a process that was killed" in cost
 
 
 def test_evidence_is_marked(browser: Browser) -> None:
