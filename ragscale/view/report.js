@@ -16,6 +16,9 @@ const interval = (e, show = score) => !e || !known(e.value) ? "–"
 const worded = (text) => plain(text).split(/`([^`]+)`/).map((part, at) => at % 2 ? h("code", {}, part) : part);
 const said = (answer) => (answer || "").trim() || "no answer";
 const stopWords = (stop) => stop.startsWith("budget:") ? `limit of ${stop.slice(7).replaceAll("_", " ")}` : stop;
+/** Colour of a family: of the second dozen those of the first, nearer to that of the letters. */
+const hue = (at) => at < 12 ? `var(--f${Math.max(0, at)})` : `color-mix(in oklab, var(--f${at % 12}) 55%, var(--ink))`;
+const LEFT_OUT = "(text left out)";  // as `ragscale report --without-texts` has it
 const heat = (value) => !known(value) ? "var(--sunk)" : value >= 0.5
   ? `color-mix(in oklab, var(--hit) ${Math.round(200 * (value - 0.5))}%, var(--half))` : `color-mix(in oklab, var(--half) ${Math.round(200 * value)}%, var(--miss))`;
 
@@ -28,7 +31,7 @@ class ReportPage {
     this.families = [...new Set(this.cells.map((c) => c.family))];
     this.only = null;
     this.several = data.runs.length > 1;
-    this.colour = (cell) => `var(--f${this.families.indexOf(cell.family) % 12})`;
+    this.colour = (cell) => hue(this.families.indexOf(cell.family));
   }
 
   name(at) {
@@ -89,14 +92,14 @@ class ReportPage {
       this.only = this.only === family ? null : family;
       this.familyButtons.forEach((b, i) => { b.setAttribute("aria-pressed", String(this.families[i] === this.only)); });
       this.drawChart();
-    }}, h("i", {class: "dot", style: {"--colour": `var(--f${at % 12})`}}), h("span", {class: "mono"}, breaking(family))));
+    }}, h("i", {class: "dot", style: {"--colour": hue(at)}}), h("span", {class: "mono"}, breaking(family))));
     if (!d.charts.length) return h("p", {class: "soft"}, "Nothing to draw yet.");
     this.chartNote = h("p", {class: "soft small"});
     return [h("p", {class: "soft small"}, `Mean ${d.score} of a question with its ${+(100 * d.level).toPrecision(10)} % interval. Filled: no cell is better at no more cost. Dashed: the fit a·log(x + b) + c of a family.`),
       h("div", {class: "row axes screen"}, this.axisButtons),
       h("div", {class: "charting"}, h("div", {}, this.picture, this.chartNote,
         h("div", {class: "printed", "aria-hidden": "true"}, (this.others = h("div", {})))),
-        h("div", {}, h("ul", {class: "families"}, this.familyButtons.map((b) => h("li", {}, b))), this.about))];
+        h("div", {}, h("ul", {class: this.families.length > 12 ? "families many" : "families"}, this.familyButtons.map((b) => h("li", {}, b))), this.about))];
   }
 
   drawChart() {
@@ -136,7 +139,7 @@ class ReportPage {
         const fit = curve.a * Math.log(v + curve.b) + curve.c;
         if (known(fit) && fit >= yLow - 0.05 && fit <= yHigh + 0.05) dots.push(`${dots.length ? "L" : "M"}${x(v).toFixed(1)} ${y(fit).toFixed(1)}`);
       }
-      picture.append(svg("path", {class: `fit ${this.only && this.only !== curve.family ? "dim" : ""}`, style: {color: `var(--f${Math.max(0, this.families.indexOf(curve.family)) % 12})`}, d: dots.join("")}));
+      picture.append(svg("path", {class: `fit ${this.only && this.only !== curve.family ? "dim" : ""}`, style: {color: hue(this.families.indexOf(curve.family))}, d: dots.join("")}));
     }
     const named = [];
     for (const p of [...points].sort((a, b) => a.front - b.front)) {
@@ -421,10 +424,13 @@ class ReportPage {
     if (held) this.cellAt(row, column)?.focus({preventScroll: true});
   }
 
+  /** The words of a question; its id where those are left out. */
+  asks(i) { return this.questions[i].question === LEFT_OUT ? this.questions[i].id : this.questions[i].question; }
+
   asked(i) {
-    const q = this.questions[i];
-    return h("div", {class: "q", role: "rowheader", title: short(q.question, 1000)}, h("div", {class: "text"}, short(q.question, 180)),
-      h("div", {class: "tags"}, h("b", {class: "own"}, q.gold.map((g) => short(g, 60)).join(" · ")), [known(q.hops) ? many(q.hops, "hop") : null, q.type, known(q.breadth) ? `breadth ${q.breadth}` : null].filter(Boolean).map((t) => ` · ${short(t, 30)}`)));
+    const q = this.questions[i], kind = [known(q.hops) ? many(q.hops, "hop") : null, q.type, known(q.breadth) ? `breadth ${q.breadth}` : null].filter(Boolean).map((t) => short(t, 30)).join(" · ");
+    return h("div", {class: "q", role: "rowheader", title: short(this.asks(i), 1000)}, h("div", {class: "text"}, short(this.asks(i), 180)),
+      h("div", {class: "tags"}, q.gold.length ? h("b", {class: "own"}, q.gold.map((g) => short(g, 60)).join(" · ")) : null, q.gold.length && kind ? " · " : "", kind));
   }
 
   cell(cell, c, i, row) {
@@ -464,7 +470,7 @@ class ReportPage {
     } else {
       const quote = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
       const command = `ragscale trace ${quote(run.path)} --cell ${quote(cell.key)} --question ${quote(q.id)}`, r = cell.runs;
-      put(this.showing, h("div", {class: "command"}, h("p", {class: "soft text"}, short(q.question, 1000)), h("h1", {class: "text"}, short(said(r.answer[i]), 400)),
+      put(this.showing, h("div", {class: "command"}, h("p", {class: "soft text"}, short(this.asks(i), 1000)), h("h1", {class: "text"}, short(said(r.answer[i]), 400)),
         h("p", {}, `${this.data.score} ${score(r.f1[i])} · ${stopWords(r.stop[i] || "")} · ${count(r.tokens[i])} tokens (${count(r.serial_tokens[i])} one after another), ${many(r.rounds[i], "round")}, ${seconds(r.seconds[i])}`),
         h("p", {}, "right: ", h("span", {class: "text"}, q.gold.map((g) => short(g, 200)).join(" · "))),
         list(r.reason)[i] ? h("p", {class: "text"}, short(r.reason[i], 1000)) : null,
@@ -477,7 +483,7 @@ class ReportPage {
     const charts = this.data.charts.filter((c) => c.axis !== this.axis);
     if (this.others) put(this.others, charts.map((chart) => h("figure", {class: "chart"}, h("h3", {}, AXES[chart.axis][0]), this.drawn(chart, false))));
     put(this.forPaper, h("thead", {}, h("tr", {}, h("th", {}, this.rows.length > PRINTED ? `the first ${PRINTED} of ${count(this.rows.length)}` : "question"), this.cells.map((_, c) => h("th", {}, breaking(brief(this.name(c), 60)))))),
-      h("tbody", {}, this.rows.slice(0, PRINTED).map((i) => h("tr", {}, h("td", {class: "own"}, short(this.questions[i].question, 120)), this.cells.map((cell) => h("td", {class: "own", style: {background: heat(cell.runs.f1[i])}}, short(cell.runs.answer[i] || "–", 40)))))));
+      h("tbody", {}, this.rows.slice(0, PRINTED).map((i) => h("tr", {}, h("td", {class: "own"}, short(this.asks(i), 120)), this.cells.map((cell) => h("td", {class: "own", style: {background: heat(cell.runs.f1[i])}}, short(cell.runs.answer[i] || "–", 40)))))));
   }
 }
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from reports import made_up
 from runs import HOSTILE, shown
 
+from ragscale.measure.questions import LEFT_OUT
 from ragscale.modes import Chain
 from ragscale.view.report import Report, report_page
 
@@ -356,6 +357,27 @@ def test_a_failed_run_without_its_moves_says_why(browser: Browser) -> None:
     browser.wait("return document.querySelector('dialog pre')")
     assert "the endpoint replied 503. Wait." in browser.texts("dialog .command")[0]
     assert browser.run("return document.querySelector('.line .cell').getAttribute('aria-label')").endswith("· failed")
+
+
+def test_questions_without_texts_are_told_by_their_ids(browser: Browser) -> None:
+    """All rows of a published report were the same."""
+    report = made_up(2, 4)
+    for question in report["questions"]:
+        question |= {"question": LEFT_OUT, "gold": []}
+    browser.open(report_page(report))
+    assert browser.texts(".line .q .text") == ["q0", "q1", "q2", "q3"]
+    assert all(words[0].isdigit() for words in browser.texts(".line .tags"))
+
+
+def test_more_families_than_colours(browser: Browser) -> None:
+    report = made_up(24, 6)
+    for at, cell in enumerate(report["cells"]):
+        cell["family"] = f"mode-{at}"
+    browser.open(report_page(report))
+    colours = browser.run(
+        "return [...document.querySelectorAll('.families .dot')].map((e) => getComputedStyle(e).backgroundColor)"
+    )
+    assert len({*colours}) == 24
 
 
 def test_differences_that_round_to_nothing_have_no_sign(browser: Browser) -> None:
