@@ -281,6 +281,7 @@ class Page {
     this.drawAll();
     addEventListener("keydown", (event) => this.key(event));
     addEventListener("hashchange", () => this.fromHash());
+    if (FRAMED) addEventListener("message", (event) => { if (event.data === "print" && event.source === parent) print(); });
     addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
     let width = innerWidth;
     addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; this.drawFall(); this.light(); } });

@@ -5,7 +5,7 @@ const AXES = {
   seconds: ["seconds", "seconds one after another", seconds], usd: ["dollars", "dollars", dollars],
 };
 const FINEST = {tokens: 1, serial_tokens: 1, rounds: 0.1};  // steps of an axis, so that its marks differ
-const ROW = 54;
+const ROW = 54, BLOCK = 8;
 const NEAR = 3;  // points so close are one to the eye
 const PRINTED = 150;
 
@@ -61,6 +61,7 @@ class ReportPage {
       sections.map(([id, words, parts]) => h("section", {id, class: id === "answer" ? "lead" : ""}, h("h2", {}, words), parts))));
     this.dialog = h("dialog", {"aria-label": "Run of one question", onclose: () => this.closed()}, h("div", {class: "row bar"}, (this.opened = h("span", {class: "mono"})), h("span", {class: "grow"}),
       (this.back = h("button", {class: "small", onclick: () => this.step(-1)}, "← question before")), (this.on = h("button", {class: "small", onclick: () => this.step(1)}, "next question →")),
+      (this.printing = h("button", {class: "small", onclick: () => this.dialog.querySelector("iframe")?.contentWindow.postMessage("print", "*")}, "print")),
       h("button", {class: "small", onclick: () => this.dialog.close()}, "close")), (this.showing = h("div", {})));
     addEventListener("message", (event) => { if (event.data === "close" && event.source === this.dialog.querySelector("iframe")?.contentWindow) this.dialog.close(); });
     document.body.append(this.dialog);
@@ -409,7 +410,8 @@ class ReportPage {
   }
 
   drawRows() {
-    const from = Math.max(0, Math.floor(this.grid.scrollTop / ROW) - 4), to = Math.min(this.rows.length, from + Math.ceil((this.grid.clientHeight || 700) / ROW) + 10);
+    const first = Math.floor(this.grid.scrollTop / ROW / BLOCK) * BLOCK;  // drawn anew once a block, not once a row
+    const from = Math.max(0, first - BLOCK), to = Math.min(this.rows.length, first + Math.ceil((this.grid.clientHeight || 700) / ROW) + 2 * BLOCK);
     const [row, column] = this.place, drawn = [from, to, row < from || row >= to ? row : -1];
     if (String(this.drawn_) === String(drawn)) return;
     this.drawn_ = drawn;
@@ -461,6 +463,7 @@ class ReportPage {
     put(this.opened, breaking(brief(this.name(c), 120)));
     for (const [button, at] of [[this.back, 0], [this.on, this.rows.length - 1]]) button.setAttribute("aria-disabled", String(this.rows[at] === i));
     put(this.showing);
+    this.printing.hidden = !packed;
     if (!this.dialog.open) this.dialog.showModal();
     if (packed) {
       const page = (await unzipped(this.traces.page)).replace("@DATA@", () => packed);

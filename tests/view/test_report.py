@@ -223,6 +223,27 @@ def test_the_bar_above_a_run_keeps_the_keyboard(browser: Browser, page: str) -> 
     browser.wait("return !document.querySelector('dialog').open")
 
 
+def test_a_run_is_printed_by_its_own_button(browser: Browser, page: str) -> None:
+    """The print of a report lay below a part of the run that was open above it."""
+    browser.open(page)
+    browser.click(".line .cell")
+    frame = browser.wait("return document.querySelector('dialog iframe')")
+    browser.driver.switch_to.frame(frame)
+    browser.wait("return document.querySelector('.detail')")
+    browser.run("window.print = () => { window.printed = true; }")
+    browser.driver.switch_to.default_content()
+    press(browser, "print")
+    browser.driver.switch_to.frame(frame)
+    browser.wait("return window.printed")
+    browser.driver.switch_to.default_content()
+    browser.on_paper()
+    assert browser.run("return document.querySelector('dialog').getClientRects().length") == 0
+    browser.open(page)
+    browser.click(".line .cell", 1)
+    browser.wait("return document.querySelector('dialog pre')")
+    assert "print" not in browser.texts("dialog button:not([hidden])")
+
+
 def test_every_answer_is_reached_with_the_keyboard(browser: Browser) -> None:
     """The Tab key came to the eleventh question: the next one was drawn anew, and the focus lost."""
     browser.open(report_page(made_up(3, 300)))
