@@ -371,7 +371,7 @@ class Page {
       h("div", {class: "row numbers"}, plainOnes, cached ? h("div", {class: "soft small"}, `${count(cached)} prompt tokens from the cache`) : null,
         lost ? h("div", {class: "soft small"}, `${count(lost)} tokens beside these were lost with a process that was killed; limits count them`) : null),
       tokens(spend.total) === tokens(spend.serial) ? h("p", {class: "soft small"}, "Nothing ran side by side: all that was paid was waited for.")
-        : h("p", {class: "soft small legend"}, bars.length ? h("i", {class: "swatch serial"}) : null, "waited for: the longest path (in brackets)", bars.length ? h("i", {class: "swatch total"}) : "; ", "paid: all branches")));
+        : h("p", {class: "soft small legend"}, h("span", {}, bars.length ? h("i", {class: "swatch serial"}) : null, "waited for: the longest path (in brackets)"), h("span", {}, bars.length ? h("i", {class: "swatch total"}) : null, "paid: all branches"))));
   }
 
   tools() {
