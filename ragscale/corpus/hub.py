@@ -12,6 +12,7 @@ from ragscale.corpus.record import Place
 from ragscale.corpus.rows import Columns, Row
 from ragscale.errors import CorpusError, MissingDependency
 from ragscale.extras import pip_install
+from ragscale.paths import expanded
 
 __all__ = ["PREFIX", "DatasetName", "dataset_rows"]
 
@@ -107,7 +108,7 @@ def _quiet() -> Iterator[None]:
 def _load(wanted: DatasetName, text: str) -> Any:
     import datasets
 
-    folder = Path(wanted.name).expanduser()
+    folder = expanded(wanted.name)
     try:
         if (folder / "dataset_dict.json").is_file():
             return datasets.load_from_disk(str(folder))[wanted.split]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ragscale.errors import InvalidInput, ModelFileError
+from ragscale.paths import expanded
 from ragscale.weights import pinned
 
 __all__ = ["TokenCounter"]
@@ -77,7 +78,7 @@ class TokenCounter:
 
 
 def _file(model: str, name: str) -> Path | None:
-    folder = pinned.path("embedder") if model in _DEFAULTS else Path(model).expanduser()
+    folder = pinned.path("embedder") if model in _DEFAULTS else expanded(model)
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
     from huggingface_hub import hf_hub_download

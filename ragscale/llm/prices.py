@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ragscale.arguments import whole
 from ragscale.errors import InvalidInput
+from ragscale.arguments import whole
+from ragscale.paths import expanded
 from ragscale.types import Usage
 
 __all__ = ["Price", "Prices", "price_of", "read_prices"]
@@ -185,7 +186,7 @@ def read_prices(given: str | Path | Price | Mapping[str, Any] | None) -> Prices:
             return {"*": price}
     where = ""
     if isinstance(given, str | Path):
-        given, where = _table(Path(given).expanduser()), f"{given}: "
+        given, where = _table(expanded(given)), f"{given}: "
     if not isinstance(given, Mapping):
         raise InvalidInput(f"prices={given!r} are no prices", _FORMS)
     return {str(name): _price(f"{where}{name!r}", fields) for name, fields in given.items()}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from ragscale.errors import InvalidInput
+from ragscale.paths import expanded
 
 if TYPE_CHECKING:
     from ragscale.llm.base import LLM
@@ -161,7 +162,7 @@ def named(spec: str) -> tuple[str, str]:
         return Path(rest or pinned.MODELS["llm"].entry).stem, "llama.cpp" if kind == "embedded" else kind
     address = (rest if kind in ("vllm", "openai", *PROVIDERS) else spec.strip()).partition("?")[0]
     if kind == "vllm":
-        path = Path(address).expanduser()
+        path = expanded(address)
         return (path.absolute().name if path.is_dir() else address), ""
     return (address.partition("#")[2] if "://" in address else address), ""
 

@@ -27,6 +27,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from ragscale.errors import CallMissing, CallStoreError, InvalidInput, RagscaleError
 from ragscale.llm.base import LLM, Capabilities, Generation, Score, fields_of, runtime
 from ragscale.llm.memo import Memo
+from ragscale.paths import expanded
 from ragscale.types import Message, Tool
 
 try:
@@ -76,7 +77,7 @@ class StoredLLM:
     """
 
     def __init__(self, path: str | Path, model: LLM | None = None, *, file: CallFile | None = None) -> None:
-        self.path = Path(path).expanduser()
+        self.path = expanded(path)
         self.model = model
         self._file = file or CallFile(self.path, new=model is not None)
         self._facts: dict[str, Any] | None = self._file.only() if model is None else None

@@ -9,7 +9,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from ragscale.endpoint import replies
@@ -18,6 +17,7 @@ from ragscale.errors import InvalidInput, ModelError
 from ragscale.llm.continuing import adapt, is_open
 from ragscale.llm.notations import opens
 from ragscale.llm.special import of_tokenizer
+from ragscale.paths import expanded
 from ragscale.types import Message, Tool
 
 __all__ = [
@@ -266,7 +266,7 @@ def local_tokenizer(name: str) -> LocalTokenizer:
     """
     from tokenizers import Tokenizer as Fast
 
-    path = Path(name).expanduser()
+    path = expanded(name)
     path = path / "tokenizer.json" if path.is_dir() else path
     try:
         tokenizer = Fast.from_file(str(path)) if path.is_file() else Fast.from_pretrained(name)

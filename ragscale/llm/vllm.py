@@ -16,6 +16,7 @@ from ragscale.endpoint.transport import Transport, UnreachableError
 from ragscale.errors import EndpointError, InvalidInput, MissingDependency, ModelError, ModelFileError
 from ragscale.llm.process import ServerProcess
 from ragscale.llm.shared import Servers, Sharing
+from ragscale.paths import expanded
 
 __all__ = ["VllmLLM"]
 
@@ -119,7 +120,7 @@ class _Key:
 
 def _located(model: str) -> tuple[str, str]:
     """The model as vLLM takes it, and the name that requests carry."""
-    path = Path(model).expanduser()
+    path = expanded(model)
     if path.is_dir():
         return str(path.absolute()), path.absolute().name
     if model.startswith((".", "/", "~")):

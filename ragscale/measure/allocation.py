@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragscale.arguments import whole
 from ragscale.errors import InvalidInput
 from ragscale.measure.questions import Question
 from ragscale.measure.run import Run
@@ -25,6 +24,8 @@ from ragscale.measure.statistics import Comparison, Interval, compare, holm, int
 from ragscale.measure.statistics.arrays import core
 from ragscale.modes.auto.features import FEATURES, features
 from ragscale.modes.auto.policy import Action, CellOf, Fitted, Gain, Policy, RegressionTree, within_auto
+from ragscale.arguments import whole
+from ragscale.paths import expanded
 from ragscale.words import counted
 
 __all__ = ["LEAST", "Allocation", "fit"]
@@ -51,7 +52,7 @@ class Allocation:
 
     def save(self, path: str | Path) -> Path:
         """Write the policy, for ``auto(policy=...)``; its path. Raises `InvalidInput` where it cannot be written."""
-        if Path(path).expanduser().is_dir():
+        if expanded(path).is_dir():
             raise InvalidInput(f"{str(path)!r} is a folder", "Give the policy's file, as in policy.json.")
         return self.policy.save(path)
 

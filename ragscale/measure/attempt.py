@@ -21,6 +21,7 @@ from ragscale.measure.cell import Cell
 from ragscale.measure.questions import Question
 from ragscale.measure.scoring import recall, score
 from ragscale.measure.store import Row
+from ragscale.paths import expanded
 
 __all__ = ["attempt", "code_mark"]
 
@@ -101,7 +102,7 @@ def _templates(mode: modes.Mode) -> list[Path]:
     values = [getattr(mode, field.name) for field in fields(mode)]
     own = getattr(mode, "prompts", "")
     inner = [path for value in values if isinstance(value, modes.Mode) for path in _templates(value)]
-    return [*([Path(own).expanduser()] if own else []), *inner]
+    return [*([expanded(own)] if own else []), *inner]
 
 
 def _sources(mode: modes.Mode) -> set[Path]:

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from ragscale.arguments import flag, listed
 from ragscale.corpus.record import Place
 from ragscale.errors import InvalidInput
 from ragscale.language.answers import NORMALISATIONS, Normalisation, normal_answer
@@ -27,6 +26,8 @@ from ragscale.measure.shapes import (
     truth_of,
     whole,
 )
+from ragscale.arguments import flag, listed
+from ragscale.paths import expanded
 
 __all__ = [
     "LEFT_OUT",
@@ -136,7 +137,7 @@ def load_questions(
     Raises:
         InvalidInput: The file is absent, empty, not UTF-8, or has a row that is not a question, with file and line.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     named = columns if isinstance(columns, QuestionColumns) else _columns(columns or {})
     found: dict[str, Question] = {}
     first: dict[str, Place] = {}

@@ -28,6 +28,7 @@ from ragscale.index.storage.durable import sync
 from ragscale.measure.cell import Cell
 from ragscale.measure.questions import Question, load_questions
 from ragscale.measure.racing import Drop
+from ragscale.paths import expanded
 from ragscale.types import Spend
 
 __all__ = ["VERSION", "Row", "Store"]
@@ -181,7 +182,7 @@ class Store:
     folder: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", self.folder.expanduser())
+        object.__setattr__(self, "folder", expanded(self.folder))
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ragscale.arguments import nearest
 from ragscale.errors import InvalidInput
+from ragscale.arguments import nearest
+from ragscale.paths import expanded
 from ragscale.prompts.instructions import INSTRUCTIONS, PLACEHOLDER
 
 __all__ = ["Sections", "load", "published", "without_effect"]
@@ -87,7 +88,7 @@ def load(path: str | Path) -> Sections:
             those that docs/prompts.md lists; the message names file, key and remedy.
     """
     try:
-        path = Path(path).expanduser()
+        path = expanded(path)
         changed = path.stat()
         return _load(path, changed.st_mtime_ns, changed.st_size)
     except InvalidInput:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ragscale.errors import ModelFileError
+from ragscale.paths import expanded
 
 __all__ = ["gguf_file", "metadata", "unreadable", "without_weights"]
 
@@ -26,7 +27,7 @@ def gguf_file(path: str | os.PathLike[str]) -> Path:
     Raises:
         ModelFileError: It is absent, or not a GGUF file.
     """
-    given = Path(path).expanduser()
+    given = expanded(path)
     try:
         with given.open("rb") as file:
             magic = file.read(4)

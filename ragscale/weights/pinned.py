@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ragscale.errors import InvalidInput, ModelFileError
+from ragscale.paths import expanded
 from ragscale.words import counted
 
 __all__ = [
@@ -128,7 +129,7 @@ def cache_dir() -> Path:
     """The folder of all model files: ``$RAGSCALE_CACHE``, or the user's cache folder; it may not exist yet."""
     chosen = os.environ.get("RAGSCALE_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("ragscale"))

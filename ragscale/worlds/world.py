@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ragscale.errors import InvalidInput, RagscaleError
+from ragscale.paths import expanded
 from ragscale.version import __version__
 
 __all__ = ["CARD", "CORPUS", "QUESTIONS", "World", "check_seed", "within"]
@@ -58,7 +59,7 @@ class World:
             InvalidInput: The folder holds something.
             RagscaleError: It cannot be written.
         """
-        folder = Path(out).expanduser()
+        folder = expanded(out)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):

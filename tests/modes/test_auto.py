@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -311,6 +312,12 @@ def broken(**changes: Any) -> bytes:
     return json.dumps({**json.loads(POLICY.read_bytes()), **changes}).encode()
 
 
+def grown(**changes: Any) -> bytes:
+    data = json.loads(POLICY.read_bytes())
+    data["actions"][0] |= changes
+    return json.dumps(data).encode()
+
+
 def treed(**changes: Any) -> bytes:
     data = json.loads(POLICY.read_bytes())
     data["actions"][0]["gain"]["trees"][0] |= changes
@@ -347,6 +354,10 @@ HOSTILE = {
     "a shorter array": (treed(value=[0.0]), "different lengths"),
     "a threshold of NaN": (treed(threshold=[float("nan"), 0.0, 0.0]), "threshold"),
     "an infinite value": (treed(value=[0.0, 0.0, float("inf")]), "value"),
+    "a value beyond what sums hold": (treed(value=[0.0, 0.0, 1e308]), "value"),
+    "a gain beyond it": (grown(gain={"base": -1e300, "trees": []}), "base"),
+    "tokens beyond it": (grown(tokens=1e300), "tokens"),
+    "a price beyond it": (broken(price=1e300), "price"),
     "no nodes": (treed(feature=[], threshold=[], left=[], right=[], value=[]), "feature"),
     "a huge tree": (treed(**{name: [0] * 300 for name in ("feature", "left", "right")}), "feature"),
     "a huge file": (POLICY.read_bytes() + b" " * (4 << 20), "bytes"),
@@ -370,11 +381,18 @@ def test_too_many_trees_are_refused(tmp_path: Path) -> None:
         Auto(policy=str(path))
 
 
-def test_a_missing_file_is_named() -> None:
-    with pytest.raises(InvalidInput, match=r"policy='/nowhere/p.json' cannot be read"):
-        get("auto(policy='/nowhere/p.json')")
-    with pytest.raises(InvalidInput, match="cannot be written"):
-        policy().save("/nowhere/p.json")
+@pytest.mark.parametrize("path", ["/nowhere/p.json", "~nosuchuser/p.json", "a\0b"])
+def test_a_file_that_cannot_be_read_is_named(path: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(f"policy={path!r} cannot be read")):
+        get(f"auto(policy={path!r})")
+
+
+def test_a_policy_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    for path in ("/nowhere/p.json", tmp_path / "folder"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        with pytest.raises(InvalidInput, match="cannot be written"):
+            policy().save(path)
+    assert [*tmp_path.iterdir()] == [tmp_path / "folder"]
 
 
 def test_ask_takes_it_by_its_text(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ragscale.errors import InvalidInput, MissingDependency, ModelError, ModelFileError
+from ragscale.paths import expanded
 from ragscale.weights import pinned
 
 __all__ = ["PREFIX", "device", "drawn_weights", "is_endpoint", "load", "locate", "units"]
@@ -57,7 +58,7 @@ def locate(name: str, recorded: str | None = None, *, role: str, remedy: str = "
         InvalidInput: The name is neither a folder nor a hub name.
         ModelFileError: No such folder, no safetensors weights, damaged, or the hub did not deliver.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         return folder, _content_hash(folder)
     if folder.is_absolute() or name.startswith((".", "~")) or (recorded or "").startswith(LOCAL):

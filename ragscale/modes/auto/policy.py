@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ragscale.budget import Budget
 from ragscale.errors import InvalidInput
 from ragscale.modes.auto.features import FEATURES
+from ragscale.paths import expanded
 
 __all__ = [
     "FORMAT",
@@ -44,6 +45,9 @@ _AGAIN = "Write it anew: ragscale fit RUN --out policy.json."
 _LIMITS = {field.name for field in fields(Budget)}
 
 Amount = Annotated[float, Field(ge=0)]
+_MOST = 1e9
+"""Largest number that a gate reckons with: sums of such are numbers, too."""
+Number = Annotated[float, Field(ge=-_MOST, le=_MOST)]
 
 
 class _Part(BaseModel):
@@ -62,7 +66,7 @@ class RegressionTree(_Part):
     left: list[int]
     """-1 in a leaf."""
     right: list[int]
-    value: list[float]
+    value: list[Number]
     """Of a leaf."""
 
     @model_validator(mode="after")
@@ -88,7 +92,7 @@ class RegressionTree(_Part):
 class Gain(_Part):
     """Expected gain of going on: F1 of the further mode less that of the first answer, by boosted trees."""
 
-    base: float
+    base: Number
     trees: Annotated[list[RegressionTree], Field(max_length=1_000)]
 
     def __call__(self, features: Mapping[str, float]) -> float:
@@ -118,7 +122,7 @@ class CellOf(_Part):
 class Action(CellOf):
     """A mode to go on with."""
 
-    tokens: Amount
+    tokens: Annotated[Amount, Field(le=_MOST)]
     """Its mean tokens in the run."""
     gain: Gain
 
@@ -148,7 +152,7 @@ class Policy(_Part):
     """The mode of the first answer."""
     actions: Annotated[list[Action], Field(max_length=100)]
     """Ways to go on."""
-    price: Amount
+    price: Annotated[Amount, Field(le=_MOST)]
     """F1 that 1,000 tokens must be worth."""
     fixed: CellOf
     """The best fixed mode, which runs alone where the gate is not used."""
@@ -166,14 +170,15 @@ class Policy(_Part):
             InvalidInput: The file cannot be read, is no policy, is damaged, is of another version, or has other
                 features than this version of ragscale.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         try:
             size = path.stat().st_size
             if size > _LARGEST:
                 raise InvalidInput(f"{path}: {size:,} bytes, a policy has at most {_LARGEST:,}", _AGAIN)
             data = path.read_bytes()
-        except OSError as error:
-            raise InvalidInput(f"policy={str(path)!r} cannot be read ({error.strerror or error})", _AGAIN) from error
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise InvalidInput(f"policy={str(path)!r} cannot be read ({why})", _AGAIN) from error
         try:
             head = json.loads(data)
             if not isinstance(head, dict) or head.get("format") != FORMAT:
@@ -199,12 +204,13 @@ class Policy(_Part):
         Raises:
             InvalidInput: It cannot be written.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         part = path.with_name(f"{path.name}.part")
         try:
             part.write_text(f"{self.model_dump_json()}\n", encoding="utf-8")
             part.replace(path)
         except OSError as error:
+            part.unlink(missing_ok=True)
             raise InvalidInput(
                 f"{path}: cannot be written ({error.strerror or error})", "Give another file."
             ) from error
