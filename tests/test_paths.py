@@ -14,6 +14,7 @@ from ragscale.errors import RagscaleError
 from ragscale.measure import load_questions
 from ragscale.modes import get
 from ragscale.paths import expanded
+from ragscale.prompts import templates
 
 
 def test_the_home_is_that_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_the_home_is_that_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path:
         load_questions,
         rs.Run,
         lambda path: get(f"auto(policy={path!r})"),
-        lambda path: get(f"once(prompts='{path}.toml')").prompting,
+        templates.load,
         lambda path: llm.load(f"embedded:{path}.gguf"),
         lambda path: llm.load(f"openvino:{path}.gguf"),
         lambda path: llm.load(f"vllm:{path}"),

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ragscale.errors import InvalidInput
 from ragscale.arguments import whole
+from ragscale.errors import InvalidInput
 from ragscale.paths import expanded
 from ragscale.types import Usage
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ragscale.arguments import whole
 from ragscale.errors import InvalidInput
 from ragscale.measure.questions import Question
 from ragscale.measure.run import Run
@@ -24,7 +25,6 @@ from ragscale.measure.statistics import Comparison, Interval, compare, holm, int
 from ragscale.measure.statistics.arrays import core
 from ragscale.modes.auto.features import FEATURES, features
 from ragscale.modes.auto.policy import Action, CellOf, Fitted, Gain, Policy, RegressionTree, within_auto
-from ragscale.arguments import whole
 from ragscale.paths import expanded
 from ragscale.words import counted
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from ragscale.arguments import flag, listed
 from ragscale.corpus.record import Place
 from ragscale.errors import InvalidInput
 from ragscale.language.answers import NORMALISATIONS, Normalisation, normal_answer
@@ -26,7 +27,6 @@ from ragscale.measure.shapes import (
     truth_of,
     whole,
 )
-from ragscale.arguments import flag, listed
 from ragscale.paths import expanded
 
 __all__ = [

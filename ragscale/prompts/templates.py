@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ragscale.errors import InvalidInput
 from ragscale.arguments import nearest
+from ragscale.errors import InvalidInput
 from ragscale.paths import expanded
 from ragscale.prompts.instructions import INSTRUCTIONS, PLACEHOLDER
 
