@@ -56,6 +56,7 @@ __all__ = [
     "Where",
     "Yes",
     "amounts",
+    "as_measured",
     "budget_of",
     "consent",
     "one_amount",
@@ -154,7 +155,8 @@ def amounts(name: str, text: str, kind: type[int] | type[float] = int) -> list[A
         number = Fraction(match[1]) * _SCALES[match[2]] if match else None  # a float is not exact
         if number is None or (kind is int and number.denominator > 1):
             raise InvalidInput(
-                f"--{name.replace('_', '-')} {item!r} is not {wanted}", "Give it as in 4000, 4k or 0.5m."
+                f"--{name.replace('_', '-')} {item!r} is not {wanted}",
+                "Give it as in 0,1,2." if name == "seed" else "Give it as in 4000, 4k or 0.5m.",
             )
         found[kind(number)] = None
     return list(found)
@@ -326,6 +328,14 @@ def print_json(value: Any) -> None:
 def planned_cost(seconds: float | None, usd: float | None) -> list[str]:
     """Minutes and dollars of a plan, as its table shows them: a dash for what is not known."""
     return ["-" if seconds is None else f"{seconds / 60:,.1f}", "-" if usd is None else dollars(usd)]
+
+
+def as_measured(concurrency: int) -> str:
+    """Words on minutes that come from a run, whose rows do not say how many questions were in flight."""
+    return (
+        f"Minutes are for --concurrency {concurrency}, by seconds measured at the concurrency of the run: "
+        "an upper bound where that was higher, a lower bound where it was lower."
+    )
 
 
 def consent(usd: float | None, most: float | None, *, yes: bool) -> None:

@@ -22,6 +22,7 @@ from ragscale.cli.common import (
     SerialTokens,
     Tokens,
     Usd,
+    as_measured,
     planned_cost,
     print_json,
 )
@@ -133,6 +134,8 @@ def plan(
     _show(rows, costly=asked)
     if ran := [row["mode"] for row in rows if row["basis"] == "rows"]:
         typer.echo(f"As the questions that were asked before: {', '.join(ran)}.", err=True)
+    if speed is None and any(row["all"]["seconds"] is not None for row in rows):
+        typer.echo(as_measured(concurrency), err=True)
     _tell_what_fits(rows, costs, room)
     if asked and price is None and all(row["all"]["usd"] is None for row in rows):
         typer.echo("Dollars are unknown: the model has no listed price. Give --prices.", err=True)

@@ -35,6 +35,7 @@ from ragscale.cli.common import (
     Where,
     Yes,
     amounts,
+    as_measured,
     budget_of,
     consent,
     open_agent,
@@ -308,7 +309,7 @@ def _measure(
         if dry_run or max_cost is not None:
             planned = measure.dry_run(agent, loaded, chosen, out, race=race, baseline=baseline, **options)
             if dry_run:
-                _show_plan(planned, as_json)
+                _show_plan(planned, at_once, as_json)
                 return
             consent(total(planned).usd, max_cost, yes=yes)
         with _progress(errors, bars) as progress:
@@ -335,7 +336,7 @@ def _measure(
         raise typer.Exit(1)
 
 
-def _show_plan(planned: list[Planned], as_json: bool) -> None:
+def _show_plan(planned: list[Planned], concurrency: int, as_json: bool) -> None:
     """A row a cell, and all of them together."""
     from dataclasses import asdict
 
@@ -366,6 +367,8 @@ def _show_plan(planned: list[Planned], as_json: bool) -> None:
     }  # fmt: skip
     bases = "; ".join(words for basis, words in told.items() if any(cell.basis == basis for cell in planned))
     typer.echo(f"{bases[0].upper()}{bases[1:]}; calls that cells share are paid once.", err=True)
+    if any(cell.all.seconds is not None for cell in planned):
+        typer.echo(as_measured(concurrency), err=True)
 
 
 def _warn(errors: Console, reports: dict[str, ModeReport]) -> None:

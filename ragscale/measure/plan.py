@@ -79,7 +79,8 @@ def plan(
         price: Of the model; None where it is unknown, so that dollars are too, unless `means` has them.
         speed: Tokens a second of one question. Default: cells in `means` take the seconds that they took, others go at
             the speed of all of these, by the tokens that were paid; without any, seconds are unknown.
-        concurrency: Questions in flight.
+        concurrency: Questions in flight. Seconds in `means` were measured with others in flight, and are not corrected:
+            sums of them are an upper bound where those were more, a lower bound where they were fewer.
         means: Of questions that were asked before, by the key of their cell.
 
     Raises:

@@ -244,8 +244,23 @@ class TestOfARun:
         assert chain["each"]["usd"] == row["usd"] == pytest.approx((row["prompt_tokens"] or 0) * 1e-6, rel=0.5)
         assert chain["least"]["tokens"] > chain["expected"]["tokens"], "the least is by the mode's own sizing"
         result = CliRunner().invoke(app, ["plan", "chain(steps=1),once", "--tokens", "4k", "--run", run])
-        assert result.stderr == "As the questions that were asked before: chain(steps=1).\n"
+        assert result.stderr.startswith("As the questions that were asked before: chain(steps=1).\n")
         assert f"{chain['expected']['tokens']:,}" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            ([], "--concurrency 1,"), (["--concurrency", "16"], "--concurrency 16,"), (["--speed", "10"], None),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("mode", ["chain(steps=1)", "once"])
+    def test_minutes_by_a_run_say_what_they_are_worth(
+        self, run: str, mode: str, options: list[str], told: str | None
+    ) -> None:
+        result = CliRunner().invoke(app, ["plan", mode, "--tokens", "4k", "--run", run, *options])
+        said = f"Minutes are for {told} by seconds measured at the concurrency of the run: an upper bound"
+        assert (said in result.stderr) == (told is not None)
+        assert "Minutes are" in result.stderr or told is None
 
     @pytest.mark.parametrize(
         ("prices", "times"),

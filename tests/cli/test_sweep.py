@@ -64,6 +64,12 @@ def test_what_is_no_amount(text: str) -> None:
         amounts("serial_tokens", text)
 
 
+@pytest.mark.parametrize("text", ["-1,x", "0,", "1.5", "many"])
+def test_what_is_no_seed(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"--seed '.*' is not a whole number\. Give it as in 0,1,2\.$"):
+        amounts("seed", text)
+
+
 @pytest.mark.parametrize("text", ["4,000", "16,000", "4,500", "1,000,000", "2000,16,000", "12,345"])
 def test_a_comma_within_a_number_is_no_two_limits(text: str) -> None:
     with pytest.raises(
@@ -172,7 +178,12 @@ def test_a_dry_run_spends_nothing(world: tuple[str, str], tmp_path: Path, model:
     assert after["total"]["seconds"] is not None
     table = invoke(*words, "--dry-run")
     assert [line.split()[0] for line in table.stdout.splitlines() if line.startswith(("once", "all"))][-1] == "all"
-    assert table.stderr == "As the questions that a cell was asked before; calls that cells share are paid once.\n"
+    assert table.stderr == (
+        "As the questions that a cell was asked before; calls that cells share are paid once.\n"
+        "Minutes are for --concurrency 2, by seconds measured at the concurrency of the run: an upper bound where that "
+        "was higher, a lower bound where it was lower.\n"
+    )
+    assert "Minutes" not in invoke(*words[:-3], f"{tmp_path}/new", "--dry-run").stderr, "unknown"
     wider = invoke(*words[:4], "chain(steps=1),direct", *words[5:], "--dry-run")
     assert wider.stderr.startswith(
         "By the modes' own sizing, for a model that always finds more to ask (short passages "
