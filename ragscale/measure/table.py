@@ -43,9 +43,9 @@ class ModeReport:
     seconds: float
     """Time inside model calls and retrievals along the critical path; grows with the questions in flight."""
     em_se: float | None
-    """Standard error of `em`; None for fewer than two questions."""
+    """Standard error of `em`; None for fewer than two questions. 0 where all scores are equal, which proves nothing."""
     f1_se: float | None
-    """Standard error of `f1`; None for fewer than two questions."""
+    """Standard error of `f1`, likewise."""
     failed: int
     """Questions whose run failed: resuming the run tries them again."""
     cut_short: int
@@ -190,4 +190,6 @@ def _standard_error(values: Sequence[float]) -> float | None:
 def _percent(mean: float | None, error: float | None) -> str:
     if mean is None:
         return "-"
-    return f"{100 * mean:.1f}" + (f" ±{100 * error:.0f}" if error is not None else "")
+    if not error:  # equal scores have a standard error of 0, which would look like certainty
+        return f"{100 * mean:.1f}"
+    return f"{100 * mean:.1f} ±" + ("<1" if error < 0.005 else f"{100 * error:.0f}")

@@ -81,9 +81,9 @@ def test_recall_in_full_is_told_by_the_number_of_gold_passages() -> None:
 def test_the_table_counts_what_was_cut_and_failed_and_copes_without_gold() -> None:
     reports = {"chain": summarise(ROWS), "tree(expand=2)": summarise([row(1, 1, None, Spend(), Spend())] * 3)}
     for width, chain, tree in (
-        (100, "33.3 ±33 50.0 ±29 75.0 507 327 1.0 2.7 2.0 2.3 1 1", "100.0 ±0 100.0 ±0 - 0 0 0.0 0.0 0.0 0.0 0 0"),
-        (80, "33.3 ±33 50.0 ±29 75.0 507 327 1.0 1 1", "100.0 ±0 100.0 ±0 - 0 0 0.0 0 0"),
-        (60, "33.3 ±33 50.0 ±29 507 1 1", "100.0 ±0 100.0 ±0 0 0 0"),
+        (100, "33.3 ±33 50.0 ±29 75.0 507 327 1.0 2.7 2.0 2.3 1 1", "100.0 100.0 - 0 0 0.0 0.0 0.0 0.0 0 0"),
+        (80, "33.3 ±33 50.0 ±29 75.0 507 327 1.0 1 1", "100.0 100.0 - 0 0 0.0 0 0"),
+        (60, "33.3 ±33 50.0 ±29 507 1 1", "100.0 100.0 0 0 0"),
     ):
         shown = Console(width=width)
         with shown.capture() as text:
@@ -92,6 +92,21 @@ def test_the_table_counts_what_was_cut_and_failed_and_copes_without_gold() -> No
         assert f"chain {chain}" in lines
         assert f"tree(expand=2) {tree}" in lines
     assert lines[-1] == "No room for: gold, serial, rounds, queries, calls, s."
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ([1.0], "100.0"), ([1.0] * 2, "100.0"), ([0.0] * 30, "0.0"), ([0.1] * 3, "10.0"), ([0.0, 1.0], "50.0 ±50"),
+        ([1.0, 0.0] * 5_000, "50.0 ±1"), ([1.0, 0.0] * 10_000, "50.0 ±<1"),
+    ],
+)  # fmt: skip
+def test_no_score_has_an_error_of_zero(scores: list[float], told: str) -> None:
+    shown = Console(width=120)
+    with shown.capture() as text:
+        shown.print(table({"once": summarise([row(one, one, None, Spend(), Spend()) for one in scores])}))
+    [line] = [line for line in text.get().splitlines() if line.startswith("once")]
+    assert " ".join(line.split()).startswith(f"once {told} {told} - ")
 
 
 def test_the_table_tells_how_many_questions_where_cells_differ() -> None:
