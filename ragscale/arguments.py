@@ -13,25 +13,29 @@ from ragscale.errors import InvalidInput
 __all__ = ["flag", "listed", "named_columns", "nearest", "present_as", "refuse_options", "share", "whole"]
 
 
-def listed(name: str, given: Iterable[Any], kind: type | tuple[type, ...] = object) -> list[Any]:
+def listed(
+    name: str, given: Iterable[Any], kind: type | tuple[type, ...] = object, *, remedy: str | None = None
+) -> list[Any]:
     """The items of an argument that is a list.
 
     Args:
         name: Name of the argument, for the error.
         given: The argument.
         kind: Type of each item.
+        remedy: For the error, where "a list of" and the name are no words.
 
     Raises:
         InvalidInput: It is one text, which would be taken letter by letter, or not a list, or an item is of another
             type.
     """
+    remedy = remedy or f"Give a list of {name}."
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         what = "one string" if isinstance(given, str | bytes) else "no list"
-        raise InvalidInput(f"{name} is {what} ({given!r})", f"Give a list of {name}.")
+        raise InvalidInput(f"{name} is {what} ({given!r})", remedy)
     items = list(given)
     for item in items:
         if not isinstance(item, kind):
-            raise InvalidInput(f"{name} holds {item!r}, which is no text", f"Give a list of {name}.")
+            raise InvalidInput(f"{name} holds {item!r}, which is no text", remedy)
     return items
 
 

@@ -76,8 +76,8 @@ class Question:
     """Other names of each of the `answers`, in their order, where all are wanted; empty where none has another."""
 
     def __post_init__(self) -> None:
-        for name in ("answers", "supporting"):
-            object.__setattr__(self, name, tuple(listed(name, getattr(self, name), str)))
+        for name, remedy in (("answers", None), ("supporting", "Give a list of gold passages.")):
+            object.__setattr__(self, name, tuple(listed(name, getattr(self, name), str, remedy=remedy)))
         others = tuple(tuple(listed("aliases", group, str)) for group in listed("aliases", self.aliases))
         object.__setattr__(self, "aliases", others if any(others) else ())
         if self.aliases and (not self.all_answers or len(self.aliases) != len(self.answers)):

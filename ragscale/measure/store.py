@@ -26,7 +26,7 @@ from ragscale.answer import AnswerSpend
 from ragscale.errors import InvalidInput, RagscaleError
 from ragscale.index.storage.durable import sync
 from ragscale.measure.cell import Cell
-from ragscale.measure.questions import Question, load_questions
+from ragscale.measure.questions import LEFT_OUT, Question, load_questions
 from ragscale.measure.racing import Drop
 from ragscale.paths import expanded
 from ragscale.types import Spend
@@ -356,7 +356,7 @@ class Store:
         """Add those that are new to the run.
 
         Raises:
-            InvalidInput: One has the id of another question.
+            InvalidInput: One has the id of another question, or the texts of the run were left out.
         """
         lines = [json.dumps(question.to_row(), ensure_ascii=True) for question in self._joined(questions)]
         _write(self.folder / QUESTIONS_FILE, "".join(f"{line}\n" for line in lines))
@@ -364,7 +364,13 @@ class Store:
     def _joined(self, questions: Iterable[Question]) -> Iterable[Question]:
         """The questions of the run, then those that are new to it."""
         known = self.questions()
+        textless = any(one.question == LEFT_OUT for one in known.values())
         for question in questions:
+            if textless and question.question != LEFT_OUT:
+                raise InvalidInput(
+                    f"{self.folder}: the texts were left out when this run was kept, so it cannot be extended",
+                    "Give another --out, or the folder that it was kept from.",
+                )
             there = known.setdefault(question.id, question)
             if there != question:
                 names = [field.name for field in fields(Question)]

@@ -44,7 +44,10 @@ def make(
     Raises:
         InvalidInput: A value out of range or of another type, or one twice.
     """
-    depth, breadth = listed("depth", depth), listed("breadth", breadth)
+    depth, breadth = (
+        listed(name, given, remedy=f"Give a list, as in {name}=[1, 2].")
+        for name, given in (("depth", depth), ("breadth", breadth))
+    )
     for name, values in (("depth", depth), ("breadth", breadth)):
         for value in values:
             within(name, value, MOST)

@@ -103,8 +103,11 @@ async def test_a_run_with_texts_is_extended_one_without_is_not(
     after = {row["id"]: row["wall_seconds"] for row in longer.rows().to_pylist() if row["cell"] == "once"}
     assert {id: after[id] for id in before} == before, "not asked again"
     run.keep(tmp_path / "published", texts=False)
-    with pytest.raises(InvalidInput, match="a run with another question"):
-        await asweep(make_agent(), questions, ["once"], tmp_path / "published")
+    for asked in (questions, questions[:2], questions[2:]):  # known ones, or new ones alone
+        with pytest.raises(
+            InvalidInput, match="the texts were left out when this run was kept, so it cannot be extended"
+        ):
+            await asweep(make_agent(), asked, ["once"], tmp_path / "published")
     assert json.loads((tmp_path / "published" / "config.json").read_text()) == json.loads(
         (run.folder / "config.json").read_text()
     )
