@@ -56,6 +56,30 @@ def test_the_answer_says_what_to_use_and_where_less_will_do(large: Report) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (0, " has the same scores on all 40 questions: at most 7 % of further questions like these would get different "
+            "ones (95 % certain)."),
+        (1, " has .88 [.74, .95], which is not shown to be worse."),
+        (20, ""),
+    ],
+)  # fmt: skip
+def test_a_level_by_what_was_spent_names_what_is_cheaper_and_may_be_as_good(
+    wrong: int, told: str, tmp_path: Path
+) -> None:
+    right = [1.0] * 36 + [0.0] * 4
+    once = [0.0] * wrong + right[wrong:]
+    cells = [
+        Made("once", once, 400, budget=TOKENS), Made("iter-retgen", right, 1000, budget=TOKENS),
+        Made("chain", right, 1100, budget=TOKENS),
+    ]  # fmt: skip
+    serial = write(tmp_path / "run", questions(40), cells).report()["answer"][-1]
+    assert serial.startswith("At equal serial cost: at about 1,000 to 1,100 tokens one after another ")
+    cheaper = " At 40 % of its tokens one after another `once`"
+    assert serial.endswith(f"{cheaper}{told}") if told else cheaper not in serial
+
+
 def test_the_figures_of_a_large_run(large: Report) -> None:
     (level,) = large["equal"][0]["levels"]
     keys = [cell["key"] for cell in large["cells"]]

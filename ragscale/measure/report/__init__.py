@@ -82,10 +82,10 @@ def report(
     if not words:
         words = [
             *told,
-            *(one.words for one in advice),
+            *(f"{one.words}{answer.below(found, one, data, pairs)}" for one in advice),
             *([" ".join(depends.sentences)] if depends.sentences else []),
             *answer.steps(found, advice, pairs),
-            *_serial(found, levels, main, data),
+            *_serial(found, levels, main, data, pairs),
             *_seeds(found, head.chosen),
             *answer.failures(found),
         ]
@@ -139,7 +139,7 @@ def _main(found: Measured) -> Axis:
 
 
 def _serial(
-    found: Measured, levels: dict[Axis, CostLevels], main: CostLevels, data: Sequence[view.CellData]
+    found: Measured, levels: dict[Axis, CostLevels], main: CostLevels, data: Sequence[view.CellData], pairs: Pairs
 ) -> list[str]:
     """The advice on the serial level of the best mean, where serial cost was not the question."""
     if main.axis == "serial_tokens":
@@ -154,7 +154,8 @@ def _serial(
     best = max(
         groups, key=lambda group: (bool(found.core[group.cells[0]]), found.mean("f1", group.cells[0]), -group.low)
     )
-    return [f"At equal serial cost: {_lower(answer.advised(found, best, data).words)}"]
+    advice = answer.advised(found, best, data)
+    return [f"At equal serial cost: {_lower(advice.words)}{answer.below(found, advice, data, pairs)}"]
 
 
 def _lower(sentence: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ragscale.measure.report import phrases
@@ -14,7 +14,9 @@ from ragscale.measure.statistics import Comparison, compare, holm
 from ragscale.view import report as view
 from ragscale.words import counted
 
-__all__ = ["FEWEST", "Advice", "advised", "baseline_of", "changed", "failures", "name_in", "opening", "steps"]
+__all__ = [
+    "FEWEST", "Advice", "advised", "baseline_of", "below", "changed", "failures", "name_in", "opening", "steps",
+]  # fmt: skip
 
 FEWEST = 8
 """Documents below which no mode is recommended: an interval of their mean is hardly narrower than all scores."""
@@ -118,6 +120,38 @@ def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> 
                 f"{rest}"
             )
     return Advice(group, best, chosen, words)
+
+
+def below(measured: Measured, advice: Advice, data: Sequence[view.CellData], pairs: Pairs) -> str:
+    """A further sentence on the best of the cells that cost less than a level of about equal cost, and may be as good;
+    empty without one, and for a level by a limit, which has the cheap cells in it."""
+    group, axis = advice.group, AXES[advice.group.axis]
+    if group.limit is not None:
+        return ""
+    cells = [
+        at
+        for at, cell in enumerate(measured.cells)
+        if measured.core[at] and measured.run[at] == group.run and cell.seed == group.seed
+        and data[at]["score"]["value"] and measured.mean(axis, at) < group.low
+    ]  # fmt: skip
+    found = dict(zip(cells, holm([pairs.of(cell, advice.chosen) for cell in cells]), strict=True))
+    share = {cell: phrases.ratio(measured.mean(axis, cell), measured.mean(axis, advice.chosen)) or 0 for cell in cells}
+    good = [
+        cell
+        for cell, one in found.items()
+        if one.verdict in ("better", "equivalent") or (one.verdict == "undecided" and share[cell] <= _HALF)
+    ]
+    if not good:
+        return ""
+    best = min(good, key=lambda cell: (-(data[cell]["score"]["value"] or 0.0), share[cell]))
+    what, score = measured.same(best, advice.chosen), phrases.interval(data[best]["score"])
+    said = {
+        "better": f"{score}, which is better", "equivalent": f"{score}, which is equivalent",
+        "undecided": f"{score}, which is not shown to be worse",
+    }[found[best].verdict]  # fmt: skip
+    told = phrases.same(what, found[best].difference) if what else said
+    at = f"At {phrases.percent(share[best])} of its {phrases.unit(group.axis)}"
+    return f" {at} {name_in(measured, replace(group, cells=cells))(best)} has {told}."
 
 
 def steps(measured: Measured, advice: Sequence[Advice], pairs: Pairs) -> list[str]:
