@@ -659,17 +659,18 @@ def test_a_cell_that_has_just_begun_does_not_decide(few: int, tmp_path: Path) ->
         tmp_path / "with", questions(200), [*cells, Made("tree", [1.0] * few, 3000, budget=TOKENS)]
     ).report()  # fmt: skip
     assert without["answer"][0].startswith("With 4,000 tokens use `chain`: ")
+    asked = "1 question" if few == 1 else f"{few} questions"
     if few < 16:
-        assert report["answer"][0] == f"{without['answer'][0]} Undecided against `tree`."
+        assert report["answer"][0] == f"{without['answer'][0]} Undecided against `tree` (on {asked})."
     else:
         start = "With 4,000 tokens the highest mean of those that were asked all questions has `chain`, "
         assert report["answer"][0].startswith(start)
-        assert report["answer"][0].endswith(" Worse than `tree`.")
+        assert report["answer"][0].endswith(" Worse than `tree` (on 16 questions).")
     serial = "At equal serial cost: at about 2,000 to 3,000 tokens one after another `chain` scores "
     assert report["answer"][1].startswith(serial)
     way, end = ("behind", ", undecided") if few < 16 else ("worse than", ".")
     assert f"; {way} `tree` by {phrases.score(1 - np.mean(chain[:few]))} [" in report["answer"][1]
-    assert f"] on the {'1 question' if few == 1 else f'{few} questions'} of both{end}" in report["answer"][1]
+    assert f"] on the {asked} of both{end}" in report["answer"][1]
     assert report["problem"]["oracle"] == without["problem"]["oracle"]
 
 

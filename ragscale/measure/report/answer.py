@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from ragscale.measure.report import phrases
 from ragscale.measure.report.levels import Group, Pairs, shown, turned
-from ragscale.measure.report.measured import AXES, EQUAL, Measured
+from ragscale.measure.report.measured import AXES, Measured
 from ragscale.measure.statistics import Comparison, compare, holm
 from ragscale.view import report as view
 from ragscale.words import counted
@@ -350,7 +350,7 @@ def _rival(measured: Measured, best: int, against: dict[int, Comparison], name: 
         return f"; equivalent to {name(rival)} (a difference of {difference})."
     if found.verdict in ("better", "worse"):
         return f"; {found.verdict} than {name(rival)} by {difference}."
-    if abs(found.difference.value) < EQUAL:
+    if phrases.score(abs(found.difference.value)) == ".00":
         return f"; {name(rival)} has the same mean (a difference of {difference}){phrases.needed(found)}."
     return f"; {'behind' if behind else 'ahead of'} {name(rival)} by {difference}{phrases.needed(found)}."
 
@@ -365,7 +365,8 @@ def _others(measured: Measured, cell: int, told: set[int], group: Group, name: C
     for other in group.cells:
         found = None if other in told else group.between(cell, other)
         if found is not None:
-            by.setdefault(measured.same(cell, other) or found.verdict, []).append(name(other))
+            few = "" if measured.core[other] else f" (on {counted(found.difference.n, 'question')})"
+            by.setdefault(measured.same(cell, other) or found.verdict, []).append(f"{name(other)}{few}")
     parts = [f"{way} {phrases.listing(by[key])}" for key, way in ways.items() if key in by]
     return f" {parts[0][0].upper()}{'; '.join(parts)[1:]}." if parts else ""
 

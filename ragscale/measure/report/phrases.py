@@ -125,9 +125,10 @@ def same(what: str, found: Interval) -> str:
     """That two cells have the same answers (or scores) to all questions, and on how many others they may differ."""
     level = found.level
     share = 1 - (1 - level) ** (1 / found.clusters)  # the largest that would show none of its kind by chance
+    asked = {1: "the 1 question", 2: "both questions"}.get(found.n, f"all {counted(found.n, 'question')}")
     return (
-        f"the same {what} on {'all' if found.n > 1 else 'the'} {counted(found.n, 'question')}: at most "
-        f"{percent(share)} of further questions like these would get different ones ({confidence(level)} certain)"
+        f"the same {what} on {asked}: at most {percent(share)} of further questions like these would get different "
+        f"ones ({confidence(level)} certain)"
     )
 
 
