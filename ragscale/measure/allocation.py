@@ -25,7 +25,6 @@ from ragscale.measure.statistics import Comparison, Interval, compare, holm, int
 from ragscale.measure.statistics.arrays import core
 from ragscale.modes.auto.features import FEATURES, features
 from ragscale.modes.auto.policy import Action, CellOf, Fitted, Gain, Policy, RegressionTree, within_auto
-from ragscale.paths import expanded
 from ragscale.words import counted
 
 __all__ = ["LEAST", "Allocation", "fit"]
@@ -52,8 +51,6 @@ class Allocation:
 
     def save(self, path: str | Path) -> Path:
         """Write the policy, for ``auto(policy=...)``; its path. Raises `InvalidInput` where it cannot be written."""
-        if expanded(path).is_dir():
-            raise InvalidInput(f"{str(path)!r} is a folder", "Give the policy's file, as in policy.json.")
         return self.policy.save(path)
 
 

@@ -10,6 +10,7 @@ const NEAR = 3;  // points so close are one to the eye
 const PRINTED = 150;
 
 const score = (value) => known(value) ? value.toFixed(2).replace(/^-(?=0\.00$)/, "").replace(/^(-?)0\./, "$1.").replace("-", "−") : "–";
+const confidence = (level) => `${+(100 * level).toPrecision(10)} %`;
 const signed = (value) => known(value) ? `${value > 0 && score(value) !== ".00" ? "+" : ""}${score(value)}` : "–";
 const interval = (e, show = score) => !e || !known(e.value) ? "–"
   : known(e.low) && known(e.high) ? `${show(e.value)} [${show(e.low)}, ${show(e.high)}]` : show(e.value);
@@ -56,7 +57,7 @@ class ReportPage {
     document.body.append(h("main", {},
       h("header", {}, h("div", {class: "row"}, h("span", {class: "brand"}, "ragscale"), h("span", {class: "soft small"}, "report"), h("span", {class: "grow"}), themeButton()),
         h("h1", {class: "text"}, short(d.title, 300)),
-        h("p", {class: "soft small"}, [`${many(this.questions.length, "question")}, ${many(this.cells.length, "cell")}`, `${+(100 * d.level).toPrecision(10)} % intervals`, plain(d.made).slice(0, 16).replace("T", " ") + (d.made ? " UTC" : ""), `ragscale ${plain(d.ragscale)}`].join(" · ")),
+        h("p", {class: "soft small"}, [`${many(this.questions.length, "question")}, ${many(this.cells.length, "cell")}`, `${confidence(d.level)} intervals`, plain(d.made).slice(0, 16).replace("T", " ") + (d.made ? " UTC" : ""), `ragscale ${plain(d.ragscale)}`].join(" · ")),
         h("nav", {class: "screen", "aria-label": "Sections"}, sections.map(([id, words]) => h("a", {href: `#${id}`}, words)))),
       sections.map(([id, words, parts]) => h("section", {id, class: id === "answer" ? "lead" : ""}, h("h2", {}, words), parts))));
     this.dialog = h("dialog", {"aria-label": "Run of one question", onclose: () => this.closed()}, h("div", {class: "row bar"}, (this.opened = h("span", {class: "mono"})), h("span", {class: "grow"}),
@@ -96,7 +97,7 @@ class ReportPage {
     }}, h("i", {class: "dot", style: {"--colour": hue(at)}}), h("span", {class: "mono"}, breaking(family))));
     if (!d.charts.length) return h("p", {class: "soft"}, "Nothing to draw yet.");
     this.chartNote = h("p", {class: "soft small"});
-    return [h("p", {class: "soft small"}, `Mean ${d.score} of a question with its ${+(100 * d.level).toPrecision(10)} % interval. Filled: no cell is better at no more cost. Dashed: the fit a·log(x + b) + c of a family.`),
+    return [h("p", {class: "soft small"}, `Mean ${d.score} of a question with its ${confidence(d.level)} interval. Filled: no cell is better at no more cost. Dashed: the fit a·log(x + b) + c of a family.`),
       h("div", {class: "row axes screen"}, this.axisButtons),
       h("div", {class: "charting"}, h("div", {}, this.picture, this.chartNote,
         h("div", {class: "printed", "aria-hidden": "true"}, (this.others = h("div", {})))),

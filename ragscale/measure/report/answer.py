@@ -109,7 +109,9 @@ def advised(measured: Measured, group: Group, data: Sequence[view.CellData]) -> 
         )
     else:
         others = _others(measured, best, _told(best, against), group, name)
-        rest = f"{of}{_rival(measured, best, against, name)}{others}{_cheaper(group, data, cost, against, name)}"
+        undecided = {cell: found for cell, found in against.items() if found.verdict == "undecided"}
+        cheaper = _cheaper(measured, group, data, best, undecided, name)
+        rest = f"{of}{_rival(measured, best, against, name)}{others}{cheaper}"
         if beaten:
             words = f"{at}the highest mean of those that were asked all questions has {name(best)}, {rest}"
         elif any(found.verdict in ("better", "equivalent") for found in every.values()):
@@ -135,23 +137,7 @@ def below(measured: Measured, advice: Advice, data: Sequence[view.CellData], pai
         and data[at]["score"]["value"] and measured.mean(axis, at) < group.low
     ]  # fmt: skip
     found = dict(zip(cells, holm([pairs.of(cell, advice.chosen) for cell in cells]), strict=True))
-    share = {cell: phrases.ratio(measured.mean(axis, cell), measured.mean(axis, advice.chosen)) or 0 for cell in cells}
-    good = [
-        cell
-        for cell, one in found.items()
-        if one.verdict in ("better", "equivalent") or (one.verdict == "undecided" and share[cell] <= _HALF)
-    ]
-    if not good:
-        return ""
-    best = min(good, key=lambda cell: (-(data[cell]["score"]["value"] or 0.0), share[cell]))
-    what, score = measured.same(best, advice.chosen), phrases.interval(data[best]["score"])
-    said = {
-        "better": f"{score}, which is better", "equivalent": f"{score}, which is equivalent",
-        "undecided": f"{score}, which is not shown to be worse",
-    }[found[best].verdict]  # fmt: skip
-    told = phrases.same(what, found[best].difference) if what else said
-    at = f"At {phrases.percent(share[best])} of its {phrases.unit(group.axis)}"
-    return f" {at} {name_in(measured, replace(group, cells=cells))(best)} has {told}."
+    return _cheaper(measured, group, data, advice.chosen, found, name_in(measured, replace(group, cells=cells)))
 
 
 def steps(measured: Measured, advice: Sequence[Advice], pairs: Pairs) -> list[str]:
@@ -372,25 +358,33 @@ def _others(measured: Measured, cell: int, told: set[int], group: Group, name: C
 
 
 def _cheaper(
+    measured: Measured,
     group: Group,
     data: Sequence[view.CellData],
-    cost: dict[int, float],
-    against: dict[int, Comparison],
+    chosen: int,
+    found: dict[int, Comparison],
     name: Callable[[int], str],
 ) -> str:
-    """A further sentence on the best of the cells that may be as good at half the cost or less; empty without one."""
-    undecided = [cell for cell, found in against.items() if found.verdict == "undecided"]
-    shares = {
-        cell: share for cell in undecided if (share := phrases.ratio(cost[cell], cost[group.cells[0]])) is not None
-    }
-    half = [cell for cell, share in shares.items() if share <= _HALF and data[cell]["score"]["value"]]
-    if not half:
+    """A further sentence on the best of the cells that may be as good as the chosen one, against which they are
+    `found`; empty without one. One that is undecided has to cost half or less."""
+    axis = AXES[group.axis]
+    costs = {cell: phrases.ratio(measured.mean(axis, cell), measured.mean(axis, chosen)) for cell in found}
+    share = {cell: cost for cell, cost in costs.items() if cost is not None and data[cell]["score"]["value"]}
+    good = [
+        cell
+        for cell, cost in share.items()
+        if found[cell].verdict in ("better", "equivalent") or (found[cell].verdict == "undecided" and cost <= _HALF)
+    ]
+    if not good:
         return ""
-    best = min(half, key=lambda cell: (-(data[cell]["score"]["value"] or 0.0), cost[cell]))
-    return (
-        f" At {phrases.percent(shares[best])} of its {phrases.unit(group.axis)} {name(best)} has "
-        f"{phrases.interval(data[best]['score'])}, which is not shown to be worse."
-    )
+    best = min(good, key=lambda cell: (-(data[cell]["score"]["value"] or 0.0), share[cell]))
+    what, score = measured.same(best, chosen), phrases.interval(data[best]["score"])
+    said = {
+        "better": f"{score}, which is better", "equivalent": f"{score}, which is equivalent",
+        "undecided": f"{score}, which is not shown to be worse",
+    }[found[best].verdict]  # fmt: skip
+    told = phrases.same(what, found[best].difference) if what else said
+    return f" At {phrases.percent(share[best])} of its {phrases.unit(group.axis)} {name(best)} has {told}."
 
 
 def _gain(measured: Measured, first: int, second: int, found: Comparison) -> str:

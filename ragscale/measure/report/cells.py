@@ -119,7 +119,7 @@ def _chart(measured: Measured, data: Sequence[view.CellData], axis: Axis, level:
             )  # fmt: skip
     note = []
     if bare:
-        one = ", and two questions (or documents)" if len(set(measured.clusters[measured.shared].tolist())) < 2 else ""
+        one = ", and two questions (or documents)" if measured.documents < 2 else ""
         names = phrases.listing([phrases.code(name) for name in bare])
         note.append(f"No fit for {names}: it takes four different costs{one}.")
     left = [measured.name(at) for at in range(len(data)) if at not in core]

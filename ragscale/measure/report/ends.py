@@ -118,7 +118,7 @@ def limits(
 
 def _sample(measured: Measured, level: float, deviation: float | None, family: int) -> list[str]:
     n = int(measured.shared.sum())
-    documents = len(set(measured.clusters[measured.shared].tolist()))
+    documents = measured.documents
     found = []
     if documents < _FEW:
         of = "" if documents == n else f" of {counted(documents, 'document')}"

@@ -82,6 +82,11 @@ class Measured:
     """Questions that all cells of the core have."""
 
     @property
+    def documents(self) -> int:
+        """Source documents of the questions `shared`."""
+        return len(set(self.clusters[self.shared].tolist()))
+
+    @property
     def axes(self) -> list[Axis]:
         """Costs that are known."""
         return [axis for axis, column in AXES.items() if column in self.numbers]

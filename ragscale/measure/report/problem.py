@@ -191,7 +191,7 @@ class _Part:
 
     def selection(self) -> list[str]:
         """The rule "take the best mode", and the same by a property, scored on questions that did not choose."""
-        documents = len(set(self.measured.clusters[self.measured.shared].tolist()))
+        documents = self.measured.documents
         if len(self.cells) < 2 or documents < 2:
             return []
         one = choose(self.costs, self.scores, self.measured.clusters, folds=_FOLDS, level=self.pairs.level)

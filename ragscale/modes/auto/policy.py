@@ -202,9 +202,12 @@ class Policy(_Part):
         """Write the file, which is complete or not there; its path.
 
         Raises:
-            InvalidInput: It cannot be written.
+            InvalidInput: It is a folder, or cannot be written.
         """
         path = expanded(path)
+        if path.is_dir():
+            remedy = "Give the policy's file, as in policy.json."
+            raise InvalidInput(f"{str(path)!r} cannot be written: it is a folder", remedy)
         part = path.with_name(f"{path.name}.part")
         try:
             part.write_text(f"{self.model_dump_json()}\n", encoding="utf-8")
